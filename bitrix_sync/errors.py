@@ -1,0 +1,45 @@
+"""The exceptions that reach a person, by whose turn it is. Exit codes: 1 the user's, 3 the portal's or ours."""
+
+from __future__ import annotations
+
+
+class BitrixSyncError(Exception):
+    """Root of the errors that the service raises on purpose; the message is complete, for a person."""
+
+    exit_code = 3
+
+
+class UserError(BitrixSyncError):
+    """Something the administrator can put right: a setting, a file, a right. The message says what to do."""
+
+    exit_code = 1
+
+
+class SettingError(UserError):
+    """A wrong setting; names it and what to write."""
+
+
+class RulesError(UserError):
+    """A rules file with errors; ``problems`` holds them all, each with its line."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class PortalError(BitrixSyncError):
+    """The portal could not be reached or failed; trying again later may help."""
+
+
+class PortalRefused(PortalError):
+    """The portal refuses us for good: webhook, scope, plan. ``code`` is the portal's error code."""
+
+    exit_code = 1
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class StoreError(UserError):
+    """The database is locked, missing, full or of another version."""

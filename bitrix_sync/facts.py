@@ -1,0 +1,235 @@
+"""What is known of the portal: plain frozen records that cross every seam.
+
+Built by ``portal/``, kept by ``store/``, read by the pure core. Every moment is an aware UTC datetime; ids are ints as
+in the portal; a deal's fields are keyed by the portal's upper-case codes (``OPPORTUNITY``, ``UF_CRM_...``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+WAITING, IN_PROGRESS, AWAITING, DONE, DEFERRED = 2, 3, 4, 5, 6
+"""Task statuses of the portal (REAL_STATUS)."""
+OPEN_STATUSES = frozenset({WAITING, IN_PROGRESS, AWAITING, DEFERRED})
+MOVABLE_STATUSES = frozenset({WAITING, IN_PROGRESS})
+
+PROGRESS, WON, LOST = "P", "S", "F"
+"""Semantics of a stage; a deal in a stage of S or F is closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One row of ``crm.stagehistory.list``: a deal entered a stage. ``kind`` is its TYPE_ID (1, 2, 3, 5)."""
+
+    id: int
+    deal_id: int
+    kind: int
+    funnel_id: int
+    stage_id: str
+    semantic: str
+    entered: datetime
+
+    @property
+    def final(self) -> bool:
+        """True when the stage entered closes the deal."""
+        return self.semantic in (WON, LOST)
+
+
+@dataclass(frozen=True, slots=True)
+class Deal:
+    """A deal as last read. ``fields`` holds every field that was selected, by upper-case code, values as in
+    ``crm.item.list`` with ``useOriginalUfNames=Y`` (ints, numbers, ISO strings, "Y"/"N", lists, None)."""
+
+    id: int
+    title: str
+    funnel_id: int
+    stage_id: str
+    semantic: str
+    responsible_id: int
+    creator_id: int
+    company_id: int
+    contact_id: int
+    created: datetime
+    changed: datetime
+    moved_by: int = 0
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def closed(self) -> bool:
+        """Won or lost."""
+        return self.semantic in (WON, LOST)
+
+
+@dataclass(frozen=True, slots=True)
+class PortalTask:
+    """A task as the portal shows it (``tasks.task.list``). ``mark`` is XML_ID ("" when none); ``deal_ids`` are the D_
+    bindings of UF_CRM_TASK; ``deadline`` is cut to the minute, as the portal stores it."""
+
+    id: int
+    title: str
+    status: int
+    owner_id: int
+    creator_id: int
+    deadline: datetime | None
+    mark: str = ""
+    deal_ids: tuple[int, ...] = ()
+    auditors: tuple[int, ...] = ()
+    created: datetime | None = None
+    changed: datetime | None = None
+    closed: datetime | None = None
+
+    @property
+    def open(self) -> bool:
+        """Waiting, in progress, awaiting acceptance or deferred."""
+        return self.status in OPEN_STATUSES
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """An employee. ``departments`` in the portal's order; ``email`` may be "" (scope user_brief)."""
+
+    id: int
+    name: str
+    active: bool = True
+    email: str = ""
+    departments: tuple[int, ...] = ()
+    time_zone: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Department:
+    """A node of the company tree. ``parent_id`` and ``head_id`` are 0 when there is none."""
+
+    id: int
+    name: str
+    parent_id: int = 0
+    head_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Absence:
+    """Time that a user is away (calendar.accessibility.get, ACCESSIBILITY=absent); half-open."""
+
+    user_id: int
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Company:
+    """Users, departments and absences of the portal at one moment. ``self_id`` is the webhook's own user (who may be
+    missing from ``users``: a hidden system user)."""
+
+    users: Mapping[int, User] = field(default_factory=dict)
+    departments: Mapping[int, Department] = field(default_factory=dict)
+    absences: tuple[Absence, ...] = ()
+    self_id: int = 0
+
+    def active(self, user_id: int) -> bool:
+        """True for a known user who is not fired."""
+        user = self.users.get(user_id)
+        return user is not None and user.active
+
+    def name(self, user_id: int) -> str:
+        """The user's name, or his number when he is unknown."""
+        user = self.users.get(user_id)
+        return user.name if user and user.name else f"#{user_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stage of a funnel. ``id`` is the full STATUS_ID (``NEW``, ``C5:NEW``); semantic P, S or F."""
+
+    id: str
+    name: str
+    funnel_id: int
+    semantic: str = PROGRESS
+    sort: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Funnel:
+    """A deal category with its stages in the portal's order; id 0 is the default funnel."""
+
+    id: int
+    name: str
+    stages: tuple[Stage, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DealField:
+    """A field of the deal (crm.item.fields). ``type`` is the portal's (string, integer, double, money, date, datetime,
+    boolean, enumeration, crm_status, employee, user, ...); ``options`` maps an option id to its text."""
+
+    code: str
+    title: str
+    type: str = "string"
+    multiple: bool = False
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PortalCalendar:
+    """calendar.settings.get, parsed. Minutes of the day; weekdays 0 = Monday; (day, month) pairs without a year."""
+
+    start_minute: int
+    end_minute: int
+    days_off: frozenset[int]
+    holidays: frozenset[tuple[int, int]] = frozenset()
+    working_days: frozenset[tuple[int, int]] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """What names in a rules file can mean: funnels, fields, users, departments, workgroups of one portal.
+
+    ``groups`` is None when the webhook may not read workgroups: their ids are then taken on trust. ``calendar`` is None
+    and ``time_zone`` "" when they may not be read; ``utc_offset`` (seconds) is always known.
+    """
+
+    funnels: tuple[Funnel, ...]
+    fields: Mapping[str, DealField]
+    company: Company
+    groups: frozenset[int] | None = None
+    calendar: PortalCalendar | None = None
+    time_zone: str = ""
+    utc_offset: int = 0
+    admin: bool = False
+    scopes: frozenset[str] = frozenset()
+
+    def stage(self, stage_id: str) -> Stage | None:
+        """The stage with this full id, or None."""
+        return next((s for f in self.funnels for s in f.stages if s.id == stage_id), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """The deal's company or first contact, as templates see it: fields by upper-case code."""
+
+    id: int
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far the portal's record has been read: the newest history id and CREATED_TIME, deal change and task change
+    seen, all in the portal's time (UTC)."""
+
+    history_id: int
+    history_time: datetime
+    deals_time: datetime
+    tasks_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """One reading of the portal after a cursor (overlap included, so much of it may be known already)."""
+
+    visits: tuple[Visit, ...] = ()
+    deals: tuple[Deal, ...] = ()
+    tasks: tuple[PortalTask, ...] = ()
+    cursor: Cursor | None = None
+    requests: int = 0

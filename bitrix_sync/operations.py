@@ -1,0 +1,253 @@
+"""The words of the ledger: what was decided, what is sent, what became of it. Pure data.
+
+Whatever changes the portal is an ``Operation`` with a unique key that says what it is for. A task of ours is a
+``TaskRecord`` named by its occurrence, ``<history row id>:<rule id>[:<n>]``; the portal's task carries the same as
+XML_ID behind ``bitrix-sync:``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from bitrix_sync.facts import OPEN_STATUSES, WAITING, Cursor, Deal, Visit
+
+MARK = "bitrix-sync:"
+"""Prefix of XML_ID of every task that the service makes."""
+
+
+def occurrence_key(visit_id: int, rule_id: str, number: int = 1) -> str:
+    """The occurrence's name: ``9031:first-call``, from the second ``again`` on ``9031:first-call:2``."""
+    return f"{visit_id}:{rule_id}" if number == 1 else f"{visit_id}:{rule_id}:{number}"
+
+
+class Kind(StrEnum):
+    """What an operation does in the portal."""
+
+    CREATE = "task.create"
+    DEADLINE = "task.deadline"
+    PEOPLE = "task.people"  # owner and observers
+    COMPLETE = "task.complete"
+    DEFER = "task.defer"
+    DELETE = "task.delete"
+    CHECKLIST = "task.checklist"
+    LINE = "task.line"  # a line in the task's comments
+    MOVE_DEAL = "deal.move"
+    MESSAGE = "message"
+
+
+class State(StrEnum):
+    """Life of an operation. planned → sending → done | failed | unknown; unknown is looked up, then done or planned."""
+
+    PLANNED = "planned"
+    HELD = "held"  # by a safety limit, or an owner who cannot be found; ``release`` plans it
+    WATCHED = "watched"  # decided under ``watch: true``: reported, never sent
+    SENDING = "sending"
+    UNKNOWN = "unknown"
+    DONE = "done"
+    FAILED = "failed"
+    DROPPED = "dropped"  # became pointless before it was sent; ``error`` says why
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A change of the portal, recorded before it is carried out.
+
+    ``key`` is unique for ever. ``task`` is the occurrence (ours) or ``task:<portal id>`` (foreign) it acts on, "" for
+    none; its portal id is found when it is sent. ``urgency``: lower goes first. ``look_first``: decided from old news,
+    so the portal is searched for the mark before the first send. ``payload`` by kind, JSON-able:
+
+    - CREATE: ``fields`` of tasks.task.add (upper case, without UF_CRM_TASK/XML_ID, which follow from key and deal)
+    - DEADLINE: ``deadline`` ISO with offset; ``reason`` "follow" | "sweep" | "undo"; ``seen`` ISO or None: the deadline
+      that the decision was based on
+    - PEOPLE: ``owner`` id or None; ``supervisor`` id or None to add, ``drop`` ids of former supervisors to remove
+    - COMPLETE, DEFER, DELETE: ``reason``
+    - CHECKLIST: ``title``, ``index``
+    - LINE: ``text``
+    - MOVE_DEAL: ``stage``, ``visit``: the visit that must still be the latest
+    - MESSAGE: ``user``, ``text``, ``mark``
+    """
+
+    key: str
+    kind: Kind
+    payload: Mapping[str, Any]
+    deal_id: int = 0
+    task: str = ""
+    urgency: int = 50
+    look_first: bool = False
+    not_before: datetime | None = None
+    sweep: str = ""
+    state: State = State.PLANNED
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An operation as the store holds it. Moments are of our own clock except ``created`` (the portal's)."""
+
+    id: int
+    operation: Operation
+    state: State
+    attempts: int = 0
+    task_id: int | None = None
+    """The portal's id of the task it acts on, when known."""
+    result: int | None = None
+    """The id that the portal gave (task, checklist item, message)."""
+    error_code: str = ""
+    error_text: str = ""
+    created: datetime | None = None
+    sent: datetime | None = None
+    noticed: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRecord:
+    """What is remembered of a task: one of a rule from its decision on, a foreign one (``occurrence`` "") once seen.
+
+    ``portal_id`` is None until the portal has it. ``status`` is the portal's (0: its creation failed). ``owner_form`` is
+    "responsible", "head" or "other": who follows the deal. ``owner_sent``, ``supervisor_id`` and ``sent`` (every deadline
+    ever sent, cut to minutes) are what we last said, so that a person's change is told from ours. ``basis`` names what
+    the deadline was counted from; the deadline is computed anew only when that changes. ``moves`` are moves by sweeps that
+    count towards the limit: a person's move starts them anew."""
+
+    occurrence: str
+    deal_id: int = 0
+    rule_id: str = ""
+    visit_id: int = 0
+    number: int = 1
+    deadline: datetime | None = None
+    owner_id: int = 0
+    supervisor_id: int | None = None
+    title: str = ""
+    portal_id: int | None = None
+    status: int = WAITING
+    gone: bool = False
+    owner_form: str = "other"
+    owner_sent: int = 0
+    creator_id: int = 0
+    auditors: tuple[int, ...] = ()
+    first_deadline: datetime | None = None
+    basis: str = ""
+    sent: tuple[datetime, ...] = ()
+    follow_off: bool = False
+    moves: int = 0
+    moves_by_us: int = 0
+    moves_by_people: int = 0
+    started: datetime | None = None
+    """The moment its deadline is counted from (entry, start, again)."""
+    created: datetime | None = None
+    changed: datetime | None = None
+    closed: datetime | None = None
+
+    @property
+    def ref(self) -> str:
+        """Its name in operations: the occurrence, or ``task:<portal id>`` for a foreign task."""
+        return self.occurrence or f"task:{self.portal_id}"
+
+    @property
+    def open(self) -> bool:
+        """Not gone and in an open status (one that is still on its way to the portal is open)."""
+        return not self.gone and self.status in OPEN_STATUSES
+
+
+@dataclass(frozen=True, slots=True)
+class Slip:
+    """One change of a deadline. ``by``: "people", "follow", "sweep" or "undo"; ``sweep`` "2026-03-12/evening" or ""."""
+
+    ref: str
+    before: datetime | None
+    after: datetime | None
+    by: str
+    at: datetime
+    sweep: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One comparison: what was seen and what was wanted."""
+
+    what: str
+    seen: str
+    wanted: str
+    ok: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Why a rule did, or did not do, something on a visit. ``verdict`` is a word of ``texts.VERDICTS``; ``data`` are
+    the values its sentence needs. Kept only when it differs from the last one of the same (visit, rule)."""
+
+    deal_id: int
+    visit_id: int
+    rule_id: str
+    verdict: str
+    at: datetime
+    data: Mapping[str, Any] = field(default_factory=dict)
+    checks: tuple[Check, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DealState:
+    """All that is remembered of one deal. ``deal`` None: gone. ``visits`` by id, ``tasks`` ours in order of making.
+    ``moments``: (visit id, name) → when it happened, for ever. ``keys``: keys of operations already recorded for it.
+    ``failed_moves``, ``moved``: automatic moves (done or planned), for the brake."""
+
+    deal_id: int
+    deal: Deal | None
+    visits: tuple[Visit, ...] = ()
+    tasks: tuple[TaskRecord, ...] = ()
+    moments: Mapping[tuple[int, str], datetime] = field(default_factory=dict)
+    keys: frozenset[str] = frozenset()
+    moved: tuple[datetime, ...] = ()
+    handled: frozenset[int] = frozenset()
+    """Visits that were read as history (first start): facts, not reasons to act."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What ``plan.decide`` makes of one deal: to be recorded in one transaction, then applied."""
+
+    deal_id: int
+    operations: tuple[Operation, ...] = ()
+    tasks: tuple[TaskRecord, ...] = ()
+    """New and changed records, whole."""
+    traces: tuple[Trace, ...] = ()
+    moments: Mapping[tuple[int, str], datetime] = field(default_factory=dict)
+    wake_at: datetime | None = None
+    """When the deal must be looked at again though nothing changes (``again``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What one pass or sweep writes, in one transaction. ``at`` is the portal's time. ``cursor`` None: unchanged.
+
+    ``history``: visits that are facts of the past (first start), not reasons to act. ``tasks`` are whole records,
+    written by ``ref``. ``picks``: (pool, user id) in the order in which round robin took them."""
+
+    at: datetime
+    cursor: Cursor | None = None
+    visits: tuple[Visit, ...] = ()
+    history: bool = False
+    deals: tuple[Deal, ...] = ()
+    gone_deals: tuple[int, ...] = ()
+    tasks: tuple[TaskRecord, ...] = ()
+    slips: tuple[Slip, ...] = ()
+    decisions: tuple[Decision, ...] = ()
+    operations: tuple[Operation, ...] = ()
+    picks: tuple[tuple[str, int], ...] = ()
+    told: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What became of a sent (or looked up) operation. ``state`` DONE, FAILED, UNKNOWN, DROPPED, or PLANNED to send it
+    again not before ``not_before`` (our clock)."""
+
+    id: int
+    state: State
+    result: int | None = None
+    error_code: str = ""
+    error_text: str = ""
+    not_before: datetime | None = None

@@ -1,0 +1,294 @@
+"""Rules as decisions see them: compiled, every name resolved to an id. Built by ``bind.py``; pure data.
+
+The words are those of the rules language: a rule is one task entry; a policy is what the file says of one stage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, time
+from typing import Any, Literal
+
+from bitrix_sync.worktime import Calendar
+
+Unit = Literal["minutes", "hours", "workminutes", "workhours", "days", "workdays", "weeks", "months"]
+OnDayOff = Literal["next", "previous", "keep"]
+Ending = Literal["keep", "complete", "defer", "delete"]
+Pick = Literal["round_robin", "least_loaded", "first"]
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """``2 workdays``: a whole number of units."""
+
+    amount: int
+    unit: Unit
+
+
+# --- deadlines -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The event "that rule's task is completed". ``same_stage``: of this visit; else its newest task on the deal."""
+
+    rule: str
+    same_stage: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """The event "the deal first enters one of these stages after this visit began"."""
+
+    stages: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """The event "this field of the deal is filled"."""
+
+    field: str
+
+
+Event = Done | Entered | Filled
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """One deadline entry. What it counts from: ``field`` (a field's date), ``date``, ``event``, or, when all three are
+    None, the moment the task is due to appear (entry, start, again). ``offset`` with ``direction`` +1 (after) or -1
+    (before); offset None means the moment itself. ``otherwise`` is the ``else`` branch, always counted from entry."""
+
+    offset: Duration | None = None
+    direction: int = 1
+    field: str | None = None
+    date: date | None = None
+    event: Event | None = None
+    at: time | None = None
+    on_day_off: OnDayOff | None = None
+    otherwise: Deadline | None = None
+    follow: bool = True
+
+
+# --- persons ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Responsible:
+    """The deal's responsible."""
+
+
+@dataclass(frozen=True, slots=True)
+class Creator:
+    """The deal's creator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The head over the deal's responsible (owner) or over the task's owner (supervisor)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nobody:
+    """``none``: only for a supervisor."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserId:
+    """A certain user (an id, or an e-mail resolved to one)."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class FromField:
+    """An employee field of the deal; of a multiple one the first who can be taken."""
+
+    field: str
+    otherwise: Person | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerOf:
+    """Whoever owns that rule's newest task on this deal."""
+
+    rule: str
+    otherwise: Person | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FromDepartment:
+    """An active direct member of a department, the head only if alone."""
+
+    department_id: int
+    pick: Pick
+    otherwise: Person | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """One of several persons."""
+
+    persons: tuple[Person, ...]
+    pick: Pick
+    otherwise: Person | None = None
+
+
+Person = Responsible | Creator | Head | Nobody | UserId | FromField | OwnerOf | FromDepartment | OneOf
+
+
+# --- conditions ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """One field against one wish. ``op``: eq, in, min, max, not, contains, filled. ``value`` as written in the file,
+    option texts already turned into option ids (str) where the field is a list or status."""
+
+    field: str
+    op: Literal["eq", "in", "min", "max", "not", "contains", "filled"]
+    value: Any
+    __test__ = False  # pytest: not a test class
+
+
+@dataclass(frozen=True, slots=True)
+class AllOf:
+    """Every part holds (an empty one holds)."""
+
+    parts: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """At least one part holds."""
+
+    parts: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """The part does not hold."""
+
+    part: Condition
+
+
+Condition = Test | AllOf | AnyOf | Not
+
+
+# --- tasks, stages, the file -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """``move_to`` of a sweep: a deadline counted from the sweep's moment."""
+
+    deadline: Deadline
+
+
+@dataclass(frozen=True, slots=True)
+class OverdueOverride:
+    """A task's own ``overdue``: ``never``, or its own limit and/or move_to."""
+
+    never: bool = False
+    limit: int | None = None
+    move_to: Deadline | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One task entry. ``funnel_id``/``stage_ids`` say where it stands; templates are source text."""
+
+    id: str
+    stage_ids: frozenset[str]
+    order: int
+    title: str
+    deadline: Deadline
+    description: str = ""
+    condition: Condition = AllOf(())
+    start: Done | Filled | None = None
+    owner: Person = Responsible()
+    supervisor: Person = Head()
+    supervisor_observes: bool = True
+    substitute_away: bool = False
+    observers: tuple[Person, ...] = ()
+    participants: tuple[Person, ...] = ()
+    checklist: tuple[str, ...] = ()
+    priority: Literal["low", "normal", "high"] = "normal"
+    project: int | None = None
+    tags: tuple[str, ...] = ()
+    control: bool = False
+    result_required: bool = False
+    again: Duration | None = None
+    repeat: Literal["each_visit", "if_none_open", "once"] = "each_visit"
+    on_leave: Ending = "keep"
+    on_close: Ending = "keep"
+    overdue: OverdueOverride | None = None
+    disabled: str = ""
+    """Why the rule is switched off (what it needs disappeared from the portal); "" when it works."""
+
+
+@dataclass(frozen=True, slots=True)
+class StagePolicy:
+    """What the file says of one stage: its rules in the file's order (with those of ``"*"``)."""
+
+    stage_id: str
+    funnel_id: int
+    rules: tuple[Rule, ...] = ()
+    limit: Duration | None = None
+    advance_to: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A daily sweep: ``morning`` or ``evening``."""
+
+    name: Literal["morning", "evening"]
+    at: time
+    move_to: Deadline
+    every_day: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """The file's ``overdue`` section."""
+
+    tasks: Literal["rules", "deals", "all"] = "rules"
+    slots: tuple[Slot, ...] = ()
+    limit: int | None = None
+    notify: frozenset[Literal["supervisor", "owner"]] = frozenset({"supervisor", "owner"})
+
+
+@dataclass(frozen=True, slots=True)
+class Safety:
+    """The file's ``safety`` section."""
+
+    max_new_tasks: int = 1000
+    max_moves: int = 1000
+    watch: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """A whole file, bound to a portal. ``policies`` by full stage id; ``fields`` are the deal's fields that the file
+    uses (codes), to be read with every deal; ``digest`` changes when the text does."""
+
+    digest: str
+    language: Literal["ru", "en"]
+    calendar: Calendar
+    policies: Mapping[str, StagePolicy]
+    by_id: Mapping[str, Rule]
+    admins: tuple[int, ...] = ()
+    fallback_owner: int | None = None
+    supervisor: Person = Head()
+    on_close: Ending = "keep"
+    overdue: Overdue | None = None
+    safety: Safety = Safety()
+    fields: frozenset[str] = frozenset()
+    uses_company: bool = False
+    uses_contact: bool = False
+    uses_absences: bool = False
+    stage_names: Mapping[str, str] = field(default_factory=dict)
+    funnel_names: Mapping[int, str] = field(default_factory=dict)
+    deal_fields: Mapping[str, Any] = field(default_factory=dict)
+    """DealField by code, for rendering list values as their text and for comparing by type."""
