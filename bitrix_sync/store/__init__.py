@@ -1,0 +1,7 @@
+"""The service's memory: one database with what was seen, decided, sent and told."""
+
+from bitrix_sync.store.lease import Lease, LeaseLost
+from bitrix_sync.store.slots import Request, Sweep
+from bitrix_sync.store.store import Store
+
+__all__ = ["Lease", "LeaseLost", "Request", "Store", "Sweep"]

@@ -1,0 +1,247 @@
+"""The database itself: opening, migrating, transactions, errors, backup. All that is SQLite's alone is in this module.
+
+WAL with ``synchronous=FULL``: what was committed survives a power cut. Writers queue (BEGIN IMMEDIATE, 10 s); readers
+see the last commit and wait for nobody.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError
+
+from bitrix_sync.errors import StoreError
+from bitrix_sync.store.schema import HEAD
+
+BUSY_SECONDS = 10
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class Database:
+    """An opened database of the present version."""
+
+    def __init__(self, url: str, *, busy_seconds: float = BUSY_SECONDS) -> None:
+        self.path = _path(url)
+        self._busy_seconds = busy_seconds
+        _create_file(self.path)
+        self._engine = _engine(self.path, busy_seconds)
+        self._writer = self._engine.execution_options(immediate=True)
+        try:
+            with self.errors():
+                self._open()
+        except BaseException:
+            self._engine.dispose()
+            raise
+
+    def close(self) -> None:
+        """Closes every connection; the last one folds the write-ahead log into the file."""
+        self._engine.dispose()
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A consistent view of the last commit."""
+        with self.errors(), self._engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """The one writing transaction; committed at the end, rolled back by any exception."""
+        with self.errors(), self._writer.connect() as connection, connection.begin():
+            yield connection
+
+    @contextlib.contextmanager
+    def errors(self) -> Iterator[None]:
+        """Turns what the database says into one line for the administrator."""
+        try:
+            yield
+        except IntegrityError:
+            raise
+        except DatabaseError as error:
+            raise StoreError(self._say(str(error.orig))) from error
+        except sqlite3.DatabaseError as error:
+            raise StoreError(self._say(str(error))) from error
+
+    def backup(self, target: Path) -> None:
+        """A consistent copy in one file, mode 0600, while others read and write. Never overwrites."""
+        if not target.parent.is_dir():
+            raise StoreError(f"backup to {target}: the directory {target.parent} does not exist; create it first")
+        if target.exists():
+            raise StoreError(f"backup to {target}: there is a file already; choose another name or remove it")
+        part = target.with_name(target.name + ".part")
+        try:
+            with self.errors():
+                part.unlink(missing_ok=True)
+                os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+                part.chmod(0o600)
+                with (
+                    contextlib.closing(sqlite3.connect(self.path, timeout=self._busy_seconds)) as source,
+                    contextlib.closing(sqlite3.connect(part)) as copy,
+                ):
+                    source.backup(copy)  # one step: one snapshot, whatever is written meanwhile
+                    copy.execute("PRAGMA journal_mode=DELETE")
+                with part.open("rb") as written:
+                    os.fsync(written.fileno())
+                part.rename(target)
+        except OSError as error:
+            raise StoreError(f"backup to {target}: {error.strerror or error}") from error
+        finally:
+            part.unlink(missing_ok=True)
+
+    def _open(self) -> None:
+        for name in ("", "-wal", "-shm"):
+            with contextlib.suppress(OSError):  # another user's file: the mode is his
+                Path(f"{self.path}{name}").chmod(0o600)
+        with self.reading() as connection:
+            version = _version(connection, self.path)
+        self._use_wal()
+        if version != HEAD:
+            with self.writing() as connection:
+                if _version(connection, self.path) != HEAD:  # another process may have been quicker
+                    _migrate(connection)
+
+    def _use_wal(self) -> None:
+        """The switch needs the file for itself and does not wait by itself when two processes switch at once."""
+        until = time.monotonic() + self._busy_seconds
+        while True:
+            try:
+                with contextlib.closing(sqlite3.connect(self.path, timeout=self._busy_seconds)) as plain:
+                    plain.execute("PRAGMA journal_mode=WAL").fetchone()
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > until:
+                    raise
+                time.sleep(0.05)
+            else:
+                return
+
+    def _say(self, cause: str) -> str:
+        low = cause.lower()
+        for word, sentence in _SENTENCES:
+            if word in low:
+                return f"database {self.path}: {sentence}"
+        return f"database {self.path}: {cause}"
+
+
+_SENTENCES = (
+    ("locked", "locked by another program for longer than 10 seconds; close it (an open sqlite shell?) and try again"),
+    ("disk is full", "the disk is full; free some space and start again, nothing that was recorded is lost"),
+    ("readonly", "the file or its directory is not writable for this user; change the owner or the mode"),
+    ("unable to open", "cannot be opened; check that the file and its directory are writable for this user"),
+    ("not a database", "this file is no database; point DATABASE_URL elsewhere or put a backup in its place"),
+    ("malformed", "the file is damaged; put a backup in its place and start again"),
+    ("disk i/o error", "the disk does not answer as it should (I/O error); check it before anything else"),
+)
+
+
+def insert_new(
+    connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], *, returning: bool = False
+) -> list[int]:
+    """Inserts the rows that break no unique key and leaves out the others; with ``returning`` the new ids, rising."""
+    if not rows:
+        return []
+    statement = _insert(connection, table).on_conflict_do_nothing()
+    if not returning:
+        connection.execute(statement, rows)
+        return []
+    return sorted(connection.execute(statement.returning(table.c.id), rows).scalars())
+
+
+def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Inserts the rows, or overwrites, by primary key, the columns that they name."""
+    if not rows:
+        return
+    statement = _insert(connection, table)
+    keys = [column.name for column in table.primary_key]
+    new = {name: statement.excluded[name] for name in rows[0] if name not in keys}
+    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=new), rows)
+
+
+def _insert(connection: Connection, table: Table) -> Any:
+    return (sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert)(table)
+
+
+def _path(url: str) -> Path:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise StoreError("DATABASE_URL is no address of a database; write sqlite:///bitrix-sync.db") from None
+    if parsed.get_backend_name() != "sqlite":
+        kind = parsed.get_backend_name()
+        raise StoreError(f"DATABASE_URL: {kind} is not supported yet; write sqlite:///bitrix-sync.db")
+    if not parsed.database or parsed.database == ":memory:" or parsed.database.startswith("file:"):
+        raise StoreError("DATABASE_URL names no file; write sqlite:///bitrix-sync.db")
+    return Path(parsed.database)
+
+
+def _create_file(path: Path) -> None:
+    """An empty file with the right mode, before anything is in it. SQLite gives -wal and -shm the mode of the file."""
+    if path.is_dir():
+        raise StoreError(f"database {path}: is a directory; DATABASE_URL must name a file")
+    if path.exists():  # opening it here would undo the locks that this process holds on it
+        return
+    if not path.parent.is_dir():
+        raise StoreError(
+            f"database {path}: the directory {path.parent} does not exist; create it or change DATABASE_URL"
+        )
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise StoreError(f"database {path}: cannot be created: {error.strerror}") from error
+
+
+def _engine(path: Path, busy_seconds: float) -> Engine:
+    engine = create_engine(
+        URL.create("sqlite", database=str(path)),
+        connect_args={"timeout": busy_seconds, "check_same_thread": False},
+        pool_size=5,
+        max_overflow=20,
+    )
+
+    @event.listens_for(engine, "connect")
+    def _set_up(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # the driver must not begin transactions by itself
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        immediate = connection.get_execution_options().get("immediate", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+    return engine
+
+
+def _version(connection: Connection, path: Path) -> str | None:
+    """The version of the schema; None for an empty file."""
+    tables = set(connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'table'")).scalars())
+    if not tables:
+        return None
+    if not {"alembic_version", "portal", "operations"} <= tables:
+        raise StoreError(f"database {path}: belongs to another program; point DATABASE_URL elsewhere")
+    version = str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one())
+    if version > HEAD:
+        raise StoreError(
+            f"database {path}: made by a newer bitrix-sync (schema {version}, this program knows {HEAD});"
+            " install that version or put back the backup made before the update"
+        )
+    return version
+
+
+def _migrate(connection: Connection) -> None:
+    from alembic import command  # slow to import, and hardly ever needed
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -1,0 +1,301 @@
+"""The life of operations: what may be sent now, what was sent, what became of it. Inside the caller's transaction.
+
+An operation waits while an earlier one on the same task, or an earlier move of its deal, has no end yet; and, unless it
+is the creation itself, until the portal's id of its task is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, insert, or_, select, update
+
+from bitrix_sync.facts import DEFERRED, DONE
+from bitrix_sync.operations import Finished, Kind, Recorded, State
+from bitrix_sync.store import taskrows
+from bitrix_sync.store.rows import chunks, moment_of, to_recorded
+from bitrix_sync.store.schema import operations, slips, tasks
+
+UNFINISHED = (State.PLANNED.value, State.HELD.value, State.SENDING.value, State.UNKNOWN.value)
+WAITING = (State.PLANNED.value, State.HELD.value)
+_ENDS = (State.DONE, State.FAILED, State.DROPPED)
+
+
+def _all() -> Select[Any]:
+    return select(operations, tasks.c.portal_id).outerjoin(tasks, tasks.c.id == operations.c.task_row)
+
+
+def ready(connection: Connection, *, now: datetime, limit: int, exclude_kinds: Collection[Kind]) -> list[Recorded]:
+    """What may be sent now, the most urgent first, then the oldest."""
+    earlier, move = operations.alias("earlier"), operations.alias("move")
+    query = _all().where(
+        operations.c.state == State.PLANNED.value,
+        or_(operations.c.not_before.is_(None), operations.c.not_before <= now),
+        or_(
+            operations.c.task_row.is_(None),
+            operations.c.kind == Kind.CREATE.value,
+            tasks.c.portal_id.is_not(None),
+        ),
+        ~exists().where(
+            earlier.c.task_row == operations.c.task_row,
+            earlier.c.id < operations.c.id,
+            earlier.c.state.in_(UNFINISHED),
+        ),
+        ~exists().where(
+            move.c.deal_id == operations.c.deal_id,
+            move.c.deal_id != 0,
+            move.c.kind == Kind.MOVE_DEAL.value,
+            move.c.id < operations.c.id,
+            move.c.state.in_(UNFINISHED),
+        ),
+    )
+    if exclude_kinds:
+        query = query.where(operations.c.kind.not_in([kind.value for kind in exclude_kinds]))
+    query = query.order_by(operations.c.urgency, operations.c.id).limit(limit)
+    return [to_recorded(row) for row in connection.execute(query)]
+
+
+def find(
+    connection: Connection,
+    *,
+    state: State | Collection[State] | None,
+    sweep: str | None,
+    keys: Collection[str] | None,
+    deal_id: int | None,
+    kind: Kind | None,
+    limit: int | None,
+) -> list[Recorded]:
+    """Operations that fit every condition given, by id."""
+    conditions: list[ColumnElement[bool]] = []
+    if state is not None:
+        states = [state] if isinstance(state, State) else list(state)
+        conditions.append(operations.c.state.in_([one.value for one in states]))
+    if sweep is not None:
+        conditions.append(operations.c.sweep == sweep)
+    if deal_id is not None:
+        conditions.append(operations.c.deal_id == deal_id)
+    if kind is not None:
+        conditions.append(operations.c.kind == kind.value)
+    query = _all().where(and_(True, *conditions)).order_by(operations.c.id).limit(limit)
+    if keys is None:
+        return [to_recorded(row) for row in connection.execute(query)]
+    found = [
+        to_recorded(row)
+        for part in chunks(list(keys))
+        for row in connection.execute(query.where(operations.c.key.in_(part)))
+    ]
+    return sorted(found, key=lambda recorded: recorded.id)[:limit]
+
+
+def counts(connection: Connection) -> dict[State, int]:
+    """How many operations are in each state; states without any are missing."""
+    query = select(operations.c.state, func.count()).group_by(operations.c.state)
+    return {State(state): number for state, number in connection.execute(query)}
+
+
+def created_since(connection: Connection, moment: datetime) -> int:
+    """Tasks that were decided since then and let through: held, watched and dropped ones do not count."""
+    apart = [State.HELD.value, State.WATCHED.value, State.DROPPED.value]
+    query = select(func.count()).where(
+        operations.c.kind == Kind.CREATE.value, operations.c.created >= moment, operations.c.state.not_in(apart)
+    )
+    return int(connection.execute(query).scalar_one())
+
+
+def mark_sending(connection: Connection, ids: Sequence[int], *, epoch: int, now: datetime) -> list[int]:
+    """Notes, before the first byte leaves, that these are on their way; those no longer planned are left out."""
+    marked: list[int] = []
+    for part in chunks(ids):
+        planned = and_(operations.c.id.in_(part), operations.c.state == State.PLANNED.value)
+        rows = connection.execute(select(operations).where(planned).order_by(operations.c.id)).all()
+        marked += [row.id for row in rows]
+        for row in rows:
+            if row.kind == Kind.DEADLINE.value and row.task_row is not None:
+                _note_sent(connection, row.task_row, moment_of(row.payload.get("deadline")))
+        connection.execute(
+            update(operations)
+            .where(planned)
+            .values(state=State.SENDING.value, sent=now, epoch=epoch, attempts=operations.c.attempts + 1, noticed=None)
+        )
+    return marked
+
+
+def settle(connection: Connection, now: datetime) -> int:
+    """Whatever was on its way when its process ended may have arrived: unknown from now on. Returns how many."""
+    return connection.execute(
+        update(operations)
+        .where(operations.c.state == State.SENDING.value)
+        .values(state=State.UNKNOWN.value, noticed=now)
+    ).rowcount
+
+
+def release(connection: Connection, keys: Collection[str] | None) -> int:
+    """Plans what is held (all of it, or these keys); old news by now, so the portal is looked at first."""
+    held = operations.c.state == State.HELD.value
+    values = {"state": State.PLANNED.value, "look_first": True, "not_before": None}
+    if keys is None:
+        return connection.execute(update(operations).where(held).values(values)).rowcount
+    return sum(
+        connection.execute(update(operations).where(held, operations.c.key.in_(part)).values(values)).rowcount
+        for part in chunks(list(keys))
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """An operation that has come to its end, as its row says, and how."""
+
+    row: Mapping[str, Any]
+    state: State
+    result: int | None
+    error: str
+
+    @property
+    def payload(self) -> Mapping[str, Any]:
+        payload: Mapping[str, Any] = self.row["payload"]
+        return payload
+
+
+def finish(connection: Connection, outcomes: Iterable[Finished], now: datetime) -> None:
+    """Notes what became of operations, with what follows for their tasks. One that has ended already is left alone."""
+    by_id = {outcome.id: outcome for outcome in outcomes}
+    rows = [
+        row
+        for part in chunks(sorted(by_id))
+        for row in connection.execute(
+            select(operations).where(operations.c.id.in_(part), operations.c.state.in_(UNFINISHED))
+        )
+    ]
+    touched: set[int] = set()
+    for row in rows:
+        outcome = by_id[row.id]
+        values: dict[str, Any] = {
+            "state": outcome.state.value,
+            "error_code": outcome.error_code,
+            "error_text": outcome.error_text,
+        }
+        if outcome.result is not None:
+            values["result"] = outcome.result
+        if outcome.state in _ENDS:
+            values["ended"] = now
+        elif outcome.state is State.UNKNOWN:
+            values["noticed"] = now
+        else:
+            values["not_before"] = outcome.not_before
+        connection.execute(update(operations).where(operations.c.id == row.id).values(values))
+        if outcome.state in _ENDS and row.task_row is not None:
+            text = outcome.error_text or outcome.error_code
+            touched |= _follow(connection, _Ended(dict(row._mapping), outcome.state, outcome.result, text), now)
+    drop_orphans(connection, touched, now)
+
+
+def _follow(connection: Connection, ended: _Ended, now: datetime) -> set[int]:
+    """What an ended operation means for its task; returns the task's row if others may have lost their task."""
+    task, kind = int(ended.row["task_row"]), Kind(ended.row["kind"])
+    if ended.state is not State.DONE:
+        if kind is not Kind.CREATE:
+            return set()
+        _set(connection, task, status=0)
+        return {task}
+    if kind is Kind.CREATE:
+        _adopt(connection, task, ended.result)
+    elif kind is Kind.DEADLINE:
+        _move(connection, task, ended, now)
+    elif kind is Kind.PEOPLE:
+        _hand_over(connection, task, ended.payload)
+    elif kind is Kind.COMPLETE:
+        _set(connection, task, status=DONE, closed=now)
+    elif kind is Kind.DEFER:
+        _set(connection, task, status=DEFERRED)
+    elif kind is Kind.DELETE:
+        _set(connection, task, gone=True)
+        return {task}
+    return set()
+
+
+def _set(connection: Connection, task: int, **values: Any) -> None:
+    connection.execute(update(tasks).where(tasks.c.id == task).values(**values))
+
+
+def _adopt(connection: Connection, task: int, portal_id: int | None) -> None:
+    """The task has its portal id. If it was already seen, and taken for a foreign one, the two rows become one."""
+    if portal_id is None:
+        raise ValueError("a creation that is done has the id of its task as result")
+    seen = connection.execute(select(tasks.c.id, tasks.c.occurrence).where(tasks.c.portal_id == portal_id)).first()
+    if seen is None:
+        _set(connection, task, portal_id=portal_id)
+    elif seen.id != task:
+        if seen.occurrence is not None:
+            raise ValueError(f"task {portal_id} belongs to {seen.occurrence} already")
+        held = taskrows.absorb(connection, seen.id, task)
+        counted = {name: tasks.c[name] + held[name] for name in ("moves", "moves_by_us", "moves_by_people")}
+        _set(connection, task, portal_id=portal_id, **{name: held[name] for name in taskrows.SEEN}, **counted)
+
+
+def _move(connection: Connection, task: int, ended: _Ended, now: datetime) -> None:
+    """The deadline is what we sent; who moved it is counted."""
+    deadline, by = moment_of(ended.payload.get("deadline")), str(ended.payload.get("reason", "follow"))
+    held = connection.execute(select(tasks).where(tasks.c.id == task)).one()
+    step = {"sweep": 1, "undo": -1}.get(by, 0)
+    _set(
+        connection,
+        task,
+        deadline=deadline,
+        moves=max(held.moves + step, 0),
+        moves_by_us=max(held.moves_by_us + step, 0),
+    )
+    _note_sent(connection, task, deadline)
+    before = moment_of(ended.payload["seen"]) if "seen" in ended.payload else held.deadline
+    connection.execute(
+        insert(slips),
+        {"task_row": task, "before": before, "after": deadline, "by": by, "at": now, "sweep": ended.row["sweep"]},
+    )
+
+
+def _note_sent(connection: Connection, task: int, deadline: datetime | None) -> None:
+    """A deadline that we sent is not a person's when it is seen in the portal."""
+    if deadline is None:
+        return
+    minute = deadline.replace(second=0, microsecond=0).isoformat()
+    sent = connection.execute(select(tasks.c.sent).where(tasks.c.id == task)).scalar_one()
+    if minute not in sent:
+        _set(connection, task, sent=[*sent, minute])
+
+
+def _hand_over(connection: Connection, task: int, payload: Mapping[str, Any]) -> None:
+    """Owner and observers are what we sent."""
+    held = connection.execute(select(tasks).where(tasks.c.id == task)).one()
+    owner, supervisor, dropped = payload.get("owner"), payload.get("supervisor"), payload.get("drop") or ()
+    values: dict[str, Any] = {"auditors": [user for user in held.auditors if user not in dropped]}
+    if owner is not None:
+        values |= {"owner_id": owner, "owner_sent": owner}
+    if supervisor is not None:
+        values["supervisor_id"] = supervisor
+        if supervisor not in values["auditors"]:
+            values["auditors"].append(supervisor)
+    elif held.supervisor_id in dropped:
+        values["supervisor_id"] = None
+    _set(connection, task, **values)
+
+
+def drop_orphans(connection: Connection, rows: Collection[int], now: datetime) -> None:
+    """Among operations on these rows of ``tasks``: those not yet sent whose task is gone, or was never made."""
+    reasons = (
+        (tasks.c.gone.is_(True), "the task is gone"),
+        (and_(tasks.c.status == 0, tasks.c.portal_id.is_(None)), "the task was not created"),
+    )
+    for part in chunks(sorted(rows)):
+        for condition, reason in reasons:
+            lost = select(tasks.c.id).where(tasks.c.id.in_(part), condition)
+            connection.execute(
+                update(operations)
+                .where(
+                    operations.c.task_row.in_(lost),
+                    operations.c.state.in_(WAITING),
+                    operations.c.kind != Kind.CREATE.value,
+                )
+                .values(state=State.DROPPED.value, error_text=reason, ended=now)
+            )

@@ -1,0 +1,136 @@
+"""Reading back what is known of deals and tasks. Inside the caller's transaction; ids in portions, no limit."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Column, Connection, Row, Table, select
+
+from bitrix_sync.facts import LOST, OPEN_STATUSES, WON, Deal
+from bitrix_sync.operations import DealState, Kind, Slip, State, TaskRecord, Trace
+from bitrix_sync.store.rows import FOREIGN, chunks, to_deal, to_slip, to_task, to_trace, to_visit
+from bitrix_sync.store.schema import deals, moments, operations, portal, slips, tasks, traces, visits
+
+_DAY = timedelta(hours=24)
+
+
+def _by_deal(
+    connection: Connection, table: Table, ids: Sequence[int], *columns: Column[Any]
+) -> dict[int, list[Row[Any]]]:
+    found: dict[int, list[Row[Any]]] = defaultdict(list)
+    query = select(*columns) if columns else select(table)
+    for part in chunks(ids):
+        for row in connection.execute(query.where(table.c.deal_id.in_(part)).order_by(*table.primary_key)):
+            found[row.deal_id].append(row)
+    return found
+
+
+def deal_states(connection: Connection, ids: Iterable[int], *, now: datetime | None) -> dict[int, DealState]:
+    """All that is known of each deal. ``moved`` is of the 24 hours before ``now``, else before the last recording."""
+    wanted = sorted(set(ids))
+    found = known_deals(connection, wanted, open_only=False)
+    seen = _by_deal(connection, visits, wanted)
+    made = _by_deal(connection, tasks, wanted)
+    happened = _by_deal(connection, moments, wanted)
+    o = operations.c
+    decided = _by_deal(connection, operations, wanted, o.deal_id, o.key, o.kind, o.state, o.created)
+    latest = now or connection.execute(select(portal.c.recorded)).scalar_one()
+    lost = (State.FAILED.value, State.DROPPED.value)
+    return {
+        deal: DealState(
+            deal_id=deal,
+            deal=found.get(deal),
+            visits=tuple(to_visit(row) for row in seen.get(deal, ())),
+            tasks=tuple(to_task(row) for row in made.get(deal, ()) if row.occurrence is not None),
+            moments={(row.visit_id, row.name): row.at for row in happened.get(deal, ())},
+            keys=frozenset(row.key for row in decided.get(deal, ())),
+            moved=tuple(
+                row.created
+                for row in decided.get(deal, ())
+                if row.kind == Kind.MOVE_DEAL.value and row.state not in lost and row.created > latest - _DAY
+            ),
+            handled=frozenset(row.id for row in seen.get(deal, ()) if row.handled),
+        )
+        for deal in wanted
+    }
+
+
+def known_deals(connection: Connection, ids: Sequence[int] | None, *, open_only: bool) -> dict[int, Deal]:
+    """Deals that are not gone, by id; ``ids`` None: all."""
+    query = select(deals).where(deals.c.gone.is_(False)).order_by(deals.c.id)
+    if open_only:
+        query = query.where(deals.c.semantic.not_in([WON, LOST]))
+    if ids is None:
+        return {row.id: to_deal(row) for row in connection.execute(query)}
+    return {
+        row.id: to_deal(row) for part in chunks(ids) for row in connection.execute(query.where(deals.c.id.in_(part)))
+    }
+
+
+def due_deals(connection: Connection, now: datetime) -> list[int]:
+    """Deals that asked to be looked at by now, the longest waiting first."""
+    query = select(deals.c.id).where(deals.c.wake_at <= now, deals.c.gone.is_(False)).order_by(deals.c.wake_at)
+    return list(connection.execute(query).scalars())
+
+
+def known_visits(connection: Connection, ids: Iterable[int]) -> set[int]:
+    """Those of the ids that are recorded."""
+    return {
+        visit
+        for part in chunks(list(ids))
+        for visit in connection.execute(select(visits.c.id).where(visits.c.id.in_(part))).scalars()
+    }
+
+
+def task_records(
+    connection: Connection, *, refs: Collection[str] | None, portal_ids: Collection[int] | None
+) -> list[TaskRecord]:
+    """Tasks by any of their names, in order of making; both None: all."""
+    if refs is None and portal_ids is None:
+        return [to_task(row) for row in connection.execute(select(tasks).order_by(tasks.c.id))]
+    occurrences = [ref for ref in refs or () if not ref.startswith(FOREIGN)]
+    numbers = {int(ref.removeprefix(FOREIGN)) for ref in refs or () if ref.startswith(FOREIGN)} | set(portal_ids or ())
+    found: dict[int, TaskRecord] = {}
+    for column, names in ((tasks.c.occurrence, occurrences), (tasks.c.portal_id, list(numbers))):
+        for part in chunks(names):
+            found |= {row.id: to_task(row) for row in connection.execute(select(tasks).where(column.in_(part)))}
+    return [found[row] for row in sorted(found)]
+
+
+def open_tasks(connection: Connection) -> list[TaskRecord]:
+    """Every task, ours or foreign, that is neither done nor gone, also those still on their way to the portal."""
+    query = select(tasks).where(tasks.c.gone.is_(False), tasks.c.status.in_(OPEN_STATUSES)).order_by(tasks.c.id)
+    return [to_task(row) for row in connection.execute(query)]
+
+
+def open_deadlines(connection: Connection) -> dict[int, list[datetime]]:
+    """The deadlines of open tasks by owner, rising."""
+    found: dict[int, list[datetime]] = defaultdict(list)
+    query = (
+        select(tasks.c.owner_id, tasks.c.deadline)
+        .where(tasks.c.gone.is_(False), tasks.c.status.in_(OPEN_STATUSES), tasks.c.deadline.is_not(None))
+        .order_by(tasks.c.deadline)
+    )
+    for owner, deadline in connection.execute(query):
+        found[owner].append(deadline)
+    return dict(found)
+
+
+def all_slips(connection: Connection, *, refs: Collection[str] | None, sweep: str | None) -> list[Slip]:
+    """Changes of deadlines, oldest first: of these tasks, of this sweep, or all."""
+    query = select(slips, tasks.c.occurrence, tasks.c.portal_id).join(tasks, tasks.c.id == slips.c.task_row)
+    if sweep is not None:
+        query = query.where(slips.c.sweep == sweep)
+    found = [to_slip(row) for row in connection.execute(query.order_by(slips.c.id))]
+    return found if refs is None else [slip for slip in found if slip.ref in refs]
+
+
+def traces_of(connection: Connection, deal_id: int, *, rule_id: str | None) -> list[Trace]:
+    """Every decision about the deal, oldest first."""
+    query = select(traces).where(traces.c.deal_id == deal_id).order_by(traces.c.id)
+    if rule_id is not None:
+        query = query.where(traces.c.rule_id == rule_id)
+    return [to_trace(row) for row in connection.execute(query)]

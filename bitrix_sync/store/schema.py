@@ -1,0 +1,295 @@
+"""The tables. Moments are UTC microseconds since 1970 in 64-bit integers; lists and mappings are JSON text.
+
+``HEAD`` is the version of the schema that this code speaks: a change here needs a migration and a new ``HEAD``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Set
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, Table, Text
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+
+HEAD = "0001"
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def _storable(text: str) -> str:
+    """Half of a surrogate pair cannot be stored as UTF-8; one odd title must not stop a pass."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, Set):
+        return sorted(value)
+    raise TypeError(f"{type(value).__name__} cannot be stored as JSON")
+
+
+def to_json(value: Any, *, sort: bool = False) -> str:
+    """Compact JSON; dates become ISO text, sets sorted lists. ``sort`` orders keys, for comparing."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_plain, sort_keys=sort)
+    return _storable(text)
+
+
+class Moment(TypeDecorator[datetime]):
+    """An aware datetime, stored as integer microseconds UTC; a naive one is refused."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        """To the database."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"a moment without a time zone: {value.isoformat()}")
+        return (value - _EPOCH) // _MICROSECOND
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
+        """From the database: aware, UTC."""
+        return None if value is None else _EPOCH + timedelta(microseconds=value)
+
+
+class Words(TypeDecorator[str]):
+    """Text that people write, in whatever state it arrives."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """To the database."""
+        return None if value is None else _storable(value)
+
+
+class Json(TypeDecorator[Any]):
+    """Lists and mappings as JSON text; None stays NULL."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        """To the database."""
+        return None if value is None else to_json(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        """From the database."""
+        return None if value is None else json.loads(value)
+
+
+Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only in an INTEGER key
+
+metadata = MetaData()
+
+portal = Table(
+    "portal",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("history_id", BigInteger),
+    Column("history_time", Moment),
+    Column("deals_time", Moment),
+    Column("tasks_time", Moment),
+    Column("recorded", Moment),  # `at` of the latest recording, the portal's time
+    Column("epoch", BigInteger, nullable=False),
+    Column("holder", Text),
+    Column("process", Text),
+    Column("pid", BigInteger),
+    Column("host", Text),
+    Column("until", Moment),
+    Column("pacer_level", Float),
+    Column("pacer_at", Moment),
+)
+
+settings = Table("settings", metadata, Column("name", Text, primary_key=True), Column("value", Words, nullable=False))
+
+bindings = Table("bindings", metadata, Column("name", Words, primary_key=True), Column("bound", Words, nullable=False))
+
+rules_seen = Table(
+    "rules_seen", metadata, Column("rule_id", Text, primary_key=True), Column("loaded", Moment, nullable=False)
+)
+
+visits = Table(
+    "visits",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("deal_id", BigInteger, nullable=False),
+    Column("kind", Integer, nullable=False),
+    Column("funnel_id", BigInteger, nullable=False),
+    Column("stage_id", Text, nullable=False),
+    Column("semantic", Text, nullable=False),
+    Column("entered", Moment, nullable=False),
+    Column("handled", Boolean, nullable=False),
+    # a deal restored from the recycle bin shows its old visits under new ids
+    Index("visits_same", "deal_id", "entered", "stage_id", "kind", unique=True),
+)
+
+deals = Table(
+    "deals",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("title", Words, nullable=False),
+    Column("funnel_id", BigInteger, nullable=False),
+    Column("stage_id", Text, nullable=False),
+    Column("semantic", Text, nullable=False),
+    Column("responsible_id", BigInteger, nullable=False),
+    Column("creator_id", BigInteger, nullable=False),
+    Column("company_id", BigInteger, nullable=False),
+    Column("contact_id", BigInteger, nullable=False),
+    Column("created", Moment, nullable=False),
+    Column("changed", Moment, nullable=False),
+    Column("moved_by", BigInteger, nullable=False),
+    Column("fields", Json, nullable=False),
+    Column("wake_at", Moment),
+    Column("gone", Boolean, nullable=False),
+    Index("deals_wake", "wake_at"),
+    Index("deals_stage", "semantic", "funnel_id", "stage_id"),
+)
+
+moments = Table(
+    "moments",
+    metadata,
+    Column("visit_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("name", Text, primary_key=True),
+    Column("deal_id", BigInteger, nullable=False),
+    Column("at", Moment, nullable=False),
+    Index("moments_deal", "deal_id"),
+)
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("occurrence", Text, unique=True),  # NULL: a foreign task
+    Column("portal_id", BigInteger, unique=True),  # NULL: not in the portal yet
+    Column("deal_id", BigInteger, nullable=False),
+    Column("rule_id", Text, nullable=False),
+    Column("visit_id", BigInteger, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("deadline", Moment),
+    Column("owner_id", BigInteger, nullable=False),
+    Column("supervisor_id", BigInteger),
+    Column("title", Words, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("gone", Boolean, nullable=False),
+    Column("owner_form", Text, nullable=False),
+    Column("owner_sent", BigInteger, nullable=False),
+    Column("creator_id", BigInteger, nullable=False),
+    Column("auditors", Json, nullable=False),
+    Column("first_deadline", Moment),
+    Column("basis", Words, nullable=False),
+    Column("sent", Json, nullable=False),
+    Column("follow_off", Boolean, nullable=False),
+    Column("moves", Integer, nullable=False),
+    Column("moves_by_us", Integer, nullable=False),
+    Column("moves_by_people", Integer, nullable=False),
+    Column("started", Moment),
+    Column("created", Moment),
+    Column("changed", Moment),
+    Column("closed", Moment),
+    Index("tasks_owner", "gone", "status", "owner_id", "deadline"),
+    Index("tasks_deadline", "gone", "status", "deadline"),
+    Index("tasks_deal", "deal_id"),
+)
+
+slips = Table(
+    "slips",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("task_row", BigInteger, ForeignKey("tasks.id"), nullable=False),
+    Column("before", Moment),
+    Column("after", Moment),
+    Column("by", Text, nullable=False),
+    Column("at", Moment, nullable=False),
+    Column("sweep", Text, nullable=False),
+    Index("slips_task", "task_row"),
+    Index("slips_sweep", "sweep"),
+)
+
+operations = Table(
+    "operations",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("key", Text, nullable=False, unique=True),
+    Column("kind", Text, nullable=False),
+    Column("payload", Json, nullable=False),
+    Column("deal_id", BigInteger, nullable=False),
+    Column("task", Text, nullable=False),
+    Column("task_row", BigInteger, ForeignKey("tasks.id")),
+    Column("urgency", Integer, nullable=False),
+    Column("look_first", Boolean, nullable=False),
+    Column("not_before", Moment),
+    Column("sweep", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("epoch", BigInteger),
+    Column("result", BigInteger),
+    Column("error_code", Words, nullable=False),
+    Column("error_text", Words, nullable=False),
+    Column("created", Moment, nullable=False),
+    Column("sent", Moment),
+    Column("noticed", Moment),
+    Column("ended", Moment),
+    Index("operations_queue", "state", "urgency", "id"),
+    Index("operations_task", "task_row", "id"),
+    Index("operations_deal", "deal_id", "kind"),
+    Index("operations_created", "kind", "created"),
+    Index("operations_sweep", "sweep"),
+)
+
+traces = Table(
+    "traces",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("deal_id", BigInteger, nullable=False),
+    Column("visit_id", BigInteger, nullable=False),
+    Column("rule_id", Text, nullable=False),
+    Column("verdict", Text, nullable=False),
+    Column("at", Moment, nullable=False),
+    Column("data", Json, nullable=False),
+    Column("checks", Json, nullable=False),
+    Column("digest", Text, nullable=False),
+    Index("traces_rule", "deal_id", "visit_id", "rule_id", "id"),
+    Index("traces_at", "at"),
+)
+
+sweeps = Table(
+    "sweeps",
+    metadata,
+    Column("slot", Text, primary_key=True),
+    Column("moment", Moment, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("summary", Json, nullable=False),
+)
+
+told = Table("told", metadata, Column("key", Text, primary_key=True), Column("at", Moment, nullable=False))
+
+picks = Table(
+    "picks",
+    metadata,
+    Column("pool", Words, primary_key=True),
+    Column("user_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("place", BigInteger, nullable=False),
+)
+
+requests = Table(
+    "requests",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("args", Json, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("epoch", BigInteger),
+    Column("result", Json),
+    Column("asked", Moment),
+    Index("requests_state", "state", "id"),
+)

@@ -1,0 +1,338 @@
+"""The store: everything the service must not forget, in one database. Every method is one transaction of its own.
+
+Safe to use from many threads: readers see the last commit and wait for nobody, writers queue. Methods that take an
+``epoch`` write for the holder of the lease and raise LeaseLost for anybody else. All raise StoreError, in one line for
+the administrator, when the database is locked, full, damaged or not writable. Moments are aware datetimes; those that
+come back are UTC.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, delete, select
+
+from bitrix_sync.facts import Cursor, Deal
+from bitrix_sync.operations import DealState, Finished, Kind, Recorded, Recording, Slip, State, TaskRecord, Trace
+from bitrix_sync.store import lease, ledger, recall, recording, slots, upkeep
+from bitrix_sync.store.database import BUSY_SECONDS, Database, insert_new, upsert
+from bitrix_sync.store.lease import Lease
+from bitrix_sync.store.rows import chunks, to_cursor
+from bitrix_sync.store.schema import bindings, picks, portal, rules_seen, settings, told
+from bitrix_sync.store.slots import Request, Sweep
+
+
+def _go_on(_name: str) -> None:
+    """No crash."""
+
+
+crash_point: Callable[[str], None] = _go_on
+"""Called before and after every commit with its name (``record:before-commit``, ``record:after-commit``, ...): where a
+test ends the process."""
+
+
+class Store:
+    """The database at ``url`` (``sqlite:///path``), created or brought to the present version when it is opened."""
+
+    def __init__(self, url: str, *, busy_seconds: float = BUSY_SECONDS) -> None:
+        self._database = Database(url, busy_seconds=busy_seconds)
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._database.path
+
+    def close(self) -> None:
+        """Closes every connection."""
+        self._database.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection for queries that see one and the same commit (reports)."""
+        with self._database.reading() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def _writing(self, name: str, epoch: int | None = None) -> Iterator[Connection]:
+        with self._database.writing() as connection:
+            if epoch is not None:
+                lease.require(connection, epoch)
+            yield connection
+            crash_point(f"{name}:before-commit")
+        crash_point(f"{name}:after-commit")
+
+    # --- the lease ---------------------------------------------------------------------------------------------------
+
+    def take_lease(self, holder: str, pid: int, host: str, now: datetime) -> int | None:
+        """The new epoch, or None while another holder works. A holder whose process is gone from this host is succeeded
+        at once, another one 30 s after its last renewal; ``now`` is our clock."""
+        with self._writing("take_lease") as connection:
+            return lease.take(connection, holder=holder, pid=pid, host=host, now=now)
+
+    def renew_lease(self, epoch: int, now: datetime, level: float | None = None) -> None:
+        """Another 30 s; ``level`` is the pacer's, kept for a successor. Raises LeaseLost."""
+        with self._writing("renew_lease") as connection:
+            lease.renew(connection, epoch=epoch, now=now, level=level)
+
+    def drop_lease(self, epoch: int) -> None:
+        """The holder goes in peace: the next one need not wait."""
+        with self._writing("drop_lease") as connection:
+            lease.drop(connection, epoch)
+
+    def lease(self) -> Lease | None:
+        """Who holds the lease (or held it last, and did not drop it)."""
+        with self.reading() as connection:
+            return lease.read(connection)
+
+    def pacer(self) -> tuple[float, datetime] | None:
+        """The pacer's level at the last renewal that told it, and when that was."""
+        with self.reading() as connection:
+            row = connection.execute(select(portal.c.pacer_level, portal.c.pacer_at)).one()
+        return None if row.pacer_level is None else (row.pacer_level, row.pacer_at)
+
+    # --- small things ------------------------------------------------------------------------------------------------
+
+    def cursor(self) -> Cursor | None:
+        """How far the portal has been read; None before the first start."""
+        with self.reading() as connection:
+            return to_cursor(connection.execute(select(portal)).one())
+
+    def setting(self, name: str) -> str | None:
+        """A small value by name."""
+        with self.reading() as connection:
+            return connection.execute(select(settings.c.value).where(settings.c.name == name)).scalar()
+
+    def set_setting(self, name: str, value: str | None) -> None:
+        """Keeps a small value; None forgets it."""
+        with self._writing("set_setting") as connection:
+            if value is None:
+                connection.execute(delete(settings).where(settings.c.name == name))
+            else:
+                upsert(connection, settings, [{"name": name, "value": value}])
+
+    def bindings(self) -> dict[str, str]:
+        """Names of the rules file that were resolved once, and to what."""
+        with self.reading() as connection:
+            return {row.name: row.bound for row in connection.execute(select(bindings))}
+
+    def bind(self, names: Mapping[str, str]) -> None:
+        """Keeps what names resolve to; a name bound before is bound anew."""
+        with self._writing("bind") as connection:
+            upsert(connection, bindings, [{"name": name, "bound": bound} for name, bound in names.items()])
+
+    def rules_loaded(self) -> dict[str, datetime]:
+        """When each rule was loaded for the first time."""
+        with self.reading() as connection:
+            return {row.rule_id: row.loaded for row in connection.execute(select(rules_seen))}
+
+    def note_rules(self, ids: Iterable[str], at: datetime) -> None:
+        """Rules that are loaded now; those noted before keep their first time."""
+        with self._writing("note_rules") as connection:
+            insert_new(connection, rules_seen, [{"rule_id": rule, "loaded": at} for rule in ids])
+
+    # --- what is known -----------------------------------------------------------------------------------------------
+
+    def deal_states(self, ids: Iterable[int], *, now: datetime | None = None) -> dict[int, DealState]:
+        """All that is known of each deal asked for; ``deal`` is None for one that is gone or was never seen. ``moved``
+        holds the automatic moves of the 24 hours before ``now`` (the portal's; None: before the last recording)."""
+        with self.reading() as connection:
+            return recall.deal_states(connection, ids, now=now)
+
+    def deals(self, ids: Iterable[int] | None = None, *, open_only: bool = False) -> dict[int, Deal]:
+        """Deals by id as last read, without those that are gone; None: all. ``open_only``: neither won nor lost."""
+        with self.reading() as connection:
+            return recall.known_deals(connection, None if ids is None else list(ids), open_only=open_only)
+
+    def due_deals(self, now: datetime) -> list[int]:
+        """Deals whose ``wake_at`` has come."""
+        with self.reading() as connection:
+            return recall.due_deals(connection, now)
+
+    def known_visits(self, ids: Iterable[int]) -> set[int]:
+        """Those of the ids that are recorded."""
+        with self.reading() as connection:
+            return recall.known_visits(connection, ids)
+
+    def task_records(
+        self, refs: Collection[str] | None = None, portal_ids: Collection[int] | None = None
+    ) -> list[TaskRecord]:
+        """Tasks by ref, by portal id, or both; neither: all."""
+        with self.reading() as connection:
+            return recall.task_records(connection, refs=refs, portal_ids=portal_ids)
+
+    def open_tasks(self) -> list[TaskRecord]:
+        """Every open task, ours and foreign, also those still on their way to the portal (``portal_id`` None)."""
+        with self.reading() as connection:
+            return recall.open_tasks(connection)
+
+    def open_deadlines(self) -> dict[int, list[datetime]]:
+        """The deadlines of open tasks by owner, rising."""
+        with self.reading() as connection:
+            return recall.open_deadlines(connection)
+
+    def picks(self) -> dict[tuple[str, int], int]:
+        """The place of each (pool, user id) in the order of picking: the greater, the later it was picked last."""
+        with self.reading() as connection:
+            return {(row.pool, row.user_id): row.place for row in connection.execute(select(picks))}
+
+    def slips(self, refs: Collection[str] | None = None, *, sweep: str | None = None) -> list[Slip]:
+        """Changes of deadlines, oldest first: of these tasks, of this sweep, or all."""
+        with self.reading() as connection:
+            return recall.all_slips(connection, refs=refs, sweep=sweep)
+
+    def traces(self, deal_id: int, rule_id: str | None = None) -> list[Trace]:
+        """Why rules did, or did not do, something on the deal; oldest first."""
+        with self.reading() as connection:
+            return recall.traces_of(connection, deal_id, rule_id=rule_id)
+
+    def told(self, keys: Iterable[str]) -> set[str]:
+        """Those of the keys that were told already."""
+        with self.reading() as connection:
+            return {
+                key
+                for part in chunks(list(keys))
+                for key in connection.execute(select(told.c.key).where(told.c.key.in_(part))).scalars()
+            }
+
+    def record(self, recorded: Recording, epoch: int) -> list[int]:
+        """Writes down a pass or sweep, all or nothing; returns the ids of the operations that are new, rising.
+
+        What is known stays as it is: visits, moments (the first wins for ever), operation keys, told keys. Deals and
+        tasks are overwritten; a task's portal id once known is kept. A deal's ``wake_at`` is that of its decision.
+        Operations on tasks that are gone, or could not be created, are dropped.
+        """
+        with self._writing("record", epoch) as connection:
+            return recording.write(connection, recorded)
+
+    # --- operations --------------------------------------------------------------------------------------------------
+
+    def ready(self, now: datetime, limit: int, exclude_kinds: Collection[Kind] = ()) -> list[Recorded]:
+        """What may be sent now (our clock), by urgency, then age. Never two on one task, never one that would overtake
+        an earlier unfinished one on its task or an earlier unfinished move of its deal."""
+        with self.reading() as connection:
+            return ledger.ready(connection, now=now, limit=limit, exclude_kinds=exclude_kinds)
+
+    def mark_sending(self, ids: Sequence[int], epoch: int, now: datetime) -> list[int]:
+        """Commits that these are being sent, before the first byte leaves; returns those that were still planned:
+        only these may be sent. A deadline on its way counts as sent by us from here on."""
+        with self._writing("mark_sending", epoch) as connection:
+            return ledger.mark_sending(connection, ids, epoch=epoch, now=now)
+
+    def finish(self, outcomes: Sequence[Finished], epoch: int, now: datetime) -> None:
+        """What became of operations, with all that follows for their tasks; one that has ended is left alone.
+
+        CREATE done: the task has its portal id; failed or dropped: its status is 0 and operations that wait for it are
+        dropped. DEADLINE done: the task's deadline, a Slip, the counts of moves. PEOPLE, COMPLETE, DEFER, DELETE
+        likewise. PLANNED: to be sent again, not before ``not_before``. UNKNOWN: noticed now.
+        """
+        with self._writing("finish", epoch) as connection:
+            ledger.finish(connection, outcomes, now)
+
+    def settle_at_start(self, now: datetime) -> int:
+        """Every operation that was being sent is unknown now; returns how many. For a new holder of the lease."""
+        with self._writing("settle_at_start") as connection:
+            return ledger.settle(connection, now)
+
+    def unknown(self) -> list[Recorded]:
+        """Operations of which nobody knows whether they arrived; ``sent`` and ``noticed`` say since when."""
+        return self.operations(state=State.UNKNOWN)
+
+    def operations(
+        self,
+        *,
+        state: State | Collection[State] | None = None,
+        sweep: str | None = None,
+        keys: Collection[str] | None = None,
+        deal_id: int | None = None,
+        kind: Kind | None = None,
+        limit: int | None = None,
+    ) -> list[Recorded]:
+        """Operations that fit every condition given, by id."""
+        with self.reading() as connection:
+            return ledger.find(connection, state=state, sweep=sweep, keys=keys, deal_id=deal_id, kind=kind, limit=limit)
+
+    def counts(self) -> dict[State, int]:
+        """How many operations are in each state; states without any are missing."""
+        with self.reading() as connection:
+            return ledger.counts(connection)
+
+    def created_since(self, moment: datetime) -> int:
+        """Tasks decided since then (the portal's time) and let through: not held, watched or dropped."""
+        with self.reading() as connection:
+            return ledger.created_since(connection, moment)
+
+    def release(self, now: datetime, keys: Collection[str] | None = None) -> int:
+        """Plans what is held, all or these keys, to be looked up before it is sent; returns how many."""
+        with self._writing("release") as connection:
+            return ledger.release(connection, keys)
+
+    # --- requests of commands ----------------------------------------------------------------------------------------
+
+    def ask(self, kind: str, args: Mapping[str, Any], *, now: datetime | None = None) -> int:
+        """Asks the running service for something; returns the request's id."""
+        with self._writing("ask") as connection:
+            return slots.ask(connection, kind, args, now)
+
+    def next_request(self, epoch: int) -> Request | None:
+        """The oldest request that nobody works at, taken by the holder; also one that a former holder left behind."""
+        with self._writing("next_request", epoch) as connection:
+            return slots.take(connection, epoch)
+
+    def answer(self, number: int, ok: bool, result: Any = None) -> None:
+        """The outcome of a request, JSON-able, for the command that waits."""
+        with self._writing("answer") as connection:
+            slots.answer(connection, number, ok=ok, result=result)
+
+    def withdraw(self, number: int) -> bool:
+        """Takes back a request that nobody has begun; False: too late."""
+        with self._writing("withdraw") as connection:
+            return slots.withdraw(connection, number)
+
+    def request(self, number: int) -> Request | None:
+        """A request as it stands."""
+        with self.reading() as connection:
+            return slots.read_request(connection, number)
+
+    # --- sweeps ------------------------------------------------------------------------------------------------------
+
+    def claim_sweep(self, slot: str, moment: datetime) -> bool:
+        """True once for each slot, with the moment it counts from; False for everybody after."""
+        with self._writing("claim_sweep") as connection:
+            return slots.claim(connection, slot, moment)
+
+    def sweep(self, slot: str) -> Sweep | None:
+        """The sweep of a slot."""
+        with self.reading() as connection:
+            return next(iter(slots.read_sweeps(connection, slot, None)), None)
+
+    def sweeps(self, limit: int | None = None) -> list[Sweep]:
+        """Sweeps, newest first."""
+        with self.reading() as connection:
+            return slots.read_sweeps(connection, None, limit)
+
+    def close_sweep(self, slot: str, state: str, summary: Mapping[str, Any]) -> None:
+        """What became of a claimed sweep; KeyError if nobody claimed it."""
+        with self._writing("close_sweep") as connection:
+            slots.close(connection, slot, state, summary)
+
+    # --- upkeep ------------------------------------------------------------------------------------------------------
+
+    def prune(self, before: datetime) -> int:
+        """Forgets what only explains the past and is older than ``before`` (see ``upkeep``); returns how many rows."""
+        with self._writing("prune") as connection:
+            return upkeep.prune(connection, before)
+
+    def backup(self, target: str | PathLike[str]) -> None:
+        """A consistent copy in one file (mode 0600) while the service runs; StoreError if the file is there already."""
+        self._database.backup(Path(target))
