@@ -1,0 +1,222 @@
+"""Speaking to people in their language: the messages of ``wording``, numbers with nouns, dates, harmless text.
+
+A message is named by a key, ``say(language, key, **values)`` fills it in. A placeholder may say how its value is shown:
+``{count:tasks}`` a number with its noun, ``{deadline:moment}`` "чт 12 марта, 15:00", ``{day:day}`` "чт 12 марта",
+``{sum:number}`` "150 000", ``{owner_path:path}`` a list joined by arrows, ``{ending:ending}`` a word of a table.
+
+What comes from the portal (titles, names, values) cannot bring BB code along: ``say`` makes it harmless. Own code, such
+as a link, is passed as ``Markup``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, tzinfo
+from decimal import Decimal
+from string import Formatter
+from types import MappingProxyType
+from typing import Any, Literal
+
+from bitrix_sync.operations import Check, Trace
+from bitrix_sync.wording import CHOICES, MESSAGES, MONTHS, NOUNS, WEEKDAYS
+
+Language = Literal["ru", "en"]
+
+LANGUAGES: tuple[Language, ...] = ("ru", "en")
+
+VERDICTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "made": ("task", "title", "owner", "owner_path", "supervisor", "deadline", "branch", "lifted"),
+        "condition_false": (),
+        "cannot_judge": ("field", "value", "wanted"),
+        "waiting_start": ("event",),
+        "exists": ("other",),
+        "visit_over": ("on_leave",),
+        "deal_closed": (),
+        "before_rules": (),
+        "disabled": ("reason",),
+        "held_nobody": (),
+        "template_error": ("message",),
+        "deadline_error": ("field", "value"),
+        "followed": ("before", "after", "why"),
+        "not_followed_person": (),
+        "ended": ("ending", "why"),
+        "again": ("number", "at"),
+        "people_followed": ("owner",),
+        "advanced": ("stage",),
+        "advance_waits": ("why",),
+        "advance_brake": (),
+        "advance_refused": ("code", "text"),
+        "history": (),
+    }
+)
+"""Words of ``Trace.verdict`` and the keys of ``Trace.data`` that their sentences need, all JSON-able: people and stages
+by name, moments ISO with offset, ``owner_path`` a list of texts, ``task`` a number or "", ``branch`` "main" or the
+branch's name, ``event`` a phrase made with one of the ``event.*`` keys, ``other`` "once" | "open", ``ending`` and
+``on_leave`` as in the file, ``why`` of ended "leave" | "close", of followed "field" | "emptied" | "event" | a phrase,
+of advance_waits "open" | "not_done" | "no_tasks" | a phrase."""
+
+_NO_BREAK = "\N{NO-BREAK SPACE}"
+
+_OPENING = re.compile(r"&(?:amp;)*(?:#0*91(?!\d)|#x0*5b(?![\da-f])|(?:lbrack|lsqb)(?=;));?", re.IGNORECASE)
+_CLOSING = re.compile(r"&(?:amp;)*(?:#0*93(?!\d)|#x0*5d(?![\da-f])|(?:rbrack|rsqb)(?=;));?", re.IGNORECASE)
+_UNPRINTABLE = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_QUOTES = re.compile(r">{2,}")
+_QUOTE_START = re.compile(r"^([ \t]*)>", re.MULTILINE)
+_QUOTE_FRAME = re.compile(r"-{20,}")
+_TRANSLATED = str.maketrans({"[": "［", "]": "］", "\u2028": "\n", "\u2029": "\n", "\r": "\n"})
+
+
+class Markup(str):
+    """Text of our own, BB code and line breaks included: ``say`` puts it in as it is."""
+
+    __slots__ = ()
+
+
+def harmless(text: str) -> str:
+    """The text with nothing left in it that the portal would act on: it reads the same and stays text.
+
+    Square brackets (also as HTML entities) become full-width ones, so that no BB code survives; ``>>`` and frames of
+    dashes no longer open a quote; control characters, marks that turn the direction of writing and halves of characters
+    go. Line breaks and tabs stay. Harmless text stays as it is when it is made harmless again.
+    """
+    text = _UNPRINTABLE.sub("", text.replace("\r\n", "\n")).translate(_TRANSLATED)
+    text = _CLOSING.sub("］", _OPENING.sub("［", text))
+    return _QUOTE_FRAME.sub("—", _QUOTE_START.sub(r"\1›", _QUOTES.sub("»", text)))
+
+
+def folded(text: str) -> str:
+    """The text on one line: every run of blanks and line breaks becomes one space."""
+    return " ".join(text.split())
+
+
+def shortened(text: str, limit: int) -> str:
+    """At most ``limit`` characters; a longer text ends with an ellipsis."""
+    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
+
+
+def counted(language: str, count: int, noun: str) -> str:
+    """``5 задач``, ``1 task``: the number with its noun in the right form; ``noun`` is a key of NOUNS."""
+    forms = NOUNS[language][noun]
+    return f"{number_text(language, count)} {forms[min(_form(language, count), len(forms) - 1)]}"
+
+
+def _form(language: str, count: int) -> int:
+    count = abs(count)
+    if language != "ru":
+        return 0 if count == 1 else 1
+    if count % 10 == 1 and count % 100 != 11:
+        return 0
+    return 1 if count % 10 in (2, 3, 4) and count % 100 not in (12, 13, 14) else 2
+
+
+def number_text(language: str, number: int | float | Decimal) -> str:
+    """``150 000,5`` or ``150,000.5``: grouped by thousands, without an empty fraction, never in powers of ten."""
+    if isinstance(number, float):
+        number = Decimal(repr(number))
+    if isinstance(number, Decimal):
+        if not number.is_finite():
+            return str(number)
+        number = int(number) if number == number.to_integral_value() else number.normalize()
+    text = f"{number:,}" if isinstance(number, int) else f"{number:,f}"
+    return text if language != "ru" else text.replace(",", _NO_BREAK).replace(".", ",")
+
+
+def day_text(language: str, day: date, *, weekday: bool = True, year: bool = False) -> str:
+    """``чт 12 марта``, ``Thu 12 March 2026``."""
+    text = f"{day.day} {MONTHS[language][day.month - 1]}"
+    if weekday:
+        text = f"{WEEKDAYS[language][day.weekday()]} {text}"
+    return f"{text} {day.year}" if year else text
+
+
+def moment_text(language: str, moment: datetime, *, weekday: bool = True, year: bool = False) -> str:
+    """``чт 12 марта, 15:00``: in the zone that the moment carries."""
+    return f"{day_text(language, moment, weekday=weekday, year=year)}, {moment:%H:%M}"
+
+
+def say(language: str, key: str, /, *, zone: tzinfo | None = None, **values: Any) -> str:
+    """The message ``key`` for the portal, with its values made harmless and folded to one line (Markup is left alone).
+
+    Moments are aware datetimes (or their ISO texts) and are shown in ``zone``, without one in the zone that they carry.
+    Raises KeyError for an unknown key or a missing value: a mistake of ours.
+    """
+    return _fill(language, MESSAGES[language][key], values, zone=zone, clean=_clean)
+
+
+def phrase(language: str, key: str, /, *, zone: tzinfo | None = None, **values: Any) -> str:
+    """The same as ``say`` for traces and the terminal, where BB code means nothing: values are left as they are."""
+    return _fill(language, MESSAGES[language][key], values, zone=zone, clean=str)
+
+
+def explain(language: str, trace: Trace, *, zone: tzinfo) -> list[str]:
+    """The trace in words: its sentence, then a line for each comparison. Moments are shown in ``zone``, with the year.
+
+    Values that an older trace lacks are shown as "?", so that what was recorded once can always be read.
+    """
+    keys = VERDICTS.get(trace.verdict)
+    if keys is None:
+        return [trace.verdict]
+    values = dict.fromkeys(keys, "?") | dict(trace.data)
+    sentence = _fill(language, MESSAGES[language][f"why.{trace.verdict}"], values, zone=zone, clean=str, year=True)
+    return [sentence, *(check_text(language, check) for check in trace.checks)]
+
+
+def check_text(language: str, check: Check) -> str:
+    """``✓ Сумма: 150 000; нужно: не меньше 100 000``."""
+    return phrase(language, "why.check", ok=check.ok, what=check.what, seen=check.seen, wanted=check.wanted)
+
+
+def _clean(value: Any) -> str:
+    return str(value) if isinstance(value, Markup) else folded(harmless(str(value)))
+
+
+def _fill(
+    language: str,
+    message: str,
+    values: Mapping[str, Any],
+    *,
+    zone: tzinfo | None,
+    clean: Callable[[Any], str],
+    year: bool = False,
+) -> str:
+    parts: list[str] = []
+    for literal, name, how, _ in Formatter().parse(message):
+        parts.append(literal)
+        if name is not None:
+            parts.append(_shown(language, values[name], how or "", zone=zone, clean=clean, year=year))
+    return "".join(parts)
+
+
+def _shown(language: str, value: Any, how: str, *, zone: tzinfo | None, clean: Callable[[Any], str], year: bool) -> str:
+    if how in ("moment", "day"):
+        return _time_text(language, value, how, zone=zone, clean=clean, year=year)
+    if how == "path":
+        return " → ".join(clean(one) for one in value) if isinstance(value, list | tuple) else clean(value)
+    if how == "number":
+        return number_text(language, value)
+    if how in NOUNS[language]:
+        return counted(language, value, how)
+    if how:
+        words = CHOICES[language][how]
+        word = "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+        return words[word] if word in words else words.get("*", "").replace("{}", clean(value))
+    return clean(value)
+
+
+def _time_text(
+    language: str, value: Any, how: str, *, zone: tzinfo | None, clean: Callable[[Any], str], year: bool
+) -> str:
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            return clean(value)
+    if not isinstance(value, date):
+        return "—"
+    if isinstance(value, datetime) and zone is not None and value.tzinfo is not None:
+        value = value.astimezone(zone)
+    if how == "moment" and isinstance(value, datetime):
+        return moment_text(language, value, year=year)
+    return day_text(language, value, year=year)

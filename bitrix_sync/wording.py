@@ -1,0 +1,354 @@
+"""The catalogue of everything that the service says to people, in Russian and in English. Data; ``texts`` speaks it.
+
+To add a message: the same key with the same placeholders in both languages (a test compares them); a noun that is
+counted goes to ``NOUNS``, a word that depends on a value to ``CHOICES``. How a placeholder shows its value
+(``{deadline:moment}``, ``{count:tasks}``) is told in ``texts``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+MONTHS: Mapping[str, tuple[str, ...]] = {
+    "ru": (
+        *("января", "февраля", "марта", "апреля", "мая", "июня"),
+        *("июля", "августа", "сентября", "октября", "ноября", "декабря"),
+    ),
+    "en": (
+        *("January", "February", "March", "April", "May", "June"),
+        *("July", "August", "September", "October", "November", "December"),
+    ),
+}
+"""As they stand in a date."""
+
+WEEKDAYS: Mapping[str, tuple[str, ...]] = {
+    "ru": ("пн", "вт", "ср", "чт", "пт", "сб", "вс"),
+    "en": ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"),
+}
+
+NOUNS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "ru": {
+        "tasks": ("задача", "задачи", "задач"),
+        "of_tasks": ("задачи", "задач", "задач"),
+        "of_deadlines": ("срока", "сроков", "сроков"),
+        "deals": ("сделка", "сделки", "сделок"),
+        "times": ("раз", "раза", "раз"),
+        "days": ("день", "дня", "дней"),
+        "hours": ("час", "часа", "часов"),
+        "minutes": ("минута", "минуты", "минут"),
+    },
+    "en": {
+        "tasks": ("task", "tasks"),
+        "of_tasks": ("task", "tasks"),
+        "of_deadlines": ("deadline", "deadlines"),
+        "deals": ("deal", "deals"),
+        "times": ("time", "times"),
+        "days": ("day", "days"),
+        "hours": ("hour", "hours"),
+        "minutes": ("minute", "minutes"),
+    },
+}
+"""Nouns that are counted: for 1, for 2 (Russian only: 2 to 4), for the rest."""
+
+CHOICES: Mapping[str, Mapping[str, Mapping[str, str]]] = {
+    "ru": {
+        "yes": {"true": "да", "false": "нет"},
+        "task_number": {"": "", "*": " № {}"},
+        "controlled": {"": "Контролёра нет.", "*": "Контролирует: {}."},
+        "branch": {"": "", "main": "", "else": " (по запасному сроку else)", "*": " (по запасному сроку {})"},
+        "lifted": {"": "", "false": "", "true": " По правилу срок уже прошёл, поэтому взят ближайший возможный."},
+        "took": {
+            "once": "для этой сделки она уже ставилась (repeat: once)",
+            "open": "прежняя задача ещё открыта, и эта стадия её подхватила (repeat: if_none_open)",
+            "*": "{}",
+        },
+        "on_leave": {
+            "complete": "завершается",
+            "defer": "откладывается",
+            "delete": "удаляется",
+            "keep": "остаётся",
+            "*": "{}",
+        },
+        "ending": {
+            "complete": "завершена",
+            "defer": "отложена",
+            "delete": "удалена",
+            "keep": "оставлена",
+            "*": "{}",
+        },
+        "ended_because": {"leave": "сделка ушла со стадии", "close": "сделка закрыта", "*": "{}"},
+        "followed_because": {
+            "field": "изменилось поле сделки",
+            "emptied": "поле сделки очищено",
+            "event": "событие наступило",
+            "*": "{}",
+        },
+        "waits_because": {
+            "open": "есть открытые задачи",
+            "not_done": "не все задачи выполнены",
+            "no_tasks": "на этой стадии ещё не было ни одной задачи",
+            "*": "{}",
+        },
+        "checked": {"true": "✓", "false": "✗"},
+    },
+    "en": {
+        "yes": {"true": "yes", "false": "no"},
+        "task_number": {"": "", "*": " No. {}"},
+        "controlled": {"": "Nobody controls it.", "*": "Controlled by: {}."},
+        "branch": {"": "", "main": "", "else": " (by the else deadline)", "*": " (by the {} deadline)"},
+        "lifted": {
+            "": "",
+            "false": "",
+            "true": " By the rule it would have been in the past, so the next possible time was taken.",
+        },
+        "took": {
+            "once": "this deal has had it before (repeat: once)",
+            "open": "the earlier task is still open and this stage took it over (repeat: if_none_open)",
+            "*": "{}",
+        },
+        "on_leave": {"complete": "completed", "defer": "deferred", "delete": "deleted", "keep": "kept", "*": "{}"},
+        "ending": {"complete": "completed", "defer": "deferred", "delete": "deleted", "keep": "kept", "*": "{}"},
+        "ended_because": {"leave": "the deal left the stage", "close": "the deal was closed", "*": "{}"},
+        "followed_because": {
+            "field": "a field of the deal changed",
+            "emptied": "a field of the deal was emptied",
+            "event": "the event happened",
+            "*": "{}",
+        },
+        "waits_because": {
+            "open": "there are open tasks",
+            "not_done": "not every task is done",
+            "no_tasks": "the stage has had no task yet",
+            "*": "{}",
+        },
+        "checked": {"true": "✓", "false": "✗"},
+    },
+}
+"""Words that depend on a value: by the value's text ("true" and "false" for yes and no, "" for None); "*" for any
+other, with the value in its braces."""
+
+_RU: dict[str, str] = {
+    # why a rule did or did not do something
+    "why.made": "Поставлена задача{task:task_number} «{title}». Исполнитель: {owner} ({owner_path:path}). "
+    "{supervisor:controlled} Срок: {deadline:moment}{branch:branch}.{lifted:lifted}",
+    "why.condition_false": "Условие (if) не выполнено, поэтому задачи нет. При изменении сделки оно проверится снова.",
+    "why.cannot_judge": "Условие нельзя проверить: в поле «{field}» стоит «{value}», а нужно {wanted}. Исправьте "
+    "значение в сделке или условие в правилах.",
+    "why.waiting_start": "Задача появится позже. Ждём: {event}.",
+    "why.exists": "Новой задачи нет: {other:took}.",
+    "why.visit_over": "Сделка уже ушла со стадии, а при уходе эта задача {on_leave:on_leave}, поэтому её и не ставили.",
+    "why.deal_closed": "Сделка уже закрыта, задача не нужна.",
+    "why.before_rules": "Сделка вошла в стадию раньше, чем правило было загружено. Такие сделки обрабатывает "
+    "команда backfill.",
+    "why.disabled": "Правило отключено: {reason}",
+    "why.held_nobody": "Задачу некому поручить: ни исполнителя, ни его руководителя, ни запасного исполнителя "
+    "(fallback_owner). Она придержана, администраторы знают.",
+    "why.template_error": "Ошибка в шаблоне, задача не поставлена: {message}",
+    "why.deadline_error": "Срок не рассчитать: в поле «{field}» стоит «{value}», а это не дата. Исправьте значение "
+    "в сделке.",
+    "why.followed": "Срок перенесён с {before:moment} на {after:moment}: {why:followed_because}.",
+    "why.not_followed_person": "Срок изменил человек, поэтому правило его больше не двигает.",
+    "why.ended": "Задача {ending:ending}: {why:ended_because}.",
+    "why.again": "Задача выполнена, а сделка всё ещё на стадии: следующая, № {number}, появится {at:moment}.",
+    "why.people_followed": "У сделки новый ответственный: задача перешла к нему или к его руководителю. Исполнитель: "
+    "{owner}.",
+    "why.advanced": "Все задачи стадии выполнены: сделка переведена на стадию «{stage}».",
+    "why.advance_waits": "Сделка пока остаётся на стадии: {why:waits_because}.",
+    "why.advance_brake": "За сутки сделка автоматически перешла уже 5 раз. Дальше она не двигается, контролёру об этом "
+    "сообщено.",
+    "why.advance_refused": "Портал не дал перевести сделку: {text} ({code}).",
+    "why.history": "К первому запуску сделка уже была на этой стадии. Задним числом ничего не делается; для таких "
+    "сделок есть команда backfill.",
+    "why.check": "{ok:checked} {what}: {seen}; нужно: {wanted}",
+    # what is waited for
+    "event.done": "будет выполнена задача «{task}»",
+    "event.filled": "будет заполнено поле «{field}»",
+    "event.stage": "сделка войдёт в стадию «{stage}»",
+    # what a condition wants and sees
+    "want.eq": "{value}",
+    "want.in": "одно из: {value}",
+    "want.min": "не меньше {value}",
+    "want.max": "не больше {value}",
+    "want.not": "не {value}",
+    "want.not_in": "ни одно из: {value}",
+    "want.contains": "содержит «{value}»",
+    "want.filled": "заполнено",
+    "want.empty": "пусто",
+    "want.number": "число ({value})",
+    "want.date": "дата ({value})",
+    "want.choice": "да или нет ({value})",
+    "want.text": "текст ({value})",
+    "seen.empty": "пусто",
+    "seen.unread": "портал не показал это поле",
+    # how the owner was found
+    "path.responsible": "ответственный за сделку: {name}",
+    "path.creator": "создатель сделки: {name}",
+    "path.head": "руководитель над {name}",
+    "path.user": "назван в правиле: {name}",
+    "path.field": "поле «{field}»: {name}",
+    "path.field_empty": "поле «{field}» пусто",
+    "path.task": "исполнитель задачи «{rule}»: {name}",
+    "path.no_task": "задачи «{rule}» по сделке нет",
+    "path.department": "отдел «{department}»: {name}",
+    "path.department_empty": "в отделе «{department}» никого",
+    "path.one_of": "из списка: {name}",
+    "path.nobody": "не нашли никого",
+    "path.round_robin": "по очереди",
+    "path.least_loaded": "меньше всех загружен: {count:tasks} к этому сроку",
+    "path.first": "первый по порядку",
+    "path.unknown": "{name} среди сотрудников не найден",
+    "path.fired": "{name} больше не работает",
+    "path.away": "{name} отсутствует в день срока",
+    "path.head_over": "его руководитель: {name}",
+    "path.no_head": "над {name} руководителя нет",
+    "path.else": "иначе (else)",
+    "path.fallback": "запасной исполнитель: {name}",
+    "path.no_fallback": "запасного исполнителя нет",
+    "path.kept": "заменить некем, остаётся {name}",
+    "path.self": "владелец вебхука: {name}",
+    # lines in tasks
+    "line.deadline_field": "Срок перенесён на {deadline:moment}: в сделке изменилось поле «{field}» (теперь {value}).",
+    "line.deadline_emptied": "Срок перенесён на {deadline:moment}: в сделке очищено поле «{field}».",
+    "line.deadline_done": "Срок перенесён на {deadline:moment}: выполнена задача «{task}».",
+    "line.deadline_stage": "Срок перенесён на {deadline:moment}: сделка вошла в стадию «{stage}».",
+    "line.deadline_filled": "Срок перенесён на {deadline:moment}: в сделке заполнено поле «{field}».",
+    "line.deadline_changed": "Срок перенесён на {deadline:moment}: изменилось то, от чего он считается.",
+    "line.lifted": "Рассчитанный срок уже прошёл, поэтому взят ближайший возможный.",
+    "line.owner_followed": "Ответственный за сделку теперь {responsible}, поэтому задача передана: {owner}.",
+    "line.supervisor_followed": "Ответственный за сделку теперь {responsible}, поэтому задачу контролирует "
+    "{supervisor}.",
+    "line.taken_over": "Сделка снова на стадии «{stage}»: вместо новой задачи продолжается эта.",
+    "line.ended": "Задача {ending:ending} автоматически: {why:ended_because}.",
+    "line.last_resort": "Исполнителя по правилу «{rule}» найти не удалось, поэтому задача поставлена владельцу "
+    "вебхука. Передайте её тому, кто должен её выполнить.",
+    # to the administrators and supervisors
+    "admin.tasks_held": "Придержано: {count:tasks}. За десять минут правила захотели поставить больше "
+    "{limit:of_tasks}. Посмотрите: bitrix-sync held. Отпустить: bitrix-sync release.",
+    "admin.moves_held": "Придержано переносов: {count}. Обход «{sweep}» захотел перенести больше {limit:of_deadlines}. "
+    "Посмотрите: bitrix-sync held. Отпустить: bitrix-sync release.",
+    "admin.owner_not_found": "Задачу «{title}» по сделке «{deal}» (правило {rule}) некому поручить: она придержана. "
+    "Укажите в правилах fallback_owner, затем выполните bitrix-sync release.",
+    "admin.rule_failed": "Правило {rule} не сработало на сделке «{deal}»: {message}",
+    "admin.rule_disabled": "Правило {rule} отключено: {reason} Остальные правила работают.",
+    "admin.rights_lost": "Портал перестал показывать {lost} из {known:of_tasks}. Похоже, у вебхука отобрали права, "
+    "поэтому ничего не изменено. Проверьте права вебхука: bitrix-sync check.",
+    "admin.rules_refused": "Новый файл правил не принят, работает прежний. Ошибки:\n{problems}",
+    "admin.move_refused": "Все задачи сделки «{deal}» выполнены, но портал не дал перевести её на стадию «{stage}»: "
+    "{text} Заполните нужные поля и переведите сделку сами.",
+    "admin.advance_brake": "Сделка «{deal}» за сутки автоматически перешла {count:times}. Больше она сама не "
+    "двигается: проверьте, не ходит ли она по кругу.",
+    "admin.portal_refuses": "Портал отказывает нам: {text} ({code}). Работа с порталом остановлена. Проверьте "
+    "вебхук: bitrix-sync check.",
+}
+
+_EN: dict[str, str] = {
+    "why.made": "Task{task:task_number} “{title}” was made. Owner: {owner} ({owner_path:path}). "
+    "{supervisor:controlled} Deadline: {deadline:moment}{branch:branch}.{lifted:lifted}",
+    "why.condition_false": "The condition (if) does not hold, so there is no task. It is judged again when the deal "
+    "changes.",
+    "why.cannot_judge": "The condition cannot be judged: the field “{field}” holds “{value}”, but what is needed is "
+    "{wanted}. Correct the value in the deal or the condition in the rules.",
+    "why.waiting_start": "The task will appear later. Waiting until {event}.",
+    "why.exists": "No new task: {other:took}.",
+    "why.visit_over": "The deal had already left the stage, and on leaving this task is {on_leave:on_leave}, so it was "
+    "not made.",
+    "why.deal_closed": "The deal is already closed, the task is not needed.",
+    "why.before_rules": "The deal entered the stage before the rule was loaded. The command backfill is for such "
+    "deals.",
+    "why.disabled": "The rule is switched off: {reason}",
+    "why.held_nobody": "Nobody can take the task: no owner, no head over the owner, no fallback_owner. It is held and "
+    "the administrators have been told.",
+    "why.template_error": "A template failed, the task was not made: {message}",
+    "why.deadline_error": "The deadline cannot be computed: the field “{field}” holds “{value}”, which is no date. "
+    "Correct the value in the deal.",
+    "why.followed": "The deadline was moved from {before:moment} to {after:moment}: {why:followed_because}.",
+    "why.not_followed_person": "A person changed the deadline, so the rule no longer moves it.",
+    "why.ended": "The task was {ending:ending}: {why:ended_because}.",
+    "why.again": "The task is done and the deal is still in the stage: the next one, No. {number}, will appear on "
+    "{at:moment}.",
+    "why.people_followed": "The deal has a new responsible, and the task followed. Owner: {owner}.",
+    "why.advanced": "Every task of the stage is done: the deal was moved to the stage “{stage}”.",
+    "why.advance_waits": "The deal stays in the stage for now: {why:waits_because}.",
+    "why.advance_brake": "The deal has been moved automatically 5 times within 24 hours. It is not moved any further, "
+    "and its supervisor has been told.",
+    "why.advance_refused": "The portal refused to move the deal: {text} ({code}).",
+    "why.history": "The deal was already in this stage at the first start. Nothing is done about the past; the command "
+    "backfill is for such deals.",
+    "why.check": "{ok:checked} {what}: {seen}; wanted: {wanted}",
+    "event.done": "the task “{task}” is done",
+    "event.filled": "the field “{field}” is filled",
+    "event.stage": "the deal enters the stage “{stage}”",
+    "want.eq": "{value}",
+    "want.in": "one of: {value}",
+    "want.min": "at least {value}",
+    "want.max": "at most {value}",
+    "want.not": "not {value}",
+    "want.not_in": "none of: {value}",
+    "want.contains": "contains “{value}”",
+    "want.filled": "filled",
+    "want.empty": "empty",
+    "want.number": "a number ({value})",
+    "want.date": "a date ({value})",
+    "want.choice": "yes or no ({value})",
+    "want.text": "a text ({value})",
+    "seen.empty": "empty",
+    "seen.unread": "the portal did not show this field",
+    "path.responsible": "the deal's responsible: {name}",
+    "path.creator": "the deal's creator: {name}",
+    "path.head": "the head over {name}",
+    "path.user": "named in the rule: {name}",
+    "path.field": "field “{field}”: {name}",
+    "path.field_empty": "field “{field}” is empty",
+    "path.task": "owner of the task “{rule}”: {name}",
+    "path.no_task": "the deal has no task “{rule}”",
+    "path.department": "department “{department}”: {name}",
+    "path.department_empty": "nobody in the department “{department}”",
+    "path.one_of": "from the list: {name}",
+    "path.nobody": "nobody found",
+    "path.round_robin": "in turn",
+    "path.least_loaded": "least loaded: {count:tasks} by this deadline",
+    "path.first": "the first in order",
+    "path.unknown": "{name} is not among the employees",
+    "path.fired": "{name} no longer works here",
+    "path.away": "{name} is away at the deadline",
+    "path.head_over": "the head: {name}",
+    "path.no_head": "no head over {name}",
+    "path.else": "else",
+    "path.fallback": "fallback owner: {name}",
+    "path.no_fallback": "no fallback owner",
+    "path.kept": "no substitute, {name} keeps it",
+    "path.self": "the webhook's own user: {name}",
+    "line.deadline_field": "The deadline was moved to {deadline:moment}: the deal's field “{field}” changed (now "
+    "{value}).",
+    "line.deadline_emptied": "The deadline was moved to {deadline:moment}: the deal's field “{field}” was emptied.",
+    "line.deadline_done": "The deadline was moved to {deadline:moment}: the task “{task}” is done.",
+    "line.deadline_stage": "The deadline was moved to {deadline:moment}: the deal entered the stage “{stage}”.",
+    "line.deadline_filled": "The deadline was moved to {deadline:moment}: the deal's field “{field}” was filled.",
+    "line.deadline_changed": "The deadline was moved to {deadline:moment}: what it is counted from changed.",
+    "line.lifted": "The computed deadline had already passed, so the next possible time was taken.",
+    "line.owner_followed": "{responsible} is now responsible for the deal, so the task was handed over to {owner}.",
+    "line.supervisor_followed": "{responsible} is now responsible for the deal, so {supervisor} controls the task.",
+    "line.taken_over": "The deal is in the stage “{stage}” again: this task goes on instead of a new one.",
+    "line.ended": "The task was {ending:ending} automatically: {why:ended_because}.",
+    "line.last_resort": "No owner could be found by the rule “{rule}”, so the task was given to the webhook's own "
+    "user. Hand it over to whoever should do it.",
+    "admin.tasks_held": "Held back: {count:tasks}. Within ten minutes the rules wanted to make more than "
+    "{limit:of_tasks}. To look: bitrix-sync held. To let them go: bitrix-sync release.",
+    "admin.moves_held": "Moves held back: {count}. The sweep “{sweep}” wanted to move more than {limit:of_deadlines}. "
+    "To look: bitrix-sync held. To let them go: bitrix-sync release.",
+    "admin.owner_not_found": "Nobody can take the task “{title}” of the deal “{deal}” (rule {rule}): it is held. "
+    "Set fallback_owner in the rules, then run bitrix-sync release.",
+    "admin.rule_failed": "Rule {rule} failed on the deal “{deal}”: {message}",
+    "admin.rule_disabled": "Rule {rule} is switched off: {reason} The other rules go on.",
+    "admin.rights_lost": "The portal no longer shows {lost} of {known:of_tasks}. The webhook seems to have lost "
+    "rights, so nothing was changed. Check the webhook's rights: bitrix-sync check.",
+    "admin.rules_refused": "The new rules file was refused, the previous one goes on. Errors:\n{problems}",
+    "admin.move_refused": "Every task of the deal “{deal}” is done, but the portal refused to move it to the stage "
+    "“{stage}”: {text} Fill in what is missing and move the deal yourself.",
+    "admin.advance_brake": "The deal “{deal}” was moved automatically {count:times} within 24 hours. It no longer "
+    "moves by itself: see whether it goes in circles.",
+    "admin.portal_refuses": "The portal refuses us: {text} ({code}). Work with the portal has stopped. Check the "
+    "webhook: bitrix-sync check.",
+}
+
+MESSAGES: Mapping[str, Mapping[str, str]] = {"ru": _RU, "en": _EN}

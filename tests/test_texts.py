@@ -1,0 +1,234 @@
+"""What people read: both languages say the same, Russian counts properly, nothing from the portal turns to code."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from string import Formatter
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bitrix_sync.operations import Check, Trace
+from bitrix_sync.texts import (
+    LANGUAGES,
+    VERDICTS,
+    Markup,
+    counted,
+    day_text,
+    explain,
+    folded,
+    harmless,
+    moment_text,
+    number_text,
+    phrase,
+    say,
+    shortened,
+)
+from bitrix_sync.wording import CHOICES, MESSAGES, MONTHS, NOUNS, WEEKDAYS
+
+MOSCOW = ZoneInfo("Europe/Moscow")
+NOON = datetime(2026, 3, 12, 12, 0, tzinfo=UTC)
+
+
+def placeholders(message: str) -> set[tuple[str, str]]:
+    return {(name, how or "") for _, name, how, _ in Formatter().parse(message) if name is not None}
+
+
+def test_both_languages_have_the_same_messages_with_the_same_placeholders():
+    assert {key: placeholders(text) for key, text in MESSAGES["ru"].items()} == {
+        key: placeholders(text) for key, text in MESSAGES["en"].items()
+    }
+    assert NOUNS["ru"].keys() == NOUNS["en"].keys()
+    assert {name: words.keys() for name, words in CHOICES["ru"].items()} == {
+        name: words.keys() for name, words in CHOICES["en"].items()
+    }
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_placeholder_is_shown_in_a_way_that_exists(language):
+    known = {"", "moment", "day", "number", "path", *NOUNS[language], *CHOICES[language]}
+    assert {how for text in MESSAGES[language].values() for _, how in placeholders(text)} <= known
+    assert len(MONTHS[language]) == 12
+    assert len(WEEKDAYS[language]) == 7
+    assert {len(forms) for forms in NOUNS[language].values()} == {3 if language == "ru" else 2}
+
+
+def test_every_verdict_has_a_sentence_that_needs_only_its_data():
+    sentences = {key.removeprefix("why.") for key in MESSAGES["ru"] if key.startswith("why.")}
+    assert sentences == VERDICTS.keys() | {"check"}
+    for verdict, keys in VERDICTS.items():
+        assert {name for name, _ in placeholders(MESSAGES["ru"][f"why.{verdict}"])} == set(keys)
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 задач"),
+        (1, "1 задача"),
+        (2, "2 задачи"),
+        (4, "4 задачи"),
+        (5, "5 задач"),
+        (11, "11 задач"),
+        (12, "12 задач"),
+        (14, "14 задач"),
+        (21, "21 задача"),
+        (22, "22 задачи"),
+        (111, "111 задач"),
+        (1001, "1\N{NO-BREAK SPACE}001 задача"),
+    ],
+)
+def test_russian_counts_properly(count, text):
+    assert counted("ru", count, "tasks") == text
+
+
+def test_english_counts_properly():
+    assert [counted("en", count, "tasks") for count in (0, 1, 2, 21)] == ["0 tasks", "1 task", "2 tasks", "21 tasks"]
+
+
+@pytest.mark.parametrize(
+    ("number", "russian", "english"),
+    [
+        (0, "0", "0"),
+        (150000, "150 000", "150,000"),
+        (150000.0, "150 000", "150,000"),
+        (999.9, "999,9", "999.9"),
+        (-1234.5, "-1 234,5", "-1,234.5"),
+        (1e20, "100 000 000 000 000 000 000", "100,000,000,000,000,000,000"),
+        (Decimal("100.50"), "100,5", "100.5"),
+        (Decimal("1E+3"), "1 000", "1,000"),
+        (float("inf"), "Infinity", "Infinity"),
+    ],
+)
+def test_numbers_read_as_people_write_them(number, russian, english):
+    assert number_text("ru", number).replace("\N{NO-BREAK SPACE}", " ") == russian
+    assert number_text("en", number) == english
+
+
+def test_dates_read_as_people_write_them():
+    moment = NOON.astimezone(MOSCOW)
+    assert moment_text("ru", moment) == "чт 12 марта, 15:00"
+    assert moment_text("en", moment) == "Thu 12 March, 15:00"
+    assert moment_text("ru", moment, weekday=False, year=True) == "12 марта 2026, 15:00"
+    assert day_text("ru", date(2026, 5, 31)) == "вс 31 мая"
+
+
+def test_a_message_shows_a_moment_in_the_zone_asked_for():
+    line = say("ru", "line.deadline_emptied", zone=MOSCOW, deadline=NOON, field="Дата отгрузки")
+    assert line == "Срок перенесён на чт 12 марта, 15:00: в сделке очищено поле «Дата отгрузки»."
+    assert "Thu 12 March, 12:00" in say("en", "line.deadline_emptied", deadline=NOON, field="Ship date")
+
+
+def test_a_message_counts_in_the_right_case():
+    assert "не показывать" not in say("ru", "admin.rights_lost", lost=25, known=21)
+    assert "25 из 21 задачи." in say("ru", "admin.rights_lost", lost=25, known=21)
+    assert "Придержано: 3 задачи." in say("ru", "admin.tasks_held", count=3, limit=1000)
+
+
+def test_a_name_from_the_portal_brings_no_code_into_a_message_and_our_own_code_stays():
+    said = say(
+        "ru", "admin.rule_failed", rule="first-call", deal="[b]Ива\nнов[/b]", message=Markup("[URL=x]y[/URL]\nz")
+    )
+    assert said == "Правило first-call не сработало на сделке «［b］Ива нов［/b］»: [URL=x]y[/URL]\nz"
+
+
+def test_braces_in_a_value_are_only_text():
+    assert say("en", "why.disabled", reason="{rule} {0.__class__}") == "The rule is switched off: {rule} {0.__class__}"
+
+
+def test_a_missing_value_is_our_mistake_and_is_not_hidden():
+    with pytest.raises(KeyError):
+        say("en", "why.disabled")
+    with pytest.raises(KeyError):
+        say("en", "why.no_such_message")
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        ("[VIP] Ромашка", "［VIP］ Ромашка"),
+        ("&#91;b&#93;", "［b］"),
+        ("&amp;amp;#91;url&#x05D;", "［url］"),
+        ("&lbrack;b&rsqb;", "［b］"),
+        ("&\x00#91;b", "［b"),
+        ("Ρ = &#910;", "Ρ = &#910;"),
+        ("AT&amp;T", "AT&amp;T"),
+        (">>quote", "»quote"),
+        ("  > quote", "  › quote"),
+        ("a > b", "a > b"),
+        ("a\r\nb\u2028c\rd", "a\nb\nc\nd"),
+        ("a\u202eb\u2066c\x07d\ud800e", "abcde"),
+        ("-" * 54, "—"),
+    ],
+)
+def test_what_the_portal_would_act_on_becomes_text(raw, shown):
+    assert harmless(raw) == shown
+
+
+HOSTILE = st.text(st.sampled_from("[]/=b u&#x0;5bDd91amp\x00\r\n>-\u202e\ud800"), max_size=60) | st.text(max_size=60)
+
+
+@settings(max_examples=300)
+@given(HOSTILE)
+def test_harmless_text_is_harmless_can_be_sent_and_stays_as_it_is(text):
+    result = harmless(text)
+    assert not set(result) & set("[]\r\x00\u202e")
+    assert ">>" not in result
+    assert harmless(result) == result
+    result.encode()
+
+
+@given(st.text(max_size=40), st.integers(1, 20))
+def test_a_shortened_text_keeps_to_the_limit(text, limit):
+    result = shortened(text, limit)
+    assert len(result) <= limit
+    assert result == text or result.endswith("…")
+
+
+def test_folding_leaves_one_line():
+    assert folded(" a\n\tb \u00a0 c ") == "a b c"
+
+
+def test_a_task_that_was_made_is_explained_with_owner_path_and_checks():
+    trace = Trace(
+        deal_id=1,
+        visit_id=2,
+        rule_id="first-call",
+        verdict="made",
+        at=NOON,
+        data={
+            "task": 77,
+            "title": "Позвонить [Иванову]",
+            "owner": "Анна",
+            "owner_path": ["ответственный за сделку: Пётр", "Пётр больше не работает", "его руководитель: Анна"],
+            "supervisor": "Олег",
+            "deadline": "2026-03-12T12:00:00+00:00",
+            "branch": "main",
+            "lifted": True,
+        },
+        checks=(Check("Сумма", "150 000", "не меньше 100 000", True), Check("Город", "пусто", "Москва", False)),
+    )
+    assert explain("ru", trace, zone=MOSCOW) == [
+        "Поставлена задача № 77 «Позвонить [Иванову]». Исполнитель: Анна (ответственный за сделку: Пётр → Пётр больше "
+        "не работает → его руководитель: Анна). Контролирует: Олег. Срок: чт 12 марта 2026, 15:00. По правилу срок уже "
+        "прошёл, поэтому взят ближайший возможный.",
+        "✓ Сумма: 150 000; нужно: не меньше 100 000",
+        "✗ Город: пусто; нужно: Москва",
+    ]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("verdict", [*VERDICTS, "a_word_of_a_later_version"])
+def test_whatever_was_recorded_can_be_read(language, verdict):
+    trace = Trace(deal_id=1, visit_id=2, rule_id="r", verdict=verdict, at=NOON)
+    assert explain(language, trace, zone=MOSCOW)[0]
+
+
+def test_values_of_a_table_are_put_into_words_and_unknown_ones_stand_for_themselves():
+    assert phrase("ru", "why.ended", ending="defer", why="close") == "Задача отложена: сделка закрыта."
+    assert phrase("en", "why.advance_waits", why="a person is looking") == (
+        "The deal stays in the stage for now: a person is looking."
+    )
+    assert "Срок перенесён с — на" in phrase("ru", "why.followed", before=None, after=NOON, why="event")
