@@ -7,9 +7,11 @@ see the last commit and wait for nobody.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,8 @@ from bitrix_sync.errors import StoreError
 from bitrix_sync.store.schema import HEAD
 
 BUSY_SECONDS = 10
+_LOG_BYTES = 16 * 1024 * 1024  # what a large pass leaves of the write-ahead log once it is folded in
+_opened: Counter[Path] = Counter()
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -32,19 +36,24 @@ class Database:
     def __init__(self, url: str, *, busy_seconds: float = BUSY_SECONDS) -> None:
         self.path = _path(url)
         self._busy_seconds = busy_seconds
-        _create_file(self.path)
+        _prepare_files(self.path)
         self._engine = _engine(self.path, busy_seconds)
         self._writer = self._engine.execution_options(immediate=True)
+        self._resolved: Path | None = self.path.resolve()
+        _opened[self._resolved] += 1
         try:
             with self.errors():
                 self._open()
         except BaseException:
-            self._engine.dispose()
+            self.close()
             raise
 
     def close(self) -> None:
         """Closes every connection; the last one folds the write-ahead log into the file."""
         self._engine.dispose()
+        if self._resolved is not None:
+            _opened[self._resolved] -= 1
+            self._resolved = None
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -131,7 +140,7 @@ class Database:
 
 
 _SENTENCES = (
-    ("locked", "locked by another program for longer than 10 seconds; close it (an open sqlite shell?) and try again"),
+    ("locked", "another program holds it locked (an open sqlite shell?); close that and try again"),
     ("disk is full", "the disk is full; free some space and start again, nothing that was recorded is lost"),
     ("readonly", "the file or its directory is not writable for this user; change the owner or the mode"),
     ("unable to open", "cannot be opened; check that the file and its directory are writable for this user"),
@@ -181,22 +190,47 @@ def _path(url: str) -> Path:
     return Path(parsed.database)
 
 
-def _create_file(path: Path) -> None:
-    """An empty file with the right mode, before anything is in it. SQLite gives -wal and -shm the mode of the file."""
-    if path.is_dir():
-        raise StoreError(f"database {path}: is a directory; DATABASE_URL must name a file")
-    if path.exists():  # opening it here would undo the locks that this process holds on it
-        return
-    if not path.parent.is_dir():
-        raise StoreError(
-            f"database {path}: the directory {path.parent} does not exist; create it or change DATABASE_URL"
-        )
+def _prepare_files(path: Path) -> None:
+    """An empty file with the right mode before anything is in it (SQLite gives -wal and -shm the mode of the file);
+    a restored backup is freed from what its predecessor left."""
     try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    except FileExistsError:
-        return
+        if path.is_dir():
+            raise StoreError(f"database {path}: is a directory; DATABASE_URL must name a file")
+        if not path.parent.is_dir():
+            raise StoreError(f"database {path}: there is no directory {path.parent}; create it or change DATABASE_URL")
+        with _alone_in(path.parent):
+            if path.exists():
+                _drop_foreign_log(path)
+            else:
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     except OSError as error:
-        raise StoreError(f"database {path}: cannot be created: {error.strerror}") from error
+        raise StoreError(f"database {path}: cannot be opened: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def _alone_in(directory: Path) -> Iterator[None]:
+    """Two processes must not prepare one database at once."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _drop_foreign_log(path: Path) -> None:
+    """A database that was killed leaves its -wal; SQLite would write that into a backup put in its place.
+
+    Told by the header: a backup is never in WAL mode, and a database of ours is before it has a -wal.
+    """
+    log = path.with_name(path.name + "-wal")
+    if not log.exists() or _opened[path.resolve()]:  # reading a file that is open here would undo our locks on it
+        return
+    with path.open("rb") as file:
+        header = file.read(20)
+    if header[:16] == b"SQLite format 3\0" and header[18:20] == b"\x01\x01":
+        log.unlink()
+        path.with_name(path.name + "-shm").unlink(missing_ok=True)
 
 
 def _engine(path: Path, busy_seconds: float) -> Engine:
@@ -212,6 +246,7 @@ def _engine(path: Path, busy_seconds: float) -> Engine:
         connection.isolation_level = None  # the driver must not begin transactions by itself
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute(f"PRAGMA journal_size_limit={_LOG_BYTES}")
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:

@@ -61,14 +61,13 @@ def take(connection: Connection, *, holder: str, pid: int, host: str, now: datet
     return epoch
 
 
-def renew(connection: Connection, *, epoch: int, now: datetime, level: float | None) -> None:
-    """Another ``TERM`` for the holder; the pacer's level is noted with it. Raises LeaseLost."""
+def renew(connection: Connection, *, epoch: int, now: datetime, level: float | None) -> bool:
+    """Another ``TERM`` for the holder, the pacer's level noted with it; False: another one has taken over."""
     values: dict[str, object] = {"until": now + TERM}
     if level is not None:
         values |= {"pacer_level": level, "pacer_at": now}
     held = (portal.c.id == 1) & (portal.c.epoch == epoch) & portal.c.holder.is_not(None)
-    if connection.execute(update(portal).where(held).values(values)).rowcount != 1:
-        raise LeaseLost
+    return connection.execute(update(portal).where(held).values(values)).rowcount == 1
 
 
 def require(connection: Connection, epoch: int) -> None:

@@ -17,7 +17,7 @@ from bitrix_sync.facts import DEFERRED, DONE
 from bitrix_sync.operations import Finished, Kind, Recorded, State
 from bitrix_sync.store import taskrows
 from bitrix_sync.store.rows import chunks, moment_of, to_recorded
-from bitrix_sync.store.schema import operations, slips, tasks
+from bitrix_sync.store.schema import operations, portal, slips, tasks
 
 UNFINISHED = (State.PLANNED.value, State.HELD.value, State.SENDING.value, State.UNKNOWN.value)
 WAITING = (State.PLANNED.value, State.HELD.value)
@@ -105,6 +105,34 @@ def created_since(connection: Connection, moment: datetime) -> int:
     return int(connection.execute(query).scalar_one())
 
 
+def resent_creates(connection: Connection, before: datetime) -> list[Recorded]:
+    """Ended creations that were unknown once and sent more than once, the last time before that moment (our clock)."""
+    query = _all().where(
+        operations.c.kind == Kind.CREATE.value,
+        operations.c.attempts >= 2,
+        operations.c.noticed.is_not(None),
+        operations.c.sent <= before,
+        operations.c.state.in_([State.DONE.value, State.FAILED.value]),
+    )
+    return [to_recorded(row) for row in connection.execute(query.order_by(operations.c.id))]
+
+
+def drop_unsent(connection: Connection, rule_id: str, since: datetime) -> int:
+    """Drops the creations of a rule that were decided since then and never sent, with all that waits for them."""
+    made = select(operations.c.id, portal.c.recorded).where(
+        operations.c.kind == Kind.CREATE.value,
+        operations.c.created >= since,
+        operations.c.state.in_(WAITING),
+        operations.c.attempts == 0,
+        operations.c.task_row.in_(select(tasks.c.id).where(tasks.c.rule_id == rule_id)),
+    )
+    rows = connection.execute(made).all()
+    if rows:
+        dropped = [Finished(row.id, State.DROPPED, error_text=f"removed with rule {rule_id}") for row in rows]
+        finish(connection, dropped, rows[0].recorded)
+    return len(rows)
+
+
 def mark_sending(connection: Connection, ids: Sequence[int], *, epoch: int, now: datetime) -> list[int]:
     """Notes, before the first byte leaves, that these are on their way; those no longer planned are left out."""
     marked: list[int] = []
@@ -118,7 +146,7 @@ def mark_sending(connection: Connection, ids: Sequence[int], *, epoch: int, now:
         connection.execute(
             update(operations)
             .where(planned)
-            .values(state=State.SENDING.value, sent=now, epoch=epoch, attempts=operations.c.attempts + 1, noticed=None)
+            .values(state=State.SENDING.value, sent=now, epoch=epoch, attempts=operations.c.attempts + 1)
         )
     return marked
 
@@ -198,7 +226,7 @@ def _follow(connection: Connection, ended: _Ended, now: datetime) -> set[int]:
     if ended.state is not State.DONE:
         if kind is not Kind.CREATE:
             return set()
-        _set(connection, task, status=0)
+        connection.execute(update(tasks).where(tasks.c.id == task, tasks.c.portal_id.is_(None)).values(status=0))
         return {task}
     if kind is Kind.CREATE:
         _adopt(connection, task, ended.result)

@@ -106,6 +106,12 @@ def open_tasks(connection: Connection) -> list[TaskRecord]:
     return [to_task(row) for row in connection.execute(query)]
 
 
+def tasks_of_rule(connection: Connection, rule_id: str, *, since: datetime) -> list[TaskRecord]:
+    """Tasks of a rule made since then, in order of making."""
+    query = select(tasks).where(tasks.c.rule_id == rule_id, tasks.c.created >= since).order_by(tasks.c.id)
+    return [to_task(row) for row in connection.execute(query)]
+
+
 def open_deadlines(connection: Connection) -> dict[int, list[datetime]]:
     """The deadlines of open tasks by owner, rising."""
     found: dict[int, list[datetime]] = defaultdict(list)

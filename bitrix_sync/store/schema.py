@@ -129,8 +129,7 @@ visits = Table(
     Column("semantic", Text, nullable=False),
     Column("entered", Moment, nullable=False),
     Column("handled", Boolean, nullable=False),
-    # a deal restored from the recycle bin shows its old visits under new ids
-    Index("visits_same", "deal_id", "entered", "stage_id", "kind", unique=True),
+    Index("visits_deal", "deal_id"),
 )
 
 deals = Table(
@@ -199,6 +198,7 @@ tasks = Table(
     Index("tasks_owner", "gone", "status", "owner_id", "deadline"),
     Index("tasks_deadline", "gone", "status", "deadline"),
     Index("tasks_deal", "deal_id"),
+    Index("tasks_rule", "rule_id", "created"),
 )
 
 slips = Table(
@@ -243,6 +243,7 @@ operations = Table(
     Index("operations_task", "task_row", "id"),
     Index("operations_deal", "deal_id", "kind"),
     Index("operations_created", "kind", "created"),
+    Index("operations_resent", "kind", "attempts"),
     Index("operations_sweep", "sweep"),
 )
 
@@ -290,6 +291,6 @@ requests = Table(
     Column("state", Text, nullable=False),
     Column("epoch", BigInteger),
     Column("result", Json),
-    Column("asked", Moment),
+    Column("asked", Moment, nullable=False),
     Index("requests_state", "state", "id"),
 )

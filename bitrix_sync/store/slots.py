@@ -65,7 +65,7 @@ def read_sweeps(connection: Connection, slot: str | None, limit: int | None) -> 
     ]
 
 
-def ask(connection: Connection, kind: str, args: Mapping[str, Any], asked: datetime | None) -> int:
+def ask(connection: Connection, kind: str, args: Mapping[str, Any], asked: datetime) -> int:
     """Puts a request into the queue."""
     values = {"kind": kind, "args": dict(args), "state": ASKED, "asked": asked}
     return int(connection.execute(insert(requests).values(values).returning(requests.c.id)).scalar_one())

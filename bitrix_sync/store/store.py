@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,11 @@ test ends the process."""
 class Store:
     """The database at ``url`` (``sqlite:///path``), created or brought to the present version when it is opened."""
 
-    def __init__(self, url: str, *, busy_seconds: float = BUSY_SECONDS) -> None:
+    def __init__(
+        self, url: str, *, crash_point: Callable[[str], None] | None = None, busy_seconds: float = BUSY_SECONDS
+    ) -> None:
+        """``crash_point``: for this store alone, instead of the module's."""
+        self._crash_point = crash_point
         self._database = Database(url, busy_seconds=busy_seconds)
 
     @property
@@ -69,8 +73,11 @@ class Store:
             if epoch is not None:
                 lease.require(connection, epoch)
             yield connection
-            crash_point(f"{name}:before-commit")
-        crash_point(f"{name}:after-commit")
+            self._pass(f"{name}:before-commit")
+        self._pass(f"{name}:after-commit")
+
+    def _pass(self, point: str) -> None:
+        (self._crash_point or crash_point)(point)
 
     # --- the lease ---------------------------------------------------------------------------------------------------
 
@@ -80,10 +87,10 @@ class Store:
         with self._writing("take_lease") as connection:
             return lease.take(connection, holder=holder, pid=pid, host=host, now=now)
 
-    def renew_lease(self, epoch: int, now: datetime, level: float | None = None) -> None:
-        """Another 30 s; ``level`` is the pacer's, kept for a successor. Raises LeaseLost."""
+    def renew_lease(self, epoch: int, now: datetime, level: float | None = None) -> bool:
+        """Another 30 s; ``level`` is the pacer's, kept for a successor. False: another holder has taken over."""
         with self._writing("renew_lease") as connection:
-            lease.renew(connection, epoch=epoch, now=now, level=level)
+            return lease.renew(connection, epoch=epoch, now=now, level=level)
 
     def drop_lease(self, epoch: int) -> None:
         """The holder goes in peace: the next one need not wait."""
@@ -175,6 +182,11 @@ class Store:
         """Every open task, ours and foreign, also those still on their way to the portal (``portal_id`` None)."""
         with self.reading() as connection:
             return recall.open_tasks(connection)
+
+    def tasks_of_rule(self, rule_id: str, *, since: datetime) -> list[TaskRecord]:
+        """Tasks of a rule made since then (the portal's time), also those still on their way."""
+        with self.reading() as connection:
+            return recall.tasks_of_rule(connection, rule_id, since=since)
 
     def open_deadlines(self) -> dict[int, list[datetime]]:
         """The deadlines of open tasks by owner, rising."""
@@ -272,6 +284,17 @@ class Store:
         with self.reading() as connection:
             return ledger.created_since(connection, moment)
 
+    def resent_creates(self, before: datetime) -> list[Recorded]:
+        """Ended creations that were unknown once and sent again, the last time before that moment (our clock): the
+        portal may hold two tasks with their mark."""
+        with self.reading() as connection:
+            return ledger.resent_creates(connection, before)
+
+    def drop_unsent(self, rule_id: str, *, since: datetime) -> int:
+        """Drops the creations of a rule decided since then (the portal's time) that were never sent; how many."""
+        with self._writing("drop_unsent") as connection:
+            return ledger.drop_unsent(connection, rule_id, since)
+
     def release(self, now: datetime, keys: Collection[str] | None = None) -> int:
         """Plans what is held, all or these keys, to be looked up before it is sent; returns how many."""
         with self._writing("release") as connection:
@@ -280,9 +303,9 @@ class Store:
     # --- requests of commands ----------------------------------------------------------------------------------------
 
     def ask(self, kind: str, args: Mapping[str, Any], *, now: datetime | None = None) -> int:
-        """Asks the running service for something; returns the request's id."""
+        """Asks the running service for something; returns the request's id. ``now`` is our clock, read if not given."""
         with self._writing("ask") as connection:
-            return slots.ask(connection, kind, args, now)
+            return slots.ask(connection, kind, args, now or datetime.now(UTC))
 
     def next_request(self, epoch: int) -> Request | None:
         """The oldest request that nobody works at, taken by the holder; also one that a former holder left behind."""

@@ -84,7 +84,7 @@ def upgrade() -> None:
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("epoch", sa.BigInteger()),
         sa.Column("result", sa.Text()),
-        sa.Column("asked", sa.BigInteger()),
+        sa.Column("asked", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("requests_state", "requests", ["state", "id"])
@@ -145,6 +145,7 @@ def upgrade() -> None:
     op.create_index("tasks_deadline", "tasks", ["gone", "status", "deadline"])
     op.create_index("tasks_deal", "tasks", ["deal_id"])
     op.create_index("tasks_owner", "tasks", ["gone", "status", "owner_id", "deadline"])
+    op.create_index("tasks_rule", "tasks", ["rule_id", "created"])
     op.create_table(
         "told",
         sa.Column("key", sa.Text(), nullable=False),
@@ -178,7 +179,7 @@ def upgrade() -> None:
         sa.Column("handled", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
-    op.create_index("visits_same", "visits", ["deal_id", "entered", "stage_id", "kind"], unique=True)
+    op.create_index("visits_deal", "visits", ["deal_id"])
     op.create_table(
         "operations",
         sa.Column("id", NUMBERED, nullable=False),
@@ -209,6 +210,7 @@ def upgrade() -> None:
     op.create_index("operations_created", "operations", ["kind", "created"])
     op.create_index("operations_deal", "operations", ["deal_id", "kind"])
     op.create_index("operations_queue", "operations", ["state", "urgency", "id"])
+    op.create_index("operations_resent", "operations", ["kind", "attempts"])
     op.create_index("operations_sweep", "operations", ["sweep"])
     op.create_index("operations_task", "operations", ["task_row", "id"])
     op.create_table(
