@@ -1,0 +1,50 @@
+"""What every test stands on: an environment without our settings, a calm clock for hypothesis, a store, a portal."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from bitrix_sync.store import Store
+
+settings.register_profile("here", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("here"), derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+
+def _forget_settings() -> None:
+    for name in [name for name in os.environ if name.startswith("BITRIX_") or name == "DATABASE_URL"]:
+        del os.environ[name]
+
+
+_forget_settings()
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside() -> Iterator[None]:
+    """A developer's own portal is never touched, nor does one test's setting reach the next."""
+    yield
+    _forget_settings()
+
+
+@pytest.fixture
+def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current directory: no ``.env``, no ``rules.yaml``, no database."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """The real store on a new file."""
+    from bitrix_sync.store import Store
+
+    store = Store(f"sqlite:///{tmp_path / 'store.db'}")
+    yield store
+    store.close()
