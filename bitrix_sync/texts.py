@@ -18,6 +18,7 @@ from string import Formatter
 from types import MappingProxyType
 from typing import Any, Literal
 
+from bitrix_sync.facts import DealField
 from bitrix_sync.operations import Check, Trace
 from bitrix_sync.wording import CHOICES, MESSAGES, MONTHS, NOUNS, WEEKDAYS
 
@@ -31,7 +32,7 @@ VERDICTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "condition_false": (),
         "cannot_judge": ("field", "value", "wanted"),
         "waiting_start": ("event",),
-        "exists": ("other",),
+        "exists": ("other", "repeat"),
         "visit_over": ("on_leave",),
         "deal_closed": (),
         "before_rules": (),
@@ -40,22 +41,23 @@ VERDICTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "template_error": ("message",),
         "deadline_error": ("field", "value"),
         "followed": ("before", "after", "why"),
-        "not_followed_person": (),
+        "not_followed_person": ("owner",),
         "ended": ("ending", "why"),
         "again": ("number", "at"),
         "people_followed": ("owner",),
         "advanced": ("stage",),
         "advance_waits": ("why",),
-        "advance_brake": (),
+        "advance_brake": ("stage",),
         "advance_refused": ("code", "text"),
         "history": (),
     }
 )
-"""Words of ``Trace.verdict`` and the keys of ``Trace.data`` that their sentences need, all JSON-able: people and stages
-by name, moments ISO with offset, ``owner_path`` a list of texts, ``task`` a number or "", ``branch`` "main" or the
-branch's name, ``event`` a phrase made with one of the ``event.*`` keys, ``other`` "once" | "open", ``ending`` and
-``on_leave`` as in the file, ``why`` of ended "leave" | "close", of followed "field" | "emptied" | "event" | a phrase,
-of advance_waits "open" | "not_done" | "no_tasks" | a phrase."""
+"""Words of ``Trace.verdict`` and the keys of ``Trace.data`` that their sentences need; more may be there, and what is
+missing is shown as a dash. All JSON-able: people and stages by name; moments ISO with offset; ``task`` and ``other``
+occurrences; ``owner_path`` a list of texts; ``branch`` as in ``Computed`` ("main", "else"); ``repeat``, ``ending`` and
+``on_leave`` as in the file; ``event`` "done: <rule>", "filled: <field>" or "stage: <stage>"; ``why`` of ended "leave" |
+"close", of followed a text of ``cause`` or the new basis, of advance_waits "open" | "not_done" | "no_tasks" or a
+text; ``owner`` of not_followed_person only if it was the owner that a person changed."""
 
 _NO_BREAK = "\N{NO-BREAK SPACE}"
 
@@ -150,17 +152,103 @@ def phrase(language: str, key: str, /, *, zone: tzinfo | None = None, **values: 
     return _fill(language, MESSAGES[language][key], values, zone=zone, clean=str)
 
 
-def explain(language: str, trace: Trace, *, zone: tzinfo) -> list[str]:
-    """The trace in words: its sentence, then a line for each comparison. Moments are shown in ``zone``, with the year.
+def explain(
+    language: str, trace: Trace, *, zone: tzinfo, deal_fields: Mapping[str, DealField] | None = None
+) -> list[str]:
+    """The trace in words: its sentence, then a line for each comparison. Moments are shown in ``zone``, with the year;
+    fields by their titles where ``deal_fields`` has them.
 
-    Values that an older trace lacks are shown as "?", so that what was recorded once can always be read.
+    Values that an older trace lacks are shown as a dash, so that what was recorded once can always be read.
     """
     keys = VERDICTS.get(trace.verdict)
     if keys is None:
         return [trace.verdict]
-    values = dict.fromkeys(keys, "?") | dict(trace.data)
+    values: dict[str, Any] = dict.fromkeys(keys) | dict(trace.data)
+    titles = {code: field.title for code, field in (deal_fields or {}).items()}
+    if trace.verdict == "waiting_start":
+        kind, _, name = str(values["event"]).partition(": ")
+        if f"event.{kind}" in MESSAGES[language]:
+            values["event"] = phrase(language, f"event.{kind}", name=titles.get(name) or name)
+    elif trace.verdict == "followed" and _BASIS.match(str(values["why"])):
+        values["why"] = _cause(language, "", str(values["why"]), titles, {}, zone)
     sentence = _fill(language, MESSAGES[language][f"why.{trace.verdict}"], values, zone=zone, clean=str, year=True)
     return [sentence, *(check_text(language, check) for check in trace.checks)]
+
+
+def deadline_followed(
+    language: str,
+    *,
+    before: datetime | None,
+    after: datetime,
+    old_basis: str,
+    new_basis: str,
+    deal_fields: Mapping[str, DealField],
+    stage_names: Mapping[str, str] | None = None,
+) -> str:
+    """The line in a task whose deadline followed the deal: from when to when, and what changed.
+
+    ``before`` and ``after`` are local (aware); the bases are those of ``Computed``.
+    """
+    why = cause(
+        language,
+        old_basis=old_basis,
+        new_basis=new_basis,
+        deal_fields=deal_fields,
+        stage_names=stage_names,
+        zone=after.tzinfo,
+    )
+    return say(language, "line.deadline_followed", before=before, after=after, why=Markup(harmless(why)))
+
+
+def cause(
+    language: str,
+    *,
+    old_basis: str,
+    new_basis: str,
+    deal_fields: Mapping[str, DealField],
+    stage_names: Mapping[str, str] | None = None,
+    zone: tzinfo | None = None,
+) -> str:
+    """What made a deadline follow, told from what it was and is counted from (``Computed.basis``): the field that was
+    changed, filled or emptied, the event that happened."""
+    titles = {code: field.title for code, field in deal_fields.items()}
+    return folded(_cause(language, old_basis, new_basis, titles, stage_names or {}, zone))
+
+
+_BASIS = re.compile(r"(?:else:)*(?:(entry|date)$|field:([^=]+)=(.*)|event:(done|stage|filled):(.*)@[^@]*$)", re.DOTALL)
+"""The forms of ``Computed.basis``."""
+
+
+def _cause(
+    language: str,
+    old: str,
+    new: str,
+    titles: Mapping[str, str],
+    stages: Mapping[str, str],
+    zone: tzinfo | None,
+) -> str:
+    was, now = _BASIS.match(old), _BASIS.match(new)
+    old_field = was[2] if was else None
+    if now and now[2]:
+        changed = old_field == now[2] or not old
+        value = _time_text(language, now[3].replace("Z", "+00:00"), _how(now[3]), zone=zone, clean=str, year=True)
+        return phrase(
+            language, "cause.field" if changed else "cause.filled", name=titles.get(now[2]) or now[2], value=value
+        )
+    if now and now[4] == "stage":
+        names = dict.fromkeys(stages.get(one) or one for one in now[5].split(","))
+        return phrase(language, "cause.stage", name=" / ".join(names))
+    if now and now[4] == "filled":
+        return phrase(language, "cause.happened_filled", name=titles.get(now[5]) or now[5])
+    if now and now[4]:
+        return phrase(language, "cause.done", name=now[5])
+    if old_field:
+        return phrase(language, "cause.emptied", name=titles.get(old_field) or old_field)
+    return phrase(language, "cause.changed")
+
+
+def _how(value: str) -> str:
+    return "moment" if "T" in value else "day"
 
 
 def check_text(language: str, check: Check) -> str:
@@ -190,6 +278,8 @@ def _fill(
 
 
 def _shown(language: str, value: Any, how: str, *, zone: tzinfo | None, clean: Callable[[Any], str], year: bool) -> str:
+    if value is None or (value == "" and how in ("moment", "day", "path")):
+        value, how = ("—", "") if how not in CHOICES[language] else ("", how)
     if how in ("moment", "day"):
         return _time_text(language, value, how, zone=zone, clean=clean, year=year)
     if how == "path":
@@ -200,7 +290,7 @@ def _shown(language: str, value: Any, how: str, *, zone: tzinfo | None, clean: C
         return counted(language, value, how)
     if how:
         words = CHOICES[language][how]
-        word = "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+        word = str(value).lower() if isinstance(value, bool) else str(value)
         return words[word] if word in words else words.get("*", "").replace("{}", clean(value))
     return clean(value)
 
@@ -214,7 +304,7 @@ def _time_text(
         except ValueError:
             return clean(value)
     if not isinstance(value, date):
-        return "—"
+        return clean(value)
     if isinstance(value, datetime) and zone is not None and value.tzinfo is not None:
         value = value.astimezone(zone)
     if how == "moment" and isinstance(value, datetime):

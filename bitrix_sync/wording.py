@@ -53,13 +53,13 @@ NOUNS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 CHOICES: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     "ru": {
         "yes": {"true": "да", "false": "нет"},
-        "task_number": {"": "", "*": " № {}"},
+        "named": {"": "", "*": " ({})"},
         "controlled": {"": "Контролёра нет.", "*": "Контролирует: {}."},
         "branch": {"": "", "main": "", "else": " (по запасному сроку else)", "*": " (по запасному сроку {})"},
         "lifted": {"": "", "false": "", "true": " По правилу срок уже прошёл, поэтому взят ближайший возможный."},
         "took": {
             "once": "для этой сделки она уже ставилась (repeat: once)",
-            "open": "прежняя задача ещё открыта, и эта стадия её подхватила (repeat: if_none_open)",
+            "if_none_open": "прежняя ещё открыта, новое пребывание на стадии её подхватило (repeat: if_none_open)",
             "*": "{}",
         },
         "on_leave": {
@@ -77,23 +77,21 @@ CHOICES: Mapping[str, Mapping[str, Mapping[str, str]]] = {
             "*": "{}",
         },
         "ended_because": {"leave": "сделка ушла со стадии", "close": "сделка закрыта", "*": "{}"},
-        "followed_because": {
-            "field": "изменилось поле сделки",
-            "emptied": "поле сделки очищено",
-            "event": "событие наступило",
-            "*": "{}",
-        },
         "waits_because": {
             "open": "есть открытые задачи",
             "not_done": "не все задачи выполнены",
             "no_tasks": "на этой стадии ещё не было ни одной задачи",
             "*": "{}",
         },
+        "by_hand": {
+            "": "Срок изменил человек, поэтому правило его больше не двигает.",
+            "*": "Исполнителя сменил человек ({}), поэтому за ответственным за сделку задача не следует.",
+        },
         "checked": {"true": "✓", "false": "✗"},
     },
     "en": {
         "yes": {"true": "yes", "false": "no"},
-        "task_number": {"": "", "*": " No. {}"},
+        "named": {"": "", "*": " ({})"},
         "controlled": {"": "Nobody controls it.", "*": "Controlled by: {}."},
         "branch": {"": "", "main": "", "else": " (by the else deadline)", "*": " (by the {} deadline)"},
         "lifted": {
@@ -103,23 +101,21 @@ CHOICES: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         },
         "took": {
             "once": "this deal has had it before (repeat: once)",
-            "open": "the earlier task is still open and this stage took it over (repeat: if_none_open)",
+            "if_none_open": "the earlier one is still open and was taken over (repeat: if_none_open)",
             "*": "{}",
         },
         "on_leave": {"complete": "completed", "defer": "deferred", "delete": "deleted", "keep": "kept", "*": "{}"},
         "ending": {"complete": "completed", "defer": "deferred", "delete": "deleted", "keep": "kept", "*": "{}"},
         "ended_because": {"leave": "the deal left the stage", "close": "the deal was closed", "*": "{}"},
-        "followed_because": {
-            "field": "a field of the deal changed",
-            "emptied": "a field of the deal was emptied",
-            "event": "the event happened",
-            "*": "{}",
-        },
         "waits_because": {
             "open": "there are open tasks",
             "not_done": "not every task is done",
             "no_tasks": "the stage has had no task yet",
             "*": "{}",
+        },
+        "by_hand": {
+            "": "A person changed the deadline, so the rule no longer moves it.",
+            "*": "A person changed the owner ({}), so the task does not follow the deal's responsible.",
         },
         "checked": {"true": "✓", "false": "✗"},
     },
@@ -129,13 +125,13 @@ other, with the value in its braces."""
 
 _RU: dict[str, str] = {
     # why a rule did or did not do something
-    "why.made": "Поставлена задача{task:task_number} «{title}». Исполнитель: {owner} ({owner_path:path}). "
+    "why.made": "Поставлена задача «{title}»{task:named}. Исполнитель: {owner} ({owner_path:path}). "
     "{supervisor:controlled} Срок: {deadline:moment}{branch:branch}.{lifted:lifted}",
     "why.condition_false": "Условие (if) не выполнено, поэтому задачи нет. При изменении сделки оно проверится снова.",
     "why.cannot_judge": "Условие нельзя проверить: в поле «{field}» стоит «{value}», а нужно {wanted}. Исправьте "
     "значение в сделке или условие в правилах.",
     "why.waiting_start": "Задача появится позже. Ждём: {event}.",
-    "why.exists": "Новой задачи нет: {other:took}.",
+    "why.exists": "Новой задачи нет{other:named}: {repeat:took}.",
     "why.visit_over": "Сделка уже ушла со стадии, а при уходе эта задача {on_leave:on_leave}, поэтому её и не ставили.",
     "why.deal_closed": "Сделка уже закрыта, задача не нужна.",
     "why.before_rules": "Сделка вошла в стадию раньше, чем правило было загружено. Такие сделки обрабатывает "
@@ -146,24 +142,32 @@ _RU: dict[str, str] = {
     "why.template_error": "Ошибка в шаблоне, задача не поставлена: {message}",
     "why.deadline_error": "Срок не рассчитать: в поле «{field}» стоит «{value}», а это не дата. Исправьте значение "
     "в сделке.",
-    "why.followed": "Срок перенесён с {before:moment} на {after:moment}: {why:followed_because}.",
-    "why.not_followed_person": "Срок изменил человек, поэтому правило его больше не двигает.",
+    "why.followed": "Срок перенесён с {before:moment} на {after:moment}: {why}.",
+    "why.not_followed_person": "{owner:by_hand}",
     "why.ended": "Задача {ending:ending}: {why:ended_because}.",
     "why.again": "Задача выполнена, а сделка всё ещё на стадии: следующая, № {number}, появится {at:moment}.",
     "why.people_followed": "У сделки новый ответственный: задача перешла к нему или к его руководителю. Исполнитель: "
     "{owner}.",
     "why.advanced": "Все задачи стадии выполнены: сделка переведена на стадию «{stage}».",
     "why.advance_waits": "Сделка пока остаётся на стадии: {why:waits_because}.",
-    "why.advance_brake": "За сутки сделка автоматически перешла уже 5 раз. Дальше она не двигается, контролёру об этом "
-    "сообщено.",
+    "why.advance_brake": "За сутки сделка автоматически перешла уже 5 раз. На стадию «{stage}» она сама не пойдёт, "
+    "контролёру об этом сообщено.",
     "why.advance_refused": "Портал не дал перевести сделку: {text} ({code}).",
     "why.history": "К первому запуску сделка уже была на этой стадии. Задним числом ничего не делается; для таких "
     "сделок есть команда backfill.",
     "why.check": "{ok:checked} {what}: {seen}; нужно: {wanted}",
     # what is waited for
-    "event.done": "будет выполнена задача «{task}»",
-    "event.filled": "будет заполнено поле «{field}»",
-    "event.stage": "сделка войдёт в стадию «{stage}»",
+    "event.done": "будет выполнена задача «{name}»",
+    "event.filled": "будет заполнено поле «{name}»",
+    "event.stage": "сделка войдёт в стадию «{name}»",
+    # what made a deadline follow
+    "cause.field": "в сделке изменилось поле «{name}», теперь {value}",
+    "cause.filled": "в сделке заполнено поле «{name}»: {value}",
+    "cause.emptied": "в сделке очищено поле «{name}»",
+    "cause.done": "выполнена задача «{name}»",
+    "cause.stage": "сделка вошла в стадию «{name}»",
+    "cause.happened_filled": "в сделке заполнено поле «{name}»",
+    "cause.changed": "изменилось то, от чего он считается",
     # what a condition wants and sees
     "want.eq": "{value}",
     "want.in": "одно из: {value}",
@@ -183,7 +187,7 @@ _RU: dict[str, str] = {
     # how the owner was found
     "path.responsible": "ответственный за сделку: {name}",
     "path.creator": "создатель сделки: {name}",
-    "path.head": "руководитель над {name}",
+    "path.head": "руководитель ({of}): {name}",
     "path.user": "назван в правиле: {name}",
     "path.field": "поле «{field}»: {name}",
     "path.field_empty": "поле «{field}» пусто",
@@ -200,29 +204,23 @@ _RU: dict[str, str] = {
     "path.fired": "{name} больше не работает",
     "path.away": "{name} отсутствует в день срока",
     "path.head_over": "его руководитель: {name}",
-    "path.no_head": "над {name} руководителя нет",
+    "path.no_head": "руководителя нет ({name})",
     "path.else": "иначе (else)",
     "path.fallback": "запасной исполнитель: {name}",
     "path.no_fallback": "запасного исполнителя нет",
     "path.kept": "заменить некем, остаётся {name}",
     "path.self": "владелец вебхука: {name}",
     # lines in tasks
-    "line.deadline_field": "Срок перенесён на {deadline:moment}: в сделке изменилось поле «{field}» (теперь {value}).",
-    "line.deadline_emptied": "Срок перенесён на {deadline:moment}: в сделке очищено поле «{field}».",
-    "line.deadline_done": "Срок перенесён на {deadline:moment}: выполнена задача «{task}».",
-    "line.deadline_stage": "Срок перенесён на {deadline:moment}: сделка вошла в стадию «{stage}».",
-    "line.deadline_filled": "Срок перенесён на {deadline:moment}: в сделке заполнено поле «{field}».",
-    "line.deadline_changed": "Срок перенесён на {deadline:moment}: изменилось то, от чего он считается.",
+    "line.deadline_followed": "Срок перенесён с {before:moment} на {after:moment}: {why}.",
     "line.lifted": "Рассчитанный срок уже прошёл, поэтому взят ближайший возможный.",
-    "line.owner_followed": "Ответственный за сделку теперь {responsible}, поэтому задача передана: {owner}.",
-    "line.supervisor_followed": "Ответственный за сделку теперь {responsible}, поэтому задачу контролирует "
-    "{supervisor}.",
+    "line.owner_followed": "У сделки новый ответственный, поэтому у задачи новый исполнитель: {owner}.",
+    "line.supervisor_followed": "У сделки новый ответственный, поэтому у задачи новый контролёр: {supervisor}.",
     "line.taken_over": "Сделка снова на стадии «{stage}»: вместо новой задачи продолжается эта.",
     "line.ended": "Задача {ending:ending} автоматически: {why:ended_because}.",
-    "line.last_resort": "Исполнителя по правилу «{rule}» найти не удалось, поэтому задача поставлена владельцу "
-    "вебхука. Передайте её тому, кто должен её выполнить.",
+    "line.last_resort": "Исполнителя по правилу найти не удалось, поэтому задача поставлена владельцу вебхука "
+    "({owner}). Передайте её тому, кто должен её выполнить.",
     # to the administrators and supervisors
-    "admin.tasks_held": "Придержано: {count:tasks}. За десять минут правила захотели поставить больше "
+    "admin.held": "Придержано: {count:tasks}. За десять минут правила захотели поставить больше "
     "{limit:of_tasks}. Посмотрите: bitrix-sync held. Отпустить: bitrix-sync release.",
     "admin.moves_held": "Придержано переносов: {count}. Обход «{sweep}» захотел перенести больше {limit:of_deadlines}. "
     "Посмотрите: bitrix-sync held. Отпустить: bitrix-sync release.",
@@ -230,26 +228,28 @@ _RU: dict[str, str] = {
     "Укажите в правилах fallback_owner, затем выполните bitrix-sync release.",
     "admin.rule_failed": "Правило {rule} не сработало на сделке «{deal}»: {message}",
     "admin.rule_disabled": "Правило {rule} отключено: {reason} Остальные правила работают.",
-    "admin.rights_lost": "Портал перестал показывать {lost} из {known:of_tasks}. Похоже, у вебхука отобрали права, "
+    "admin.rights_lost": "Портал перестал показывать {missing} из {known:of_tasks}. Похоже, у вебхука отобрали права, "
     "поэтому ничего не изменено. Проверьте права вебхука: bitrix-sync check.",
     "admin.rules_refused": "Новый файл правил не принят, работает прежний. Ошибки:\n{problems}",
-    "admin.move_refused": "Все задачи сделки «{deal}» выполнены, но портал не дал перевести её на стадию «{stage}»: "
+    "notice.move_refused": "Все задачи сделки «{deal}» выполнены, но портал не дал перевести её на стадию «{stage}»: "
     "{text} Заполните нужные поля и переведите сделку сами.",
-    "admin.advance_brake": "Сделка «{deal}» за сутки автоматически перешла {count:times}. Больше она сама не "
-    "двигается: проверьте, не ходит ли она по кругу.",
+    "admin.twin": "Две одинаковые задачи: лишняя № {task} «{title}» уже в работе, поэтому сама не удалена. Решите, "
+    "какую оставить.",
+    "notice.brake": "Сделка «{deal}» за сутки автоматически перешла {count:times} и остановлена на стадии «{stage}». "
+    "Проверьте, не ходит ли она по кругу, и переведите её сами.",
     "admin.portal_refuses": "Портал отказывает нам: {text} ({code}). Работа с порталом остановлена. Проверьте "
     "вебхук: bitrix-sync check.",
 }
 
 _EN: dict[str, str] = {
-    "why.made": "Task{task:task_number} “{title}” was made. Owner: {owner} ({owner_path:path}). "
+    "why.made": "Task “{title}”{task:named} was made. Owner: {owner} ({owner_path:path}). "
     "{supervisor:controlled} Deadline: {deadline:moment}{branch:branch}.{lifted:lifted}",
     "why.condition_false": "The condition (if) does not hold, so there is no task. It is judged again when the deal "
     "changes.",
     "why.cannot_judge": "The condition cannot be judged: the field “{field}” holds “{value}”, but what is needed is "
     "{wanted}. Correct the value in the deal or the condition in the rules.",
     "why.waiting_start": "The task will appear later. Waiting until {event}.",
-    "why.exists": "No new task: {other:took}.",
+    "why.exists": "No new task{other:named}: {repeat:took}.",
     "why.visit_over": "The deal had already left the stage, and on leaving this task is {on_leave:on_leave}, so it was "
     "not made.",
     "why.deal_closed": "The deal is already closed, the task is not needed.",
@@ -261,23 +261,30 @@ _EN: dict[str, str] = {
     "why.template_error": "A template failed, the task was not made: {message}",
     "why.deadline_error": "The deadline cannot be computed: the field “{field}” holds “{value}”, which is no date. "
     "Correct the value in the deal.",
-    "why.followed": "The deadline was moved from {before:moment} to {after:moment}: {why:followed_because}.",
-    "why.not_followed_person": "A person changed the deadline, so the rule no longer moves it.",
+    "why.followed": "The deadline was moved from {before:moment} to {after:moment}: {why}.",
+    "why.not_followed_person": "{owner:by_hand}",
     "why.ended": "The task was {ending:ending}: {why:ended_because}.",
     "why.again": "The task is done and the deal is still in the stage: the next one, No. {number}, will appear on "
     "{at:moment}.",
     "why.people_followed": "The deal has a new responsible, and the task followed. Owner: {owner}.",
     "why.advanced": "Every task of the stage is done: the deal was moved to the stage “{stage}”.",
     "why.advance_waits": "The deal stays in the stage for now: {why:waits_because}.",
-    "why.advance_brake": "The deal has been moved automatically 5 times within 24 hours. It is not moved any further, "
-    "and its supervisor has been told.",
+    "why.advance_brake": "The deal has been moved automatically 5 times within 24 hours. It is not moved on to "
+    "“{stage}”, and its supervisor has been told.",
     "why.advance_refused": "The portal refused to move the deal: {text} ({code}).",
     "why.history": "The deal was already in this stage at the first start. Nothing is done about the past; the command "
     "backfill is for such deals.",
     "why.check": "{ok:checked} {what}: {seen}; wanted: {wanted}",
-    "event.done": "the task “{task}” is done",
-    "event.filled": "the field “{field}” is filled",
-    "event.stage": "the deal enters the stage “{stage}”",
+    "event.done": "the task “{name}” is done",
+    "event.filled": "the field “{name}” is filled",
+    "event.stage": "the deal enters the stage “{name}”",
+    "cause.field": "the deal's field “{name}” changed, it is now {value}",
+    "cause.filled": "the deal's field “{name}” was filled: {value}",
+    "cause.emptied": "the deal's field “{name}” was emptied",
+    "cause.done": "the task “{name}” is done",
+    "cause.stage": "the deal entered the stage “{name}”",
+    "cause.happened_filled": "the deal's field “{name}” was filled",
+    "cause.changed": "what it is counted from changed",
     "want.eq": "{value}",
     "want.in": "one of: {value}",
     "want.min": "at least {value}",
@@ -295,7 +302,7 @@ _EN: dict[str, str] = {
     "seen.unread": "the portal did not show this field",
     "path.responsible": "the deal's responsible: {name}",
     "path.creator": "the deal's creator: {name}",
-    "path.head": "the head over {name}",
+    "path.head": "the head over {of}: {name}",
     "path.user": "named in the rule: {name}",
     "path.field": "field “{field}”: {name}",
     "path.field_empty": "field “{field}” is empty",
@@ -318,21 +325,15 @@ _EN: dict[str, str] = {
     "path.no_fallback": "no fallback owner",
     "path.kept": "no substitute, {name} keeps it",
     "path.self": "the webhook's own user: {name}",
-    "line.deadline_field": "The deadline was moved to {deadline:moment}: the deal's field “{field}” changed (now "
-    "{value}).",
-    "line.deadline_emptied": "The deadline was moved to {deadline:moment}: the deal's field “{field}” was emptied.",
-    "line.deadline_done": "The deadline was moved to {deadline:moment}: the task “{task}” is done.",
-    "line.deadline_stage": "The deadline was moved to {deadline:moment}: the deal entered the stage “{stage}”.",
-    "line.deadline_filled": "The deadline was moved to {deadline:moment}: the deal's field “{field}” was filled.",
-    "line.deadline_changed": "The deadline was moved to {deadline:moment}: what it is counted from changed.",
+    "line.deadline_followed": "The deadline was moved from {before:moment} to {after:moment}: {why}.",
     "line.lifted": "The computed deadline had already passed, so the next possible time was taken.",
-    "line.owner_followed": "{responsible} is now responsible for the deal, so the task was handed over to {owner}.",
-    "line.supervisor_followed": "{responsible} is now responsible for the deal, so {supervisor} controls the task.",
+    "line.owner_followed": "The deal has a new responsible, so the task has a new owner: {owner}.",
+    "line.supervisor_followed": "The deal has a new responsible, so the task has a new supervisor: {supervisor}.",
     "line.taken_over": "The deal is in the stage “{stage}” again: this task goes on instead of a new one.",
     "line.ended": "The task was {ending:ending} automatically: {why:ended_because}.",
-    "line.last_resort": "No owner could be found by the rule “{rule}”, so the task was given to the webhook's own "
-    "user. Hand it over to whoever should do it.",
-    "admin.tasks_held": "Held back: {count:tasks}. Within ten minutes the rules wanted to make more than "
+    "line.last_resort": "No owner could be found by the rule, so the task was given to the webhook's own user "
+    "({owner}). Hand it over to whoever should do it.",
+    "admin.held": "Held back: {count:tasks}. Within ten minutes the rules wanted to make more than "
     "{limit:of_tasks}. To look: bitrix-sync held. To let them go: bitrix-sync release.",
     "admin.moves_held": "Moves held back: {count}. The sweep “{sweep}” wanted to move more than {limit:of_deadlines}. "
     "To look: bitrix-sync held. To let them go: bitrix-sync release.",
@@ -340,13 +341,15 @@ _EN: dict[str, str] = {
     "Set fallback_owner in the rules, then run bitrix-sync release.",
     "admin.rule_failed": "Rule {rule} failed on the deal “{deal}”: {message}",
     "admin.rule_disabled": "Rule {rule} is switched off: {reason} The other rules go on.",
-    "admin.rights_lost": "The portal no longer shows {lost} of {known:of_tasks}. The webhook seems to have lost "
+    "admin.rights_lost": "The portal no longer shows {missing} of {known:of_tasks}. The webhook seems to have lost "
     "rights, so nothing was changed. Check the webhook's rights: bitrix-sync check.",
     "admin.rules_refused": "The new rules file was refused, the previous one goes on. Errors:\n{problems}",
-    "admin.move_refused": "Every task of the deal “{deal}” is done, but the portal refused to move it to the stage "
+    "notice.move_refused": "Every task of the deal “{deal}” is done, but the portal refused to move it to the stage "
     "“{stage}”: {text} Fill in what is missing and move the deal yourself.",
-    "admin.advance_brake": "The deal “{deal}” was moved automatically {count:times} within 24 hours. It no longer "
-    "moves by itself: see whether it goes in circles.",
+    "admin.twin": "Two tasks are the same: the extra one, No. {task} “{title}”, is already being worked on, so it was "
+    "not deleted. Decide which one stays.",
+    "notice.brake": "The deal “{deal}” was moved automatically {count:times} within 24 hours and was stopped in the "
+    "stage “{stage}”. See whether it goes in circles and move it yourself.",
     "admin.portal_refuses": "The portal refuses us: {text} ({code}). Work with the portal has stopped. Check the "
     "webhook: bitrix-sync check.",
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from string import Formatter
 from zoneinfo import ZoneInfo
@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bitrix_sync.facts import DealField
 from bitrix_sync.operations import Check, Trace
 from bitrix_sync.texts import (
     LANGUAGES,
@@ -18,6 +19,7 @@ from bitrix_sync.texts import (
     Markup,
     counted,
     day_text,
+    deadline_followed,
     explain,
     folded,
     harmless,
@@ -116,15 +118,78 @@ def test_dates_read_as_people_write_them():
 
 
 def test_a_message_shows_a_moment_in_the_zone_asked_for():
-    line = say("ru", "line.deadline_emptied", zone=MOSCOW, deadline=NOON, field="Дата отгрузки")
-    assert line == "Срок перенесён на чт 12 марта, 15:00: в сделке очищено поле «Дата отгрузки»."
-    assert "Thu 12 March, 12:00" in say("en", "line.deadline_emptied", deadline=NOON, field="Ship date")
+    said = say("ru", "why.again", zone=MOSCOW, number=2, at=NOON)
+    assert said == "Задача выполнена, а сделка всё ещё на стадии: следующая, № 2, появится чт 12 марта, 15:00."
+    assert "Thu 12 March, 12:00" in say("en", "why.again", number=2, at=NOON.isoformat())
+
+
+FIELDS = {"UF_CRM_SHIP": DealField("UF_CRM_SHIP", "Дата отгрузки", "date"), "UF_CRM_AT": DealField("UF_CRM_AT", "", "")}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ("field:UF_CRM_SHIP=2026-03-01", "field:UF_CRM_SHIP=2026-03-12", "поле «Дата отгрузки», теперь чт 12 марта 2026"),
+        ("else:entry", "field:UF_CRM_SHIP=2026-03-12", "заполнено поле «Дата отгрузки»: чт 12 марта 2026"),
+        ("entry", "field:UF_CRM_AT=2026-03-12T12:00:00Z", "заполнено поле «UF_CRM_AT»: чт 12 марта 2026, 15:00"),
+        ("field:UF_CRM_SHIP=2026-03-01", "else:entry", "очищено поле «Дата отгрузки»"),
+        ("else:entry", "event:done:offer@2026-03-12T12:00:00Z", "выполнена задача «offer»"),
+        ("else:entry", "event:filled:UF_CRM_SHIP@2026-03-12T12:00:00Z", "заполнено поле «Дата отгрузки»"),
+        ("else:entry", "event:stage:C5:NEW,C5:WON@2026-03-12T12:00:00Z", "вошла в стадию «Новая / C5:WON»"),
+        ("taken over", "entry", "изменилось то, от чего он считается"),
+    ],
+)  # fmt: skip
+def test_a_task_whose_deadline_followed_says_why(old, new, why):
+    line = deadline_followed(
+        "ru",
+        before=NOON.astimezone(MOSCOW),
+        after=(NOON + timedelta(days=1)).astimezone(MOSCOW),
+        old_basis=old,
+        new_basis=new,
+        deal_fields=FIELDS,
+        stage_names={"C5:NEW": "Новая"},
+    )
+    assert line.startswith("Срок перенесён с чт 12 марта, 15:00 на пт 13 марта, 15:00: ")
+    assert line.endswith(f"{why}.")
+
+
+def test_a_field_title_brings_no_code_into_a_line():
+    fields = {"UF_X": DealField("UF_X", "[url=x]Дата[/url]\n", "date")}
+    line = deadline_followed(
+        "en", before=None, after=NOON, old_basis="", new_basis="field:UF_X=2026-03-12", deal_fields=fields
+    )
+    assert line == (
+        "The deadline was moved from — to Thu 12 March, 12:00: the deal's field “［url=x］Дата［/url］ ” changed, "
+        "it is now Thu 12 March 2026."
+    )
+
+
+def test_traces_of_waiting_and_following_are_put_into_words():
+    def told(verdict, **data):
+        trace = Trace(deal_id=1, visit_id=2, rule_id="r", verdict=verdict, at=NOON, data=data)
+        return explain("ru", trace, zone=MOSCOW, deal_fields=FIELDS)[0]
+
+    assert told("waiting_start", event="done: offer") == (
+        "Задача появится позже. Ждём: будет выполнена задача «offer»."
+    )
+    assert "будет заполнено поле «Дата отгрузки»" in told("waiting_start", event="filled: UF_CRM_SHIP")
+    assert told("waiting_start", event="погоды у моря").endswith("Ждём: погоды у моря.")
+    assert told("followed", before="2026-03-12T12:00:00+00:00", after="", why="field:UF_CRM_SHIP=2026-03-12") == (
+        "Срок перенесён с чт 12 марта 2026, 15:00 на —: в сделке изменилось поле «Дата отгрузки», теперь "
+        "чт 12 марта 2026."
+    )
+    assert told("followed", why="так надо").endswith("на —: так надо.")
+    assert told("not_followed_person", owner="Анна").startswith("Исполнителя сменил человек (Анна)")
+    assert told("not_followed_person").startswith("Срок изменил человек")
+    assert told("exists", other="9031:offer", repeat="once") == (
+        "Новой задачи нет (9031:offer): для этой сделки она уже ставилась (repeat: once)."
+    )
 
 
 def test_a_message_counts_in_the_right_case():
-    assert "не показывать" not in say("ru", "admin.rights_lost", lost=25, known=21)
-    assert "25 из 21 задачи." in say("ru", "admin.rights_lost", lost=25, known=21)
-    assert "Придержано: 3 задачи." in say("ru", "admin.tasks_held", count=3, limit=1000)
+    assert "не показывать" not in say("ru", "admin.rights_lost", missing=25, known=21)
+    assert "25 из 21 задачи." in say("ru", "admin.rights_lost", missing=25, known=21)
+    assert "Придержано: 3 задачи." in say("ru", "admin.held", count=3, limit=1000)
 
 
 def test_a_name_from_the_portal_brings_no_code_into_a_message_and_our_own_code_stays():
@@ -199,7 +264,7 @@ def test_a_task_that_was_made_is_explained_with_owner_path_and_checks():
         verdict="made",
         at=NOON,
         data={
-            "task": 77,
+            "task": "9031:first-call",
             "title": "Позвонить [Иванову]",
             "owner": "Анна",
             "owner_path": ["ответственный за сделку: Пётр", "Пётр больше не работает", "его руководитель: Анна"],
@@ -211,9 +276,9 @@ def test_a_task_that_was_made_is_explained_with_owner_path_and_checks():
         checks=(Check("Сумма", "150 000", "не меньше 100 000", True), Check("Город", "пусто", "Москва", False)),
     )
     assert explain("ru", trace, zone=MOSCOW) == [
-        "Поставлена задача № 77 «Позвонить [Иванову]». Исполнитель: Анна (ответственный за сделку: Пётр → Пётр больше "
-        "не работает → его руководитель: Анна). Контролирует: Олег. Срок: чт 12 марта 2026, 15:00. По правилу срок уже "
-        "прошёл, поэтому взят ближайший возможный.",
+        "Поставлена задача «Позвонить [Иванову]» (9031:first-call). Исполнитель: Анна (ответственный за сделку: Пётр → "
+        "Пётр больше не работает → его руководитель: Анна). Контролирует: Олег. Срок: чт 12 марта 2026, 15:00. "
+        "По правилу срок уже прошёл, поэтому взят ближайший возможный.",
         "✓ Сумма: 150 000; нужно: не меньше 100 000",
         "✗ Город: пусто; нужно: Москва",
     ]
