@@ -1,0 +1,249 @@
+"""What one answer of the portal, or its lack, means: did the request run?
+
+That question alone decides whether a write may be sent again; whether an error is "temporary" does not matter. Errors
+are known by their code, compared without regard to case; the HTTP status speaks only where no code is given (docs:
+error-codes.md, _includes/system-errors.md).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+OutcomeKind = Literal["done", "again", "refused", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one command.
+
+    ``done``: ``value`` is its result, ``total`` and ``next`` those of a list. ``again``: refused before it ran; send
+    again not before ``retry_at`` (our clock, epoch seconds; None: as soon as the pacer allows). ``refused``: for good,
+    with the portal's ``code`` and ``text``; ``fatal`` when the refusal concerns the whole portal (or one of the scopes
+    that all work hangs on) and not this command. ``unknown``: it may have run. ``operating`` and ``reset_at`` (the
+    portal's epoch seconds) are the method's account, where the answer tells it."""
+
+    kind: OutcomeKind
+    value: Any = None
+    code: str = ""
+    text: str = ""
+    retry_at: float | None = None
+    fatal: bool = False
+    total: int | None = None
+    next: int | None = None
+    operating: float | None = None
+    reset_at: float | None = None
+
+    @property
+    def done(self) -> bool:
+        """True when the command ran and ``value`` is its result."""
+        return self.kind == "done"
+
+
+QUERY_LIMIT = "query_limit_exceeded"
+OPERATION_LIMIT = "operation_time_limit"
+BEFORE_IT_RAN = frozenset({QUERY_LIMIT, OPERATION_LIMIT, "expired_token", "error_batch_length_exceeded"})
+MAY_HAVE_RUN = frozenset({"internal_server_error", "error_unexpected_answer"})
+WHOLE_PORTAL = frozenset(
+    {
+        "no_auth_found",
+        "invalid_credentials",
+        "authorization_error",
+        "application_not_found",
+        "error_oauth",
+        "invalid_token",
+        "invalid_request",
+        "payment_required",
+        "portal_deleted",
+        "user_access_error",
+        "allowed_only_intranet_user",
+        "overload_limit",
+    }
+)
+"""Codes that say: nothing goes until an administrator does something."""
+NO_SCOPE, NO_ACCESS = "insufficient_scope", "access_denied"
+ESSENTIAL = ("crm.", "task.", "tasks.", "batch")
+"""Methods without whose scope there is no work at all."""
+
+ADDS = frozenset({"tasks.task.add", "task.checklistitem.add", "task.commentitem.add", "im.message.add"})
+"""Methods that answer with the id of what they made; without an id nobody knows what happened."""
+NOTICES = frozenset({"im.notify.system.add", "im.notify.personal.add"})
+"""These answer ``false`` when no notice was made (docs: chats/notifications)."""
+
+EXPIRED_PAUSE = 60.0
+TEXT_LIMIT = 300
+
+
+def read_answer(status: int, body: bytes, *, method: str, now: float) -> tuple[Outcome, Mapping[str, Any]]:
+    """Classify one HTTP answer; with it the decoded envelope ({} when the body is no JSON object)."""
+    try:
+        envelope = json.loads(body)
+    except (ValueError, RecursionError):
+        envelope = None
+    if not isinstance(envelope, dict):
+        return _no_envelope(status, now), {}
+    return read_envelope(envelope, status=status, method=method, now=now), envelope
+
+
+def read_envelope(envelope: Mapping[str, Any], *, status: int, method: str, now: float) -> Outcome:
+    """Classify a decoded answer. An ``error`` key is an error also under HTTP 200."""
+    account = read_account(envelope.get("time"))
+    if "error" in envelope:
+        error = read_error(envelope, status=status, method=method, now=now)
+        return replace(error, operating=account[0], reset_at=account[1])
+    if "result" not in envelope:
+        return _no_envelope(status, now)
+    if status >= 400:
+        return Outcome("unknown", code=f"http_{status}", text=f"HTTP {status} with a result")
+    outcome = read_result(envelope["result"], method=method)
+    return replace(
+        outcome,
+        total=whole(envelope.get("total")),
+        next=whole(envelope.get("next")),
+        operating=account[0],
+        reset_at=account[1],
+    )
+
+
+def read_result(value: Any, *, method: str) -> Outcome:
+    """A result as it stands in an envelope or in a batch. An add that gives no id may have made something."""
+    name = method.lower()
+    if name in ADDS and made_id(name, value) is None:
+        return Outcome("unknown", value, code="no_id", text="the portal answered without an id")
+    if name in NOTICES and value is False:
+        return Outcome("refused", value, code="not_created", text="the portal made no notice and gave no reason")
+    return Outcome("done", value)
+
+
+def made_id(method: str, value: Any) -> int | None:
+    """The id that an add gives: ``{"task": {"id": "8017"}}``, or a bare number; None when there is none."""
+    if method.lower() == "tasks.task.add":
+        task = value.get("task") if isinstance(value, Mapping) else None
+        value = task.get("id", task.get("ID")) if isinstance(task, Mapping) else None
+    number = whole(value)
+    return number if number and number > 0 else None
+
+
+def read_error(error: Any, *, status: int | None, method: str, now: float) -> Outcome:
+    """Classify an error: an envelope with ``error``, or an entry of ``result_error`` (``status`` None). A code that is
+    not in a table above is a refusal, unless a 5xx came with it."""
+    code, text = _code_and_text(error)
+    name = code.lower()
+    if name in BEFORE_IT_RAN:
+        return Outcome("again", code=code, text=text, retry_at=now + EXPIRED_PAUSE if name == "expired_token" else None)
+    if name in WHOLE_PORTAL:
+        return Outcome("refused", code=code, text=text, fatal=True)
+    if name == NO_SCOPE:
+        return Outcome("refused", code=code, text=text, fatal=method.lower().startswith(ESSENTIAL))
+    if name == NO_ACCESS:
+        return Outcome("refused", code=code, text=text, fatal=_closed_to_us(status, method, text))
+    if name in MAY_HAVE_RUN or (status is not None and status >= 500):
+        return Outcome("unknown", code=code or f"http_{status}", text=text)
+    return Outcome("refused", code=code, text=text)
+
+
+def _closed_to_us(status: int | None, method: str, text: str) -> bool:
+    """ACCESS_DENIED says both "your plan has no REST" (401, 403) and "not this item" (400, or inside a batch)."""
+    if method.lower() == "batch":
+        return True
+    return status in (401, 403) and "context required" not in text.lower()
+
+
+def _code_and_text(error: Any) -> tuple[str, str]:
+    """Code and text of an error in any of the portal's shapes (REST 3.0 puts an object into ``error``)."""
+    if not isinstance(error, Mapping):
+        return str(error or ""), ""
+    code, text = error.get("error", ""), error.get("error_description")
+    if isinstance(code, Mapping):
+        code, text = code.get("code", ""), code.get("message")
+    return str("" if code is None else code).strip(), plain(text)
+
+
+def plain(text: Any) -> str:
+    """A description without its HTML, one line, cut."""
+    bare = re.sub(r"<[^>]{0,200}>", " ", str(text or ""))
+    return " ".join(bare.split())[:TEXT_LIMIT]
+
+
+def _no_envelope(status: int, now: float) -> Outcome:
+    """No JSON object of the portal's: a page of its frontend, a cut body. Only 429 says that nothing ran."""
+    if status == 429:
+        return Outcome("again", code="http_429", text="too many requests", retry_at=now + EXPIRED_PAUSE)
+    return Outcome("unknown", code=f"http_{status}", text=f"HTTP {status} without an answer of the portal's")
+
+
+def lost(text: str) -> Outcome:
+    """The request left, no whole answer came: time-out, cut connection, too big a body."""
+    return Outcome("unknown", code="no_answer", text=text)
+
+
+def unsent(text: str, *, code: str = "not_sent", retry_at: float | None = None) -> Outcome:
+    """The request never left."""
+    return Outcome("again", code=code, text=text, retry_at=retry_at)
+
+
+def read_account(time: Any) -> tuple[float | None, float | None]:
+    """``operating`` and ``operating_reset_at`` of a ``time`` block; each may be missing."""
+    if not isinstance(time, Mapping):
+        return None, None
+    return number(time.get("operating")), number(time.get("operating_reset_at"))
+
+
+def number(value: Any) -> float | None:
+    """A finite JSON number or a numeric string as float."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        result = float(value)
+    except ValueError:
+        return None
+    return result if abs(result) < 1e15 else None
+
+
+def whole(value: Any) -> int | None:
+    """An int, given as JSON int or as digits."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value
+    if isinstance(value, str) and re.fullmatch(r"\s*-?\d{1,18}\s*", value):
+        return int(value)
+    return int(value) if isinstance(value, float) and value.is_integer() else None
+
+
+def read_batch(envelope: Mapping[str, Any], methods: list[str], *, now: float) -> list[Outcome]:
+    """Outcomes of a batch's commands ``k0``, ``k1``, ... in order, each judged by itself.
+
+    Maps may come as objects or lists, empty ones as ``[]``; a command in no map (halted, cut) may have run.
+    """
+    result = envelope.get("result")
+    parts = result if isinstance(result, Mapping) else {}
+    names = ("result", "result_error", "result_total", "result_next", "result_time")
+    values, errors, totals, nexts, times = (_keyed(parts.get(name)) for name in names)
+    outcomes = []
+    for index, method in enumerate(methods):
+        key = batch_key(index)
+        if key in errors:
+            outcome = read_error(errors[key], status=None, method=method, now=now)
+        elif key in values:
+            outcome = read_result(values[key], method=method)
+        else:
+            outcome = Outcome("unknown", code="not_in_answer", text="the batch's answer says nothing of this command")
+        operating, reset_at = read_account(times.get(key))
+        total, following = whole(totals.get(key)), whole(nexts.get(key))
+        outcomes.append(replace(outcome, total=total, next=following, operating=operating, reset_at=reset_at))
+    return outcomes
+
+
+def batch_key(index: int) -> str:
+    """Key of a command: never numeric, for numeric keys come back as lists."""
+    return f"k{index}"
+
+
+def _keyed(part: Any) -> Mapping[str, Any]:
+    if isinstance(part, list):
+        return {batch_key(index): value for index, value in enumerate(part)}
+    return part if isinstance(part, Mapping) else {}

@@ -1,0 +1,256 @@
+"""The client of one portal: one road, one pace, every answer judged.
+
+``call`` and ``batch`` never repeat anything: they tell what became of each command. ``read`` is for readings, which may
+be repeated. Moments given as floats are epoch seconds of our own clock.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from bitrix_sync import __version__
+from bitrix_sync.errors import PortalError, PortalRefused
+from bitrix_sync.portal.answers import (
+    OPERATION_LIMIT,
+    QUERY_LIMIT,
+    Outcome,
+    batch_key,
+    lost,
+    read_answer,
+    read_batch,
+    unsent,
+)
+from bitrix_sync.portal.forms import BATCH_LIMIT, Command, batch_line, fits_batch
+from bitrix_sync.portal.pacer import Pacer, Stopped
+from bitrix_sync.portal.refusals import explain
+from bitrix_sync.portal.timing import PortalClock
+from bitrix_sync.portal.wire import CONNECT_SECONDS, READ_SECONDS, Failure, Reply, Wire, moved_address, parse_address
+
+__all__ = ["Command", "Outcome", "Portal", "Stats"]
+
+log = structlog.get_logger(__name__)
+
+PATIENCE = 60.0
+"""Seconds that a reading tries before it gives up."""
+FIRST_DELAY, LONGEST_DELAY = 0.5, 15.0
+NO_CONNECTION_PAUSE = 1.0
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+
+@dataclass(slots=True)
+class Stats:
+    """What went over the road since the start."""
+
+    requests: int = 0
+    commands: int = 0
+    seconds: float = 0.0
+    trouble: int = 0
+    """Requests that brought no whole answer, or a refusal to serve us now."""
+
+
+class Portal:
+    """One portal through one incoming webhook. ``rate`` is (requests a second, size of the bucket). ``on_answer`` is
+    called after each request. Thread-safe, one request at a time."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        rate: tuple[float, int] = (2.0, 50),
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], object] | None = None,
+        stop: threading.Event | None = None,
+        user_agent: str = f"bitrix-sync/{__version__}",
+        on_answer: Callable[[], None] | None = None,
+        timeouts: tuple[float, float] = (CONNECT_SECONDS, READ_SECONDS),
+    ) -> None:
+        self._address = parse_address(url)
+        self._clock = clock
+        self._wire = Wire(user_agent, connect=timeouts[0], read=timeouts[1])
+        self._on_answer = on_answer
+        self._time = PortalClock()
+        self.user_agent = user_agent
+        self.pacer = Pacer(rate[0], rate[1], clock=clock, sleep=sleep, stop=stop)
+        self.stats = Stats()
+        self.last_seconds = 0.0
+        """How long the last request was under way."""
+
+    def __repr__(self) -> str:
+        return f"<Portal {self.host}>"
+
+    @property
+    def host(self) -> str:
+        """The portal's name, fit to be shown."""
+        return self._address.host
+
+    @property
+    def self_id(self) -> int:
+        """The webhook's own user, as its address names him."""
+        return self._address.user_id
+
+    @property
+    def offset(self) -> float:
+        """The portal's clock minus ours, in seconds."""
+        return self._time.offset
+
+    @property
+    def utc_offset(self) -> int:
+        """Seconds east of UTC in which the portal's server writes its times."""
+        return self._time.utc_offset
+
+    def now(self) -> datetime:
+        """The portal's time, aware UTC."""
+        return datetime.fromtimestamp(self._clock() + self.offset, UTC)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._wire.close()
+
+    # --- sending -------------------------------------------------------------------------------------------------
+
+    def call(self, command: Command) -> Outcome:
+        """Send one command alone, as JSON. What the pacer forbids (the method rests, we are stopping) is ``again``."""
+        if (until := self.pacer.blocked(command.method)) is not None:
+            return _resting(until)
+        outcome, _ = self._request(command.method, command.params)
+        outcome = self._account(command.method, outcome)
+        self.stats.commands += 1
+        return outcome
+
+    def batch(self, commands: Sequence[Command]) -> list[Outcome]:
+        """Send commands, fifty in one request, and judge each by itself; outcomes in the order of the commands. What
+        cannot travel in a batch goes alone after the others."""
+        outcomes: dict[int, Outcome] = {}
+        going: list[int] = []
+        alone: list[int] = []
+        for index, command in enumerate(commands):
+            if (until := self.pacer.blocked(command.method)) is not None:
+                outcomes[index] = _resting(until)
+            elif fits_batch(command):
+                going.append(index)
+            else:
+                alone.append(index)
+        for begin in range(0, len(going), BATCH_LIMIT):
+            part = going[begin : begin + BATCH_LIMIT]
+            if len(part) == 1 and not commands[part[0]].refers:
+                outcomes[part[0]] = self.call(commands[part[0]])
+            else:
+                outcomes.update(zip(part, self._send_batch([commands[index] for index in part]), strict=True))
+        for index in alone:
+            outcomes[index] = self.call(commands[index])
+        return [outcomes[index] for index in range(len(commands))]
+
+    def read(self, commands: Sequence[Command], *, optional: bool = False, patience: float = PATIENCE) -> list[Outcome]:
+        """Outcomes of readings, all ``done`` (with ``optional``: or ``refused`` each for itself).
+
+        What did not run, or may not have, is asked again with growing pauses for ``patience`` seconds. Raises
+        PortalRefused (what an administrator must do) or PortalError (try later).
+        """
+        outcomes: dict[int, Outcome] = {}
+        left = list(range(len(commands)))
+        until = self._clock() + patience
+        delay = FIRST_DELAY
+        while True:
+            answers = self.batch([commands[index] for index in left])
+            outcomes.update(zip(left, answers, strict=True))
+            for index in left:
+                self._raise_refusal(commands[index], outcomes[index], optional)
+            left = [index for index in left if outcomes[index].kind in ("again", "unknown")]
+            if not left:
+                return [outcomes[index] for index in range(len(commands))]
+            last = outcomes[left[0]]
+            wait = max(delay, *((outcomes[index].retry_at or 0.0) - self._clock() for index in left))
+            if self._clock() + wait > until:
+                raise self._giving_up(commands[left[0]], last)
+            self.pacer.rest(wait)
+            delay = min(2 * delay, LONGEST_DELAY)
+
+    def read_one(self, command: Command, *, optional: bool = False, patience: float = PATIENCE) -> Outcome:
+        """The same for one command."""
+        return self.read([command], optional=optional, patience=patience)[0]
+
+    # --- inside --------------------------------------------------------------------------------------------------
+
+    def _send_batch(self, commands: Sequence[Command]) -> list[Outcome]:
+        lines = {batch_key(index): batch_line(command) for index, command in enumerate(commands)}
+        whole, envelope = self._request("batch", {"halt": 0, "cmd": lines})
+        self.stats.commands += len(commands)
+        self._account("batch", whole)
+        if not whole.done:
+            return [replace(whole, value=None) for _ in commands]
+        outcomes = read_batch(envelope, [command.method for command in commands], now=self._clock())
+        return [self._account(command.method, one) for command, one in zip(commands, outcomes, strict=True)]
+
+    def _request(self, method: str, params: Mapping[str, Any]) -> tuple[Outcome, Mapping[str, Any]]:
+        """One request through the pacer; a renamed portal is followed once, for a redirect did not run."""
+        outcome, envelope, location = self._exchange(method, params)
+        if location and (moved := moved_address(self._address, location, method)):
+            log.warning("the portal has a new name; write it into the webhook's address", old=self.host, new=moved.host)
+            self._address = moved
+            outcome, envelope, _ = self._exchange(method, params)
+        return outcome, envelope
+
+    def _exchange(self, method: str, params: Mapping[str, Any]) -> tuple[Outcome, Mapping[str, Any], str]:
+        """One POST: its outcome, its envelope, and where it was redirected to ("" if it was not)."""
+        try:
+            self.pacer.wait()
+        except Stopped:
+            return unsent("the service is stopping", code="stopping"), {}, ""
+        sent = self._clock()
+        reply = self._wire.post(self._address, method, params)
+        received = self._clock()
+        self.last_seconds = received - sent
+        self.stats.requests += 1
+        self.stats.seconds += self.last_seconds
+        outcome, envelope, location = self._judge(reply, method, received)
+        self._time.learn(envelope.get("time"), sent=sent, received=received)
+        self.stats.trouble += outcome.kind in ("again", "unknown")
+        if self._on_answer is not None:
+            self._on_answer()
+        return outcome, envelope, location
+
+    @staticmethod
+    def _judge(reply: Reply | Failure, method: str, now: float) -> tuple[Outcome, Mapping[str, Any], str]:
+        if isinstance(reply, Failure):
+            if reply.left:
+                return lost(reply.text), {}, ""
+            return unsent(reply.text, code="no_connection", retry_at=now + NO_CONNECTION_PAUSE), {}, ""
+        if reply.status in REDIRECTS:
+            return Outcome("refused", code="redirect", text=f"HTTP {reply.status}", fatal=True), {}, reply.location
+        outcome, envelope = read_answer(reply.status, reply.body, method=method, now=now)
+        return outcome, envelope, ""
+
+    def _account(self, method: str, outcome: Outcome) -> Outcome:
+        """Tell the pacer what an answer says about our pace; gives refusals the moment at which to ask again."""
+        reset_at = None if outcome.reset_at is None else outcome.reset_at - self.offset
+        code = outcome.code.lower()
+        if outcome.kind == "again" and code == QUERY_LIMIT:
+            return replace(outcome, retry_at=self.pacer.overflowed())
+        if outcome.kind == "again" and code == OPERATION_LIMIT:
+            return replace(outcome, retry_at=self.pacer.ban(method, reset_at))
+        self.pacer.note(method, outcome.operating, reset_at)
+        if outcome.kind in ("done", "refused"):
+            self.pacer.answered()
+        return outcome
+
+    def _raise_refusal(self, command: Command, outcome: Outcome, optional: bool) -> None:
+        if outcome.code == "stopping":
+            raise Stopped("the service is stopping")
+        if outcome.kind == "refused" and (outcome.fatal or not optional):
+            raise PortalRefused(outcome.code, explain(self.host, command.method, outcome))
+
+    def _giving_up(self, command: Command, outcome: Outcome) -> PortalError:
+        if outcome.code.lower() == "expired_token":
+            return PortalRefused(outcome.code, explain(self.host, command.method, outcome))
+        return PortalError(explain(self.host, command.method, outcome))
+
+
+def _resting(until: float) -> Outcome:
+    return unsent("the method has used up its operating time", code=OPERATION_LIMIT, retry_at=until)

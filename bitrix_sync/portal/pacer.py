@@ -1,0 +1,176 @@
+"""How fast one may ask: the portal's leaky bucket and the operating time of each method.
+
+Docs: settings/performance/limits.md. The counter grows by one a request (a batch is one), shrinks by ``rate`` a
+second, and above ``size`` the portal refuses. A slot is charged before the bytes leave, so a crash never leaves us
+believing that the bucket is emptier than it is. Moments are epoch seconds of our own clock.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from bitrix_sync.errors import PortalError
+
+STOP_AT = 470.0
+"""Operating seconds at which we stop by ourselves; the portal refuses from 480 on."""
+BAN = 300.0
+"""Newer portals ban a method for so long; assumed when a refusal does not tell."""
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
+SINCE_NOTED = 10.0
+"""The level is noted every few seconds: what a process sent after that is not in it."""
+SLICE = 1.0
+"""Longest sleep at a stretch, so that a stop is heard."""
+
+
+class Stopped(PortalError):
+    """The service is stopping; nothing was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What is left to spend. ``free`` requests may go at once; ``held_until`` after a refusal; ``blocked``: method →
+    until when; ``operating``: method → seconds used in its window."""
+
+    free: float
+    size: int
+    rate: float
+    held_until: float | None
+    blocked: Mapping[str, float]
+    operating: Mapping[str, float]
+
+
+class Pacer:
+    """One per portal; thread-safe. ``sleep`` takes seconds; when a ``stop`` event is set, waiting ends with Stopped."""
+
+    def __init__(
+        self,
+        rate: float,
+        size: int,
+        *,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], object] | None = None,
+        stop: threading.Event | None = None,
+    ) -> None:
+        if rate <= 0 or size < 1:
+            raise ValueError("rate and size of the bucket are above zero")
+        self.rate, self.size = float(rate), int(size)
+        self._room = float(max(1, self.size - 1))
+        """One place stays free: two requests may reach the portal closer together than they left."""
+        self._clock, self._stop = clock, stop or threading.Event()
+        self._sleep: Callable[[float], object] = sleep or self._stop.wait
+        self._lock = threading.Lock()
+        self._level, self._at = 0.0, clock()
+        self._held_until, self._pause = 0.0, 0.0
+        self._operating: dict[str, tuple[float, float]] = {}
+        self._banned: dict[str, float] = {}
+
+    @property
+    def level(self) -> float:
+        """Requests in the bucket now."""
+        with self._lock:
+            self._drain()
+            return self._level
+
+    def restore(self, level: float, at: datetime) -> None:
+        """Take over from an earlier process that noted ``level`` at ``at`` (aware). It may have sent much since, so the
+        bucket counts as full until shortly after that moment, and drains from there."""
+        with self._lock:
+            self._drain()
+            idle = max(0.0, self._clock() - at.astimezone(UTC).timestamp() - SINCE_NOTED)
+            assumed = max(float(self.size), level) - idle * self.rate
+            self._level = max(self._level, min(float(self.size), assumed), 0.0)
+
+    def take(self) -> float:
+        """Charge one slot: 0.0 when it is ours, else seconds after which to ask again. Never waits. Raises Stopped."""
+        if self._stop.is_set():
+            raise Stopped("stopping")
+        with self._lock:
+            self._drain()
+            now = self._clock()
+            if now < self._held_until:
+                return self._held_until - now
+            if self._level + 1 > self._room + 1e-9:
+                return max((self._level + 1 - self._room) / self.rate, 1e-3)
+            self._level += 1
+            return 0.0
+
+    def wait(self) -> None:
+        """Obtain one slot, however long it takes. Raises Stopped."""
+        while delay := self.take():
+            self.rest(delay)
+
+    def rest(self, seconds: float) -> None:
+        """Sleep, in slices. Raises Stopped."""
+        until = self._clock() + seconds
+        while (left := until - self._clock()) > 0:
+            if self._stop.is_set():
+                raise Stopped("stopping")
+            self._sleep(min(left, SLICE))
+        if self._stop.is_set():
+            raise Stopped("stopping")
+
+    def overflowed(self) -> float:
+        """The portal says that the bucket ran over (others may share it): count it as full and hold, each time twice as
+        long. Returns the moment from which one may ask again."""
+        with self._lock:
+            self._drain()
+            self._level = float(self.size)
+            now = self._clock()
+            if now >= self._held_until:
+                self._pause = min(max(FIRST_PAUSE, 2 * self._pause), LONGEST_PAUSE)
+                self._held_until = now + self._pause
+            return self._held_until
+
+    def answered(self) -> None:
+        """The portal took a request: the next refusal begins with a short pause again."""
+        with self._lock:
+            self._pause = 0.0
+
+    def note(self, method: str, operating: float | None, reset_at: float | None) -> None:
+        """The latest account of a method, as its answer told it; it already is a sum."""
+        if operating is None:
+            return
+        with self._lock:
+            now = self._clock()
+            self._operating[method.lower()] = (operating, reset_at if reset_at is not None else now + 2 * BAN)
+
+    def ban(self, method: str, reset_at: float | None = None) -> float:
+        """The portal refuses the method; returns until when."""
+        with self._lock:
+            now = self._clock()
+            if reset_at is None or reset_at <= now:
+                known = self._operating.get(method.lower(), (0.0, 0.0))[1]
+                reset_at = known if known > now else now + BAN
+            self._banned[method.lower()] = reset_at
+            return reset_at
+
+    def blocked(self, method: str) -> float | None:
+        """Until when the method rests; None: it may be called."""
+        with self._lock:
+            return self._blocked(method.lower(), self._clock())
+
+    def budget(self) -> Budget:
+        """The account, for status and metrics."""
+        with self._lock:
+            self._drain()
+            now = self._clock()
+            names = self._operating.keys() | self._banned.keys()
+            blocked = {name: until for name in sorted(names) if (until := self._blocked(name, now)) is not None}
+            operating = {name: used for name, (used, reset) in self._operating.items() if reset > now}
+            held = self._held_until if self._held_until > now else None
+            return Budget(max(0.0, self._room - self._level), self.size, self.rate, held, blocked, operating)
+
+    def _blocked(self, name: str, now: float) -> float | None:
+        banned = self._banned.get(name, 0.0)
+        used, reset = self._operating.get(name, (0.0, 0.0))
+        until = max(banned, reset if used >= STOP_AT else 0.0)
+        return until if until > now else None
+
+    def _drain(self) -> None:
+        now = self._clock()
+        self._level = max(0.0, self._level - max(0.0, now - self._at) * self.rate)
+        self._at = now

@@ -1,0 +1,63 @@
+"""The portal's refusals in an administrator's words: what is wrong, and what to do about it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from bitrix_sync.portal.answers import NO_ACCESS, NO_SCOPE, OPERATION_LIMIT, QUERY_LIMIT, Outcome
+
+NEW_WEBHOOK = "make a new incoming webhook in the portal (Developer resources) and set its address"
+WHOLE = {
+    "no_auth_found": f"the portal does not know this webhook (wrong code or user, deleted or expired); {NEW_WEBHOOK}",
+    "invalid_credentials": f"the portal does not accept this webhook (wrong code, deleted, expired); {NEW_WEBHOOK}",
+    "authorization_error": f"the webhook's owner cannot be authorised (dismissed?) or it has expired; {NEW_WEBHOOK}",
+    "user_access_error": "the webhook's owner may not use REST; make the webhook as an administrator",
+    "allowed_only_intranet_user": "the webhook's owner is no employee; make the webhook as an administrator",
+    "expired_token": f"the webhook's authorisation has expired; {NEW_WEBHOOK}",
+    "payment_required": "the portal's subscription has ended; renew it, then the service goes on by itself",
+    "portal_deleted": "the portal was deleted or is closed; check that it opens in a browser",
+    "overload_limit": "REST of this portal was blocked by Bitrix24 because of overload; write to its support",
+    "invalid_request": "the portal wants https; set the webhook's address with https://",
+    "redirect": "the portal redirects elsewhere (renamed?); copy the webhook's address from the portal again",
+}
+SCOPES = (
+    ("crm.", "crm"),
+    ("tasks.", "task"),
+    ("task.", "task"),
+    ("user.", "user_brief"),
+    ("department.", "department"),
+    ("im.", "im"),
+    ("calendar.", "calendar"),
+    ("sonet", "sonet_group"),
+)
+
+
+def scope_of(method: str) -> str:
+    """The scope that a method of ours needs, as the webhook's form names it; "" when it needs none."""
+    name = method.lower()
+    return next((scope for prefix, scope in SCOPES if name.startswith(prefix)), "")
+
+
+def explain(host: str, method: str, outcome: Outcome) -> str:
+    """One line about an outcome that is not ``done``: where, what, what to do. Holds no secret."""
+    code = outcome.code.lower()
+    where = f"portal {host}: "
+    if code == NO_SCOPE:
+        return f"{where}the webhook lacks the scope '{scope_of(method) or method}'; tick it in the webhook's form"
+    if code == NO_ACCESS and outcome.fatal:
+        return f"{where}REST is refused ({outcome.text or code}); the plan or its REST subscription has probably ended"
+    if code in WHOLE:
+        return where + WHOLE[code]
+    if code == OPERATION_LIMIT:
+        return f"{where}{method} has used up its operating time{_until(outcome)}; the service goes on after that"
+    if code == QUERY_LIMIT:
+        return f"{where}too many requests, also of other programs behind the same address; lower BITRIX_RATE"
+    if outcome.kind == "refused":
+        return f"{where}{method} refused: {outcome.code or 'no code'} {outcome.text}".rstrip()
+    return f"{where}{method}: {outcome.text or outcome.code}; tried for a while, will be tried again"
+
+
+def _until(outcome: Outcome) -> str:
+    if outcome.retry_at is None:
+        return ""
+    return f" until {datetime.fromtimestamp(outcome.retry_at, UTC):%H:%M:%S} UTC"

@@ -1,0 +1,196 @@
+"""One HTTP exchange with the portal: bytes out, bytes in, and whether anything left at all.
+
+The webhook's address is a password. The exceptions of requests contain it, so none of them gets out of this module.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+import ssl
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+import requests
+import urllib3.exceptions
+
+from bitrix_sync.errors import SettingError
+
+CONNECT_SECONDS, READ_SECONDS = 5.0, 70.0
+"""The portal cuts a request at 60 s; we wait a little longer, to hear it."""
+WHOLE_ANSWER_SECONDS = 150.0
+BODY_LIMIT = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole HTTP answer; ``location`` is that of a redirect."""
+
+    status: int
+    body: bytes
+    location: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """No whole answer. ``left``: the request may have reached the portal. ``text`` says what happened, without URL."""
+
+    text: str
+    left: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a webhook lives. ``path`` holds user and code and is never shown."""
+
+    scheme: str
+    host: str
+    path: str
+
+    def __repr__(self) -> str:
+        return f"<Address {self.host}>"
+
+    @property
+    def root(self) -> str:
+        """What a method's name is appended to. A secret."""
+        return f"{self.scheme}://{self.host}{self.path}"
+
+    @property
+    def user_id(self) -> int:
+        """The webhook's own user."""
+        return int(self.path.split("/")[-3])
+
+    @property
+    def loopback(self) -> bool:
+        """True for a portal on this machine: tests and the sandbox."""
+        return _is_loopback(urlsplit(f"//{self.host}"))
+
+
+def parse_address(url: str) -> Address:
+    """The address of an incoming webhook, ``https://portal/rest/1/code/``. SettingError tells what is wrong with it and
+    never shows it; plain http is for loopback alone."""
+    try:
+        parts = urlsplit(url.strip())
+        port = parts.port
+    except ValueError:
+        raise SettingError(
+            "the webhook's address is no URL; copy it from the portal, https://.../rest/1/.../"
+        ) from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or port == 0:
+        raise SettingError("the webhook's address is no https URL; copy it from the portal, https://.../rest/1/.../")
+    if parts.scheme == "http" and not _is_loopback(parts):
+        raise SettingError("the webhook's address begins with http://, which would show its code to all; use https://")
+    match = re.fullmatch(r"(/.*)?/rest/(\d+)/([A-Za-z0-9]+)/?", parts.path)
+    if match is None or parts.query or parts.fragment:
+        raise SettingError(
+            "the webhook's address is not that of an incoming webhook; it looks like https://portal/rest/1/code/"
+        )
+    return Address(parts.scheme, parts.netloc, parts.path.rstrip("/") + "/")
+
+
+def _is_loopback(parts: SplitResult) -> bool:
+    host = parts.hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def moved_address(address: Address, location: str, method: str) -> Address | None:
+    """The new address of a renamed portal: the same path on another host, as safe as the old one (docs:
+    change-domen.md). None when the redirect is something else."""
+    try:
+        parts = urlsplit(location)
+    except ValueError:
+        return None
+    safe = parts.scheme == "https" or (parts.scheme == "http" and address.scheme == "http" and _is_loopback(parts))
+    same = parts.path in (address.path + method, address.path + method + ".json")
+    if not (safe and parts.hostname and same) or "@" in parts.netloc or parts.netloc == address.host:
+        return None
+    return Address(parts.scheme, parts.netloc, address.path)
+
+
+class Wire:
+    """A kept-alive connection; one request at a time. Never follows a redirect, never repeats a request."""
+
+    def __init__(self, user_agent: str, *, connect: float = CONNECT_SECONDS, read: float = READ_SECONDS) -> None:
+        self._timeout = (connect, read)
+        self._lock = threading.Lock()
+        self._session = requests.Session()
+        self._session.headers.update(
+            {"User-Agent": user_agent, "Accept": "application/json", "Content-Type": "application/json"}
+        )
+
+    def post(self, address: Address, method: str, params: Mapping[str, Any]) -> Reply | Failure:
+        """POST a method's parameters as JSON."""
+        body = json.dumps(params, ensure_ascii=False, allow_nan=False).encode()
+        with self._lock:
+            self._session.trust_env = not address.loopback
+            try:
+                return self._exchange(address.root + method, body)
+            except requests.RequestException as fault:
+                return _failure(fault)
+            except (urllib3.exceptions.HTTPError, OSError) as fault:
+                return Failure(f"the connection broke ({type(fault).__name__})", left=True)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._session.close()
+
+    def _exchange(self, url: str, body: bytes) -> Reply | Failure:
+        begun = time.monotonic()
+        with self._session.post(url, data=body, timeout=self._timeout, allow_redirects=False, stream=True) as response:
+            parts, size = [], 0
+            for part in response.iter_content(65536):
+                parts.append(part)
+                size += len(part)
+                if size > BODY_LIMIT:
+                    return Failure(f"the answer is larger than {BODY_LIMIT >> 20} MB", left=True)
+                if time.monotonic() - begun > WHOLE_ANSWER_SECONDS:
+                    return Failure("the answer does not end", left=True)
+            return Reply(response.status_code, b"".join(parts), response.headers.get("Location", ""))
+
+
+def _failure(fault: requests.RequestException) -> Failure:
+    """Did anything leave? Only what failed while connecting surely did not."""
+    cause = fault.args[0] if fault.args else None
+    reason = getattr(cause, "reason", cause)
+    if isinstance(fault, requests.ConnectTimeout):
+        return Failure("no connection within the time allowed", left=False)
+    if isinstance(reason, urllib3.exceptions.NameResolutionError):
+        return Failure("its name is not known to the DNS", left=False)
+    if isinstance(reason, urllib3.exceptions.NewConnectionError):
+        return Failure("no connection (refused or unreachable)", left=False)
+    if isinstance(fault, requests.exceptions.ProxyError):
+        return Failure("the proxy gives no connection", left=False)
+    if isinstance(fault, requests.exceptions.SSLError):
+        wrong = _caused_by(fault, ssl.SSLCertVerificationError)
+        return Failure("its certificate is not valid" if wrong else "the encryption failed", left=not wrong)
+    if isinstance(fault, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema):
+        return Failure("its address is not valid", left=False)
+    if isinstance(fault, requests.ReadTimeout):
+        return Failure("no answer within the time allowed", left=True)
+    return Failure(f"the connection broke ({type(fault).__name__})", left=True)
+
+
+def _caused_by(fault: BaseException | None, kind: type[BaseException]) -> bool:
+    """Look through causes, contexts and urllib3's reasons."""
+    seen: set[int] = set()
+    waiting = [fault]
+    while waiting:
+        one = waiting.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        if isinstance(one, kind):
+            return True
+        waiting += [one.__cause__, one.__context__, getattr(one, "reason", None)]
+        waiting += [part for part in one.args if isinstance(part, BaseException)]
+    return False
