@@ -237,6 +237,7 @@ def _engine(path: Path, busy_seconds: float) -> Engine:
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
         connect_args={"timeout": busy_seconds, "check_same_thread": False},
+        hide_parameters=True,  # they are what the customers wrote
         pool_size=5,
         max_overflow=20,
     )

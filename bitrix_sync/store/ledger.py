@@ -119,18 +119,18 @@ def resent_creates(connection: Connection, before: datetime) -> list[Recorded]:
 
 def drop_unsent(connection: Connection, rule_id: str, since: datetime) -> int:
     """Drops the creations of a rule that were decided since then and never sent, with all that waits for them."""
-    made = select(operations.c.id, portal.c.recorded).where(
+    made = select(operations.c.id).where(
         operations.c.kind == Kind.CREATE.value,
         operations.c.created >= since,
         operations.c.state.in_(WAITING),
         operations.c.attempts == 0,
         operations.c.task_row.in_(select(tasks.c.id).where(tasks.c.rule_id == rule_id)),
     )
-    rows = connection.execute(made).all()
-    if rows:
-        dropped = [Finished(row.id, State.DROPPED, error_text=f"removed with rule {rule_id}") for row in rows]
-        finish(connection, dropped, rows[0].recorded)
-    return len(rows)
+    ids = list(connection.execute(made).scalars())
+    now = connection.execute(select(portal.c.recorded)).scalar_one()
+    reason = f"removed with rule {rule_id}"
+    finish(connection, [Finished(number, State.DROPPED, error_text=reason) for number in ids], now)
+    return len(ids)
 
 
 def mark_sending(connection: Connection, ids: Sequence[int], *, epoch: int, now: datetime) -> list[int]:

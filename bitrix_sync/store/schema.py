@@ -121,7 +121,7 @@ rules_seen = Table(
 visits = Table(
     "visits",
     metadata,
-    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("id", Id, primary_key=True, autoincrement=False),
     Column("deal_id", BigInteger, nullable=False),
     Column("kind", Integer, nullable=False),
     Column("funnel_id", BigInteger, nullable=False),
@@ -135,7 +135,7 @@ visits = Table(
 deals = Table(
     "deals",
     metadata,
-    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("id", Id, primary_key=True, autoincrement=False),
     Column("title", Words, nullable=False),
     Column("funnel_id", BigInteger, nullable=False),
     Column("stage_id", Text, nullable=False),

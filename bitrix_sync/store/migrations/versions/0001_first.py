@@ -23,7 +23,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "deals",
-        sa.Column("id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("id", NUMBERED, autoincrement=False, nullable=False),
         sa.Column("title", sa.Text(), nullable=False),
         sa.Column("funnel_id", sa.BigInteger(), nullable=False),
         sa.Column("stage_id", sa.Text(), nullable=False),
@@ -169,7 +169,7 @@ def upgrade() -> None:
     op.create_index("traces_rule", "traces", ["deal_id", "visit_id", "rule_id", "id"])
     op.create_table(
         "visits",
-        sa.Column("id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("id", NUMBERED, autoincrement=False, nullable=False),
         sa.Column("deal_id", sa.BigInteger(), nullable=False),
         sa.Column("kind", sa.Integer(), nullable=False),
         sa.Column("funnel_id", sa.BigInteger(), nullable=False),

@@ -1,0 +1,282 @@
+"""The file: how it is made, migrated, refused, copied and restored."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from bitrix_sync.errors import StoreError
+from bitrix_sync.store import Store, database, schema
+
+MIGRATIONS = Path(database.__file__).parent / "migrations"
+
+
+def scripts() -> ScriptDirectory:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    return ScriptDirectory.from_config(config)
+
+
+VERSIONS = [script.revision for script in scripts().walk_revisions()]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "store.db"
+
+
+def open_store(path: Path, **options: float) -> Store:
+    return Store(f"sqlite:///{path}", **options)  # type: ignore[arg-type]
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def refusal(path: Path | str) -> str:
+    url = path if isinstance(path, str) else f"sqlite:///{path}"
+    with pytest.raises(StoreError) as caught:
+        Store(url, busy_seconds=0.1)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+@contextlib.contextmanager
+def plain(path: Path) -> Iterator[sqlite3.Connection]:
+    connection = sqlite3.connect(path, timeout=0.1, isolation_level=None)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+@contextlib.contextmanager
+def sqlalchemy(path: Path) -> Iterator[Connection]:
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        yield connection
+    engine.dispose()
+
+
+# --- the file --------------------------------------------------------------------------------------------------------
+
+
+def test_only_the_owner_may_read_the_files(path: Path) -> None:
+    before = os.umask(0)
+    try:
+        with open_store(path) as store:
+            store.set_setting("a", "b")
+            assert {name.name: mode(name) for name in path.parent.iterdir()} == {
+                "store.db": 0o600,
+                "store.db-wal": 0o600,
+                "store.db-shm": 0o600,
+            }
+    finally:
+        os.umask(before)
+
+
+def test_a_file_that_others_could_read_is_closed_to_them(path: Path) -> None:
+    open_store(path).close()
+    path.chmod(0o644)
+    open_store(path).close()
+    assert mode(path) == 0o600
+
+
+def test_what_is_committed_survives_a_power_cut(path: Path) -> None:
+    with open_store(path) as store, store.reading() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+
+
+def test_an_empty_file_becomes_a_database(path: Path) -> None:
+    path.touch(0o600)
+    with open_store(path) as store:
+        assert store.cursor() is None
+
+
+def test_a_path_may_hold_spaces_and_signs(tmp_path: Path) -> None:
+    odd = tmp_path / "мои данные 50%#.db"
+    with open_store(odd) as store:
+        store.set_setting("a", "b")
+    assert odd.exists()
+
+
+# --- versions --------------------------------------------------------------------------------------------------------
+
+
+def test_the_code_speaks_the_newest_version() -> None:
+    assert scripts().get_heads() == [schema.HEAD]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_database_of_every_version_is_brought_forward(path: Path, version: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with sqlalchemy(path) as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, version)
+        connection.exec_driver_sql("INSERT INTO settings (name, value) VALUES ('kept', 'yes')")
+    with open_store(path) as store:
+        assert store.setting("kept") == "yes"
+        assert store.take_lease("a", 1, "b", schema._EPOCH) == 1
+    with sqlalchemy(path) as connection:
+        assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
+
+
+def test_an_open_database_of_this_version_is_not_migrated_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_store(path).close()
+    monkeypatch.delattr(command, "upgrade")
+    open_store(path).close()
+
+
+def test_a_database_of_a_newer_version_is_refused(path: Path) -> None:
+    open_store(path).close()
+    with plain(path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    assert "made by a newer bitrix-sync (schema 9999" in refusal(path)
+
+
+def test_every_table_can_be_said_in_postgresql() -> None:
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    for table in schema.metadata.sorted_tables:
+        assert "CREATE TABLE" in str(CreateTable(table).compile(dialect=dialect))
+        for index in table.indexes:
+            assert "INDEX" in str(CreateIndex(index).compile(dialect=dialect))
+
+
+# --- refusals --------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_no_database_is_left_alone(path: Path) -> None:
+    path.write_text("version: 1\nlanguage: ru\n" * 100)
+    assert "is no database; point DATABASE_URL elsewhere" in refusal(path)
+    assert path.read_text().startswith("version: 1")
+
+
+def test_the_database_of_another_program_is_left_alone(path: Path) -> None:
+    with plain(path) as connection:
+        connection.execute("CREATE TABLE places (id INTEGER)")
+    before = path.read_bytes()
+    assert "belongs to another program" in refusal(path)
+    assert path.read_bytes() == before
+
+
+def test_a_missing_directory_is_named(tmp_path: Path) -> None:
+    assert f"there is no directory {tmp_path / 'no'}; create it" in refusal(tmp_path / "no" / "store.db")
+
+
+def test_a_directory_is_no_database(tmp_path: Path) -> None:
+    assert "is a directory; DATABASE_URL must name a file" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
+def test_a_database_without_a_file_is_refused(url: str) -> None:
+    assert refusal(url) == "DATABASE_URL names no file; write sqlite:///bitrix-sync.db"
+
+
+def test_another_kind_of_database_is_refused_without_its_password() -> None:
+    message = refusal("postgresql://me:secret@host/db")
+    assert message == "DATABASE_URL: postgresql is not supported yet; write sqlite:///bitrix-sync.db"
+    assert "write sqlite:///bitrix-sync.db" in refusal("store.db secret")
+
+
+def test_a_locked_database_says_so_and_works_again_afterwards(path: Path) -> None:
+    with open_store(path, busy_seconds=0.1) as store:
+        with plain(path) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StoreError, match="another program holds it locked"):
+                store.set_setting("a", "b")
+            assert store.setting("a") is None  # readers do not wait
+        store.set_setting("a", "b")
+        assert store.setting("a") == "b"
+
+
+def test_a_full_disk_loses_nothing_that_was_recorded(path: Path) -> None:
+    with open_store(path) as store:
+        store.set_setting("kept", "yes")
+        with store.reading() as connection:
+            pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+            connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+        with pytest.raises(StoreError, match="the disk is full; free some space"):
+            store.set_setting("big", "x" * 100_000)
+        assert store.setting("kept") == "yes"
+        assert store.setting("big") is None
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_file_that_may_not_be_written_says_so(path: Path) -> None:
+    open_store(path).close()
+    path.chmod(0o400)
+    path.parent.chmod(0o500)
+    try:
+        assert "writable" in refusal(path)
+    finally:
+        path.parent.chmod(0o700)
+
+
+# --- backups ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_backup_is_one_file_that_opens_as_it_was(path: Path, tmp_path: Path) -> None:
+    target = tmp_path / "copies" / "monday.db"
+    target.parent.mkdir()
+    with open_store(path) as store:
+        store.set_setting("a", "before")
+        store.backup(target)
+        store.set_setting("a", "after")
+    assert mode(target) == 0o600
+    assert [name.name for name in target.parent.iterdir()] == ["monday.db"]
+    with open_store(target) as copy:
+        assert copy.setting("a") == "before"
+
+
+def test_a_backup_never_overwrites(path: Path, tmp_path: Path) -> None:
+    target = tmp_path / "copy.db"
+    target.write_text("precious")
+    with open_store(path) as store:
+        with pytest.raises(StoreError, match="there is a file already"):
+            store.backup(target)
+        with pytest.raises(StoreError, match="does not exist; create it first"):
+            store.backup(tmp_path / "no" / "copy.db")
+    assert target.read_text() == "precious"
+
+
+def test_a_backup_in_the_place_of_a_killed_database_is_free_of_what_that_left(path: Path, tmp_path: Path) -> None:
+    backup, killed = tmp_path / "backup.db", tmp_path / "killed"
+    with open_store(path) as store:
+        store.set_setting("a", "before")
+        store.backup(backup)
+        for number in range(50):
+            store.set_setting(f"a{number}", "after")
+        store.set_setting("a", "after")
+        killed.mkdir()
+        for name in path.parent.glob("store.db*"):
+            shutil.copy(name, killed)  # as a kill leaves them
+    with open_store(killed / "store.db") as store:
+        assert store.setting("a") == "after"  # a killed database comes back whole
+        for name in path.parent.glob("killed/store.db*"):
+            shutil.copy(name, tmp_path / name.name.replace("store", "restored"))
+    shutil.copy(backup, tmp_path / "restored.db")
+    assert (tmp_path / "restored.db-wal").stat().st_size > 0
+    with open_store(tmp_path / "restored.db") as store:
+        assert store.setting("a") == "before"
+        assert store.setting("a1") is None
+        with store.reading() as connection:
+            assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
