@@ -129,7 +129,7 @@ FIELDS = {"UF_CRM_SHIP": DealField("UF_CRM_SHIP", "Дата отгрузки", "
 @pytest.mark.parametrize(
     ("old", "new", "why"),
     [
-        ("field:UF_CRM_SHIP=2026-03-01", "field:UF_CRM_SHIP=2026-03-12", "поле «Дата отгрузки», теперь чт 12 марта 2026"),
+        ("field:UF_CRM_SHIP=2026-03-01", "field:UF_CRM_SHIP=2026-03-12", "«Дата отгрузки», теперь чт 12 марта 2026"),
         ("else:entry", "field:UF_CRM_SHIP=2026-03-12", "заполнено поле «Дата отгрузки»: чт 12 марта 2026"),
         ("entry", "field:UF_CRM_AT=2026-03-12T12:00:00Z", "заполнено поле «UF_CRM_AT»: чт 12 марта 2026, 15:00"),
         ("field:UF_CRM_SHIP=2026-03-01", "else:entry", "очищено поле «Дата отгрузки»"),
