@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from bitrix_sync.operations import (
     Trace,
     occurrence_key,
 )
-from bitrix_sync.store import LeaseLost, Store
+from bitrix_sync.store import LeaseLost, Store, lease
 
 NOW = datetime(2026, 3, 10, 9, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -145,6 +146,19 @@ def test_a_silent_holder_is_succeeded_thirty_seconds_after_its_last_renewal(stor
 def test_a_holder_whose_process_is_gone_from_this_host_is_succeeded_at_once(store: Store) -> None:
     assert store.take_lease("a", STRANGER, "here", NOW) is not None
     assert store.take_lease("b", os.getpid(), "elsewhere", NOW) is None
+    assert store.take_lease("b", os.getpid(), "here", NOW) is not None
+
+
+def test_a_process_number_proves_nothing_outside_its_container(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert store.take_lease("a", STRANGER, "here", NOW) is not None
+    monkeypatch.setattr(lease, "_THIS_PLACE", "another container of this machine")
+    assert store.take_lease("b", STRANGER, "here", NOW) is None
+    assert store.take_lease("b", STRANGER, "here", NOW + MINUTE) is not None
+
+
+def test_a_process_number_given_anew_is_not_its_former_bearer(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert store.take_lease("a", os.getpid(), "here", NOW) is not None
+    monkeypatch.setattr(lease, "_THIS_PROCESS", "the next process")
     assert store.take_lease("b", os.getpid(), "here", NOW) is not None
 
 
@@ -372,6 +386,13 @@ def test_a_trace_is_kept_only_when_it_says_something_new(store: Store, epoch: in
     made, back = replace(trace, verdict="made", at=NOW + DAY), replace(trace, at=NOW + 2 * DAY)
     store.record(decided(10, traces=(made, back, back)), epoch)
     assert store.traces(10, "call") == [trace, made, back]
+
+
+def test_a_trace_may_hold_dates_and_sums(store: Store, epoch: int) -> None:
+    data = {"at": NOW, "day": NOW.date(), "sum": Decimal("1.50"), "users": {3, 1}}
+    store.record(decided(10, traces=(Trace(10, 1, "call", "made", NOW, data),)), epoch)
+    [trace] = store.traces(10)
+    assert trace.data == {"at": NOW.isoformat(), "day": "2026-03-10", "sum": "1.50", "users": [1, 3]}
 
 
 # --- tasks -----------------------------------------------------------------------------------------------------------

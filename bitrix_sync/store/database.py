@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import os
 import sqlite3
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,6 +37,7 @@ class Database:
     def __init__(self, url: str, *, busy_seconds: float = BUSY_SECONDS) -> None:
         self.path = _path(url)
         self._busy_seconds = busy_seconds
+        self._turn = threading.Lock()
         _prepare_files(self.path)
         self._engine = _engine(self.path, busy_seconds)
         self._writer = self._engine.execution_options(immediate=True)
@@ -63,8 +65,9 @@ class Database:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
-        """The one writing transaction; committed at the end, rolled back by any exception."""
-        with self.errors(), self._writer.connect() as connection, connection.begin():
+        """The one writing transaction; committed at the end, rolled back by any exception. Threads of this process wait
+        for their turn as long as it takes, other processes ``BUSY_SECONDS``."""
+        with self._turn, self.errors(), self._writer.connect() as connection, connection.begin():
             yield connection
 
     @contextlib.contextmanager
@@ -209,13 +212,13 @@ def _prepare_files(path: Path) -> None:
 
 @contextlib.contextmanager
 def _alone_in(directory: Path) -> Iterator[None]:
-    """Two processes must not prepare one database at once."""
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    """Two processes must not prepare one database at once, where the file system can see to that."""
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError):
+            handle = os.open(directory, os.O_RDONLY)
+            held.callback(os.close, handle)
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield
-    finally:
-        os.close(handle)
 
 
 def _drop_foreign_log(path: Path) -> None:

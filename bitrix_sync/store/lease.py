@@ -5,9 +5,11 @@ The epoch grows with every holder and never falls; a write that carries a former
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from uuid import uuid4
 
 from sqlalchemy import Connection, select, update
@@ -19,6 +21,16 @@ TERM = timedelta(seconds=30)
 """How long a holder that cannot be asked is waited for after its last renewal."""
 
 _THIS_PROCESS = uuid4().hex
+
+
+def _place() -> str:
+    """Where process numbers mean the same: this boot of the machine and this namespace (a container has its own)."""
+    with contextlib.suppress(OSError):
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {Path('/proc/self/ns/pid').readlink()}"
+    return ""
+
+
+_THIS_PLACE = _place()
 
 
 class LeaseLost(BitrixSyncError):
@@ -43,10 +55,10 @@ def take(connection: Connection, *, holder: str, pid: int, host: str, now: datet
     """The new epoch, or None while another holder lives (or may live)."""
     row = connection.execute(select(portal).where(portal.c.id == 1).with_for_update()).one()
     if row.holder is not None:
-        same_place = row.host == host
+        same_place = row.host == host and row.place == _THIS_PLACE
         same_process = same_place and row.pid == pid and row.process == _THIS_PROCESS
         myself = same_process and row.holder == holder
-        # a number of ours on a row that this process did not write: its writer is gone (a restarted container)
+        # our number on a row that this process did not write: its writer is gone, the number was given anew
         dead = same_place and not same_process and (row.pid == pid or _gone(row.pid))
         # a renewal far in the future was made by a clock that has been put back since
         stale = abs(now - (row.until - TERM)) >= TERM
@@ -56,7 +68,9 @@ def take(connection: Connection, *, holder: str, pid: int, host: str, now: datet
     connection.execute(
         update(portal)
         .where(portal.c.id == 1)
-        .values(epoch=epoch, holder=holder, process=_THIS_PROCESS, pid=pid, host=host, until=now + TERM)
+        .values(
+            epoch=epoch, holder=holder, process=_THIS_PROCESS, place=_THIS_PLACE, pid=pid, host=host, until=now + TERM
+        )
     )
     return epoch
 
@@ -82,7 +96,7 @@ def drop(connection: Connection, epoch: int) -> None:
     connection.execute(
         update(portal)
         .where(portal.c.id == 1, portal.c.epoch == epoch)
-        .values(holder=None, process=None, pid=None, host=None, until=None)
+        .values(holder=None, process=None, place=None, pid=None, host=None, until=None)
     )
 
 

@@ -103,6 +103,7 @@ portal = Table(
     Column("epoch", BigInteger, nullable=False),
     Column("holder", Text),
     Column("process", Text),
+    Column("place", Text),
     Column("pid", BigInteger),
     Column("host", Text),
     Column("until", Moment),

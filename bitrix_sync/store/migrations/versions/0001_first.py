@@ -69,6 +69,7 @@ def upgrade() -> None:
         sa.Column("epoch", sa.BigInteger(), nullable=False),
         sa.Column("holder", sa.Text()),
         sa.Column("process", sa.Text()),
+        sa.Column("place", sa.Text()),
         sa.Column("pid", sa.BigInteger()),
         sa.Column("host", sa.Text()),
         sa.Column("until", sa.BigInteger()),
