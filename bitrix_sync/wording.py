@@ -182,6 +182,7 @@ _RU: dict[str, str] = {
     "want.date": "дата ({value})",
     "want.choice": "да или нет ({value})",
     "want.text": "текст ({value})",
+    "seen.choice": "{value:yes}",
     "seen.empty": "пусто",
     "seen.unread": "портал не показал это поле",
     # how the owner was found
@@ -298,6 +299,7 @@ _EN: dict[str, str] = {
     "want.date": "a date ({value})",
     "want.choice": "yes or no ({value})",
     "want.text": "a text ({value})",
+    "seen.choice": "{value:yes}",
     "seen.empty": "empty",
     "seen.unread": "the portal did not show this field",
     "path.responsible": "the deal's responsible: {name}",

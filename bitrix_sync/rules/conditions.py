@@ -1,0 +1,325 @@
+"""Does the condition hold on this deal? Yes, no, or it cannot be told, which is an error and never a silent no. Pure.
+
+Source: the rules language, section Conditions. Where it leaves a choice:
+
+- Every part is judged, so that ``why`` can show every comparison. A part that cannot be judged is an error unless the
+  others settle the matter: one that fails settles "all", one that holds settles "any".
+- A text equals another exactly, upper and lower case told apart, outer spaces aside; ``contains`` ignores case.
+- An empty field equals only an empty value (``null`` or ``""``); ``not`` holds on it. A yes/no field that nobody ever
+  ticked says no.
+- ``not`` says that the field is none of the values: on a multiple field, that no value of it is.
+- A date compared with a date-time field means that whole day in the given zone; a date field is a civil date, whatever
+  hour and offset come with it.
+- A list value counts by its text in ``min``, ``max`` and ``contains``. The currency of money is not compared.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, tzinfo
+from decimal import Decimal
+from typing import Any, assert_never
+
+from bitrix_sync.errors import UserError
+from bitrix_sync.facts import DealField
+from bitrix_sync.operations import Check
+from bitrix_sync.rules.model import AllOf, AnyOf, Condition, Not, Test
+from bitrix_sync.rules.values import ID_TYPES, civil_date, empty, filled, instant, number
+from bitrix_sync.texts import day_text, folded, moment_text, number_text, phrase, shortened
+
+NUMBER_TYPES = frozenset({"integer", "double", "money"})
+DATE_TYPES = frozenset({"date", "datetime"})
+SHOWN = 200
+"""A value is shown with at most so many characters."""
+
+_YES = frozenset({"y", "1", "true", "yes", "да"})
+_NO = frozenset({"n", "0", "false", "no", "нет"})
+
+
+class CannotJudge(UserError):
+    """A test that cannot be judged. ``field``: the field's title and code; ``value``: what stands there; ``wanted``:
+    what the test needs, in words; ``checks``: the comparisons that could be made."""
+
+    def __init__(self, message: str, *, field: str, value: str, wanted: str, checks: tuple[Check, ...] = ()) -> None:
+        super().__init__(message)
+        self.field = field
+        self.value = value
+        self.wanted = wanted
+        self.checks = checks
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """``holds``, and each comparison with what was seen and what was wanted, in the file's order."""
+
+    holds: bool
+    checks: tuple[Check, ...] = ()
+
+
+def judge(
+    condition: Condition,
+    *,
+    fields: Mapping[str, Any],
+    deal_fields: Mapping[str, DealField],
+    zone: tzinfo,
+    language: str = "ru",
+) -> Judgement:
+    """Judge the deal's values ``fields`` (by code, as in ``crm.item.list``). ``deal_fields``: their types and options;
+    ``zone``: the file's, in which a moment falls on a day; ``language``: of the words in the checks.
+
+    Raises CannotJudge, with the first test that could not be judged.
+    """
+    judging = _Judging(fields, deal_fields, zone, language)
+    holds = judging.judge(condition)
+    checks = tuple(judging.checks)
+    if holds is None:
+        fault = judging.faults[0]
+        fault.checks = checks
+        raise fault
+    return Judgement(holds, checks)
+
+
+class _Unclear(Exception):
+    """This value cannot be compared: ``needed`` is the key of what it should be."""
+
+    def __init__(self, value: Any, needed: str) -> None:
+        super().__init__(needed)
+        self.value = value
+        self.needed = needed
+
+
+@dataclass(slots=True)
+class _Judging:
+    """One judgement under way: the facts, and the comparisons and faults so far."""
+
+    fields: Mapping[str, Any]
+    deal_fields: Mapping[str, DealField]
+    zone: tzinfo
+    language: str
+    checks: list[Check] = field(default_factory=list)
+    faults: list[CannotJudge] = field(default_factory=list)
+
+    def judge(self, condition: Condition) -> bool | None:
+        """True, False, or None when it cannot be told."""
+        match condition:
+            case Test():
+                return self.test(condition)
+            case AllOf(parts):
+                results = [self.judge(part) for part in parts]
+                return False if False in results else None if None in results else True
+            case AnyOf(parts):
+                results = [self.judge(part) for part in parts]
+                return True if True in results else None if None in results else False
+            case Not(part):
+                result = self.judge(part)
+                return None if result is None else not result
+            case _:
+                assert_never(condition)
+
+    def test(self, test: Test) -> bool | None:
+        known = self.deal_fields.get(test.field) or DealField(test.field, "")
+        what = f"{known.title} ({test.field})" if known.title and known.title != test.field else test.field
+        wanted = self.wanted_text(test, known)
+        if test.field not in self.fields:
+            self.fault(what, phrase(self.language, "seen.unread"), wanted)
+            return None
+        value = self.fields[test.field]
+        try:
+            holds = _holds(test, value, known, self.zone)
+        except _Unclear as unclear:
+            needed = phrase(self.language, unclear.needed, value=wanted)
+            self.fault(what, self.text(unclear.value, known), needed)
+            return None
+        self.checks.append(Check(what, self.text(value, known), wanted, holds))
+        return holds
+
+    def fault(self, what: str, value: str, wanted: str) -> None:
+        message = phrase(self.language, "why.cannot_judge", field=what, value=value, wanted=wanted)
+        self.faults.append(CannotJudge(message, field=what, value=value, wanted=wanted))
+
+    def wanted_text(self, test: Test, known: DealField) -> str:
+        if test.op == "filled":
+            return phrase(self.language, "want.filled" if test.value else "want.empty")
+        several = isinstance(test.value, list | tuple)
+        key = {"in": "want.in", "not": "want.not_in" if several else "want.not"}.get(test.op, f"want.{test.op}")
+        if key == "want.eq" and several:
+            key = "want.in"
+        return phrase(self.language, key, value=self.text(test.value, known))
+
+    def text(self, value: Any, known: DealField) -> str:
+        """The value as a person reads it: option texts, numbers and dates in the language, yes and no."""
+        if isinstance(value, list | tuple):
+            texts = [self.text(one, known) for one in value if not empty(one)]
+            return shortened(", ".join(texts), SHOWN) if texts else phrase(self.language, "seen.empty")
+        if (isinstance(value, bool) or known.type == "boolean") and (flag := _flag_or_none(value)) is not None:
+            return phrase(self.language, "seen.choice", value=flag)
+        if empty(value):
+            return phrase(self.language, "seen.empty")
+        return shortened(folded(self.scalar_text(value, known)), SHOWN)
+
+    def scalar_text(self, value: Any, known: DealField) -> str:
+        option = known.options.get(_id(value))
+        if option is not None:
+            return option
+        try:
+            if known.type in DATE_TYPES or isinstance(value, date):
+                moment = _moment(value, known if known.type == "date" else None, self.zone)
+                if isinstance(moment, datetime):
+                    return moment_text(self.language, moment.astimezone(self.zone), weekday=False, year=True)
+                return day_text(self.language, moment, weekday=False, year=True)
+            if known.type in NUMBER_TYPES or isinstance(value, int | float):
+                currency = str(value).partition("|")[2] if isinstance(value, str) else ""
+                return f"{number_text(self.language, number(value))} {currency}".strip()
+        except (ValueError, OverflowError):
+            return str(value)
+        return str(value)
+
+
+def _holds(test: Test, value: Any, known: DealField, zone: tzinfo) -> bool:
+    """One test on one field. Raises _Unclear."""
+    if test.op == "filled":
+        return filled(value, known) is bool(test.value)
+    seen = list(value) if isinstance(value, list | tuple) else [value]
+    wishes = list(test.value) if isinstance(test.value, list | tuple) else [test.value]
+    if known.type == "boolean" or any(isinstance(wish, bool) for wish in wishes):
+        return _holds_choice(test, seen, wishes)
+    seen = [one for one in seen if filled(one, known)]
+    if test.op in ("eq", "in", "not"):
+        wanted = [wish for wish in wishes if not empty(wish)]
+        same = _any(lambda one, wish: _equal(one, wish, known, zone), seen, wanted)
+        same = same or (not seen and len(wanted) < len(wishes))
+        return not same if test.op == "not" else same
+    if test.op == "contains":
+        return _any(lambda one, wish: _comparable(wish) in _comparable(_written(one, known)), seen, wishes)
+    if test.op == "min":
+        return _any(lambda one, wish: _order(one, wish, known, zone) >= 0, seen, wishes)
+    return _any(lambda one, wish: _order(one, wish, known, zone) <= 0, seen, wishes)
+
+
+def _any(test: Callable[[Any, Any], bool], seen: Iterable[Any], wishes: list[Any]) -> bool:
+    """True if any pair passes; a pair that cannot be judged matters only if none does."""
+    unclear: _Unclear | None = None
+    for one in seen:
+        for wish in wishes:
+            try:
+                if test(one, wish):
+                    return True
+            except _Unclear as fault:
+                unclear = unclear or fault
+    if unclear is not None:
+        raise unclear
+    return False
+
+
+def _holds_choice(test: Test, seen: list[Any], wishes: list[Any]) -> bool:
+    if test.op not in ("eq", "in", "not"):
+        raise _Unclear(seen, "want.number" if test.op in ("min", "max") else "want.text")
+    flags = {_flag(one) for one in seen or [None]}
+    same = not flags.isdisjoint(_flag(wish) for wish in wishes)
+    return not same if test.op == "not" else same
+
+
+def _flag(value: Any) -> bool:
+    flag = _flag_or_none(value)
+    if flag is None:
+        raise _Unclear(value, "want.choice")
+    return flag
+
+
+def _flag_or_none(value: Any) -> bool | None:
+    word = "" if empty(value) else str(value).strip().lower()
+    return True if word in _YES else False if word in _NO or not word else None
+
+
+def _equal(one: Any, wish: Any, known: DealField, zone: tzinfo) -> bool:
+    if known.type in NUMBER_TYPES or known.type in DATE_TYPES or isinstance(wish, date):
+        return _order(one, wish, known, zone) == 0
+    if isinstance(one, dict):
+        raise _Unclear(one, "want.text")
+    if _is_id(known):
+        return _id(one) == _id(wish) or _plain(known.options.get(_id(one), one)) == _plain(wish)
+    if isinstance(wish, int | float):
+        try:
+            return number(one) == number(wish)
+        except ValueError:
+            return False
+    return _plain(one) == _plain(wish)
+
+
+def _order(one: Any, wish: Any, known: DealField, zone: tzinfo) -> int:
+    """-1, 0, 1: the value is before (less than), equal to, after (more than) the wish; dates as dates, else numbers."""
+    if known.type in DATE_TYPES or isinstance(wish, date) or _is_date(wish):
+        return _order_of_dates(one, wish, known, zone)
+    left, right = _number(_written(one, known)), _number(wish)
+    return (left > right) - (left < right)
+
+
+def _order_of_dates(one: Any, wish: Any, known: DealField, zone: tzinfo) -> int:
+    try:
+        right = _moment(wish, None, zone)
+    except (ValueError, OverflowError):
+        raise _Unclear(one, "want.date") from None
+    try:
+        left = _moment(one, known, zone)
+    except (ValueError, OverflowError):
+        raise _Unclear(one, "want.date") from None
+    if not (isinstance(left, datetime) and isinstance(right, datetime)):
+        left, right = _day(left, zone), _day(right, zone)
+    return (left > right) - (left < right)
+
+
+def _moment(value: Any, known: DealField | None, zone: tzinfo) -> date | datetime:
+    """A moment for a date-time field, and for a wish (``known`` None) with a time of day, which is of ``zone`` unless
+    it names an offset; else a civil date. Raises ValueError, OverflowError."""
+    if known is not None:
+        return (instant(value) if known.type == "datetime" else None) or civil_date(value)
+    if isinstance(value, datetime):
+        return (value if value.tzinfo else value.replace(tzinfo=zone)).astimezone(UTC)
+    if isinstance(value, str) and len(value.strip()) > len("2026-03-12"):
+        return _moment(datetime.fromisoformat(value.strip()), None, zone)
+    return civil_date(value)
+
+
+def _day(moment: date | datetime, zone: tzinfo) -> date:
+    return moment.astimezone(zone).date() if isinstance(moment, datetime) else moment
+
+
+def _is_date(wish: Any) -> bool:
+    try:
+        civil_date(wish)
+    except ValueError:
+        return False
+    return True
+
+
+def _number(value: Any) -> Decimal:
+    try:
+        return number(value)
+    except ValueError:
+        raise _Unclear(value, "want.number") from None
+
+
+def _is_id(known: DealField) -> bool:
+    return known.type in ID_TYPES or known.type.startswith("crm") or bool(known.options)
+
+
+def _id(value: Any) -> str:
+    """An id as text: 5, 5.0 and " 5 " are one."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
+
+
+def _written(value: Any, known: DealField) -> Any:
+    """A list value as its text; anything else as it is. Raises _Unclear for what has no text (a file)."""
+    if isinstance(value, dict):
+        raise _Unclear(value, "want.text")
+    return known.options.get(_id(value), value)
+
+
+def _plain(value: Any) -> str:
+    return unicodedata.normalize("NFC", str(value)).strip()
+
+
+def _comparable(value: Any) -> str:
+    return _plain(value).casefold()
