@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bitrix_sync.facts import DealField
-from bitrix_sync.rules.deadlines import Computed, DeadlineError, compute, count_after, resume
+from bitrix_sync.rules.deadlines import Computed, DeadlineError, compute
 from bitrix_sync.rules.model import Deadline, Done, Duration, Entered, Event, Filled
 from bitrix_sync.worktime import Calendar, build_calendar
 
@@ -468,8 +468,9 @@ def test_in_the_past_when_computed_after_0_workdays_from_now_with_its_own_at(
 
 
 def test_what_is_due_this_very_minute_is_not_past() -> None:
+    assert due(after(1, "workdays"), now="2026-03-13 18:00") == "2026-03-13 18:00"
     assert not computed(after(1, "workdays"), now="2026-03-13 18:00").lifted
-    assert computed(after(1, "workdays"), now="2026-03-13 18:00:01").lifted
+    assert due(after(1, "workdays"), now="2026-03-13 18:00:01") == "2026-03-16 18:00"
 
 
 TODAY_AT_3, TOMORROW_AT_3 = "2026-03-12T15:00:00+03:00", "2026-03-13T15:00:00+03:00"
@@ -645,38 +646,6 @@ def test_a_date_at_the_ends_of_time_is_an_error_that_names_it(deadline: Deadline
 
 def test_an_ancient_date_is_only_past() -> None:
     assert due(after(5, "days", field=DAY), fields={DAY: "0001-01-01"}) == "2026-03-12 18:00"
-
-
-# --- limit, again ----------------------------------------------------------------------------------------------------
-
-
-def test_a_limit_is_counted_like_a_deadline_after_entry_and_never_lifted() -> None:
-    assert count_after(Duration(5, "workdays"), moment("2026-03-12 10:00"), PLAIN) == moment("2026-03-19 18:00")
-    assert count_after(Duration(2, "days"), moment("2026-03-12 10:00"), PLAIN) == moment("2026-03-16 18:00")
-    assert count_after(Duration(2, "workhours"), moment("2026-03-12 17:00"), PLAIN) == moment("2026-03-13 10:00")
-
-
-@pytest.mark.parametrize(
-    ("again", "done", "expected"),
-    [
-        (Duration(5, "workdays"), "2026-03-12 16:20", "2026-03-19 09:00"),
-        (Duration(1, "workdays"), "2026-03-13 23:00", "2026-03-16 09:00"),
-        (Duration(1, "days"), "2026-03-12 16:20", "2026-03-13 09:00"),
-        (Duration(1, "weeks"), "2026-03-12 16:20", "2026-03-19 09:00"),
-        (Duration(1, "months"), "2026-01-30 16:20", "2026-03-02 09:00"),
-        (Duration(1, "days"), "2026-03-13 16:20", "2026-03-16 09:00"),
-        (Duration(90, "minutes"), "2026-03-13 23:00", "2026-03-14 00:30"),
-        (Duration(3, "hours"), "2026-03-13 16:20:30", "2026-03-13 19:20:30"),
-        (Duration(3, "workhours"), "2026-03-13 16:20", "2026-03-16 10:20"),
-        (Duration(0, "workdays"), "2026-03-13 16:20", "2026-03-13 16:20"),
-        (Duration(0, "workdays"), "2026-03-13 07:00", "2026-03-13 09:00"),
-        (Duration(0, "workdays"), "2026-03-13 18:00", "2026-03-16 09:00"),
-    ],
-)
-def test_again_that_much_later_counted_in_days_at_that_days_start_of_hours(
-    again: Duration, done: str, expected: str
-) -> None:
-    assert resume(again, moment(done), PLAIN) == moment(expected)
 
 
 # --- properties ------------------------------------------------------------------------------------------------------

@@ -99,7 +99,8 @@ def compute(
         origin = _origin(deadline, entry, calendar, fields, deal_fields, happened)
     try:
         due, day_off = _count(deadline, origin, calendar)
-        at, capped = (due, False) if due >= now else _lift(deadline, origin, now, calendar)
+        lifted = due < now
+        at, capped = _lift(deadline, origin, now, calendar) if lifted else (due, False)
     except (CalendarError, OverflowError) as fault:
         value = origin.value if origin.field else _wording(deadline)
         raise DeadlineError(origin.field or "deadline", value, f"leads beyond the calendar ({fault})") from fault
@@ -115,39 +116,9 @@ def compute(
         at=at,
         basis=branch + origin.basis,
         branch=branch.removesuffix(":") or "main",
-        lifted=due < now,
+        lifted=lifted,
         data=data | ({"capped": True} if capped else {}),
     )
-
-
-def count_after(offset: Duration, since: datetime, calendar: Calendar) -> datetime:
-    """``offset`` after a moment, counted as a deadline after entry is (a stage's ``limit``), past or not; UTC.
-
-    CalendarError or OverflowError when it lies where the calendar does not reach."""
-    day = calendar.local(since).date()
-    return _count(Deadline(offset), _Origin("entry", day, since.astimezone(UTC)), calendar)[0]
-
-
-def resume(again: Duration, since: datetime, calendar: Calendar) -> datetime:
-    """When the next task of a rule with ``again`` is made, its last one being done at ``since``; UTC, to the second.
-
-    Minutes and hours pass as in a deadline; counted in days it is that day's start of hours, and a day off has none, so
-    the next working day's. ``0 workdays``: at once within a working day, else the next one's start.
-
-    CalendarError or OverflowError when it lies where the calendar does not reach."""
-    since = since.astimezone(UTC)
-    if again.unit in MINUTES:
-        return _pass(again, 1, since, calendar)
-    day = calendar.local(since).date()
-    if again.unit == "workdays" and again.amount == 0:
-        if calendar.is_working(day) and since < calendar.moment(day, calendar.end_of(day)):
-            return max(since, calendar.moment(day, calendar.start_of(day)))
-        day = calendar.next_working(day, inclusive=False)
-    elif again.unit == "workdays":
-        day = calendar.nth_working_after(day, again.amount)
-    else:
-        day = calendar.next_working(_civil(day, again, 1), inclusive=True)
-    return calendar.moment(day, calendar.start_of(day))
 
 
 # --- what it counts from ---------------------------------------------------------------------------------------------
