@@ -1,0 +1,96 @@
+"""``/metrics`` for Prometheus: the service's figures as they are when asked for, and the count of deliveries."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+import structlog
+from flask import Blueprint, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from webhooks import Service
+from webhooks.door import Deliveries
+
+PREFIX = "bitrix_sync_"
+LABELS: Mapping[str, str] = {"operations": "state", "refusals_total": "code", "sweep_age_seconds": "sweep"}
+"""Figures that come as ``family:label`` (or ``operations_planned``): the name of the label."""
+HELP: Mapping[str, str] = {
+    "last_pass_age_seconds": "Seconds since the last pass ended; -1 before the first",
+    "sweep_age_seconds": "Seconds since the last sweep of that name ended",
+    "operations": "Operations in the store by state",
+    "requests_total": "HTTP requests to the portal since the start",
+    "refusals_total": "Requests that the portal refused since the start, by its error code",
+    "bucket_level": "How full the portal's bucket is",
+    "bucket_free": "Requests that may be sent at once",
+    "rules_refused": "1 while the rules file has errors and the last good one is in force",
+    "ready": "1 while /readyz answers 200",
+}
+
+log = structlog.get_logger(__name__)
+
+
+class Figures(Collector):
+    """Asks the service at every scrape; a service that cannot answer gives ``bitrix_sync_up 0`` and no figures."""
+
+    def __init__(self, service: Service, deliveries: Deliveries) -> None:
+        self._service = service
+        self._deliveries = deliveries
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: what the figures are is known when they are asked for."""
+        return []
+
+    def collect(self) -> Iterable[Metric]:
+        """All families."""
+        try:
+            numbers = self._service.numbers()
+        except Exception:
+            log.warning("the figures cannot be read", exc_info=True)
+            numbers = None
+        yield GaugeMetricFamily(f"{PREFIX}up", "1 if the service could tell its figures", 0 if numbers is None else 1)
+        yield GaugeMetricFamily(
+            f"{PREFIX}start_time_seconds", "When the process began, Unix time", self._service.started.timestamp()
+        )
+        events = CounterMetricFamily(f"{PREFIX}events", "Deliveries to the event address by answer", labels=["status"])
+        for status, count in sorted(self._deliveries.counts().items()):
+            events.add_metric([str(status)], count)
+        yield events
+        yield from families(numbers or {})
+
+
+def families(numbers: Mapping[str, float]) -> Iterable[Metric]:
+    """The figures as Prometheus has them: ``x_total`` a counter, all else a gauge; see ``LABELS`` for the labels."""
+    found: dict[str, CounterMetricFamily | GaugeMetricFamily] = {}
+    for key, value in numbers.items():
+        family, label = _split(key)
+        if family not in found:
+            kind = CounterMetricFamily if family.endswith("_total") else GaugeMetricFamily
+            name = PREFIX + re.sub(r"[^A-Za-z0-9_]", "_", family)
+            found[family] = kind(
+                name, HELP.get(family, family.replace("_", " ")), labels=[LABELS[family]] if label else []
+            )
+        found[family].add_metric([label] if label else [], value)
+    return found.values()
+
+
+def _split(key: str) -> tuple[str, str]:
+    for family in LABELS:
+        if key.startswith((f"{family}:", f"{family}_")):
+            return family, key[len(family) + 1 :]
+    return key, ""
+
+
+def blueprint(service: Service, deliveries: Deliveries) -> Blueprint:
+    """The address, for ``service`` and what came to the event address."""
+    metrics = Blueprint("metrics", __name__)
+    registry = CollectorRegistry()
+    registry.register(Figures(service, deliveries))
+
+    @metrics.get("/metrics")
+    def show() -> Response:
+        return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+    return metrics

@@ -1,0 +1,198 @@
+"""The web application, and the server that carries it in this process: waitress, with an orderly end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from flask import Blueprint, Flask
+from waitress import create_server, wasyncore
+from waitress.channel import HTTPChannel
+from waitress.task import ErrorTask
+
+from bitrix_sync.errors import SettingError
+from bitrix_sync.settings import Listen
+from webhooks import Service, health, metrics
+from webhooks.door import MAX_BODY, Deliveries, EventDoor
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+THREADS = 4
+BACKLOG = 2048
+"""Connections that may wait in the system's queue: a burst of events comes on many at once."""
+CONNECTIONS = 512
+"""Open ones, well below the usual limit of 1,024 files a process; more wait in the queue."""
+IDLE_SECONDS = 30
+GRACE_SECONDS = 4.0
+"""For what is in flight when the end is asked for; the whole process has ten."""
+LINGER_SECONDS = 5.0
+
+
+def create_app(service: Service, *, blueprints: Iterable[Blueprint] = ()) -> Flask:
+    """The web side of ``service``: the event address, health, metrics, and what else is given (the page).
+
+    ``app.extensions["deliveries"]`` are the recent deliveries of events (``Deliveries``).
+    """
+    app = Flask("webhooks", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    deliveries = Deliveries()
+    app.extensions["deliveries"] = deliveries
+    for blueprint in (health.blueprint(service), metrics.blueprint(service, deliveries), *blueprints):
+        app.register_blueprint(blueprint)
+    tokens = [token.get_secret_value() for token in service.settings.application_tokens]
+    door = EventDoor(app.wsgi_app, tokens=tokens, wake=service.wake, deliveries=deliveries)
+    app.wsgi_app = door  # type: ignore[method-assign]
+    return app
+
+
+def serve(
+    app: WSGIApplication,
+    listen: Listen,
+    stop: threading.Event,
+    *,
+    announce: Callable[[str], None] = lambda url: None,
+) -> None:
+    """Answer requests until ``stop`` is set, then end in order. ``announce`` is told the address once it is open.
+
+    In the main thread SIGTERM and Ctrl-C set ``stop``; after Ctrl-C KeyboardInterrupt is raised when all is through.
+    SettingError if the address cannot be had.
+    """
+    server = WebServer(app, listen)
+    with _signals(stop, server):
+        announce(server.url)
+        server.run(stop)
+
+
+class WebServer:
+    """A listening server; it owns its address from its making on (SettingError if that cannot be had)."""
+
+    def __init__(self, app: WSGIApplication, listen: Listen) -> None:
+        self._channels: dict[int, Any] = {}
+        self._server = create_server(
+            app,
+            map=self._channels,
+            sockets=[_bound(listen)],
+            threads=THREADS,
+            backlog=BACKLOG,
+            connection_limit=CONNECTIONS,
+            channel_timeout=IDLE_SECONDS,
+            # beyond this waitress refuses by itself while it reads; chunks need room for their framing
+            max_request_body_size=4 * MAX_BODY,
+            max_request_header_size=16 * 1024,
+            # forwarding headers stay: that there are any tells that a request is not from this machine
+            clear_untrusted_proxy_headers=False,
+            ident="",
+        )
+        self._server.channel_class = _Channel
+        self.url = f"http://{Listen(listen.host, int(self._server.effective_port))}"
+
+    def wake(self) -> None:
+        """Let the loop look up from waiting; safe in a signal handler."""
+        self._server.pull_trigger()
+
+    def run(self, stop: threading.Event) -> None:
+        """Answer until ``stop`` is set; then accept nothing new, and answer what has come for ``GRACE_SECONDS``."""
+        try:
+            while not stop.is_set():
+                self._turn(0.5)
+            wasyncore.dispatcher.close(self._server)
+            deadline = time.monotonic() + GRACE_SECONDS
+            while self._busy() and time.monotonic() < deadline:
+                self._turn(0.05)
+        finally:
+            self._server.task_dispatcher.shutdown(timeout=0.5)
+            wasyncore.close_all(self._channels)
+
+    def _turn(self, timeout: float) -> None:
+        wasyncore.loop(timeout=timeout, use_poll=True, map=self._channels, count=1)
+
+    def _busy(self) -> bool:
+        channels = [channel for channel in self._channels.values() if isinstance(channel, HTTPChannel)]
+        return any(channel.requests or channel.request or channel.total_outbufs_len for channel in channels)
+
+
+def _bound(listen: Listen) -> socket.socket:
+    try:
+        found = socket.getaddrinfo(listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    except OSError as error:
+        reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+        raise SettingError(
+            f"BITRIX_LISTEN: {listen} cannot be listened on ({reason}); "
+            "write an address of this machine and a free port, as 127.0.0.1:8080"
+        ) from None
+
+
+@contextmanager
+def _signals(stop: threading.Event, server: WebServer) -> Iterator[None]:
+    """SIGTERM and SIGINT set ``stop`` while inside: an exception from the handler would tear what is half done."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    interrupted = False
+
+    def end(number: int, _frame: object) -> None:
+        nonlocal interrupted
+        interrupted = interrupted or number == signal.SIGINT
+        stop.set()
+        server.wake()
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a second Ctrl-C does not wait
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if interrupted:
+        raise KeyboardInterrupt
+
+
+class _Refusal(ErrorTask):  # type: ignore[misc]
+    def execute(self) -> None:
+        self.channel.refused = True
+        super().execute()
+
+
+class _Channel(HTTPChannel):  # type: ignore[misc]
+    """Reads on for a while, and forgets, after a body was refused half-way.
+
+    A connection that is closed on unread bytes is reset, and its client sees a broken pipe in place of the 413.
+    """
+
+    error_task_class = _Refusal
+    refused = False
+    lingers_until = 0.0
+
+    def handle_close(self) -> None:
+        if self.refused and not self.lingers_until:
+            self.lingers_until = time.monotonic() + LINGER_SECONDS
+            self.will_close = False
+            try:
+                self.socket.shutdown(socket.SHUT_WR)
+            except OSError:
+                super().handle_close()
+        else:
+            super().handle_close()
+
+    def readable(self) -> bool:
+        return bool(self.lingers_until) or bool(super().readable())
+
+    def handle_read(self) -> None:
+        if not self.lingers_until:
+            super().handle_read()
+            return
+        try:
+            self.recv(64 * 1024)
+        except OSError:
+            self.handle_close()
+        if time.monotonic() > self.lingers_until and self.connected:
+            self.handle_close()
