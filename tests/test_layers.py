@@ -1,0 +1,200 @@
+"""The table of layers: who may import whom, and what pure code may not touch. A new module has to be put into it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+LAYERS: Mapping[str, frozenset[str]] = {
+    "doors": frozenset({"webhooks", "scheduler", "cli"}),
+    "services": frozenset(
+        {"app", "apply", "audit", "check", "commands", "notices", "report", "rulebook", "sweep", "sync"}
+    ),
+    "outside world": frozenset({"log", "portal", "settings", "store"}),
+    "pure core": frozenset(
+        {"errors", "facts", "guards", "operations", "overdue", "plan", "rules", "texts", "wording", "worktime"}
+    ),
+    "apart": frozenset({"sandbox"}),
+}
+"""The first part of a module's name below ``bitrix_sync``, or the top-level name → its layer."""
+
+DOWN = ("doors", "services", "outside world", "pure core")
+SIBLINGS: Mapping[str, frozenset[str]] = {
+    "cli": frozenset({"webhooks", "scheduler", "sandbox"}),  # the command line is what starts the others
+    "portal": frozenset({"log"}),
+    "store": frozenset({"log"}),
+}
+"""What else one may import beside or across its layer. Services know one another, but for ``app``, which wires them."""
+
+# fmt: off
+PURE_IMPORTS = frozenset({
+    "__future__", "bisect", "calendar", "collections", "dataclasses", "datetime", "decimal", "difflib",
+    "enum", "fractions", "functools", "hashlib", "heapq", "html", "itertools", "json", "math", "operator",
+    "re", "string", "textwrap", "types", "typing", "unicodedata", "zoneinfo", "holidays", "jinja2",
+    "markupsafe", "pydantic", "pydantic_core", "ruamel",
+})
+# fmt: on
+"""The libraries of the pure core: none has a clock, an environment, a socket or a file of its own that we use."""
+
+PURE_CALLS_NOT = frozenset({"open", "input", "print", "exec", "eval", "__import__"})
+CLOCKS = frozenset({"now", "utcnow", "today"})
+CLOCK_READERS = frozenset({"app", "sandbox"})
+
+
+def modules() -> dict[str, str]:
+    """Every module of the product by its dotted name, with its source."""
+    files = [*ROOT.glob("bitrix_sync/**/*.py"), *ROOT.glob("webhooks/**/*.py"), *ROOT.glob("scheduler.py")]
+    names = {file: ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for file in files}
+    return {name: file.read_text(encoding="utf-8") for file, name in names.items()}
+
+
+MODULES = modules()
+
+
+def head(module: str) -> str:
+    """The name under which a module stands in the table; ``bitrix_sync`` itself stands in none."""
+    parts = module.split(".")
+    return parts[1] if parts[0] == "bitrix_sync" and len(parts) > 1 else parts[0]
+
+
+def layer(name: str) -> str | None:
+    return next((layer for layer, names in LAYERS.items() if name in names), None)
+
+
+def imports(module: str, source: str, known: Mapping[str, str]) -> Iterator[tuple[int, str]]:
+    """Line and dotted name of all that is imported, for type checking too; ``from p import m`` is ``p.m`` if known."""
+    package = module if any(name.startswith(f"{module}.") for name in known) else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parents = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*parents, *filter(None, [node.module])])
+            for alias in node.names:
+                whole = f"{base}.{alias.name}"
+                yield node.lineno, whole if whole in known else base
+
+
+def may_import(importer: str, imported: str) -> bool:
+    """Whether the table lets one name import the other."""
+    if importer == imported or imported in SIBLINGS.get(importer, frozenset()):
+        return True
+    above, below = layer(importer), layer(imported)
+    if above not in DOWN or below not in DOWN:
+        return False
+    if above == below:
+        return above == "pure core" or (above == "services" and imported != "app")
+    return DOWN.index(above) < DOWN.index(below)
+
+
+def breaches(module: str, source: str, known: Mapping[str, str]) -> list[str]:
+    """What in a module is against the table, each with its line."""
+    name = head(module)
+    pure = layer(name) == "pure core"
+    found = []
+    for line, imported in imports(module, source, known):
+        top = imported.split(".")[0]
+        if top in ("bitrix_sync", "webhooks", "scheduler"):
+            if imported != "bitrix_sync" and not may_import(name, head(imported)):
+                found.append(f"{module}:{line} imports {imported}")
+        elif pure and top not in PURE_IMPORTS:
+            found.append(f"{module}:{line} imports {imported}, and is pure")
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Call(func=ast.Name(id=called)) if pure and called in PURE_CALLS_NOT:
+                found.append(f"{module}:{node.lineno} calls {called}, and is pure")
+            case ast.Attribute(value=ast.Name(id="datetime" | "date"), attr=attr) if (
+                attr in CLOCKS and layer(name) != "doors" and name not in CLOCK_READERS
+            ):
+                found.append(f"{module}:{node.lineno} reads the clock: take the time as an argument")
+            case ast.Attribute(value=ast.Name(id="os"), attr="environ" | "getenv") if name != "settings":
+                found.append(f"{module}:{node.lineno} reads the environment: only settings.py does")
+            case ast.ImportFrom(module="os", names=names) if name != "settings" and any(
+                alias.name in ("environ", "getenv") for alias in names
+            ):
+                found.append(f"{module}:{node.lineno} reads the environment: only settings.py does")
+    return found
+
+
+def test_every_module_has_its_place_in_the_table() -> None:
+    homeless = [module for module in MODULES if module != "bitrix_sync" and layer(head(module)) is None]
+    assert homeless == [], "put them into LAYERS"
+
+
+def test_no_name_stands_in_two_layers() -> None:
+    names = [name for layer in LAYERS.values() for name in layer]
+    assert sorted(names) == sorted(set(names))
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_imports_go_down_only_and_pure_code_is_pure(module: str) -> None:
+    assert breaches(module, MODULES[module], MODULES) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("bitrix_sync.plan", "import time"),
+        ("bitrix_sync.plan", "from pathlib import Path"),
+        ("bitrix_sync.plan", "import structlog"),
+        ("bitrix_sync.plan", "import os.path"),
+        ("bitrix_sync.plan", "from bitrix_sync.store import Store"),
+        ("bitrix_sync.plan", "from bitrix_sync import sync"),
+        ("bitrix_sync.plan", "from . import sync"),
+        ("bitrix_sync.plan", "def f():\n    import socket"),
+        ("bitrix_sync.plan", "if TYPE_CHECKING:\n    from bitrix_sync.settings import Settings"),
+        ("bitrix_sync.rules.load", "text = open('rules.yaml').read()"),
+        ("bitrix_sync.rules.load", "from ..store import Store"),
+        ("bitrix_sync.worktime", "today = date.today()"),
+        ("bitrix_sync.worktime", "clock = datetime.now"),
+        ("bitrix_sync.sync", "now = datetime.now(UTC)"),
+        ("bitrix_sync.sync", "from bitrix_sync.app import Service"),
+        ("bitrix_sync.sync", "import webhooks.server"),
+        ("bitrix_sync.sync", "import os\nos.environ['X']"),
+        ("bitrix_sync.sync", "from bitrix_sync.sandbox import Sandbox"),
+        ("bitrix_sync.portal.client", "from bitrix_sync.store import Store"),
+        ("bitrix_sync.portal.client", "from bitrix_sync.settings import Settings"),
+        ("bitrix_sync.store.store", "from bitrix_sync.portal.client import Portal"),
+        ("bitrix_sync.store.store", "from os import getenv"),
+        ("bitrix_sync.log", "from bitrix_sync.settings import Settings"),
+        ("bitrix_sync.app", "from bitrix_sync.cli import main"),
+        ("bitrix_sync.app", "import scheduler"),
+        ("bitrix_sync.sandbox.state", "from bitrix_sync.facts import Deal"),
+        ("bitrix_sync.sandbox.state", "from bitrix_sync.portal.client import Portal"),
+        ("webhooks.server", "from bitrix_sync.cli import main"),
+        ("webhooks.server", "import scheduler"),
+        ("webhooks.server", "from bitrix_sync.sandbox import Sandbox"),
+        ("scheduler", "from webhooks.server import serve"),
+    ],
+)
+def test_a_breach_is_found(module: str, source: str) -> None:
+    known = {**MODULES, "bitrix_sync.sync": "", "bitrix_sync.app": "", "bitrix_sync.rules.load": ""}
+    assert breaches(module, source, known)
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("bitrix_sync.plan", "from bitrix_sync import texts\nfrom bitrix_sync.rules.model import Rule\nimport math"),
+        ("bitrix_sync.sync", "from bitrix_sync.store import Store\nfrom bitrix_sync import apply, __version__"),
+        ("bitrix_sync.app", "now = datetime.now(UTC)\nfrom bitrix_sync import sync"),
+        (
+            "bitrix_sync.cli",
+            "from webhooks.server import serve\nfrom bitrix_sync.sandbox import Sandbox\nimport scheduler",
+        ),
+        (
+            "bitrix_sync.portal.client",
+            "import time\nfrom bitrix_sync.portal.pacer import Pacer\nfrom bitrix_sync.log import redact",
+        ),
+        ("webhooks.page", "from bitrix_sync.report import load\nfrom webhooks import Service"),
+    ],
+)
+def test_what_is_allowed_is_no_breach(module: str, source: str) -> None:
+    assert breaches(module, source, MODULES) == []
