@@ -10,13 +10,14 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
 
 from bitrix_sync import __version__
 from bitrix_sync.errors import PortalError, PortalRefused
+from bitrix_sync.operations import Kind
 from bitrix_sync.portal.answers import (
     OPERATION_LIMIT,
     QUERY_LIMIT,
@@ -28,10 +29,12 @@ from bitrix_sync.portal.answers import (
     unsent,
 )
 from bitrix_sync.portal.forms import BATCH_LIMIT, Command, batch_line, fits_batch
+from bitrix_sync.portal.memory import Memory
 from bitrix_sync.portal.pacer import Pacer, Stopped
 from bitrix_sync.portal.refusals import explain
 from bitrix_sync.portal.timing import PortalClock
 from bitrix_sync.portal.wire import CONNECT_SECONDS, READ_SECONDS, Failure, Reply, Wire, moved_address, parse_address
+from bitrix_sync.portal.writing import METHODS
 
 __all__ = ["Command", "Outcome", "Portal", "Stats"]
 
@@ -79,6 +82,7 @@ class Portal:
         self.user_agent = user_agent
         self.pacer = Pacer(rate[0], rate[1], clock=clock, sleep=sleep, stop=stop)
         self.stats = Stats()
+        self.memory = Memory()
         self.last_seconds = 0.0
         """How long the last request was under way."""
 
@@ -96,9 +100,14 @@ class Portal:
         return self._address.user_id
 
     @property
-    def offset(self) -> float:
-        """The portal's clock minus ours, in seconds."""
-        return self._time.offset
+    def offset(self) -> timedelta:
+        """The portal's clock minus ours."""
+        return timedelta(seconds=self._time.offset)
+
+    @property
+    def address(self) -> str:
+        """Where people open the portal, ``https://portal``; links begin with it."""
+        return f"{self._address.scheme}://{self._address.host}"
 
     @property
     def utc_offset(self) -> int:
@@ -107,7 +116,11 @@ class Portal:
 
     def now(self) -> datetime:
         """The portal's time, aware UTC."""
-        return datetime.fromtimestamp(self._clock() + self.offset, UTC)
+        return datetime.fromtimestamp(self._clock() + self._time.offset, UTC)
+
+    def blocked_kinds(self) -> frozenset[Kind]:
+        """Kinds of operations that need not be tried now: their method has used up its operating time."""
+        return frozenset(kind for kind, method in METHODS.items() if self.pacer.blocked(method) is not None)
 
     def close(self) -> None:
         """Close the connection."""
@@ -126,7 +139,10 @@ class Portal:
 
     def batch(self, commands: Sequence[Command]) -> list[Outcome]:
         """Send commands, fifty in one request, and judge each by itself; outcomes in the order of the commands. What
-        cannot travel in a batch goes alone after the others."""
+        cannot travel in a batch goes alone after the others. Commands that refer to each other (``k0``, ``k1``, ... in
+        their order here) go in one batch or not at all."""
+        if any(command.refers for command in commands):
+            return self._chain(commands)
         outcomes: dict[int, Outcome] = {}
         going: list[int] = []
         alone: list[int] = []
@@ -139,7 +155,7 @@ class Portal:
                 alone.append(index)
         for begin in range(0, len(going), BATCH_LIMIT):
             part = going[begin : begin + BATCH_LIMIT]
-            if len(part) == 1 and not commands[part[0]].refers:
+            if len(part) == 1:
                 outcomes[part[0]] = self.call(commands[part[0]])
             else:
                 outcomes.update(zip(part, self._send_batch([commands[index] for index in part]), strict=True))
@@ -155,6 +171,7 @@ class Portal:
         """
         outcomes: dict[int, Outcome] = {}
         left = list(range(len(commands)))
+        chained = any(command.refers for command in commands)
         until = self._clock() + patience
         delay = FIRST_DELAY
         while True:
@@ -165,10 +182,12 @@ class Portal:
             left = [index for index in left if outcomes[index].kind in ("again", "unknown")]
             if not left:
                 return [outcomes[index] for index in range(len(commands))]
-            last = outcomes[left[0]]
+            last = left[0]
             wait = max(delay, *((outcomes[index].retry_at or 0.0) - self._clock() for index in left))
             if self._clock() + wait > until:
-                raise self._giving_up(commands[left[0]], last)
+                raise self._giving_up(commands[last], outcomes[last])
+            if chained:
+                left = list(range(len(commands)))
             self.pacer.rest(wait)
             delay = min(2 * delay, LONGEST_DELAY)
 
@@ -177,6 +196,12 @@ class Portal:
         return self.read([command], optional=optional, patience=patience)[0]
 
     # --- inside --------------------------------------------------------------------------------------------------
+
+    def _chain(self, commands: Sequence[Command]) -> list[Outcome]:
+        if len(commands) > BATCH_LIMIT:
+            raise ValueError(f"a chain has {BATCH_LIMIT} commands at most")
+        resting = [until for command in commands if (until := self.pacer.blocked(command.method)) is not None]
+        return [_resting(max(resting)) for _ in commands] if resting else self._send_batch(commands)
 
     def _send_batch(self, commands: Sequence[Command]) -> list[Outcome]:
         lines = {batch_key(index): batch_line(command) for index, command in enumerate(commands)}
@@ -229,7 +254,7 @@ class Portal:
 
     def _account(self, method: str, outcome: Outcome) -> Outcome:
         """Tell the pacer what an answer says about our pace; gives refusals the moment at which to ask again."""
-        reset_at = None if outcome.reset_at is None else outcome.reset_at - self.offset
+        reset_at = None if outcome.reset_at is None else outcome.reset_at - self._time.offset
         code = outcome.code.lower()
         if outcome.kind == "again" and code == QUERY_LIMIT:
             return replace(outcome, retry_at=self.pacer.overflowed())

@@ -84,8 +84,9 @@ class Pacer:
             assumed = max(float(self.size), level) - idle * self.rate
             self._level = max(self._level, min(float(self.size), assumed), 0.0)
 
-    def take(self) -> float:
-        """Charge one slot: 0.0 when it is ours, else seconds after which to ask again. Never waits. Raises Stopped."""
+    def take(self, *, charge: bool = True) -> float:
+        """Charge one slot: 0.0 when it is ours, else seconds after which to ask again. Never waits. Raises Stopped.
+        Without ``charge``: only whether there is one."""
         if self._stop.is_set():
             raise Stopped("stopping")
         with self._lock:
@@ -95,12 +96,18 @@ class Pacer:
                 return self._held_until - now
             if self._level + 1 > self._room + 1e-9:
                 return max((self._level + 1 - self._room) / self.rate, 1e-3)
-            self._level += 1
+            self._level += charge
             return 0.0
 
     def wait(self) -> None:
         """Obtain one slot, however long it takes. Raises Stopped."""
         while delay := self.take():
+            self.rest(delay)
+
+    def await_slot(self) -> None:
+        """Wait until a slot is free and leave it there: what is noted as being sent then leaves at once. Raises
+        Stopped."""
+        while delay := self.take(charge=False):
             self.rest(delay)
 
     def rest(self, seconds: float) -> None:

@@ -1,0 +1,136 @@
+"""Each kind of operation as a command, and the id that its answer gives.
+
+Commands are built to be sendable in a batch where they can be: a batch knows neither null nor an empty list, so what
+would say nothing at a creation is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from bitrix_sync.facts import PortalTask
+from bitrix_sync.operations import MARK, Kind, Operation
+from bitrix_sync.portal.answers import Outcome, made_id, whole
+from bitrix_sync.portal.forms import Command
+
+DEAL = 2
+"""entityTypeId of a deal."""
+
+METHODS: Mapping[Kind, str] = {
+    Kind.CREATE: "tasks.task.add",
+    Kind.DEADLINE: "tasks.task.update",
+    Kind.PEOPLE: "tasks.task.update",
+    Kind.COMPLETE: "tasks.task.complete",
+    Kind.DEFER: "tasks.task.defer",
+    Kind.DELETE: "tasks.task.delete",
+    Kind.CHECKLIST: "task.checklistitem.add",
+    Kind.LINE: "task.commentitem.add",
+    Kind.MOVE_DEAL: "crm.item.update",
+    Kind.MESSAGE: "im.message.add",
+}
+NOTICE = "im.notify.system.add"
+"""How the webhook's own user is told: a message to oneself would not be shown as news."""
+SORT_STEP = 10
+
+
+def command(
+    operation: Operation, *, task_id: int | None = None, seen: PortalTask | None = None, self_id: int = 0
+) -> Command:
+    """The command that carries an operation out.
+
+    ``task_id``: the portal's id of its task; ``seen``: the task as read just before (PEOPLE replaces the whole list of
+    observers, so it must be known); ``self_id``: the webhook's own user. ValueError when one of them is needed and
+    missing, or a moment has no offset.
+    """
+    kind, payload = operation.kind, operation.payload
+    method = METHODS[kind]
+    match kind:
+        case Kind.CREATE:
+            return Command(method, {"fields": _new_task(operation)})
+        case Kind.MOVE_DEAL:
+            return Command(
+                method, {"entityTypeId": DEAL, "id": operation.deal_id, "fields": {"stageId": payload["stage"]}}
+            )
+        case Kind.MESSAGE:
+            return _message(int(payload["user"]), signed(payload["text"], payload["mark"]), self_id)
+        case _:
+            pass
+    if task_id is None:
+        raise ValueError(f"{kind.value} needs the portal's id of its task")
+    match kind:
+        case Kind.DEADLINE:
+            return Command(method, {"taskId": task_id, "fields": {"DEADLINE": moment_text(payload["deadline"])}})
+        case Kind.PEOPLE:
+            return Command(method, {"taskId": task_id, "fields": _people(payload, seen)})
+        case Kind.CHECKLIST:
+            fields = {"TITLE": payload["title"], "SORT_INDEX": (int(payload["index"]) + 1) * SORT_STEP}
+            return Command(method, {"TASKID": task_id, "FIELDS": fields})
+        case Kind.LINE:
+            return Command(method, {"TASKID": task_id, "FIELDS": {"POST_MESSAGE": payload["text"]}})
+        case _:
+            return Command(method, {"taskId": task_id})
+
+
+def created_id(kind: Kind, outcome: Outcome) -> int | None:
+    """The id that the portal gave to what was made (task, checklist item, comment, message); None for other kinds and
+    for an answer without one."""
+    if not outcome.done:
+        return None
+    if kind in (Kind.CREATE, Kind.CHECKLIST, Kind.LINE):
+        return made_id(METHODS[kind], outcome.value)
+    return whole(outcome.value) or None if kind is Kind.MESSAGE else None
+
+
+def moment_text(value: str | datetime | None) -> str:
+    """ISO 8601 with an offset; "" (which clears the deadline) for None. The portal reads a moment without offset in its
+    own zone, so that is a ValueError."""
+    if value is None or value == "":
+        return ""
+    moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    if moment.tzinfo is None:
+        raise ValueError(f"{value}: a moment for the portal needs an offset")
+    return moment.isoformat(timespec="seconds")
+
+
+def signed(text: str, mark: str) -> str:
+    """The message with its mark at the end, by which it is found again, unless it holds it already."""
+    return text if not mark or mark in text else f"{text}\n\n{mark}"
+
+
+def _new_task(operation: Operation) -> dict[str, Any]:
+    fields = {name: _plain(value) for name, value in operation.payload["fields"].items()}
+    if "DEADLINE" in fields:
+        fields["DEADLINE"] = moment_text(fields["DEADLINE"])
+    fields["XML_ID"] = MARK + operation.task
+    if operation.deal_id:
+        fields["UF_CRM_TASK"] = [f"D_{operation.deal_id}"]
+    return {name: value for name, value in fields.items() if value is not None and value not in ([], {})}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bool):
+        return "Y" if value else "N"
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _people(payload: Mapping[str, Any], seen: PortalTask | None) -> dict[str, Any]:
+    """Owner, and observers with the supervisor put in place of former ones; the rest of the observers stays."""
+    if seen is None:
+        raise ValueError("people of a task cannot be changed unread: its observers would be lost")
+    owner, supervisor = payload.get("owner"), payload.get("supervisor")
+    fields: dict[str, Any] = {}
+    if owner and owner != seen.owner_id:
+        fields["RESPONSIBLE_ID"] = owner
+    kept = [user for user in seen.auditors if user not in payload.get("drop", ()) or user == supervisor]
+    auditors = [*kept, supervisor] if supervisor and supervisor not in kept else kept
+    if auditors != list(seen.auditors):
+        fields["AUDITORS"] = auditors
+    return fields or {"RESPONSIBLE_ID": owner or seen.owner_id}
+
+
+def _message(user: int, text: str, self_id: int) -> Command:
+    if user == self_id:
+        return Command(NOTICE, {"USER_ID": user, "MESSAGE": text})
+    return Command(METHODS[Kind.MESSAGE], {"DIALOG_ID": str(user), "MESSAGE": text, "URL_PREVIEW": "N"})
