@@ -42,7 +42,7 @@ def test_every_dependency_is_locked(requirement: str) -> None:
 def test_the_lock_names_versions_and_hashes_and_no_place_to_get_them_from() -> None:
     entries = re.split(r"\n(?=[a-z])", LOCK.partition("\n#\n")[2])
     assert [entry.split()[0] for entry in entries if re.match("[a-z]", entry) and "--hash=sha256:" not in entry] == []
-    assert re.findall(r"https?://|file:|--(?:extra-)?index-url|--find-links|--trusted-host|^\s+#.*/work/", LOCK) == []
+    assert re.findall(r"https?://|file://|--(?:extra-)?index-url|--find-links|--trusted-host|^\s+#.*/work/", LOCK) == []
 
 
 def test_the_changelog_knows_this_version() -> None:
