@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from bitrix_sync.facts import OPEN_STATUSES, WAITING, Cursor, Deal, Visit
 
@@ -22,6 +22,10 @@ MARK = "bitrix-sync:"
 def occurrence_key(visit_id: int, rule_id: str, number: int = 1) -> str:
     """The occurrence's name: ``9031:first-call``, from the second ``again`` on ``9031:first-call:2``."""
     return f"{visit_id}:{rule_id}" if number == 1 else f"{visit_id}:{rule_id}:{number}"
+
+
+OwnerForm = Literal["responsible", "head", "other"]
+"""Whether a task follows the deal's responsible: it does for the first two."""
 
 
 class Kind(StrEnum):
@@ -104,13 +108,12 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class TaskRecord:
-    """What is remembered of a task: one of a rule from its decision on, a foreign one (``occurrence`` "") once seen.
+    """What is remembered of a task: of a rule, from its decision on; of others (``occurrence`` ""), once seen.
 
-    ``portal_id`` is None until the portal has it. ``status`` is the portal's (0: its creation failed). ``owner_form`` is
-    "responsible", "head" or "other": who follows the deal. ``owner_sent``, ``supervisor_id`` and ``sent`` (every deadline
-    ever sent, cut to minutes) are what we last said, so that a person's change is told from ours. ``basis`` names what
-    the deadline was counted from; the deadline is computed anew only when that changes. ``moves`` are moves by sweeps that
-    count towards the limit: a person's move starts them anew."""
+    ``portal_id`` is None until the portal has it. ``status`` is the portal's (0: its creation failed). ``owner_sent``,
+    ``supervisor_id`` and ``sent`` (every deadline ever sent, cut to minutes) are what we last said, so that a person's
+    change is told from ours. ``basis`` names what the deadline was counted from; it is computed anew only when that
+    changes. ``moves`` are moves by sweeps that count towards the limit: a person's move starts them anew."""
 
     occurrence: str
     deal_id: int = 0
@@ -124,7 +127,7 @@ class TaskRecord:
     portal_id: int | None = None
     status: int = WAITING
     gone: bool = False
-    owner_form: str = "other"
+    owner_form: OwnerForm = "other"
     owner_sent: int = 0
     creator_id: int = 0
     auditors: tuple[int, ...] = ()

@@ -1,0 +1,89 @@
+"""Whether an operation still makes sense, now that its task has been read again just before the write. Pure.
+
+A person may have changed the task since the decision; what a person did is never overwritten.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from bitrix_sync.facts import DEFERRED, DONE, IN_PROGRESS, MOVABLE_STATUSES, WAITING, PortalTask
+from bitrix_sync.operations import Kind, Operation, State, TaskRecord
+
+ENDABLE = frozenset({WAITING, IN_PROGRESS, DEFERRED})
+
+NEED_READING = frozenset({Kind.DEADLINE, Kind.PEOPLE, Kind.COMPLETE, Kind.DEFER, Kind.DELETE})
+"""Kinds whose task is read before they are sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The operation need not be sent: it is DONE already, or DROPPED for the ``reason``."""
+
+    state: State
+    reason: str
+
+
+def guard(operation: Operation, seen: PortalTask | None, record: TaskRecord | None) -> Settled | None:
+    """None: send it. ``seen`` is the task as the portal shows it now (None: not there), ``record`` what we remember."""
+    if seen is None:
+        return Settled(State.DONE if operation.kind is Kind.DELETE else State.DROPPED, "the task is gone")
+    match operation.kind:
+        case Kind.DEADLINE:
+            return _deadline(operation, seen, record)
+        case Kind.PEOPLE:
+            return _people(operation, seen)
+        case Kind.COMPLETE:
+            return _ending(seen, DONE)
+        case Kind.DEFER:
+            return _ending(seen, DEFERRED)
+        case Kind.DELETE:
+            return None if seen.status in ENDABLE else Settled(State.DROPPED, "closed or awaiting acceptance")
+        case _:
+            return None
+
+
+def _deadline(operation: Operation, seen: PortalTask, record: TaskRecord | None) -> Settled | None:
+    wanted = datetime.fromisoformat(operation.payload["deadline"])
+    based_on = operation.payload.get("seen")
+    reason = operation.payload["reason"]
+    if not seen.open or (reason == "sweep" and seen.status not in MOVABLE_STATUSES):
+        return Settled(State.DROPPED, "closed, deferred or awaiting acceptance")
+    if seen.deadline == wanted:
+        return Settled(State.DONE, "there already")
+    if seen.deadline == (datetime.fromisoformat(based_on) if based_on else None):
+        return None
+    if reason == "follow" and record is not None and seen.deadline in record.sent:
+        return None
+    return Settled(State.DROPPED, "a person has set another deadline")
+
+
+def _people(operation: Operation, seen: PortalTask) -> Settled | None:
+    if not seen.open:
+        return Settled(State.DROPPED, "closed")
+    wanted = operation.payload["owner"]
+    if seen.owner_id not in (wanted, operation.payload.get("seen", wanted)):
+        return Settled(State.DROPPED, "a person has set another owner")
+    return None
+
+
+def _ending(seen: PortalTask, ending: int) -> Settled | None:
+    if seen.status == ending:
+        return Settled(State.DONE, "so already")
+    if seen.status not in ENDABLE:
+        return Settled(State.DROPPED, "closed or awaiting acceptance")
+    return None
+
+
+def touched(record: TaskRecord, task: PortalTask) -> str:
+    """What a person did with a task that we made, in a word ("" if nothing): only untouched ones are ever deleted."""
+    if task.status != WAITING:
+        return "status"
+    if task.owner_id != record.owner_sent:
+        return "owner"
+    if task.deadline != record.deadline and task.deadline not in record.sent:
+        return "deadline"
+    if record.moves_by_people:
+        return "deadline"
+    return "title" if task.title != record.title else ""

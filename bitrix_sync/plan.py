@@ -1,0 +1,715 @@
+"""What a deal's move becomes: one deal's facts and the rules in, operations with their traces out. Pure.
+
+``decide`` looks at the whole deal each time and says what is not yet said: keys, records and moments that are already
+known make it say nothing, so deciding twice is the same as deciding once. Within a deal the order is that of the rules
+language: visits by id; in each, what the ended visit's tasks undergo, then new tasks in the file's order; then
+following; then advancing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from bitrix_sync import texts
+from bitrix_sync.facts import DEFERRED, DONE, IN_PROGRESS, WAITING, Company, Contact, Deal, PortalTask, Visit
+from bitrix_sync.operations import (
+    Check,
+    DealState,
+    Decision,
+    Kind,
+    Operation,
+    Slip,
+    State,
+    TaskRecord,
+    Trace,
+    occurrence_key,
+)
+from bitrix_sync.rules.conditions import CannotJudge, Judgement, judge
+from bitrix_sync.rules.context import build_context
+from bitrix_sync.rules.deadlines import MINUTES, Computed, DeadlineError, compute, counted
+from bitrix_sync.rules.model import Deadline, Done, Duration, Entered, Event, Filled, Person, Rule, Rules, StagePolicy
+from bitrix_sync.rules.persons import (
+    Chosen,
+    Picks,
+    follow_owner,
+    head_over,
+    resolve_owner,
+    resolve_people,
+    resolve_supervisor,
+)
+from bitrix_sync.rules.templates import TemplateFault, render
+from bitrix_sync.rules.values import filled
+from bitrix_sync.worktime import Calendar
+
+TITLE_LIMIT = 250
+OLD_NEWS = timedelta(minutes=10)
+AUTOMATIC_MOVES = 5
+DAY = timedelta(days=1)
+ENDABLE = frozenset({WAITING, IN_PROGRESS, DEFERRED})
+PRIORITIES = {"low": 0, "normal": 1, "high": 2}
+RESULT_REQUIRED = [{"VALUE": "Y", "CODE": 3}]
+TAKEN_OVER = "taken over"
+"""Basis of a task that belongs to a new visit now: its deadline is counted anew from there."""
+ENDINGS = {"complete": Kind.COMPLETE, "defer": Kind.DEFER, "delete": Kind.DELETE}
+
+URGENT, CREATE, ADVANCE, CHANGE, CHECKLIST, LINE, MESSAGE = 10, 20, 25, 30, 40, 45, 50
+"""Urgency of operations: a first task with a near deadline goes before everything else."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What every deal's decision shares. ``loaded``: when each rule was first loaded (portal's time). ``started``: when
+    this process began. ``companies`` and ``contacts`` only when the file uses them."""
+
+    company: Company
+    picks: Picks
+    loaded: Mapping[str, datetime]
+    started: datetime
+    companies: Mapping[int, Contact] = field(default_factory=dict)
+    contacts: Mapping[int, Contact] = field(default_factory=dict)
+
+
+def decide(
+    state: DealState,
+    rules: Rules,
+    world: World,
+    *,
+    now: datetime,
+    responsible_before: int | None = None,
+    backfill: bool = False,
+) -> Decision:
+    """Decide one deal at the portal's time ``now``.
+
+    ``responsible_before`` is the deal's responsible when it was last seen (None: not seen before). ``backfill`` makes
+    the rules act on the deal's present visit although it began before they were loaded.
+    """
+    if state.deal is None or not state.visits:
+        return Decision(state.deal_id)
+    return _Deciding(state, state.deal, rules, world, now, backfill).run(responsible_before)
+
+
+def observe(record: TaskRecord | None, seen: PortalTask, *, at: datetime) -> tuple[TaskRecord, Slip | None]:
+    """What reading a task again teaches: its status and people, and whether a person moved its deadline.
+
+    A deadline that we never sent was set by a person: following ends for ever, the count of moves starts anew.
+    """
+    if record is None:
+        return TaskRecord(
+            occurrence="",
+            deal_id=seen.deal_ids[0] if seen.deal_ids else 0,
+            deadline=seen.deadline,
+            owner_id=seen.owner_id,
+            owner_sent=seen.owner_id,
+            title=seen.title,
+            portal_id=seen.id,
+            status=seen.status,
+            creator_id=seen.creator_id,
+            auditors=seen.auditors,
+            first_deadline=seen.deadline,
+            created=seen.created,
+            changed=seen.changed,
+            closed=seen.closed,
+        ), None
+    known = replace(
+        record,
+        deal_id=record.deal_id or (seen.deal_ids[0] if seen.deal_ids else 0),
+        title=seen.title,
+        status=seen.status,
+        gone=False,
+        owner_id=seen.owner_id,
+        creator_id=seen.creator_id,
+        auditors=seen.auditors,
+        created=record.created or seen.created,
+        changed=seen.changed,
+        closed=seen.closed if seen.status == DONE else None,
+        first_deadline=record.first_deadline or seen.deadline,
+        deadline=seen.deadline,
+    )
+    if seen.deadline == record.deadline or seen.deadline in record.sent:
+        return known, None
+    moved = replace(known, follow_off=True, moves=0, moves_by_people=record.moves_by_people + 1)
+    return moved, Slip(record.ref, record.deadline, seen.deadline, "people", seen.changed or at)
+
+
+def admins_of(rules: Rules, company: Company) -> tuple[int, ...]:
+    """Who hears of trouble: the file's admins, else its fallback owner, else the webhook's own user."""
+    return rules.admins or ((rules.fallback_owner or company.self_id),)
+
+
+def next_start(pause: Duration, done: datetime, calendar: Calendar) -> datetime:
+    """When ``again`` makes the next task: so much later, counted in days at that day's start of hours."""
+    later = counted(Deadline(offset=pause), done, calendar)
+    if pause.unit in MINUTES:
+        return later
+    day = calendar.local(later).date()
+    return max(done, calendar.moment(day, calendar.start_of(day)))
+
+
+def passed_limit(limit: Duration, visit: Visit, calendar: Calendar, now: datetime) -> bool:
+    """True when the deal has been in the stage longer than its ``limit``, counted like a deadline from entry."""
+    return now > counted(Deadline(offset=limit), visit.entered, calendar)
+
+
+class _Deciding:
+    """One deal's decision in the making. Lives for one call of ``decide``."""
+
+    def __init__(self, state: DealState, deal: Deal, rules: Rules, world: World, now: datetime, backfill: bool) -> None:
+        self.state, self.deal, self.rules, self.world, self.now = state, deal, rules, world, now
+        self.visits = sorted(state.visits, key=lambda visit: visit.id)
+        self.latest = self.visits[-1]
+        self.backfill = backfill
+        self.records = {record.occurrence: record for record in state.tasks}
+        self.changed: dict[str, TaskRecord] = {}
+        self.operations: list[Operation] = []
+        self.traces: list[Trace] = []
+        self.moments: dict[tuple[int, str], datetime] = {}
+        self.wake_at: datetime | None = None
+
+    def run(self, responsible_before: int | None) -> Decision:
+        if self.backfill:
+            self.remember(self.latest, "backfill", self.now)
+        for before, visit in zip([None, *self.visits[:-1]], self.visits, strict=True):
+            self.end_tasks(before, visit)
+            self.make_tasks(visit)
+        if not self.deal.closed:
+            self.follow_deadlines()
+            if responsible_before is not None and responsible_before != self.deal.responsible_id:
+                self.follow_responsible()
+            self.advance()
+        return Decision(
+            self.deal.id,
+            operations=tuple(op for op in self.operations if op.key not in self.state.keys),
+            tasks=tuple(self.changed.values()),
+            traces=tuple(self.traces),
+            moments=self.moments,
+            wake_at=self.wake_at,
+        )
+
+    # --- what is remembered ------------------------------------------------------------------------------------------
+
+    def moment(self, visit: Visit, name: str) -> datetime | None:
+        key = (visit.id, name)
+        return self.state.moments.get(key) or self.moments.get(key)
+
+    def remember(self, visit: Visit, name: str, at: datetime) -> datetime:
+        known = self.moment(visit, name)
+        if known is None:
+            self.moments[(visit.id, name)] = known = at
+        return known
+
+    def keep(self, record: TaskRecord) -> TaskRecord:
+        self.records[record.occurrence] = self.changed[record.occurrence] = record
+        return record
+
+    def trace(self, visit: Visit, rule_id: str, verdict: str, checks: tuple[Check, ...] = (), **data: Any) -> None:
+        self.traces.append(Trace(self.deal.id, visit.id, rule_id, verdict, self.now, data, checks))
+
+    def of_rule(self, rule_id: str, visit: Visit | None = None) -> list[TaskRecord]:
+        """The rule's records on this deal, or of one visit, oldest first."""
+        found = [r for r in self.records.values() if r.rule_id == rule_id and visit in (None, self.visit_of(r))]
+        return sorted(found, key=lambda record: (record.visit_id, record.number))
+
+    def visit_of(self, record: TaskRecord) -> Visit | None:
+        return next((visit for visit in self.visits if visit.id == record.visit_id), None)
+
+    # --- events ------------------------------------------------------------------------------------------------------
+
+    def happened(self, visit: Visit) -> Callable[[Event], datetime | None]:
+        """When an event happened, as seen from a visit; what has happened stays happened."""
+
+        def find(event: Event) -> datetime | None:
+            match event:
+                case Done(rule=rule_id, same_stage=same_stage):
+                    name = f"done:{rule_id}"
+                    if known := self.moment(visit, name):
+                        return known
+                    done = self.of_rule(rule_id, visit if same_stage else None)[-1:]
+                    if done and done[0].status == DONE and not done[0].gone and done[0].closed:
+                        return self.remember(visit, name, max(done[0].closed, visit.entered))
+                    return None
+                case Entered(stages=stages):
+                    later = (v for v in self.visits if v.id > visit.id and v.stage_id in stages)
+                    return next((v.entered for v in later), None)
+                case Filled(field=code):
+                    name = f"filled:{code}"
+                    if known := self.moment(visit, name):
+                        return known
+                    if not filled(self.deal.fields.get(code), self.rules.deal_fields.get(code)):
+                        return None
+                    first_look = self.moment(visit, "seen") is None
+                    return self.remember(visit, name, visit.entered if first_look else self.deal.changed)
+
+        return find
+
+    def judge(self, rule: Rule) -> Judgement:
+        return judge(
+            rule.condition,
+            fields=self.deal.fields,
+            deal_fields=self.rules.deal_fields,
+            zone=self.rules.calendar.zone,
+            language=self.rules.language,
+        )
+
+    # --- endings -----------------------------------------------------------------------------------------------------
+
+    def end_tasks(self, left: Visit | None, entered: Visit) -> None:
+        """What tasks undergo when ``left`` ended with the entry of ``entered``; once, at the first look."""
+        if left is not None and self.moment(left, "left") is None:
+            of_visit = [record for record in self.records.values() if record.visit_id == left.id]
+            for record in of_visit:
+                self.remember(left, "left", self.now)
+                self.end_task(record, left, entered, "leave")
+        if entered.final and self.moment(entered, "closed") is None:
+            of_deal = [record for record in self.records.values() if record.visit_id < entered.id]
+            for record in of_deal:
+                self.remember(entered, "closed", self.now)
+                self.end_task(record, self.visit_of(record) or entered, entered, "close")
+
+    def end_task(self, record: TaskRecord, visit: Visit, entered: Visit, why: str) -> None:
+        rule = self.rules.by_id.get(record.rule_id)
+        if rule is None or rule.disabled or record.gone or record.status not in ENDABLE:
+            return
+        ending = rule.on_leave if why == "leave" else rule.on_close
+        ended_already = f"leave:{record.occurrence}:{entered.id}"
+        if ending == "keep" or (why == "close" and any(op.key == ended_already for op in self.operations)):
+            return
+        key = f"{why}:{record.occurrence}:{entered.id}"
+        self.add(key, ENDINGS[ending], {"reason": why}, record)
+        self.trace(visit, rule.id, "ended", ending=ending, why=why)
+
+    # --- new tasks ---------------------------------------------------------------------------------------------------
+
+    def make_tasks(self, visit: Visit) -> None:
+        policy = self.rules.policies.get(visit.stage_id)
+        over = visit is not self.latest
+        seen_before = self.moment(visit, "seen") is not None
+        if policy is None or (over and (seen_before or visit.id in self.state.handled)):
+            return
+        self.look_at(policy, visit, over)
+        self.remember(visit, "seen", self.now)
+
+    def look_at(self, policy: StagePolicy, visit: Visit, over: bool) -> None:
+        """Each rule of the stage in the file's order; a fault of one stops neither the others nor other deals."""
+        for rule in policy.rules:
+            if reason := self.out_of_reach(rule, visit, over):
+                self.trace(visit, rule.id, *reason[:1], **reason[1])
+                continue
+            try:
+                self.make_or_repeat(rule, visit)
+            except CannotJudge as fault:
+                said = {"field": fault.field, "value": fault.value, "wanted": fault.wanted}
+                self.trace(visit, rule.id, "cannot_judge", fault.checks, **said)
+            except TemplateFault as fault:
+                self.trace(visit, rule.id, "template_error", message=str(fault))
+            except DeadlineError as fault:
+                self.trace(visit, rule.id, "deadline_error", field=fault.field, value=str(fault.value))
+
+    def out_of_reach(self, rule: Rule, visit: Visit, over: bool) -> tuple[str, dict[str, Any]] | None:
+        """Why the rule cannot act on the visit whatever the deal says: a verdict and its values; None: it can."""
+        if rule.disabled:
+            return "disabled", {"reason": rule.disabled}
+        if not self.acts_on(rule, visit):
+            return ("history" if visit.id in self.state.handled else "before_rules"), {}
+        if self.deal.closed and not visit.final:
+            return "deal_closed", {}
+        if over and rule.on_leave != "keep":
+            return "visit_over", {"on_leave": rule.on_leave}
+        return None
+
+    def acts_on(self, rule: Rule, visit: Visit) -> bool:
+        """A rule acts on visits that began after it was first loaded; backfill takes in the visit that lasts."""
+        loaded = self.world.loaded.get(rule.id)
+        if loaded is None:
+            return False
+        backfilled = self.moment(visit, "backfill")
+        if backfilled is not None and backfilled >= loaded:
+            return True
+        return visit.id not in self.state.handled and visit.entered >= loaded.replace(microsecond=0)
+
+    def make_or_repeat(self, rule: Rule, visit: Visit) -> None:
+        made = self.of_rule(rule.id, visit)
+        if made:
+            self.repeat(rule, visit, made[-1])
+            return
+        judged = self.judge(rule)
+        if not judged.holds:
+            self.trace(visit, rule.id, "condition_false", judged.checks)
+            return
+        started = visit.entered
+        if rule.start is not None:
+            begun = self.happened(visit)(rule.start)
+            if begun is None:
+                self.trace(visit, rule.id, "waiting_start", judged.checks, event=_event_words(rule.start))
+                return
+            started = max(begun, visit.entered)
+        earlier = self.of_rule(rule.id)
+        if rule.repeat == "once" and earlier:
+            self.trace(visit, rule.id, "exists", judged.checks, other=earlier[-1].occurrence, repeat="once")
+            return
+        still_open = [record for record in earlier if record.open]
+        if rule.repeat == "if_none_open" and still_open:
+            self.take_over(rule, visit, still_open[-1], started)
+            return
+        self.make(rule, visit, number=1, started=started, checks=judged.checks)
+
+    def take_over(self, rule: Rule, visit: Visit, record: TaskRecord, started: datetime) -> None:
+        """``repeat: if_none_open``: the open task belongs to the new visit; its deadline is counted from there."""
+        self.trace(visit, rule.id, "exists", other=record.occurrence, repeat="if_none_open")
+        stage = self.rules.stage_names.get(visit.stage_id, visit.stage_id)
+        text = texts.say(self.rules.language, "line.taken_over", stage=stage)
+        self.add(f"line:taken:{record.occurrence}:{visit.id}", Kind.LINE, {"text": text}, record, urgency=LINE)
+        self.keep(replace(record, visit_id=visit.id, number=1, started=started, basis=TAKEN_OVER))
+
+    def repeat(self, rule: Rule, visit: Visit, last: TaskRecord) -> None:
+        """``again``: done while the visit lasts, the next task comes that much later."""
+        if rule.again is None or visit is not self.latest or self.deal.closed:
+            return
+        if last.gone or last.status != DONE or last.closed is None:
+            return
+        next_at = next_start(rule.again, max(last.closed, visit.entered), self.rules.calendar)
+        if next_at > self.now:
+            self.wake_at = min(self.wake_at or next_at, next_at)
+            self.trace(visit, rule.id, "again", number=last.number + 1, at=next_at.isoformat())
+            return
+        judged = self.judge(rule)
+        if judged.holds:
+            self.make(rule, visit, number=last.number + 1, started=next_at, checks=judged.checks)
+        else:
+            self.trace(visit, rule.id, "condition_false", judged.checks)
+
+    def make(self, rule: Rule, visit: Visit, *, number: int, started: datetime, checks: tuple[Check, ...]) -> None:
+        """Decide the task itself: deadline, people, text; its creation, then its check-list."""
+        computed = self.deadline(rule.deadline, visit, started)
+        chosen = self.choose_owner(rule, computed.at)
+        owner = chosen.user_id or 0
+        supervisor = self.supervisor(rule, owner)
+        context = build_context(
+            deal=self.deal,
+            rules=self.rules,
+            company=self.world.company,
+            owner_id=owner,
+            supervisor_id=supervisor,
+            stage_id=visit.stage_id,
+            deadline=computed.at,
+            client=self.world.companies.get(self.deal.company_id),
+            contact=self.world.contacts.get(self.deal.contact_id),
+        )
+        title = render(rule.title, context=context, limit=TITLE_LIMIT)
+        description = render(rule.description, context=context) if rule.description else ""
+        if chosen.marked:
+            note = texts.say(self.rules.language, "line.last_resort", owner=self.world.company.name(owner))
+            description = f"{description}\n\n{note}".strip()
+        key = occurrence_key(visit.id, rule.id, number)
+        record = self.keep(
+            TaskRecord(
+                occurrence=key,
+                deal_id=self.deal.id,
+                rule_id=rule.id,
+                visit_id=visit.id,
+                number=number,
+                deadline=computed.at,
+                owner_id=owner,
+                supervisor_id=supervisor,
+                title=title,
+                owner_form=chosen.form,
+                owner_sent=owner,
+                first_deadline=computed.at,
+                basis=computed.basis,
+                sent=(computed.at,),
+                started=started,
+                created=self.now,
+            )
+        )
+        if owner:
+            self.world.picks.add(owner, computed.at)
+        else:
+            self.tell_of_nobody(rule, key, title)
+        fields = self.task_fields(rule, title, description, owner, supervisor, computed.at)
+        self.add(
+            f"create:{key}",
+            Kind.CREATE,
+            {"fields": fields},
+            record,
+            urgency=URGENT if computed.at - self.now < DAY else CREATE,
+            look_first=self.backfill or visit.entered < self.world.started or self.now - visit.entered > OLD_NEWS,
+            state=State.PLANNED if owner else State.HELD,
+        )
+        for index, item in enumerate(rule.checklist):
+            text = render(item, context=context, limit=TITLE_LIMIT, may_be_empty=True)
+            if not text:
+                continue
+            self.add(f"item:{key}:{index}", Kind.CHECKLIST, {"title": text, "index": index}, record, urgency=CHECKLIST)
+        self.trace(
+            visit,
+            rule.id,
+            "made" if owner else "held_nobody",
+            checks,
+            task=key,
+            title=title,
+            owner=self.world.company.name(owner) if owner else "",
+            owner_path=list(chosen.path),
+            supervisor=self.world.company.name(supervisor) if supervisor else "",
+            deadline=computed.at.isoformat(),
+            branch=computed.branch,
+            lifted=computed.lifted,
+        )
+
+    def choose_owner(self, rule: Rule, deadline: datetime) -> Chosen:
+        return resolve_owner(
+            rule,
+            deal=self.deal,
+            company=self.world.company,
+            tasks=self.in_order(),
+            fallback=self.rules.fallback_owner,
+            picks=self.world.picks,
+            deadline=deadline,
+            fields=self.deal.fields,
+            language=self.rules.language,
+        )
+
+    def in_order(self) -> tuple[TaskRecord, ...]:
+        """The deal's tasks in the order of making."""
+        return tuple(self.records.values())
+
+    def tell_of_nobody(self, rule: Rule, key: str, title: str) -> None:
+        """Nobody can own the task: it is held, and the admins know."""
+        text = texts.say(self.rules.language, "admin.owner_not_found", title=title, deal=self.deal.title, rule=rule.id)
+        self.tell(f"nobody:{key}", admins_of(self.rules, self.world.company), text)
+
+    def task_fields(
+        self, rule: Rule, title: str, description: str, owner: int, supervisor: int | None, deadline: datetime
+    ) -> dict[str, Any]:
+        """The fields of tasks.task.add; what is empty or the portal's own default is left out."""
+        auditors = self.people(rule.observers, owner)
+        if supervisor and rule.supervisor_observes and supervisor != owner:
+            auditors = (supervisor, *auditors)
+        fields: dict[str, Any] = {
+            "TITLE": title,
+            "RESPONSIBLE_ID": owner,
+            "DEADLINE": self.rules.calendar.local(deadline).isoformat(timespec="seconds"),
+            "PRIORITY": PRIORITIES[rule.priority],
+            "MATCH_WORK_TIME": "N",
+        }
+        if description:
+            fields["DESCRIPTION"] = description
+        if auditors:
+            fields["AUDITORS"] = list(dict.fromkeys(auditors))
+        if participants := self.people(rule.participants, owner):
+            fields["ACCOMPLICES"] = list(participants)
+        if rule.project:
+            fields["GROUP_ID"] = rule.project
+        if rule.tags:
+            fields["TAGS"] = list(rule.tags)
+        if rule.control:
+            fields["TASK_CONTROL"] = "Y"
+            if supervisor:
+                fields["CREATED_BY"] = supervisor
+        if rule.result_required:
+            fields["SE_PARAMETER"] = RESULT_REQUIRED
+        return fields
+
+    def people(self, persons: tuple[Person, ...], owner_id: int) -> tuple[int, ...]:
+        return resolve_people(
+            persons,
+            owner_id=owner_id,
+            deal=self.deal,
+            company=self.world.company,
+            tasks=self.in_order(),
+            fields=self.deal.fields,
+            picks=self.world.picks,
+        )
+
+    def supervisor(self, rule: Rule, owner_id: int) -> int | None:
+        return resolve_supervisor(
+            rule.supervisor,
+            owner_id=owner_id,
+            deal=self.deal,
+            company=self.world.company,
+            tasks=self.in_order(),
+            fields=self.deal.fields,
+            picks=self.world.picks,
+        )
+
+    def deadline(self, deadline: Deadline, visit: Visit, started: datetime) -> Computed:
+        return compute(
+            deadline,
+            entry=started,
+            start=started,
+            now=self.now,
+            calendar=self.rules.calendar,
+            fields=self.deal.fields,
+            deal_fields=self.rules.deal_fields,
+            happened=self.happened(visit),
+        )
+
+    # --- following ---------------------------------------------------------------------------------------------------
+
+    def followers(self) -> list[tuple[TaskRecord, Rule, Visit]]:
+        """Open tasks of working rules, with the visit they belong to."""
+        found = []
+        for record in list(self.records.values()):
+            rule, visit = self.rules.by_id.get(record.rule_id), self.visit_of(record)
+            if record.open and rule is not None and visit is not None and not rule.disabled:
+                found.append((record, rule, visit))
+        return found
+
+    def follow_deadlines(self) -> None:
+        """A deadline is computed anew when what it was counted from changed: the field, the event, the visit."""
+        for record, rule, visit in self.followers():
+            if record.follow_off or not rule.deadline.follow or record.occurrence in self.fresh():
+                continue
+            try:
+                computed = self.deadline(rule.deadline, visit, record.started or visit.entered)
+            except DeadlineError as fault:
+                self.trace(visit, rule.id, "deadline_error", field=fault.field, value=str(fault.value))
+                continue
+            if computed.basis == record.basis:
+                continue
+            if computed.at == record.deadline:
+                self.keep(replace(record, basis=computed.basis))
+                continue
+            self.move_deadline(record, rule, visit, computed)
+
+    def move_deadline(self, record: TaskRecord, rule: Rule, visit: Visit, computed: Computed) -> None:
+        count = 1 + sum(key.startswith(f"follow:{record.occurrence}:") for key in self.state.keys)
+        seen = record.deadline
+        local = self.rules.calendar.local
+        self.add(
+            f"follow:{record.occurrence}:{count}",
+            Kind.DEADLINE,
+            {
+                "deadline": local(computed.at).isoformat(timespec="seconds"),
+                "reason": "follow",
+                "seen": seen.isoformat() if seen else None,
+            },
+            record,
+        )
+        text = texts.deadline_followed(
+            self.rules.language,
+            before=local(seen) if seen else None,
+            after=local(computed.at),
+            old_basis=record.basis,
+            new_basis=computed.basis,
+            deal_fields=self.rules.deal_fields,
+            stage_names=self.rules.stage_names,
+        )
+        self.add(f"line:follow:{record.occurrence}:{count}", Kind.LINE, {"text": text}, record, urgency=LINE)
+        self.keep(replace(record, basis=computed.basis, sent=(*record.sent, computed.at)))
+        self.trace(
+            visit,
+            rule.id,
+            "followed",
+            before=seen.isoformat() if seen else "",
+            after=computed.at.isoformat(),
+            why=computed.basis,
+        )
+
+    def fresh(self) -> set[str]:
+        """Occurrences decided in this very call: nothing to follow yet."""
+        return {op.task for op in self.operations if op.kind is Kind.CREATE}
+
+    def follow_responsible(self) -> None:
+        """The deal's responsible changed: tasks whose owner is he (or the head over him) go along, with their
+        supervisors, unless a person has changed the owner by hand."""
+        for record, rule, visit in self.followers():
+            if record.occurrence in self.fresh() or record.owner_form not in ("responsible", "head"):
+                continue
+            if record.owner_id != record.owner_sent:
+                self.trace(visit, rule.id, "not_followed_person", owner=self.world.company.name(record.owner_id))
+                continue
+            chosen = follow_owner(
+                record.owner_form,
+                deal=self.deal,
+                company=self.world.company,
+                fallback=self.rules.fallback_owner,
+                deadline=record.deadline or self.now,
+                substitute_away=rule.substitute_away,
+                language=self.rules.language,
+            )
+            if not chosen.user_id or chosen.user_id == record.owner_id:
+                continue
+            supervisor = self.supervisor(rule, chosen.user_id)
+            count = 1 + sum(key.startswith(f"people:{record.occurrence}:") for key in self.state.keys)
+            payload = {
+                "owner": chosen.user_id,
+                "seen": record.owner_id,
+                "supervisor": supervisor if rule.supervisor_observes and supervisor != chosen.user_id else None,
+                "drop": [record.supervisor_id] if record.supervisor_id and record.supervisor_id != supervisor else [],
+            }
+            self.add(f"people:{record.occurrence}:{count}", Kind.PEOPLE, payload, record)
+            name = self.world.company.name(chosen.user_id)
+            text = texts.say(self.rules.language, "line.owner_followed", owner=name)
+            self.add(f"line:people:{record.occurrence}:{count}", Kind.LINE, {"text": text}, record, urgency=LINE)
+            self.keep(replace(record, supervisor_id=supervisor))
+            self.trace(visit, rule.id, "people_followed", owner=name)
+
+    # --- advancing ---------------------------------------------------------------------------------------------------
+
+    def advance(self) -> None:
+        """``advance_to``: every task of the latest visit is done, so the deal moves on, at most five times a day."""
+        visit = self.latest
+        policy = self.rules.policies.get(visit.stage_id)
+        if policy is None or policy.advance_to is None or visit.final or self.deal.stage_id != visit.stage_id:
+            return
+        tasks = [record for record in self.records.values() if record.visit_id == visit.id and not record.gone]
+        if not tasks or any(record.status != DONE for record in tasks):
+            return
+        recent = [moved for moved in self.state.moved if self.now - moved < DAY]
+        if len(recent) >= AUTOMATIC_MOVES:
+            self.brake(visit, policy)
+            return
+        key = f"advance:{visit.id}"
+        if key not in self.state.keys:
+            payload = {"stage": policy.advance_to, "visit": visit.id}
+            self.operations.append(Operation(key, Kind.MOVE_DEAL, payload, self.deal.id, urgency=ADVANCE))
+            self.trace(visit, "advance_to", "advanced", stage=self.rules.stage_names.get(policy.advance_to, ""))
+
+    def brake(self, visit: Visit, policy: StagePolicy) -> None:
+        self.trace(visit, "advance_to", "advance_brake", stage=policy.advance_to or "")
+        text = texts.say(
+            self.rules.language,
+            "notice.brake",
+            deal=self.deal.title,
+            deal_id=self.deal.id,
+            count=AUTOMATIC_MOVES,
+            stage=self.rules.stage_names.get(visit.stage_id, visit.stage_id),
+        )
+        self.tell(f"brake:{visit.id}", self.deal_supervisors(), text)
+
+    def deal_supervisors(self) -> tuple[int, ...]:
+        """Who hears of the deal: the head over its responsible, else the admins."""
+        head = head_over(self.world.company, self.deal.responsible_id)
+        return (head,) if head else admins_of(self.rules, self.world.company)
+
+    def tell(self, key: str, users: tuple[int, ...], text: str) -> None:
+        for user in users:
+            payload = {"user": user, "text": text, "mark": f"{key}:{user}"}
+            self.operations.append(Operation(f"{key}:{user}", Kind.MESSAGE, payload, self.deal.id, urgency=MESSAGE))
+
+    def add(
+        self,
+        key: str,
+        kind: Kind,
+        payload: Mapping[str, Any],
+        record: TaskRecord,
+        *,
+        urgency: int = CHANGE,
+        look_first: bool = False,
+        state: State = State.PLANNED,
+    ) -> None:
+        self.operations.append(
+            Operation(key, kind, payload, self.deal.id, record.ref, urgency=urgency, look_first=look_first, state=state)
+        )
+
+
+def _event_words(event: Event) -> str:
+    match event:
+        case Done(rule=rule):
+            return f"done: {rule}"
+        case Filled(field=code):
+            return f"filled: {code}"
+        case Entered(stages=stages):
+            return f"stage: {', '.join(sorted(stages))}"
