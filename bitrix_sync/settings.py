@@ -14,7 +14,7 @@ import re
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from dotenv.parser import parse_stream
@@ -103,22 +103,14 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _webhook(value: Any) -> Any:
-    return WebhookUrl(value) if isinstance(value, str) else value
-
-
-def _tokens(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
+def _tokens(value: str) -> tuple[SecretStr, ...]:
     tokens = [token for part in value.split(",") if (token := part.strip())]
     if not tokens or not all(_TOKEN.fullmatch(token) for token in tokens):
         raise ValueError("has a token with spaces or foreign characters in it")
     return tuple(SecretStr(token) for token in tokens)
 
 
-def _database(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
+def _database(value: str) -> str:
     scheme, _, rest = value.partition("://")
     if scheme.partition("+")[0] in ("postgres", "postgresql"):
         raise ValueError("names PostgreSQL, which this version cannot use yet")
@@ -129,9 +121,7 @@ def _database(value: Any) -> Any:
     return value
 
 
-def _listen(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
+def _listen(value: str) -> Listen:
     host, colon, port = value.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
@@ -144,9 +134,7 @@ def _listen(value: Any) -> Any:
     return Listen(host, int(port))
 
 
-def _rate(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
+def _rate(value: str) -> Rate:
     match = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,3})?)\s*/\s*([0-9]{1,5})", value)
     if match is None or float(match[1]) <= 0 or int(match[2]) < 1:
         raise ValueError(f"{value[:60]!r} is no pace")
@@ -161,7 +149,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True)
 
-    portal: Annotated[WebhookUrl | None, BeforeValidator(_webhook)] = Field(
+    portal: Annotated[WebhookUrl | None, BeforeValidator(WebhookUrl)] = Field(
         default=None,
         alias="BITRIX_WEBHOOK_URL",
         description="incoming webhook, `https://portal/rest/1/code/`; plain http only to a loopback address",

@@ -33,6 +33,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bitrix_sync.errors import SettingError
 from bitrix_sync.settings import Listen, Settings, load_settings
+from webhooks import server as server_module
 from webhooks.door import ADDRESS, MAX_BODY, REMEMBERED, Deliveries
 from webhooks.events import FORM, MAX_FIELDS, Event, NotAnEvent, genuine, parse
 from webhooks.server import WebServer, create_app
@@ -661,6 +662,21 @@ def test_a_client_that_sends_too_much_hears_so(app: Flask, bell: Bell, size: int
         answer = requests.post(url + ADDRESS, chunks if chunked else body, headers={"Content-Type": FORM}, timeout=20)
     assert answer.status_code == 413
     assert bell.heard == []
+
+
+def test_a_client_that_sends_for_ever_is_cut_off_in_the_end(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "LINGER_SECONDS", 0.1)
+    head = f"POST {ADDRESS} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    with served(app) as url, socket.create_connection(url_address(url), 20) as line:
+        line.sendall(head)
+        chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
+
+        def send_for_ever() -> None:
+            while True:
+                line.sendall(chunk)
+
+        with pytest.raises(OSError, match=r"reset|pipe"):
+            send_for_ever()
 
 
 def test_garbage_on_the_line_is_a_bad_request(app: Flask) -> None:
