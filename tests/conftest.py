@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -48,3 +48,12 @@ def store(tmp_path: Path) -> Iterator[Store]:
     store = Store(f"sqlite:///{tmp_path / 'store.db'}")
     yield store
     store.close()
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Any]:
+    """A sandbox portal that answers over HTTP on this machine, the same one at every run."""
+    from bitrix_sync import sandbox
+
+    with sandbox.Sandbox(seed=1) as portal:  # type: ignore[attr-defined, unused-ignore]
+        yield portal
