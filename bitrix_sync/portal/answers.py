@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -214,8 +214,10 @@ def whole(value: Any) -> int | None:
     return int(value) if isinstance(value, float) and value.is_integer() else None
 
 
-def read_batch(envelope: Mapping[str, Any], methods: list[str], *, now: float) -> list[Outcome]:
-    """Outcomes of a batch's commands ``k0``, ``k1``, ... in order, each judged by itself.
+def read_batch(
+    envelope: Mapping[str, Any], methods: Sequence[str], *, now: float, keys: Sequence[str] | None = None
+) -> list[Outcome]:
+    """Outcomes of a batch's commands ``k0``, ``k1``, ... (or ``keys``) in order, each judged by itself.
 
     Maps may come as objects or lists, empty ones as ``[]``; a command in no map (halted, cut) may have run.
     """
@@ -225,7 +227,7 @@ def read_batch(envelope: Mapping[str, Any], methods: list[str], *, now: float) -
     values, errors, totals, nexts, times = (_keyed(parts.get(name)) for name in names)
     outcomes = []
     for index, method in enumerate(methods):
-        key = batch_key(index)
+        key = keys[index] if keys else batch_key(index)
         if key in errors:
             outcome = read_error(errors[key], status=None, method=method, now=now)
         elif key in values:

@@ -75,7 +75,7 @@ class Portal:
         timeouts: tuple[float, float] = (CONNECT_SECONDS, READ_SECONDS),
     ) -> None:
         self._address = parse_address(url)
-        self._clock = clock
+        self.clock = clock
         self._wire = Wire(user_agent, connect=timeouts[0], read=timeouts[1])
         self._on_answer = on_answer
         self._time = PortalClock()
@@ -116,7 +116,7 @@ class Portal:
 
     def now(self) -> datetime:
         """The portal's time, aware UTC."""
-        return datetime.fromtimestamp(self._clock() + self._time.offset, UTC)
+        return datetime.fromtimestamp(self.clock() + self._time.offset, UTC)
 
     def blocked_kinds(self) -> frozenset[Kind]:
         """Kinds of operations that need not be tried now: their method has used up its operating time."""
@@ -133,7 +133,7 @@ class Portal:
         if (until := self.pacer.blocked(command.method)) is not None:
             return _resting(until)
         outcome, _ = self._request(command.method, command.params)
-        outcome = self._account(command.method, outcome)
+        outcome = self.account(command.method, outcome)
         self.stats.commands += 1
         return outcome
 
@@ -172,7 +172,7 @@ class Portal:
         outcomes: dict[int, Outcome] = {}
         left = list(range(len(commands)))
         chained = any(command.refers for command in commands)
-        until = self._clock() + patience
+        until = self.clock() + patience
         delay = FIRST_DELAY
         while True:
             answers = self.batch([commands[index] for index in left])
@@ -183,8 +183,8 @@ class Portal:
             if not left:
                 return [outcomes[index] for index in range(len(commands))]
             last = left[0]
-            wait = max(delay, *((outcomes[index].retry_at or 0.0) - self._clock() for index in left))
-            if self._clock() + wait > until:
+            wait = max(delay, *((outcomes[index].retry_at or 0.0) - self.clock() for index in left))
+            if self.clock() + wait > until:
                 raise self._giving_up(commands[last], outcomes[last])
             if chained:
                 left = list(range(len(commands)))
@@ -194,6 +194,34 @@ class Portal:
     def read_one(self, command: Command, *, optional: bool = False, patience: float = PATIENCE) -> Outcome:
         """The same for one command."""
         return self.read([command], optional=optional, patience=patience)[0]
+
+    # --- the account ---------------------------------------------------------------------------------------------
+
+    @property
+    def secret_root(self) -> str:
+        """What a method's name is appended to: the webhook, which is a password. For the bulk reader alone."""
+        return self._address.root
+
+    def count(self, outcome: Outcome, seconds: float) -> None:
+        """Note one request that went out."""
+        self.stats.requests += 1
+        self.stats.seconds += seconds
+        self.stats.trouble += outcome.kind in ("again", "unknown")
+        if self._on_answer is not None:
+            self._on_answer()
+
+    def account(self, method: str, outcome: Outcome) -> Outcome:
+        """Tell the pacer what an answer says about our pace; gives refusals the moment at which to ask again."""
+        reset_at = None if outcome.reset_at is None else outcome.reset_at - self._time.offset
+        code = outcome.code.lower()
+        if outcome.kind == "again" and code == QUERY_LIMIT:
+            return replace(outcome, retry_at=self.pacer.overflowed())
+        if outcome.kind == "again" and code == OPERATION_LIMIT:
+            return replace(outcome, retry_at=self.pacer.ban(method, reset_at))
+        self.pacer.note(method, outcome.operating, reset_at)
+        if outcome.kind in ("done", "refused"):
+            self.pacer.answered()
+        return outcome
 
     # --- inside --------------------------------------------------------------------------------------------------
 
@@ -207,11 +235,11 @@ class Portal:
         lines = {batch_key(index): batch_line(command) for index, command in enumerate(commands)}
         whole, envelope = self._request("batch", {"halt": 0, "cmd": lines})
         self.stats.commands += len(commands)
-        self._account("batch", whole)
+        self.account("batch", whole)
         if not whole.done:
             return [replace(whole, value=None) for _ in commands]
-        outcomes = read_batch(envelope, [command.method for command in commands], now=self._clock())
-        return [self._account(command.method, one) for command, one in zip(commands, outcomes, strict=True)]
+        outcomes = read_batch(envelope, [command.method for command in commands], now=self.clock())
+        return [self.account(command.method, one) for command, one in zip(commands, outcomes, strict=True)]
 
     def _request(self, method: str, params: Mapping[str, Any]) -> tuple[Outcome, Mapping[str, Any]]:
         """One request through the pacer; a renamed portal is followed once, for a redirect did not run."""
@@ -228,17 +256,13 @@ class Portal:
             self.pacer.wait()
         except Stopped:
             return unsent("the service is stopping", code="stopping"), {}, ""
-        sent = self._clock()
+        sent = self.clock()
         reply = self._wire.post(self._address, method, params)
-        received = self._clock()
+        received = self.clock()
         self.last_seconds = received - sent
-        self.stats.requests += 1
-        self.stats.seconds += self.last_seconds
         outcome, envelope, location = self._judge(reply, method, received)
         self._time.learn(envelope.get("time"), sent=sent, received=received)
-        self.stats.trouble += outcome.kind in ("again", "unknown")
-        if self._on_answer is not None:
-            self._on_answer()
+        self.count(outcome, self.last_seconds)
         return outcome, envelope, location
 
     @staticmethod
@@ -251,19 +275,6 @@ class Portal:
             return Outcome("refused", code="redirect", text=f"HTTP {reply.status}", fatal=True), {}, reply.location
         outcome, envelope = read_answer(reply.status, reply.body, method=method, now=now)
         return outcome, envelope, ""
-
-    def _account(self, method: str, outcome: Outcome) -> Outcome:
-        """Tell the pacer what an answer says about our pace; gives refusals the moment at which to ask again."""
-        reset_at = None if outcome.reset_at is None else outcome.reset_at - self._time.offset
-        code = outcome.code.lower()
-        if outcome.kind == "again" and code == QUERY_LIMIT:
-            return replace(outcome, retry_at=self.pacer.overflowed())
-        if outcome.kind == "again" and code == OPERATION_LIMIT:
-            return replace(outcome, retry_at=self.pacer.ban(method, reset_at))
-        self.pacer.note(method, outcome.operating, reset_at)
-        if outcome.kind in ("done", "refused"):
-            self.pacer.answered()
-        return outcome
 
     def _raise_refusal(self, command: Command, outcome: Outcome, optional: bool) -> None:
         if outcome.code == "stopping":

@@ -1,0 +1,54 @@
+"""Names of the deal's fields: the codes that rules use, and the names of ``crm.item.*``.
+
+Codes are the portal's upper-case ones (``upperName`` in crm.item.fields); the names of the older ``crm.deal.*`` are
+understood too. User fields keep their code everywhere, for they are asked for with ``useOriginalUfNames=Y``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+OLD_NAMES: Mapping[str, str] = {
+    "DATE_CREATE": "CREATED_TIME",
+    "DATE_MODIFY": "UPDATED_TIME",
+    "CREATED_BY_ID": "CREATED_BY",
+    "MODIFY_BY_ID": "UPDATED_BY",
+    "MOVED_BY_ID": "MOVED_BY",
+}
+"""Old code → new code (docs: crm/universal/object-fields.md beside crm/deals/crm-deal-fields.md)."""
+
+
+def item_name(code: str, names: Mapping[str, str]) -> str:
+    """The name in ``crm.item.*`` of a field; ``names`` as the portal lists them, for what cannot be derived."""
+    if code in names:
+        return names[code]
+    if code.startswith("UF_"):
+        return code
+    head, *tail = OLD_NAMES.get(code, code).lower().split("_")
+    return head + "".join(part.capitalize() for part in tail)
+
+
+def code_of(name: str) -> str:
+    """The upper-case code of a name in ``crm.item.*``: ``assignedById`` → ``ASSIGNED_BY_ID``."""
+    if name.startswith("UF_"):
+        return name
+    parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Za-z])(?=[0-9])", "_", name)
+    return parted.upper()
+
+
+def synonyms(code: str) -> tuple[str, ...]:
+    """Other codes of the same field."""
+    new = OLD_NAMES.get(code, code)
+    return tuple(one for one in (new, *(old for old, name in OLD_NAMES.items() if name == new)) if one != code)
+
+
+def values(row: Mapping[str, Any], codes: Iterable[str], names: Mapping[str, str]) -> dict[str, Any]:
+    """Values of fields by code; a field that the row does not have is left out."""
+    found = {}
+    for code in sorted(codes):
+        name = item_name(code, names)
+        if name in row:
+            found[code] = row[name]
+    return found

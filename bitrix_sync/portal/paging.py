@@ -1,0 +1,170 @@
+"""Lists read whole: by last id, many pages in one request, safe against rows that come and go meanwhile.
+
+The pages of a batch refer to each other (``>ID`` = the last id of the page before, docs: settings/performance/
+huge-data.md), so a chain of fifty pages is one request. What follows the first short page is thrown away: its
+reference led nowhere. Where a portal does not replace references, page follows page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bitrix_sync.errors import PortalError, PortalRefused
+from bitrix_sync.portal.answers import Outcome, whole
+from bitrix_sync.portal.client import PATIENCE, Portal
+from bitrix_sync.portal.forms import BATCH_LIMIT, Command
+from bitrix_sync.portal.parsing import Row, rows
+from bitrix_sync.portal.refusals import explain
+
+PAGE = 50
+LONG_PATIENCE = 900.0
+"""A bulk reading outlasts the longest rest of a method."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A list to be read by id. ``params`` without order and start; ``key``: where the rows stand in the result;
+    ``row``: the id's key in a row, ``sort``: in filter and order. ``name``: pages needed are remembered under it."""
+
+    method: str
+    params: Mapping[str, Any]
+    key: str
+    row: str
+    sort: str
+    name: str = ""
+
+
+@dataclass(slots=True)
+class _Progress:
+    source: Source
+    ask: int
+    last: int = 0
+    pages: int = 0
+    done: bool = False
+    found: list[Row] = field(default_factory=list)
+
+
+def read_lists(portal: Portal, sources: Sequence[Source], *, patience: float = PATIENCE) -> list[list[Row]]:
+    """All rows of each source, by growing id. Raises PortalError and PortalRefused as ``Portal.read`` does."""
+    states = [_Progress(source, portal.memory.pages.get(source.name, 1)) for source in sources]
+    while active := [state for state in states if not state.done]:
+        for group in _shared_out(active, portal.memory.references):
+            commands = [command for start, state in group for command in _pages(state, start)]
+            outcomes = portal.read(commands, optional=True, patience=patience)
+            for start, state in group:
+                _take(portal, state, list(zip(commands, outcomes, strict=True))[start : start + state.ask])
+    for state in states:
+        if state.source.name:
+            portal.memory.pages[state.source.name] = state.pages
+    return [state.found for state in states]
+
+
+def _shared_out(active: list[_Progress], references: bool) -> Iterator[list[tuple[int, _Progress]]]:
+    """Groups that fit a batch: (place of its first command, state); shrinks what each asks for to its share."""
+    share = max(1, BATCH_LIMIT // len(active))
+    group: list[tuple[int, _Progress]] = []
+    place = 0
+    for state in active:
+        state.ask = min(max(1, state.ask), share) if references else 1
+        if place + state.ask > BATCH_LIMIT:
+            yield group
+            group, place = [], 0
+        group.append((place, state))
+        place += state.ask
+    yield group
+
+
+def _pages(state: _Progress, start: int) -> Iterator[Command]:
+    """The commands of a source's next pages, the first of which will be ``k<start>``."""
+    source = state.source
+    for page in range(state.ask):
+        filters = dict(source.params.get("filter", {}))
+        if page:
+            path = "".join(f"[{part}]" for part in (source.key, PAGE - 1, source.row) if part != "")
+            filters[f">{source.sort}"] = f"$result[k{start + page - 1}]{path}"
+        elif state.last:
+            filters[f">{source.sort}"] = state.last
+        params = {**source.params, "filter": filters, "order": {source.sort: "ASC"}, "start": -1}
+        yield Command(source.method, params, refers=page > 0)
+
+
+def _take(portal: Portal, state: _Progress, answers: Sequence[tuple[Command, Outcome]]) -> None:
+    """Accept pages up to the first short one; a page that does not continue the one before was not chained."""
+    source = state.source
+    for page, (command, outcome) in enumerate(answers):
+        if not outcome.done:
+            if page == 0:
+                raise PortalRefused(outcome.code, explain(portal.host, command.method, outcome))
+            portal.memory.references = False
+            return
+        found = rows(outcome.value, source.key)
+        numbers = [whole(row.get(source.row)) or 0 for row in found]
+        if not _continues(numbers, state.last):
+            if page == 0:
+                raise PortalError(
+                    f"portal {portal.host}: {source.method} does not keep to the order asked for; nothing was taken"
+                )
+            portal.memory.references = False
+            return
+        if page and not found:
+            state.ask = 1  # either the end or a reference that led nowhere: asked again by the id itself
+            return
+        state.found.extend(found)
+        state.pages += 1
+        if len(found) < PAGE:
+            state.done = True
+            return
+        state.last = numbers[-1]
+    state.ask *= 2
+
+
+def _continues(numbers: Sequence[int], last: int) -> bool:
+    """Ids grow strictly from ``last`` on; the order within a short page does not matter."""
+    if len(numbers) < PAGE:
+        return all(one > last for one in numbers)
+    return all(one < other for one, other in zip([last, *numbers], numbers, strict=False))
+
+
+def read_offsets(
+    portal: Portal, lists: Sequence[tuple[Command, str]], *, name: str = "", optional: bool = False
+) -> list[list[Row] | None]:
+    """All rows of lists that can only be paged by ``start``: small ones, which seldom change. Each is a command and
+    the key of its rows. Pages that were there last time (under ``name``) are asked for at once. With ``optional`` a
+    refused list is None."""
+    found: list[dict[int, list[Row]]] = [{} for _ in lists]
+    pages = [portal.memory.pages.get(f"{name}:{index}", 1) if name else 1 for index in range(len(lists))]
+    refused: set[int] = set()
+    while plan := [
+        (index, page)
+        for index, count in enumerate(pages)
+        for page in range(count)
+        if page not in found[index] and index not in refused
+    ]:
+        commands = [_from(lists[index][0], page * PAGE) for index, page in plan]
+        for (index, page), outcome in zip(plan, portal.read(commands, optional=optional), strict=True):
+            if not outcome.done:
+                refused.add(index)
+                continue
+            found[index][page] = rows(outcome.value, lists[index][1])
+            if found[index][page] and found[index][page] != found[index].get(page - 1):
+                pages[index] = max(pages[index], _pages_said(outcome, page))
+    for index, parts in enumerate(found):
+        if name:
+            portal.memory.pages[f"{name}:{index}"] = max(1, sum(bool(part) for part in parts.values()))
+    return [
+        None if index in refused else [row for page in sorted(parts) for row in parts[page]]
+        for index, parts in enumerate(found)
+    ]
+
+
+def _pages_said(outcome: Outcome, page: int) -> int:
+    """How many pages there are, as far as the answer to one of them tells."""
+    if outcome.total:
+        return -(-outcome.total // PAGE)
+    return page + 2 if outcome.next else page + 1
+
+
+def _from(command: Command, start: int) -> Command:
+    return Command(command.method, {**command.params, "start": start}) if start else command
