@@ -844,7 +844,7 @@ def test_a_request_is_asked_taken_and_answered(store: Store, epoch: int) -> None
 
 
 def test_a_request_that_a_former_holder_left_behind_is_taken_again(store: Store, epoch: int) -> None:
-    number = store.ask("sync", {})
+    number = store.ask("sync", {}, now=NOW)
     assert store.next_request(epoch) is not None
     assert store.next_request(epoch) is None
     newer = store.take_lease("worker", os.getpid(), "here", NOW)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -302,10 +302,10 @@ class Store:
 
     # --- requests of commands ----------------------------------------------------------------------------------------
 
-    def ask(self, kind: str, args: Mapping[str, Any], *, now: datetime | None = None) -> int:
-        """Asks the running service for something; returns the request's id. ``now`` is our clock, read if not given."""
+    def ask(self, kind: str, args: Mapping[str, Any], *, now: datetime) -> int:
+        """Asks the running service for something; returns the request's id. ``now`` is our clock."""
         with self._writing("ask") as connection:
-            return slots.ask(connection, kind, args, now or datetime.now(UTC))
+            return slots.ask(connection, kind, args, now)
 
     def next_request(self, epoch: int) -> Request | None:
         """The oldest request that nobody works at, taken by the holder; also one that a former holder left behind."""
