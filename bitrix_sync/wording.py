@@ -220,6 +220,39 @@ _RU: dict[str, str] = {
     "line.ended": "Задача {ending:ending} автоматически: {why:ended_because}.",
     "line.last_resort": "Исполнителя по правилу найти не удалось, поэтому задача поставлена владельцу вебхука "
     "({owner}). Передайте её тому, кто должен её выполнить.",
+    # the messages of a sweep
+    "sweep.morning": "Утро, {day:day}",
+    "sweep.evening": "Вечер, {day:day}",
+    "sweep.more": "…и ещё {count}",
+    "sweep.not_in_time": "не успели до следующего обхода",
+    "sweep.title.moved": "Срок перенесён: {count:tasks}",
+    "sweep.title.failed": "Перенести не удалось: {count:tasks}",
+    "sweep.title.remaining": "Ещё переносятся",
+    "sweep.title.escalate": "Исчерпан предел переносов: {count:tasks}",
+    "sweep.title.awaiting": "Ждут приёмки, срок прошёл: {count:tasks}",
+    "sweep.title.closed_deal": "Сделка закрыта, а задача открыта: {count:tasks}",
+    "sweep.title.stuck": "Застряли на стадии: {count:deals}",
+    "sweep.title.fired": "У тех, кто больше не работает: {count:tasks}",
+    "sweep.title.due": "Срок сегодня: {count:tasks}",
+    "sweep.title.due_next": "Срок {day:day}: {count:tasks}",
+    "sweep.title.own_moved": "Ваши задачи, срок перенесён: {count:tasks}",
+    "sweep.title.own_due": "Ваши задачи на сегодня: {count:tasks}",
+    "sweep.title.own_due_next": "Ваши задачи на {day:day}: {count:tasks}",
+    "sweep.title.load": "Загрузка сотрудников",
+    "sweep.line.moved": "{owner}: {task}. Было {before:moment}, стало {after:moment}, перенос № {count}",
+    "sweep.line.own_moved": "{task}. Было {before:moment}, стало {after:moment}, перенос № {count}",
+    "sweep.line.failed": "{owner}: {task}. {why}",
+    "sweep.line.remaining": "{count:tasks}; о них скажет следующий обход",
+    "sweep.line.escalate": "{owner}: {task}. Срок был {since:moment}, переносов {count}, больше не переносится",
+    "sweep.line.escalate_top": "{owner}: {task}. Срок был {since:moment}, переносов {count}, больше не переносится; "
+    "руководителя над вами нет, решать вам",
+    "sweep.line.awaiting": "{owner}: {task}. Срок был {since:moment}, примите работу или верните",
+    "sweep.line.closed_deal": "{owner}: {task}. Срок был {since:moment}, завершите задачу или удалите",
+    "sweep.line.fired": "{owner}: {task}. Назначьте другого исполнителя",
+    "sweep.line.due": "{at} {owner}: {task}",
+    "sweep.line.own_due": "{at} {task}",
+    "sweep.line.stuck": "{deal}: «{stage}» с {since:moment}, ответственный {owner}",
+    "sweep.line.load": "{name}: открыто {open}, просрочено {late}, на этот день {due}",
     # to the administrators and supervisors
     "admin.held": "Придержано: {count:tasks}. За десять минут правила захотели поставить больше "
     "{limit:of_tasks}. Посмотрите: bitrix-sync held. Отпустить: bitrix-sync release.",
@@ -234,6 +267,8 @@ _RU: dict[str, str] = {
     "admin.rules_refused": "Новый файл правил не принят, работает прежний. Ошибки:\n{problems}",
     "notice.move_refused": "Все задачи сделки «{deal}» выполнены, но портал не дал перевести её на стадию «{stage}»: "
     "{text} Заполните нужные поля и переведите сделку сами.",
+    "admin.create_failed": "Портал не дал поставить задачу «{title}» по сделке «{deal}»: {text} ({code}). Исправьте "
+    "причину; для сделки, которая ещё на этой стадии, поставьте задачу сами.",
     "admin.twin": "Две одинаковые задачи: лишняя № {task} «{title}» уже в работе, поэтому сама не удалена. Решите, "
     "какую оставить.",
     "notice.brake": "Сделка «{deal}» за сутки автоматически перешла {count:times} и остановлена на стадии «{stage}». "
@@ -335,6 +370,39 @@ _EN: dict[str, str] = {
     "line.ended": "The task was {ending:ending} automatically: {why:ended_because}.",
     "line.last_resort": "No owner could be found by the rule, so the task was given to the webhook's own user "
     "({owner}). Hand it over to whoever should do it.",
+    # the messages of a sweep
+    "sweep.morning": "Morning, {day:day}",
+    "sweep.evening": "Evening, {day:day}",
+    "sweep.more": "…and {count} more",
+    "sweep.not_in_time": "not done before the next sweep began",
+    "sweep.title.moved": "Deadline moved: {count:tasks}",
+    "sweep.title.failed": "Could not be moved: {count:tasks}",
+    "sweep.title.remaining": "Still being moved",
+    "sweep.title.escalate": "Moved too often: {count:tasks}",
+    "sweep.title.awaiting": "Awaiting acceptance, past the deadline: {count:tasks}",
+    "sweep.title.closed_deal": "Deal closed, task still open: {count:tasks}",
+    "sweep.title.stuck": "Stuck in a stage: {count:deals}",
+    "sweep.title.fired": "Owned by people who have left: {count:tasks}",
+    "sweep.title.due": "Due today: {count:tasks}",
+    "sweep.title.due_next": "Due {day:day}: {count:tasks}",
+    "sweep.title.own_moved": "Your tasks, deadline moved: {count:tasks}",
+    "sweep.title.own_due": "Your tasks for today: {count:tasks}",
+    "sweep.title.own_due_next": "Your tasks for {day:day}: {count:tasks}",
+    "sweep.title.load": "Load of your people",
+    "sweep.line.moved": "{owner}: {task}. From {before:moment} to {after:moment}, move no. {count}",
+    "sweep.line.own_moved": "{task}. From {before:moment} to {after:moment}, move no. {count}",
+    "sweep.line.failed": "{owner}: {task}. {why}",
+    "sweep.line.remaining": "{count:tasks}; the next sweep will tell of them",
+    "sweep.line.escalate": "{owner}: {task}. Was due {since:moment}, moved {count} times, not moved any more",
+    "sweep.line.escalate_top": "{owner}: {task}. Was due {since:moment}, moved {count} times, not moved any more; "
+    "nobody is above you, so it is for you to decide",
+    "sweep.line.awaiting": "{owner}: {task}. Was due {since:moment}; accept the work or return it",
+    "sweep.line.closed_deal": "{owner}: {task}. Was due {since:moment}; complete or delete the task",
+    "sweep.line.fired": "{owner}: {task}. Give it another owner",
+    "sweep.line.due": "{at} {owner}: {task}",
+    "sweep.line.own_due": "{at} {task}",
+    "sweep.line.stuck": "{deal}: in “{stage}” since {since:moment}, responsible {owner}",
+    "sweep.line.load": "{name}: open {open}, overdue {late}, due that day {due}",
     "admin.held": "Held back: {count:tasks}. Within ten minutes the rules wanted to make more than "
     "{limit:of_tasks}. To look: bitrix-sync held. To let them go: bitrix-sync release.",
     "admin.moves_held": "Moves held back: {count}. The sweep “{sweep}” wanted to move more than {limit:of_deadlines}. "
@@ -348,6 +416,8 @@ _EN: dict[str, str] = {
     "admin.rules_refused": "The new rules file was refused, the previous one goes on. Errors:\n{problems}",
     "notice.move_refused": "Every task of the deal “{deal}” is done, but the portal refused to move it to the stage "
     "“{stage}”: {text} Fill in what is missing and move the deal yourself.",
+    "admin.create_failed": "The portal refused to make the task “{title}” for the deal “{deal}”: {text} ({code}). "
+    "Remove the cause; for a deal that is still in this stage, set the task yourself.",
     "admin.twin": "Two tasks are the same: the extra one, No. {task} “{title}”, is already being worked on, so it was "
     "not deleted. Decide which one stays.",
     "notice.brake": "The deal “{deal}” was moved automatically {count:times} within 24 hours and was stopped in the "

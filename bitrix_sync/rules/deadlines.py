@@ -124,6 +124,20 @@ def compute(
 # --- what it counts from ---------------------------------------------------------------------------------------------
 
 
+def counted(deadline: Deadline, moment: datetime, calendar: Calendar) -> datetime:
+    """The deadline counted from a moment alone: a pause (``again``), a stage's ``limit``, a sweep's ``move_to``."""
+    return compute(
+        deadline,
+        entry=moment,
+        start=moment,
+        now=moment,
+        calendar=calendar,
+        fields={},
+        deal_fields={},
+        happened=lambda event: None,
+    ).at
+
+
 def _origin(
     deadline: Deadline,
     since: datetime,

@@ -1,0 +1,311 @@
+"""The wiring: one service over one store and one portal, its doorbell, its turns, and what commands ask of it.
+
+``Service`` is what the doors hold. Its worker is one thread; everything else rings the bell or reads the store. The
+only place, with the doors, where the clock is read.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from bitrix_sync import audit, commands, sweep
+from bitrix_sync.apply import Hands
+from bitrix_sync.errors import BitrixSyncError, PortalError, PortalRefused, RulesError
+from bitrix_sync.operations import State
+from bitrix_sync.portal import reading
+from bitrix_sync.portal.client import Portal
+from bitrix_sync.rulebook import Rulebook, read_file
+from bitrix_sync.rules.load import load
+from bitrix_sync.settings import Settings
+from bitrix_sync.store import LeaseLost, Store
+from bitrix_sync.sync import Desk, PassReport, carry_out, first_start, run_pass, tell_failures
+
+log = structlog.get_logger(__name__)
+
+EVENT_GAP = 1.0
+"""Seconds between two readings that events ask for, when nothing waits to be written."""
+BUSY_GAP = 5.0
+"""The same while operations are being written: a flood of our own events must not eat the portal's budget."""
+TROUBLE_PAUSES = (2.0, 5.0, 10.0, 30.0, 60.0)
+FRESH = 60.0
+
+
+def utc_now() -> datetime:
+    """Our own clock."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether the service does its work, and if not, why."""
+
+    ready: bool
+    reason: str
+
+
+class Bell:
+    """A doorbell: any thread rings with a reason, the worker takes all reasons at once."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._reasons: set[str] = set()
+
+    def ring(self, reason: str) -> None:
+        """Note a reason and wake the worker; a reason that waits already costs nothing."""
+        with self._condition:
+            self._reasons.add(reason)
+            self._condition.notify_all()
+
+    def rung(self) -> bool:
+        """True if a reason waits."""
+        return bool(self._reasons)
+
+    def take(self, timeout: float) -> set[str]:
+        """All reasons, waiting up to ``timeout`` seconds for the first."""
+        with self._condition:
+            if not self._reasons and timeout > 0:
+                self._condition.wait(timeout)
+            reasons, self._reasons = self._reasons, set()
+            return reasons
+
+
+class Service:
+    """One portal's service. ``clock`` is our own."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.stopping = threading.Event()
+        self.bell = Bell()
+        self.store = Store(settings.database_url)
+        self.portal = Portal(
+            settings.webhook_url.get_secret_value(), rate=settings.rate, stop=self.stopping, on_answer=self.count_answer
+        )
+        self.started = clock()
+        self.epoch: int | None = None
+        self.desk: Desk | None = None
+        self.trouble = "starting"
+        self.troubles = 0
+        self.last_pass: datetime | None = None
+        self.last_reading = 0.0
+        self.requests = 0
+
+    # --- doors ---------------------------------------------------------------------------------------------------
+
+    def wake(self, reason: str) -> None:
+        """An event came: read now instead of at the next poll."""
+        self.bell.ring(reason)
+
+    def health(self) -> Health:
+        """Ready when rules are loaded, nothing is in the way and the last pass is fresh."""
+        if self.trouble:
+            return Health(False, self.trouble)
+        limit = 3 * self.settings.poll_seconds + FRESH
+        age = (self.clock() - self.last_pass).total_seconds() if self.last_pass else float("inf")
+        if age > limit:
+            return Health(False, f"the last pass is {age:.0f} s old, more than {limit:.0f} s")
+        return Health(True, "ok")
+
+    def numbers(self) -> Mapping[str, float]:
+        """Gauges for /metrics."""
+        now = self.clock()
+        counts = self.store.counts()
+        budget = self.portal.pacer.budget()
+        return {
+            "last_pass_age_seconds": (now - self.last_pass).total_seconds() if self.last_pass else -1.0,
+            "requests_total": float(self.requests),
+            "bucket_free": float(budget.free),
+            "rules_refused": 1.0 if self.desk and self.desk.rulebook.error else 0.0,
+            "ready": 1.0 if self.health().ready else 0.0,
+            **{f"operations_{state.value}": float(counts.get(state, 0)) for state in State},
+            **sweep.numbers(self.store, now),
+        }
+
+    def count_answer(self) -> None:
+        """One more request went to the portal."""
+        self.requests += 1
+
+    # --- start and end -------------------------------------------------------------------------------------------
+
+    def check_file(self) -> None:
+        """Refuse a rules file that cannot be right on any portal before anything is started."""
+        text, _ = read_file(self.settings.rules)
+        problems = load(text, self.settings.rules.name, directory=None, bindings={}).errors
+        if problems:
+            raise RulesError([str(problem) for problem in problems])
+
+    def prove(self) -> None:
+        """Before the service starts: a refused webhook, or a file that is wrong on this portal, ends it at once; a
+        portal that cannot be reached does not, it is tried again."""
+        try:
+            directory = reading.directory(self.portal)
+        except PortalRefused:
+            raise
+        except PortalError as fault:
+            log.error("the portal cannot be reached; trying again", problem=str(fault))
+            return
+        text, _ = read_file(self.settings.rules)
+        loaded = load(text, self.settings.rules.name, directory=directory, bindings=self.store.bindings())
+        if loaded.rules is None:
+            raise RulesError([str(problem) for problem in loaded.errors])
+
+    def take_lease(self) -> bool:
+        """Become the one writer of this portal; False while another process is."""
+        self.epoch = self.store.take_lease(holder_name(), os.getpid(), socket.gethostname(), self.clock())
+        return self.epoch is not None
+
+    def renew_lease(self) -> None:
+        """Keep the lease, and with it the pacer's level for whoever comes after a crash."""
+        if self.epoch is not None and not self.store.renew_lease(self.epoch, self.clock(), self.portal.pacer.level):
+            log.error("stopping", problem=str(LeaseLost()))
+            self.stop()
+
+    def open(self) -> Desk:
+        """Bind the rules, settle what an earlier process left, read the portal for the first time if need be."""
+        assert self.epoch is not None, "the lease comes first"
+        if kept := self.store.pacer():
+            self.portal.pacer.restore(*kept)
+        self.store.settle_at_start(self.clock())
+        rulebook = Rulebook(self.settings.rules, self.portal, self.store)
+        hands = Hands(
+            self.store,
+            self.portal,
+            self.epoch,
+            self_id=rulebook.company.self_id,
+            settle=timedelta(seconds=self.settings.settle_seconds),
+            clock=self.clock,
+        )
+        self.desk = Desk(self.store, self.portal, rulebook, hands, started=self.portal.now())
+        if self.store.cursor() is None:
+            first_start(self.desk)
+        tell_failures(self.desk)
+        return self.desk
+
+    def stop(self) -> None:
+        """Begin no new work; what is in flight ends or is left as unknown."""
+        self.stopping.set()
+        self.bell.ring("stop")
+
+    def close(self) -> None:
+        """Give the lease back and close what is open."""
+        if self.epoch is not None:
+            self.store.drop_lease(self.epoch)
+            self.epoch = None
+        self.portal.close()
+        self.store.close()
+
+    # --- the worker ----------------------------------------------------------------------------------------------
+
+    def work(self) -> None:
+        """Take turns until stopped. Trouble with the portal is told once, and tried again with growing pauses."""
+        wide = True
+        while not self.stopping.is_set():
+            reasons = self.bell.take(0.0 if wide else self.pause())
+            if self.stopping.is_set():
+                break
+            try:
+                self.turn(reasons, wide)
+                wide = False
+            except LeaseLost as lost:
+                log.error("stopping", problem=str(lost))
+                self.stop()
+            except (BitrixSyncError, OSError) as fault:
+                self.suffer(fault)
+                wide = True
+
+    def pause(self) -> float:
+        """How long the worker may sleep: not at all when a reading may be due soon, else a second."""
+        return 1.0
+
+    def turn(self, reasons: set[str], wide: bool) -> None:
+        """What is due now: a lease, the rules file, what commands ask, sweeps, a reading, or writing alone."""
+        if self.desk is None:
+            if self.epoch is None and not self.take_lease():
+                holder = self.store.lease()
+                raise PortalError(
+                    f"waiting: another process ({holder.holder if holder else '?'}) works for this portal"
+                )
+            self.open()
+            wide = True
+        desk = self.desk
+        assert desk is not None
+        if "rules" in reasons:
+            desk.rulebook.reload_if_changed()
+        commands.answer_requests(desk, self.interrupted)
+        if "slots" in reasons:
+            sweep.run_due(desk, interrupted=self.interrupted)
+            audit.run_due(desk)
+        gap = BUSY_GAP if self.store.counts().get(State.PLANNED) else EVENT_GAP
+        events = reasons - {"rules", "slots", "stop", "poll"}
+        if wide or "poll" in reasons:
+            self.read(desk, wide=True)
+        elif events and self.since_reading() >= gap:
+            self.read(desk, wide=False)
+        else:
+            if events:
+                self.bell.ring("event")
+            carry_out(desk, interrupted=self.interrupted)
+        self.recovered()
+
+    def read(self, desk: Desk, *, wide: bool) -> PassReport:
+        """One pass, and its account."""
+        self.last_reading = time.monotonic()
+        desk.rulebook.freshen(self.portal.now())
+        report = run_pass(desk, wide=wide, interrupted=self.interrupted)
+        self.last_pass = self.clock()
+        self.store.set_setting("last_pass", self.last_pass.isoformat())
+        if report.recorded or report.visits:
+            log.info(
+                "pass",
+                visits=report.visits,
+                deals=report.deals,
+                operations=report.recorded,
+                held=report.held,
+                done=len(report.applied.done),
+                failed=len(report.applied.failed),
+            )
+        return report
+
+    def interrupted(self) -> bool:
+        """Asked between two batches: is something else due?"""
+        return self.stopping.is_set() or (self.bell.rung() and self.since_reading() >= BUSY_GAP)
+
+    def since_reading(self) -> float:
+        """Seconds since the last pass began."""
+        return time.monotonic() - self.last_reading
+
+    def suffer(self, fault: Exception) -> None:
+        """Note trouble, tell it once, and rest."""
+        text = str(fault)
+        if text != self.trouble:
+            log.error("cannot work", problem=text, refused=isinstance(fault, PortalRefused))
+            self.store.set_setting("trouble", text)
+        self.trouble = text
+        pause = TROUBLE_PAUSES[min(self.troubles, len(TROUBLE_PAUSES) - 1)]
+        self.troubles += 1
+        self.stopping.wait(pause)
+
+    def recovered(self) -> None:
+        """All is well (again)."""
+        if self.trouble:
+            log.info("working")
+            self.store.set_setting("trouble", "")
+        self.trouble, self.troubles = "", 0
+
+
+def holder_name() -> str:
+    """This process, for people who ask who holds the lease."""
+    return f"{socket.gethostname()}:{os.getpid()}"

@@ -1,0 +1,319 @@
+"""Carry operations out: settle what is unknown, look before old creates, read before changes, send, note the outcome.
+
+Each step works on one batch, so whoever runs it can look up between two of them. Nothing is sent that is not committed
+as ``sending`` first, nothing is sent twice before it was looked up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from bitrix_sync.facts import PortalTask
+from bitrix_sync.guards import NEED_READING, guard
+from bitrix_sync.operations import MARK, Finished, Kind, Recorded, State
+from bitrix_sync.portal import lookups, reading, writing
+from bitrix_sync.portal.answers import Outcome
+from bitrix_sync.portal.client import Command, Portal
+from bitrix_sync.portal.forms import fits_batch
+from bitrix_sync.store import Store
+
+log = structlog.get_logger(__name__)
+
+FIRST_BATCH, FULL_BATCH = 10, 50
+"""Commands of a write batch: it begins small and grows while the portal proves quick."""
+QUICK = 20.0
+"""Seconds that a batch should take at the most; the portal cuts it at sixty."""
+LATE_COMMIT = timedelta(seconds=10)
+"""An ambiguous write rests at least so long after it was noticed."""
+GIVE_UP_LATER = timedelta(seconds=30)
+IDEMPOTENT = NEED_READING
+"""Sent again without a look-up: they are read before every send anyway."""
+
+
+def _go_on(_name: str) -> None:
+    """No crash."""
+
+
+crash_point: Callable[[str], None] = _go_on
+"""Called before and after every send: where a test ends the process."""
+
+
+@dataclass(slots=True)
+class Hands:
+    """What applying works with. ``clock`` is our own (aware UTC); ``pace`` remembers how quick the portal's commands
+    are; ``read_ahead`` the tasks that were read with the last batch."""
+
+    store: Store
+    portal: Portal
+    epoch: int
+    self_id: int
+    settle: timedelta
+    clock: Callable[[], datetime]
+    pace: Pace = field(default_factory=lambda: Pace())
+    read_ahead: dict[int, PortalTask | None] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Pace:
+    """Size of the next write batch, from what the last ones took."""
+
+    size: int = FIRST_BATCH
+
+    def learn(self, commands: int, seconds: float) -> None:
+        """Double while quick; never so many that a batch nears the portal's limit."""
+        if commands == 0:
+            return
+        fits = int(QUICK / max(seconds / commands, 1e-6))
+        self.size = max(1, min(FULL_BATCH, fits, self.size * 2))
+
+
+@dataclass(slots=True)
+class Applied:
+    """What one run did: operations by what became of them."""
+
+    done: list[Recorded] = field(default_factory=list)
+    failed: list[tuple[Recorded, Finished]] = field(default_factory=list)
+    dropped: list[tuple[Recorded, Finished]] = field(default_factory=list)
+    unknown: int = 0
+    again: int = 0
+
+    def add(self, row: Recorded, finished: Finished) -> None:
+        """Note one outcome."""
+        match finished.state:
+            case State.DONE:
+                self.done.append(row)
+            case State.FAILED:
+                self.failed.append((row, finished))
+            case State.DROPPED:
+                self.dropped.append((row, finished))
+            case State.UNKNOWN:
+                self.unknown += 1
+            case _:
+                self.again += 1
+
+
+def apply(hands: Hands, *, interrupted: Callable[[], bool] = lambda: False) -> Applied:
+    """Carry out what is ready until nothing is, or until ``interrupted``; at most one batch is under way."""
+    applied = Applied()
+    while not interrupted():
+        if not (settle(hands, applied) or send(hands, applied)):
+            break
+    return applied
+
+
+# --- settling --------------------------------------------------------------------------------------------------------
+
+
+def settle(hands: Hands, applied: Applied) -> bool:
+    """Look up every unknown operation whose rest is over; True if there was one."""
+    now = hands.clock()
+    due = [row for row in hands.store.unknown() if now >= rests_until(row, hands.settle)][:FULL_BATCH]
+    if not due:
+        return False
+    finished = [Finished(row.id, State.PLANNED) for row in due if row.operation.kind in IDEMPOTENT]
+    creates = [row for row in due if row.operation.kind is Kind.CREATE]
+    found = find_created(hands.portal, creates)
+    finished += [adopt(row, found) or Finished(row.id, State.PLANNED) for row in creates]
+    others = [row for row in due if row.operation.kind not in IDEMPOTENT and row.operation.kind is not Kind.CREATE]
+    finished += [settle_one(hands, row) for row in others]
+    close(hands, due, finished, applied)
+    return True
+
+
+def rests_until(row: Recorded, settle_for: timedelta) -> datetime:
+    """When an unknown operation may be looked up: the later of sent + settle and noticed + 10 s."""
+    sent = row.sent or row.noticed or datetime.max.replace(tzinfo=UTC)
+    if row.operation.kind in IDEMPOTENT:
+        return sent
+    return max(sent + settle_for, (row.noticed or sent) + min(settle_for, LATE_COMMIT))
+
+
+def find_created(portal: Portal, rows: Sequence[Recorded]) -> dict[str, int]:
+    """Mark → lowest task id in the portal, looked up by mark and among the tasks of the deals."""
+    if not rows:
+        return {}
+    marks = [mark_of(row) for row in rows]
+    tasks = reading.tasks_by_mark(portal, marks)
+    missing = {row.operation.deal_id for row in rows} if len({t.mark for t in tasks}) < len(marks) else set()
+    tasks = [*tasks, *(reading.tasks_of_deals(portal, sorted(missing)) if missing else ())]
+    found: dict[str, int] = {}
+    for task in tasks:
+        if task.mark in marks:
+            found[task.mark] = min(task.id, found.get(task.mark, task.id))
+    return found
+
+
+def mark_of(row: Recorded) -> str:
+    """XML_ID of the task that a CREATE makes."""
+    return MARK + row.operation.task
+
+
+def adopt(row: Recorded, found: dict[str, int]) -> Finished | None:
+    """The create is done if the portal has its mark."""
+    task_id = found.get(mark_of(row))
+    return None if task_id is None else Finished(row.id, State.DONE, result=task_id)
+
+
+def settle_one(hands: Hands, row: Recorded) -> Finished:
+    """Look one operation up that is neither a create nor idempotent."""
+    operation, portal = row.operation, hands.portal
+    match operation.kind:
+        case Kind.CHECKLIST:
+            title = operation.payload["title"]
+            there = any(item == title for item in lookups.checklist(portal, row.task_id or 0))
+        case Kind.LINE:
+            there = lookups.has_line(portal, row.task_id or 0, operation.payload["text"])
+        case Kind.MOVE_DEAL:
+            return settle_move(hands, row)
+        case Kind.MESSAGE if operation.payload["user"] == hands.self_id:
+            return Finished(row.id, State.DONE, error_text="sent once; the portal did not confirm it")
+        case _:
+            there = lookups.has_message(portal, operation.payload["user"], operation.payload["mark"])
+    return Finished(row.id, State.DONE if there else State.PLANNED)
+
+
+def settle_move(hands: Hands, row: Recorded) -> Finished:
+    """A move is done if history shows its stage after the visit; it is sent again while the visit is the latest."""
+    payload = row.operation.payload
+    later = [v for v in reading.deal_history(hands.portal, [row.operation.deal_id]) if v.id > payload["visit"]]
+    if any(visit.stage_id == payload["stage"] for visit in later):
+        return Finished(row.id, State.DONE)
+    if later:
+        return Finished(row.id, State.DROPPED, error_text="the deal has moved elsewhere meanwhile")
+    return Finished(row.id, State.PLANNED)
+
+
+# --- sending ---------------------------------------------------------------------------------------------------------
+
+
+def send(hands: Hands, applied: Applied) -> bool:
+    """Send one batch of what is ready, with the reading for the next one; True if there was anything to do."""
+    now = hands.clock()
+    rows = hands.store.ready(now, 2 * hands.pace.size + 1, resting_kinds(hands.portal))
+    if not rows:
+        hands.read_ahead.clear()
+        return False
+    with_reading = any(row.operation.kind in NEED_READING for row in rows)
+    size = min(hands.pace.size, FULL_BATCH - 1 if with_reading else FULL_BATCH)
+    rows, following = rows[:size], rows[size:]
+    rows, settled = weigh(hands, rows)
+    close(hands, [row for row, _ in settled], [finished for _, finished in settled], applied)
+    if not rows:
+        return True
+    next_ids = task_ids(following)[:FULL_BATCH]
+    commands = {row.id: command_of(hands, row) for row in rows}
+    rows = travelling(rows, commands)
+    hands.portal.pacer.await_slot()
+    marked = set(hands.store.mark_sending([row.id for row in rows], hands.epoch, hands.clock()))
+    rows = [row for row in rows if row.id in marked]
+    ahead = [reading.tasks_command(next_ids)] if next_ids and len(rows) > 1 else []
+    crash_point("send:before")
+    outcomes = hands.portal.batch([*(commands[row.id] for row in rows), *ahead])
+    crash_point("send:after")
+    hands.pace.learn(len(rows), hands.portal.last_seconds)
+    finished = [judge(row, outcome, hands.clock()) for row, outcome in zip(rows, outcomes, strict=False)]
+    hands.read_ahead = read_tasks(next_ids, outcomes[-1]) if ahead else {}
+    close(hands, rows, finished, applied)
+    return True
+
+
+def resting_kinds(portal: Portal) -> list[Kind]:
+    """Kinds whose method has used up its operating time for now."""
+    return [kind for kind, method in writing.METHODS.items() if portal.pacer.blocked(method) is not None]
+
+
+def command_of(hands: Hands, row: Recorded) -> Command:
+    """The command that carries an operation out."""
+    seen = hands.read_ahead.get(row.task_id or 0)
+    return writing.command(row.operation, task_id=row.task_id, seen=seen, self_id=hands.self_id)
+
+
+def travelling(rows: list[Recorded], commands: Mapping[int, Command]) -> list[Recorded]:
+    """Those of the rows that go in one request: all that fit a batch, or the first alone when that does not fit."""
+    if not fits_batch(commands[rows[0].id]):
+        return rows[:1]
+    return [row for row in rows if fits_batch(commands[row.id])]
+
+
+def weigh(hands: Hands, rows: list[Recorded]) -> tuple[list[Recorded], list[tuple[Recorded, Finished]]]:
+    """Split what is ready into what is to be sent and what is settled by a look: old creates that are there already,
+    changes of tasks that people have closed, moved or deleted meanwhile."""
+    old = [row for row in rows if row.operation.kind is Kind.CREATE and row.operation.look_first and not row.attempts]
+    found = find_created(hands.portal, old)
+    unread = [task_id for task_id in task_ids(rows) if task_id not in hands.read_ahead]
+    if unread:
+        seen = {task.id: task for task in reading.tasks(hands.portal, unread)}
+        hands.read_ahead |= {task_id: seen.get(task_id) for task_id in unread}
+    records = {r.ref: r for r in hands.store.task_records(refs=[r.operation.task for r in rows if needs_reading(r)])}
+    going: list[Recorded] = []
+    settled: list[tuple[Recorded, Finished]] = []
+    for row in rows:
+        if row in old and (adopted := adopt(row, found)):
+            settled.append((row, adopted))
+        elif needs_reading(row) and (
+            verdict := guard(row.operation, hands.read_ahead.get(row.task_id or 0), records.get(row.operation.task))
+        ):
+            settled.append((row, Finished(row.id, verdict.state, error_text=verdict.reason)))
+        else:
+            going.append(row)
+    return going, settled
+
+
+def needs_reading(row: Recorded) -> bool:
+    """True when the operation's task is read before it is sent."""
+    return row.operation.kind in NEED_READING and row.task_id is not None
+
+
+def task_ids(rows: Sequence[Recorded]) -> list[int]:
+    """The portal's ids of the tasks to read before these are sent."""
+    return list(dict.fromkeys(row.task_id for row in rows if needs_reading(row) and row.task_id))
+
+
+def read_tasks(wanted: Sequence[int], outcome: Outcome) -> dict[int, PortalTask | None]:
+    """The reading that travelled with a batch; nothing when it failed (it is then read again)."""
+    if outcome.kind != "done":
+        return {}
+    seen = {task.id: task for task in reading.parse_tasks(outcome.value) if task.id in wanted}
+    return {task_id: seen.get(task_id) for task_id in wanted}
+
+
+def judge(row: Recorded, outcome: Outcome, now: datetime) -> Finished:
+    """What an answer makes of an operation."""
+    kind = row.operation.kind
+    match outcome.kind:
+        case "done":
+            made = writing.created_id(kind, outcome)
+            if kind is Kind.CREATE and made is None:
+                return Finished(row.id, State.UNKNOWN, error_text="the portal gave no id")
+            return Finished(row.id, State.DONE, result=made)
+        case "again":
+            return Finished(row.id, State.PLANNED, not_before=retry_moment(outcome, now), error_code=outcome.code)
+        case "refused" if outcome.fatal:
+            return Finished(
+                row.id, State.PLANNED, not_before=now + GIVE_UP_LATER, error_code=outcome.code, error_text=outcome.text
+            )
+        case "refused":
+            return Finished(row.id, State.FAILED, error_code=outcome.code, error_text=outcome.text)
+        case _:
+            return Finished(row.id, State.UNKNOWN, error_code=outcome.code, error_text=outcome.text)
+
+
+def retry_moment(outcome: Outcome, now: datetime) -> datetime | None:
+    """When to send again what was refused before it ran; None: as soon as the pacer allows."""
+    if outcome.retry_at is None:
+        return None
+    return max(now, datetime.fromtimestamp(outcome.retry_at, tz=now.tzinfo))
+
+
+def close(hands: Hands, rows: Sequence[Recorded], finished: Sequence[Finished], applied: Applied) -> None:
+    """Note what became of operations, in the store and in the account of this run."""
+    if not finished:
+        return
+    hands.store.finish(list(finished), hands.epoch, hands.clock())
+    by_id = {row.id: row for row in rows}
+    for one in finished:
+        applied.add(by_id[one.id], one)

@@ -1,0 +1,150 @@
+"""``check``: is everything in place? One line each, with the cure; warnings alone are no reason to stop.
+
+Looks at the settings' file, the rules, the database, the webhook with its scopes and rights, clocks, and events.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from bitrix_sync.errors import BitrixSyncError, StoreError, UserError
+from bitrix_sync.facts import Directory
+from bitrix_sync.portal import reading
+from bitrix_sync.portal.client import Portal
+from bitrix_sync.rulebook import read_file
+from bitrix_sync.rules.load import load
+from bitrix_sync.settings import Settings
+from bitrix_sync.store import Store
+
+CLOCK_WARNING = 30.0
+"""Seconds between the portal's clock and ours that are worth a word."""
+NEEDED = {
+    "crm": "deals, stages and their history cannot be read",
+    "task": "tasks cannot be made",
+    "department": "heads cannot be found",
+    "im": "nobody can be told anything",
+}
+USER_SCOPES = frozenset({"user", "user_basic", "user_brief"})
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One thing looked at: ok, warning or error, what it is about, and what to do."""
+
+    level: Literal["ok", "warning", "error"]
+    about: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.level:<8}{self.about}: {self.text}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return asdict(self)
+
+
+def examine(settings: Settings, *, offline: bool) -> list[Line]:
+    """Every line; nothing is written anywhere but the database's own file when it does not exist yet."""
+    lines = [Line("ok", "settings", f"portal {settings.portal or '(not set)'}, rules {settings.rules}")]
+    lines += database(settings)
+    directory = None
+    if not offline:
+        found, directory = webhook(settings)
+        lines += found
+    lines += rules_file(settings, directory, offline=offline)
+    lines += events(settings)
+    return lines
+
+
+def database(settings: Settings) -> list[Line]:
+    """Can the store be opened and written?"""
+    try:
+        with Store(settings.database_url) as store:
+            began = "has been read before" if store.cursor() else "the first start will read the portal"
+            return [Line("ok", "database", f"{store.path}, {began}")]
+    except StoreError as fault:
+        return [Line("error", "database", str(fault))]
+
+
+def webhook(settings: Settings) -> tuple[list[Line], Directory | None]:
+    """Does the webhook answer, as whom, with which scopes and rights, and at what time?"""
+    assert settings.portal is not None
+    portal = Portal(settings.portal.get_secret_value(), rate=settings.rate)
+    try:
+        directory = reading.directory(portal)
+    except BitrixSyncError as fault:
+        return [Line("error", "webhook", str(fault))], None
+    finally:
+        portal.close()
+    name = directory.company.name(directory.company.self_id)
+    lines = [Line("ok", "webhook", f"works for {name} (user {directory.company.self_id})")]
+    missing = [f"{scope} ({why})" for scope, why in NEEDED.items() if scope not in directory.scopes]
+    if not directory.scopes & USER_SCOPES:
+        missing.append("user_basic (people cannot be read)")
+    if missing:
+        lines.append(Line("error", "scopes", f"missing: {'; '.join(missing)}. Tick them in the webhook's form"))
+    else:
+        lines.append(Line("ok", "scopes", ", ".join(sorted(directory.scopes))))
+    if "calendar" not in directory.scopes:
+        lines.append(Line("warning", "scopes", "no calendar: absences and the portal's working hours cannot be read"))
+    if directory.admin:
+        lines.append(Line("ok", "rights", "administrator"))
+    else:
+        lines.append(
+            Line(
+                "warning",
+                "rights",
+                "not an administrator: foreign tasks cannot be moved, `control` cannot work; "
+                "deals that this user may not read are not seen",
+            )
+        )
+    if not directory.funnels:
+        lines.append(
+            Line("error", "rights", "no funnel can be read; give the webhook's user a CRM role that reads deals")
+        )
+    drift = portal.offset.total_seconds()
+    if abs(drift) > CLOCK_WARNING:
+        lines.append(
+            Line(
+                "warning",
+                "clocks",
+                f"the portal's clock is {drift:+.0f} s from ours; the portal's time is used. "
+                "Set this machine's clock (NTP)",
+            )
+        )
+    else:
+        lines.append(Line("ok", "clocks", f"{drift:+.1f} s apart"))
+    return lines, directory
+
+
+def rules_file(settings: Settings, directory: Directory | None, *, offline: bool) -> list[Line]:
+    """Is the file right, by itself and on this portal?"""
+    try:
+        text, _ = read_file(settings.rules)
+    except UserError as fault:
+        return [Line("error", "rules", str(fault))]
+    loaded = load(text, settings.rules.name, directory=directory, bindings={})
+    lines = [Line("error", "rules", str(problem)) for problem in loaded.errors]
+    lines += [Line("warning", "rules", str(problem)) for problem in loaded.warnings]
+    if loaded.errors:
+        return lines
+    if loaded.rules is not None:
+        return [*lines, Line("ok", "rules", f"{len(loaded.rules.by_id)} rules for {len(loaded.rules.policies)} stages")]
+    what = "the file is right by itself" if offline else "not compared with the portal"
+    return [*lines, Line("ok" if offline else "warning", "rules", f"{what}; names of the portal were not looked up")]
+
+
+def events(settings: Settings) -> list[Line]:
+    """Will events wake us?"""
+    if settings.application_tokens:
+        where = f"http://{settings.listen}/webhooks/bitrix24"
+        return [Line("ok", "events", f"taken at {where}; the portal must reach it by its public address")]
+    return [
+        Line(
+            "warning",
+            "events",
+            f"no BITRIX_APPLICATION_TOKEN: the portal is read every {settings.poll_seconds:g} s. "
+            "That is enough; events only make it quicker",
+        )
+    ]

@@ -1,0 +1,365 @@
+"""The command line: each verb reads the settings, calls one plain function of a service, and prints its account.
+
+Exit codes: 0 done; 1 the user's turn; 2 wrong usage; 3 the portal or we failed; 130 interrupted. A verb that changes
+something hands its work to the running service if there is one, else takes the lease and does it itself.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import click
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from bitrix_sync import __version__
+from bitrix_sync.errors import BitrixSyncError, UserError
+from bitrix_sync.settings import Settings, load_settings
+
+ANSWER_POLL = 0.2
+"""Seconds between two looks for the running service's answer."""
+BEGIN_WITHIN = 45.0
+"""Seconds that the running service has to begin a request before the command gives up on it."""
+
+END_WITHIN = 6.0
+"""Seconds that the worker has to end when the service stops; what is in flight then is looked up at the next start."""
+
+app = typer.Typer(
+    name="bitrix-sync",
+    help="Keeps the standards of a sales department in its Bitrix24 portal: every stage a task, every task an owner, "
+    "a supervisor and a real deadline.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON with stable keys.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done and write nothing.")]
+
+
+def main() -> NoReturn:
+    """Run a verb; every expected error ends in one clear message and its exit code."""
+    try:
+        app(standalone_mode=False)
+        code = 0
+    except click.exceptions.Exit as done:
+        code = done.exit_code
+    except click.UsageError as fault:
+        fault.show()
+        code = 2
+    except (KeyboardInterrupt, click.Abort):
+        code = 130
+    except BitrixSyncError as fault:
+        err.print(str(fault), markup=False, style="red" if err.is_terminal else "")
+        code = fault.exit_code
+    sys.exit(code)
+
+
+# --- what verbs share ------------------------------------------------------------------------------------------------
+
+
+def settings(*, need_portal: bool = True) -> Settings:
+    """The settings, with the logs configured."""
+    import logging
+
+    from bitrix_sync.log import configure
+
+    loaded = load_settings(need_portal=need_portal)
+    configure(loaded.log, loaded.secrets(), level=logging.WARNING)
+    return loaded
+
+
+def perform(kind: str, args: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Have something done: by the running service, or here when there is none."""
+    from bitrix_sync import commands
+    from bitrix_sync.app import Service
+
+    service = Service(settings())
+    try:
+        service.check_file()
+        if service.take_lease():
+            return commands.perform(service.open(), kind, args or {})
+        return ask(service, kind, args or {})
+    finally:
+        service.close()
+
+
+def ask(service: Any, kind: str, args: Mapping[str, Any]) -> dict[str, Any]:
+    """Put a request to the process that holds the lease and wait for its answer, as long as it works at it."""
+    number = service.store.ask(kind, args, now=service.clock())
+    began = time.monotonic()
+    with out.status("the running service does it") if out.is_terminal else _Silent():
+        while True:
+            request = service.store.request(number)
+            if request is not None and request.ok is not None:
+                break
+            late = time.monotonic() - began > BEGIN_WITHIN
+            if late and service.store.withdraw(number):
+                raise UserError(
+                    "the running service does not answer; look at `bitrix-sync status`, restart it if need be"
+                )
+            time.sleep(ANSWER_POLL)
+    if request.ok:
+        return dict(request.result)
+    refused = UserError(request.result["error"])
+    refused.exit_code = request.result["exit"]
+    raise refused
+
+
+class _Silent:
+    """No progress bar in a pipe."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+def show(value: Any) -> None:
+    """JSON for programs."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
+
+
+def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
+    """A table for people; nothing but its title when it is empty."""
+    if not rows:
+        out.print(f"{title}: -", markup=False)
+        return
+    grid = Table(title=title, title_justify="left", header_style="bold")
+    for column in columns:
+        grid.add_column(column, overflow="fold")
+    for row in rows:
+        grid.add_row(*("" if cell is None else str(cell).replace("[", r"\[") for cell in row))
+    out.print(grid)
+
+
+def show_account(result: Mapping[str, Any], *, as_json: bool) -> None:
+    """What was carried out, in lines."""
+    if as_json:
+        show(result)
+        return
+    for name in ("done", "failed", "dropped"):
+        for line in result.get(name, ()):
+            words = [name, line["kind"], f"deal {line['deal_id']}" if line["deal_id"] else "", line.get("title", "")]
+            why = line.get("error") or line.get("why") or ""
+            out.print("  ".join(word for word in [*words, why] if word), markup=False)
+    numbers = {key: value for key, value in result.items() if isinstance(value, (int, bool))}
+    numbers |= {key: len(result[key]) for key in ("done", "failed", "dropped") if key in result}
+    out.print(", ".join(f"{key}: {value}" for key, value in numbers.items()), markup=False)
+    if result.get("failed"):
+        raise typer.Exit(3)
+
+
+# --- the service -----------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def run() -> None:
+    """The service: web side, passes, sweeps; one process until SIGTERM or Ctrl-C."""
+    import threading
+
+    import scheduler
+    from bitrix_sync.app import Service
+    from bitrix_sync.log import configure
+    from webhooks.server import create_app, serve
+
+    loaded = load_settings()
+    configure(loaded.log, loaded.secrets())
+    service = Service(loaded)
+    service.check_file()
+    service.prove()
+    worker = threading.Thread(target=scheduler.run, args=(service,), name="worker", daemon=True)
+    try:
+        serve(
+            create_app(service),
+            loaded.listen,
+            service.stopping,
+            announce=lambda url: begin(url, worker.start),
+        )
+    finally:
+        service.stop()
+        if worker.is_alive():
+            worker.join(END_WITHIN)
+
+
+def begin(url: str, start: Callable[[], None]) -> None:
+    """The address is open: say it, and begin to work."""
+    out.print(f"bitrix-sync {__version__}: {url}", markup=False)
+    start()
+
+
+@app.command()
+def sync(as_json: Json = False) -> None:
+    """One pass now; prints what it did."""
+    show_account(perform("sync"), as_json=as_json)
+
+
+@app.command()
+def backfill(dry_run: DryRun = False, as_json: Json = False) -> None:
+    """Tasks for deals that already sit in a stage and have none for it."""
+    result = perform("backfill", {"dry_run": dry_run})
+    if not as_json:
+        rows = [[line["deal_id"], line["title"], line["owner_id"], line["deadline"]] for line in result["planned"]]
+        table("tasks", ["deal", "task", "owner", "deadline"], rows)
+    show_account(result, as_json=as_json)
+
+
+@app.command()
+def sweep(
+    name: Annotated[str, typer.Argument(help="morning or evening", metavar="morning|evening")],
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Today's sweep now, though its hour has not come; its slot counts as done; exit 1 if it was done."""
+    if name not in ("morning", "evening"):
+        raise click.UsageError(f"no sweep is called '{name}'; write morning or evening")
+    show_account(perform("sweep", {"name": name, "dry_run": dry_run}), as_json=as_json)
+
+
+@app.command()
+def undo(
+    slot: Annotated[str | None, typer.Argument(help="2026-03-12/evening; without it, sweeps are listed")] = None,
+    as_json: Json = False,
+) -> None:
+    """Put the deadlines of a sweep back where they are still what it set; without argument, list sweeps."""
+    if slot is None:
+        from bitrix_sync.report import sweeps
+
+        rows = with_store(sweeps)
+        if as_json:
+            show(rows)
+        else:
+            table("sweeps", ["sweep", "state", "moved"], [[r["slot"], r["state"], r["moved"]] for r in rows])
+        return
+    show_account(perform("undo", {"slot": slot}), as_json=as_json)
+
+
+@app.command()
+def remove(
+    rule: Annotated[str, typer.Option(help="The id of the rule.")],
+    since: Annotated[str, typer.Option(help="A date or a moment: 2026-03-12 or 2026-03-12T14:00.")],
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Delete the tasks that a wrong rule made, those that nobody has touched."""
+    result = perform("remove", {"rule": rule, "since": since, "dry_run": dry_run})
+    if not as_json:
+        rows = [["delete", line["task_id"], line["title"], ""] for line in result["delete"]]
+        rows += [["keep", line["task_id"], line["title"], line["why"]] for line in result["kept"]]
+        table("tasks", ["", "task", "title", "changed"], rows)
+    show_account(result, as_json=as_json)
+
+
+@app.command()
+def pause() -> None:
+    """Nothing is written to the portal until `resume`; reading goes on."""
+    with_store(lambda store: store.set_setting("paused", "1"))
+    out.print("paused: nothing is written to the portal until `bitrix-sync resume`")
+
+
+@app.command()
+def resume() -> None:
+    """Write to the portal again."""
+    with_store(lambda store: store.set_setting("paused", None))
+    out.print("resumed")
+
+
+@app.command()
+def held(as_json: Json = False) -> None:
+    """What the safety limits hold back."""
+    from bitrix_sync.report import held_back
+
+    rows = with_store(held_back)
+    if as_json:
+        show(rows)
+    else:
+        table(
+            "held", ["kind", "deal", "task", "since"], [[r["kind"], r["deal_id"], r["title"], r["since"]] for r in rows]
+        )
+
+
+@app.command()
+def release(as_json: Json = False) -> None:
+    """Let go what the safety limits hold back."""
+    show_account(perform("release"), as_json=as_json)
+
+
+@app.command()
+def backup(file: Annotated[Path, typer.Argument(help="Where the copy is written; must not exist.")]) -> None:
+    """A consistent copy of the store while the service runs; to restore, put it in place and start."""
+    with_store(lambda store: store.backup(file))
+    out.print(f"written: {file}", markup=False)
+
+
+@app.command()
+def status(as_json: Json = False) -> None:
+    """Cursor, queue, unknown operations, last pass, last sweeps, budget of the portal."""
+    from bitrix_sync.report import state_of_things
+
+    loaded = settings()
+    rows = with_store(lambda store: state_of_things(store, loaded))
+    if as_json:
+        show(rows)
+    else:
+        table("status", ["", ""], [[key, _readable(value)] for key, value in rows.items()])
+
+
+def _readable(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {count}" for key, count in value.items()) or "-"
+    if isinstance(value, list):
+        return "\n".join(_readable(one) for one in value) or "-"
+    return "-" if value in (None, "") else str(value)
+
+
+def with_store(use: Callable[[Any], Any]) -> Any:
+    """Open the store, use it, close it."""
+    from bitrix_sync.store import Store
+
+    store = Store(settings(need_portal=False).database_url)
+    try:
+        return use(store)
+    finally:
+        store.close()
+
+
+@app.command()
+def schema() -> None:
+    """The JSON Schema of rules.yaml, for editors."""
+    from bitrix_sync.rules.schema import json_schema
+
+    show(json_schema())
+
+
+@app.command()
+def check(
+    offline: Annotated[bool, typer.Option(help="Settings, file and database only; the portal is not asked.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Settings, rules, database, the webhook's scopes and rights, clocks, events; one line each with the fix."""
+    from bitrix_sync.check import examine
+
+    lines = examine(load_settings(need_portal=not offline), offline=offline)
+    if as_json:
+        show([line.as_dict() for line in lines])
+    else:
+        for line in lines:
+            out.print(str(line), markup=False)
+    if any(line.level == "error" for line in lines):
+        raise typer.Exit(1)
+
+
+@app.command()
+def version() -> None:
+    """The program's version."""
+    out.print(__version__)

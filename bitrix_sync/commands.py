@@ -1,0 +1,157 @@
+"""What the commands that change something do: the same function whether the command itself holds the lease or asks the
+running service for it. Each takes the desk and JSON-able arguments and returns a JSON-able account.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from bitrix_sync import sweep
+from bitrix_sync.apply import Applied
+from bitrix_sync.errors import BitrixSyncError, UserError
+from bitrix_sync.facts import Changes
+from bitrix_sync.guards import touched
+from bitrix_sync.operations import Kind, Operation, Recording, TaskRecord
+from bitrix_sync.portal import reading
+from bitrix_sync.sync import Desk, PassReport, carry_out, decide, run_pass, sift
+
+log = structlog.get_logger(__name__)
+
+CHUNK = 500
+"""Deals judged at a time by backfill."""
+Account = dict[str, Any]
+
+
+def answer_requests(desk: Desk, interrupted: Callable[[], bool]) -> None:
+    """Do what commands asked the running service for, one after another."""
+    while not interrupted():
+        request = desk.store.next_request(desk.hands.epoch)
+        if request is None:
+            return
+        try:
+            result = perform(desk, request.kind, request.args)
+            desk.store.answer(request.id, ok=True, result=result)
+        except BitrixSyncError as fault:
+            desk.store.answer(request.id, ok=False, result={"error": str(fault), "exit": fault.exit_code})
+
+
+def perform(desk: Desk, kind: str, args: Mapping[str, Any]) -> Account:
+    """Do one thing by its name; UserError for a name that is none."""
+    verbs: dict[str, Callable[[Desk, Mapping[str, Any]], Account]] = {
+        "sync": sync,
+        "backfill": backfill,
+        "release": release,
+        "remove": remove,
+        "sweep": sweep.perform,
+        "undo": sweep.perform_undo,
+    }
+    if kind not in verbs:
+        raise UserError(f"the running service does not know '{kind}'; restart it with this version")
+    return verbs[kind](desk, args)
+
+
+def sync(desk: Desk, args: Mapping[str, Any]) -> Account:
+    """One pass now."""
+    report = run_pass(desk)
+    return {**account(report), **applied_account(report.applied)}
+
+
+def account(report: PassReport) -> Account:
+    """A pass in numbers."""
+    return {
+        "visits": report.visits,
+        "deals": report.deals,
+        "operations": report.recorded,
+        "held": report.held,
+        "watched": [described(operation) for operation in report.watched],
+    }
+
+
+def applied_account(applied: Applied) -> Account:
+    """What was carried out, line by line."""
+    return {
+        "done": [described(row.operation) | {"id": row.task_id or row.result} for row in applied.done],
+        "failed": [
+            described(row.operation) | {"code": end.error_code, "error": end.error_text} for row, end in applied.failed
+        ],
+        "dropped": [described(row.operation) | {"why": end.error_text} for row, end in applied.dropped],
+        "unknown": applied.unknown,
+        "waiting": applied.again,
+    }
+
+
+def described(operation: Operation) -> Account:
+    """An operation for people and programs."""
+    title = operation.payload.get("fields", {}).get("TITLE", "") if operation.kind is Kind.CREATE else ""
+    return {"kind": operation.kind.value, "deal_id": operation.deal_id, "task": operation.task, "title": title}
+
+
+def backfill(desk: Desk, args: Mapping[str, Any]) -> Account:
+    """Tasks for deals that already sit in a stage and have none for it; ``dry_run`` writes nothing."""
+    dry = bool(args.get("dry_run"))
+    ids = sorted(desk.store.deals(open_only=True))
+    planned: list[Account] = []
+    held = 0
+    for begin in range(0, len(ids), CHUNK):
+        facts = sift(desk, Changes(), ask=ids[begin : begin + CHUNK])
+        recording, report = decide(desk, facts, backfill=True)
+        held += report.held
+        planned += [
+            described(operation)
+            | {
+                "owner_id": operation.payload["fields"]["RESPONSIBLE_ID"],
+                "deadline": operation.payload["fields"]["DEADLINE"],
+            }
+            for decision in recording.decisions
+            for operation in decision.operations
+            if operation.kind is Kind.CREATE
+        ]
+        if not dry:
+            desk.store.record(recording, desk.hands.epoch)
+    applied = Applied() if dry else carry_out(desk)
+    return {"dry_run": dry, "deals": len(ids), "planned": planned, "held": held, **applied_account(applied)}
+
+
+def release(desk: Desk, args: Mapping[str, Any]) -> Account:
+    """Let go what the safety limits hold back; a task without an owner is given one now, or stays held."""
+    released = desk.store.release(desk.portal.now())
+    applied = carry_out(desk)
+    return {"released": released, **applied_account(applied)}
+
+
+def remove(desk: Desk, args: Mapping[str, Any]) -> Account:
+    """Delete the tasks that a wrong rule made since a moment, those that nobody has touched."""
+    rule_id, since, dry = str(args["rule"]), datetime.fromisoformat(args["since"]), bool(args.get("dry_run"))
+    made = [
+        record
+        for record in desk.store.tasks_of_rule(rule_id, since=since)
+        if record.portal_id is not None and not record.gone
+    ]
+    seen = {
+        task.id: task for task in reading.tasks(desk.portal, [record.portal_id for record in made if record.portal_id])
+    }
+    doomed: list[TaskRecord] = []
+    kept: list[Account] = []
+    for record in made:
+        task = seen.get(record.portal_id or 0)
+        if task is None:
+            continue
+        why = touched(record, task)
+        if why:
+            kept.append({"task_id": task.id, "title": task.title, "why": why})
+        else:
+            doomed.append(record)
+    unsent = desk.store.drop_unsent(rule_id, since=since) if not dry else 0
+    if not dry:
+        operations = tuple(
+            Operation(f"remove:{record.ref}", Kind.DELETE, {"reason": "remove"}, record.deal_id, record.ref)
+            for record in doomed
+        )
+        desk.store.record(Recording(at=desk.portal.now(), operations=operations), desk.hands.epoch)
+    applied = Applied() if dry else carry_out(desk)
+    listed = [{"task_id": record.portal_id, "title": record.title, "deal_id": record.deal_id} for record in doomed]
+    return {"dry_run": dry, "delete": listed, "kept": kept, "unsent": unsent, **applied_account(applied)}

@@ -1,0 +1,153 @@
+"""The rules in force: the file, bound to the portal's names, loaded again when it changes.
+
+A file with errors never replaces a good one that is running; its error is kept for ``status``, the page and the log.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import structlog
+
+from bitrix_sync.errors import RulesError, UserError
+from bitrix_sync.facts import Company, Directory
+from bitrix_sync.plan import admins_of
+from bitrix_sync.portal import reading
+from bitrix_sync.portal.client import Portal
+from bitrix_sync.rules.load import Loaded, load
+from bitrix_sync.rules.model import FromDepartment, OneOf, Person, Rules
+from bitrix_sync.store import Store
+
+log = structlog.get_logger(__name__)
+
+COMPANY_KEEPS = timedelta(minutes=1)
+"""A pass that judges deals never uses people older than this."""
+DIRECTORY_KEEPS = timedelta(hours=1)
+ABSENCES_AHEAD = timedelta(days=90)
+
+
+class Rulebook:
+    """Holds the bound rules and the directory that they were bound to."""
+
+    def __init__(self, path: Path, portal: Portal, store: Store) -> None:
+        self.path, self.portal, self.store = path, portal, store
+        self.directory: Directory = reading.directory(portal)
+        self.read_at = self.company_at = portal.now()
+        self.error = ""
+        self.warnings: list[str] = []
+        self.stamp: tuple[float, int] | None = None
+        self.rules: Rules = self.load_now()
+
+    @property
+    def company(self) -> Company:
+        """The people as last read."""
+        return self.directory.company
+
+    @property
+    def admins(self) -> tuple[int, ...]:
+        """Who hears of trouble."""
+        return admins_of(self.rules, self.company)
+
+    @property
+    def picks_by_load(self) -> bool:
+        """True when some rule picks the least loaded owner, so that loads must be known."""
+        return any(_by_load(rule.owner) for rule in self.rules.by_id.values())
+
+    def load_now(self) -> Rules:
+        """Read and bind the file; RulesError with every problem, UserError when it cannot be read."""
+        text, self.stamp = read_file(self.path)
+        loaded = load(text, str(self.path.name), directory=self.directory, bindings=self.store.bindings())
+        if loaded.rules is None:
+            raise RulesError([str(problem) for problem in loaded.errors])
+        self.accept(loaded)
+        return loaded.rules
+
+    def accept(self, loaded: Loaded) -> None:
+        """Put a good file in force: its new bindings are kept, its new rules begin to act from now on."""
+        assert loaded.rules is not None
+        self.rules = loaded.rules
+        self.store.bind(loaded.bindings)
+        self.store.note_rules(list(loaded.rules.by_id), self.portal.now())
+        self.store.set_setting("rules_digest", loaded.rules.digest)
+        self.store.set_setting("rules_error", "")
+        self.error, self.warnings = "", [str(problem) for problem in loaded.warnings]
+        for warning in self.warnings:
+            log.warning("rules", problem=warning)
+
+    def reload_if_changed(self) -> bool:
+        """Load the file again if it changed on disk; True if new rules are in force."""
+        try:
+            stamp = file_stamp(self.path)
+            if stamp == self.stamp:
+                return False
+            self.stamp = stamp
+            self.refresh_directory()
+            self.load_now()
+        except (RulesError, UserError) as fault:
+            if str(fault) != self.error:
+                log.error("rules file refused; the last good one stays in force", problems=str(fault))
+            self.error = str(fault)
+            self.store.set_setting("rules_error", self.error)
+            return False
+        log.info("rules loaded", rules=len(self.rules.by_id), digest=self.rules.digest)
+        return True
+
+    def refresh_directory(self) -> None:
+        """Read names and people of the portal again."""
+        self.directory = reading.directory(self.portal)
+        self.read_at = self.company_at = self.portal.now()
+
+    def freshen(self, now: datetime) -> bool:
+        """Once an hour: bind the same file to the portal as it is now, so that what vanished is noticed."""
+        if now - self.read_at < DIRECTORY_KEEPS:
+            return False
+        self.refresh_directory()
+        self.stamp = None
+        self.reload_if_changed()
+        return True
+
+    def freshen_company(self, now: datetime) -> None:
+        """Before deals are judged: people (and absences, if the file asks for them) not older than a minute."""
+        if now - self.company_at < COMPANY_KEEPS and not (self.rules.uses_absences and not self.company.absences):
+            return
+        company = reading.company(self.portal)
+        if self.rules.uses_absences:
+            ids = [user.id for user in company.users.values() if user.active]
+            absences = reading.absences(self.portal, ids, now, now + ABSENCES_AHEAD)
+            company = replace(company, absences=tuple(absences))
+        self.directory = replace(self.directory, company=company)
+        self.company_at = now
+
+
+def _by_load(person: Person) -> bool:
+    match person:
+        case FromDepartment(pick=pick, otherwise=other):
+            return pick == "least_loaded" or (other is not None and _by_load(other))
+        case OneOf(persons=persons, pick=pick, otherwise=other):
+            parts = (*persons, *((other,) if other else ()))
+            return pick == "least_loaded" or any(_by_load(part) for part in parts)
+        case _:
+            other = getattr(person, "otherwise", None)
+            return other is not None and _by_load(other)
+
+
+def read_file(path: Path) -> tuple[str, tuple[float, int]]:
+    """The file's text and its stamp; UserError when it is not there or not text."""
+    try:
+        stamp = file_stamp(path)
+        return path.read_text(encoding="utf-8-sig"), stamp
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not UTF-8 text; save the file in UTF-8") from None
+    except OSError as fault:
+        raise UserError(f"{path}: cannot be read ({fault.strerror}); run `bitrix-sync init` to make one") from None
+
+
+def file_stamp(path: Path) -> tuple[float, int]:
+    """What changes when the file does: time of change and size."""
+    try:
+        stat = path.stat()
+    except OSError as fault:
+        raise UserError(f"{path}: cannot be read ({fault.strerror}); run `bitrix-sync init` to make one") from None
+    return stat.st_mtime, stat.st_size

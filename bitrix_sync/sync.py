@@ -1,0 +1,336 @@
+"""One pass: gather what the portal recorded, decide, record, apply. The whole service is this function, repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+import structlog
+
+from bitrix_sync import plan, texts
+from bitrix_sync.apply import Applied, Hands, apply
+from bitrix_sync.errors import PortalError
+from bitrix_sync.facts import Changes, Contact, Deal, PortalTask, Visit
+from bitrix_sync.operations import MARK, Decision, Kind, Operation, Recorded, Recording, Slip, State, TaskRecord
+from bitrix_sync.portal import reading
+from bitrix_sync.portal.client import Portal
+from bitrix_sync.rulebook import Rulebook
+from bitrix_sync.rules.model import Rules
+from bitrix_sync.rules.persons import Picks, head_over
+from bitrix_sync.store import Store
+
+log = structlog.get_logger(__name__)
+
+OVERLAP = timedelta(minutes=10)
+SAFETY_WINDOW = timedelta(minutes=10)
+
+
+@dataclass(slots=True)
+class Desk:
+    """What a pass works with. ``started`` is when this process began (portal's time)."""
+
+    store: Store
+    portal: Portal
+    rulebook: Rulebook
+    hands: Hands
+    started: datetime
+
+
+@dataclass(slots=True)
+class Gathered:
+    """Facts of one pass. ``deals`` are the deals to be judged, read just now; None: gone or hidden by rights."""
+
+    now: datetime
+    changes: Changes
+    visits: list[Visit] = field(default_factory=list)
+    deals: dict[int, Deal | None] = field(default_factory=dict)
+    tasks: dict[str, TaskRecord] = field(default_factory=dict)
+    slips: list[Slip] = field(default_factory=list)
+    companies: dict[int, Contact] = field(default_factory=dict)
+    contacts: dict[int, Contact] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class PassReport:
+    """What a pass found and did, for the log and the command line."""
+
+    visits: int = 0
+    deals: int = 0
+    tasks: int = 0
+    recorded: int = 0
+    held: int = 0
+    watched: list[Operation] = field(default_factory=list)
+    applied: Applied = field(default_factory=Applied)
+
+
+def run_pass(desk: Desk, *, wide: bool = True, interrupted: Callable[[], bool] = lambda: False) -> PassReport:
+    """One pass. ``wide``: what may have become visible late is read too; ``interrupted`` is asked between batches."""
+    facts = gather(desk, wide=wide)
+    recording, report = decide(desk, facts)
+    desk.store.record(recording, desk.hands.epoch)
+    report.applied = carry_out(desk, interrupted=interrupted)
+    return report
+
+
+def carry_out(desk: Desk, *, interrupted: Callable[[], bool] = lambda: False) -> Applied:
+    """Apply what is ready, unless paused; what the portal refused is told to whom it concerns."""
+    if desk.store.setting("paused"):
+        return Applied()
+    applied = apply(desk.hands, interrupted=interrupted)
+    if applied.failed:
+        tell_failures(desk)
+    return applied
+
+
+# --- gather ----------------------------------------------------------------------------------------------------------
+
+
+def gather(desk: Desk, *, wide: bool, ask: Iterable[int] = ()) -> Gathered:
+    """Read the portal after the cursor and find out which deals must be judged; ``ask``: these too."""
+    cursor = desk.store.cursor()
+    if cursor is None:
+        raise PortalError("the portal has not been read for the first time yet; start `bitrix-sync run` or `sync`")
+    fields = desk.rulebook.rules.fields
+    changes = reading.changes(desk.portal, cursor, fields=fields, overlap=OVERLAP if wide else None)
+    return sift(desk, changes, ask=ask)
+
+
+def sift(desk: Desk, changes: Changes, *, ask: Iterable[int] = ()) -> Gathered:
+    """Tell what is new in a reading, and read what must be judged but was not in it."""
+    store, portal, rules = desk.store, desk.portal, desk.rulebook.rules
+    facts = Gathered(portal.now(), changes)
+    facts.visits = new_visits(store, changes)
+    observe_tasks(store, facts)
+    stored = store.deals([deal.id for deal in changes.deals])
+    changed = {deal.id: deal for deal in changes.deals if stored.get(deal.id) != deal}
+    dirty = {visit.deal_id for visit in facts.visits} | changed.keys() | set(ask)
+    dirty |= {record.deal_id for record in facts.tasks.values() if record.rule_id and record.deal_id}
+    dirty |= set(store.due_deals(facts.now))
+    missing = sorted(dirty - changed.keys())
+    read = {deal.id: deal for deal in reading.deals(portal, missing, fields=rules.fields)} if missing else {}
+    facts.deals = {deal_id: changed.get(deal_id) or read.get(deal_id) for deal_id in sorted(dirty)}
+    gather_clients(portal, rules, facts)
+    if facts.deals:
+        desk.rulebook.freshen_company(facts.now)
+    return facts
+
+
+def new_visits(store: Store, changes: Changes) -> list[Visit]:
+    """Rows not known yet. A row that repeats a known visit of its deal (same time, stage and type) under a new id,
+    while the old id is no longer there, is that visit: the deal was restored."""
+    known = store.known_visits([visit.id for visit in changes.visits])
+    unknown = [visit for visit in changes.visits if visit.id not in known]
+    if not unknown:
+        return []
+    there = {visit.id for visit in changes.visits}
+    states = store.deal_states(sorted({visit.deal_id for visit in unknown}))
+    restored = {
+        (visit.deal_id, visit.entered, visit.stage_id, visit.kind)
+        for state in states.values()
+        for visit in state.visits
+        if visit.id not in there
+    }
+    return [v for v in unknown if (v.deal_id, v.entered, v.stage_id, v.kind) not in restored]
+
+
+def observe_tasks(store: Store, facts: Gathered) -> None:
+    """What the tasks read teach about those remembered; a task of ours on its way is left to its operation."""
+    seen_tasks = facts.changes.tasks
+    by_id = {r.portal_id: r for r in store.task_records(portal_ids=[task.id for task in seen_tasks])}
+    marked = [
+        task.mark.removeprefix(MARK) for task in seen_tasks if task.id not in by_id and task.mark.startswith(MARK)
+    ]
+    by_mark = {record.occurrence: record for record in store.task_records(refs=marked)} if marked else {}
+    for seen in seen_tasks:
+        record = by_id.get(seen.id)
+        on_its_way = by_mark.get(seen.mark.removeprefix(MARK)) if seen.mark.startswith(MARK) else None
+        if record is None and on_its_way is not None and on_its_way.portal_id is None:
+            continue
+        observed, slip = plan.observe(record, seen, at=facts.now)
+        if observed != record:
+            facts.tasks[observed.ref] = observed
+        if slip is not None:
+            facts.slips.append(slip)
+
+
+def observe_seen(desk: Desk, seen: Sequence[PortalTask]) -> None:
+    """Remember what a reading of tasks outside a pass taught (a sweep's)."""
+    facts = Gathered(desk.portal.now(), Changes(tasks=tuple(seen)))
+    observe_tasks(desk.store, facts)
+    recording = Recording(at=facts.now, tasks=tuple(facts.tasks.values()), slips=tuple(facts.slips))
+    desk.store.record(recording, desk.hands.epoch)
+
+
+def gather_clients(portal: Portal, rules: Rules, facts: Gathered) -> None:
+    """Companies and contacts of the deals to be judged, only if the file uses them."""
+    judged = [deal for deal in facts.deals.values() if deal is not None]
+    if rules.uses_company and (ids := sorted({deal.company_id for deal in judged if deal.company_id})):
+        facts.companies = {one.id: one for one in reading.companies(portal, ids)}
+    if rules.uses_contact and (ids := sorted({deal.contact_id for deal in judged if deal.contact_id})):
+        facts.contacts = {one.id: one for one in reading.contacts(portal, ids)}
+
+
+# --- decide ----------------------------------------------------------------------------------------------------------
+
+
+def decide(desk: Desk, facts: Gathered, *, backfill: bool = False) -> tuple[Recording, PassReport]:
+    """Judge each deal; a fault in one stops no other."""
+    store, rules = desk.store, desk.rulebook.rules
+    picks = Picks(store.open_deadlines() if desk.rulebook.picks_by_load else {}, store.picks())
+    world = plan.World(
+        company=desk.rulebook.company,
+        picks=picks,
+        loaded=store.rules_loaded(),
+        started=desk.started,
+        companies=facts.companies,
+        contacts=facts.contacts,
+    )
+    states = store.deal_states(list(facts.deals))
+    visits: dict[int, list[Visit]] = {}
+    for visit in facts.visits:
+        visits.setdefault(visit.deal_id, []).append(visit)
+    decisions: list[Decision] = []
+    for deal_id, deal in facts.deals.items():
+        state = states[deal_id]
+        before = state.deal.responsible_id if state.deal else None
+        tasks = tuple(facts.tasks.get(record.ref, record) for record in state.tasks)
+        state = replace(state, deal=deal, visits=(*state.visits, *visits.get(deal_id, ())), tasks=tasks)
+        try:
+            decided = plan.decide(state, rules, world, now=facts.now, responsible_before=before, backfill=backfill)
+        except Exception:
+            log.exception("deal cannot be judged; the others go on", deal=deal_id)
+            continue
+        decisions.append(decided)
+    report = PassReport(len(facts.visits), len(facts.deals), len(facts.tasks))
+    if rules.safety.watch:
+        decisions = [watched(decision, report) for decision in decisions]
+    decisions, notices = within_safety(desk, decisions, facts.now, report)
+    report.recorded = sum(len(decision.operations) for decision in decisions)
+    decided_tasks = {record.ref for decision in decisions for record in decision.tasks}
+    return Recording(
+        at=facts.now,
+        cursor=facts.changes.cursor,
+        visits=tuple(facts.visits),
+        deals=tuple(deal for deal in facts.deals.values() if deal is not None),
+        gone_deals=tuple(deal_id for deal_id, deal in facts.deals.items() if deal is None),
+        tasks=tuple(record for ref, record in facts.tasks.items() if ref not in decided_tasks),
+        slips=tuple(facts.slips),
+        decisions=tuple(decisions),
+        operations=notices,
+        picks=tuple(picks.changes()),
+    ), report
+
+
+def watched(decision: Decision, report: PassReport) -> Decision:
+    """``watch: true``: what was decided is reported and traced, nothing is planned and no task is remembered."""
+    report.watched.extend(decision.operations)
+    for operation in decision.operations:
+        log.info("watch: would write", kind=operation.kind.value, deal=operation.deal_id, task=operation.task)
+    traces = tuple(replace(trace, data={**trace.data, "watch": True}) for trace in decision.traces)
+    return Decision(decision.deal_id, traces=traces, wake_at=decision.wake_at)
+
+
+def within_safety(
+    desk: Desk, decisions: list[Decision], now: datetime, report: PassReport
+) -> tuple[list[Decision], tuple[Operation, ...]]:
+    """``max_new_tasks``: what goes beyond it in any ten minutes is held, and the admins hear of it."""
+    limit = desk.rulebook.rules.safety.max_new_tasks
+    allowed = limit - desk.store.created_since(now - SAFETY_WINDOW)
+    checked: list[Decision] = []
+    for decision in decisions:
+        creates = sum(op.kind is Kind.CREATE for op in decision.operations)
+        if creates and creates > allowed:
+            operations = tuple(
+                replace(op, state=State.HELD) if op.kind is Kind.CREATE else op for op in decision.operations
+            )
+            decision = replace(decision, operations=operations)
+            report.held += creates
+        else:
+            allowed -= creates
+        checked.append(decision)
+    if not report.held:
+        return checked, ()
+    text = texts.say(desk.rulebook.rules.language, "admin.held", count=report.held, limit=limit)
+    return checked, tell_admins(desk.rulebook, f"held:{now:%Y-%m-%dT%H}", text)
+
+
+def tell(users: Sequence[int], key: str, text: str) -> tuple[Operation, ...]:
+    """A message to each of the users; the key says what it is about, so it is said once."""
+    return tuple(
+        Operation(
+            f"tell:{key}:{user}",
+            Kind.MESSAGE,
+            {"user": user, "text": text, "mark": f"{key}:{user}"},
+            urgency=plan.MESSAGE,
+        )
+        for user in users
+    )
+
+
+def tell_admins(rulebook: Rulebook, key: str, text: str) -> tuple[Operation, ...]:
+    """A message to every administrator of the file."""
+    return tell(rulebook.admins, f"admin:{key}", text)
+
+
+def tell_failures(desk: Desk) -> None:
+    """A move that the portal refused: the supervisor, once per visit. A task that it refused to make: the admins."""
+    failed = [
+        row for kind in (Kind.MOVE_DEAL, Kind.CREATE) for row in desk.store.operations(state=State.FAILED, kind=kind)
+    ]
+    told = desk.store.told([f"failed:{row.operation.key}" for row in failed])
+    new = [row for row in failed if f"failed:{row.operation.key}" not in told]
+    if not new:
+        return
+    deals = desk.store.deals([row.operation.deal_id for row in new])
+    notices = [note for row in new for note in failure_notices(desk, row, deals.get(row.operation.deal_id))]
+    desk.store.record(
+        Recording(
+            at=desk.portal.now(),
+            operations=tuple(notices),
+            told=tuple(f"failed:{row.operation.key}" for row in new),
+        ),
+        desk.hands.epoch,
+    )
+
+
+def failure_notices(desk: Desk, row: Recorded, deal: Deal | None) -> tuple[Operation, ...]:
+    """Who hears of one refusal, and what."""
+    rules, operation = desk.rulebook.rules, row.operation
+    title = deal.title if deal else f"#{operation.deal_id}"
+    log.error("the portal refused", operation=operation.key, code=row.error_code, text=row.error_text)
+    if operation.kind is Kind.MOVE_DEAL:
+        stage = rules.stage_names.get(operation.payload["stage"], operation.payload["stage"])
+        text = texts.say(rules.language, "notice.move_refused", deal=title, stage=stage, text=row.error_text)
+        reader = head_over(desk.rulebook.company, deal.responsible_id) if deal else None
+        return tell((reader,) if reader else desk.rulebook.admins, f"refused:{operation.key}", text)
+    text = texts.say(
+        rules.language,
+        "admin.create_failed",
+        title=operation.payload["fields"]["TITLE"],
+        deal=title,
+        text=row.error_text,
+        code=row.error_code,
+    )
+    return tell(desk.rulebook.admins, f"refused:{operation.key}", text)
+
+
+# --- first start -----------------------------------------------------------------------------------------------------
+
+
+def first_start(desk: Desk) -> None:
+    """Read open deals with their history and open tasks as facts, and decide nothing from them: the cursor begins at
+    the portal's latest history row."""
+    portal, rules = desk.portal, desk.rulebook.rules
+    begun = portal.now()
+    cursor = reading.cursor_now(portal)
+    deals = reading.open_deals(portal, fields=rules.fields)
+    visits = [v for v in reading.deal_history(portal, [deal.id for deal in deals]) if v.id <= cursor.history_id]
+    records = [plan.observe(None, task, at=begun)[0] for task in reading.open_tasks(portal)]
+    desk.store.record(
+        Recording(
+            at=begun, cursor=cursor, visits=tuple(visits), history=True, deals=tuple(deals), tasks=tuple(records)
+        ),
+        desk.hands.epoch,
+    )
+    log.info("first start", deals=len(deals), visits=len(visits), tasks=len(records))
