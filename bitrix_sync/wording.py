@@ -261,12 +261,12 @@ _RU: dict[str, str] = {
     "admin.owner_not_found": "Задачу «{title}» по сделке «{deal}» (правило {rule}) некому поручить: она придержана. "
     "Укажите в правилах fallback_owner, затем выполните bitrix-sync release.",
     "admin.rule_failed": "Правило {rule} не сработало на сделке «{deal}»: {message}",
-    "admin.rule_disabled": "Правило {rule} отключено: {reason} Остальные правила работают.",
+    "admin.rule_disabled": "Правило {rule} отключено ({reason}). Остальные правила работают.",
     "admin.rights_lost": "Портал перестал показывать {missing} из {known:of_tasks}. Похоже, у вебхука отобрали права, "
     "поэтому ничего не изменено. Проверьте права вебхука: bitrix-sync check.",
     "admin.rules_refused": "Новый файл правил не принят, работает прежний. Ошибки:\n{problems}",
-    "notice.move_refused": "Все задачи сделки «{deal}» выполнены, но портал не дал перевести её на стадию «{stage}»: "
-    "{text} Заполните нужные поля и переведите сделку сами.",
+    "notice.move_refused": "Все задачи сделки «{deal}» выполнены, но портал не дал перевести её на стадию «{stage}» "
+    "({text}). Заполните нужные поля и переведите сделку сами.",
     "admin.create_failed": "Портал не дал поставить задачу «{title}» по сделке «{deal}»: {text} ({code}). Исправьте "
     "причину; для сделки, которая ещё на этой стадии, поставьте задачу сами.",
     "admin.twin": "Две одинаковые задачи: лишняя № {task} «{title}» уже в работе, поэтому сама не удалена. Решите, "
@@ -410,12 +410,12 @@ _EN: dict[str, str] = {
     "admin.owner_not_found": "Nobody can take the task “{title}” of the deal “{deal}” (rule {rule}): it is held. "
     "Set fallback_owner in the rules, then run bitrix-sync release.",
     "admin.rule_failed": "Rule {rule} failed on the deal “{deal}”: {message}",
-    "admin.rule_disabled": "Rule {rule} is switched off: {reason} The other rules go on.",
+    "admin.rule_disabled": "Rule {rule} is switched off ({reason}). The other rules go on.",
     "admin.rights_lost": "The portal no longer shows {missing} of {known:of_tasks}. The webhook seems to have lost "
     "rights, so nothing was changed. Check the webhook's rights: bitrix-sync check.",
     "admin.rules_refused": "The new rules file was refused, the previous one goes on. Errors:\n{problems}",
     "notice.move_refused": "Every task of the deal “{deal}” is done, but the portal refused to move it to the stage "
-    "“{stage}”: {text} Fill in what is missing and move the deal yourself.",
+    "“{stage}” ({text}). Fill in what is missing and move the deal yourself.",
     "admin.create_failed": "The portal refused to make the task “{title}” for the deal “{deal}”: {text} ({code}). "
     "Remove the cause; for a deal that is still in this stage, set the task yourself.",
     "admin.twin": "Two tasks are the same: the extra one, No. {task} “{title}”, is already being worked on, so it was "

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from string import Formatter
 from zoneinfo import ZoneInfo
 
@@ -31,6 +33,7 @@ from bitrix_sync.texts import (
 )
 from bitrix_sync.wording import CHOICES, MESSAGES, MONTHS, NOUNS, WEEKDAYS
 
+ROOT = Path(__file__).parent.parent
 MOSCOW = ZoneInfo("Europe/Moscow")
 NOON = datetime(2026, 3, 12, 12, 0, tzinfo=UTC)
 
@@ -63,6 +66,41 @@ def test_every_verdict_has_a_sentence_that_needs_only_its_data():
     assert sentences == VERDICTS.keys() | {"check"}
     for verdict, keys in VERDICTS.items():
         assert {name for name, _ in placeholders(MESSAGES["ru"][f"why.{verdict}"])} == set(keys)
+
+
+def calls(name: str) -> list[tuple[str, ast.Call]]:
+    """Every call of a function or method of this name in the product, with its place."""
+    files = [*ROOT.glob("bitrix_sync/**/*.py"), *ROOT.glob("webhooks/**/*.py"), *ROOT.glob("*.py")]
+    found = []
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and name in (getattr(node.func, "attr", ""), getattr(node.func, "id", "")):
+                found.append((f"{file.relative_to(ROOT)}:{node.lineno}", node))
+    return found
+
+
+def constant(node: ast.Call, place: int) -> object:
+    argument = node.args[place] if len(node.args) > place else None
+    return argument.value if isinstance(argument, ast.Constant) else None
+
+
+def test_whatever_the_product_says_is_in_the_catalogue_and_gets_the_values_it_needs():
+    wrong = []
+    for where, node in [*calls("say"), *calls("phrase")]:
+        key = constant(node, 1)
+        if not isinstance(key, str):
+            continue
+        given = {keyword.arg for keyword in node.keywords}
+        needed = {name for name, _ in placeholders(MESSAGES["ru"].get(key, ""))}
+        if key not in MESSAGES["ru"] or (None not in given and not needed <= given):
+            wrong.append(f"{where}: {key} needs {sorted(needed)}, is given {sorted(map(str, given))}")
+    assert wrong == []
+
+
+def test_every_verdict_that_is_recorded_has_its_sentence():
+    verdicts = {(where, constant(node, 2)) for where, node in calls("trace") if isinstance(constant(node, 2), str)}
+    assert {(where, verdict) for where, verdict in verdicts if verdict not in VERDICTS} == set()
+    assert len(verdicts) > 5
 
 
 @pytest.mark.parametrize(
