@@ -43,7 +43,7 @@ FIELDS = {
     "UF_CRM_SHIP": DealField("UF_CRM_SHIP", "Ship date", type="date"),
     "UF_CRM_INVOICE": DealField("UF_CRM_INVOICE", "Invoice date", type="date"),
 }
-WEEK = build_calendar(zone=MOSCOW, week={day: NINE_TO_SIX for day in range(5)})
+WEEK = build_calendar(zone=MOSCOW, week=dict.fromkeys(range(5), NINE_TO_SIX))
 STAGES = {"NEW": "New", "MEETING": "Meeting", "OFFER": "Offer", "WON": "Won", "LOSE": "Lost"}
 
 
@@ -175,7 +175,7 @@ class Story:
         world = plan.World(
             company=self.company,
             picks=Picks(),
-            loaded={one: self.loaded for one in self.rules.by_id},
+            loaded=dict.fromkeys(self.rules.by_id, self.loaded),
             started=at("2026-01-01 00:00"),
         )
         self.last = plan.decide(
