@@ -9,6 +9,7 @@ returns is counted: whatever is not complete, or goes wrong, is read again page 
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Coroutine, Mapping
 from typing import Any, TypeVar
@@ -93,6 +94,7 @@ class _Reader:
         """What the library makes of all pages of a list; raises what went wrong."""
         from fast_bitrix24 import BitrixAsync  # a third of a second, which most commands need not spend
 
+        logging.getLogger("fast_bitrix24").setLevel(logging.WARNING)  # it logs whole answers
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=READ_SECONDS)
         root = self._portal.secret_root
         async with aiohttp.ClientSession(

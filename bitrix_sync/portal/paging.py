@@ -86,7 +86,9 @@ def _pages(state: _Progress, start: int) -> Iterator[Command]:
             filters[f">{source.sort}"] = f"$result[k{start + page - 1}]{path}"
         elif state.last:
             filters[f">{source.sort}"] = state.last
-        params = {**source.params, "filter": filters, "order": {source.sort: "ASC"}, "start": -1}
+        params = {**source.params, "order": {source.sort: "ASC"}, "start": -1}
+        if filters:
+            params["filter"] = filters
         yield Command(source.method, params, refers=page > 0)
 
 
