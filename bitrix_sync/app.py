@@ -31,9 +31,15 @@ from bitrix_sync.sync import Desk, PassReport, carry_out, first_start, run_pass,
 log = structlog.get_logger(__name__)
 
 EVENT_GAP = 1.0
-"""Seconds between two readings that events ask for, when nothing waits to be written."""
+"""Seconds between two readings that events ask for, while nothing waits to be written."""
 BUSY_GAP = 5.0
 """The same while operations are being written: a flood of our own events must not eat the portal's budget."""
+WIDE_GAP = 300.0
+"""While operations are being written, what may have become visible late is read again only so often."""
+TICK = 1.0
+"""Seconds after which the worker looks at requests and at what has rested enough, though nobody rang."""
+TICKS = frozenset({"poll", "rules", "slots", "stop"})
+"""Reasons that are not events."""
 TROUBLE_PAUSES = (2.0, 5.0, 10.0, 30.0, 60.0)
 FRESH = 60.0
 
@@ -100,7 +106,7 @@ class Service:
         self.trouble = "starting"
         self.troubles = 0
         self.last_pass: datetime | None = None
-        self.last_reading = 0.0
+        self.last_reading = self.last_wide = float("-inf")
         self.requests = 0
 
     # --- doors ---------------------------------------------------------------------------------------------------
@@ -213,7 +219,7 @@ class Service:
         """Take turns until stopped. Trouble with the portal is told once, and tried again with growing pauses."""
         wide = True
         while not self.stopping.is_set():
-            reasons = self.bell.take(0.0 if wide else self.pause())
+            reasons = self.bell.take(0.0 if wide else TICK)
             if self.stopping.is_set():
                 break
             try:
@@ -225,10 +231,6 @@ class Service:
             except (BitrixSyncError, OSError) as fault:
                 self.suffer(fault)
                 wide = True
-
-    def pause(self) -> float:
-        """How long the worker may sleep: not at all when a reading may be due soon, else a second."""
-        return 1.0
 
     def turn(self, reasons: set[str], wide: bool) -> None:
         """What is due now: a lease, the rules file, what commands ask, sweeps, a reading, or writing alone."""
@@ -248,21 +250,32 @@ class Service:
         if "slots" in reasons:
             sweep.run_due(desk, interrupted=self.interrupted)
             audit.run_due(desk)
-        gap = BUSY_GAP if self.store.counts().get(State.PLANNED) else EVENT_GAP
-        events = reasons - {"rules", "slots", "stop", "poll"}
+        events = reasons - TICKS
         if wide or "poll" in reasons:
-            self.read(desk, wide=True)
-        elif events and self.since_reading() >= gap:
+            rested = self.since(self.last_wide) >= WIDE_GAP or not self.busy()
+            self.read(desk, wide=wide or rested)
+        elif events:
+            self.rest_between_events(desk)
             self.read(desk, wide=False)
         else:
-            if events:
-                self.bell.ring("event")
             carry_out(desk, interrupted=self.interrupted)
         self.recovered()
+
+    def rest_between_events(self, desk: Desk) -> None:
+        """A flood of events costs a reading now and then: until the next may be made, what is ready is written."""
+        carry_out(desk, interrupted=self.interrupted)
+        gap = BUSY_GAP if self.busy() else EVENT_GAP
+        self.stopping.wait(max(0.0, gap - self.since(self.last_reading)))
+
+    def busy(self) -> bool:
+        """True while operations wait to be written."""
+        return bool(self.store.ready(self.clock(), 1))
 
     def read(self, desk: Desk, *, wide: bool) -> PassReport:
         """One pass, and its account."""
         self.last_reading = time.monotonic()
+        if wide:
+            self.last_wide = self.last_reading
         desk.rulebook.freshen(self.portal.now())
         report = run_pass(desk, wide=wide, interrupted=self.interrupted)
         self.last_pass = self.clock()
@@ -281,11 +294,11 @@ class Service:
 
     def interrupted(self) -> bool:
         """Asked between two batches: is something else due?"""
-        return self.stopping.is_set() or (self.bell.rung() and self.since_reading() >= BUSY_GAP)
+        return self.stopping.is_set() or (self.bell.rung() and self.since(self.last_reading) >= BUSY_GAP)
 
-    def since_reading(self) -> float:
-        """Seconds since the last pass began."""
-        return time.monotonic() - self.last_reading
+    def since(self, moment: float) -> float:
+        """Seconds since a moment of the monotonic clock."""
+        return time.monotonic() - moment
 
     def suffer(self, fault: Exception) -> None:
         """Note trouble, tell it once, and rest."""
