@@ -468,7 +468,7 @@ def test_a_clock_that_tells_whole_seconds_does_not_replace_a_better_one(server: 
     now = time.time()
     server.plan = [
         {"result": 1, "time": {"finish": now + 60.25, "duration": 0}},
-        {"result": 1, "time": {"finish": int(now) + 3, "duration": 0, "date_finish": "2026-05-14T10:26:33+02:00"}},
+        {"result": 1, "time": {"finish": int(now + 60.25), "duration": 0, "date_finish": "2026-05-14T10:26:33+02:00"}},
         {"result": 1, "time": []},
         {"result": 1, "time": {"finish": "soon", "date_finish": "never", "duration": None}},
     ]
@@ -476,6 +476,29 @@ def test_a_clock_that_tells_whole_seconds_does_not_replace_a_better_one(server: 
         portal.call(LIST)
     assert portal.offset.total_seconds() == pytest.approx(60, abs=0.5)
     assert portal.utc_offset == 7200
+
+
+def test_a_clock_that_was_set_is_noticed_at_once(server: Server, portal: Portal) -> None:
+    for ahead in (60, -300):
+        server.plan = [{"result": 1, "time": {"finish": time.time() + ahead + 0.25, "duration": 0}}]
+        portal.call(LIST)
+        assert portal.offset.total_seconds() == pytest.approx(ahead, abs=1.5)
+
+
+def test_a_batch_tells_how_long_its_longest_request_took(server: Server, portal: Portal) -> None:
+    alone = Command("tasks.task.update", {"taskId": 1, "fields": {"AUDITORS": []}})
+    server.plan = [lambda handler: (time.sleep(0.1), Server.say(handler, 200, items(1, 2))), {"result": True}]
+    portal.batch([LIST, LIST, alone])
+    assert portal.last_seconds >= 0.1
+    portal.call(LIST)
+    assert portal.last_seconds < 0.1
+
+
+def test_a_batch_that_rests_is_not_sent(server: Server, portal: Portal) -> None:
+    server.plan = [(429, {"error": "OPERATION_TIME_LIMIT", "error_description": ""})]
+    portal.batch([LIST, LIST])
+    assert [outcome.kind for outcome in portal.batch([LIST, LIST])] == ["again", "again"]
+    assert len(server.seen) == 1
 
 
 # --- the secret ------------------------------------------------------------------------------------------------------

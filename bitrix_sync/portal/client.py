@@ -84,7 +84,7 @@ class Portal:
         self.stats = Stats()
         self.memory = Memory()
         self.last_seconds = 0.0
-        """How long the last request was under way."""
+        """How long the last call was under way, or the longest request of the last batch."""
 
     def __repr__(self) -> str:
         return f"<Portal {self.host}>"
@@ -130,6 +130,10 @@ class Portal:
 
     def call(self, command: Command) -> Outcome:
         """Send one command alone, as JSON. What the pacer forbids (the method rests, we are stopping) is ``again``."""
+        self.last_seconds = 0.0
+        return self._call(command)
+
+    def _call(self, command: Command) -> Outcome:
         if (until := self.pacer.blocked(command.method)) is not None:
             return _resting(until)
         outcome, _ = self._request(command.method, command.params)
@@ -141,6 +145,7 @@ class Portal:
         """Send commands, fifty in one request, and judge each by itself; outcomes in the order of the commands. What
         cannot travel in a batch goes alone after the others. Commands that refer to each other (``k0``, ``k1``, ... in
         their order here) go in one batch or not at all."""
+        self.last_seconds = 0.0
         if any(command.refers for command in commands):
             return self._chain(commands)
         outcomes: dict[int, Outcome] = {}
@@ -156,11 +161,11 @@ class Portal:
         for begin in range(0, len(going), BATCH_LIMIT):
             part = going[begin : begin + BATCH_LIMIT]
             if len(part) == 1:
-                outcomes[part[0]] = self.call(commands[part[0]])
+                outcomes[part[0]] = self._call(commands[part[0]])
             else:
                 outcomes.update(zip(part, self._send_batch([commands[index] for index in part]), strict=True))
         for index in alone:
-            outcomes[index] = self.call(commands[index])
+            outcomes[index] = self._call(commands[index])
         return [outcomes[index] for index in range(len(commands))]
 
     def read(self, commands: Sequence[Command], *, optional: bool = False, patience: float = PATIENCE) -> list[Outcome]:
@@ -232,6 +237,8 @@ class Portal:
         return [_resting(max(resting)) for _ in commands] if resting else self._send_batch(commands)
 
     def _send_batch(self, commands: Sequence[Command]) -> list[Outcome]:
+        if (until := self.pacer.blocked("batch")) is not None:
+            return [_resting(until) for _ in commands]
         lines = {batch_key(index): batch_line(command) for index, command in enumerate(commands)}
         whole, envelope = self._request("batch", {"halt": 0, "cmd": lines})
         self.stats.commands += len(commands)
@@ -259,10 +266,10 @@ class Portal:
         sent = self.clock()
         reply = self._wire.post(self._address, method, params)
         received = self.clock()
-        self.last_seconds = received - sent
+        self.last_seconds = max(self.last_seconds, received - sent)
         outcome, envelope, location = self._judge(reply, method, received)
         self._time.learn(envelope.get("time"), sent=sent, received=received)
-        self.count(outcome, self.last_seconds)
+        self.count(outcome, received - sent)
         return outcome, envelope, location
 
     @staticmethod

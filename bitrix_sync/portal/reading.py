@@ -72,9 +72,9 @@ def changes(portal: Portal, cursor: Cursor, *, fields: frozenset[str], overlap: 
     """Everything recorded after the cursor, and what lies less than ``overlap`` before it (None: nothing) once more.
 
     ``fields``: codes of the deal's fields to read. One request when little happened. The new cursor holds the newest
-    id and times seen, never older ones than before.
+    id and times seen, never older ones than before nor one from the future.
     """
-    before = portal.stats.requests
+    begun = portal.stats.requests
     back = overlap or timedelta()
     history_from, deals_from, tasks_from = (
         moment - back for moment in (cursor.history_time, cursor.deals_time, cursor.tasks_time)
@@ -90,17 +90,22 @@ def changes(portal: Portal, cursor: Cursor, *, fields: frozenset[str], overlap: 
     visits = _facts(history_rows, parsing.visit, lambda visit: visit.entered >= _second(history_from))
     deals_ = _facts(deal_rows, _deal_parser(portal, fields), lambda deal: deal.changed >= _second(deals_from))
     tasks_ = _facts(task_rows, parsing.task, lambda task: task.changed is None or task.changed >= _second(tasks_from))
+    now = portal.now()
+
+    def newest(before: datetime, seen: Iterable[datetime]) -> datetime:
+        return max([before, *(min(moment, now) for moment in seen)])
+
     return Changes(
         visits=tuple(visits),
         deals=tuple(deals_),
         tasks=tuple(tasks_),
         cursor=Cursor(
             history_id=max([cursor.history_id, *(visit.id for visit in visits)]),
-            history_time=max([cursor.history_time, *(visit.entered for visit in visits)]),
-            deals_time=max([cursor.deals_time, *(deal.changed for deal in deals_)]),
-            tasks_time=max([cursor.tasks_time, *(task.changed for task in tasks_ if task.changed)]),
+            history_time=newest(cursor.history_time, (visit.entered for visit in visits)),
+            deals_time=newest(cursor.deals_time, (deal.changed for deal in deals_)),
+            tasks_time=newest(cursor.tasks_time, (task.changed for task in tasks_ if task.changed)),
         ),
-        requests=portal.stats.requests - before,
+        requests=portal.stats.requests - begun,
     )
 
 

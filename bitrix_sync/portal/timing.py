@@ -53,9 +53,14 @@ class PortalClock:
         took = number(time.get("duration")) or 0.0
         on_the_way = max(0.0, (received - sent) - max(0.0, took))
         sample = Sample(finish - (received - on_the_way / 2), on_the_way / 2 + spread, received)
-        best = self.best
-        if best is None or sample.error <= best.error or not 0 <= received - best.at < KEEP:
+        if self.best is None or _better(sample, self.best):
             self.best = sample
+
+
+def _better(sample: Sample, best: Sample) -> bool:
+    """True for a sharper sample, for any when the best is old, and for one that contradicts it: a clock was set."""
+    contradicts = abs(sample.offset - best.offset) > sample.error + best.error + 1.0
+    return contradicts or sample.error <= best.error or not 0 <= sample.at - best.at < KEEP
 
 
 def _moment(text: Any) -> datetime | None:
