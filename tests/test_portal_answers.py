@@ -81,6 +81,11 @@ def test_a_missing_scope_of_messages_stops_no_other_work() -> None:
     assert judged(403, error("insufficient_scope"), "crm.item.list").fatal
 
 
+def test_a_calendar_that_may_not_be_read_is_no_reason_to_stop() -> None:
+    assert not judged(403, error("ACCESS_DENIED"), "calendar.accessibility.get").fatal
+    assert not judged(403, error("ACCESS_DENIED", "Access denied! Application context required"), "crm.x").fatal
+
+
 def test_a_refused_batch_concerns_the_whole_portal_its_items_do_not() -> None:
     assert judged(400, error("ACCESS_DENIED"), "batch").fatal
     assert not read_error(error("ACCESS_DENIED"), status=None, method="crm.item.update", now=NOW).fatal

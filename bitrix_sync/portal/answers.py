@@ -147,9 +147,10 @@ def read_error(error: Any, *, status: int | None, method: str, now: float) -> Ou
 
 def _closed_to_us(status: int | None, method: str, text: str) -> bool:
     """ACCESS_DENIED says both "your plan has no REST" (401, 403) and "not this item" (400, or inside a batch)."""
-    if method.lower() == "batch":
+    name = method.lower()
+    if name == "batch":
         return True
-    return status in (401, 403) and "context required" not in text.lower()
+    return status in (401, 403) and name.startswith(ESSENTIAL) and "context required" not in text.lower()
 
 
 def _code_and_text(error: Any) -> tuple[str, str]:
