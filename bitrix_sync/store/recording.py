@@ -9,6 +9,7 @@ from itertools import chain
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
+from bitrix_sync.facts import Deal
 from bitrix_sync.operations import Operation, Recording, Slip, Trace
 from bitrix_sync.store import ledger, taskrows
 from bitrix_sync.store.database import insert_new, upsert
@@ -24,6 +25,7 @@ def write(connection: Connection, recording: Recording) -> list[int]:
     made = recording.decisions
     insert_new(connection, visits, [visit_row(visit, handled=recording.history) for visit in recording.visits])
     upsert(connection, deals, [deal_row(deal) for deal in recording.deals])
+    _note_movers(connection, recording.deals)
     for part in chunks(recording.gone_deals):
         connection.execute(update(deals).where(deals.c.id.in_(part)).values(gone=True, wake_at=None))
     _wake(connection, [(decision.deal_id, decision.wake_at) for decision in made])
@@ -64,6 +66,20 @@ def _wake(connection: Connection, wakes: list[tuple[int, datetime | None]]) -> N
             .values(wake_at=bindparam("wake")),
             [{"deal": deal, "wake": wake} for deal, wake in wakes],
         )
+
+
+def _note_movers(connection: Connection, read: Iterable[Deal]) -> None:
+    """The portal tells only who made a deal's last movement: kept with that visit before the next one comes."""
+    movers = [{"deal": deal.id, "stage": deal.stage_id, "user": deal.moved_by} for deal in read if deal.moved_by]
+    if not movers:
+        return
+    latest = select(func.max(visits.c.id)).where(visits.c.deal_id == bindparam("deal")).scalar_subquery()
+    connection.execute(
+        update(visits)
+        .where(visits.c.id == latest, visits.c.stage_id == bindparam("stage"), visits.c.moved_by.is_(None))
+        .values(moved_by=bindparam("user")),
+        movers,
+    )
 
 
 def _write_slips(connection: Connection, changes: Iterable[Slip]) -> None:

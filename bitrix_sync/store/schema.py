@@ -15,7 +15,7 @@ from sqlalchemy import BigInteger, Boolean, Column, Float, ForeignKey, Index, In
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-HEAD = "0001"
+HEAD = "0002"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -130,6 +130,7 @@ visits = Table(
     Column("semantic", Text, nullable=False),
     Column("entered", Moment, nullable=False),
     Column("handled", Boolean, nullable=False),
+    Column("moved_by", BigInteger),  # NULL: not seen in time
     Index("visits_deal", "deal_id"),
 )
 
@@ -200,6 +201,7 @@ tasks = Table(
     Index("tasks_deadline", "gone", "status", "deadline"),
     Index("tasks_deal", "deal_id"),
     Index("tasks_rule", "rule_id", "created"),
+    Index("tasks_closed", "gone", "status", "closed"),
 )
 
 slips = Table(

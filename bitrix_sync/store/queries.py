@@ -1,0 +1,286 @@
+"""What reports ask of the store: counts and plain rows, never more than is shown. Inside the caller's transaction.
+
+An open task here is one that the portal has: neither done nor gone, its id known. Overdue is one that waits or is in
+progress and whose deadline is past (the rules language, section Overdue).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    case,
+    func,
+    or_,
+    select,
+    type_coerce,
+)
+
+from bitrix_sync.facts import DONE, MOVABLE_STATUSES, OPEN_STATUSES, PROGRESS
+from bitrix_sync.operations import Kind, State
+from bitrix_sync.store.rows import chunks
+from bitrix_sync.store.schema import deals, operations, settings, slips, tasks, traces, visits
+
+Rows = Sequence[Any]
+"""Rows of a result: their columns are attributes."""
+
+OPEN = and_(tasks.c.gone.is_(False), tasks.c.status.in_(OPEN_STATUSES), tasks.c.portal_id.is_not(None))
+LATE_STATUS = and_(tasks.c.gone.is_(False), tasks.c.status.in_(MOVABLE_STATUSES), tasks.c.portal_id.is_not(None))
+IN_PROGRESS = and_(deals.c.gone.is_(False), deals.c.semantic == PROGRESS)
+HOUR = 3_600_000_000
+"""In the store's microseconds."""
+
+
+def _late(now: datetime) -> ColumnElement[bool]:
+    return and_(tasks.c.status.in_(MOVABLE_STATUSES), tasks.c.deadline < now)
+
+
+def _number(column: Column[Any]) -> ColumnElement[int]:
+    """A moment as the microseconds that are stored."""
+    return type_coerce(column, BigInteger)
+
+
+def setting(connection: Connection, name: str) -> str | None:
+    """A small value by name."""
+    return connection.execute(select(settings.c.value).where(settings.c.name == name)).scalar()
+
+
+# --- tasks -----------------------------------------------------------------------------------------------------------
+
+
+def open_by_owner(connection: Connection, *, now: datetime, midnights: Sequence[datetime]) -> Rows:
+    """Open tasks counted by owner and day: rows (owner_id, day, open, late). ``day`` is how many of the rising
+    ``midnights`` are not after the deadline, NULL without a deadline."""
+    day = case(
+        (tasks.c.deadline.is_(None), None),
+        *((tasks.c.deadline < midnight, number) for number, midnight in enumerate(midnights)),
+        else_=len(midnights),
+    )
+    late = func.sum(case((_late(now), 1), else_=0))
+    query = (
+        select(tasks.c.owner_id, day.label("day"), func.count().label("open"), late.label("late"))
+        .where(OPEN)
+        .group_by(tasks.c.owner_id, day)
+    )
+    return connection.execute(query).all()
+
+
+def _listed() -> Select[Any]:
+    return select(tasks, deals.c.title.label("deal")).outerjoin(deals, deals.c.id == tasks.c.deal_id)
+
+
+def late_tasks(connection: Connection, *, now: datetime, limit: int | None = None) -> Rows:
+    """Overdue tasks with the title of their deal, the oldest deadline first."""
+    query = _listed().where(LATE_STATUS, tasks.c.deadline < now).order_by(tasks.c.deadline, tasks.c.id)
+    return connection.execute(query.limit(limit)).all()
+
+
+def late_deadlines(connection: Connection, *, now: datetime) -> list[datetime]:
+    """The deadlines of overdue tasks, for counting them by age."""
+    return list(connection.execute(select(tasks.c.deadline).where(LATE_STATUS, tasks.c.deadline < now)).scalars())
+
+
+def due_tasks(connection: Connection, *, since: datetime, until: datetime, limit: int | None = None) -> Rows:
+    """Open tasks whose deadline lies in [since, until), by deadline."""
+    due = and_(tasks.c.deadline >= since, tasks.c.deadline < until)
+    return connection.execute(_listed().where(OPEN, due).order_by(tasks.c.deadline, tasks.c.id).limit(limit)).all()
+
+
+def slipped_tasks(connection: Connection, *, limit: int | None = None) -> Rows:
+    """Open tasks whose deadline sweeps or people have moved, those moved most first."""
+    moved = tasks.c.moves_by_us + tasks.c.moves_by_people
+    query = _listed().where(OPEN, moved > 0).order_by(moved.desc(), tasks.c.first_deadline, tasks.c.id)
+    return connection.execute(query.limit(limit)).all()
+
+
+def slips_since(connection: Connection, since: datetime) -> Rows:
+    """Changes of deadlines counted by owner and rule: rows (owner_id, rule_id, by, slips, moved), ``moved`` the tasks
+    concerned. Only postponements by sweeps and people; what was undone since is no slip."""
+    later = or_(slips.c.before.is_(None), slips.c.after > slips.c.before)
+    made = or_(and_(slips.c.by.in_(["sweep", "people"]), later), slips.c.by == "undo")
+    query = (
+        select(
+            tasks.c.owner_id,
+            tasks.c.rule_id,
+            slips.c.by,
+            func.count().label("slips"),
+            func.count(slips.c.task_row.distinct()).label("moved"),
+        )
+        .join(tasks, tasks.c.id == slips.c.task_row)
+        .where(slips.c.at >= since, made)
+        .group_by(tasks.c.owner_id, tasks.c.rule_id, slips.c.by)
+    )
+    return connection.execute(query).all()
+
+
+def tasks_of_owner(connection: Connection, owner_id: int, *, limit: int | None = None) -> Rows:
+    """A person's open tasks, by deadline; those without one come last."""
+    query = _listed().where(OPEN, tasks.c.owner_id == owner_id)
+    return connection.execute(
+        query.order_by(tasks.c.deadline.is_(None), tasks.c.deadline, tasks.c.id).limit(limit)
+    ).all()
+
+
+def done_of_owner(connection: Connection, owner_id: int, *, since: datetime) -> Rows:
+    """A person's tasks that were closed since then, the latest first."""
+    done = and_(tasks.c.gone.is_(False), tasks.c.status == DONE, tasks.c.owner_id == owner_id, tasks.c.closed >= since)
+    return connection.execute(_listed().where(done).order_by(tasks.c.closed.desc(), tasks.c.id)).all()
+
+
+def tasks_of_deal(connection: Connection, deal_id: int) -> Rows:
+    """Every task of a deal that is or was in the portal, in order of making."""
+    query = _listed().where(tasks.c.deal_id == deal_id, tasks.c.portal_id.is_not(None)).order_by(tasks.c.id)
+    return connection.execute(query).all()
+
+
+def kept_since(connection: Connection, since: datetime) -> Rows:
+    """Tasks closed since then, counted by owner and rule: rows (owner_id, rule_id, done, first, last); ``first`` and
+    ``last`` of them were closed by their first, by their last deadline. Tasks without a deadline do not count."""
+
+    def closed_by(deadline: Column[Any]) -> ColumnElement[int]:
+        return func.sum(case((tasks.c.closed <= deadline, 1), else_=0))
+
+    query = (
+        select(
+            tasks.c.owner_id,
+            tasks.c.rule_id,
+            func.count().label("done"),
+            closed_by(tasks.c.first_deadline).label("first"),
+            closed_by(tasks.c.deadline).label("last"),
+        )
+        .where(
+            tasks.c.closed >= since,
+            tasks.c.status == DONE,
+            tasks.c.gone.is_(False),
+            tasks.c.first_deadline.is_not(None),
+            tasks.c.deadline.is_not(None),
+        )
+        .group_by(tasks.c.owner_id, tasks.c.rule_id)
+    )
+    return connection.execute(query).all()
+
+
+def count_open(connection: Connection) -> int:
+    """How many tasks are open."""
+    return int(connection.execute(select(func.count()).select_from(tasks).where(OPEN)).scalar_one())
+
+
+# --- deals -----------------------------------------------------------------------------------------------------------
+
+
+def stays_since(connection: Connection, since: datetime) -> Rows:
+    """Ended stays in stages in progress that began since then: rows (stage_id, hours)."""
+    left = func.lead(_number(visits.c.entered)).over(partition_by=visits.c.deal_id, order_by=visits.c.id)
+    seen = (
+        select(visits.c.stage_id, visits.c.semantic, _number(visits.c.entered).label("entered"), left.label("left"))
+        .where(visits.c.entered >= since)
+        .subquery()
+    )
+    hours = (seen.c.left - seen.c.entered) / float(HOUR)
+    query = select(seen.c.stage_id, hours.label("hours")).where(seen.c.left.is_not(None), seen.c.semantic == PROGRESS)
+    return connection.execute(query).all()
+
+
+def deals_now(connection: Connection) -> Rows:
+    """Deals in progress with their latest visit: rows (id, title, funnel_id, stage_id, responsible_id, entered);
+    ``entered`` is NULL when the visit is not known."""
+    latest = (
+        select(func.max(visits.c.id))
+        .where(visits.c.deal_id == deals.c.id, visits.c.stage_id == deals.c.stage_id)
+        .correlate(deals)
+        .scalar_subquery()
+    )
+    query = (
+        select(deals.c.id, deals.c.title, deals.c.funnel_id, deals.c.stage_id, deals.c.responsible_id, visits.c.entered)
+        .outerjoin(visits, visits.c.id == latest)
+        .where(IN_PROGRESS)
+        .order_by(deals.c.id)
+    )
+    return connection.execute(query).all()
+
+
+def closed_by_stage(connection: Connection) -> Rows:
+    """Won and lost deals counted: rows (stage_id, deals)."""
+    closed = and_(deals.c.semantic != PROGRESS, deals.c.gone.is_(False))
+    query = select(deals.c.stage_id, func.count().label("deals")).where(closed).group_by(deals.c.stage_id)
+    return connection.execute(query).all()
+
+
+def deal(connection: Connection, deal_id: int) -> Row[Any] | None:
+    """A deal as last read, also one that is gone."""
+    return connection.execute(select(deals).where(deals.c.id == deal_id)).first()
+
+
+def visits_of_deal(connection: Connection, deal_id: int) -> Rows:
+    """Its movements, oldest first."""
+    return connection.execute(select(visits).where(visits.c.deal_id == deal_id).order_by(visits.c.id)).all()
+
+
+def traces_of_deal(connection: Connection, deal_id: int) -> Rows:
+    """What rules decided about a deal, oldest first."""
+    return connection.execute(select(traces).where(traces.c.deal_id == deal_id).order_by(traces.c.id)).all()
+
+
+def deal_titles(connection: Connection) -> Rows:
+    """Deals in progress, the latest first: rows (id, title)."""
+    return connection.execute(select(deals.c.id, deals.c.title).where(IN_PROGRESS).order_by(deals.c.id.desc())).all()
+
+
+# --- the service's own work ------------------------------------------------------------------------------------------
+
+
+def recent_operations(
+    connection: Connection, *, states: Collection[State] | None = None, deal_id: int | None = None, limit: int
+) -> Rows:
+    """Operations, the newest first, with the title, portal id and owner of their task and the title of their deal."""
+    query = (
+        select(
+            operations,
+            tasks.c.title.label("title"),
+            tasks.c.portal_id,
+            tasks.c.owner_id,
+            deals.c.title.label("deal"),
+        )
+        .outerjoin(tasks, tasks.c.id == operations.c.task_row)
+        .outerjoin(deals, deals.c.id == operations.c.deal_id)
+        .order_by(operations.c.id.desc())
+        .limit(limit)
+    )
+    if states is not None:
+        query = query.where(operations.c.state.in_([state.value for state in states]))
+    if deal_id is not None:
+        query = query.where(operations.c.deal_id == deal_id)
+    return connection.execute(query).all()
+
+
+def moves_by_service(connection: Connection, deal_id: int) -> set[int]:
+    """The visits that an automatic move ended, so that the next visit is our doing."""
+    query = select(operations.c.payload).where(
+        operations.c.deal_id == deal_id,
+        operations.c.kind == Kind.MOVE_DEAL.value,
+        operations.c.state == State.DONE.value,
+    )
+    return {payload["visit"] for payload in connection.execute(query).scalars() if payload.get("visit")}
+
+
+def moves_of_sweeps(connection: Connection, slots: Iterable[str]) -> dict[str, dict[str, int]]:
+    """Moves of sweeps counted by what became of them: slot → state → number."""
+    found: dict[str, dict[str, int]] = {}
+    for part in chunks(list(slots)):
+        query = (
+            select(operations.c.sweep, operations.c.state, func.count())
+            .where(operations.c.sweep.in_(part), operations.c.key.startswith("sweep:"))
+            .group_by(operations.c.sweep, operations.c.state)
+        )
+        for slot, state, number in connection.execute(query):
+            found.setdefault(slot, {})[state] = number
+    return found
