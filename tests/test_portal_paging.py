@@ -161,7 +161,14 @@ def test_references_that_failed_are_not_tried_again(server: Lists, portal: Porta
 
 def test_a_list_without_order_is_not_taken(server: Lists, portal: Portal) -> None:
     server.ids = {"crm.stagehistory.list": list(range(100, 0, -1))}
-    with pytest.raises(PortalError, match="does not keep to the order"):
+    with pytest.raises(PortalError, match="not in the order asked for"):
+        read_lists(portal, [HISTORY])
+
+
+def test_rows_that_lost_their_fields_are_not_taken_for_none(server: Lists, portal: Portal) -> None:
+    """b24-rest-docs issue 368: ``items`` was seen as a list of empty lists."""
+    server.plan = [{"result": {"items": [[], [], []]}, "total": 3}]
+    with pytest.raises(PortalError, match="rows without ids"):
         read_lists(portal, [HISTORY])
 
 

@@ -50,7 +50,7 @@ def directory(portal: Portal) -> Directory:
         [
             Command("profile"),
             Command("scope"),
-            Command("crm.item.fields", {"entityTypeId": DEAL, "useOriginalUfNames": "Y"}),
+            Command("crm.item.fields", {"entityTypeId": DEAL}),
             Command("calendar.settings.get"),
             Command("calendar.user.settings.get"),
         ],

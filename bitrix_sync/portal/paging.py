@@ -106,7 +106,8 @@ def _take(portal: Portal, state: _Progress, answers: Sequence[tuple[Command, Out
         if not _continues(numbers, state.last):
             if page == 0:
                 raise PortalError(
-                    f"portal {portal.host}: {source.method} does not keep to the order asked for; nothing was taken"
+                    f"portal {portal.host}: {source.method} answers rows without ids or "
+                    "not in the order asked for; none was taken"
                 )
             portal.memory.references = False
             return

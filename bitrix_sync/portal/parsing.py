@@ -18,11 +18,12 @@ Row = Mapping[str, Any]
 
 
 def rows(value: Any, key: str) -> list[Row]:
-    """The rows of a list's result: ``{"items": [...]}`` by ``key``, or with key "" the result itself."""
+    """The rows of a list's result: ``{"items": [...]}`` by ``key``, or with key "" the result itself. A row without
+    fields comes as ``[]`` and is an empty one, so that a page keeps its length."""
     inner = value.get(key) if key and isinstance(value, Mapping) else value
     if isinstance(inner, Mapping):
         inner = list(inner.values())
-    return [row for row in inner if isinstance(row, Mapping)] if isinstance(inner, list) else []
+    return [row if isinstance(row, Mapping) else {} for row in inner] if isinstance(inner, list) else []
 
 
 def whole_or(value: Any, default: int = 0) -> int:

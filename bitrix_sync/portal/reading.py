@@ -171,7 +171,7 @@ def _clients(portal: Portal, entity: int, client_ids: Sequence[int]) -> list[Con
     sources = [
         Source(
             "crm.item.list",
-            {"entityTypeId": entity, "select": ["*"], "filter": {"@id": list(part)}, "useOriginalUfNames": "Y"},
+            {"entityTypeId": entity, "select": ["*"], "filter": {"@id": list(part)}},
             *("items", "id", "id"),
         )
         for part in _chunks(client_ids)
@@ -269,7 +269,6 @@ def _deals(portal: Portal, filters: Mapping[str, Any], fields: Iterable[str], na
         "entityTypeId": DEAL,
         "select": list(dict.fromkeys([*DEAL_FIELDS, *asked])),
         "filter": dict(filters),
-        "useOriginalUfNames": "Y",
     }
     return Source("crm.item.list", params, "items", "id", "id", name)
 
