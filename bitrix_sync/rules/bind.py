@@ -1,0 +1,372 @@
+"""A file bound to a portal: every name resolved to an id, every rule compiled, every stage with what is said of it.
+
+Where the rules language leaves a choice:
+
+- The tasks of a stage come in the file's order, those of ``"*"`` where the file has them: put ``"*"`` above the named
+  stages and its tasks come first.
+- ``limit`` and ``advance_to`` of a named stage go before those of ``"*"``, those of a named funnel before those of the
+  funnel ``"*"``. A stage never advances to itself: ``"*"`` with ``advance_to`` leaves its target out.
+- A rule that stands in several stages and of which only some are gone goes on in the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from bitrix_sync.facts import PROGRESS, Directory
+from bitrix_sync.rules.file import File, Placed, Task, stages
+from bitrix_sync.rules.forms import DoneEvent, FilledEvent
+from bitrix_sync.rules.hours import working_calendar
+from bitrix_sync.rules.model import (
+    AllOf,
+    Done,
+    Duration,
+    Filled,
+    Overdue,
+    OverdueOverride,
+    Person,
+    Rule,
+    Rules,
+    Safety,
+    Slot,
+    StagePolicy,
+)
+from bitrix_sync.rules.names import Names
+from bitrix_sync.rules.parts import Parts
+from bitrix_sync.rules.problem import Path, Remarks
+from bitrix_sync.rules.scalars import EVERY
+from bitrix_sync.rules.sense import cycles
+from bitrix_sync.rules.suggest import cure, fold
+
+
+class Bound(NamedTuple):
+    """The outcome of binding: ``rules`` (None: a calendar cannot be built), and what every name in use means, to be
+    kept for the next time. ``paths``: where each rule stands in the file."""
+
+    rules: Rules | None
+    bindings: dict[str, str]
+    paths: Mapping[str, Path]
+
+
+@dataclass(slots=True)
+class _Spot:
+    """Where one entry of the file stands: stage ids with their funnels. ``gone``: why it stands nowhere any more."""
+
+    placed: Placed
+    stages: dict[str, int] = field(default_factory=dict)
+    gone: str = ""
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A stage's policy in the making. ``rank``: how particular the entries were that set limit and target."""
+
+    funnel_id: int
+    rules: list[Rule] = field(default_factory=list)
+    limit: Duration | None = None
+    limit_rank: int = -1
+    advance_to: str | None = None
+    advance_rank: int = -1
+    advance_path: Path = ()
+
+
+def bind(file: File, directory: Directory, bindings: Mapping[str, str], remarks: Remarks, *, digest: str) -> Bound:
+    """Bind a file. What is wrong goes into ``remarks``: if there are faults, the rules are good for nothing."""
+    return _Binding(file, directory, bindings, remarks).run(digest)
+
+
+class _Binding:
+    """One file being bound. Lives for one call of ``bind``."""
+
+    def __init__(self, file: File, directory: Directory, bindings: Mapping[str, str], remarks: Remarks) -> None:
+        self.file, self.directory, self.remarks = file, directory, remarks
+        self.names = Names(directory, bindings, remarks)
+        self.drafts: dict[str, _Draft] = {}
+        self.paths: dict[str, Path] = {}
+
+    def run(self, digest: str) -> Bound:
+        file, names = self.file, self.names
+        spots = self.spots()
+        placed = {task.id: frozenset(spot.stages) for spot in spots for task in spot.placed.stage.tasks}
+        self.parts = Parts(names, self.remarks, placed)
+        admins, fallback = self.file_people()
+        self.parts.begin((), frozenset())
+        self.supervisor = self.parts.person(file.supervisor, ("supervisor",))
+        self.supervisor_gone = self.parts.gone
+        rules = self.rules(spots)
+        for spot in spots:
+            self.say_of_stages(spot)
+        self.warn_of_circles()
+        overdue = self.overdue()
+        calendar = working_calendar(file, self.directory, self.remarks)
+        if calendar is None:
+            return Bound(None, names.bound, self.paths)
+        return Bound(
+            Rules(
+                digest=digest,
+                language=file.language,
+                calendar=calendar,
+                policies={stage: _policy(stage, draft) for stage, draft in self.drafts.items()},
+                by_id=rules,
+                admins=admins,
+                fallback_owner=fallback,
+                supervisor=self.supervisor,
+                on_close=file.on_close,
+                overdue=overdue,
+                safety=Safety(file.safety.max_new_tasks, file.safety.max_moves, file.safety.watch),
+                fields=frozenset(self.parts.fields),
+                uses_company="company" in self.parts.records,
+                uses_contact="contact" in self.parts.records,
+                uses_absences=any(rule.substitute_away for rule in rules.values()),
+                stage_names={stage.id: stage.name for funnel in self.directory.funnels for stage in funnel.stages},
+                funnel_names={funnel.id: funnel.name for funnel in self.directory.funnels},
+                deal_fields=self.directory.fields,
+            ),
+            names.bound,
+            self.paths,
+        )
+
+    # --- funnels and stages ------------------------------------------------------------------------------------------
+
+    def spots(self) -> list[_Spot]:
+        """Where every entry of the file stands. Unknown names are remarked; their entries stand nowhere."""
+        mentioned = frozenset(map(fold, self.file.funnels))
+        funnels: dict[str, tuple[list[int], str]] = {}
+        taken: dict[int, str] = {}
+        for key in self.file.funnels:
+            path: Path = ("funnels", key)
+            if key.strip() == EVERY:
+                funnels[key] = [funnel.id for funnel in self.directory.funnels], ""
+                continue
+            found = self.names.funnel(key, path, mentioned)
+            if found is None:
+                continue
+            if found.number in taken and fold(taken[found.number]) != fold(key):
+                self.remarks.fault(
+                    path, f"`{taken[found.number]}` and `{key}` are one funnel.", "Join the two.", key=True
+                )
+            taken.setdefault(found.number, key)
+            if found.gone:
+                self.names.warn_once(path, f"{found.gone}.", "The rules for it are off; remove them here.", key=True)
+            funnels[key] = [found.number], found.gone
+        spots: list[_Spot] = []
+        seen: dict[tuple[str, str], str] = {}
+        for placed in stages(self.file):
+            spot = _Spot(placed)
+            spots.append(spot)
+            if placed.funnel in funnels:
+                self.place(spot, *funnels[placed.funnel])
+            for stage in spot.stages if placed.name.strip() != EVERY else ():
+                other = seen.setdefault((placed.funnel, stage), placed.name)
+                if fold(other) != fold(placed.name):
+                    wrong = f"`{other}` and `{placed.name}` are one stage, {stage}."
+                    self.remarks.fault(placed.path, wrong, "Join the two.", key=True)
+        return spots
+
+    def place(self, spot: _Spot, funnels: list[int], gone: str) -> None:
+        """The stages of an entry."""
+        name, path, every_funnel = spot.placed.name, spot.placed.path, spot.placed.funnel.strip() == EVERY
+        spot.gone = gone
+        if name.strip() == EVERY:
+            for funnel in funnels:
+                stages_there = self.names.by_funnel[funnel].stages if funnel in self.names.by_funnel else ()
+                progress = [stage.id for stage in stages_there if stage.semantic == PROGRESS]
+                spot.stages |= dict.fromkeys(progress, funnel)
+            return
+        mentioned = frozenset(map(fold, self.file.funnels[spot.placed.funnel]))
+        if not every_funnel:
+            found = self.names.stage(funnels[0], name, path, mentioned, key=True)
+            if found is None:
+                return
+            spot.stages[found.id] = funnels[0]
+            spot.gone = gone or found.gone
+        else:
+            anywhere = [(f, self.names.stage_if_any(f, name, path, mentioned, key=True)) for f in funnels]
+            alive = {one.id: funnel for funnel, one in anywhere if one is not None and not one.gone}
+            lost = {one.id: funnel for funnel, one in anywhere if one is not None and one.gone}
+            spot.stages = alive or lost
+            if not alive and lost:
+                spot.gone = f"The stage `{name}` is gone from every funnel"
+            elif not alive and not any(self.names.stages(f).by_name(name) for f in funnels):
+                known = dict.fromkeys(s.name for f in self.directory.funnels for s in f.stages)
+                self.remarks.fault(path, f"No funnel has a stage `{name}`.", cure(name, known, "Stages are"), key=True)
+        if spot.gone and not gone:
+            self.names.warn_once(path, f"{spot.gone}.", "The rules for it are off; remove them here.", key=True)
+
+    def say_of_stages(self, spot: _Spot) -> None:
+        """What an entry says of its stages besides tasks."""
+        placed = spot.placed
+        named_funnel, named_stage = placed.funnel.strip() != EVERY, placed.name.strip() != EVERY
+        rank = 2 * named_funnel + named_stage
+        targets = self.targets(spot)
+        for stage, funnel in spot.stages.items():
+            draft = self.drafts.setdefault(stage, _Draft(funnel))
+            if placed.stage.limit is not None and rank >= draft.limit_rank:
+                draft.limit, draft.limit_rank = placed.stage.limit, rank
+            target = targets.get(funnel)
+            if target is None or rank < draft.advance_rank:
+                continue
+            if target == stage:
+                if named_stage and fold(placed.stage.advance_to or "") != fold(placed.name):
+                    self.remarks.fault(
+                        (*placed.path, "advance_to"), "The stage would advance to itself.", "Name another stage."
+                    )
+                continue
+            draft.advance_to, draft.advance_rank = target, rank
+            draft.advance_path = (*placed.path, "advance_to")
+
+    def targets(self, spot: _Spot) -> dict[int, str]:
+        """Where the deals of an entry advance to, by funnel."""
+        name, path = spot.placed.stage.advance_to, (*spot.placed.path, "advance_to")
+        funnels = sorted(set(spot.stages.values()))
+        if name is None or name == EVERY or not funnels:
+            return {}
+        found = {funnel: self.names.stage_if_any(funnel, name, path) for funnel in funnels}
+        if not any(found.values()):
+            elsewhere = self.names.every_stage.by_id(name)
+            if elsewhere is not None:
+                self.remarks.fault(
+                    path,
+                    f"The stage {elsewhere} is of another funnel.",
+                    "A deal advances within its own: name a stage of it.",
+                )
+            else:
+                self.names.stage(funnels[0], name, path)
+            return {}
+        targets: dict[int, str] = {}
+        for funnel, one in found.items():
+            if one is not None and one.gone:
+                self.names.warn_once(path, f"{one.gone}.", "Deals do not advance there; name another stage.")
+            elif one is not None:
+                targets[funnel] = one.id
+        return targets
+
+    def warn_of_circles(self) -> None:
+        """Stages that advance to each other in a circle."""
+        edges = {stage: draft.advance_to for stage, draft in self.drafts.items() if draft.advance_to is not None}
+        for circle in cycles(edges):
+            named = [self.stage_name(stage) for stage in (*circle, circle[0])]
+            self.remarks.warn(
+                self.drafts[circle[0]].advance_path,
+                f"Deals would go round in a circle: {' → '.join(named)}.",
+                "Let one of these stages not advance.",
+            )
+
+    def stage_name(self, stage_id: str) -> str:
+        """The stage's name in the portal."""
+        stage = self.directory.stage(stage_id)
+        return stage.name if stage else stage_id
+
+    # --- tasks -------------------------------------------------------------------------------------------------------
+
+    def rules(self, spots: list[_Spot]) -> dict[str, Rule]:
+        """Every rule by its id; each is added to the policies of its stages."""
+        rules: dict[str, Rule] = {}
+        order = 0
+        for spot in spots:
+            self.parts.begin(set(spot.stages.values()), frozenset(spot.stages))
+            for index, task in enumerate(spot.placed.stage.tasks):
+                path = (*spot.placed.tasks_path, index)
+                self.parts.gone = [spot.gone] if spot.gone else []
+                rule = self.rule(task, path, order, frozenset(spot.stages))
+                order += 1
+                rules[task.id], self.paths[task.id] = rule, path
+                for stage, funnel in spot.stages.items():
+                    self.drafts.setdefault(stage, _Draft(funnel)).rules.append(rule)
+        return rules
+
+    def rule(self, task: Task, path: Path, order: int, stage_ids: frozenset[str]) -> Rule:
+        """One task entry, compiled."""
+        parts = self.parts
+        condition = parts.condition(task.condition, (*path, "if")) if task.condition is not None else AllOf(())
+        start: Done | Filled | None = None
+        if isinstance(task.start, DoneEvent):
+            start = parts.done(task.start)
+        elif isinstance(task.start, FilledEvent):
+            start = Filled(parts.field(task.start.filled, (*path, "start", "filled"))[0])
+        supervisor: Person
+        if task.supervisor is not None:
+            supervisor = parts.person(task.supervisor, (*path, "supervisor"))
+        else:
+            supervisor = self.supervisor
+            parts.gone += self.supervisor_gone
+        if task.project is not None:
+            parts.need(self.names.group(task.project, (*path, "project")), (*path, "project"))
+        return Rule(
+            id=task.id,
+            stage_ids=stage_ids,
+            order=order,
+            title=parts.template(task.title, (*path, "title")),
+            deadline=parts.deadline(task.deadline, (*path, "deadline")),
+            description=parts.template(task.description, (*path, "description")) if task.description else "",
+            condition=condition,
+            start=start,
+            owner=parts.person(task.owner, (*path, "owner")),
+            supervisor=supervisor,
+            supervisor_observes=task.supervisor_observes,
+            substitute_away=task.away == "substitute",
+            observers=parts.persons(task.observers, (*path, "observers")),
+            participants=parts.persons(task.participants, (*path, "participants")),
+            checklist=tuple(parts.template(one, (*path, "checklist", i)) for i, one in enumerate(task.checklist)),
+            priority=task.priority,
+            project=task.project,
+            tags=tuple(task.tags),
+            control=task.control,
+            result_required=task.result_required,
+            again=task.again,
+            repeat=task.repeat,
+            on_leave=task.on_leave,
+            on_close=task.on_close or self.file.on_close,
+            overdue=self.override(task),
+            disabled="; ".join(dict.fromkeys(parts.gone)),
+        )
+
+    def override(self, task: Task) -> OverdueOverride | None:
+        """The task's own ``overdue``."""
+        if task.overdue is None:
+            return None
+        if task.overdue == "never":
+            return OverdueOverride(never=True)
+        move_to = self.parts.move_to(task.overdue.move_to) if task.overdue.move_to is not None else None
+        return OverdueOverride(limit=task.overdue.limit, move_to=move_to)
+
+    # --- the rest of the file ----------------------------------------------------------------------------------------
+
+    def file_people(self) -> tuple[tuple[int, ...], int | None]:
+        """Admins and fallback owner; who is gone is left out, with a warning."""
+        fallback = None
+        if self.file.fallback_owner is not None:
+            fallback = self.file_person(self.file.fallback_owner, ("fallback_owner",))
+        admins = [self.file_person(one, ("admins", index)) for index, one in enumerate(self.file.admins or ())]
+        known = tuple(dict.fromkeys(one for one in admins if one is not None))
+        return known or ((fallback,) if fallback is not None else ()), fallback
+
+    def file_person(self, said: int | str, path: Path) -> int | None:
+        """A user whom the file names outside of tasks."""
+        found = self.names.user(said, path)
+        if found is None:
+            return None
+        if found.gone:
+            self.names.warn_once(path, f"{found.gone}.", "Name somebody else.")
+            return None
+        return found.number
+
+    def overdue(self) -> Overdue | None:
+        """The file's sweeps."""
+        said = self.file.overdue
+        if said is None:
+            return None
+        slots: list[Slot] = []
+        if said.morning is not None:
+            morning = said.morning
+            slots.append(Slot("morning", morning.at, self.parts.move_to(morning.move_to), morning.days == "every_day"))
+        if said.evening is not None:
+            evening = said.evening
+            slots.append(Slot("evening", evening.at, self.parts.move_to(evening.move_to), evening.days == "every_day"))
+        return Overdue(tasks=said.tasks, slots=tuple(slots), limit=said.limit, notify=frozenset(said.notify))
+
+
+def _policy(stage_id: str, draft: _Draft) -> StagePolicy:
+    return StagePolicy(stage_id, draft.funnel_id, tuple(draft.rules), draft.limit, draft.advance_to)

@@ -1,0 +1,324 @@
+"""The shape of rules.yaml: what may stand where, as pydantic models; their JSON Schema is what editors check.
+
+Only shapes are judged here, each by itself: keys, kinds of values, which keys go together. What needs the rest of the
+file is in ``sense.py``, what needs the portal in ``bind.py``. Input is plain data as ``tree.py`` gives it; durations,
+times and dates come out parsed.
+
+Source: the rules language.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import AfterValidator, BaseModel, Discriminator, Field, PlainValidator, Strict, Tag, WithJsonSchema
+
+from bitrix_sync.rules.forms import (
+    AfterEntry,
+    ByEvent,
+    ByField,
+    Conditions,
+    Deadline,
+    DoneEvent,
+    FilledEvent,
+    MoveTo,
+    OnDate,
+    Person,
+    PersonFromDepartment,
+    PersonFromField,
+    PersonOfTask,
+    PersonOutOf,
+    Shape,
+    StageEvent,
+    Start,
+    Supervisor,
+    Wishes,
+    Words,
+    kinds,
+)
+from bitrix_sync.rules.model import Ending
+from bitrix_sync.rules.problem import Path
+from bitrix_sync.rules.scalars import (
+    Clock,
+    Country,
+    Day,
+    DayKey,
+    Flag,
+    Name,
+    RuleId,
+    Span,
+    Spans,
+    Text,
+    User,
+    WeekDays,
+    Zone,
+    check_week,
+    show,
+    told,
+)
+
+# --- tasks and stages ------------------------------------------------------------------------------------------------
+
+
+class TaskOverdue(Shape):
+    """What overdue tasks of this rule undergo, instead of what the file says."""
+
+    limit: Annotated[int, Strict(), Field(ge=0, le=1000)] | None = Field(default=None, description="So many moves.")
+    move_to: MoveTo | None = Field(default=None, description="Where a sweep moves the deadline.")
+
+
+def _overdue_kind(value: Any) -> str | None:
+    return "=overdue:own" if isinstance(value, dict) else "=overdue:never" if value == "never" else None
+
+
+def _no_overdue(value: Any) -> Words:
+    return (
+        f"{show(value).capitalize()} is not known here.",
+        "Write `never`, or `{limit: 3, move_to: {after: 1 workday}}`.",
+    )
+
+
+class Task(Shape):
+    """A rule: one task that the stage asks for."""
+
+    id: RuleId = Field(description="Unique in the file; stays when the title changes. Letters, digits, - and _.")
+    title: Text = Field(
+        description="Template, up to 250 characters when rendered.", examples=["Позвонить: {{ deal.TITLE }}"]
+    )
+    description: Text = Field(default="", description="Template; BB code.")
+    condition: Conditions | None = Field(
+        default=None, alias="if", description="Conditions on the deal; default: always."
+    )
+    start: Start | None = Field(default=None, description="The task is made then, not on entry.")
+    owner: Person = Field(default="responsible", description="Who does it.")
+    deadline: Deadline = Field(description="By when. No task without a deadline.")
+    supervisor: Supervisor | None = Field(default=None, description="Who controls it; default: the file's.")
+    supervisor_observes: Flag = Field(default=True, description="false: not an observer, only a reader of notices.")
+    away: Literal["substitute", "keep"] = Field(
+        default="keep", description="substitute: an owner whose absence covers the deadline is replaced."
+    )
+    observers: list[Person] = Field(default=[], description="Further observers of the task.")
+    participants: list[Person] = Field(default=[], description="Participants of the task.")
+    checklist: list[Text] = Field(default=[], description="Check-list items; templates.")
+    priority: Literal["low", "normal", "high"] = Field(default="normal", description="Priority of the task.")
+    project: Annotated[int, Strict(), Field(ge=1)] | None = Field(default=None, description="Id of a workgroup.")
+    tags: list[Text] = Field(default=[], description="Tags of the task.")
+    control: Flag = Field(
+        default=False,
+        description="true: the supervisor is the creator and accepts the result (administrator's webhook).",
+    )
+    result_required: Flag = Field(default=False, description="true: cannot be closed without a result.")
+    again: Span | None = Field(default=None, description="Done while the visit lasts: the next one so much later.")
+    repeat: Literal["each_visit", "if_none_open", "once"] = Field(
+        default="each_visit",
+        description="if_none_open: an open one of an earlier visit is taken over; once: once for ever.",
+    )
+    on_leave: Ending = Field(default="keep", description="What an open task undergoes when the deal leaves the stage.")
+    on_close: Ending | None = Field(
+        default=None, description="The same when the deal is won or lost; default: the file's."
+    )
+    overdue: (
+        Annotated[
+            Annotated[Literal["never"], Tag("=overdue:never")] | Annotated[TaskOverdue, Tag("=overdue:own")],
+            kinds("no_overdue", _overdue_kind, _no_overdue),
+        ]
+        | None
+    ) = Field(default=None, description="never, or its own limit and move_to; default: the file's.")
+
+
+class StageMapping(Shape):
+    """A stage with more than tasks."""
+
+    tasks: list[Task] = Field(default=[], description="The tasks that the stage asks for.")
+    limit: Span | None = Field(default=None, description="Longer than that in the stage: the supervisor hears of it.")
+    advance_to: Name | None = Field(
+        default=None, description="All tasks of the visit done: the deal moves to this stage."
+    )
+
+
+def _stage_kind(value: Any) -> str | None:
+    return "=stage:tasks" if isinstance(value, list) else "=stage:mapping" if isinstance(value, dict) else None
+
+
+def _no_stage(value: Any) -> Words:
+    if value is None:
+        return "The stage has nothing.", "Write its tasks as a list, `[]` if it needs none, or delete the line."
+    return f"A stage takes a list of tasks, not {show(value)}.", "Write `- id: ...` on the next line, indented."
+
+
+Stage = Annotated[
+    Annotated[list[Task], Tag("=stage:tasks")] | Annotated[StageMapping, Tag("=stage:mapping")],
+    kinds("no_stage", _stage_kind, _no_stage),
+]
+
+
+def _check_stage_key(value: Any) -> str:
+    if not str(value).strip():
+        raise told("The name is empty.", 'Write it as the portal shows it, or its id, or "*".')
+    return str(value)
+
+
+StageKey = Annotated[str, PlainValidator(_check_stage_key), WithJsonSchema({"type": "string", "pattern": r"\S"})]
+
+
+# --- the rest of the file --------------------------------------------------------------------------------------------
+
+
+def _hours_kind(value: Any) -> str:
+    return "=hours:week" if isinstance(value, dict) else "=hours:spans"
+
+
+class WorkCalendar(Shape):
+    """Working time. Without it the portal's own settings are used."""
+
+    hours: (
+        Annotated[
+            Annotated[Spans, Tag("=hours:spans")]
+            | Annotated[
+                dict[DayKey, Spans],
+                Field(min_length=1),
+                AfterValidator(check_week),
+                Tag("=hours:week"),
+            ],
+            Discriminator(_hours_kind),
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description="One span or a list of spans for every working day, or a mapping of days to spans.",
+        examples=["09:00-18:00", {"mon-fri": "09:00-18:00", "sat": ["10:00-13:00", "14:00-16:00"]}],
+    )
+    workdays: WeekDays | None = Field(default=None, description="Working days of the week; default: mon-fri.")
+    country: Country | None = Field(default=None, description="Public holidays and moved working days of this country.")
+    days_off: list[Day] = Field(default=[], description="Days off besides.")
+    working_days: list[Day] = Field(default=[], description="Working days out of turn.")
+
+
+class Sweep(Shape):
+    """A daily look at what is overdue."""
+
+    at: Clock = Field(description='Time of day, in quotes: "09:00".')
+    move_to: MoveTo = Field(description="Where overdue deadlines are moved, counted from the sweep's moment.")
+    days: Literal["workdays", "every_day"] = Field(default="workdays", description="On which days it runs.")
+
+
+class Overdue(Shape):
+    """What happens to what is overdue. Without it: no sweeps."""
+
+    tasks: Literal["rules", "deals", "all"] = Field(
+        default="rules", description="rules: made by this file; deals: any task bound to a deal; all."
+    )
+    morning: Sweep | None = Field(default=None, description="The morning sweep.")
+    evening: Sweep | None = Field(default=None, description="The evening sweep.")
+    limit: Annotated[int, Strict(), Field(ge=0, le=1000)] | None = Field(
+        default=None, description="So many moves, then the task stays and is escalated; default: no limit."
+    )
+    notify: list[Literal["supervisor", "owner"]] = Field(
+        default=["supervisor", "owner"], description="Who gets a message after a sweep."
+    )
+
+
+class Safety(Shape):
+    """Limits that hold back what looks like a mistake."""
+
+    max_new_tasks: Annotated[int, Strict(), Field(ge=1)] = Field(
+        default=1000, description="More new tasks in any ten minutes are held until an administrator releases them."
+    )
+    max_moves: Annotated[int, Strict(), Field(ge=1)] = Field(
+        default=1000, description="The same for one sweep's moves."
+    )
+    watch: Flag = Field(default=False, description="true: decide and report everything, write nothing to the portal.")
+
+
+def _read_version(value: Any) -> int:
+    if value == 1 and type(value) is int:
+        return 1
+    raise told(f"{show(value).capitalize()} is no version that this program knows.", "Write `version: 1`.")
+
+
+class File(Shape):
+    """rules.yaml of bitrix-sync: for every stage of every funnel, which task, whose, by when."""
+
+    version: Annotated[int, PlainValidator(_read_version), WithJsonSchema({"const": 1})] = Field(
+        description="Version of the rules language."
+    )
+    language: Literal["ru", "en"] = Field(default="ru", description="Language of notices and pages.")
+    timezone: Zone | None = Field(default=None, description="Time zone of all times here; default: the portal's.")
+    admins: list[User] | None = Field(default=None, description="Who hears of trouble; default: fallback_owner.")
+    calendar: WorkCalendar | None = Field(default=None, description="Working time; default: the portal's own.")
+    supervisor: Supervisor = Field(
+        default="head", description="Who controls every task, unless the task says otherwise."
+    )
+    on_close: Ending = Field(default="keep", description="What open tasks of a won or lost deal undergo.")
+    fallback_owner: User | None = Field(default=None, description="Who gets a task that nobody else can take.")
+    funnels: dict[StageKey, dict[StageKey, Stage]] = Field(
+        min_length=1,
+        description='Funnels (name or id, "*" for every one) to stages (name or id, "*" for every one in progress).',
+    )
+    overdue: Overdue | None = Field(default=None, description="What happens to what is overdue; default: nothing.")
+    safety: Safety = Field(default=Safety(), description="Limits that hold back what looks like a mistake.")
+
+
+SHAPES: dict[str, type[BaseModel]] = {
+    "=event:done": DoneEvent,
+    "=event:stage": StageEvent,
+    "=event:filled": FilledEvent,
+    "=start:done": DoneEvent,
+    "=start:filled": FilledEvent,
+    "=deadline:event": ByEvent,
+    "=deadline:field": ByField,
+    "=deadline:date": OnDate,
+    "=deadline:after": AfterEntry,
+    "=person:field": PersonFromField,
+    "=person:task": PersonOfTask,
+    "=person:department": PersonFromDepartment,
+    "=person:one_of": PersonOutOf,
+    "=test:wishes": Wishes,
+    "=overdue:own": TaskOverdue,
+    "=stage:tasks": Task,
+    "=stage:mapping": StageMapping,
+    "tasks": Task,
+    "calendar": WorkCalendar,
+    "morning": Sweep,
+    "evening": Sweep,
+    "move_to": MoveTo,
+    "overdue": Overdue,
+    "safety": Safety,
+}
+"""The model at a tag or key of an error's place: who knows which keys could have been meant."""
+
+
+def keys_of(model: type[BaseModel]) -> list[str]:
+    """The keys that a mapping of this shape takes, as they are written."""
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+class Placed(NamedTuple):
+    """A stage of the file and where it stands: ``path`` is the stage's, ``tasks_path`` that of its list of tasks."""
+
+    funnel: str
+    name: str
+    path: Path
+    tasks_path: Path
+    stage: StageMapping
+
+
+def stages(file: File) -> Iterator[Placed]:
+    """Every stage of the file, in its order; one that is a list of tasks as if it were a mapping with them."""
+    for funnel, named in file.funnels.items():
+        for name, stage in named.items():
+            path: Path = ("funnels", funnel, name)
+            if isinstance(stage, StageMapping):
+                yield Placed(funnel, name, path, (*path, "tasks"), stage)
+            else:
+                yield Placed(funnel, name, path, path, StageMapping.model_construct(tasks=stage))
+
+
+def templates(task: Task) -> Iterator[tuple[Path, str]]:
+    """The task's templates, each with its path below the task."""
+    yield ("title",), task.title
+    if task.description:
+        yield ("description",), task.description
+    for index, item in enumerate(task.checklist):
+        yield ("checklist", index), item

@@ -1,0 +1,85 @@
+"""The working calendar of a file: its own, else the portal's, else Monday to Friday from 9 to 18; and its time zone.
+
+Source: the rules language, section Calendar. Where it leaves a choice: what ``calendar`` does not say of hours is taken
+from the portal, too; the portal's yearly holidays count as long as the file says neither hours nor a country.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import time, timedelta, timezone, tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from bitrix_sync.facts import Directory, PortalCalendar
+from bitrix_sync.rules.file import File, WorkCalendar
+from bitrix_sync.rules.problem import Remarks
+from bitrix_sync.rules.scalars import day_range
+from bitrix_sync.worktime import Calendar, CalendarError, Spans, build_calendar
+
+USUAL: Spans = ((time(9), time(18)),)
+WORKDAYS = range(5)
+
+
+def working_calendar(file: File, directory: Directory, remarks: Remarks) -> Calendar | None:
+    """The calendar that the rules count in. None, and a fault, when it cannot be."""
+    said = file.calendar or WorkCalendar()
+    portal = directory.calendar
+    yearly = portal if portal is not None and said.hours is None and said.country is None else None
+    try:
+        return build_calendar(
+            zone=_zone(file, directory, remarks),
+            week=_week(said, portal, remarks),
+            country=said.country,
+            days_off=set(said.days_off),
+            working_days=set(said.working_days),
+            holidays=yearly.holidays if yearly else (),
+            extra_working=yearly.working_days if yearly else (),
+        )
+    except CalendarError as fault:
+        remarks.fault(("calendar",), str(fault), "Check `hours`, `days_off` and `working_days`.", key=True)
+        return None
+
+
+def _zone(file: File, directory: Directory, remarks: Remarks) -> tzinfo:
+    if file.timezone is not None:
+        return ZoneInfo(file.timezone)
+    if directory.time_zone:
+        try:
+            return ZoneInfo(directory.time_zone)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            pass
+    offset = timedelta(seconds=directory.utc_offset)
+    hours, minutes = divmod(abs(directory.utc_offset) // 60, 60)
+    shown = f"UTC{'-' if directory.utc_offset < 0 else '+'}{hours:02d}:{minutes:02d}"
+    remarks.warn(
+        ("timezone",),
+        f"The portal does not tell its time zone; its present offset, {shown}, is used all the year round.",
+        "Write the zone at the top of the file, as `timezone: Europe/Moscow`.",
+    )
+    return timezone(offset)
+
+
+def _week(said: WorkCalendar, portal: PortalCalendar | None, remarks: Remarks) -> Mapping[int, Spans]:
+    if isinstance(said.hours, dict):
+        return {day: spans for word, spans in said.hours.items() for day in day_range(word)}
+    spans, days = said.hours or USUAL, said.workdays or tuple(WORKDAYS)
+    if portal is not None and not (said.hours and said.workdays):
+        own = _portal_spans(portal)
+        weekdays = tuple(day for day in range(7) if day not in portal.days_off)
+        if own is None or not weekdays:
+            remarks.warn(
+                ("calendar",),
+                "The working hours in the portal's calendar settings make no sense; Mon-Fri 09:00-18:00 are used.",
+                "Correct them there, or write `calendar` here.",
+                key=True,
+            )
+        else:
+            spans, days = said.hours or own, said.workdays or (tuple(WORKDAYS) if said.hours else weekdays)
+    return dict.fromkeys(days, spans)
+
+
+def _portal_spans(portal: PortalCalendar) -> Spans | None:
+    start, end = portal.start_minute, min(portal.end_minute, 24 * 60 - 1)
+    if not 0 <= start < end:
+        return None
+    return ((time(start // 60, start % 60), time(end // 60, end % 60)),)

@@ -1,0 +1,75 @@
+"""rules.yaml from text to rules: read, judged, bound; every problem at once, each with its place. Pure.
+
+``load`` goes through the same steps whatever is wrong: the YAML (``tree.py``), the shape (``shape.py``), the sense
+(``sense.py``), the portal's names (``bind.py``), what is worth knowing (``notes.py``). Each step judges what the one
+before could read, so one run tells all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from bitrix_sync.facts import Directory
+from bitrix_sync.rules import notes, shape
+from bitrix_sync.rules.bind import bind
+from bitrix_sync.rules.model import Rules
+from bitrix_sync.rules.problem import Fault, Problem, Remarks
+from bitrix_sync.rules.sense import judge
+from bitrix_sync.rules.tree import Node, Unreadable, crumbs, place, read
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The outcome of loading. ``rules``: None when there are errors, or no directory to bind to. ``errors`` and
+    ``warnings`` in the order of the file. ``bindings``: what every name of the file means, to be given to the next
+    ``load``; empty when there are no rules."""
+
+    rules: Rules | None
+    errors: list[Problem]
+    warnings: list[Problem]
+    bindings: dict[str, str] = field(default_factory=dict)
+
+
+def load(
+    text: str,
+    name: str = "rules.yaml",
+    *,
+    directory: Directory | None = None,
+    bindings: Mapping[str, str] = MappingProxyType({}),
+) -> Loaded:
+    """Load the text of a rules file; ``name`` is what problems call it. Never raises for what the text says.
+
+    ``directory``: what names can mean; None: only what needs no portal is judged, and there are no rules. ``bindings``:
+    those of earlier loads; with them a name stays with its id after a rename, and what disappeared since disables the
+    rules that need it instead of being an error.
+    """
+    try:
+        root = read(text)
+    except Unreadable as fault:
+        return Loaded(None, [Problem(name, fault.line, fault.column, "", fault.wrong, fault.cure)], [])
+    shaped = shape.check(root)
+    remarks = Remarks(faults=list(shaped.faults))
+    if shaped.file is None:
+        return Loaded(None, _problems(remarks.faults, root, name), [])
+    judge(shaped.file, root.data, remarks, offline=directory is None)
+    if directory is None:
+        return Loaded(None, _problems(remarks.faults, root, name), _problems(remarks.warnings, root, name))
+    bound = bind(shaped.file, directory, bindings, remarks, digest=hashlib.sha256(text.encode()).hexdigest()[:16])
+    if bound.rules is not None and not remarks.faults:
+        notes.remark(shaped.file, bound.rules, directory, remarks, bound=bound.bindings, paths=bound.paths)
+    errors, warnings = (_problems(found, root, name) for found in (remarks.faults, remarks.warnings))
+    if errors or bound.rules is None:
+        return Loaded(None, errors, warnings)
+    return Loaded(bound.rules, [], warnings, bound.bindings)
+
+
+def _problems(faults: Iterable[Fault], root: Node, name: str) -> list[Problem]:
+    """Faults with their places, in the file's order, each once."""
+    found: dict[Problem, None] = {}
+    for fault in faults:
+        line, column = fault.at or place(root, fault.path, key=fault.key)
+        found[Problem(name, line, column, crumbs(root, fault.path), fault.wrong, fault.cure)] = None
+    return sorted(found, key=lambda problem: (problem.line, problem.column))

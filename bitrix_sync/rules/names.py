@@ -1,0 +1,301 @@
+"""What a name in the file means on this portal: funnels, stages, fields, options, departments, users, workgroups.
+
+A name is an id of the portal or a name of its own, compared without regard to case and outer spaces; an id goes first.
+Once resolved it stays bound to its id (``bindings``): after a rename in the portal it still means the same, with a
+warning. Two things loosen a bond: what it led to is gone and another thing bears the name now; or the file names the
+bound thing by its present name as well, so that the old name must mean something else.
+
+Keys of the bindings: ``funnel:продажи``, ``stage:0/договор`` (``stage:*/c5:new`` where an id of any funnel may stand),
+``field:uf_crm_x``, ``option:UF_CRM_X/да``, ``department:юридический отдел``, ``user:17``, ``user:anna@example.com``,
+``group:3``; values are ids as text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from bitrix_sync.facts import DealField, Directory, Funnel, User
+from bitrix_sync.rules.problem import Path, Remarks
+from bitrix_sync.rules.suggest import LISTED, did_you_mean, fold, listed
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a name means. ``gone``: why it cannot be used any more, "" while the portal has it."""
+
+    id: str
+    gone: str = ""
+
+    @property
+    def number(self) -> int:
+        """The id as a number; 0 if a binding holds none."""
+        return int(self.id) if self.id.isdecimal() else 0
+
+
+class Things:
+    """Things of one kind and place: their names by id, found by id or by name."""
+
+    def __init__(self, kind: str, scope: str, names: Mapping[str, str]) -> None:
+        self.kind, self.scope, self.names = kind, scope, names
+        self._ids = {fold(one): one for one in names}
+        self._by_name: dict[str, list[str]] = {}
+        for one, name in names.items():
+            self._by_name.setdefault(fold(name), []).append(one)
+
+    def key(self, name: str) -> str:
+        """Under which a name is bound."""
+        return f"{self.kind}:{self.scope}{fold(name)}"
+
+    def by_id(self, name: str) -> str | None:
+        """The id that the name itself is."""
+        return self._ids.get(fold(name))
+
+    def by_name(self, name: str) -> list[str]:
+        """The ids of those that bear the name."""
+        return self._by_name.get(fold(name), [])
+
+
+class Names:
+    """Looks names up in a directory. ``bound`` collects what every name in use means; what is wrong is remarked."""
+
+    def __init__(self, directory: Directory, bindings: Mapping[str, str], remarks: Remarks) -> None:
+        self.directory, self.bindings, self.remarks = directory, bindings, remarks
+        self.bound: dict[str, str] = {}
+        self.by_funnel: dict[int, Funnel] = {funnel.id: funnel for funnel in directory.funnels}
+        self.funnels = Things("funnel", "", {str(funnel.id): funnel.name for funnel in directory.funnels})
+        self.fields = Things("field", "", {code: field.title for code, field in directory.fields.items()})
+        departments = directory.company.departments
+        self.departments = Things("department", "", {str(one.id): one.name for one in departments.values()})
+        self.groups = Things("group", "", {str(one): "" for one in directory.groups or ()})
+        self.every_stage = Things("stage", "*/", {s.id: "" for f in directory.funnels for s in f.stages})
+        self._stages: dict[int, Things] = {}
+        self._options: dict[str, Things] = {}
+        self._emails: dict[str, list[User]] = {}
+        for user in directory.company.users.values():
+            if user.email.strip():
+                self._emails.setdefault(fold(user.email), []).append(user)
+        self._warned: set[tuple[str, str]] = set()
+
+    # --- what there is -----------------------------------------------------------------------------------------------
+
+    def stages(self, funnel_id: int) -> Things:
+        """The stages of a funnel; none when it is gone."""
+        if funnel_id not in self._stages:
+            funnel = self.by_funnel.get(funnel_id)
+            names = {stage.id: stage.name for stage in funnel.stages} if funnel else {}
+            self._stages[funnel_id] = Things("stage", f"{funnel_id}/", names)
+        return self._stages[funnel_id]
+
+    def deal_field(self, code: str) -> DealField | None:
+        """The field of this code; None when it is gone."""
+        return self.directory.fields.get(code)
+
+    # --- looking up --------------------------------------------------------------------------------------------------
+
+    def funnel(self, name: str, path: Path, mentioned: Collection[str]) -> Found | None:
+        """A funnel by its key in the file; ``mentioned`` are all such keys, folded. None: unknown, and remarked."""
+        return self._find(self.funnels, name, path, "funnel", mentioned=mentioned, key=True)
+
+    def stage(
+        self, funnel_id: int, name: str, path: Path, mentioned: Collection[str] = (), *, key: bool = False
+    ) -> Found | None:
+        """A stage of a funnel. None: unknown, and remarked."""
+        funnel = self.by_funnel.get(funnel_id)
+        where = f"the funnel {funnel.name}" if funnel else "this funnel"
+        return self._find(self.stages(funnel_id), name, path, "stage", where, mentioned=mentioned, key=key)
+
+    def stage_if_any(
+        self, funnel_id: int, name: str, path: Path, mentioned: Collection[str] = (), *, key: bool = False
+    ) -> Found | None:
+        """The same, but that a funnel has no such stage is no fault."""
+        things = self.stages(funnel_id)
+        if things.by_id(name) or things.by_name(name) or things.key(name) in self.bindings:
+            return self.stage(funnel_id, name, path, mentioned, key=key)
+        return None
+
+    def stage_anywhere(self, name: str, path: Path) -> Found | None:
+        """A stage of any funnel by its id; None, silently, when there is none."""
+        things = self.every_stage
+        if things.by_id(name) or things.key(name) in self.bindings:
+            return self._find(things, name, path, "stage")
+        return None
+
+    def field(self, name: str, path: Path, *, key: bool = False) -> Found | None:
+        """A field of the deal by code or title. None: unknown, and remarked."""
+        return self._find(self.fields, name, path, "field", "deals", key=key, ids_shown=True)
+
+    def option(self, field: DealField, text: str, path: Path) -> Found | None:
+        """A list value or status of a field, by id or text. None: unknown, and remarked."""
+        if field.code not in self._options:
+            self._options[field.code] = Things("option", f"{field.code}/", field.options)
+        return self._find(self._options[field.code], text, path, "value", f"the field {field.title or field.code}")
+
+    def department(self, name: str, path: Path) -> Found | None:
+        """A department by name or id. None: unknown, and remarked."""
+        return self._find(self.departments, name, path, "department")
+
+    def group(self, number: int, path: Path) -> Found | None:
+        """A workgroup by id, taken on trust when workgroups cannot be read. None: unknown, and remarked."""
+        if self.directory.groups is None:
+            return Found(str(number))
+        return self._find(self.groups, str(number), path, "workgroup", listing=False)
+
+    def user(self, user: int | str, path: Path) -> Found | None:
+        """An employee by id or e-mail; a fired one with a warning. None: unknown, and remarked."""
+        found = self._user_by_id(user, path) if isinstance(user, int) else self._user_by_email(user, path)
+        known = self.directory.company.users.get(found.number) if found else None
+        if known is not None and not known.active:
+            self.warn_once(
+                path,
+                f"{known.name or known.email} ({known.id}) does not work here any more.",
+                "Name somebody else; until then the head over him stands in for him.",
+            )
+        return found
+
+    def _user_by_id(self, number: int, path: Path) -> Found | None:
+        company, key = self.directory.company, f"user:{number}"
+        if number in company.users or number == company.self_id:
+            self.bound[key] = str(number)
+            return Found(str(number))
+        if key in self.bindings:
+            return self._gone(key, f"The user {number}")
+        names = {str(one.id): one.name for one in company.users.values() if one.active}
+        self.remarks.fault(path, f"The portal has no user {number}.", _some(names, "Some of its users:"))
+        return None
+
+    def _user_by_email(self, email: str, path: Path) -> Found | None:
+        company, key = self.directory.company, f"user:{fold(email)}"
+        users = self._emails.get(fold(email), [])
+        users = [user for user in users if user.active] or users
+        bound = self.bindings.get(key, "")
+        if bound.isdecimal() and int(bound) in company.users:
+            if int(bound) not in {user.id for user in users}:
+                now = company.users[int(bound)]
+                self.warn_once(
+                    path,
+                    f"`{email}` is not the e-mail of {now.name} ({now.id}) any more.",
+                    "Write the present one, or the id.",
+                )
+            self.bound[key] = bound
+            return Found(bound)
+        if len(users) == 1:
+            self.bound[key] = str(users[0].id)
+            return Found(str(users[0].id))
+        if users:
+            ids = ", ".join(str(user.id) for user in users)
+            self.remarks.fault(path, f"Several users have the e-mail `{email}`: {ids}.", "Write the id of one.")
+        elif bound:
+            return self._gone(key, f"The user `{email}`")
+        elif not self._emails:
+            self.remarks.fault(
+                path,
+                "The webhook may not read e-mails.",
+                "Write the user's id, or give the webhook the scope user_basic.",
+            )
+        else:
+            known = [user.email for user in company.users.values() if user.email]
+            self.remarks.fault(
+                path,
+                f"The portal has no user with the e-mail `{email}`.",
+                did_you_mean(email, known) or "Write his id.",
+            )
+        return None
+
+    # --- the one way to find -----------------------------------------------------------------------------------------
+
+    def _find(
+        self,
+        things: Things,
+        name: str,
+        path: Path,
+        what: str,
+        where: str = "the portal",
+        *,
+        mentioned: Collection[str] = (),
+        key: bool = False,
+        ids_shown: bool = False,
+        listing: bool = True,
+    ) -> Found | None:
+        bond = things.key(name)
+        own = things.by_id(name)
+        if own is not None:
+            return self._bind(bond, own)
+        bearers = things.by_name(name)
+        bound = self.bindings.get(bond)
+        if bound is not None and bound in things.names:
+            present = things.names[bound]
+            if fold(present) == fold(name):
+                return self._bind(bond, bound)
+            if fold(present) not in mentioned or not bearers:
+                also = f", and another {what} ({', '.join(bearers)}) bears that name" if bearers else ""
+                self.warn_once(
+                    path,
+                    f"The {what} `{name}` is called `{present}` in the portal now ({bound}){also}.",
+                    "The rules go on with it; write the new name here.",
+                    key=key,
+                )
+                return self._bind(bond, bound)
+        if len(bearers) > 1:
+            verb = "have" if where == "deals" else "has"
+            self.remarks.fault(
+                path,
+                f"{_upper(where)} {verb} several {what}s of the name `{name}`: {', '.join(bearers)}.",
+                "Write the id of the one you mean.",
+                key=key,
+            )
+            return None
+        if bearers:
+            if bound is not None and bound != bearers[0] and bound not in things.names:
+                self.warn_once(
+                    path,
+                    f"The {what} `{name}` was {bound}, which is gone; now it is {bearers[0]}.",
+                    "If that is not what you mean, write another name.",
+                    key=key,
+                )
+            return self._bind(bond, bearers[0])
+        if bound is not None and bound not in things.names:
+            return self._gone(bond, f"The {what} `{name}`")
+        known = [one for one in things.names.values() if one]
+        if ids_shown:
+            known += things.names
+        cure = did_you_mean(name, known) or (
+            listed(_first(known), f"Its {what}s are") if listing and where != "deals" else ""
+        )
+        none = "have" if where == "deals" else "has"
+        self.remarks.fault(
+            path,
+            f"{_upper(where)} {none} no {what} `{name}`.",
+            cure or f"Write the name of a {what} as the portal shows it, or its id.",
+            key=key,
+        )
+        return None
+
+    def _bind(self, bond: str, found: str) -> Found:
+        self.bound[bond] = found
+        return Found(found)
+
+    def _gone(self, bond: str, what: str) -> Found:
+        bound = self.bindings[bond]
+        self.bound[bond] = bound
+        shown = f" ({bound})" if bound not in what else ""
+        return Found(bound, f"{what}{shown} is gone from the portal")
+
+    def warn_once(self, path: Path, wrong: str, cure: str, *, key: bool = False) -> None:
+        """A warning that one place is enough for."""
+        if (wrong, cure) not in self._warned:
+            self._warned.add((wrong, cure))
+            self.remarks.warn(path, wrong, cure, key=key)
+
+
+def _upper(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _first(names: Collection[str]) -> list[str]:
+    return list(dict.fromkeys(names))
+
+
+def _some(names: Mapping[str, str], what: str) -> str:
+    shown = [f"{number} {name}".strip() for number, name in list(names.items())[:LISTED]]
+    return f"{what} {', '.join(shown)}." if shown else "Write the id of an employee."

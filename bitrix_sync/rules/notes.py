@@ -1,0 +1,167 @@
+"""What is worth knowing of a file that is right: warnings that need the whole of it and the portal.
+
+A stage without a task (standard 4), employees without a supervisor (standard 6), what the webhook's rights and scopes
+do not cover.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from bitrix_sync.facts import PROGRESS, Company, Directory
+from bitrix_sync.rules.file import File, stages
+from bitrix_sync.rules.model import (
+    Creator,
+    FromDepartment,
+    FromField,
+    Head,
+    OneOf,
+    OwnerOf,
+    Person,
+    Responsible,
+    Rules,
+    UserId,
+)
+from bitrix_sync.rules.persons import head_over
+from bitrix_sync.rules.problem import Path, Remarks
+from bitrix_sync.rules.scalars import EVERY
+from bitrix_sync.rules.suggest import LISTED, fold
+
+PEOPLE_SCOPES = frozenset({"user", "user_basic", "user_brief"})
+
+
+def remark(
+    file: File,
+    rules: Rules,
+    directory: Directory,
+    remarks: Remarks,
+    *,
+    bound: Mapping[str, str],
+    paths: Mapping[str, Path],
+) -> None:
+    """Add the warnings. ``bound``: what every name of the file means; ``paths``: where each rule stands."""
+    _stages_without_task(file, rules, directory, remarks, bound)
+    _owners_without_supervisor(rules, directory.company, remarks)
+    _rights(file, rules, directory, remarks, paths)
+    _scopes(file, rules, directory, remarks)
+
+
+def _stages_without_task(
+    file: File, rules: Rules, directory: Directory, remarks: Remarks, bound: Mapping[str, str]
+) -> None:
+    """The funnels that the file lists by name, and under ``"*"`` those of which it names a stage."""
+    listed: dict[int, str] = {}
+    for key in file.funnels:
+        if key.strip() != EVERY:
+            listed[int(bound.get(f"funnel:{fold(key)}", "-1"))] = key
+    for placed in stages(file):
+        if placed.funnel.strip() == EVERY and placed.name.strip() != EVERY:
+            for policy in rules.policies.values():
+                if policy.rules:
+                    listed.setdefault(policy.funnel_id, placed.funnel)
+    for funnel in directory.funnels:
+        if funnel.id not in listed:
+            continue
+        bare = [
+            stage.name
+            for stage in funnel.stages
+            if stage.semantic == PROGRESS and not (stage.id in rules.policies and rules.policies[stage.id].rules)
+        ]
+        if bare:
+            which = "The stage" if len(bare) == 1 else "The stages"
+            verb = "has" if len(bare) == 1 else "have"
+            remarks.warn(
+                ("funnels", listed[funnel.id]),
+                f"{which} {_names(bare)} of the funnel {funnel.name} {verb} no task.",
+                'A deal there has no next step: write a task, or one for `"*"`.',
+                key=True,
+            )
+
+
+def _owners_without_supervisor(rules: Rules, company: Company, remarks: Remarks) -> None:
+    """Of rules that are controlled by the head over the owner: owners over whom there is no head."""
+    controlled = [rule for rule in rules.by_id.values() if rule.supervisor == Head()]
+    owners: set[int] = set()
+    for rule in controlled:
+        owners |= _possible(rule.owner, rules, company, frozenset())
+    if controlled and rules.fallback_owner is not None:
+        owners.add(rules.fallback_owner)
+    alone = [user for user in sorted(owners) if company.active(user) and head_over(company, user) is None]
+    if alone:
+        who = _names([f"{company.name(user)} ({user})" for user in alone])
+        remarks.warn(
+            ("supervisor",),
+            f"Nobody is the head over {who}, who can own a task: it would have no supervisor.",
+            "Appoint a head in the company's structure, or name a `supervisor` here.",
+        )
+
+
+def _possible(person: Person, rules: Rules, company: Company, seen: frozenset[str]) -> set[int]:
+    """Who may come of a person. Of a field and of the deal's people: every employee who has a department."""
+    match person:
+        case UserId(user):
+            return {user}
+        case Responsible() | Creator() | FromField():
+            return {user.id for user in company.users.values() if user.active and user.departments}
+        case Head():
+            return {one.head_id for one in company.departments.values() if company.active(one.head_id)}
+        case FromDepartment(department):
+            found = {user.id for user in company.users.values() if user.active and department in user.departments}
+        case OneOf(persons):
+            found = set[int]().union(*(_possible(one, rules, company, seen) for one in persons))
+        case OwnerOf(rule) if rule in rules.by_id and rule not in seen:
+            found = _possible(rules.by_id[rule].owner, rules, company, seen | {rule})
+        case _:
+            found = set()
+    otherwise = getattr(person, "otherwise", None)
+    return found | (_possible(otherwise, rules, company, seen) if otherwise is not None else set())
+
+
+def _rights(file: File, rules: Rules, directory: Directory, remarks: Remarks, paths: Mapping[str, Path]) -> None:
+    if directory.admin:
+        return
+    for rule in rules.by_id.values():
+        if rule.control:
+            remarks.warn(
+                (*paths[rule.id], "control"),
+                "The webhook is not an administrator's: it may not make the supervisor the task's creator.",
+                "Let an administrator make the webhook, or leave `control` out.",
+            )
+    if file.overdue is not None and file.overdue.tasks != "rules":
+        remarks.warn(
+            ("overdue", "tasks"),
+            "The webhook is not an administrator's: most tasks that people made can neither be seen nor moved by it.",
+            "Let an administrator make the webhook, or write `tasks: rules`.",
+        )
+
+
+def _scopes(file: File, rules: Rules, directory: Directory, remarks: Remarks) -> None:
+    """What the webhook's scopes do not cover. No scopes at all: they are not known."""
+    scopes = {scope.lower() for scope in directory.scopes}
+    if not scopes:
+        return
+    needs: list[tuple[Path, Iterable[str], str]] = [
+        (("funnels",), ("crm",), "to read deals and their stages"),
+        (("funnels",), ("task",), "to make tasks"),
+        (("funnels",), PEOPLE_SCOPES, "to know the employees"),
+        (("funnels",), ("department",), "to know who is whose head"),
+        (("funnels",), ("im",), "to send messages"),
+    ]
+    away = next((rule for rule in rules.by_id.values() if rule.substitute_away), None)
+    if away is not None:
+        needs.append((("funnels",), ("calendar",), f"to know who is away (`away: substitute` of {away.id})"))
+    if file.calendar is None:
+        needs.append(
+            (("calendar",), ("calendar",), "to read the portal's working hours, as the file has no `calendar`")
+        )
+    for path, any_of, why in needs:
+        if not scopes & set(any_of):
+            names = " or ".join(f"`{one}`" for one in sorted(any_of))
+            remarks.warn(
+                path, f"The webhook lacks the scope {names} {why}.", "Tick it in the webhook's form.", key=True
+            )
+
+
+def _names(names: list[str]) -> str:
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more

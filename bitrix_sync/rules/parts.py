@@ -1,0 +1,364 @@
+"""The parts of a task on a portal: persons, deadlines, conditions and templates of the file with every name resolved.
+
+``Parts`` compiles them one after another and notes what the task at hand needs: the deal's fields, what is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Literal
+
+from bitrix_sync.facts import DealField
+from bitrix_sync.rules.deadlines import MINUTES
+from bitrix_sync.rules.forms import (
+    AfterEntry,
+    ByEvent,
+    ByField,
+    Conditions,
+    DoneEvent,
+    FilledEvent,
+    MoveTo,
+    OnDate,
+    PersonFromDepartment,
+    PersonFromField,
+    PersonOfTask,
+    PersonOutOf,
+    StageEvent,
+    Timed,
+    Wishes,
+)
+from bitrix_sync.rules.model import (
+    AllOf,
+    AnyOf,
+    Condition,
+    Creator,
+    Deadline,
+    Done,
+    Entered,
+    Event,
+    Filled,
+    FromDepartment,
+    FromField,
+    Head,
+    Nobody,
+    Not,
+    OneOf,
+    OwnerOf,
+    Person,
+    Responsible,
+    Test,
+    UserId,
+)
+from bitrix_sync.rules.names import Found, Names
+from bitrix_sync.rules.problem import Path, Remarks
+from bitrix_sync.rules.scalars import NOBODY, show
+from bitrix_sync.rules.sense import FILLED_BY_PORTAL, template_names, warn_of_closedate
+from bitrix_sync.rules.suggest import fold, nearest
+from bitrix_sync.rules.values import ID_TYPES, civil_date, number
+
+NUMBERS = frozenset({"integer", "double", "money"})
+DATES = frozenset({"date", "datetime"})
+PEOPLE = frozenset({"employee", "user"})
+CHOICE_WORDS = frozenset({"y", "n", "yes", "no", "true", "false", "1", "0", "да", "нет"})
+WORDS: dict[str, Person] = {"responsible": Responsible(), "creator": Creator(), "head": Head(), NOBODY: Nobody()}
+Op = Literal["eq", "in", "min", "max", "not", "contains", "filled"]
+_WISHES: tuple[tuple[str, Op], ...] = (
+    ("min", "min"),
+    ("max", "max"),
+    ("unequal", "not"),
+    ("contains", "contains"),
+    ("filled", "filled"),
+)
+"""The attributes of ``Wishes`` and what they test."""
+
+
+class Parts:
+    """Compiles parts of tasks. ``fields``: codes of the deal's fields that the file uses; ``gone``: what the task at
+    hand needs and the portal has no more (``begin`` empties it); ``records``: other records that templates read."""
+
+    def __init__(self, names: Names, remarks: Remarks, placed: Mapping[str, frozenset[str]]) -> None:
+        self.names, self.remarks, self.placed = names, remarks, placed
+        self.fields: set[str] = set()
+        self.records: set[str] = set()
+        self.gone: list[str] = []
+        self.funnels: frozenset[int] = frozenset()
+        self.stages: frozenset[str] = frozenset()
+
+    def begin(self, funnels: Iterable[int], stages: frozenset[str]) -> None:
+        """A task begins that stands in these funnels and stages."""
+        self.gone = []
+        self.funnels, self.stages = frozenset(funnels), stages
+
+    def need(self, found: Found | None, path: Path, *, key: bool = False) -> str:
+        """The id of what was found; "" when nothing was. What is gone is noted and warned of."""
+        if found is None:
+            return ""
+        if found.gone:
+            self.gone.append(found.gone)
+            self.names.warn_once(
+                path,
+                f"{found.gone}.",
+                "The rules that need it are off until it is back or another is named here.",
+                key=key,
+            )
+        return found.id
+
+    def field(self, name: str, path: Path, *, key: bool = False) -> tuple[str, DealField | None]:
+        """A field of the deal: its code, and what is known of it."""
+        code = self.need(self.names.field(name, path, key=key), path, key=key)
+        if code:
+            self.fields.add(code)
+        return code, self.names.deal_field(code)
+
+    # --- persons -----------------------------------------------------------------------------------------------------
+
+    def person(self, said: Any, path: Path) -> Person:
+        """A person; the deal's responsible in the place of one that cannot be resolved (a fault is remarked then)."""
+        match said:
+            case int():
+                return self.user(said, path)
+            case str():
+                return WORDS[said] if said in WORDS else self.user(said, path)
+            case PersonFromField():
+                code, field = self.field(said.field, (*path, "field"))
+                if field is not None and field.type not in PEOPLE:
+                    self.remarks.fault(
+                        (*path, "field"), f"{_titled(field)} holds no employees.", "Name a field of the type employee."
+                    )
+                return FromField(code, self._otherwise(said, path))
+            case PersonOfTask():
+                return OwnerOf(said.task, self._otherwise(said, path))
+            case PersonFromDepartment():
+                where = (*path, "department")
+                found = self.need(self.names.department(said.department, where), where)
+                return FromDepartment(int(found or 0), said.pick, self._otherwise(said, path))
+            case PersonOutOf():
+                persons = [self.person(one, (*path, "one_of", index)) for index, one in enumerate(said.one_of)]
+                return OneOf(tuple(persons), said.pick, self._otherwise(said, path))
+        raise AssertionError(f"no person: {said!r}")
+
+    def persons(self, said: Iterable[Any], path: Path) -> tuple[Person, ...]:
+        """Persons of a list."""
+        return tuple(self.person(one, (*path, index)) for index, one in enumerate(said))
+
+    def user(self, said: int | str, path: Path) -> Person:
+        """A certain user."""
+        found = self.need(self.names.user(said, path), path)
+        return UserId(int(found)) if found.isdecimal() else Responsible()
+
+    def _otherwise(self, said: Any, path: Path) -> Person | None:
+        return None if said.otherwise is None else self.person(said.otherwise, (*path, "else"))
+
+    # --- deadlines ---------------------------------------------------------------------------------------------------
+
+    def deadline(self, said: Timed, path: Path) -> Deadline:
+        """A deadline with its ``else``."""
+        common: dict[str, Any] = {"at": said.at, "on_day_off": said.on_day_off, "follow": said.follow}
+        match said:
+            case AfterEntry():
+                return Deadline(said.after, **common)
+            case OnDate():
+                return Deadline(date=said.date, **common)
+            case ByField():
+                code = self._date_field(said, path)
+                otherwise = self.deadline(said.otherwise, (*path, "else"))
+                offset, direction = (said.before, -1) if said.before is not None else (said.after, 1)
+                return Deadline(offset, direction, field=code, otherwise=otherwise, **common)
+            case ByEvent():
+                event = self.event(said.event, (*path, "event"))
+                otherwise = self.deadline(said.otherwise, (*path, "else"))
+                return Deadline(said.after, event=event, otherwise=otherwise, **common)
+        raise AssertionError(f"no deadline: {said!r}")
+
+    def move_to(self, said: MoveTo) -> Deadline:
+        """Where a sweep moves a deadline."""
+        return Deadline(said.after, at=said.at, on_day_off=said.on_day_off)
+
+    def _date_field(self, said: ByField, path: Path) -> str:
+        where = (*path, "field")
+        code, field = self.field(said.field, where)
+        if code == FILLED_BY_PORTAL and fold(said.field) != fold(FILLED_BY_PORTAL):
+            warn_of_closedate(where, self.remarks)
+        if field is None:
+            return code
+        span = said.before if said.before is not None else said.after
+        if field.type not in DATES and field.type != "string":
+            self.remarks.fault(
+                where, f"{_titled(field)} holds no dates.", "Name a field of the type date or date and time."
+            )
+        elif field.type == "string":
+            self.remarks.warn(
+                where,
+                f"{_titled(field)} is a text; a deadline comes of it only while it holds a date as 2026-12-31.",
+                "Better make it a field of the type date.",
+            )
+        if field.type != "datetime" and span is not None and span.unit in MINUTES:
+            self.remarks.fault(
+                (*path, "before" if said.before is not None else "after"),
+                f"{_titled(field)} holds dates without a time of day to count {span.unit} from.",
+                "Count in days or workdays, with `at` for the time of day.",
+            )
+        return code
+
+    def event(self, said: DoneEvent | StageEvent | FilledEvent, path: Path) -> Event:
+        """An event. A rule that stands wherever this one stands is meant as of the same visit."""
+        match said:
+            case DoneEvent():
+                return self.done(said)
+            case FilledEvent():
+                return Filled(self.field(said.filled, (*path, "filled"))[0])
+            case StageEvent():
+                return Entered(self._entered(said.stage, (*path, "stage")))
+
+    def done(self, said: DoneEvent) -> Done:
+        """That another rule's task is completed."""
+        return Done(said.done, bool(self.stages) and self.stages <= self.placed.get(said.done, frozenset()))
+
+    def _entered(self, name: str, path: Path) -> frozenset[str]:
+        """The stages of that name in the funnels of this task, or the one of that id anywhere."""
+        found = [self.names.stage_if_any(funnel, name, path) for funnel in sorted(self.funnels)]
+        here = [one for one in found if one is not None]
+        if not here:
+            anywhere = self.names.stage_anywhere(name, path)
+            if anywhere is None:
+                for funnel in sorted(self.funnels)[:1]:
+                    self.names.stage(funnel, name, path)
+                return frozenset()
+            here = [anywhere]
+        alive = [one for one in here if not one.gone]
+        for one in here if not alive else ():
+            self.need(one, path)
+        ids = frozenset(one.id for one in alive or here)
+        if self.stages and self.stages <= ids:
+            self.remarks.fault(path, "The deal is in this very stage already.", "Name another stage to wait for.")
+        return ids
+
+    # --- conditions --------------------------------------------------------------------------------------------------
+
+    def condition(self, said: Conditions, path: Path) -> Condition:
+        """Conditions, those on fields first."""
+        parts: list[Condition] = []
+        for name, test in (said.model_extra or {}).items():
+            parts += self._tests(name, test, (*path, name))
+        if said.any_of is not None:
+            parts.append(AnyOf(tuple(self.condition(one, (*path, "any", i)) for i, one in enumerate(said.any_of))))
+        if said.no is not None:
+            parts.append(Not(self.condition(said.no, (*path, "not"))))
+        return AllOf(tuple(parts))
+
+    def _tests(self, name: str, test: Any, path: Path) -> list[Condition]:
+        code, field = self.field(name, path, key=True)
+        if not isinstance(test, Wishes):
+            op: Op = "in" if isinstance(test, list) else "eq"
+            return [Test(code, op, self._wishes(test, op, field, path))]
+        tests: list[Condition] = []
+        for key, op in _WISHES:
+            if key in test.model_fields_set:
+                wish = getattr(test, key)
+                tests.append(Test(code, op, self._wishes(wish, op, field, (*path, op))))
+        return tests
+
+    def _wishes(self, wish: Any, op: Op, field: DealField | None, path: Path) -> Any:
+        if field is None or op == "filled":
+            return wish
+        if isinstance(wish, list):
+            return tuple(self._wish(one, op, field, (*path, index)) for index, one in enumerate(wish))
+        return self._wish(wish, op, field, path)
+
+    def _wish(self, wish: Any, op: Op, field: DealField, path: Path) -> Any:
+        """The value that a field is compared with, checked against the field's type; texts of lists and statuses,
+        people and funnels as ids."""
+        ordered = op in ("min", "max")
+        if field.type == "boolean":
+            if ordered or op == "contains":
+                self.remarks.fault(path, f"{_titled(field)} says yes or no only.", "Compare it with true or false.")
+            elif not isinstance(wish, bool) and fold(str(wish)) not in CHOICE_WORDS:
+                self.remarks.fault(
+                    path, f"{_titled(field)} says yes or no, never {show(wish)}.", "Write true or false."
+                )
+            return wish
+        if op == "contains":
+            return wish
+        if field.type in NUMBERS:
+            return self._number(wish, field, path)
+        if field.type in DATES:
+            return self._date(wish, field, path)
+        if ordered:
+            return self._bound(wish, field, path)
+        if field.options:
+            text = str(wish)
+            found = self.names.option(field, text, path)
+            return self.need(found, path) or text
+        if field.type in PEOPLE:
+            user: int | str = int(wish) if str(wish).isdecimal() else str(wish)
+            return int(self.need(self.names.user(user, path), path) or 0)
+        if field.type == "crm_category":
+            keys = frozenset[str]()
+            return int(self.need(self.names.funnel(str(wish), path, keys), path) or 0)
+        return wish
+
+    def _number(self, wish: Any, field: DealField, path: Path) -> Any:
+        try:
+            number(wish)
+        except ValueError:
+            self.remarks.fault(path, f"{_titled(field)} holds numbers, and {show(wish)} is none.", "Write a number.")
+        return wish
+
+    def _date(self, wish: Any, field: DealField, path: Path) -> Any:
+        try:
+            text = str(wish).strip()
+            if len(text) > len("2026-12-31"):
+                datetime.fromisoformat(text)
+            else:
+                civil_date(text)
+        except ValueError:
+            cure = "Write it as `2026-12-31`."
+            self.remarks.fault(path, f"{_titled(field)} holds dates, and {show(wish)} is none.", cure)
+        return wish
+
+    def _bound(self, wish: Any, field: DealField, path: Path) -> Any:
+        """``min`` and ``max`` of a text or a list value, which may read as a number or a date."""
+        if field.type in ID_TYPES - {"enumeration"}:
+            self.remarks.fault(path, f"{_titled(field)} cannot be more or less than something.", "Compare it by value.")
+            return wish
+        for reads in (number, civil_date):
+            try:
+                reads(wish)
+            except ValueError:
+                continue
+            return wish
+        self.remarks.fault(
+            path, f"{show(wish)} is neither a number nor a date.", "Write one, as `100000` or `2026-12-31`."
+        )
+        return wish
+
+    # --- templates ---------------------------------------------------------------------------------------------------
+
+    def template(self, source: str, path: Path) -> str:
+        """A template; the fields that it reads are noted."""
+        for name in sorted(template_names(source)):
+            record, _, code = name.partition(".")
+            if record in ("company", "contact"):
+                self.records.add(record)
+            if record == "deal" and code:
+                self._template_field(code, path)
+        return source
+
+    def _template_field(self, code: str, path: Path) -> None:
+        names = self.names
+        if code in names.fields.names or names.fields.key(code) in names.bindings:
+            self.field(code, path)
+            return
+        near = names.fields.by_id(code) or next(iter(names.fields.by_name(code)), "")
+        meant = [near] if near else nearest(code, names.fields.names)
+        cure = f"Did you mean `deal.{meant[0]}`?" if meant else "Write the code of a field of the deal."
+        self.remarks.fault(path, f"Deals have no field `{show(code).strip('`')}`.", cure)
+
+
+def _titled(field: DealField) -> str:
+    return (
+        f"The field {field.title} ({field.code})"
+        if field.title and field.title != field.code
+        else f"The field {field.code}"
+    )

@@ -1,0 +1,57 @@
+"""What is wrong with a rules file, and where: one line for an administrator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+Path = tuple[str | int, ...]
+"""Where something stands in the file: keys and, in lists, indexes from 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something wrong at a path of the file: with the value there or, if ``key``, with its key. ``cure``: what to write
+    instead. ``at``: line and column, where they are not those of the path."""
+
+    path: Path
+    wrong: str
+    cure: str = ""
+    key: bool = False
+    at: tuple[int, int] | None = None
+
+
+@dataclass(slots=True)
+class Remarks:
+    """What has been found so far: faults refuse a file, warnings do not."""
+
+    faults: list[Fault] = field(default_factory=list)
+    warnings: list[Fault] = field(default_factory=list)
+
+    def fault(self, path: Path, wrong: str, cure: str = "", *, key: bool = False) -> None:
+        """Something is wrong."""
+        self.faults.append(Fault(path, wrong, cure, key))
+
+    def warn(self, path: Path, wrong: str, cure: str = "", *, key: bool = False) -> None:
+        """Something is worth knowing."""
+        self.warnings.append(Fault(path, wrong, cure, key))
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """``rules.yaml:14:9: funnels > Продажи > Договор > contract > deadline: what is wrong. What to write instead.``
+
+    ``line`` and ``column`` count from 1; ``path`` is the part before the text, already worded ("" for the file as a
+    whole); ``cure`` may be "".
+    """
+
+    file: str
+    line: int
+    column: int
+    path: str
+    wrong: str
+    cure: str = ""
+
+    def __str__(self) -> str:
+        path = f"{self.path}:" if self.path else ""
+        text = " ".join(part for part in (path, self.wrong, self.cure) if part)
+        return f"{self.file}:{self.line}:{self.column}: {' '.join(text.split())}"

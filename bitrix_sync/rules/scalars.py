@@ -1,0 +1,371 @@
+"""The single values of rules.yaml: durations, times, dates, names, ids, users; how they are read, what editors see.
+
+Each reader takes plain data as ``tree.py`` gives it, returns it parsed, and raises an error that is complete: what is
+wrong and what to write instead, worded for administrators. The regular expression that editors get accepts the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import date as Date
+from datetime import time as Time
+from functools import lru_cache
+from itertools import pairwise
+from typing import Annotated, Any
+from zoneinfo import available_timezones
+
+from pydantic import PlainValidator, Strict, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from bitrix_sync.rules.model import Duration
+from bitrix_sync.rules.suggest import cure, did_you_mean
+from bitrix_sync.worktime import country_codes
+
+UNITS = ("minutes", "hours", "workminutes", "workhours", "days", "workdays", "weeks", "months")
+DIGITS = {"minutes": 6, "hours": 5, "workminutes": 6, "workhours": 5, "days": 4, "workdays": 4, "weeks": 3, "months": 3}
+"""How long the number of a duration may be: some ten years and more, and never beyond the end of calendars."""
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+PERSON_WORDS = ("responsible", "creator", "head")
+NOBODY = "none"
+EVERY = "*"
+TOLD = "told"
+"""Type of the errors that are complete: ``wrong`` and ``cure`` in their context."""
+ID_LENGTH = 64
+
+_DURATION = re.compile(r"\s*([-+]?[0-9]+(?:[.,][0-9]+)?)\s*([^\W\d_]*)\s*")
+_TIME = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_ID = re.compile(rf"[0-9A-Za-zА-Яа-яЁё_-]{{1,{ID_LENGTH}}}")
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+_SPAN = re.compile(r"\s*([0-9]{1,2}:[0-9]{2})\s*[-–—]\s*([0-9]{1,2}:[0-9]{2})\s*")
+_DAY_RANGE = re.compile(r"([a-z]+)(?:\s*-\s*([a-z]+))?")
+_TIME_PATTERN = "^([01]?[0-9]|2[0-3]):[0-5][0-9]$"
+
+
+def told(wrong: str, cure: str = "") -> PydanticCustomError:
+    """An error whose words are complete."""
+    return PydanticCustomError(TOLD, "{wrong} {cure}", {"wrong": wrong, "cure": cure})
+
+
+def show(value: Any) -> str:
+    """A value of the file in a message: short, as it would be written."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    text = str(value)
+    return f"`{text if len(text) <= 60 else text[:59] + '…'}`"
+
+
+@lru_cache(maxsize=1024)
+def _duration(text: str) -> Duration:
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        raise told(f"{show(text)} is no duration.", "Write a whole number and a unit, as `2 workdays`.")
+    amount, word = found[1], found[2].lower()
+    unit = word if word in UNITS else word + "s" if word + "s" in UNITS else ""
+    if not word:
+        raise told(f"{show(text)} has no unit.", f"Write which, as `{amount} workdays`.")
+    if not unit:
+        raise told(f"There is no unit `{found[2]}`.", cure(word, (*UNITS, *(one[:-1] for one in UNITS)), "Units are"))
+    if not amount.isdigit():
+        raise told(
+            f"{show(text)} is no whole number of {unit}.",
+            "Write one, from 1 on; for fractions take a smaller unit, for earlier `before`.",
+        )
+    count = int(amount) if len(amount) <= 12 else 10**12
+    if count == 0 and unit != "workdays":
+        raise told(f"{show(text)} is no time at all.", "0 goes only with workdays: `0 workdays` is today or the next.")
+    if len(str(count)) > DIGITS[unit]:
+        raise told(f"{show(text)} is longer than any deal.", f"Up to {'9' * DIGITS[unit]} {unit} can be written.")
+    return Duration(count, unit)  # type: ignore[arg-type]  # it is one of UNITS
+
+
+def read_duration(value: Any) -> Duration:
+    """``2 workdays``."""
+    if isinstance(value, str):
+        return _duration(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        raise told(f"{show(value)} has no unit.", f"Write which, as `{value} workdays`.")
+    raise told(f"A duration is missing here: {show(value)}.", "Write a whole number and a unit, as `2 workdays`.")
+
+
+def _units_pattern() -> str:
+    long = "|".join(f"0*[1-9][0-9]{{0,{DIGITS[unit] - 1}}}\\s*{unit[:-1]}s?" for unit in UNITS)
+    return f"^\\s*(0+\\s*workdays?|{long})\\s*$"
+
+
+def _parse_time(value: Any) -> Time:
+    found = _TIME.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        raise told(f"{show(value)} is no time of day.", 'Write hours and minutes in quotes, as `"15:00"`.')
+    return Time(int(found[1]), int(found[2]))
+
+
+def _parse_date(value: Any) -> Date:
+    if isinstance(value, str) and _DATE.fullmatch(value):
+        try:
+            return Date.fromisoformat(value)
+        except ValueError:
+            raise told(f"There is no day {show(value)}.", "Write year-month-day, as `2026-12-31`.") from None
+    raise told(f"{show(value)} is no date.", "Write year-month-day, as `2026-12-31`.")
+
+
+def _parse_rule_id(value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str) or not value:
+        raise told(f"An id is missing here: {show(value)}.", "Write letters, digits, `-` and `_`, as `first-call`.")
+    if not _ID.fullmatch(value):
+        long = f" At most {ID_LENGTH} of them." if len(value) > ID_LENGTH else ""
+        raise told(f"{show(value)} is no id.", f"Use letters, digits, `-` and `_` only, as `first-call`.{long}")
+    return value
+
+
+def _parse_name(value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str) or not value.strip():
+        raise told(f"A name is missing here: {show(value)}.", "Write the name as the portal shows it, or its id.")
+    return value.strip()
+
+
+def _parse_text(value: Any) -> str:
+    if isinstance(value, str) and value.strip():
+        return value
+    if isinstance(value, dict | list):
+        raise told(f"A text must stand here, not {show(value)}.", "A text that begins with { or [ needs quotes.")
+    if value is None or isinstance(value, str):
+        raise told("A text must stand here.", "Write it, or leave the key out.")
+    raise told(f"A text must stand here, not {show(value)}.", f'Put it in quotes: "{str(value).lower()}".')
+
+
+def _parse_zone(value: Any) -> str:
+    if isinstance(value, str) and value in _zones():
+        return value
+    word = value if isinstance(value, str) else str(value)
+    if re.fullmatch(r"(?:UTC|GMT)?\s*[-+]\s*\d.*", word, re.IGNORECASE):
+        raise told(f"{show(value)} is an offset, not a time zone.", "Write a place of the tz database: Europe/Moscow.")
+    raise told(
+        f"There is no time zone {show(value)}.",
+        did_you_mean(word, _zones()) or "Write a place of the tz database, as `Europe/Moscow`.",
+    )
+
+
+@lru_cache(maxsize=1)
+def _zones() -> frozenset[str]:
+    return frozenset(zone for zone in available_timezones() if _loads(zone))
+
+
+def _loads(zone: str) -> bool:
+    return zone not in {"localtime", "Factory"} and not zone.startswith(("posix/", "right/"))
+
+
+def _parse_country(value: Any) -> str:
+    if isinstance(value, str) and value.strip().upper() in country_codes():
+        return value.strip().upper()
+    raise told(f"No public holidays are known for the country {show(value)}.", "Write its two letters, as `RU`.")
+
+
+def _parse_span(value: Any) -> tuple[Time, Time]:
+    found = _SPAN.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        raise told(f"{show(value)} is no span of hours.", 'Write from and to in quotes, as `"09:00-18:00"`.')
+    if found[2] in ("24:00", "00:00", "0:00"):
+        raise told(f"{show(value)} ends at midnight.", f'The last minute of a day is 23:59: "{found[1]}-23:59".')
+    start, end = _parse_time(found[1]), _parse_time(found[2])
+    if start >= end:
+        raise told(f"The hours {show(value)} end before they begin.", "Write the earlier time first.")
+    return start, end
+
+
+def _parse_spans(value: Any) -> tuple[tuple[Time, Time], ...]:
+    if not isinstance(value, list):
+        return (_parse_span(value),)
+    if not value:
+        raise told("This list of hours is empty.", "Write a span, or leave the day out: it is a day off then.")
+    spans = sorted(_parse_span(one) for one in value)
+    for (_, end), (start, _) in pairwise(spans):
+        if start < end:
+            raise told(
+                f"The hours overlap: one span ends at {end:%H:%M}, another begins at {start:%H:%M}.",
+                "Let them follow each other.",
+            )
+    return tuple(spans)
+
+
+def day_range(value: Any) -> tuple[int, ...]:
+    """The weekdays (0 = Monday) of ``sat`` or ``mon-fri``; a range may go over the end of the week."""
+    word = value.strip().lower() if isinstance(value, str) else ""
+    found = _DAY_RANGE.fullmatch(word)
+    days = [one for one in (found.groups() if found else ()) if one]
+    if not days:
+        raise told(f"{show(value)} is no day of the week.", "Write a day or a range of days, as `sat` or `mon-fri`.")
+    for day in days:
+        if day not in DAYS:
+            known = cure(day, DAYS, "Days are")
+            raise told(f"There is no day `{day}`.", known)
+    first, last = DAYS.index(days[0]), DAYS.index(days[-1])
+    return tuple(day % 7 for day in range(first, last + 1 if last >= first else last + 8))
+
+
+def _parse_day_ranges(value: Any) -> tuple[int, ...]:
+    words = value if isinstance(value, list) else [value]
+    days = [day for word in words for day in day_range(word)]
+    if not days:
+        raise told("The list of working days is empty.", "Write them, as `mon-fri`.")
+    return tuple(sorted(set(days)))
+
+
+def check_week(week: dict[str, tuple[tuple[Time, Time], ...]]) -> dict[str, tuple[tuple[Time, Time], ...]]:
+    """No day twice in a mapping of days to hours."""
+    said: dict[int, str] = {}
+    for word in week:
+        for day in day_range(word):
+            if day in said:
+                raise told(f"`{DAYS[day]}` has hours twice: under `{said[day]}` and `{word}`.", "Say each day once.")
+            said[day] = word
+    return week
+
+
+def _day_key(value: Any) -> str:
+    day_range(value)
+    return str(value).strip().lower()
+
+
+def read_person(value: Any) -> str:
+    """``responsible``, ``creator``, ``head`` or an e-mail."""
+    word = str(value).strip()
+    if word.lower() in PERSON_WORDS:
+        return word.lower()
+    if _EMAIL.fullmatch(word):
+        return word
+    if word.lower() == NOBODY:
+        raise told(
+            "`none` is no person here.", "Only a `supervisor` can be `none`; leave the key out, or name somebody."
+        )
+    raise told(
+        f"{show(value)} is no person.",
+        did_you_mean(word, PERSON_WORDS) or f"Write {', '.join(PERSON_WORDS)}, a user's id or his e-mail.",
+    )
+
+
+def read_supervisor(value: Any) -> str:
+    """A person in a word, or ``none``."""
+    word = str(value).strip()
+    if word.lower() == NOBODY:
+        return NOBODY
+    if word.lower() not in PERSON_WORDS and not _EMAIL.fullmatch(word):
+        raise told(
+            f"{show(value)} is no person.",
+            did_you_mean(word, (*PERSON_WORDS, NOBODY))
+            or f"Write {', '.join(PERSON_WORDS)}, none, a user's id or his e-mail.",
+        )
+    return read_person(value)
+
+
+def read_user_id(value: Any) -> int:
+    """A user's id."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise told(f"{show(value)} is no user's id.", "Write the number from the address of his profile, as `17`.")
+    return value
+
+
+def _parse_user(value: Any) -> int | str:
+    if isinstance(value, str) and _EMAIL.fullmatch(value.strip()):
+        return value.strip()
+    if isinstance(value, int):
+        return read_user_id(value)
+    raise told(f"{show(value)} is no user.", "Write a user's id or his e-mail, as `17` or `anna@example.com`.")
+
+
+def read_scalar(value: Any) -> str | int | float | bool:
+    """A value to compare with."""
+    if isinstance(value, str | int | float):
+        return value
+    if value is None:
+        raise told("Nothing stands here to compare with.", "For an empty field write `{filled: false}`.")
+    raise told(f"{show(value).capitalize()} cannot be compared with.", "Write a text, a number, a date or true/false.")
+
+
+def read_wish(value: Any) -> Any:
+    """A value to compare with, or a list of them."""
+    if isinstance(value, list):
+        if not value:
+            raise told("The list is empty: nothing can be one of it.", "Write the values, or leave the test out.")
+        return [read_scalar(one) for one in value]
+    return read_scalar(value)
+
+
+SCALAR_SCHEMA: dict[str, Any] = {"type": ["string", "number", "boolean"]}
+LIST_SCHEMA: dict[str, Any] = {"type": "array", "items": SCALAR_SCHEMA, "minItems": 1}
+_SPAN_SCHEMA: dict[str, Any] = {
+    "type": "string",
+    "pattern": r"^\s*([01]?[0-9]|2[0-3]):[0-5][0-9]\s*[-–—]\s*([01]?[0-9]|2[0-3]):[0-5][0-9]\s*$",
+    "examples": ["09:00-18:00"],
+}
+_SPANS_SCHEMA: dict[str, Any] = {"anyOf": [_SPAN_SCHEMA, {"type": "array", "items": _SPAN_SCHEMA, "minItems": 1}]}
+_ONE_DAY = "(mon|tue|wed|thu|fri|sat|sun)"
+_DAY_PATTERN = rf"^\s*{_ONE_DAY}(\s*-\s*{_ONE_DAY})?\s*$"
+_DAY_SCHEMA: dict[str, Any] = {"type": "string", "pattern": _DAY_PATTERN, "examples": ["mon-fri", "sat"]}
+
+
+def _typed(parse: Callable[[Any], Any], **schema: Any) -> Any:
+    """The two annotations of a scalar of ours: how it is read, and what editors are told."""
+    return PlainValidator(parse), WithJsonSchema(schema)
+
+
+_READ_DURATION, _TELL_DURATION = _typed(
+    read_duration,
+    type="string",
+    pattern=_units_pattern(),
+    description=f"A whole number and a unit: {', '.join(UNITS)}; 0 only with workdays.",
+    examples=["2 workdays", "30 workminutes", "1 week"],
+)
+Span = Annotated[Duration, _READ_DURATION, _TELL_DURATION]
+_READ_TIME, _TELL_TIME = _typed(_parse_time, type="string", pattern=_TIME_PATTERN, examples=["15:00"])
+Clock = Annotated[Time, _READ_TIME, _TELL_TIME]
+_READ_DATE, _TELL_DATE = _typed(
+    _parse_date, type="string", format="date", pattern=f"^{_DATE.pattern}$", examples=["2026-12-31"]
+)
+Day = Annotated[Date, _READ_DATE, _TELL_DATE]
+_READ_ID, _TELL_ID = _typed(
+    _parse_rule_id,
+    anyOf=[{"type": "string", "pattern": f"^{_ID.pattern}$"}, {"type": "integer", "minimum": 0}],
+    examples=["first-call"],
+)
+RuleId = Annotated[str, _READ_ID, _TELL_ID]
+_READ_NAME, _TELL_NAME = _typed(
+    _parse_name, anyOf=[{"type": "string", "pattern": r"\S"}, {"type": "integer"}], examples=["Договор", "C5:NEW"]
+)
+Name = Annotated[str, _READ_NAME, _TELL_NAME]
+_READ_TEXT, _TELL_TEXT = _typed(_parse_text, type="string", pattern=r"\S")
+Text = Annotated[str, _READ_TEXT, _TELL_TEXT]
+_READ_ZONE, _TELL_ZONE = _typed(_parse_zone, type="string", examples=["Europe/Moscow", "Asia/Almaty"])
+Zone = Annotated[str, _READ_ZONE, _TELL_ZONE]
+_READ_COUNTRY, _TELL_COUNTRY = _typed(
+    _parse_country, type="string", enum=sorted(country_codes()), examples=["RU", "KZ"]
+)
+Country = Annotated[str, _READ_COUNTRY, _TELL_COUNTRY]
+_READ_SPANS = PlainValidator(_parse_spans)
+Spans = Annotated[tuple[tuple[Time, Time], ...], _READ_SPANS, WithJsonSchema(_SPANS_SCHEMA)]
+_READ_DAYS = PlainValidator(_parse_day_ranges)
+WeekDays = Annotated[
+    tuple[int, ...],
+    _READ_DAYS,
+    WithJsonSchema({"anyOf": [_DAY_SCHEMA, {"type": "array", "items": _DAY_SCHEMA, "minItems": 1}]}),
+]
+DayKey = Annotated[str, PlainValidator(_day_key), WithJsonSchema(_DAY_SCHEMA)]
+USER_ID_SCHEMA: dict[str, Any] = {"type": "integer", "minimum": 1, "title": "A user's id"}
+EMAIL_SCHEMA: dict[str, Any] = {"type": "string", "pattern": "^[^@\\s]+@[^@\\s]+\\.[^@\\s]+$", "title": "An e-mail"}
+_READ_USER, _TELL_USER = _typed(_parse_user, anyOf=[USER_ID_SCHEMA, EMAIL_SCHEMA])
+User = Annotated[int | str, _READ_USER, _TELL_USER]
+TestScalar = Annotated[Any, PlainValidator(read_scalar), WithJsonSchema(SCALAR_SCHEMA)]
+Wish = Annotated[Any, PlainValidator(read_wish), WithJsonSchema({"anyOf": [SCALAR_SCHEMA, LIST_SCHEMA]})]
+Whole = Annotated[int, Strict()]
+Flag = Annotated[bool, Strict()]

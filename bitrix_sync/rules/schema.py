@@ -1,0 +1,37 @@
+"""The JSON Schema of rules.yaml, for editors: made from the models that judge the file, so the two cannot differ.
+
+``rules.schema.json`` beside this module is the same, for editors that have no command to ask; a test keeps it so.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from bitrix_sync.rules.file import File
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+class _Schema(GenerateJsonSchema):
+    """Without nulls: a key that says nothing is left out. Without titles that repeat the key."""
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        inner = super().default_schema(schema)
+        if inner.get("default", "") is None:
+            del inner["default"]
+        return inner
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+
+def json_schema() -> dict[str, Any]:
+    """The schema of a whole file, in JSON Schema 2020-12."""
+    schema = File.model_json_schema(by_alias=True, schema_generator=_Schema)
+    return {"$schema": DIALECT, **schema, "title": "rules.yaml of bitrix-sync"}

@@ -1,0 +1,354 @@
+"""What a file says, against itself: everything that can be wrong and needs no portal to be seen.
+
+References between tasks, keys that contradict each other, templates, the calendar. What lacks a thing of the portal is
+found in ``bind.py``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+from bitrix_sync.rules.deadlines import MINUTES
+from bitrix_sync.rules.file import File, Overdue, Placed, Sweep, Task, WorkCalendar, stages, templates
+from bitrix_sync.rules.forms import (
+    AfterEntry,
+    ByEvent,
+    ByField,
+    Conditions,
+    DoneEvent,
+    MoveTo,
+    PersonOfTask,
+    PersonOutOf,
+    StageEvent,
+    Timed,
+    Wishes,
+)
+from bitrix_sync.rules.problem import Path, Remarks
+from bitrix_sync.rules.scalars import EVERY, NOBODY, show
+from bitrix_sync.rules.shape import STAND_IN
+from bitrix_sync.rules.suggest import cure, fold
+from bitrix_sync.rules.templates import MAX_SOURCE, check_template, names_used
+
+FILLED_BY_PORTAL = "CLOSEDATE"
+
+_MARKED = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
+_MARK = re.compile(r"[{][{%#]|[}%#][}]")
+
+
+def judge(file: File, data: Mapping[str, Any], remarks: Remarks, *, offline: bool) -> None:
+    """Say what is wrong with a file by itself. ``data``: the plain file, in which parts of a faulty shape are still.
+    ``offline``: no portal will tell which names are one stage, so circles are sought among the names."""
+    known = _written_ids(data)
+    file_people = ("supervisor",), file.supervisor
+    for path, rule in _tasks_named(*file_people):
+        _refer(path, rule, "", known, remarks)
+    _judge_names(file, remarks)
+    seen: dict[str, str] = {}
+    starts: dict[str, tuple[str, Path]] = {}
+    for placed in stages(file):
+        _judge_stage(placed, remarks)
+        for index, task in enumerate(placed.stage.tasks):
+            path = (*placed.tasks_path, index)
+            if task.id.startswith(STAND_IN):
+                continue
+            if task.id.casefold() in seen:
+                remarks.fault(
+                    (*path, "id"),
+                    f"Two tasks have the id `{task.id}`: {seen[task.id.casefold()]} has it too.",
+                    "Give one of them another.",
+                )
+            seen.setdefault(task.id.casefold(), " > ".join((placed.funnel, placed.name)))
+            if isinstance(task.start, DoneEvent):
+                starts[task.id] = task.start.done, (*path, "start")
+            _judge_task(task, path, placed, file, known, remarks)
+    for circle in cycles({rule: after for rule, (after, _) in starts.items() if after != rule}):
+        remarks.fault(
+            starts[circle[0]][1],
+            f"None of these tasks would ever appear, each waits for another: {' → '.join((*circle, circle[0]))}.",
+            "Let one of them start on entry.",
+        )
+    if offline:
+        _judge_circles(file, remarks)
+    if file.calendar is not None:
+        _judge_calendar(file.calendar, remarks)
+    if file.overdue is not None:
+        _judge_overdue(file.overdue, remarks)
+
+
+def cycles(edges: Mapping[str, str]) -> list[list[str]]:
+    """The circles of a graph in which each node points to one other, each once, beginning with its first node."""
+    found: list[list[str]] = []
+    done: set[str] = set()
+    for start in edges:
+        way: list[str] = []
+        node: str | None = start
+        while node is not None and node in edges and node not in done and node not in way:
+            way.append(node)
+            node = edges[node]
+        if node is not None and node in way:
+            found.append(way[way.index(node) :])
+        done |= set(way)
+    return found
+
+
+# --- names -----------------------------------------------------------------------------------------------------------
+
+
+def _written_ids(data: Mapping[str, Any]) -> list[str]:
+    """Every id that stands in the file, even that of a task which is wrong otherwise."""
+    ids: list[Any] = []
+    funnels = data.get("funnels")
+    for funnel in funnels.values() if isinstance(funnels, dict) else ():
+        for stage in funnel.values() if isinstance(funnel, dict) else ():
+            tasks = stage.get("tasks") if isinstance(stage, dict) else stage
+            ids += [one.get("id") for one in tasks if isinstance(one, dict)] if isinstance(tasks, list) else []
+    return [str(one) for one in ids if isinstance(one, str | int)]
+
+
+def _judge_names(file: File, remarks: Remarks) -> None:
+    """No funnel and no stage of a funnel twice under one name."""
+    _judge_keys(("funnels",), file.funnels, remarks)
+    for funnel, named in file.funnels.items():
+        _judge_keys(("funnels", funnel), named, remarks)
+
+
+def _judge_keys(path: Path, keys: Mapping[str, Any], remarks: Remarks) -> None:
+    first: dict[str, str] = {}
+    for key in keys:
+        if fold(key) in first:
+            remarks.fault((*path, key), f"`{first[fold(key)]}` and `{key}` are one name.", "Join the two.", key=True)
+        first.setdefault(fold(key), key)
+
+
+def _judge_stage(placed: Placed, remarks: Remarks) -> None:
+    target = placed.stage.advance_to
+    if target is None:
+        return
+    if fold(target) == fold(placed.name):
+        remarks.fault((*placed.path, "advance_to"), "The stage would advance to itself.", "Name another stage.")
+    elif target == EVERY:
+        remarks.fault((*placed.path, "advance_to"), "`*` is no stage to advance to.", "Name one stage.")
+
+
+def _judge_circles(file: File, remarks: Remarks) -> None:
+    for funnel in file.funnels:
+        targets = {
+            fold(placed.name): placed for placed in stages(file) if placed.funnel == funnel and placed.stage.advance_to
+        }
+        edges = {name: fold(placed.stage.advance_to or "") for name, placed in targets.items()}
+        for circle in cycles({name: target for name, target in edges.items() if name != target}):
+            named = [targets[name].name for name in (*circle, circle[0])]
+            remarks.warn(
+                (*targets[circle[0]].path, "advance_to"),
+                f"Deals would go round in a circle: {' → '.join(named)}.",
+                "Let one of these stages not advance.",
+            )
+
+
+def _refer(path: Path, rule: str, own: str, known: list[str], remarks: Remarks) -> None:
+    """A reference to another task."""
+    if rule == own:
+        remarks.fault(path, f"The task `{rule}` refers to itself.", "Name another task's id.")
+    elif rule not in known:
+        remarks.fault(path, f"No task has the id `{rule}`.", cure(rule, known, "The ids are"))
+
+
+# --- tasks -----------------------------------------------------------------------------------------------------------
+
+
+def _judge_task(task: Task, path: Path, placed: Placed, file: File, known: list[str], remarks: Remarks) -> None:
+    for below, source in templates(task):
+        for problem in template_problems(source):
+            remarks.fault((*path, *below), f"The template is wrong: {problem.rstrip('.')}.")
+    if isinstance(task.start, DoneEvent):
+        _refer((*path, "start", "done"), task.start.done, task.id, known, remarks)
+    for below, rule in _persons_tasks(task):
+        _refer((*path, *below), rule, task.id, known, remarks)
+    for below, deadline in deadlines(("deadline",), task.deadline):
+        _judge_deadline(deadline, (*path, *below), task, placed, known, remarks)
+    if task.overdue is not None and task.overdue != "never" and task.overdue.move_to is not None:
+        _judge_time(task.overdue.move_to, (*path, "overdue", "move_to"), remarks)
+    if task.condition is not None:
+        _judge_conditions(task.condition, (*path, "if"), remarks)
+    _judge_endings(task, path, file, remarks)
+    if task.again is not None and task.repeat == "once":
+        remarks.warn(
+            (*path, "again"), "`again` makes no next task where `repeat: once` allows one for ever.", "Leave one out."
+        )
+
+
+def _judge_endings(task: Task, path: Path, file: File, remarks: Remarks) -> None:
+    """The portal refuses to complete a task without its result, and parks one whose result must be accepted."""
+    demand = "result_required" if task.result_required else "control" if task.control else ""
+    if demand and task.on_leave == "complete":
+        remarks.fault(
+            (*path, "on_leave"),
+            f"A task with `{demand}: true` cannot be completed by itself.",
+            f"Write `on_leave: keep`, `defer` or `delete`, or leave `{demand}` out.",
+        )
+    if demand and (task.on_close or file.on_close) == "complete":
+        where = ("on_close",) if task.on_close else (demand,)
+        whose = "" if task.on_close else ", and the file says `on_close: complete`"
+        remarks.fault(
+            (*path, *where),
+            f"A task with `{demand}: true` cannot be completed by itself{whose}.",
+            f"Write `on_close: keep`, `defer` or `delete` in the task, or leave `{demand}` out.",
+        )
+    if task.control and (task.supervisor or file.supervisor) == NOBODY:
+        remarks.fault(
+            (*path, "control"), "`control` needs a supervisor, and there is none.", "Name a `supervisor` for the task."
+        )
+
+
+def _judge_deadline(
+    deadline: Timed, path: Path, task: Task, placed: Placed, known: list[str], remarks: Remarks
+) -> None:
+    if isinstance(deadline, AfterEntry | ByField | ByEvent):
+        _judge_time(deadline, path, remarks)
+    if isinstance(deadline, ByField):
+        if deadline.before is not None and deadline.after is not None:
+            remarks.fault(
+                (*path, "before"), "`before` and `after` do not go together.", "Leave one of them out.", key=True
+            )
+        if fold(deadline.field) == fold(FILLED_BY_PORTAL):
+            warn_of_closedate((*path, "field"), remarks)
+    if isinstance(deadline, ByEvent):
+        if isinstance(deadline.event, DoneEvent):
+            _refer((*path, "event", "done"), deadline.event.done, task.id, known, remarks)
+        elif isinstance(deadline.event, StageEvent) and fold(deadline.event.stage) == fold(placed.name):
+            remarks.fault(
+                (*path, "event", "stage"), "The deal is in this very stage already.", "Name another stage to wait for."
+            )
+
+
+def warn_of_closedate(path: Path, remarks: Remarks) -> None:
+    """The trap among the portal's own fields."""
+    remarks.warn(
+        path,
+        "The portal fills CLOSEDATE itself, a week after a deal's creation.",
+        "If nobody corrects it there, use a date field of your own.",
+    )
+
+
+def _judge_time(timed: AfterEntry | ByField | ByEvent | MoveTo, path: Path, remarks: Remarks) -> None:
+    """Minutes and hours lead to a time of day of their own."""
+    spans = (timed.after, timed.before) if isinstance(timed, ByField) else (timed.after,)
+    unit = next((span.unit for span in spans if span is not None and span.unit in MINUTES), None)
+    if unit and timed.at is not None:
+        remarks.fault(
+            (*path, "at"),
+            f"`at` does not go with {unit}, which lead to a time of day themselves.",
+            "Leave `at` out, or count in days or workdays.",
+            key=True,
+        )
+
+
+def _judge_conditions(conditions: Conditions, path: Path, remarks: Remarks) -> None:
+    for name, test in (conditions.model_extra or {}).items():
+        if isinstance(test, Wishes) and {"min", "max"} <= test.model_fields_set:
+            low, high = test.min, test.max
+            numbers = all(isinstance(side, int | float) and not isinstance(side, bool) for side in (low, high))
+            if numbers and low > high:
+                remarks.fault((*path, name), f"Nothing is at least {low} and at most {high}.", "Swap the two.")
+    for index, part in enumerate(conditions.any_of or ()):
+        _judge_conditions(part, (*path, "any", index), remarks)
+    if conditions.no is not None:
+        _judge_conditions(conditions.no, (*path, "not"), remarks)
+
+
+def deadlines(path: Path, deadline: Timed) -> Iterator[tuple[Path, Timed]]:
+    """A deadline and those after its ``else``, each with its path."""
+    yield path, deadline
+    if isinstance(deadline, ByField | ByEvent):
+        yield from deadlines((*path, "else"), deadline.otherwise)
+
+
+def _persons_tasks(task: Task) -> Iterator[tuple[Path, str]]:
+    """Every ``{task: id}`` among the persons of a task."""
+    yield from _tasks_named(("owner",), task.owner)
+    yield from _tasks_named(("supervisor",), task.supervisor)
+    for key, persons in (("observers", task.observers), ("participants", task.participants)):
+        for index, person in enumerate(persons):
+            yield from _tasks_named((key, index), person)
+
+
+def _tasks_named(path: Path, person: Any) -> Iterator[tuple[Path, str]]:
+    if isinstance(person, PersonOfTask):
+        yield (*path, "task"), person.task
+    if isinstance(person, PersonOutOf):
+        for index, one in enumerate(person.one_of):
+            yield from _tasks_named((*path, "one_of", index), one)
+    otherwise = getattr(person, "otherwise", None)
+    if otherwise is not None:
+        yield from _tasks_named((*path, "else"), otherwise)
+
+
+# --- templates -------------------------------------------------------------------------------------------------------
+
+
+def template_problems(source: str) -> list[str]:
+    """What is wrong with a template. Only what stands in braces is looked at, and the same but once: most titles of a
+    large file differ in their plain words alone."""
+    marked = _marked(source)
+    if marked == "" or (marked is not None and not _problems(marked)):
+        return []
+    return check_template(source)
+
+
+def template_names(source: str) -> frozenset[str]:
+    """What a template reads: ``deal.TITLE``, ``company``."""
+    marked = _marked(source)
+    return frozenset() if marked == "" else _names(source if marked is None else marked)
+
+
+def _marked(source: str) -> str | None:
+    """What stands in braces, "" when nothing does; None when that cannot be told without reading the whole."""
+    if len(source) > MAX_SOURCE:
+        return None
+    if "{" not in source:
+        return ""
+    return None if _MARK.search(_MARKED.sub("", source)) else "".join(_MARKED.findall(source))
+
+
+@lru_cache(maxsize=2048)
+def _problems(marked: str) -> tuple[str, ...]:
+    return tuple(check_template(marked))
+
+
+@lru_cache(maxsize=2048)
+def _names(marked: str) -> frozenset[str]:
+    return frozenset(names_used(marked))
+
+
+# --- calendar and sweeps ---------------------------------------------------------------------------------------------
+
+
+def _judge_calendar(calendar: WorkCalendar, remarks: Remarks) -> None:
+    if isinstance(calendar.hours, dict) and calendar.workdays is not None:
+        remarks.fault(
+            ("calendar", "workdays"),
+            "`hours` says already which days are working days.",
+            "Leave `workdays` out.",
+            key=True,
+        )
+    for index, day in enumerate(calendar.working_days):
+        if day in calendar.days_off:
+            remarks.fault(
+                ("calendar", "working_days", index), f"{show(day)} is in `days_off` too.", "Leave it in one of the two."
+            )
+
+
+def _judge_overdue(overdue: Overdue, remarks: Remarks) -> None:
+    sweeps: dict[str, Sweep | None] = {"morning": overdue.morning, "evening": overdue.evening}
+    for name, sweep in sweeps.items():
+        if sweep is not None:
+            _judge_time(sweep.move_to, ("overdue", name, "move_to"), remarks)
+    if overdue.morning is None and overdue.evening is None:
+        remarks.warn(
+            ("overdue",), "There is no sweep: nothing overdue is ever moved.", "Add `morning` or `evening`.", key=True
+        )
+    if overdue.morning and overdue.evening and overdue.morning.at >= overdue.evening.at:
+        remarks.warn(("overdue", "morning", "at"), "The morning begins after the evening.", "Check the two times.")

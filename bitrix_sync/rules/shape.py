@@ -1,0 +1,296 @@
+"""A file against its shape: every fault in an administrator's words, and what of the file can be read in spite of them.
+
+pydantic finds all faults of shape at once. So that the rest of the file is judged in the same run, faulty parts are
+then left out or, where a part is indispensable, replaced by a stand-in, until what remains has the right shape.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from bitrix_sync.rules.file import SHAPES, File, keys_of
+from bitrix_sync.rules.forms import UNKIND, AfterEntry, ByEvent, ByField, MoveTo, OnDate, Words
+from bitrix_sync.rules.problem import Fault, Path
+from bitrix_sync.rules.scalars import TOLD, show
+from bitrix_sync.rules.suggest import cure, nearest
+from bitrix_sync.rules.tree import Node, Repeated, flaws
+
+ROUNDS = 30
+"""So often a part is left out before the rest of the file is given up."""
+STAND_IN = "stand-in-"
+"""Beginning of the ids that replace faulty ones."""
+
+_STAND_INS: dict[str, Callable[[int], Any]] = {
+    "id": lambda number: f"{STAND_IN}{number}",
+    "title": lambda number: STAND_IN,
+    "deadline": lambda number: {"after": "1 workday"},
+    "else": lambda number: {"after": "1 workday"},
+    "move_to": lambda number: {"after": "0 workdays"},
+    "pick": lambda number: "first",
+    "version": lambda number: 1,
+}
+_MISSING = {
+    "id": "Write one that stays when the title changes: `id: first-call`.",
+    "title": "Write what is to be done: `title: Позвонить клиенту`.",
+    "deadline": "There is no task without one: `deadline: {after: 1 workday}`.",
+    "else": "Write when it is due while the field is empty or the event has not happened: `else: {after: 3 workdays}`.",
+    "pick": "Write how one of them is chosen: `pick: round_robin`, `least_loaded` or `first`.",
+    "at": 'Write the time of day: `at: "09:00"`.',
+    "move_to": "Write where overdue deadlines are moved: `move_to: {after: 0 workdays}`.",
+    "version": "Begin the file with `version: 1`.",
+    "funnels": "Write a funnel, its stages and their tasks; `bitrix-sync init` writes the portal's own.",
+    "after": "Write how long after: `after: 1 workday`.",
+}
+_STAND_IN_ITEMS = {
+    "one_of": "responsible",
+    "observers": "responsible",
+    "participants": "responsible",
+    "checklist": STAND_IN,
+    "tags": STAND_IN,
+    "any": {},
+}
+_KINDS: tuple[type[BaseModel], ...] = (AfterEntry, ByEvent, ByField, OnDate)
+_KIND_KEYS = frozenset({"after", "before", "field", "date", "event"})
+Error = Mapping[str, Any]
+"""One error of pydantic: loc, type, ctx, input, msg."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shaped:
+    """The file as far as it has the right shape (None: not at all), and the faults of its shape."""
+
+    file: File | None
+    faults: list[Fault]
+
+
+def check(root: Node) -> Shaped:
+    """Judge the shape of a file."""
+    if not isinstance(root.data, dict):
+        return Shaped(None, [Fault((), f"The file holds {show(root.data)}.", "It must begin with `version: 1`.")])
+    nothing: list[Fault] = []
+    faults: list[Fault] = []
+    for path, twice in flaws(root):
+        if twice is None:
+            nothing.append(Fault(path, "Nothing stands here.", "Write a value, or leave the key out."))
+        else:
+            faults.append(_repeated((*path, twice.key), twice))
+    try:
+        file = File.model_validate(root.data)
+        if not nothing:
+            return Shaped(file, faults)
+        errors: list[Error] = []
+    except ValidationError as refusal:
+        errors = _errors(refusal)
+    faults += _faults(errors, root.data)
+    worded = {fault.path for fault in faults}
+    faults += [fault for fault in nothing if fault.path not in worded]
+    return Shaped(_remains(root.data, errors, [fault.path for fault in nothing]), faults)
+
+
+def _errors(refusal: ValidationError) -> list[Error]:
+    return list(refusal.errors(include_url=False))
+
+
+def _repeated(path: Path, twice: Repeated) -> Fault:
+    return Fault(
+        path,
+        f"`{show_key(twice.key)}` stands here twice, first in line {twice.first_line}.",
+        "Join the two, or rename one.",
+        at=(twice.line, twice.column),
+    )
+
+
+# --- words -----------------------------------------------------------------------------------------------------------
+
+
+def _faults(errors: list[Error], data: Any) -> list[Fault]:
+    faults: list[Fault] = []
+    missing: list[tuple[Path, str]] = []
+    mistyped: set[tuple[Path, str]] = set()
+    for error in errors:
+        path = _path(error["loc"], data)
+        if error["type"] == "missing":
+            missing.append((path, str(error["loc"][-1])))
+        elif error["type"] == "extra_forbidden":
+            model = _model(error["loc"])
+            faults.append(Fault(path, *_unknown_key(str(path[-1]), model), key=True))
+            mistyped |= {(path[:-1], meant) for meant in nearest(str(path[-1]), keys_of(model))}
+        else:
+            faults.append(Fault(path, *_words(error), key=error["loc"][-1:] == ("[key]",)))
+    faults += [
+        Fault(path, f"The key `{key}` is missing.", _MISSING.get(key, f"Write `{key}: ...`."))
+        for path, key in missing
+        if (path, key) not in mistyped
+    ]
+    return faults
+
+
+def _words(error: Error) -> Words:
+    """What is wrong, and what to write instead."""
+    kind, value, limits = error["type"], error["input"], error.get("ctx") or {}
+    if kind == TOLD:
+        return limits["wrong"], limits["cure"]
+    if value is None:
+        return "Nothing stands here.", "Write a value, or leave the key out."
+    if kind in UNKIND:
+        return UNKIND[kind](value)
+    if kind == "literal_error":
+        known = re.findall(r"'([^']*)'", limits["expected"])
+        return f"{_capital(value)} is not known here.", cure(str(value), known, "Write one of")
+    if kind.startswith("bool"):
+        sign = str(value).lower()
+        yes = (
+            "true"
+            if sign in {"yes", "on", "1", "y"}
+            else "false"
+            if sign in {"no", "off", "0", "n"}
+            else "true or false"
+        )
+        return f"{_capital(value)} is neither true nor false.", f"Write {yes}, without quotes."
+    if kind.startswith("int"):
+        return f"{_capital(value)} is no whole number.", "Write one, without quotes."
+    if kind in ("greater_than_equal", "less_than_equal"):
+        bound = limits.get("ge", limits.get("le"))
+        return (
+            f"{_capital(value)} is too {'small' if 'ge' in limits else 'large'}.",
+            f"Write {bound} or {'more' if 'ge' in limits else 'less'}.",
+        )
+    if kind in ("list_type", "tuple_type"):
+        return f"A list must stand here, not {show(value)}.", f"Write `[{value}]`." if isinstance(
+            value, str | int
+        ) else ""
+    if kind in ("dict_type", "model_type", "model_attributes_type"):
+        return f"A mapping must stand here, not {show(value)}.", "Write `key: value` on lines of their own, indented."
+    if kind == "too_short":
+        return "This is empty.", "Write what belongs here, or leave the key out."
+    return f"{_capital(value)} does not fit here: {error['msg']}.", "See the rules language for what does."
+
+
+def _unknown_key(key: str, model: type[BaseModel]) -> Words:
+    keys = keys_of(model)
+    if model in _KINDS or model is MoveTo:
+        special = _foreign_key(key, model)
+        if special:
+            return special
+    return f"There is no key `{show_key(key)}` here.", cure(key, keys, "The keys here are")
+
+
+def _foreign_key(key: str, model: type[BaseModel]) -> Words | None:
+    """A key of another kind of deadline."""
+    if model is MoveTo:
+        if key in ("field", "event", "date", "before", "else"):
+            return (
+                f"`{key}` does not go into `move_to`, which is counted from the sweep's moment.",
+                "Use `after` and `at`.",
+            )
+        if key == "follow":
+            return "`follow` does not go into `move_to`: nothing is followed there.", "Leave it out."
+        return None
+    if key == "else":
+        return "`else` would never come to stand: this deadline is sure.", "Leave it out."
+    if key not in _KIND_KEYS:
+        return None
+    if model is ByEvent and key == "before":
+        return "`before` needs a moment with a date; of an event nobody knows it beforehand.", "Use `after`."
+    if model is AfterEntry:
+        return f"`{key}` needs a moment with a date; `after` alone counts from entry.", "Add `field`, or leave one out."
+    own = {ByEvent: "event", ByField: "field", OnDate: "date"}[model]
+    return f"`{own}` and `{key}` do not go together: a deadline is of one kind.", "Leave one of them out."
+
+
+def show_key(key: str) -> str:
+    """A key in a message, shortened."""
+    return show(key).strip("`")
+
+
+def _capital(value: Any) -> str:
+    text = show(value)
+    return text[:1].upper() + text[1:]
+
+
+def _model(loc: tuple[str | int, ...]) -> type[BaseModel]:
+    """The shape that refused a key: the last in the error's place that is known to be one."""
+    return next((SHAPES[part] for part in reversed(loc[:-1]) if isinstance(part, str) and part in SHAPES), File)
+
+
+def _path(loc: tuple[str | int, ...], data: Any) -> Path:
+    """The place of an error as a path of the file: without the tags of kinds, without a key that is missing."""
+    path: list[str | int] = []
+    for part in loc:
+        below = _below(data, part)
+        if below is not _GONE:
+            path.append(part)
+            data = below
+    return tuple(path)
+
+
+# --- what remains ----------------------------------------------------------------------------------------------------
+
+
+def _remains(data: Any, errors: list[Error], empty: list[Path]) -> File | None:
+    """The file without its faulty parts; None when too little remains."""
+    data = deepcopy(data)
+    number = 0
+    places = [(path, "") for path in empty] + _places(errors, data)
+    for _ in range(ROUNDS):
+        for path, missing in places:
+            number += 1
+            _leave_out(data, path, missing, number)
+        try:
+            return File.model_validate(data)
+        except ValidationError as refusal:
+            places = _places(_errors(refusal), data)
+    return None
+
+
+def _places(errors: list[Error], data: Any) -> list[tuple[Path, str]]:
+    """Where something is faulty, and which key is missing there ("": the value itself is faulty)."""
+    return [
+        (_path(error["loc"], data), str(error["loc"][-1]) if error["type"] == "missing" else "") for error in errors
+    ]
+
+
+def _leave_out(data: Any, path: Path, missing: str, number: int) -> None:
+    """Take a part out, or put a stand-in in its place; nothing if it is gone already."""
+    holder: Any = None
+    here = data
+    for part in path:
+        holder = here
+        here = _below(here, part)
+        if here is _GONE:
+            return
+    if missing in _STAND_INS and isinstance(here, dict):
+        here[missing] = _STAND_INS[missing](number)
+        return
+    if not path:
+        return
+    last = path[-1]
+    if isinstance(holder, list):
+        item = _STAND_IN_ITEMS.get(str(path[-2]) if len(path) > 1 else "")
+        if len(path) > 1 and path[0] == "funnels" and item is None:
+            item = {key: _STAND_INS[key](number) for key in ("id", "title", "deadline")}
+        if item is not None and here != item:
+            holder[int(last)] = item
+        else:
+            _leave_out(data, path[:-1], "", number)
+    elif last in _STAND_INS and len(path) > 1:
+        holder[last] = _STAND_INS[str(last)](number)
+    else:
+        del holder[last]
+
+
+_GONE = object()
+
+
+def _below(holder: Any, part: str | int) -> Any:
+    if isinstance(holder, dict):
+        return holder.get(part, _GONE)
+    if isinstance(holder, list) and isinstance(part, int) and part < len(holder):
+        return holder[part]
+    return _GONE
