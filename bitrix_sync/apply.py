@@ -163,8 +163,8 @@ def settle_one(hands: Hands, row: Recorded) -> Finished:
     operation, portal = row.operation, hands.portal
     match operation.kind:
         case Kind.CHECKLIST:
-            title = operation.payload["title"]
-            there = any(item == title for item in lookups.checklist(portal, row.task_id or 0))
+            item = lookups.checklist(portal, row.task_id or 0).get(operation.payload["title"])
+            return Finished(row.id, State.DONE if item else State.PLANNED, result=item)
         case Kind.LINE:
             there = lookups.has_line(portal, row.task_id or 0, operation.payload["text"])
         case Kind.MOVE_DEAL:
@@ -229,7 +229,16 @@ def resting_kinds(portal: Portal) -> list[Kind]:
 def command_of(hands: Hands, row: Recorded) -> Command:
     """The command that carries an operation out."""
     seen = hands.read_ahead.get(row.task_id or 0)
-    return writing.command(row.operation, task_id=row.task_id, seen=seen, self_id=hands.self_id)
+    heading = heading_of(hands.store, row) if row.operation.kind is Kind.CHECKLIST else None
+    return writing.command(row.operation, task_id=row.task_id, seen=seen, self_id=hands.self_id, heading=heading)
+
+
+def heading_of(store: Store, row: Recorded) -> int | None:
+    """What a check-list item hangs on: 0 for the check list itself, else that one's id, once the portal has it."""
+    under = row.operation.payload.get("under")
+    if under is None:
+        return 0
+    return next((found.result for found in store.operations(keys=[under])), None)
 
 
 def travelling(rows: list[Recorded], commands: Mapping[int, Command]) -> list[Recorded]:

@@ -69,7 +69,7 @@ class Operation:
       that the decision was based on
     - PEOPLE: ``owner`` id or None; ``supervisor`` id or None to add, ``drop`` ids of former supervisors to remove
     - COMPLETE, DEFER, DELETE: ``reason``
-    - CHECKLIST: ``title``, ``index``
+    - CHECKLIST: ``title``, ``index``; ``under``: key of the operation that makes the check list it hangs on
     - LINE: ``text``
     - MOVE_DEAL: ``stage``, ``visit``: the visit that must still be the latest
     - MESSAGE: ``user``, ``text``, ``mark``

@@ -437,11 +437,9 @@ class _Deciding:
             look_first=self.backfill or visit.entered < self.world.started or self.now - visit.entered > OLD_NEWS,
             state=State.PLANNED if owner else State.HELD,
         )
-        for index, item in enumerate(rule.checklist):
-            text = render(item, context=context, limit=TITLE_LIMIT, may_be_empty=True)
-            if not text:
-                continue
-            self.add(f"item:{key}:{index}", Kind.CHECKLIST, {"title": text, "index": index}, record, urgency=CHECKLIST)
+        self.add_checklist(
+            record, [render(item, context=context, limit=TITLE_LIMIT, may_be_empty=True) for item in rule.checklist]
+        )
         self.trace(
             visit,
             rule.id,
@@ -456,6 +454,18 @@ class _Deciding:
             branch=computed.branch,
             lifted=computed.lifted,
         )
+
+    def add_checklist(self, record: TaskRecord, items: list[str]) -> None:
+        """The check list, then what hangs on it; an item that renders to nothing is left out."""
+        if not any(items):
+            return
+        heading = f"checklist:{record.occurrence}"
+        title = texts.say(self.rules.language, "task.checklist")
+        self.add(heading, Kind.CHECKLIST, {"title": title, "index": 0}, record, urgency=CHECKLIST)
+        for index, text in enumerate(items):
+            if text:
+                payload = {"title": text, "index": index, "under": heading}
+                self.add(f"item:{record.occurrence}:{index}", Kind.CHECKLIST, payload, record, urgency=CHECKLIST)
 
     def choose_owner(self, rule: Rule, deadline: datetime) -> Chosen:
         return resolve_owner(

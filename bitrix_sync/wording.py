@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from bitrix_sync import wording_page, wording_rules
+
 MONTHS: Mapping[str, tuple[str, ...]] = {
     "ru": (
         *("января", "февраля", "марта", "апреля", "мая", "июня"),
@@ -36,6 +38,17 @@ NOUNS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "days": ("день", "дня", "дней"),
         "hours": ("час", "часа", "часов"),
         "minutes": ("минута", "минуты", "минут"),
+        "workdays": ("рабочий день", "рабочих дня", "рабочих дней"),
+        "workhours": ("рабочий час", "рабочих часа", "рабочих часов"),
+        "workminutes": ("рабочая минута", "рабочие минуты", "рабочих минут"),
+        "weeks": ("неделя", "недели", "недель"),
+        "months": ("месяц", "месяца", "месяцев"),
+        "in_minutes": ("минуту", "минуты", "минут"),
+        "in_workminutes": ("рабочую минуту", "рабочие минуты", "рабочих минут"),
+        "in_weeks": ("неделю", "недели", "недель"),
+        "moves": ("перенос", "переноса", "переносов"),
+        "of_moves": ("переноса", "переносов", "переносов"),
+        "rules": ("правило", "правила", "правил"),
     },
     "en": {
         "tasks": ("task", "tasks"),
@@ -46,6 +59,17 @@ NOUNS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "days": ("day", "days"),
         "hours": ("hour", "hours"),
         "minutes": ("minute", "minutes"),
+        "workdays": ("working day", "working days"),
+        "workhours": ("working hour", "working hours"),
+        "workminutes": ("working minute", "working minutes"),
+        "weeks": ("week", "weeks"),
+        "months": ("month", "months"),
+        "in_minutes": ("minute", "minutes"),
+        "in_workminutes": ("working minute", "working minutes"),
+        "in_weeks": ("week", "weeks"),
+        "moves": ("move", "moves"),
+        "of_moves": ("move", "moves"),
+        "rules": ("rule", "rules"),
     },
 }
 """Nouns that are counted: for 1, for 2 (Russian only: 2 to 4), for the rest."""
@@ -218,6 +242,7 @@ _RU: dict[str, str] = {
     "line.supervisor_followed": "У сделки новый ответственный, поэтому у задачи новый контролёр: {supervisor}.",
     "line.taken_over": "Сделка снова на стадии «{stage}»: вместо новой задачи продолжается эта.",
     "line.ended": "Задача {ending:ending} автоматически: {why:ended_because}.",
+    "task.checklist": "Чек-лист",
     "line.last_resort": "Исполнителя по правилу найти не удалось, поэтому задача поставлена владельцу вебхука "
     "({owner}). Передайте её тому, кто должен её выполнить.",
     # the messages of a sweep
@@ -368,6 +393,7 @@ _EN: dict[str, str] = {
     "line.supervisor_followed": "The deal has a new responsible, so the task has a new supervisor: {supervisor}.",
     "line.taken_over": "The deal is in the stage “{stage}” again: this task goes on instead of a new one.",
     "line.ended": "The task was {ending:ending} automatically: {why:ended_because}.",
+    "task.checklist": "Checklist",
     "line.last_resort": "No owner could be found by the rule, so the task was given to the webhook's own user "
     "({owner}). Hand it over to whoever should do it.",
     # the messages of a sweep
@@ -426,4 +452,7 @@ _EN: dict[str, str] = {
     "webhook: bitrix-sync check.",
 }
 
-MESSAGES: Mapping[str, Mapping[str, str]] = {"ru": _RU, "en": _EN}
+MESSAGES: Mapping[str, Mapping[str, str]] = {
+    "ru": _RU | wording_rules.RU | wording_page.RU,
+    "en": _EN | wording_rules.EN | wording_page.EN,
+}

@@ -38,7 +38,7 @@ def test_a_deal_enters_a_stage_and_its_task_appears() -> None:
 
 def test_deciding_twice_says_nothing_new() -> None:
     story = Story(book(rule("call", checklist=("a", "b")))).enters("NEW")
-    assert len(story.last.operations) == 3
+    assert len(story.last.operations) == 4
     assert story.decide().last.operations == ()
 
 
@@ -264,7 +264,7 @@ def test_every_key_of_a_task_reaches_the_portal() -> None:
     assert fields["SE_PARAMETER"] == [{"VALUE": "Y", "CODE": 3}]
     assert fields["DESCRIPTION"] == "[b]Text[/b]"
     items = [op.payload["title"] for op in story.last.operations if op.kind is Kind.CHECKLIST]
-    assert items == ["one", "two Romashka"]
+    assert items == ["Checklist", "one", "two Romashka"]
 
 
 def test_a_long_title_is_cut_with_an_ellipsis() -> None:

@@ -24,10 +24,11 @@ PAGES = 3
 """Pages of a chat that are looked through, the newest first: a doubt is settled within minutes."""
 
 
-def checklist(portal: Portal, task_id: int) -> list[str]:
-    """Titles of everything in a task's check lists, their headings too."""
+def checklist(portal: Portal, task_id: int) -> dict[str, int]:
+    """Title → id of everything in a task's check lists, their headings too; the lowest id of equal titles."""
     value = portal.read_one(Command("task.checklistitem.getlist", {"TASKID": task_id, "ORDER": {"ID": "asc"}})).value
-    return [str(row.get("TITLE") or "") for row in rows(value, "")]
+    found = [(str(row.get("TITLE") or ""), whole(row.get("ID")) or 0) for row in rows(value, "")]
+    return dict(sorted(found, key=lambda item: -item[1]))
 
 
 def has_line(portal: Portal, task_id: int, text: str) -> bool:

@@ -36,12 +36,18 @@ SORT_STEP = 10
 
 
 def command(
-    operation: Operation, *, task_id: int | None = None, seen: PortalTask | None = None, self_id: int = 0
+    operation: Operation,
+    *,
+    task_id: int | None = None,
+    seen: PortalTask | None = None,
+    self_id: int = 0,
+    heading: int | None = None,
 ) -> Command:
     """The command that carries an operation out.
 
     ``task_id``: the portal's id of its task; ``seen``: the task as read just before (PEOPLE replaces the whole list of
-    observers, so it must be known); ``self_id``: the webhook's own user. ValueError when one of them is needed and
+    observers, so it must be known); ``self_id``: the webhook's own user; ``heading``: the item that a check-list item
+    hangs on, 0 for the check list itself, None to leave that to the portal. ValueError when one of them is needed and
     missing, or a moment has no offset.
     """
     kind, payload = operation.kind, operation.payload
@@ -66,6 +72,8 @@ def command(
             return Command(method, {"taskId": task_id, "fields": _people(payload, seen)})
         case Kind.CHECKLIST:
             fields = {"TITLE": payload["title"], "SORT_INDEX": (int(payload["index"]) + 1) * SORT_STEP}
+            if heading is not None:
+                fields["PARENT_ID"] = heading
             return Command(method, {"TASKID": task_id, "FIELDS": fields})
         case Kind.LINE:
             return Command(method, {"TASKID": task_id, "FIELDS": {"POST_MESSAGE": payload["text"]}})

@@ -1,0 +1,224 @@
+"""The whole road with real parts: a deal moves in the portal, its task appears there. Over HTTP, on a real store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bitrix_sync import commands
+from bitrix_sync.app import Service
+from bitrix_sync.operations import State
+from bitrix_sync.settings import load_settings
+from tests.office import Office, office, utc
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Office]:
+    with office(tmp_path) as found:
+        yield found
+
+
+def test_a_deal_enters_a_stage_and_its_task_is_in_the_portal(place: Office) -> None:
+    deal = place.add_deal("Romashka")
+    report = place.run()
+    (task,) = place.tasks(deal)
+    assert (report.visits, report.recorded) == (1, 1)
+    assert task.title == "Call: Romashka"
+    assert task.responsible_id == 5
+    assert task.deadline == utc("2026-03-02 10:30")
+    assert f"D_{deal}" in task.crm
+    assert task.auditors, "the supervisor observes"
+
+
+def test_a_moved_deal_gets_the_new_stages_task_with_its_check_list(place: Office) -> None:
+    deal = place.add_deal()
+    place.run()
+    place.wait(minutes=1)
+    place.move(deal, "PREPARATION")
+    place.run()
+    assert place.marks(deal) == ["first-call", "presentation"]
+    task = place.tasks(deal)[-1]
+    assert task.deadline == utc("2026-03-04 15:00")
+    assert [(item.title, bool(item.parent_id)) for item in task.checklist.values()] == [
+        ("Checklist", False),
+        ("Materials", True),
+        ("Time", True),
+    ]
+
+
+def test_a_quiet_portal_costs_one_request_a_pass(place: Office) -> None:
+    place.run()
+    place.wait(hours=1)
+    place.run()
+    before = place.service.portal.stats.requests
+    place.run()
+    assert place.service.portal.stats.requests - before == 1
+
+
+def test_a_second_pass_makes_nothing_twice(place: Office) -> None:
+    deal = place.add_deal()
+    place.run()
+    place.run()
+    place.restart()
+    place.run()
+    assert place.marks(deal) == ["first-call"]
+
+
+def test_a_deal_that_passed_three_stages_while_the_service_was_down_gets_the_tasks_of_all(place: Office) -> None:
+    place.run()
+    place.service.close()
+    deal = place.add_deal()
+    for stage in ("PREPARATION", "UC_OFFER1"):
+        place.wait(minutes=20)
+        place.move(deal, stage)
+    place.wait(hours=2)
+    place.start()
+    place.run()
+    assert sorted(place.marks(deal)) == ["ask", "first-call", "presentation"]
+
+
+def test_the_first_start_decides_nothing_about_the_past_and_backfill_is_for_it(tmp_path: Path) -> None:
+    with office(tmp_path) as place:
+        place.run()
+        assert place.tasks() == []
+        dry = commands.backfill(place.desk, {"dry_run": True})
+        assert place.tasks() == []
+        done = commands.backfill(place.desk, {})
+        assert len(dry["planned"]) == len(done["planned"]) == len(place.tasks()) > 0
+        assert commands.backfill(place.desk, {})["planned"] == []
+
+
+def test_a_thousand_deals_at_once_make_a_thousand_tasks_with_few_requests(tmp_path: Path) -> None:
+    with office(tmp_path, BITRIX_RATE="999/9999") as place:
+        place.run()
+        before = place.service.portal.stats.requests
+        for number in range(1000):
+            place.add_deal(f"Deal {number}")
+        place.run()
+        assert len(place.tasks()) == 1000
+        assert len({task.xml_id for task in place.tasks()}) == 1000
+        assert place.service.portal.stats.requests - before <= 30
+
+
+def test_more_than_the_safety_limit_is_held_until_it_is_released(tmp_path: Path) -> None:
+    from tests.office import RULES
+
+    with office(tmp_path, RULES + "safety: {max_new_tasks: 3}\n") as place:
+        place.run()
+        for number in range(5):
+            place.add_deal(f"Deal {number}")
+        assert place.run().held == 2
+        assert len(place.tasks()) == 3
+        assert place.portal.state.notices_of(1), "the webhook's own user is the administrator here"
+        commands.release(place.desk, {})
+        assert len(place.tasks()) == 5
+
+
+def test_a_paused_service_reads_and_writes_nothing(place: Office) -> None:
+    place.service.store.set_setting("paused", "1")
+    deal = place.add_deal()
+    place.run()
+    assert place.tasks(deal) == []
+    place.service.store.set_setting("paused", None)
+    place.run()
+    assert place.marks(deal) == ["first-call"]
+
+
+def test_a_watching_service_says_what_it_would_do_and_writes_nothing(tmp_path: Path) -> None:
+    from tests.office import RULES
+
+    with office(tmp_path, RULES + "safety: {watch: true}\n") as place:
+        place.run()
+        place.add_deal()
+        assert [operation.kind.value for operation in place.run().watched] == ["task.create"]
+        assert place.tasks() == []
+
+
+def test_a_task_that_a_person_deleted_is_not_made_again(place: Office) -> None:
+    deal = place.add_deal()
+    place.run()
+    place.portal.state.delete_task(place.tasks(deal)[0].id, by=5)
+    place.run()
+    place.restart()
+    place.run()
+    assert place.tasks(deal) == []
+
+
+def test_a_deleted_deal_stops_nothing(place: Office) -> None:
+    gone, stays = place.add_deal("Gone"), place.add_deal("Stays")
+    place.portal.state.delete_deal(gone)
+    place.run()
+    assert place.marks(stays) == ["first-call"]
+
+
+def test_a_restored_deal_gets_nothing_twice(place: Office) -> None:
+    deal = place.add_deal()
+    place.run()
+    place.portal.state.delete_deal(deal)
+    place.run()
+    place.portal.state.restore_deal(deal)
+    place.run()
+    place.wait(hours=3)
+    place.run()
+    assert place.marks(deal) == ["first-call"]
+
+
+def test_a_change_of_funnel_is_found_without_any_event(place: Office) -> None:
+    deal = place.add_deal(stage="C5:NEW", funnel=5)
+    place.run()
+    assert place.tasks(deal) == []
+    place.move(deal, "NEW")
+    place.run()
+    assert place.marks(deal) == ["first-call"]
+
+
+def test_a_kill_between_send_and_note_makes_no_second_task(place: Office) -> None:
+    deal = place.add_deal()
+    store = place.service.store
+
+    class Killed(Exception):
+        pass
+
+    def kill(name: str) -> None:
+        if name == "send:after":
+            raise Killed
+
+    from bitrix_sync import apply
+
+    before = apply.crash_point
+    apply.crash_point = kill
+    try:
+        with pytest.raises(Killed):
+            place.run()
+    finally:
+        apply.crash_point = before
+    assert len(place.tasks(deal)) == 1
+    assert store.counts()[State.SENDING] == 1
+    place.service.store.drop_lease(place.desk.hands.epoch)
+    place.start()
+    place.run()
+    assert place.marks(deal) == ["first-call"]
+    assert State.UNKNOWN not in store.counts()
+    assert store.task_records()[-1].portal_id == place.tasks(deal)[0].id
+
+
+def test_only_one_process_writes(place: Office) -> None:
+    other = Service(load_settings(place.environ, None))
+    assert other.take_lease() or other.epoch is None
+    other.close()
+
+
+def test_rules_are_loaded_again_and_a_bad_file_never_replaces_a_good_one(place: Office) -> None:
+    book = place.desk.rulebook
+    good = place.rules.read_text(encoding="utf-8")
+    place.rules.write_text("version: 1\nfunnels: nonsense\n", encoding="utf-8")
+    assert not book.reload_if_changed()
+    assert "rules.yaml:2" in book.error
+    assert "first-call" in book.rules.by_id
+    place.rules.write_text(good.replace("Call:", "Ring:") + "\n", encoding="utf-8")
+    assert book.reload_if_changed()
+    deal = place.add_deal("Romashka")
+    place.run()
+    assert place.tasks(deal)[0].title == "Ring: Romashka"
