@@ -203,7 +203,7 @@ def test_a_table_that_repeats_its_only_page_ends(server: Lists, portal: Portal) 
 def test_a_refused_table_may_be_missing(server: Lists, portal: Portal) -> None:
     server.plan = [(403, {"error": "insufficient_scope", "error_description": ""})] * 2
     assert read_offsets(portal, [(Command("user.get"), "")], optional=True) == [None]
-    with pytest.raises(PortalRefused, match="'user_brief'"):
+    with pytest.raises(PortalRefused, match="'user_basic'"):
         read_offsets(portal, [(Command("user.get"), "")])
 
 
@@ -272,4 +272,4 @@ def test_a_renamed_portal_is_followed_by_ourselves(server: Lists, portal: Portal
 
 def test_a_missing_scope_makes_a_table_absent(server: Lists, portal: Portal) -> None:
     server.plan = [(403, {"error": "insufficient_scope", "error_description": ""})] * 2
-    assert bulk.read_table(portal, "department.get", {}) is None
+    assert bulk.read_table(portal, Command("department.get")) is None

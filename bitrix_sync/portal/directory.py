@@ -89,9 +89,8 @@ def company(portal: Portal) -> Company:
 
 
 def _everyone(portal: Portal) -> Company:
-    """The same by bulk: the library sorts by itself."""
-    people = bulk.read_table(portal, USERS.method, {"select": USERS.params["select"]})
-    departments = bulk.read_table(portal, DEPARTMENTS.method, {})
+    """The same by bulk, for companies of any size."""
+    people, departments = bulk.read_table(portal, USERS), bulk.read_table(portal, DEPARTMENTS)
     return _company(portal, people or [], departments or [])
 
 

@@ -19,6 +19,7 @@ STOP_AT = 470.0
 """Operating seconds at which we stop by ourselves; the portal refuses from 480 on."""
 BAN = 300.0
 """Newer portals ban a method for so long; assumed when a refusal does not tell."""
+SPARE = 1.0
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 SINCE_NOTED = 10.0
 """The level is noted every few seconds: what a process sent after that is not in it."""
@@ -58,8 +59,9 @@ class Pacer:
         if rate <= 0 or size < 1:
             raise ValueError("rate and size of the bucket are above zero")
         self.rate, self.size = float(rate), int(size)
-        self._room = float(max(1, self.size - 1))
-        """One place stays free: two requests may reach the portal closer together than they left."""
+        self._room = max(1.0, self.size - self.rate - SPARE)
+        """What may be in the bucket by our count. The portal takes a second's drain off at once, so its count may be
+        that much higher, and requests may reach it closer together than they left."""
         self._clock, self._stop = clock, stop or threading.Event()
         self._sleep: Callable[[float], object] = sleep or self._stop.wait
         self._lock = threading.Lock()

@@ -24,11 +24,11 @@ SCOPES = (
     ("crm.", "crm"),
     ("tasks.", "task"),
     ("task.", "task"),
-    ("user.", "user_brief"),
+    ("user.", "user_basic"),
     ("department.", "department"),
     ("im.", "im"),
     ("calendar.", "calendar"),
-    ("sonet", "sonet_group"),
+    ("sonet", "sonet"),
 )
 
 
