@@ -1,0 +1,194 @@
+"""Batches of both versions of REST (docs: settings/how-to-call-rest-api/batch.md; api-reference/rest-v3.md)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from bitrix_sync.sandbox.faults import Broken
+from bitrix_sync.sandbox.protocol import Answer, RestError
+from bitrix_sync.sandbox.wire import Response, Timing, V3Error, as_map, parse_form, php_list, php_text
+
+if TYPE_CHECKING:
+    from bitrix_sync.sandbox.entry import Call, RestEntry
+
+LENGTH = 50
+NOT_IN_BATCH = frozenset({"batch"})
+REFERENCE = re.compile(r"\$(result|error|total|next|time)((?:\[[^\]]*\])+)")
+MAPS = ("result", "error", "total", "next", "time")
+NO = frozenset({"", "0", "false", "n"})
+"""Texts of ``halt`` that mean no."""
+
+
+def size(parameters: Any) -> int:
+    """How many commands a batch has, of either version."""
+    commands = parameters if isinstance(parameters, list) else as_map(as_map(parameters).get("cmd"))
+    return len(commands)
+
+
+# --- v2 ----------------------------------------------------------------------------------------------------------
+
+
+def answer_v2(entry: RestEntry, call: Call) -> Response:
+    """Run ``cmd`` one after another and answer with five maps; always HTTP 200."""
+    if entry.limits.ban:
+        entry.limits.check(call.key, "batch")
+    commands = as_map(call.parameters.get("cmd"))
+    return _Run(entry, call, {key: line for key, line in commands.items() if isinstance(line, str)}).go()
+
+
+class _Run:
+    """A v2 batch under way. It can be left at a command and taken up there later."""
+
+    def __init__(self, entry: RestEntry, call: Call, commands: Mapping[str, str]) -> None:
+        self._entry, self._call = entry, call
+        self._commands = list(commands.items())
+        self._halts = php_text(call.parameters.get("halt")).lower() not in NO
+        self._maps: dict[str, dict[str, Any]] = {name: {} for name in MAPS}
+        self._place = 0
+        self._begun = entry.clock.timestamp()
+
+    def go(self) -> Response:
+        """Run what is left, and answer."""
+        while self._place < len(self._commands):
+            place = self._place
+            self._cut_here(place)
+            key, line = self._commands[place]
+            try:
+                self._keep(key, *self._command(place, line))
+            except RestError as error:
+                text = "" if error.code == "insufficient_scope" else error.description
+                self._maps["error"][key] = {"error": error.code, "error_description": text}
+                if self._halts:
+                    break
+            self._place = place + 1
+        self._cut_here(len(self._commands))
+        return self._answer()
+
+    def _cut_here(self, place: int) -> None:
+        if self._call.cut_at is not None and min(self._call.cut_at, len(self._commands)) == place:
+            raise Broken
+
+    def _command(self, place: int, line: str) -> tuple[Answer, Timing]:
+        name, _, query = line.partition("?")
+        if place >= LENGTH:
+            raise RestError("ERROR_BATCH_LENGTH_EXCEEDED", "Max batch length exceeded", 400)
+        if name.lower() in NOT_IN_BATCH:
+            raise RestError("ERROR_BATCH_METHOD_NOT_ALLOWED", "Method is not allowed for batch usage", 405)
+        parameters = {key: self._resolve(value) for key, value in as_map(parse_form(query)).items()}
+        return self._entry.perform(self._call, name, parameters, place=place, later=self._resume)
+
+    def _resume(self) -> Response:
+        """Take the batch up at the command at which it was left; the fault that did it does not strike again."""
+        return self._entry.guard(self._call, self.go)
+
+    def _keep(self, key: str, answer: Answer, timing: Timing) -> None:
+        self._maps["result"][key] = answer.result
+        if answer.total is not None:
+            self._maps["total"][key] = answer.total
+        if answer.next is not None:
+            self._maps["next"][key] = answer.next
+        if self._entry.shapes.time:
+            self._maps["time"][key] = timing.block(self._entry.clock.zone, self._entry.shapes)
+
+    def _answer(self) -> Response:
+        entry, call = self._entry, self._call
+        if entry.limits.ban:
+            entry.limits.spend(call.key, "batch", call.cost)
+        result = {("result" if name == "result" else f"result_{name}"): php_list(self._maps[name]) for name in MAPS}
+        now = entry.clock.timestamp()
+        timing = Timing(self._begun, now, now - self._begun, entry.limits.told(call.key, "batch"))
+        return entry.success(call, {"result": result}, timing)
+
+    def _resolve(self, value: Any) -> Any:
+        """Put results of earlier commands where values refer to them, in users' texts too."""
+        if isinstance(value, dict):
+            return {key: self._resolve(one) for key, one in value.items()}
+        if isinstance(value, list):
+            return [self._resolve(one) for one in value]
+        whole = REFERENCE.fullmatch(value)
+        if whole is not None:
+            found, known = self._look_up(whole)
+            return found if known else value
+        return REFERENCE.sub(self._as_text, value)
+
+    def _as_text(self, match: re.Match[str]) -> str:
+        found, known = self._look_up(match)
+        return php_text(found) if known and not isinstance(found, dict | list) else match.group()
+
+    def _look_up(self, match: re.Match[str]) -> tuple[Any, bool]:
+        """What a reference means, and whether its command is known; a path that leads nowhere stops half-way."""
+        path = match.group(2)[1:-1].split("][")
+        place: Any = self._maps[match.group(1)]
+        if path[0] not in place:
+            return None, False
+        for step in path:
+            if isinstance(place, dict) and step in place:
+                place = place[step]
+            elif isinstance(place, list) and step.isascii() and step.isdigit() and int(step) < len(place):
+                place = place[int(step)]
+            else:
+                break
+        return place, True
+
+
+# --- REST 3.0 ----------------------------------------------------------------------------------------------------
+
+
+def answer_v3(entry: RestEntry, call: Call) -> Response:
+    """Run an array of ``{"method", "query", "alias"?}``. The first failure is the whole answer, though what came before
+    it has been done."""
+    entry.parameters_v3(call)
+    if not isinstance(call.parameters, list):
+        raise V3Error("INVALIDSELECTEXCEPTION", "The request body must be an array of calls")
+    if len(call.parameters) > LENGTH:
+        raise V3Error("VALIDATION_REQUESTVALIDATIONEXCEPTION", f"A batch has at most {LENGTH} calls")
+    results: list[Any] = []
+    known: dict[str, Any] = {}
+    begun = entry.clock.timestamp()
+
+    def resume(place: int) -> Response:
+        return entry.guard(call, lambda: run(place))
+
+    def run(start: int) -> Response:
+        for place in range(start, len(call.parameters)):
+            if call.cut_at == place:
+                raise Broken
+            item = call.parameters[place]
+            if not isinstance(item, dict) or not isinstance(item.get("method"), str):
+                raise V3Error("VALIDATION_REQUESTVALIDATIONEXCEPTION", "Each call needs its method")
+            query = _linked(as_map(item.get("query")), known)
+            answer, _ = entry.perform(call, item["method"], query, place=place, later=partial(resume, place))
+            results.append(answer.result)
+            if isinstance(alias := item.get("alias"), str):
+                known[alias] = answer.result
+        if call.cut_at is not None:
+            raise Broken
+        now = entry.clock.timestamp()
+        return entry.success(call, {"result": results}, Timing(begun, now, now - begun, None))
+
+    return run(0)
+
+
+def _linked(value: Any, known: Mapping[str, Any]) -> Any:
+    """Replace ``{"$ref": "alias.item.id"}`` and ``{"$refArray": "alias.items.id"}``; what leads nowhere is null."""
+    if isinstance(value, dict):
+        if isinstance(path := value.get("$ref"), str):
+            return _follow(known, path.split("."))
+        if isinstance(path := value.get("$refArray"), str):
+            found = _follow(known, path.split("."))
+            return found if isinstance(found, list) else []
+        return {key: _linked(one, known) for key, one in value.items()}
+    return [_linked(one, known) for one in value] if isinstance(value, list) else value
+
+
+def _follow(place: Any, path: list[str]) -> Any:
+    for depth, step in enumerate(path):
+        if isinstance(place, list):
+            return [_follow(one, path[depth:]) for one in place]
+        if not isinstance(place, Mapping):
+            return None
+        place = place.get(step)
+    return place
