@@ -170,10 +170,13 @@ class TaskBook(TalkBook):
         deadline: When = None,
         deals: Iterable[int] = (),
         auditors: Iterable[int] = (),
+        result_required: bool = False,
         at: When = None,
         **more: Any,
     ) -> int:
         """A person makes a task, bound to ``deals``; gives its id. ``more``: other attributes of :class:`Task`."""
+        if result_required:
+            more["params"] = frozenset({RESULT_REQUIRED})
         task = self.keep_task(
             title,
             by=by,

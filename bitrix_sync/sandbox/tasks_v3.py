@@ -9,7 +9,7 @@ from typing import Any
 
 from bitrix_sync.sandbox import task_rights, task_shape, values
 from bitrix_sync.sandbox.crm_fields import camel
-from bitrix_sync.sandbox.protocol import Answer, Caller, RestError, method
+from bitrix_sync.sandbox.protocol import Answer, Caller, method
 from bitrix_sync.sandbox.state import PortalState
 from bitrix_sync.sandbox.task_records import (
     AWAITING,
@@ -20,8 +20,8 @@ from bitrix_sync.sandbox.task_records import (
     WAITING,
     Task,
 )
+from bitrix_sync.sandbox.wire import V3Error
 
-_PREFIX = "BITRIX_REST_V3_EXCEPTION_"
 _REQUEST = "VALIDATION_REQUESTVALIDATIONEXCEPTION"
 _OBJECT = "VALIDATION_DTOVALIDATIONEXCEPTION"
 _STATUS = {
@@ -33,16 +33,6 @@ _STATUS = {
 }
 _PRIORITY = ("low", "average", "high")
 _RIGHTS = {"CHANGE_DEADLINE": "deadline", "RATE": "mark", "CHECKLIST_ADD_ITEMS": "checklistAdd"}
-
-
-class V3Error(RestError):
-    """An error of REST 3.0; ``validation`` are its ``{"field", "message"}`` pairs."""
-
-    def __init__(
-        self, code: str, message: str, *, status: int = 400, validation: tuple[tuple[str, str], ...] = ()
-    ) -> None:
-        super().__init__(_PREFIX + code, message, status)
-        self.validation = [{"message": text, "field": name} for name, text in validation]
 
 
 @method("v3:tasks.task.add", "tasks", cost=0.35, writes=True)
@@ -145,7 +135,7 @@ def result_add(state: PortalState, caller: Caller, params: dict[str, Any]) -> An
 
 
 def _invalid(field: str, text: str) -> V3Error:
-    return V3Error(_REQUEST, "Error during request object validation", validation=((field, text),))
+    return V3Error(_REQUEST, "Error during request object validation", validation=[{"message": text, "field": field}])
 
 
 def _denied() -> V3Error:
@@ -156,9 +146,11 @@ def _fields(params: dict[str, Any], *required: str, code: str = _REQUEST) -> dic
     fields = params.get("fields")
     if not isinstance(fields, dict):
         raise _invalid("fields", "Required field `fields` is missing")
-    missing = tuple(
-        (name, f"Required field `{name}` is missing") for name in required if fields.get(name) in (None, "")
-    )
+    missing = [
+        {"message": f"Required field `{name}` is missing", "field": name}
+        for name in required
+        if fields.get(name) in (None, "")
+    ]
     if missing:
         raise V3Error(code, "Error during request object validation", validation=missing)
     return fields
