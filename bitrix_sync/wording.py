@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bitrix_sync import wording_page, wording_rules
+from bitrix_sync import wording_commands, wording_page, wording_rules
 
 MONTHS: Mapping[str, tuple[str, ...]] = {
     "ru": (
@@ -111,6 +111,13 @@ CHOICES: Mapping[str, Mapping[str, Mapping[str, str]]] = {
             "": "Срок изменил человек, поэтому правило его больше не двигает.",
             "*": "Исполнителя сменил человек ({}), поэтому за ответственным за сделку задача не следует.",
         },
+        "slipped": {
+            "people": "изменил человек",
+            "sweep": "перенёс обход",
+            "follow": "вслед за сделкой",
+            "undo": "обход отменён",
+            "*": "{}",
+        },
         "checked": {"true": "✓", "false": "✗"},
     },
     "en": {
@@ -140,6 +147,13 @@ CHOICES: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         "by_hand": {
             "": "A person changed the deadline, so the rule no longer moves it.",
             "*": "A person changed the owner ({}), so the task does not follow the deal's responsible.",
+        },
+        "slipped": {
+            "people": "changed by a person",
+            "sweep": "moved by a sweep",
+            "follow": "following the deal",
+            "undo": "a sweep undone",
+            "*": "{}",
         },
         "checked": {"true": "✓", "false": "✗"},
     },
@@ -453,6 +467,6 @@ _EN: dict[str, str] = {
 }
 
 MESSAGES: Mapping[str, Mapping[str, str]] = {
-    "ru": _RU | wording_rules.RU | wording_page.RU,
-    "en": _EN | wording_rules.EN | wording_page.EN,
+    "ru": _RU | wording_rules.RU | wording_page.RU | wording_commands.RU,
+    "en": _EN | wording_rules.EN | wording_page.EN | wording_commands.EN,
 }

@@ -1,0 +1,313 @@
+"""What the rules would do, shown and not done: the real decision over deals as the portal shows them now.
+
+Nothing is written: the portal is only read, and what the store remembers is looked up in a copy of it. Tasks are those
+that ``backfill`` would make for the deals' present visits and, where a stage is given, those of an entry into it now,
+by the same ``plan.decide`` that the service uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+
+import structlog
+
+from bitrix_sync import plan, sync, texts
+from bitrix_sync.errors import RulesError, UserError
+from bitrix_sync.facts import Changes, Deal, Directory, PortalTask, Stage, Visit
+from bitrix_sync.operations import MARK, DealState, TaskRecord
+from bitrix_sync.portal import reading
+from bitrix_sync.portal.client import Portal
+from bitrix_sync.preview_lines import Line, nothing, of_changes, of_load, of_rules, rules_of, uncovered
+from bitrix_sync.rulebook import Rulebook, read_file
+from bitrix_sync.rules.load import load
+from bitrix_sync.rules.model import Rules
+from bitrix_sync.rules.persons import Picks
+from bitrix_sync.rules.suggest import did_you_mean, fold
+from bitrix_sync.settings import Settings
+from bitrix_sync.store import Store
+from bitrix_sync.store.glance import glance
+
+log = structlog.get_logger(__name__)
+
+CHUNK = 500
+"""Deals read and judged at a time."""
+ENTRY = 2
+"""TYPE_ID of the history row of an entry into a stage in progress."""
+Progress = Callable[[int, int], None]
+
+
+@dataclass(slots=True)
+class Preview:
+    """What would happen. ``lines``: one for each deal and rule of its stage; ``result`` is "new" (a task would be
+    made), "held" (made, but nobody can take it), "there" (it has its task already) or "none" (``why`` says it).
+
+    ``changes``: what else would be done to tasks and deals. ``uncovered``: stages with deals and without a rule.
+    ``load``: open tasks by owner, now and with the new ones. Moments are aware, on the clocks of the file's zone.
+    """
+
+    language: texts.Language
+    deals: int = 0
+    lines: list[Line] = field(default_factory=list)
+    changes: list[Line] = field(default_factory=list)
+    uncovered: list[Line] = field(default_factory=list)
+    load: list[Line] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    watch: bool = False
+    max_new_tasks: int = 0
+    entering: str = ""
+
+    def count(self, *results: str) -> int:
+        """How many lines have one of these results."""
+        return sum(line["result"] in results for line in self.lines)
+
+    def as_dict(self) -> Line:
+        """For ``--json``."""
+        counts = {result: self.count(result) for result in ("new", "held", "there", "none")}
+        return {**asdict(self), "counts": counts}
+
+
+@dataclass(slots=True)
+class Look:
+    """A portal, the rules bound to it, and a copy of what the store remembers."""
+
+    portal: Portal
+    store: Store
+    rulebook: Rulebook
+    now: datetime
+
+    @property
+    def rules(self) -> Rules:
+        """The rules as the file stands now."""
+        return self.rulebook.rules
+
+
+def of_deal(settings: Settings, deal_id: int, *, stage: str = "") -> Preview:
+    """One deal as it stands, or as if it entered ``stage`` (a name or an id) now. UserError for a deal or stage that
+    the portal does not show."""
+    with looking(settings) as look:
+        found = reading.deals(look.portal, [deal_id], fields=look.rules.fields)
+        if not found:
+            raise UserError(_unknown_deal(deal_id, look))
+        into = find_stage(stage, found[0], look.rulebook.directory) if stage else None
+        preview = _begin(look)
+        preview.entering = into.name if into else ""
+        _judge(look, found, _picks(look), preview, into=into)
+        if not preview.lines:
+            stage_id = into.id if into else found[0].stage_id
+            preview.uncovered.append(uncovered(look.rules, look.rulebook.directory, stage_id, 1))
+        return preview
+
+
+def of_all(settings: Settings, *, progress: Progress = lambda done, total: None) -> Preview:
+    """Every open deal that the webhook may read, in the order of funnels, stages and deals."""
+    with looking(settings) as look:
+        preview = _begin(look)
+        order = _order(look.rulebook.directory)
+        deals = reading.open_deals(look.portal, fields=look.rules.fields)
+        deals.sort(key=lambda deal: (order.get(deal.stage_id, len(order)), deal.id))
+        covered = [deal for deal in deals if rules_of(look.rules, deal.stage_id)]
+        picks = _picks(look)
+        for begin in range(0, len(covered), CHUNK):
+            progress(begin, len(covered))
+            _judge(look, covered[begin : begin + CHUNK], picks, preview)
+        progress(len(covered), len(covered))
+        preview.deals = len(deals)
+        bare: dict[str, int] = {}
+        for deal in deals:
+            if not rules_of(look.rules, deal.stage_id):
+                bare[deal.stage_id] = bare.get(deal.stage_id, 0) + 1
+        preview.uncovered = [
+            uncovered(look.rules, look.rulebook.directory, stage_id, count) for stage_id, count in bare.items()
+        ]
+        preview.load = of_load(preview.lines, _open_now(look), look.rulebook.company)
+        return preview
+
+
+# --- looking ---------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def looking(settings: Settings) -> Iterator[Look]:
+    """The portal, the rules and the memory, to be read. RulesError with everything that is wrong in the file."""
+    text, _ = read_file(settings.rules)
+    if problems := load(text, settings.rules.name).errors:
+        raise RulesError([str(problem) for problem in problems])
+    portal = Portal(settings.webhook_url.get_secret_value(), rate=settings.rate)
+    try:
+        with glance(settings.database_url) as store:
+            rulebook = Rulebook(settings.rules, portal, store)
+            rulebook.freshen_company(portal.now())
+            yield Look(portal, store, rulebook, portal.now())
+    finally:
+        portal.close()
+
+
+def find_stage(wanted: str, deal: Deal, directory: Directory) -> Stage:
+    """The stage of this id, or of this name in the deal's funnel. UserError that names the nearest ones."""
+    every = [stage for funnel in directory.funnels for stage in funnel.stages]
+    by_id = [stage for stage in every if fold(stage.id) == fold(wanted)]
+    own = [stage for stage in every if stage.funnel_id == deal.funnel_id]
+    found = by_id or [stage for stage in own if fold(stage.name) == fold(wanted)]
+    if len(found) == 1:
+        return found[0]
+    funnel = next((one.name for one in directory.funnels if one.id == deal.funnel_id), f"#{deal.funnel_id}")
+    if found:
+        ids = ", ".join(stage.id for stage in found)
+        raise UserError(f"the funnel {funnel} has several stages `{wanted}`: {ids}; write the id of one")
+    elsewhere = ", ".join(stage.id for stage in every if fold(stage.name) == fold(wanted))
+    if elsewhere:
+        raise UserError(
+            f"the deal is in the funnel {funnel}, which has no stage `{wanted}`; that of another funnel is written by "
+            f"its id: {elsewhere}"
+        )
+    names = [stage.name for stage in own]
+    cure = did_you_mean(wanted, [*names, *(stage.id for stage in own)])
+    raise UserError(
+        f"the funnel {funnel} has no stage `{wanted}`. {cure or 'Its stages are ' + ', '.join(names) + '.'}"
+    )
+
+
+def _order(directory: Directory) -> dict[str, int]:
+    stages = (stage.id for funnel in directory.funnels for stage in funnel.stages)
+    return {stage_id: place for place, stage_id in enumerate(stages)}
+
+
+def _unknown_deal(deal_id: int, look: Look) -> str:
+    who = look.rulebook.company.name(look.rulebook.company.self_id)
+    return (
+        f"deal {deal_id}: the portal does not show it. Is the number right (it is in the deal's address), is the deal "
+        f"deleted, and may the webhook's user ({who}) read it? Rights: CRM > Settings > Access permissions"
+    )
+
+
+def _begin(look: Look) -> Preview:
+    rules = look.rules
+    return Preview(
+        rules.language,
+        deals=1,
+        warnings=list(look.rulebook.warnings),
+        watch=rules.safety.watch,
+        max_new_tasks=rules.safety.max_new_tasks,
+    )
+
+
+def _open_now(look: Look) -> dict[int, list[datetime]]:
+    """Deadlines of open tasks by owner: as remembered, else as the portal shows them."""
+    if look.store.cursor() is not None:
+        return look.store.open_deadlines()
+    found: dict[int, list[datetime]] = {}
+    for task in reading.open_tasks(look.portal):
+        if task.deadline is not None:
+            found.setdefault(task.owner_id, []).append(task.deadline)
+    return {owner: sorted(deadlines) for owner, deadlines in found.items()}
+
+
+def _picks(look: Look) -> Picks:
+    return Picks(_open_now(look) if look.rulebook.picks_by_load else {}, look.store.picks())
+
+
+# --- judging ---------------------------------------------------------------------------------------------------------
+
+
+def _judge(look: Look, deals: Sequence[Deal], picks: Picks, preview: Preview, *, into: Stage | None = None) -> None:
+    """Decide these deals and add what comes of them."""
+    ids = [deal.id for deal in deals]
+    facts = sync.Gathered(look.now, Changes(), deals={deal.id: deal for deal in deals})
+    sync.gather_clients(look.portal, look.rules, facts)
+    world = plan.World(
+        company=look.rulebook.company,
+        picks=picks,
+        loaded=look.store.rules_loaded(),
+        started=look.now,
+        companies=facts.companies,
+        contacts=facts.contacts,
+    )
+    known = look.store.deal_states(ids, now=look.now)
+    visits = _new_visits(look, reading.deal_history(look.portal, ids))
+    tasks: dict[int, list[PortalTask]] = {}
+    for task in reading.tasks_of_deals(look.portal, ids):
+        for deal_id in task.deal_ids:
+            tasks.setdefault(deal_id, []).append(task)
+    for deal in deals:
+        before = known[deal.id].deal
+        state = _state(look, known[deal.id], deal, visits.get(deal.id, []), tasks.get(deal.id, []))
+        if into is not None:
+            state = _entering(look, state, deal, into)
+        try:
+            decision = plan.decide(
+                state,
+                look.rules,
+                world,
+                now=look.now,
+                responsible_before=before.responsible_id if before else None,
+                backfill=True,
+            )
+        except Exception:
+            log.exception("deal cannot be judged; the others go on", deal=deal.id)
+            preview.lines.append(nothing(look.rules, deal, "preview.error"))
+            continue
+        if not state.visits:
+            preview.lines.append(nothing(look.rules, deal, "preview.no_history"))
+        preview.lines += of_rules(look.rules, world.company, state, decision, loaded=world.loaded)
+        preview.changes += of_changes(look.rules, state, decision)
+
+
+def _new_visits(look: Look, history: Sequence[Visit]) -> dict[int, list[Visit]]:
+    found: dict[int, list[Visit]] = {}
+    for visit in sync.new_visits(look.store, Changes(visits=tuple(history))):
+        found.setdefault(visit.deal_id, []).append(visit)
+    return found
+
+
+def _state(look: Look, known: DealState, deal: Deal, visits: Sequence[Visit], tasks: Sequence[PortalTask]) -> DealState:
+    """What is remembered, brought up to what the portal shows. A visit that a first start would have read, or has,
+    is history."""
+    cursor = look.store.cursor()
+    past = {v.id for v in visits if cursor is None or v.entered < cursor.history_time - sync.OVERLAP}
+    records = {record.ref: record for record in known.tasks}
+    by_portal_id = {record.portal_id: record for record in known.tasks if record.portal_id}
+    for task in tasks:
+        record = by_portal_id.get(task.id)
+        if record is None and task.mark.startswith(MARK) and task.mark.removeprefix(MARK) in records:
+            continue
+        seen = plan.observe(record, task, at=look.now)[0] if record else _by_mark(task, deal.id, look.now)
+        if seen is not None:
+            records[seen.ref] = seen
+    return replace(
+        known,
+        deal=deal,
+        visits=(*known.visits, *visits),
+        tasks=tuple(records.values()),
+        handled=known.handled | past,
+    )
+
+
+def _by_mark(task: PortalTask, deal_id: int, now: datetime) -> TaskRecord | None:
+    """A task of ours that is not remembered (another store made it), known by its mark; None for a foreign one."""
+    parts = task.mark.removeprefix(MARK).split(":") if task.mark.startswith(MARK) else []
+    if len(parts) not in (2, 3) or not all(part.isdecimal() for part in (parts[0], *parts[2:])):
+        return None
+    seen, _ = plan.observe(None, task, at=now)
+    return replace(
+        seen,
+        occurrence=task.mark.removeprefix(MARK),
+        deal_id=deal_id,
+        visit_id=int(parts[0]),
+        rule_id=parts[1],
+        number=int(parts[2]) if len(parts) == 3 else 1,
+        follow_off=True,
+    )
+
+
+def _entering(look: Look, state: DealState, deal: Deal, stage: Stage) -> DealState:
+    """The deal as if it entered the stage now."""
+    cursor = look.store.cursor()
+    latest = max([visit.id for visit in state.visits] + [cursor.history_id if cursor else 0])
+    visit = Visit(latest + 1, deal.id, ENTRY, stage.funnel_id, stage.id, stage.semantic, look.now)
+    own = {"STAGE_ID": stage.id, "STAGE_SEMANTIC_ID": stage.semantic, "CATEGORY_ID": stage.funnel_id}
+    fields = {**deal.fields, **{code: value for code, value in own.items() if code in deal.fields}}
+    moved = replace(deal, stage_id=stage.id, funnel_id=stage.funnel_id, semantic=stage.semantic, fields=fields)
+    return replace(state, deal=moved, visits=(*state.visits, visit))

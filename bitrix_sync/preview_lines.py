@@ -1,0 +1,158 @@
+"""What is told of a previewed decision: JSON-able lines with stable keys, sentences in the language of the file. Pure
+but for what it is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from bitrix_sync import texts
+from bitrix_sync.facts import Company, Deal, Directory, Visit
+from bitrix_sync.operations import DealState, Decision, Kind, Operation, State, TaskRecord, Trace
+from bitrix_sync.rules.model import Rule, Rules
+
+CHANGES = frozenset({"followed", "people_followed", "ended", "advanced", "advance_brake"})
+"""Verdicts about tasks that are there already, and about the deal itself."""
+Line = dict[str, Any]
+
+
+def rules_of(rules: Rules, stage_id: str) -> tuple[Rule, ...]:
+    """The rules of a stage in the file's order; none for a stage that the file does not name."""
+    policy = rules.policies.get(stage_id)
+    return policy.rules if policy else ()
+
+
+def uncovered(rules: Rules, directory: Directory, stage_id: str, count: int) -> Line:
+    """A stage with so many deals and without a rule."""
+    stage = directory.stage(stage_id)
+    return {**_place(rules, stage.funnel_id if stage else 0, stage_id), "deals": count}
+
+
+def nothing(rules: Rules, deal: Deal, key: str) -> Line:
+    """A deal of which nothing can be said but this sentence of the catalogue."""
+    line = _line(rules, deal, deal.funnel_id, deal.stage_id)
+    return {**line, "verdict": key.partition(".")[2], "why": [texts.phrase(rules.language, key)]}
+
+
+def of_rules(
+    rules: Rules, company: Company, state: DealState, decision: Decision, *, loaded: Mapping[str, datetime]
+) -> list[Line]:
+    """What becomes of each rule of the deal's present stage. ``loaded``: when each rule was first loaded."""
+    if not state.visits or state.deal is None:
+        return []
+    visit = max(state.visits, key=lambda one: one.id)
+    records = {record.ref: record for record in (*state.tasks, *decision.tasks)}
+    created = {op.task: op for op in decision.operations if op.kind is Kind.CREATE}
+    traces = {trace.rule_id: trace for trace in decision.traces if trace.visit_id == visit.id}
+    lines = []
+    for rule in rules_of(rules, visit.stage_id):
+        line = _line(rules, state.deal, visit.funnel_id, visit.stage_id)
+        line |= {"rule": rule.id, "entered": rules.calendar.local(visit.entered)}
+        if (trace := traces.get(rule.id)) is not None:
+            line |= _reason(rules, trace)
+        of_rule = [one for one in records.values() if one.rule_id == rule.id and one.visit_id == visit.id]
+        if of_rule:
+            record = max(of_rule, key=lambda one: one.number)
+            began = _began(state, visit, loaded.get(rule.id))
+            line |= _task(rules, company, record, created.get(record.ref), "entry" if began else "backfill")
+        lines.append(line)
+    return lines
+
+
+def _began(state: DealState, visit: Visit, loaded: datetime | None) -> bool:
+    """True when the rule was there as the visit began, so that its task comes by itself."""
+    return visit.id not in state.handled and loaded is not None and visit.entered >= loaded.replace(microsecond=0)
+
+
+def of_changes(rules: Rules, state: DealState, decision: Decision) -> list[Line]:
+    """What else would be done to tasks that are there, and to the deal."""
+    if state.deal is None:
+        return []
+    return [
+        {
+            "deal_id": state.deal.id,
+            "deal": state.deal.title,
+            "rule": trace.rule_id,
+            "verdict": trace.verdict,
+            "text": _reason(rules, trace)["why"][0],
+        }
+        for trace in decision.traces
+        if trace.verdict in CHANGES
+    ]
+
+
+def of_load(lines: Iterable[Line], open_now: Mapping[int, Sequence[datetime]], company: Company) -> list[Line]:
+    """Who would have how many open tasks, the most first: those who get a new one."""
+    new: dict[int, int] = {}
+    for line in lines:
+        if line["result"] == "new" and line["owner_id"]:
+            new[line["owner_id"]] = new.get(line["owner_id"], 0) + 1
+    found: list[Line] = []
+    for owner, count in new.items():
+        now = len(open_now.get(owner, ()))
+        found.append({"user_id": owner, "user": company.name(owner), "open": now, "new": count, "total": now + count})
+    return sorted(found, key=lambda line: (-line["total"], line["user"], line["user_id"]))
+
+
+# --- the parts of a line ---------------------------------------------------------------------------------------------
+
+
+def _place(rules: Rules, funnel_id: int, stage_id: str) -> Line:
+    return {
+        "funnel_id": funnel_id,
+        "funnel": rules.funnel_names.get(funnel_id, f"#{funnel_id}"),
+        "stage_id": stage_id,
+        "stage": rules.stage_names.get(stage_id, stage_id),
+    }
+
+
+def _line(rules: Rules, deal: Deal, funnel_id: int, stage_id: str) -> Line:
+    """A line that says nothing yet: every key that a line has."""
+    return {
+        "deal_id": deal.id,
+        "deal": deal.title,
+        **_place(rules, funnel_id, stage_id),
+        "entered": None,
+        "rule": "",
+        "result": "none",
+        "by": None,
+        "task_id": None,
+        "status": None,
+        "title": "",
+        "owner_id": None,
+        "owner": "",
+        "supervisor_id": None,
+        "supervisor": "",
+        "deadline": None,
+        "verdict": "",
+        "why": [],
+        "checks": [],
+    }
+
+
+def _reason(rules: Rules, trace: Trace) -> Line:
+    """Verdict and sentences. Of a task that would be made they tell how owner and deadline were found."""
+    words = texts.explain(rules.language, trace, zone=rules.calendar.zone, deal_fields=rules.deal_fields)
+    if trace.verdict == "made":
+        how = {key: trace.data.get(key) for key in ("owner_path", "branch", "lifted")}
+        words[0] = texts.phrase(rules.language, "preview.how", **how)
+    return {"verdict": trace.verdict, "why": words, "checks": [asdict(check) for check in trace.checks]}
+
+
+def _task(rules: Rules, company: Company, record: TaskRecord, created: Operation | None, by: str) -> Line:
+    fresh = created is not None
+    return {
+        "result": "there" if created is None else "held" if created.state is State.HELD else "new",
+        "by": by if fresh else None,
+        "task_id": record.portal_id,
+        "status": None if fresh else "gone" if record.gone else record.status,
+        "title": record.title,
+        "owner_id": record.owner_id or None,
+        "owner": company.name(record.owner_id) if record.owner_id else "",
+        "supervisor_id": record.supervisor_id,
+        "supervisor": company.name(record.supervisor_id) if record.supervisor_id else "",
+        "deadline": rules.calendar.local(record.deadline) if record.deadline else None,
+    }

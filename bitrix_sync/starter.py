@@ -1,0 +1,337 @@
+"""The first rules.yaml: the portal's own funnels, stages, calendar and people, one suggested task a stage, and comments
+that teach the language while they are read.
+
+``compose`` makes the text from a directory, ``start`` reads the portal and writes the file beside its schema; a file
+that is there already is never touched. What is written has been loaded against the same portal first.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, time
+from pathlib import Path
+
+from bitrix_sync.errors import BitrixSyncError, UserError
+from bitrix_sync.facts import PROGRESS, Directory, Funnel, PortalCalendar, Stage, User
+from bitrix_sync.portal import reading
+from bitrix_sync.portal.client import Portal
+from bitrix_sync.rules.load import load
+from bitrix_sync.rules.schema import json_schema
+from bitrix_sync.rules.suggest import fold
+from bitrix_sync.settings import Settings
+from bitrix_sync.starter_words import WORDS
+from bitrix_sync.suggestions import Suggestion, language_of, slug, suggest, unique
+from bitrix_sync.texts import Language, folded, shortened
+from bitrix_sync.worktime import build_calendar
+
+SCHEMA = "rules.schema.json"
+DAY_NAMES = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+COUNTRIES = {"BY": ("Europe/Minsk",), "KZ": ("Asia/Almaty", "Asia/Qyzylorda", "Asia/Aqtobe")}
+RUSSIAN_ZONES = frozenset(
+    f"Europe/{city}"
+    for city in ("Kaliningrad", "Moscow", "Kirov", "Volgograd", "Astrakhan", "Saratov", "Ulyanovsk", "Samara")
+) | frozenset(
+    f"Asia/{city}"
+    for city in (
+        *("Yekaterinburg", "Omsk", "Novosibirsk", "Barnaul", "Tomsk", "Novokuznetsk", "Krasnoyarsk", "Irkutsk"),
+        *("Chita", "Yakutsk", "Khandyga", "Vladivostok", "Ust-Nera", "Magadan", "Sakhalin", "Srednekolymsk"),
+        *("Kamchatka", "Anadyr"),
+    )
+)
+"""Where a zone tells the country, whose public holidays and moved working days are then taken."""
+
+_PLAIN = re.compile(r"[^\W\d_](?:[\w ()«»/+.-]*[\w)»])?")
+_WORDS_OF_YAML = frozenset({"true", "false", "yes", "no", "on", "off", "y", "n", "null", "none"})
+_ESCAPED = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A file that is not written yet. ``fill_in``: what only an administrator can say, one sentence each."""
+
+    text: str
+    language: Language
+    funnels: int
+    stages: int
+    fill_in: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What ``init`` wrote. ``warnings`` are those of loading it."""
+
+    rules: Path
+    schema: Path
+    draft: Draft
+    warnings: tuple[str, ...]
+
+
+def start(settings: Settings) -> Started:
+    """Read the portal, compose the file, prove it, write it. UserError when the file is there, or cannot be written;
+    BitrixSyncError when what was composed does not load (a mistake of ours)."""
+    path = settings.rules
+    refuse_existing(path)
+    portal = Portal(settings.webhook_url.get_secret_value(), rate=settings.rate)
+    try:
+        directory = reading.directory(portal)
+        draft = compose(directory, host=portal.host, today=portal.now().date())
+    finally:
+        portal.close()
+    loaded = load(draft.text, path.name, directory=directory)
+    if loaded.errors:
+        problems = "\n".join(str(problem) for problem in loaded.errors)
+        raise BitrixSyncError(
+            f"the suggested {path.name} would not be right, nothing was written; please report this:\n{problems}"
+        )
+    schema = path.with_name(SCHEMA)
+    write(path, draft.text)
+    replace_schema(schema)
+    return Started(path, schema, draft, tuple(str(problem) for problem in loaded.warnings))
+
+
+def refuse_existing(path: Path) -> None:
+    """UserError when something is there: a file of rules is somebody's work."""
+    if path.exists() or path.is_symlink():
+        raise UserError(
+            f"{path} is there already and stays as it is. Edit it and run `bitrix-sync check`; or, to begin anew, move "
+            "it away, or name another file: BITRIX_RULES=new.yaml bitrix-sync init"
+        )
+
+
+def write(path: Path, text: str) -> None:
+    """A new file; never over an old one."""
+    try:
+        with path.open("x", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+    except FileExistsError:
+        refuse_existing(path)
+    except OSError as fault:
+        raise UserError(
+            f"{path}: cannot be written ({fault.strerror}); create its directory, or change BITRIX_RULES"
+        ) from None
+
+
+def replace_schema(path: Path) -> None:
+    """The schema for editors: made by the program, so an older one is replaced."""
+    text = json.dumps(json_schema(), ensure_ascii=False, indent=2) + "\n"
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as fault:
+        raise UserError(
+            f"{path}: cannot be written ({fault.strerror}); rules are written, make it by `bitrix-sync schema`"
+        ) from None
+
+
+# --- the text --------------------------------------------------------------------------------------------------------
+
+
+def compose(directory: Directory, *, host: str, today: date) -> Draft:
+    """The file for a portal. ``today``: the year in which the calendar's days are written out, and the one after."""
+    funnels = [(funnel, open_stages(funnel)) for funnel in directory.funnels]
+    funnels = [(funnel, stages) for funnel, stages in funnels if stages]
+    if not funnels:
+        raise UserError(
+            "the webhook's user sees no funnel with a stage in progress: give the user a CRM role that reads deals "
+            "(CRM > Settings > Access permissions), then run `bitrix-sync init` again"
+        )
+    language = language_of(directory.funnels)
+    words = WORDS[language]
+    fill_in: list[str] = []
+    lines = [
+        f"# yaml-language-server: $schema=./{SCHEMA}",
+        *_comment(words["head"].format(host=host)),
+        "version: 1",
+        f"language: {language}",
+        *_zone(directory, language, fill_in),
+        "",
+        *_people(directory, language, fill_in),
+        "",
+        *_calendar(directory, language, today, fill_in),
+        "",
+        *_comment(words["funnels"]),
+        "funnels:",
+        *_funnels(funnels, directory.funnels, language),
+        "",
+        *_comment(words["overdue"], raw=True),
+        "",
+        *_comment(words["safety"]),
+        "safety:",
+        "  max_new_tasks: 1000",
+        "  max_moves: 1000",
+        f"  watch: false{words['watch']}",
+    ]
+    fill_in.append("titles, owners and deadlines of the tasks: they are suggestions made from the stages' names")
+    fill_in.append("`overdue` is commented out: nothing overdue is moved until you take the signs `#` away")
+    stages = sum(len(found) for _, found in funnels)
+    return Draft("\n".join(lines) + "\n", language, len(funnels), stages, tuple(fill_in))
+
+
+def open_stages(funnel: Funnel) -> list[Stage]:
+    """The stages in progress, in the portal's order."""
+    return [stage for stage in funnel.stages if stage.semantic == PROGRESS]
+
+
+def _zone(directory: Directory, language: Language, fill_in: list[str]) -> Iterator[str]:
+    words = WORDS[language]
+    if directory.time_zone:
+        yield f"timezone: {directory.time_zone}{words['zone']}"
+        return
+    offset = f"{'-' if directory.utc_offset < 0 else '+'}{abs(directory.utc_offset) // 3600:02d}:" + (
+        f"{abs(directory.utc_offset) // 60 % 60:02d}"
+    )
+    fill_in.append(f"`timezone`: the portal does not tell it, only that it is UTC{offset} now")
+    yield f"# timezone: Europe/Moscow{words['no_zone'].format(offset=offset)}"
+
+
+def _people(directory: Directory, language: Language, fill_in: list[str]) -> Iterator[str]:
+    words, person = WORDS[language], responsible_for_all(directory)
+    if person is None:
+        fill_in.append("`admins` and `fallback_owner`: ids of employees; the portal shows no active one")
+        yield from _comment(words["admins"])
+        yield "# admins: [1]"
+        yield from _comment(words["fallback"])
+        yield "# fallback_owner: 1"
+    else:
+        name = _named(person)
+        fill_in.append(f"`admins` and `fallback_owner`: now {name} ({person.id}); somebody else may fit better")
+        yield from _comment(words["admins"])
+        yield f"admins: [{person.id}]  # {name}"
+        yield from _comment(words["fallback"])
+        yield f"fallback_owner: {person.id}  # {name}"
+    yield from _comment(words["supervisor"])
+    yield "supervisor: head"
+    yield from _comment(words["on_close"])
+    yield "on_close: keep"
+
+
+def responsible_for_all(directory: Directory) -> User | None:
+    """Who hears of trouble at first: the webhook's own user, else the head of the company, else the first employee."""
+    company = directory.company
+    tops = [one.head_id for one in company.departments.values() if one.parent_id not in company.departments]
+    candidates = [company.self_id, *tops, *sorted(company.users)]
+    return next((company.users[one] for one in candidates if company.active(one)), None)
+
+
+# --- the calendar ----------------------------------------------------------------------------------------------------
+
+
+def _calendar(directory: Directory, language: Language, today: date, fill_in: list[str]) -> Iterator[str]:
+    words, portal = WORDS[language], directory.calendar
+    known = portal is not None and len(portal.days_off) < 7 and portal.start_minute < portal.end_minute
+    if not known:
+        fill_in.append("`calendar`: the portal does not show its working hours; Mon-Fri 09:00-18:00 are written")
+    shown = portal if portal is not None and known else PortalCalendar(540, 1080, frozenset({5, 6}))
+    yield from _comment(words["calendar" if known else "no_calendar"])
+    yield "calendar:"
+    yield f'  hours: "{_clock(shown.start_minute)}-{_clock(min(shown.end_minute, 24 * 60 - 1))}"'
+    weekdays = [day for day in range(7) if day not in shown.days_off]
+    yield f"  workdays: {_weekdays(weekdays)}"
+    country = country_of(directory.time_zone)
+    if country:
+        yield f"  country: {country}{words['country']}"
+    week = {day: [(time(9), time(18))] for day in weekdays}
+    usual = build_calendar(zone=UTC, week=week, country=country or None)
+    years = (today.year, today.year + 1)
+    working = [day for day in _days(shown.working_days, years) if not usual.is_working(day)]
+    off = [day for day in _days(shown.holidays, years) if usual.is_working(day) and day not in working]
+    for key, days in (("days_off", off), ("working_days", working)):
+        if days:
+            listed = ", ".join(day.isoformat() for day in days)
+            yield f"  {key}: [{listed}]{words[key].format(years=f'{years[0]}-{years[1]}')}"
+        else:
+            yield f"  # {key}: [{today.year}-12-31]"
+
+
+def country_of(zone: str) -> str:
+    """The country whose holidays a company in this zone keeps, "" where the zone does not tell."""
+    if zone in RUSSIAN_ZONES:
+        return "RU"
+    return next((country for country, zones in COUNTRIES.items() if zone in zones), "")
+
+
+def _clock(minute: int) -> str:
+    return f"{minute // 60:02d}:{minute % 60:02d}"
+
+
+def _weekdays(days: Sequence[int]) -> str:
+    if len(days) > 1 and list(days) == list(range(days[0], days[-1] + 1)):
+        return f"{DAY_NAMES[days[0]]}-{DAY_NAMES[days[-1]]}"
+    return f"[{', '.join(DAY_NAMES[day] for day in days)}]"
+
+
+def _days(pairs: Collection[tuple[int, int]], years: Iterable[int]) -> list[date]:
+    found = []
+    for year in years:
+        for day, month in pairs:
+            try:
+                found.append(date(year, month, day))
+            except ValueError:  # 29 February
+                continue
+    return sorted(found)
+
+
+# --- funnels ---------------------------------------------------------------------------------------------------------
+
+
+def _funnels(
+    chosen: Sequence[tuple[Funnel, Sequence[Stage]]], every: Sequence[Funnel], language: Language
+) -> Iterator[str]:
+    taken: set[str] = set()
+    names = {str(funnel.id): funnel.name for funnel in every}
+    for place, (funnel, stages) in enumerate(chosen):
+        key, note = key_of(str(funnel.id), names)
+        yield f"  {key}:{note}"
+        stage_names = {stage.id: stage.name for stage in funnel.stages}
+        for stage in stages:
+            key, note = key_of(stage.id, stage_names)
+            found = suggest(stage.name, language)
+            rule_id = unique(found.id, (slug(funnel.name) or f"funnel-{funnel.id}") if place else "", taken)
+            first = not taken
+            taken.add(rule_id)
+            yield f"    {key}:{note}"
+            yield from _task(rule_id, found, language, taught=first)
+
+
+def _task(rule_id: str, found: Suggestion, language: Language, *, taught: bool) -> Iterator[str]:
+    words = WORDS[language]
+    yield f"      - id: {rule_id}{words['id'] if taught else ''}"
+    yield f"        title: {quoted(found.title)}{words['title'] if taught else ''}"
+    yield f"        deadline: {found.deadline}{words['deadline'] if taught else ''}"
+    if found.checklist:
+        yield f"        checklist: [{', '.join(quoted(one) for one in found.checklist)}]"
+    if taught:
+        yield from (f"        {line}".rstrip() for line in _comment(words["task"], raw=True))
+
+
+def key_of(own_id: str, names: dict[str, str]) -> tuple[str, str]:
+    """How a funnel or stage is written as a key, and the comment behind it: its name, or its id (with the name in the
+    comment) when the name is missing, not unique, or could be taken for something else."""
+    name = names[own_id].strip()
+    folds = [fold(one) for one in names.values()]
+    plain = name and name != "*" and not re.search(r"[\x00-\x1f]", name) and not _ESCAPED.search(name)
+    if plain and folds.count(fold(name)) == 1 and fold(name) not in {fold(one) for one in names}:
+        return quoted(name), ""
+    return quoted(own_id), f"  # {_comment_safe(name)}" if name else ""
+
+
+def quoted(text: str) -> str:
+    """The text as a YAML scalar that reads as this very text, in quotes unless it is surely harmless without."""
+    if _PLAIN.fullmatch(text) and text.casefold() not in _WORDS_OF_YAML:
+        return text
+    return _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(text, ensure_ascii=False))
+
+
+def _comment(text: str, *, raw: bool = False) -> list[str]:
+    """Lines behind a sign of comment; ``raw``: commented YAML, whose lines keep their indentation."""
+    return [f"# {line}".rstrip() if line or raw else "#" for line in text.strip("\n").split("\n")]
+
+
+def _named(user: User) -> str:
+    return _comment_safe(user.name or user.email or f"#{user.id}")
+
+
+def _comment_safe(name: str) -> str:
+    return shortened(folded("".join(one if one.isprintable() else " " for one in name)), 80)
