@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -41,9 +41,10 @@ ZONE = ZoneInfo("Europe/Moscow")
 YEAR = 2026
 """Of all dates in the tables."""
 
-FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^ *```([^\n`]*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+KEYED = re.compile(r"(\w+): \S")
 HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
 
 
@@ -63,8 +64,11 @@ class Names:
     stages: tuple[tuple[str, str, str], ...]
     fields: tuple[DealField, ...]
     departments: tuple[Department, ...]
+    people: tuple[str, ...]
     yes: str
     no: str
+    error: str
+    deal: str
 
 
 # fmt: off
@@ -82,7 +86,8 @@ NAMES = {
          DealField("SOURCE_ID", "Источник", "crm_status", options={"WEB": "Веб-сайт", "REC": "Рекомендация"})),
         (Department(1, "Компания", 0, 1), Department(2, "Отдел продаж", 1, 5),
          Department(3, "Юридический отдел", 1, 7), Department(4, "Отдел логистики", 1, 9)),
-        "да", "нет",
+        ("Мария Иванова", "Олег Смирнов", "Анна Петрова", "Ирина Лебедева", "Павел Орлов", "Егор Белов", "Вера Зуева"),
+        "да", "нет", "ошибка", "Ромашка, 12 насосов",
     ),
     "en": Names(
         "Sales",
@@ -97,7 +102,8 @@ NAMES = {
          DealField("SOURCE_ID", "Source", "crm_status", options={"WEB": "Web site", "REC": "Recommendation"})),
         (Department(1, "Company", 0, 1), Department(2, "Sales department", 1, 5),
          Department(3, "Legal", 1, 7), Department(4, "Logistics", 1, 9)),
-        "yes", "no",
+        ("Maria Ivanova", "Oleg Smirnov", "Anna Petrova", "Irina Lebedeva", "Pavel Orlov", "Egor Belov", "Vera Zueva"),
+        "yes", "no", "error", "Romashka, 12 pumps",
     ),
 }
 # fmt: on
@@ -115,14 +121,15 @@ FIELDS = (
     DealField("UF_CRM_NOTE", "Note"),
 )
 USERS = (
-    User(1, "Maria Ivanova", email="maria@example.com", departments=(1,)),
-    User(5, "Oleg Smirnov", email="oleg@example.com", departments=(2,)),
-    User(6, "Anna Petrova", email="anna@example.com", departments=(2,)),
-    User(7, "Irina Lebedeva", email="irina@example.com", departments=(3,)),
-    User(8, "Pavel Orlov", email="lawyer@example.com", departments=(3,)),
-    User(9, "Egor Belov", email="egor@example.com", departments=(4,)),
-    User(12, "Vera Zueva", email="vera@example.com", departments=(4,)),
+    User(1, "", email="maria@example.com", departments=(1,)),
+    User(5, "", email="oleg@example.com", departments=(2,)),
+    User(6, "", email="anna@example.com", departments=(2,)),
+    User(7, "", email="irina@example.com", departments=(3,)),
+    User(8, "", email="lawyer@example.com", departments=(3,)),
+    User(9, "", email="egor@example.com", departments=(4,)),
+    User(12, "", email="vera@example.com", departments=(4,)),
 )
+"""Without their names, which are those of the language."""
 
 
 def portal(language: str) -> Directory:
@@ -133,7 +140,7 @@ def portal(language: str) -> Directory:
         funnels=(Funnel(0, names.funnel, stages),),
         fields={field.code: field for field in (*FIELDS, *names.fields)},
         company=Company(
-            users={user.id: user for user in USERS},
+            users={user.id: replace(user, name=name) for user, name in zip(USERS, names.people, strict=True)},
             departments={one.id: one for one in names.departments},
             self_id=1,
         ),
@@ -156,7 +163,10 @@ def document(path: str) -> str:
 
 def blocks(text: str, kind: str = "") -> list[Block]:
     """The fenced blocks whose fence begins with ``kind``."""
-    found = (Block(m[1].strip(), m[2], text.count("\n", 0, m.start()) + 2) for m in FENCE.finditer(text))
+    found = (
+        Block(one[1].strip(), textwrap.dedent(one[2]), text.count("\n", 0, one.start()) + 2)
+        for one in FENCE.finditer(text)
+    )
     return [block for block in found if block.kind.startswith(kind)]
 
 
