@@ -12,7 +12,9 @@ import pytest
 import requests
 
 from bitrix_sync.sandbox.clock import Agenda, Clock
+from bitrix_sync.sandbox.control import Control
 from bitrix_sync.sandbox.faults import ERRORS, KINDS, Fault
+from bitrix_sync.sandbox.wire import Request
 from tests.echo_portal import BEGINNING, CODE, Echo, echo_portal
 
 
@@ -187,6 +189,13 @@ def test_one_command_of_a_batch_is_refused_and_others_run(echo: Echo, kind: str)
     maps = add_three(echo).json()["result"]
     assert set(maps["result"]) == {"k0", "k2"}
     assert maps["result_error"]["k1"]["error"] == ERRORS[kind][0]
+
+
+def test_a_command_of_a_batch_is_struck_by_its_place(echo: Echo) -> None:
+    echo.sandbox.faults.next("refuse", "batch", item=2, code="ACCESS_DENIED")
+    maps = add_three(echo).json()["result"]
+    assert set(maps["result"]) == {"k0", "k1"}
+    assert maps["result_error"]["k2"]["error"] == "ACCESS_DENIED"
 
 
 def test_one_command_of_a_batch_answers_empty_though_it_ran(echo: Echo) -> None:
@@ -447,6 +456,20 @@ def test_a_handler_that_fails_gets_the_event_no_second_time(echo: Echo, handler:
     assert echo.sandbox.events.sent[-1].status == 0
 
 
+def test_slow_handlers_are_called_less_often_until_they_are_quick_again(sales: Echo, handler: Handler) -> None:
+    events = sales.sandbox.events
+    events.subscribe(handler.url, "t", ["ONTASKADD"])
+    intervals = []
+    for slow_after in (1e-5, 1e-5, 1e-5, 60.0, 60.0):
+        events.weather.slow_after = slow_after
+        add(sales)
+        assert sales.sandbox.settle()
+        intervals.append(events.interval)
+    assert 0 < intervals[0] < intervals[1] < intervals[2]
+    assert intervals[4] == 0
+    assert len(handler.seen) == 5
+
+
 def test_equal_events_of_one_request_are_sent_once_and_our_own_writes_may_be_left_out(
     echo: Echo, handler: Handler
 ) -> None:
@@ -599,6 +622,11 @@ def test_what_control_cannot_do_it_says(echo: Echo, verb: str, name: str, given:
     answer = echo.session.request(verb, f"http://{echo.sandbox.host}/sandbox/{name}", json=given, timeout=5)
     assert answer.status_code == 400
     assert answer.json()["error"]
+
+
+def test_only_this_machine_controls(echo: Echo) -> None:
+    answer = Control(echo.sandbox).answer(Request("GET", "/sandbox/stats", client="10.0.0.7"))
+    assert answer.status == 403
 
 
 def test_control_has_no_other_addresses(echo: Echo) -> None:

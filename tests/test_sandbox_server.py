@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -12,9 +13,11 @@ from typing import Any
 import pytest
 import requests
 
+from bitrix_sync.sandbox import Sandbox, serve
 from bitrix_sync.sandbox.clock import Clock
 from bitrix_sync.sandbox.limits import Limits
 from bitrix_sync.sandbox.protocol import RestError
+from bitrix_sync.sandbox.state import PortalState
 from bitrix_sync.sandbox.wire import parse_form
 from tests.echo_portal import BEGINNING, CODE, Echo, echo_portal
 
@@ -455,6 +458,30 @@ def test_closing_ends_waiting_connections() -> None:
         echo.post("t.echo")
     with pytest.raises(requests.ConnectionError):
         echo.post("t.echo")
+
+
+def test_a_sandbox_runs_in_the_foreground_until_it_is_stopped() -> None:
+    stop, told = threading.Event(), []
+
+    def announce(url: str) -> None:
+        told.append((url, requests.post(url + "profile", json={}, timeout=5).json()["result"]["ID"]))
+        stop.set()
+
+    serve(announce=announce, stop=stop, latency=0.001)
+    ((url, owner),) = told
+    assert url.startswith("http://127.0.0.1:")
+    assert url.split("/")[4] == owner
+
+
+def test_a_state_with_a_clock_that_cannot_be_turned_is_refused() -> None:
+    class Fixed:
+        zone = UTC
+
+        def now(self) -> datetime:
+            return BEGINNING
+
+    with pytest.raises(TypeError, match="clock"):
+        Sandbox(PortalState(Fixed()))
 
 
 def test_the_clock_runs_freezes_and_is_turned() -> None:

@@ -1,15 +1,14 @@
-"""Batches of both versions of REST (docs: settings/how-to-call-rest-api/batch.md; api-reference/rest-v3.md)."""
+"""Batches of v2 (docs: settings/how-to-call-rest-api/batch.md)."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bitrix_sync.sandbox.faults import Broken
 from bitrix_sync.sandbox.protocol import Answer, RestError
-from bitrix_sync.sandbox.wire import Response, Timing, V3Error, as_map, parse_form, php_list, php_text
+from bitrix_sync.sandbox.wire import Response, Timing, as_map, parse_form, php_list, php_text
 
 if TYPE_CHECKING:
     from bitrix_sync.sandbox.entry import Call, RestEntry
@@ -26,9 +25,6 @@ def size(parameters: Any) -> int:
     """How many commands a batch has, of either version."""
     commands = parameters if isinstance(parameters, list) else as_map(as_map(parameters).get("cmd"))
     return len(commands)
-
-
-# --- v2 ----------------------------------------------------------------------------------------------------------
 
 
 def answer_v2(entry: RestEntry, call: Call) -> Response:
@@ -132,63 +128,3 @@ class _Run:
             else:
                 break
         return place, True
-
-
-# --- REST 3.0 ----------------------------------------------------------------------------------------------------
-
-
-def answer_v3(entry: RestEntry, call: Call) -> Response:
-    """Run an array of ``{"method", "query", "alias"?}``. The first failure is the whole answer, though what came before
-    it has been done."""
-    entry.parameters_v3(call)
-    if not isinstance(call.parameters, list):
-        raise V3Error("INVALIDSELECTEXCEPTION", "The request body must be an array of calls")
-    if len(call.parameters) > LENGTH:
-        raise V3Error("VALIDATION_REQUESTVALIDATIONEXCEPTION", f"A batch has at most {LENGTH} calls")
-    results: list[Any] = []
-    known: dict[str, Any] = {}
-    begun = entry.clock.timestamp()
-
-    def resume(place: int) -> Response:
-        return entry.guard(call, lambda: run(place))
-
-    def run(start: int) -> Response:
-        for place in range(start, len(call.parameters)):
-            if call.cut_at == place:
-                raise Broken
-            item = call.parameters[place]
-            if not isinstance(item, dict) or not isinstance(item.get("method"), str):
-                raise V3Error("VALIDATION_REQUESTVALIDATIONEXCEPTION", "Each call needs its method")
-            query = _linked(as_map(item.get("query")), known)
-            answer, _ = entry.perform(call, item["method"], query, place=place, later=partial(resume, place))
-            results.append(answer.result)
-            if isinstance(alias := item.get("alias"), str):
-                known[alias] = answer.result
-        if call.cut_at is not None:
-            raise Broken
-        now = entry.clock.timestamp()
-        return entry.success(call, {"result": results}, Timing(begun, now, now - begun, None))
-
-    return run(0)
-
-
-def _linked(value: Any, known: Mapping[str, Any]) -> Any:
-    """Replace ``{"$ref": "alias.item.id"}`` and ``{"$refArray": "alias.items.id"}``; what leads nowhere is null."""
-    if isinstance(value, dict):
-        if isinstance(path := value.get("$ref"), str):
-            return _follow(known, path.split("."))
-        if isinstance(path := value.get("$refArray"), str):
-            found = _follow(known, path.split("."))
-            return found if isinstance(found, list) else []
-        return {key: _linked(one, known) for key, one in value.items()}
-    return [_linked(one, known) for one in value] if isinstance(value, list) else value
-
-
-def _follow(place: Any, path: list[str]) -> Any:
-    for depth, step in enumerate(path):
-        if isinstance(place, list):
-            return [_follow(one, path[depth:]) for one in place]
-        if not isinstance(place, Mapping):
-            return None
-        place = place.get(step)
-    return place

@@ -141,12 +141,6 @@ class Agenda:
         with self._wake:
             return self._wake.wait_for(lambda: not self._busy and not self._is_due(), timeout)
 
-    def clear(self) -> None:
-        """Drop every job that has not begun."""
-        with self._wake:
-            self._heap.clear()
-            self._wake.notify_all()
-
     def close(self) -> None:
         """End the thread, after the job that runs."""
         self._clock.unwatch(self._stir)

@@ -7,27 +7,24 @@ REST 3.0 are registered with the prefix ``v3:``.
 
 from __future__ import annotations
 
-import hashlib
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from bitrix_sync.sandbox import batch
+from bitrix_sync.sandbox import batch, rest3
 from bitrix_sync.sandbox.clock import Agenda, Clock
 from bitrix_sync.sandbox.events import Events
 from bitrix_sync.sandbox.faults import OF_COMMANDS, PAGES, Broken, Fault, Faults
 from bitrix_sync.sandbox.journal import Entry, Journal
 from bitrix_sync.sandbox.limits import Limits
 from bitrix_sync.sandbox.protocol import METHODS, Answer, Caller, Method, RestError
-from bitrix_sync.sandbox.state import PortalState, Webhook
+from bitrix_sync.sandbox.state import PortalState
 from bitrix_sync.sandbox.wire import (
     Request,
     Response,
     Shapes,
     Timing,
-    V3Error,
     as_map,
     error_response,
     page,
@@ -40,9 +37,6 @@ from bitrix_sync.sandbox.wire import (
 T = TypeVar("T")
 
 V3 = "v3:"
-DAY = 24 * 3600.0
-KEY = re.compile(r"[\x20-\x7e]{1,255}")
-"""What an Idempotency-Key may be."""
 
 
 @dataclass(slots=True)
@@ -56,7 +50,6 @@ class Call:
     """User and code of the webhook as the address says; None when a token comes as ``auth``."""
     started: float
     parameters: Any = None
-    webhook: Webhook | None = None
     caller: Caller | None = None
     ending: Fault | None = None
     """What happens to the answer once it is there."""
@@ -97,7 +90,7 @@ class RestEntry:
         self.shapes, self.journal = shapes, journal
         self.tokens: dict[str, tuple[int, str] | None] = {}
         self.new_name = ""
-        self._replays: dict[tuple[Any, ...], tuple[float, str, bytes]] = {}
+        self.replays = rest3.Replays(clock.timestamp)
 
     def answer(self, request: Request) -> Response:
         """Answer one request. Raises Broken when a fault ends the exchange otherwise."""
@@ -186,7 +179,7 @@ class RestEntry:
     def _serve(self, call: Call) -> Response:
         self._authorise(call)
         if call.v3:
-            return batch.answer_v3(self, call) if call.is_batch else self._single_v3(call)
+            return rest3.answer_batch(self, call) if call.is_batch else rest3.answer(self, call)
         return batch.answer_v2(self, call) if call.is_batch else self._single(call)
 
     def guard(self, call: Call, run: Callable[[], Response]) -> Response:
@@ -236,7 +229,6 @@ class RestEntry:
         owner = self.state.users.get(webhook.user_id)
         if owner is not None and not owner.active:
             raise RestError("authorization_error", "Unable to authorize user", 401)
-        call.webhook = webhook
         call.caller = Caller(webhook.user_id, frozenset(webhook.scopes), self.state.is_admin(webhook.user_id))
 
     def _stranger(self) -> RestError:
@@ -306,40 +298,6 @@ class RestEntry:
         if self.shapes.time:
             body["time"] = whole.block(self.clock.zone, self.shapes, whole_start=call.v3)
         return Response(200, php_json(body))
-
-    # --- REST 3.0 ----------------------------------------------------------------------------------------------------
-
-    def _single_v3(self, call: Call) -> Response:
-        parameters = self.parameters_v3(call)
-        known = self.find(call, call.name)
-        key = call.request.headers.get("idempotency-key")
-        if key is None or not known.writes:
-            return self._fresh_v3(call, parameters)
-        if not KEY.fullmatch(key):
-            raise V3Error("INVALIDIDEMPOTENCYKEYEXCEPTION", "The idempotency key is 1 to 255 printable characters")
-        place = (call.key, call.name.lower(), key)
-        digest = hashlib.sha256(call.request.body).hexdigest()
-        kept = self._replays.get(place)
-        if kept is not None and self.clock.timestamp() - kept[0] < DAY:
-            if kept[1] != digest:
-                raise V3Error("IDEMPOTENCYKEYREUSEDEXCEPTION", "The key was used with another request body", 422)
-            return Response(200, kept[2], {"Idempotency-Key": key, "Idempotent-Replayed": "true"})
-        response = self._fresh_v3(call, parameters)
-        self._replays[place] = (self.clock.timestamp(), digest, response.body)
-        return replace(response, headers={"Idempotency-Key": key})
-
-    def _fresh_v3(self, call: Call, parameters: dict[str, Any]) -> Response:
-        answer, timing = self.perform(call, call.name, parameters, later=lambda: self.serve(call))
-        return self.success(call, {"result": answer.result}, timing)
-
-    def parameters_v3(self, call: Call) -> dict[str, Any]:
-        """A REST 3.0 request's parameters: the JSON body's alone. RestError for a body that is no JSON."""
-        request = call.request
-        if not request.body:
-            return {}
-        if request.media_type != "application/json" or not isinstance(call.parameters, Mapping | list):
-            raise V3Error("INVALIDJSONEXCEPTION", "The request body is not valid JSON")
-        return {name: value for name, value in as_map(call.parameters).items() if name != "auth"}
 
 
 def _forget(later: Callable[[], Response]) -> None:

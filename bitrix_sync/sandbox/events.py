@@ -35,9 +35,8 @@ ONLINE = (
 """Events that the portal's form for an outgoing webhook offers, as far as the sandbox raises them."""
 MEMBER_ID = "d897063e1ce7c5eb9f04b9751eef5915"
 SERVER = "https://oauth.bitrix.info/rest/"
-SLOW = 1.0
-"""A handler that takes longer, in real seconds, is called less often."""
 LONGEST_INTERVAL = 30.0
+"""Real seconds between two calls of handlers that are slow."""
 KEPT = 10_000
 """Deliveries kept on record."""
 
@@ -70,7 +69,7 @@ class Weather:
 
     ``drop``: never sent. ``duplicate``: sent twice. ``delay``: sent so much later, between two bounds. ``reorder``:
     sent ``reorder_seconds`` later, so that others overtake it. ``own_writes``: what REST calls change is told too.
-    ``timeout``: real seconds that a handler has. ``throttle``: slow handlers are called less often.
+    ``timeout``: real seconds that a handler has. ``slow_after``: one that takes longer is called less and less often.
     """
 
     drop: float = 0.0
@@ -80,7 +79,7 @@ class Weather:
     delay: tuple[float, float] = (0.0, 0.0)
     own_writes: bool = True
     timeout: float = 5.0
-    throttle: bool = True
+    slow_after: float = 1.0
 
     def turn(self, changes: Mapping[str, Any]) -> None:
         """Set several by name. Raises KeyError for a name that is not there."""
@@ -105,7 +104,8 @@ class Events:
         self._lock = threading.Lock()
         self._number = 973
         self._hit = threading.local()
-        self._interval = 0.0
+        self.interval = 0.0
+        """Real seconds between two deliveries; grows while handlers are slow."""
         self._closed = threading.Event()
         self._agenda = Agenda(clock, "sandbox events")
 
@@ -195,15 +195,16 @@ class Events:
         return "&".join(f"{quote_plus(name)}={quote_plus(value)}" for name, value in pairs)
 
     def _send(self, target: Subscription, event: str, body: str) -> None:
-        if self._interval and self._closed.wait(self._interval):
+        if self.interval and self._closed.wait(self.interval):
             return
         begun = time.monotonic()
         status = _post(target.url, body, self.weather.timeout)
         self.sent.append(Delivery(event, body, status))
-        if self.weather.throttle and time.monotonic() - begun > SLOW:
-            self._interval = min(LONGEST_INTERVAL, max(SLOW / 2, 2 * self._interval))
+        slow = self.weather.slow_after
+        if time.monotonic() - begun > slow:
+            self.interval = min(LONGEST_INTERVAL, max(slow / 2, 2 * self.interval))
         else:
-            self._interval = self._interval / 2 if self._interval > SLOW / 4 else 0.0
+            self.interval = self.interval / 2 if self.interval > slow / 2 else 0.0
 
 
 def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:

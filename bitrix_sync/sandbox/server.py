@@ -21,7 +21,7 @@ from bitrix_sync.sandbox.faults import GIVES_UP, Broken, Faults
 from bitrix_sync.sandbox.journal import Entry, Journal
 from bitrix_sync.sandbox.limits import Limits
 from bitrix_sync.sandbox.state import PortalState
-from bitrix_sync.sandbox.wire import PAGES, Request, Response, Shapes
+from bitrix_sync.sandbox.wire import PAGES, Request, Response, Shapes, page
 
 METHOD_MODULES = (calendar, crm, im, people, system, tasks)
 """Importing them registers the portal's methods."""
@@ -44,7 +44,7 @@ class Sandbox:
     is given. ``rate`` and ``operating_limit``: see Limits; None for none. ``limits_clock`` gives epoch seconds to the
     limits, if they shall not follow the portal's clock. ``latency``: real seconds before each request is served.
 
-    Leaving the ``with`` block raises what a method's handler raised that is no error of the portal.
+    Leaving the ``with`` block raises the first defect of the sandbox itself, if one was met (``journal.crashes``).
     """
 
     def __init__(
@@ -130,9 +130,15 @@ class Sandbox:
 
     def answer(self, request: Request) -> Response:
         """Answer one HTTP request. Raises Broken when the connection shall not end in an answer at once."""
-        if request.path.startswith(PREFIX):
-            return self._control.answer(request)
-        return self.rest.answer(request)
+        try:
+            if request.path.startswith(PREFIX):
+                return self._control.answer(request)
+            return self.rest.answer(request)
+        except Broken:
+            raise
+        except Exception as defect:
+            self.journal.crashes.append(defect)
+            return page(500)
 
     def close(self) -> None:
         """Cut all connections and stop."""
