@@ -206,6 +206,8 @@ class DealState:
     moved: tuple[datetime, ...] = ()
     handled: frozenset[int] = frozenset()
     """Visits that were read as history (first start): facts, not reasons to act."""
+    underway: Mapping[tuple[str, Kind], tuple[Mapping[str, Any], ...]] = field(default_factory=dict)
+    """(occurrence, DEADLINE or PEOPLE) → payloads of such changes that have no end yet, the newest last."""
 
 
 @dataclass(frozen=True, slots=True)

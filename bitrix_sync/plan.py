@@ -578,14 +578,19 @@ class _Deciding:
                 continue
             if computed.basis == record.basis:
                 continue
-            if computed.at == record.deadline:
+            if computed.at == self.deadline_to_be(record):
                 self.keep(replace(record, basis=computed.basis))
                 continue
             self.move_deadline(record, rule, visit, computed)
 
+    def deadline_to_be(self, record: TaskRecord) -> datetime | None:
+        """The task's deadline once what is decided has reached the portal."""
+        underway = self.state.underway.get((record.occurrence, Kind.DEADLINE))
+        return datetime.fromisoformat(underway[-1]["deadline"]) if underway else record.deadline
+
     def move_deadline(self, record: TaskRecord, rule: Rule, visit: Visit, computed: Computed) -> None:
         count = 1 + sum(key.startswith(f"follow:{record.occurrence}:") for key in self.state.keys)
-        seen = record.deadline
+        seen = self.deadline_to_be(record)
         local = self.rules.calendar.local
         self.add(
             f"follow:{record.occurrence}:{count}",
@@ -627,9 +632,11 @@ class _Deciding:
         for record, rule, visit in self.followers():
             if record.occurrence in self.fresh() or record.owner_form not in ("responsible", "head"):
                 continue
-            if record.owner_id != record.owner_sent:
+            underway = [payload["owner"] for payload in self.state.underway.get((record.occurrence, Kind.PEOPLE), ())]
+            if record.owner_id not in (record.owner_sent, *underway):
                 self.trace(visit, rule.id, "not_followed_person", owner=self.world.company.name(record.owner_id))
                 continue
+            owner = underway[-1] if underway else record.owner_id
             chosen = follow_owner(
                 record.owner_form,
                 deal=self.deal,
@@ -639,13 +646,13 @@ class _Deciding:
                 substitute_away=rule.substitute_away,
                 language=self.rules.language,
             )
-            if not chosen.user_id or chosen.user_id == record.owner_id:
+            if not chosen.user_id or chosen.user_id == owner:
                 continue
             supervisor = self.supervisor(rule, chosen.user_id)
             count = 1 + sum(key.startswith(f"people:{record.occurrence}:") for key in self.state.keys)
             payload = {
                 "owner": chosen.user_id,
-                "seen": record.owner_id,
+                "seen": owner,
                 "supervisor": supervisor if rule.supervisor_observes and supervisor != chosen.user_id else None,
                 "drop": [record.supervisor_id] if record.supervisor_id and record.supervisor_id != supervisor else [],
             }

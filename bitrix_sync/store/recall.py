@@ -39,6 +39,7 @@ def deal_states(connection: Connection, ids: Iterable[int], *, now: datetime | N
     decided = _by_deal(connection, operations, wanted, o.deal_id, o.key, o.kind, o.state, o.created)
     latest = now or connection.execute(select(portal.c.recorded)).scalar_one()
     lost = (State.FAILED.value, State.DROPPED.value)
+    underway = _underway(connection, wanted)
     return {
         deal: DealState(
             deal_id=deal,
@@ -53,9 +54,30 @@ def deal_states(connection: Connection, ids: Iterable[int], *, now: datetime | N
                 if row.kind == Kind.MOVE_DEAL.value and row.state not in lost and row.created > latest - _DAY
             ),
             handled=frozenset(row.id for row in seen.get(deal, ()) if row.handled),
+            underway=underway.get(deal, {}),
         )
         for deal in wanted
     }
+
+
+def _underway(connection: Connection, deals_wanted: Sequence[int]) -> dict[int, dict[tuple[str, Kind], tuple[Any, ...]]]:
+    """Changes of deadlines and people that are decided, and may or may not have reached the portal."""
+    o = operations.c
+    query = (
+        select(o.deal_id, o.kind, o.payload, tasks.c.occurrence)
+        .join(tasks, tasks.c.id == o.task_row)
+        .where(
+            o.kind.in_([Kind.DEADLINE.value, Kind.PEOPLE.value]),
+            o.state.in_([State.PLANNED.value, State.SENDING.value, State.UNKNOWN.value]),
+        )
+        .order_by(o.id)
+    )
+    found: dict[int, dict[tuple[str, Kind], tuple[Any, ...]]] = defaultdict(dict)
+    for part in chunks(deals_wanted):
+        for row in connection.execute(query.where(o.deal_id.in_(part))):
+            name = (row.occurrence, Kind(row.kind))
+            found[row.deal_id][name] = (*found[row.deal_id].get(name, ()), row.payload)
+    return found
 
 
 def known_deals(connection: Connection, ids: Sequence[int] | None, *, open_only: bool) -> dict[int, Deal]:
