@@ -1,5 +1,5 @@
-"""Whatever happens to a decision on its way, the portal ends as if nothing had: decisions lost before they were recorded,
-operations recorded but not yet carried out, answers that never came, readings late, grouped, out of order.
+"""Whatever happens to a decision on its way, the portal ends as if nothing had: decisions lost before they were
+recorded, operations recorded and not yet carried out, answers that never came, readings late, grouped, out of order.
 
 Two offices serve the same deal. The calm one records each reading and carries everything out at once; the shaken one
 reads at the same moments and crashes wherever it can. Everything is pure: portal, ledger and crash are a page of code.
@@ -285,9 +285,8 @@ class Office:
                 found = [task.id for task in self.tasks.values() if task.mark == MARK + operation.task]
                 if found:
                     self.finish(queued, State.DONE, min(found), now)
-            elif operation.kind is Kind.CHECKLIST:
-                if (self.known(operation.task).portal_id, operation.payload["title"]) in self.items:
-                    queued.state = State.DONE
+            elif (self.known(operation.task).portal_id, operation.payload.get("title")) in self.items:
+                queued.state = State.DONE
 
     def drain(self, now: datetime) -> None:
         """Carry out everything."""
@@ -337,12 +336,17 @@ class Office:
         """What people see: every task by its mark, and what is counted about it."""
         assert len({task.mark for task in self.tasks.values()}) == len(self.tasks), "two tasks with one mark"
         counted = {
-            MARK + r.occurrence: (r.moves, r.moves_by_us, r.moves_by_people > 0, r.follow_off, r.first_deadline, r.visit_id)
+            MARK + r.occurrence: (
+                r.moves,
+                r.moves_by_us,
+                r.moves_by_people > 0,
+                r.follow_off,
+                r.first_deadline,
+                r.visit_id,
+            )
             for r in self.memory.tasks
         }
-        tasks = {
-            task.mark: (task.owner_id, task.auditors, task.deadline, task.status) for task in self.tasks.values()
-        }
+        tasks = {task.mark: (task.owner_id, task.auditors, task.deadline, task.status) for task in self.tasks.values()}
         items = sorted((self.tasks[number].mark, title) for number, title in self.items if number in self.tasks)
         return {"tasks": tasks, "counted": counted, "items": items}
 

@@ -60,7 +60,9 @@ def deal_states(connection: Connection, ids: Iterable[int], *, now: datetime | N
     }
 
 
-def _underway(connection: Connection, deals_wanted: Sequence[int]) -> dict[int, dict[tuple[str, Kind], tuple[Any, ...]]]:
+def _underway(
+    connection: Connection, deals_wanted: Sequence[int]
+) -> dict[int, dict[tuple[str, Kind], tuple[Any, ...]]]:
     """Changes of deadlines and people that are decided, and may or may not have reached the portal."""
     o = operations.c
     query = (
