@@ -29,6 +29,9 @@ QUICK = 20.0
 """Seconds that a batch should take at the most; the portal cuts it at sixty."""
 LATE_COMMIT = timedelta(seconds=10)
 """An ambiguous write rests at least so long after it was noticed."""
+LOOK_AHEAD = 1000
+LOOK_KEEPS = timedelta(minutes=1)
+"""How many creations are looked up at once, and how long "not there" is believed before the first send."""
 GIVE_UP_LATER = timedelta(seconds=30)
 IDEMPOTENT = NEED_READING
 """Sent again without a look-up: they are read before every send anyway."""
@@ -55,6 +58,8 @@ class Hands:
     clock: Callable[[], datetime]
     pace: Pace = field(default_factory=lambda: Pace())
     read_ahead: dict[int, PortalTask | None] = field(default_factory=dict)
+    looked: dict[int, datetime] = field(default_factory=dict)
+    """Creations that were looked up and not found, and when."""
 
 
 @dataclass(slots=True)
@@ -136,10 +141,8 @@ def find_created(portal: Portal, rows: Sequence[Recorded]) -> dict[str, int]:
     """Mark → lowest task id in the portal, looked up by mark and among the tasks of the deals."""
     if not rows:
         return {}
-    marks = [mark_of(row) for row in rows]
-    tasks = reading.tasks_by_mark(portal, marks)
-    missing = {row.operation.deal_id for row in rows} if len({t.mark for t in tasks}) < len(marks) else set()
-    tasks = [*tasks, *(reading.tasks_of_deals(portal, sorted(missing)) if missing else ())]
+    marks = {mark_of(row) for row in rows}
+    tasks = reading.tasks_by_mark_or_deal(portal, sorted(marks), sorted({row.operation.deal_id for row in rows}))
     found: dict[str, int] = {}
     for task in tasks:
         if task.mark in marks:
@@ -251,8 +254,7 @@ def travelling(rows: list[Recorded], commands: Mapping[int, Command]) -> list[Re
 def weigh(hands: Hands, rows: list[Recorded]) -> tuple[list[Recorded], list[tuple[Recorded, Finished]]]:
     """Split what is ready into what is to be sent and what is settled by a look: old creates that are there already,
     changes of tasks that people have closed, moved or deleted meanwhile."""
-    old = [row for row in rows if row.operation.kind is Kind.CREATE and row.operation.look_first and not row.attempts]
-    found = find_created(hands.portal, old)
+    old, found = look_up_old(hands, rows)
     unread = [task_id for task_id in task_ids(rows) if task_id not in hands.read_ahead]
     if unread:
         seen = {task.id: task for task in reading.tasks(hands.portal, unread)}
@@ -270,6 +272,25 @@ def weigh(hands: Hands, rows: list[Recorded]) -> tuple[list[Recorded], list[tupl
         else:
             going.append(row)
     return going, settled
+
+
+def look_up_old(hands: Hands, rows: Sequence[Recorded]) -> tuple[list[Recorded], dict[str, int]]:
+    """Which of the rows are creations decided from old news and looked up just now, and what was found of them. After a
+    downtime there are many: those that come next are looked up in the same request."""
+    now = hands.clock()
+    hands.looked = {row_id: at for row_id, at in hands.looked.items() if now - at < LOOK_KEEPS}
+    if not any(is_old_news(row) and row.id not in hands.looked for row in rows):
+        return [], {}
+    ahead = hands.store.ready(now, LOOK_AHEAD, resting_kinds(hands.portal))
+    old = [row for row in {one.id: one for one in (*rows, *ahead)}.values() if is_old_news(row)]
+    found = find_created(hands.portal, old)
+    hands.looked |= {row.id: now for row in old if mark_of(row) not in found}
+    return [row for row in rows if is_old_news(row)], found
+
+
+def is_old_news(row: Recorded) -> bool:
+    """True for a creation that is looked up before its first send."""
+    return row.operation.kind is Kind.CREATE and row.operation.look_first and not row.attempts
 
 
 def needs_reading(row: Recorded) -> bool:

@@ -434,7 +434,7 @@ class _Deciding:
             {"fields": fields},
             record,
             urgency=URGENT if computed.at - self.now < DAY else CREATE,
-            look_first=self.backfill or visit.entered < self.world.started or self.now - visit.entered > OLD_NEWS,
+            look_first=self.backfill or self.is_old_news(visit),
             state=State.PLANNED if owner else State.HELD,
         )
         self.add_checklist(
@@ -454,6 +454,10 @@ class _Deciding:
             branch=computed.branch,
             lifted=computed.lifted,
         )
+
+    def is_old_news(self, visit: Visit) -> bool:
+        """Older than this process or than ten minutes: a downtime, a restored backup. History knows seconds."""
+        return visit.entered < self.world.started.replace(microsecond=0) or self.now - visit.entered > OLD_NEWS
 
     def add_checklist(self, record: TaskRecord, items: list[str]) -> None:
         """The check list, then what hangs on it; an item that renders to nothing is left out."""

@@ -43,6 +43,7 @@ class _Progress:
     last: int = 0
     pages: int = 0
     done: bool = False
+    total: int | None = None
     found: list[Row] = field(default_factory=list)
 
 
@@ -77,7 +78,8 @@ def _shared_out(active: list[_Progress], references: bool) -> Iterator[list[tupl
 
 
 def _pages(state: _Progress, start: int) -> Iterator[Command]:
-    """The commands of a source's next pages, the first of which will be ``k<start>``."""
+    """The commands of a source's next pages, the first of which will be ``k<start>``. The very first page is counted by
+    the portal, so that the rest can be asked for at once."""
     source = state.source
     for page in range(state.ask):
         filters = dict(source.params.get("filter", {}))
@@ -86,7 +88,8 @@ def _pages(state: _Progress, start: int) -> Iterator[Command]:
             filters[f">{source.sort}"] = f"$result[k{start + page - 1}]{path}"
         elif state.last:
             filters[f">{source.sort}"] = state.last
-        params = {**source.params, "order": {source.sort: "ASC"}, "start": -1}
+        first = page == 0 and not state.last
+        params = {**source.params, "order": {source.sort: "ASC"}, "start": 0 if first else -1}
         if filters:
             params["filter"] = filters
         yield Command(source.method, params, refers=page > 0)
@@ -111,6 +114,10 @@ def _take(portal: Portal, state: _Progress, answers: Sequence[tuple[Command, Out
                 )
             portal.memory.references = False
             return
+        state.total = outcome.total if outcome.total else state.total
+        if page and not found and state.total is not None and len(state.found) >= state.total:
+            state.done = True
+            return
         if page and not found:
             state.ask = 1  # either the end or a reference that led nowhere: asked again by the id itself
             return
@@ -120,7 +127,7 @@ def _take(portal: Portal, state: _Progress, answers: Sequence[tuple[Command, Out
             state.done = True
             return
         state.last = numbers[-1]
-    state.ask *= 2
+    state.ask = 2 * state.ask if state.total is None else max(1, -(-(state.total - len(state.found)) // PAGE) + 1)
 
 
 def _continues(numbers: Sequence[int], last: int) -> bool:
