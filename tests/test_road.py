@@ -11,7 +11,7 @@ from bitrix_sync import commands
 from bitrix_sync.app import Service
 from bitrix_sync.operations import State
 from bitrix_sync.settings import load_settings
-from tests.office import Office, office, utc
+from tests.live import Office, office, utc
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_a_thousand_deals_at_once_make_a_thousand_tasks_with_few_requests(tmp_pa
 
 
 def test_more_than_the_safety_limit_is_held_until_it_is_released(tmp_path: Path) -> None:
-    from tests.office import RULES
+    from tests.live import RULES
 
     with office(tmp_path, RULES + "safety: {max_new_tasks: 3}\n") as place:
         place.run()
@@ -127,7 +127,7 @@ def test_a_paused_service_reads_and_writes_nothing(place: Office) -> None:
 
 
 def test_a_watching_service_says_what_it_would_do_and_writes_nothing(tmp_path: Path) -> None:
-    from tests.office import RULES
+    from tests.live import RULES
 
     with office(tmp_path, RULES + "safety: {watch: true}\n") as place:
         place.run()
