@@ -11,11 +11,13 @@ from pathlib import Path
 
 import structlog
 
+from bitrix_sync import snapshot
 from bitrix_sync.errors import RulesError, UserError
 from bitrix_sync.facts import Company, Directory
 from bitrix_sync.plan import admins_of
 from bitrix_sync.portal import reading
 from bitrix_sync.portal.client import Portal
+from bitrix_sync.rules import words
 from bitrix_sync.rules.load import Loaded, load
 from bitrix_sync.rules.model import FromDepartment, OneOf, Person, Rules
 from bitrix_sync.store import Store
@@ -38,6 +40,8 @@ class Rulebook:
         self.error = ""
         self.warnings: list[str] = []
         self.stamp: tuple[float, int] | None = None
+        self.source, self.loaded = "", self.read_at
+        self.shown: tuple[Directory, datetime] | None = None
         self.rules: Rules = self.load_now()
 
     @property
@@ -62,6 +66,8 @@ class Rulebook:
         if loaded.rules is None:
             raise RulesError([str(problem) for problem in loaded.errors])
         self.accept(loaded)
+        self.source, self.loaded = text, self.portal.now()
+        self.show()
         return loaded.rules
 
     def accept(self, loaded: Loaded) -> None:
@@ -75,6 +81,26 @@ class Rulebook:
         self.error, self.warnings = "", [str(problem) for problem in loaded.warnings]
         for warning in self.warnings:
             log.warning("rules", problem=warning)
+
+    def show(self) -> None:
+        """Keep the names and the rules where reports find them without asking the portal (see ``snapshot``)."""
+        ahead = str(60 * round(self.portal.offset.total_seconds() / 60))
+        if self.store.setting(snapshot.CLOCK_SETTING) != ahead:
+            self.store.set_setting(snapshot.CLOCK_SETTING, ahead)
+        if (self.directory, self.loaded) == self.shown:
+            return
+        packed = snapshot.pack(
+            self.directory,
+            self.rules,
+            portal=self.portal.address,
+            sheets=words.sheets(self.rules, self.directory),
+            frame=words.frame(self.rules, self.directory),
+            source=self.source,
+            warnings=tuple(self.warnings),
+            loaded=self.loaded,
+        )
+        self.store.set_setting(snapshot.SETTING, packed)
+        self.shown = (self.directory, self.loaded)
 
     def reload_if_changed(self) -> bool:
         """Load the file again if it changed on disk; True if new rules are in force."""
@@ -101,6 +127,7 @@ class Rulebook:
 
     def freshen(self, now: datetime) -> bool:
         """Once an hour: bind the same file to the portal as it is now, so that what vanished is noticed."""
+        self.show()
         if now - self.read_at < DIRECTORY_KEEPS:
             return False
         self.refresh_directory()

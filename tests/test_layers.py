@@ -17,7 +17,21 @@ LAYERS: Mapping[str, frozenset[str]] = {
     ),
     "outside world": frozenset({"log", "portal", "settings", "store"}),
     "pure core": frozenset(
-        {"errors", "facts", "guards", "operations", "overdue", "plan", "rules", "texts", "wording", "worktime"}
+        {
+            "errors",
+            "facts",
+            "guards",
+            "operations",
+            "overdue",
+            "plan",
+            "rules",
+            "snapshot",
+            "texts",
+            "wording",
+            "wording_page",
+            "wording_rules",
+            "worktime",
+        }
     ),
     "apart": frozenset({"sandbox"}),
 }

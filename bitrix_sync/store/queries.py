@@ -238,6 +238,18 @@ def deal_titles(connection: Connection) -> Rows:
 # --- the service's own work ------------------------------------------------------------------------------------------
 
 
+def count_states(connection: Connection) -> dict[str, int]:
+    """Operations by state; states without any are missing."""
+    query = select(operations.c.state, func.count().label("number")).group_by(operations.c.state)
+    return {row.state: row.number for row in connection.execute(query)}
+
+
+def failed_since(connection: Connection, since: datetime) -> int:
+    """How many operations the portal has refused since then (our clock)."""
+    query = select(func.count()).where(operations.c.state == State.FAILED.value, operations.c.ended >= since)
+    return int(connection.execute(query).scalar_one())
+
+
 def recent_operations(
     connection: Connection, *, states: Collection[State] | None = None, deal_id: int | None = None, limit: int
 ) -> Rows:

@@ -1,0 +1,225 @@
+"""Reports on tasks: load, what is overdue, what is due today, how deadlines slip, one person's work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Row
+
+from bitrix_sync.facts import AWAITING, MOVABLE_STATUSES
+from bitrix_sync.operations import TaskRecord
+from bitrix_sync.overdue import supervisor_of
+from bitrix_sync.report.scene import Line, Scene, hours_of, scene
+from bitrix_sync.rules.persons import head_over
+from bitrix_sync.store import Store, queries
+from bitrix_sync.store.rows import to_task
+
+NEXT_DAYS = 7
+"""Working days after today that the load is planned for."""
+PERIOD = timedelta(days=30)
+"""How far back slips and done tasks are counted."""
+
+
+# --- load ------------------------------------------------------------------------------------------------------------
+
+
+def load(store: Store, *, now: datetime, idle: bool = False) -> list[Line]:
+    """A row for each owner of open tasks, by department: open, overdue, due today, in the next working days, by day.
+
+    ``by_day`` maps ISO dates to counts: today, the next ``NEXT_DAYS`` working days, and days off between them that
+    something is due on. A task that was due earlier today is both overdue and due today. ``idle``: also active
+    colleagues, of departments that have open tasks, who have none.
+    """
+    with scene(store, now) as here:
+        days = _days(here)
+        counted = queries.open_by_owner(
+            here.connection,
+            now=here.now,
+            midnights=[here.midnight(day) for day in (*days, days[-1] + timedelta(days=1))],
+        )
+        found: dict[int, dict[int | None, tuple[int, int]]] = {}
+        for row in counted:
+            found.setdefault(row.owner_id, {})[row.day] = (row.open, row.late)
+        if idle:
+            busy = {here.department(owner)[0] for owner in found} - {0}
+            users = here.known.company.users.values()
+            found |= {one.id: {} for one in users if one.active and one.id not in found and busy & {*one.departments}}
+        lines = [_load_line(here, owner, by_bucket, days) for owner, by_bucket in found.items()]
+    return sorted(lines, key=lambda one: (one["department"] or "\uffff", -one["open"], one["user"], one["user_id"]))
+
+
+def _days(here: Scene) -> list[date]:
+    """Today and every day up to the last of the next working days."""
+    last = here.known.calendar.nth_working_after(here.today, NEXT_DAYS)
+    return [here.today + timedelta(days=ahead) for ahead in range((last - here.today).days + 1)]
+
+
+def _load_line(here: Scene, owner: int, by_bucket: Mapping[int | None, tuple[int, int]], days: Sequence[date]) -> Line:
+    """``by_bucket``: 0 before today, 1 today, and so on, after the last day ``len(days) + 1``."""
+    due = {day: by_bucket.get(number, (0, 0))[0] for number, day in enumerate(days, start=1)}
+    department_id, department = here.department(owner)
+    planned = {
+        day: count for day, count in due.items() if count or day == here.today or here.known.calendar.is_working(day)
+    }
+    return {
+        "user_id": owner,
+        "user": here.name(owner),
+        "department_id": department_id,
+        "department": department,
+        "active": here.known.company.active(owner) or owner not in here.known.company.users,
+        "open": sum(count for count, _ in by_bucket.values()),
+        "overdue": sum(late for _, late in by_bucket.values()),
+        "today": due[here.today],
+        "next_7_workdays": sum(due.values()) - due[here.today],
+        "later": by_bucket.get(len(days) + 1, (0, 0))[0],
+        "no_deadline": by_bucket.get(None, (0, 0))[0],
+        "by_day": {day.isoformat(): count for day, count in planned.items()},
+    }
+
+
+# --- tasks -----------------------------------------------------------------------------------------------------------
+
+
+def overdue(store: Store, *, now: datetime, limit: int | None = None) -> list[Line]:
+    """Overdue tasks, the oldest deadline first; ``limit`` cuts the list."""
+    with scene(store, now) as here:
+        return [task_line(here, row) for row in queries.late_tasks(here.connection, now=here.now, limit=limit)]
+
+
+def overdue_ages(store: Store, *, now: datetime) -> list[timedelta]:
+    """How long each overdue task has been overdue."""
+    with scene(store, now) as here:
+        return [here.now - deadline for deadline in queries.late_deadlines(here.connection, now=here.now)]
+
+
+def today(store: Store, *, now: datetime, limit: int | None = None) -> list[Line]:
+    """Open tasks that are due today, by deadline, also those whose hour is past."""
+    with scene(store, now) as here:
+        since, until = here.midnight(here.today), here.midnight(here.today + timedelta(days=1))
+        return [
+            task_line(here, row) for row in queries.due_tasks(here.connection, since=since, until=until, limit=limit)
+        ]
+
+
+def moves(store: Store, *, now: datetime, limit: int | None = None) -> list[Line]:
+    """Open tasks whose deadline was moved by sweeps or people, those moved most first: first deadline against last."""
+    with scene(store, now) as here:
+        return [task_line(here, row) for row in queries.slipped_tasks(here.connection, limit=limit)]
+
+
+def task_line(here: Scene, row: Row[Any]) -> Line:
+    """A task as every list of tasks shows it. ``moves`` count towards the limit: a person's move starts them anew;
+    ``age_hours`` since the deadline, negative while it is ahead."""
+    record = to_task(row)
+    supervisor = supervisor_of(record, here.known.company)
+    late = here.now - record.deadline if record.deadline else None
+    slipped = record.deadline - record.first_deadline if record.deadline and record.first_deadline else None
+    return {
+        "task_id": record.portal_id,
+        "title": record.title,
+        "deal_id": record.deal_id or None,
+        "deal": row.deal or "",
+        "rule": record.rule_id,
+        "owner_id": record.owner_id,
+        "owner": here.name(record.owner_id),
+        "supervisor_id": supervisor,
+        "supervisor": here.name(supervisor),
+        "deadline": here.local(record.deadline),
+        "first_deadline": here.local(record.first_deadline),
+        "moves": record.moves,
+        "moves_by_us": record.moves_by_us,
+        "moves_by_people": record.moves_by_people,
+        "age_hours": hours_of(late),
+        "slip_hours": hours_of(slipped),
+        "status": record.status,
+        "overdue": is_late(record, here.now),
+        "awaiting": record.status == AWAITING,
+        "open": record.open,
+        "closed": here.local(record.closed),
+    }
+
+
+def is_late(record: TaskRecord, now: datetime) -> bool:
+    """Waiting or in progress with its deadline past; one that awaits acceptance has been done."""
+    open_ = not record.gone and record.status in MOVABLE_STATUSES
+    return open_ and record.deadline is not None and record.deadline < now
+
+
+# --- slips -----------------------------------------------------------------------------------------------------------
+
+
+def slips_by_person(store: Store, *, now: datetime) -> list[Line]:
+    """Whose deadlines slip most in the last ``PERIOD``: moves by sweeps and by people, and of the tasks done, how many
+    by their first and by their last deadline. Those with most moves first."""
+    with scene(store, now) as here:
+        lines = _slips(here, "owner_id")
+        for line in lines:
+            line["owner"] = here.name(line["owner_id"])
+            line["department"] = here.department(line["owner_id"])[1]
+    return lines
+
+
+def slips_by_rule(store: Store, *, now: datetime) -> list[Line]:
+    """The same by rule; "" are tasks that no rule made."""
+    with scene(store, now) as here:
+        return _slips(here, "rule_id")
+
+
+def _slips(here: Scene, key: str) -> list[Line]:
+    since = here.now - PERIOD
+    found: dict[Any, Line] = {}
+
+    def line(row: Row[Any]) -> Line:
+        name = getattr(row, key)
+        fresh = {key: name, "by_us": 0, "by_people": 0, "total": 0, "done": 0, "kept_first": 0, "kept_last": 0}
+        return found.setdefault(name, fresh)
+
+    for row in queries.slips_since(here.connection, since):
+        line(row)["by_people" if row.by == "people" else "by_us"] += -row.slips if row.by == "undo" else row.slips
+    for row in queries.kept_since(here.connection, since):
+        one = line(row)
+        one["done"] += row.done
+        one["kept_first"] += row.first
+        one["kept_last"] += row.last
+    for one in found.values():
+        one["by_us"] = max(one["by_us"], 0)
+        one["total"] = one["by_us"] + one["by_people"]
+    return sorted(found.values(), key=lambda one: (-one["total"], -one["done"], one[key]))
+
+
+# --- one person ------------------------------------------------------------------------------------------------------
+
+
+def employee(store: Store, user_id: int, *, now: datetime) -> Line | None:
+    """One person: who, under whom, the load, the open tasks by deadline, and those done in the last ``PERIOD``. None
+    for somebody who is not known and owns nothing."""
+    mine = [line for line in load(store, now=now) if line["user_id"] == user_id]
+    with scene(store, now) as here:
+        company = here.known.company
+        open_ = [task_line(here, row) for row in queries.tasks_of_owner(here.connection, user_id)]
+        done = [
+            task_line(here, row) for row in queries.done_of_owner(here.connection, user_id, since=here.now - PERIOD)
+        ]
+        if user_id not in company.users and not open_ and not done:
+            return None
+        days = _days(here)
+        head = head_over(company, user_id)
+        return {
+            "user_id": user_id,
+            "user": here.name(user_id),
+            "active": company.active(user_id) or user_id not in company.users,
+            "department": here.department(user_id)[1],
+            "head_id": head,
+            "head": here.name(head),
+            "load": mine[0] if mine else _load_line(here, user_id, {}, days),
+            "tasks": open_,
+            "done": done,
+            "kept_first": sum(_kept(one, "first_deadline") for one in done),
+            "kept_last": sum(_kept(one, "deadline") for one in done),
+        }
+
+
+def _kept(line: Line, deadline: str) -> bool:
+    return bool(line[deadline] and line["closed"] and line["closed"] <= line[deadline])

@@ -1,0 +1,194 @@
+"""Reports on the service itself: how things stand, the sweeps, what it did last, what is held, what failed and why."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from typing import Any
+
+from bitrix_sync.log import redact
+from bitrix_sync.operations import Kind, State
+from bitrix_sync.report.scene import Line, Scene, hours_of, scene
+from bitrix_sync.settings import Settings
+from bitrix_sync.snapshot import Slot
+from bitrix_sync.store import Store, queries
+
+UNFINISHED = (State.PLANNED.value, State.SENDING.value, State.UNKNOWN.value)
+LOOK_BACK_DAYS = 31
+SHOWN_SWEEPS = 6
+DAY = timedelta(hours=24)
+
+
+def state_of_things(store: Store, settings: Settings) -> Line:
+    """For ``status``, JSON-able: cursor, queue by state, unknown operations, last pass, last sweeps, the portal's
+    budget, who works, what is in the way."""
+    cursor, lease, pacer = store.cursor(), store.lease(), store.pacer()
+    unknown = store.unknown()
+    return {
+        "cursor": None
+        if cursor is None
+        else {
+            "history_id": cursor.history_id,
+            "history_time": cursor.history_time.isoformat(),
+            "deals_time": cursor.deals_time.isoformat(),
+            "tasks_time": cursor.tasks_time.isoformat(),
+        },
+        "queue": {state.value: count for state, count in sorted(store.counts().items())},
+        "unknown": [
+            {
+                "id": one.id,
+                "kind": one.operation.kind.value,
+                "deal_id": one.operation.deal_id,
+                "task": one.operation.task,
+                "sent": one.sent.isoformat() if one.sent else None,
+            }
+            for one in unknown
+        ],
+        "last_pass": store.setting("last_pass"),
+        "last_sweeps": [
+            {"slot": one["slot"], "state": one["state"], "moved": one["moved"]} for one in sweeps(store)[:SHOWN_SWEEPS]
+        ],
+        "budget": None
+        if pacer is None
+        else {
+            "free": max(int(settings.rate.bucket - pacer[0]), 0),
+            "of": settings.rate.bucket,
+            "at": pacer[1].isoformat(),
+        },
+        "holder": None if lease is None else {"name": lease.holder, "until": lease.until.isoformat()},
+        "paused": bool(store.setting("paused")),
+        "trouble": redact(store.setting("trouble") or ""),
+        "rules": store.setting("rules_digest"),
+        "rules_error": store.setting("rules_error") or "",
+    }
+
+
+def held_back(store: Store) -> list[Line]:
+    """What the safety limits hold back, and tasks that nobody can be found for; oldest first."""
+    return [
+        {
+            "id": one.id,
+            "kind": one.operation.kind.value,
+            "deal_id": one.operation.deal_id,
+            "task": one.operation.task,
+            "title": one.operation.payload.get("fields", {}).get("TITLE", "") or one.operation.task,
+            "sweep": one.operation.sweep,
+            "since": one.created.isoformat() if one.created else None,
+        }
+        for one in store.operations(state=State.HELD)
+    ]
+
+
+def standing(store: Store, *, now: datetime) -> Line:
+    """How the service stands, for the page: ``counts`` by state, what failed in the last ``DAY``, when the last pass
+    ended (None: never), how far the history is read, the problems that are in the way and those of a refused file."""
+    last, error = store.setting("last_pass"), store.setting("rules_error") or ""
+    cursor = store.cursor()
+    with scene(store, now) as here:
+        failed = queries.failed_since(here.connection, here.now - DAY)
+        ended = here.local(datetime.fromisoformat(last)) if last else None
+        return {
+            "counts": {state.value: 0 for state in State} | queries.count_states(here.connection),
+            "failed_today": failed,
+            "last_pass": ended,
+            "last_pass_age": (now - ended) if ended else None,
+            "history_id": cursor.history_id if cursor else None,
+            "history_time": here.local(cursor.history_time) if cursor else None,
+            "paused": bool(store.setting("paused")),
+            "trouble": redact(store.setting("trouble") or ""),
+            "rules_errors": [redact(line) for line in error.splitlines() if line.strip()],
+        }
+
+
+# --- sweeps ----------------------------------------------------------------------------------------------------------
+
+
+def sweeps(store: Store, *, limit: int | None = None) -> list[Line]:
+    """Sweeps, the newest first: what was found, what became of its moves, how many were told."""
+    found = store.sweeps(limit)
+    with store.reading() as connection:
+        counted = queries.moves_of_sweeps(connection, [one.slot for one in found])
+    return [_sweep_line(one.slot, one.moment, one.state, one.summary, counted.get(one.slot, {})) for one in found]
+
+
+def _sweep_line(slot: str, moment: datetime | None, state: str, summary: Any, counted: dict[str, int]) -> Line:
+    return {
+        "slot": slot,
+        "state": state,
+        "moment": moment.isoformat() if moment else None,
+        "overdue": summary.get("overdue", 0),
+        "moved": counted.get(State.DONE.value, 0),
+        "failed": counted.get(State.FAILED.value, 0),
+        "dropped": counted.get(State.DROPPED.value, 0),
+        "held": counted.get(State.HELD.value, 0),
+        "remaining": sum(counted.get(state, 0) for state in UNFINISHED),
+        "messages": summary.get("messages", 0),
+        "put_back": summary.get("put_back", 0),
+        "rights_lost": bool(summary.get("rights_lost")),
+        "reason": summary.get("reason", ""),
+    }
+
+
+def last_sweeps(store: Store, *, now: datetime) -> list[Line]:
+    """For each sweep of the file, its newest slot that should have run, newest first: the line of ``sweeps`` with
+    ``name``, ``due`` (when it should have run) and ``verdict``: done, running, held, undone, missed (the slot was
+    skipped or its time is long past), waiting (its time has just come) or none (it was not configured yet)."""
+    rows = {one["slot"]: one for one in sweeps(store, limit=3 * LOOK_BACK_DAYS)}
+    since = store.setting("sweeps_since")
+    with scene(store, now) as here:
+        began = datetime.fromisoformat(since) if since else None
+        lines = [_last_slot(here, slot, rows, began) for slot in here.known.slots]
+    return sorted(lines, key=lambda one: one["due"] or here.now - timedelta(days=LOOK_BACK_DAYS), reverse=True)
+
+
+PATIENCE = timedelta(minutes=10)
+"""A slot that nobody has claimed so long after its time is missed."""
+_VERDICTS = {"claimed": "running", "moving": "running", "held": "held", "done": "done", "undone": "undone"}
+
+
+def _last_slot(here: Scene, slot: Slot, rows: dict[str, Line], since: datetime | None) -> Line:
+    calendar = here.known.calendar
+    for back in range(LOOK_BACK_DAYS):
+        day = here.today - timedelta(days=back)
+        name = f"{day.isoformat()}/{slot.name}"
+        due = calendar.moment(day, slot.at)
+        if name in rows:
+            verdict = _VERDICTS.get(rows[name]["state"], "missed")
+            return {**rows[name], "name": slot.name, "due": here.local(due), "verdict": verdict}
+        if due <= here.now and (slot.every_day or calendar.is_working(day)):
+            if since is None or due <= since:
+                break
+            verdict = "missed" if here.now - due > PATIENCE else "waiting"
+            line = _sweep_line(name, None, verdict, {}, {})
+            return {**line, "name": slot.name, "due": here.local(due), "verdict": verdict}
+    return {**_sweep_line("", None, "none", {}, {}), "name": slot.name, "due": None, "verdict": "none"}
+
+
+# --- operations ------------------------------------------------------------------------------------------------------
+
+
+def operations(store: Store, *, now: datetime, states: Collection[State] | None = None, limit: int = 50) -> list[Line]:
+    """What the service did, does or could not do, the newest first; texts of errors are without secrets."""
+    with scene(store, now) as here:
+        return [
+            {
+                "id": row.id,
+                "kind": row.kind,
+                "state": row.state,
+                "deal_id": row.deal_id or None,
+                "deal": row.deal or "",
+                "task_id": row.portal_id,
+                "title": row.title or row.payload.get("fields", {}).get("TITLE", ""),
+                "owner_id": row.owner_id,
+                "user": here.name(row.payload.get("user")) if row.kind == Kind.MESSAGE.value else "",
+                "stage": here.known.stage_name(str(row.payload.get("stage", "")))
+                if row.kind == Kind.MOVE_DEAL.value
+                else "",
+                "at": here.local(row.ended or row.sent or row.created),
+                "waited_hours": hours_of(here.now - row.created),
+                "attempts": row.attempts,
+                "error_code": row.error_code,
+                "error": redact(row.error_text),
+            }
+            for row in queries.recent_operations(here.connection, states=states, limit=limit)
+        ]

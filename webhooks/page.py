@@ -1,0 +1,386 @@
+"""``GET /`` and below: the reports for people who would rather look. Server-rendered, without a script.
+
+Everything shown is read from the store; no request goes to the portal. Values of the portal are escaped by the
+templates. Who may look is decided by ``page_login``; what is shown by ``page_home`` and the templates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import structlog
+from flask import Blueprint, Response, current_app, redirect, request, url_for
+from werkzeug.exceptions import HTTPException, NotFound
+from werkzeug.wrappers import Response as AnyResponse
+
+from bitrix_sync import report
+from bitrix_sync.errors import StoreError
+from bitrix_sync.log import redact
+from bitrix_sync.operations import State
+from bitrix_sync.report.tables import csv_text
+from bitrix_sync.snapshot import Snapshot
+from bitrix_sync.store import Store
+from bitrix_sync.texts import explain
+from webhooks import Service as WebService
+from webhooks import page_charts, page_home
+from webhooks.page_charts import Part
+from webhooks.page_login import Gate
+from webhooks.page_show import Show, environment
+
+log = structlog.get_logger(__name__)
+
+SHOWN, SHOWN_ALL = 50, 5000
+"""Rows of a list at first, and when the whole of it is asked for; a CSV has no limit."""
+AGES = (1, 3, 7, 14, 28)
+"""Days that part the ages of overdue tasks."""
+CSV = {
+    "load": report.load,
+    "overdue": report.overdue,
+    "today": report.today,
+    "stages": report.stages,
+    "moves": report.moves,
+}
+OPEN_TO_ALL = {"page.static", "page.login", "page.log_in"}
+
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "style-src 'self'",
+        "img-src 'self' data:",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+
+class Service(WebService, Protocol):
+    """What the page needs of the service behind it, besides what the other addresses do."""
+
+    store: Store
+    clock: Callable[[], datetime]
+
+
+def blueprint(service: Service, *, gate: Gate | None = None) -> Blueprint:
+    """The page of ``service``; ``gate`` decides who may see it (by default by the settings' password)."""
+    page = Blueprint("page", "webhooks", static_folder="static", static_url_path="/static")
+    door = gate or Gate(service.settings.page_password, service.store)
+    views = Views(service, door)
+
+    @page.before_request
+    def guard() -> AnyResponse | None:
+        if not door.has_password and not door.local(request):
+            return views.render("closed.html", status=403)
+        if request.endpoint in OPEN_TO_ALL or door.admits(request):
+            return None
+        here = request.full_path.rstrip("?") if request.method in ("GET", "HEAD") else "/"
+        return redirect(url_for("page.login", next=here if here != "/" else None), 303)
+
+    @page.after_request
+    def harden(response: Response) -> Response:
+        response.headers.update(HEADERS)
+        static = request.endpoint == "page.static" and response.status_code < 400
+        response.headers["Cache-Control"] = "public, max-age=3600" if static else "no-store"
+        return response
+
+    @page.errorhandler(StoreError)
+    def no_store(fault: StoreError) -> AnyResponse:
+        return views.failed("page.store_trouble", redact(str(fault)), 503)
+
+    @page.errorhandler(HTTPException)
+    def refused(fault: HTTPException) -> AnyResponse:
+        return views.failed("page.not_found", views.show().t("page.not_found.text"), fault.code or 500)
+
+    for path, view in (
+        ("/", views.home),
+        ("/load", views.load),
+        ("/overdue", views.overdue),
+        ("/today", views.today),
+        ("/stages", views.stages),
+        ("/moves", views.moves),
+        ("/service", views.service_page),
+        ("/rules", views.rules),
+        ("/deals/<int:deal_id>", views.deal),
+        ("/people/<int:user_id>", views.person),
+        ("/find", views.find),
+        ("/csv/<name>", views.csv),
+        ("/login", views.login),
+        ("/<path:rest>", views.nothing),
+    ):
+        page.add_url_rule(path, view_func=view, methods=["GET"])
+    page.add_url_rule("/login", endpoint="log_in", view_func=views.log_in, methods=["POST"])
+    page.add_url_rule("/logout", view_func=views.logout, methods=["POST"])
+    return page
+
+
+class Views:
+    """One function for each address."""
+
+    def __init__(self, service: Service, gate: Gate) -> None:
+        self.service, self.store, self.gate = service, service.store, gate
+
+    # --- frame -------------------------------------------------------------------------------------------------------
+
+    @property
+    def now(self) -> datetime:
+        """Our own clock."""
+        return self.service.clock()
+
+    def show(self) -> Show:
+        """Words and forms; of a store that does not answer, the usual ones."""
+        try:
+            known = report.frame(self.store)
+        except StoreError:
+            known = Snapshot()
+        return Show(known, known.calendar.local(self.now))
+
+    def render(self, template: str, *, status: int = 200, show: Show | None = None, **values: Any) -> Response:
+        """A whole page. Strangers get nothing but the frame."""
+        show = show or self.show()
+        logged_in = self.gate.has_password and self.gate.admits(request)
+        text = environment.get_template(template).render(
+            s=show,
+            t=show.t,
+            here=request.path,
+            logged_in=logged_in,
+            logout_token=self.gate.logout_token(request) if logged_in else "",
+            **values,
+        )
+        return Response(text, status=status, mimetype="text/html")
+
+    def page(self, template: str, **values: Any) -> Response:
+        """A page for those who were let in: with the state of the service and what is wrong."""
+        show, standing = self.show(), report.standing(self.store, now=self.now)
+        health = self.service.health()
+        last = report.last_sweeps(self.store, now=self.now)
+        return self.render(
+            template,
+            show=show,
+            standing=standing,
+            ready=health.ready,
+            reason=redact(health.reason),
+            sweeps=last,
+            missed=[line for line in last if line["verdict"] == "missed"],
+            **values,
+        )
+
+    def failed(self, title: str, text: str, status: int) -> Response:
+        """A page that says why there is none."""
+        return self.render("failed.html", status=status, title_key=title, text=text)
+
+    def nothing(self, rest: str) -> Response:
+        """Every address that does not exist."""
+        raise NotFound
+
+    @property
+    def limit(self) -> int:
+        """How many rows of a list are asked for."""
+        return SHOWN_ALL if request.args.get("all") else SHOWN
+
+    # --- pages -------------------------------------------------------------------------------------------------------
+
+    def home(self) -> Response:
+        """What a manager asks first."""
+        show = self.show()
+        lines, deals = report.load(self.store, now=self.now), report.deals_in_stages(self.store, now=self.now)
+        return self.page(
+            "home.html",
+            open_tasks=sum(line["open"] for line in lines),
+            overdue=sum(line["overdue"] for line in lines),
+            due_today=sum(line["today"] for line in lines),
+            deals=len(deals),
+            tomorrow=page_home.tomorrow(show, lines),
+            stuck=page_home.stuck(show, deals),
+            slips=page_home.slips(show, report.slips_by_person(self.store, now=self.now)),
+            answers=page_home.sweeps(report.last_sweeps(self.store, now=self.now)),
+            work=report.operations(self.store, now=self.now, limit=page_home.ROWS),
+        )
+
+    def load(self) -> Response:
+        """Load as bars by day and person."""
+        return self.page(
+            "load.html", table=page_home.load_table(self.show(), report.load(self.store, now=self.now, idle=True))
+        )
+
+    def overdue(self) -> Response:
+        """What is overdue, by age."""
+        ages = report.overdue_ages(self.store, now=self.now)
+        counts = [0] * (len(AGES) + 1)
+        for age in ages:
+            counts[sum(age >= timedelta(days=days) for days in AGES)] += 1
+        show, most = self.show(), max(counts)
+        bars = [
+            {
+                "label": show.t(f"page.age.{number}"),
+                "count": count,
+                "bar": page_charts.bar((Part(count, f"late age{number}"),), of=most, label=str(count)),
+            }
+            for number, count in enumerate(counts)
+        ]
+        tasks = report.overdue(self.store, now=self.now, limit=self.limit)
+        return self.page("overdue.html", ages=bars, count=len(ages), tasks=tasks)
+
+    def today(self) -> Response:
+        """What is due today."""
+        tasks = report.today(self.store, now=self.now)
+        return self.page("today.html", count=len(tasks), tasks=tasks[: self.limit])
+
+    def stages(self) -> Response:
+        """Funnels with time in stage, and the deals over the limit."""
+        show, lines = self.show(), report.stages(self.store, now=self.now)
+        funnels: dict[int, list[dict[str, Any]]] = {}
+        for line in lines:
+            funnels.setdefault(line["funnel_id"], []).append(line)
+        deals = report.deals_in_stages(self.store, now=self.now)
+        over = [deal for deal in deals if deal["over"]]
+        return self.page(
+            "stages.html",
+            funnels=[page_home.funnel_table(show, own) for own in funnels.values()],
+            over=over[: self.limit],
+            count=len(over),
+            longest=sorted(deals, key=lambda deal: -(deal["hours"] or 0.0))[: page_home.ROWS],
+        )
+
+    def moves(self) -> Response:
+        """Whose deadlines slip, of which rules, and which open tasks were moved."""
+        show = self.show()
+        people, rules = (
+            page_home.slip_table(show, found(self.store, now=self.now))
+            for found in (report.slips_by_person, report.slips_by_rule)
+        )
+        tasks = report.moves(self.store, now=self.now)
+        return self.page("moves.html", people=people, rules=rules, count=len(tasks), tasks=tasks[: self.limit])
+
+    def deal(self, deal_id: int) -> Response:
+        """One deal's path."""
+        deal = report.deal_path(self.store, deal_id, now=self.now)
+        if deal is None:
+            raise NotFound
+        show = self.show()
+        zone, fields = show.known.calendar.zone, show.known.fields
+        why = [
+            {
+                "at": trace.at,
+                "rule": trace.rule_id,
+                "lines": explain(show.language, trace, zone=zone, deal_fields=fields),
+            }
+            for trace in reversed(deal["traces"])
+        ]
+        return self.page(
+            "deal.html",
+            deal=deal,
+            strip=page_home.path_strip(show, deal["path"]),
+            why=why[: self.limit],
+            count=len(why),
+        )
+
+    def person(self, user_id: int) -> Response:
+        """One employee's tasks."""
+        person = report.employee(self.store, user_id, now=self.now)
+        if person is None:
+            raise NotFound
+        chart = page_home.day_chart(self.show(), person["load"])
+        return self.page("person.html", person=person, chart=chart, limit=self.limit)
+
+    def service_page(self) -> Response:
+        """What the service did last, what it holds, what failed and why."""
+        deliveries = current_app.extensions["deliveries"]
+        recent, counts = deliveries.recent(), deliveries.counts()
+        states = {name: [State(name)] for name in ("held", "failed", "unknown")}
+        return self.page(
+            "service.html",
+            started=self.service.started,
+            figures=self.service.numbers(),
+            events_on=bool(self.service.settings.application_tokens),
+            taken=counts.get(200, 0),
+            refused=sum(count for status, count in counts.items() if status != 200),
+            last_event=self.now - datetime.fromtimestamp(recent[0].at, UTC) if recent else None,
+            history=report.sweeps(self.store, limit=20),
+            recent=report.operations(self.store, now=self.now, limit=self.limit),
+            lists={name: report.operations(self.store, now=self.now, states=own) for name, own in states.items()},
+        )
+
+    def rules(self) -> Response:
+        """The rules in force, and the errors of a file that was refused."""
+        return self.page("rules.html")
+
+    def find(self) -> AnyResponse:
+        """A deal by its number or title, an employee by name; a number goes straight to its deal."""
+        words = request.args.get("q", "").strip()[:100]
+        number = words.lstrip("#№ ")
+        deal_id = int(number) if number.isascii() and number.isdigit() and len(number) < 16 else 0
+        if deal_id and report.deal_path(self.store, deal_id, now=self.now) is not None:
+            return redirect(url_for("page.deal", deal_id=deal_id), 303)
+        found = report.search(self.store, words, limit=SHOWN)
+        return self.page("find.html", words=words, found=found)
+
+    def csv(self, name: str) -> Response:
+        """A report for a spreadsheet: with the byte order mark and the separator that it expects."""
+        if name not in CSV:
+            raise NotFound
+        separator = ";" if self.show().language == "ru" else ","
+        text = "\ufeff" + csv_text(name, CSV[name](self.store, now=self.now), separator=separator)
+        response = Response(text, mimetype="text/csv")
+        response.headers["Content-Disposition"] = f'attachment; filename="{name}.csv"'
+        return response
+
+    # --- login -------------------------------------------------------------------------------------------------------
+
+    def login(self) -> AnyResponse:
+        """The form."""
+        if self.gate.admits(request):
+            return redirect(_local_path(request.args.get("next", "")), 303)
+        return self._form("", 200)
+
+    def log_in(self) -> AnyResponse:
+        """A password was given."""
+        if not self.gate.has_password:
+            raise NotFound
+        if not self.gate.login_token_fits(request, request.form.get("token", "")):
+            return self._form(self.show().t("page.login.stale"), 400)
+        right, wait = self.gate.try_password(request, request.form.get("password", ""))
+        if wait:
+            response = self._form(self.show().t("page.login.wait", seconds=int(wait)), 429)
+            response.headers["Retry-After"] = str(int(wait))
+            return response
+        if not right:
+            log.warning("a wrong password was given for the page", peer=request.remote_addr)
+            return self._form(self.show().t("page.login.wrong"), 403)
+        answer = Response(status=303, headers={"Location": _local_path(request.form.get("next", ""))})
+        self.gate.open_session(request, answer)
+        return answer
+
+    def logout(self) -> AnyResponse:
+        """The session ends."""
+        if not self.gate.logout_token_fits(request, request.form.get("token", "")):
+            return self.failed("page.logout", self.show().t("page.login.stale"), 400)
+        answer = Response(status=303, headers={"Location": url_for("page.login")})
+        self.gate.end_session(answer)
+        return answer
+
+    def _form(self, problem: str, status: int) -> Response:
+        answer = Response(status=status)
+        token = self.gate.login_token(request, answer)
+        wanted = _local_path(request.values.get("next", ""))
+        answer.set_data(self.render("login.html", token=token, problem=problem, next=wanted).get_data())
+        answer.mimetype = "text/html"
+        return answer
+
+
+def _local_path(wanted: str) -> str:
+    """A path of this page, for going back to after the login; anything else is the overview."""
+    parts = urlsplit(wanted)
+    strange = parts.scheme or parts.netloc or not wanted.startswith("/") or wanted[1:2] in ("/", "\\")
+    return "/" if strange or any(ord(sign) < 32 for sign in wanted) else wanted

@@ -1,0 +1,109 @@
+"""How the page shows things: words in the file's language, moments, spans of time, addresses of tasks and deals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from bitrix_sync import texts
+from bitrix_sync.report.tables import span_text
+from bitrix_sync.rules.model import Duration
+from bitrix_sync.rules.words import duration_text
+from bitrix_sync.snapshot import Snapshot
+from bitrix_sync.texts import Language
+from bitrix_sync.wording import WEEKDAYS
+
+DASH = "—"
+
+environment = Environment(
+    loader=PackageLoader("webhooks"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+)
+"""Every value that a template shows is escaped; a name that is missing is a mistake of ours and fails loudly."""
+
+
+@dataclass(frozen=True, slots=True)
+class Show:
+    """Words and forms of one portal at one moment. ``now`` is aware, on the clocks of the file's zone."""
+
+    known: Snapshot
+    now: datetime
+
+    @property
+    def language(self) -> Language:
+        """The file's."""
+        return self.known.language
+
+    # --- words -------------------------------------------------------------------------------------------------------
+
+    def t(self, key: str, **values: Any) -> str:
+        """A message of the catalogue; moments in the file's zone. What comes out is escaped by the template."""
+        return texts.phrase(self.language, key, zone=self.known.calendar.zone, **values)
+
+    def count(self, number: int, noun: str) -> str:
+        """``5 задач``."""
+        return texts.counted(self.language, number, noun)
+
+    def number(self, number: float | int | None) -> str:
+        """``1 000``."""
+        return DASH if number is None else texts.number_text(self.language, number)
+
+    # --- time --------------------------------------------------------------------------------------------------------
+
+    def moment(self, moment: datetime | None) -> str:
+        """``чт 12 марта, 15:00``; the year only if it is another one."""
+        if moment is None:
+            return DASH
+        local = self.known.calendar.local(moment)
+        return texts.moment_text(self.language, local, year=local.year != self.now.year)
+
+    def short(self, moment: datetime | None) -> str:
+        """``12.03 15:00``, for narrow columns; the year only if it is another one."""
+        if moment is None:
+            return DASH
+        local = self.known.calendar.local(moment)
+        return f"{local:%d.%m.%y %H:%M}" if local.year != self.now.year else f"{local:%d.%m %H:%M}"
+
+    def day(self, day: date) -> str:
+        """``чт 12 марта``."""
+        return texts.day_text(self.language, day, year=day.year != self.now.year)
+
+    def weekday(self, day: date) -> str:
+        """``чт 12``."""
+        return f"{WEEKDAYS[self.language][day.weekday()]} {day.day}"
+
+    def hours(self, hours: float | None) -> str:
+        """A span of hours in two units at most: ``3 дн 4 ч``, ``5 ч 20 мин``, ``12 мин``."""
+        return span_text(self.language, hours)
+
+    def span(self, span: timedelta | None) -> str:
+        """The same for a span; seconds below two minutes."""
+        if span is None:
+            return DASH
+        seconds = abs(span.total_seconds())
+        return self.t("page.span.seconds", seconds=int(seconds)) if seconds < 120 else self.hours(seconds / 3600)
+
+    def limit(self, limit: list[Any] | None) -> str:
+        """A stage's limit as the file has it: ``5 рабочих дней``."""
+        return duration_text(self.language, Duration(*limit)) if limit else self.t("page.stages.no_limit")
+
+    # --- addresses ---------------------------------------------------------------------------------------------------
+
+    @property
+    def host(self) -> str:
+        """The portal's name, for people."""
+        return urlsplit(self.known.portal).hostname or ""
+
+    def task_url(self, line: Mapping[str, Any]) -> str:
+        """A task in the portal; "" when that has none or is not known."""
+        if not self.known.portal or not line["task_id"]:
+            return ""
+        return f"{self.known.portal}/company/personal/user/{line['owner_id'] or 0}/tasks/task/view/{line['task_id']}/"
+
+    def deal_url(self, deal_id: int | None) -> str:
+        """A deal in the portal."""
+        return f"{self.known.portal}/crm/deal/details/{deal_id}/" if self.known.portal and deal_id else ""
