@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
-import click
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -47,34 +46,34 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done 
 
 
 def main() -> NoReturn:
-    """Run a verb; every expected error ends in one clear message and its exit code."""
+    """Run a verb; every expected error ends in one clear message and its exit code, any other in 3."""
+    code = 0
     try:
-        app(standalone_mode=False)
-        code = 0
-    except click.exceptions.Exit as done:
-        code = done.exit_code
-    except click.UsageError as fault:
-        fault.show()
-        code = 2
-    except (KeyboardInterrupt, click.Abort):
+        app(prog_name="bitrix-sync")
+    except SystemExit as done:
+        code = done.code if isinstance(done.code, int) else 0 if done.code is None else 1
+    except KeyboardInterrupt:
         code = 130
     except BitrixSyncError as fault:
         err.print(str(fault), markup=False, style="red" if err.is_terminal else "")
         code = fault.exit_code
+    except Exception:
+        sys.excepthook(*sys.exc_info())
+        code = 3
     sys.exit(code)
 
 
 # --- what verbs share ------------------------------------------------------------------------------------------------
 
 
-def settings(*, need_portal: bool = True) -> Settings:
-    """The settings, with the logs configured."""
+def settings(*, need_portal: bool = True, quiet: bool = False) -> Settings:
+    """The settings, with the logs configured; ``quiet``: warnings are left to what the command prints."""
     import logging
 
     from bitrix_sync.log import configure
 
     loaded = load_settings(need_portal=need_portal)
-    configure(loaded.log, loaded.secrets(), level=logging.WARNING)
+    configure(loaded.log, loaded.secrets(), level=logging.ERROR if quiet else logging.WARNING)
     return loaded
 
 
@@ -131,9 +130,14 @@ def show(value: Any) -> None:
 
 
 def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
-    """A table for people; nothing but its title when it is empty."""
+    """A table for people; nothing but its title when it is empty. In a pipe a line for each row, cells between tabs."""
     if not rows:
         out.print(f"{title}: -", markup=False)
+        return
+    if not out.is_terminal:
+        out.print(title, markup=False)
+        for line in [columns, *rows]:
+            print(*("" if cell is None else " ".join(str(cell).split()) for cell in line), sep="\t")  # noqa: T201
         return
     grid = Table(title=title, title_justify="left", header_style="bold")
     for column in columns:
@@ -198,6 +202,73 @@ def begin(url: str, start: Callable[[], None]) -> None:
     start()
 
 
+# --- begin, look, ask why --------------------------------------------------------------------------------------------
+
+
+@app.command()
+def init(as_json: Json = False) -> None:
+    """Write a rules.yaml with the portal's own funnels and stages, one suggested task each; say what to fill in."""
+    from bitrix_sync.starter import start
+
+    started = start(settings())
+    if as_json:
+        show(started.as_dict())
+        return
+    for line in started.account():
+        out.print(line, markup=False)
+
+
+@app.command()
+def preview(
+    deal: Annotated[int | None, typer.Option(help="One deal, by its number.", min=1, metavar="ID")] = None,
+    stage: Annotated[str, typer.Option(help="As if it entered this stage now (name or id).", metavar="NAME")] = "",
+    every: Annotated[bool, typer.Option("--all", help="Every open deal, where it stands.")] = False,
+    as_json: Json = False,
+) -> None:
+    """What the rules would do, with owners and deadlines; writes nothing anywhere."""
+    from bitrix_sync import preview_lines
+    from bitrix_sync.preview import of_all, of_deal
+
+    if (deal is None) != every:
+        raise typer.BadParameter("say of what: --deal ID, or --all")
+    if stage and deal is None:
+        raise typer.BadParameter("--stage goes with --deal ID")
+    chosen = settings(quiet=True)
+    found = of_all(chosen, progress=advance) if deal is None else of_deal(chosen, deal, stage=stage)
+    if as_json:
+        show(found.as_dict())
+        return
+    for part in preview_lines.told(found):
+        table(part.title, part.columns, part.rows) if part.columns else out.print(part.title, markup=False)
+
+
+def advance(done: int, total: int) -> None:
+    """How far a long job is, on a terminal; the line is taken away at its end."""
+    if err.is_terminal:
+        err.print(f"{done}/{total}" if done < total else " " * 20, end="\r")
+
+
+@app.command()
+def why(
+    deal: Annotated[int, typer.Argument(help="The deal's number.", min=1, metavar="DEAL")],
+    rule: Annotated[str, typer.Option(help="Only this rule.", metavar="ID")] = "",
+    as_json: Json = False,
+) -> None:
+    """Every decision about the deal and its reason, also why a rule did nothing; the portal is not asked."""
+    from bitrix_sync.why import story
+    from bitrix_sync.why_lines import told
+
+    found = story(settings(need_portal=False, quiet=True), deal, rule=rule)
+    if as_json:
+        show(found)
+        return
+    for line in told(found):
+        out.print(line, markup=False, style="bold" if line and not line.startswith(" ") and out.is_terminal else "")
+
+
+# --- the service at work ---------------------------------------------------------------------------------------------
+
+
 @app.command()
 def sync(as_json: Json = False) -> None:
     """One pass now; prints what it did."""
@@ -222,7 +293,7 @@ def sweep(
 ) -> None:
     """Today's sweep now, though its hour has not come; its slot counts as done; exit 1 if it was done."""
     if name not in ("morning", "evening"):
-        raise click.UsageError(f"no sweep is called '{name}'; write morning or evening")
+        raise typer.BadParameter(f"no sweep is called '{name}'; write morning or evening")
     show_account(perform("sweep", {"name": name, "dry_run": dry_run}), as_json=as_json)
 
 
@@ -349,7 +420,7 @@ def check(
     """Settings, rules, database, the webhook's scopes and rights, clocks, events; one line each with the fix."""
     from bitrix_sync.check import examine
 
-    lines = examine(load_settings(need_portal=not offline), offline=offline)
+    lines = examine(settings(need_portal=not offline, quiet=True), offline=offline)
     if as_json:
         show([line.as_dict() for line in lines])
     else:

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import structlog
 
-from bitrix_sync import plan, sync, texts
+from bitrix_sync import plan, sync
 from bitrix_sync.errors import RulesError, UserError
 from bitrix_sync.facts import Changes, Deal, Directory, PortalTask, Stage, Visit
 from bitrix_sync.operations import MARK, DealState, TaskRecord
 from bitrix_sync.portal import reading
 from bitrix_sync.portal.client import Portal
-from bitrix_sync.preview_lines import Line, nothing, of_changes, of_load, of_rules, rules_of, uncovered
+from bitrix_sync.preview_lines import Preview, nothing, of_changes, of_load, of_rules, rules_of, uncovered
 from bitrix_sync.rulebook import Rulebook, read_file
 from bitrix_sync.rules.load import load
 from bitrix_sync.rules.model import Rules
@@ -37,36 +37,6 @@ CHUNK = 500
 ENTRY = 2
 """TYPE_ID of the history row of an entry into a stage in progress."""
 Progress = Callable[[int, int], None]
-
-
-@dataclass(slots=True)
-class Preview:
-    """What would happen. ``lines``: one for each deal and rule of its stage; ``result`` is "new" (a task would be
-    made), "held" (made, but nobody can take it), "there" (it has its task already) or "none" (``why`` says it).
-
-    ``changes``: what else would be done to tasks and deals. ``uncovered``: stages with deals and without a rule.
-    ``load``: open tasks by owner, now and with the new ones. Moments are aware, on the clocks of the file's zone.
-    """
-
-    language: texts.Language
-    deals: int = 0
-    lines: list[Line] = field(default_factory=list)
-    changes: list[Line] = field(default_factory=list)
-    uncovered: list[Line] = field(default_factory=list)
-    load: list[Line] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    watch: bool = False
-    max_new_tasks: int = 0
-    entering: str = ""
-
-    def count(self, *results: str) -> int:
-        """How many lines have one of these results."""
-        return sum(line["result"] in results for line in self.lines)
-
-    def as_dict(self) -> Line:
-        """For ``--json``."""
-        counts = {result: self.count(result) for result in ("new", "held", "there", "none")}
-        return {**asdict(self), "counts": counts}
 
 
 @dataclass(slots=True)
@@ -93,7 +63,7 @@ def of_deal(settings: Settings, deal_id: int, *, stage: str = "") -> Preview:
             raise UserError(_unknown_deal(deal_id, look))
         into = find_stage(stage, found[0], look.rulebook.directory) if stage else None
         preview = _begin(look)
-        preview.entering = into.name if into else ""
+        preview.deal, preview.deals, preview.entering = deal_id, 1, into.name if into else ""
         _judge(look, found, _picks(look), preview, into=into)
         if not preview.lines:
             stage_id = into.id if into else found[0].stage_id
@@ -187,7 +157,6 @@ def _begin(look: Look) -> Preview:
     rules = look.rules
     return Preview(
         rules.language,
-        deals=1,
         warnings=list(look.rulebook.warnings),
         watch=rules.safety.watch,
         max_new_tasks=rules.safety.max_new_tasks,

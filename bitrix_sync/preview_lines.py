@@ -4,19 +4,138 @@ but for what it is given.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from bitrix_sync import texts
 from bitrix_sync.facts import Company, Deal, Directory, Visit
-from bitrix_sync.operations import DealState, Decision, Kind, Operation, State, TaskRecord, Trace
+from bitrix_sync.operations import Check, DealState, Decision, Kind, Operation, State, TaskRecord, Trace
 from bitrix_sync.rules.model import Rule, Rules
+from bitrix_sync.why_lines import status_text
 
+RESULTS = ("new", "held", "there", "none")
 CHANGES = frozenset({"followed", "people_followed", "ended", "advanced", "advance_brake"})
 """Verdicts about tasks that are there already, and about the deal itself."""
 Line = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Preview:
+    """What would happen. ``lines``: one for each deal and rule of its stage; ``result`` is "new" (a task would be
+    made), "held" (made, but nobody can take it), "there" (it has its task already) or "none" (``why`` says it).
+
+    ``changes``: what else would be done to tasks and deals. ``uncovered``: stages with deals and without a rule.
+    ``load``: open tasks by owner, now and with the new ones. Moments are aware, on the clocks of the file's zone.
+    ``deal``: the number of the one deal that is looked at, None for all; ``entering``: the stage it is put into.
+    """
+
+    language: texts.Language
+    deal: int | None = None
+    entering: str = ""
+    deals: int = 0
+    lines: list[Line] = field(default_factory=list)
+    changes: list[Line] = field(default_factory=list)
+    uncovered: list[Line] = field(default_factory=list)
+    load: list[Line] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    watch: bool = False
+    max_new_tasks: int = 0
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many lines have which result."""
+        return {result: sum(line["result"] == result for line in self.lines) for result in RESULTS}
+
+    def as_dict(self) -> Line:
+        """For ``--json``."""
+        return {**asdict(self), "counts": self.counts}
+
+
+class Part(NamedTuple):
+    """A piece of what is printed: a table, or only its title as a line of text when there are no columns."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[Any]]
+
+
+def told(preview: Preview) -> Iterator[Part]:
+    """The preview for people: the table, reasons (for one deal), what else would change, the counts, the load."""
+    language = preview.language
+    names = ["funnel", "stage", "deal", "task", "owner", "supervisor", "deadline"]
+    columns = [texts.phrase(language, f"report.{name}") for name in names] + [texts.phrase(language, "preview.note")]
+    cut = 3 if preview.deal is not None else 0
+    if preview.lines:
+        yield Part(_title(preview), columns[cut:], [_row(language, line)[cut:] for line in preview.lines])
+    if preview.deal is not None:
+        for line in preview.lines:
+            reasons = [f"    {one}" for one in line["why"]]
+            yield from (Part(text, [], []) for text in (f"  {line['rule']}:", *reasons) if reasons)
+    for line in preview.uncovered:
+        values = {key: line[key] for key in ("stage", "funnel")}
+        yield Part(texts.phrase(language, "preview.uncovered", count=line["deals"], **values), [], [])
+    if preview.changes:
+        yield Part(texts.phrase(language, "preview.changes"), [], [])
+    for line in preview.changes:
+        values = {"number": line["deal_id"], "deal": line["deal"], "rule": line["rule"], "text": line["text"]}
+        yield Part("  " + texts.phrase(language, "preview.change", **values), [], [])
+    if preview.load:
+        keys = ("report.employee", "preview.open_now", "preview.new", "preview.total")
+        rows = [[line["user"], line["open"], line["new"], line["total"]] for line in preview.load]
+        yield Part(texts.phrase(language, "preview.load"), [texts.phrase(language, key) for key in keys], rows)
+    yield from (Part(text, [], []) for text in _closing(preview))
+
+
+def _title(preview: Preview) -> str:
+    if preview.deal is None:
+        return texts.phrase(preview.language, "preview.title.all", count=preview.deals)
+    line = preview.lines[0]
+    key = "preview.title.entering" if preview.entering else "preview.title.deal"
+    values = {name: line[name] for name in ("deal", "funnel", "stage")}
+    return texts.phrase(preview.language, key, number=preview.deal, **values)
+
+
+def _row(language: str, line: Line) -> list[Any]:
+    deadline = texts.moment_text(language, line["deadline"]) if line["deadline"] else ""
+    deal = f"{line['deal_id']} {line['deal']}"
+    task = line["title"] or line["rule"]
+    people = [line["owner"], line["supervisor"]]
+    return [line["funnel"], line["stage"], deal, task, *people, deadline, _note(language, line)]
+
+
+def _note(language: str, line: Line) -> str:
+    """Why no task comes, or which one is there."""
+    if line["result"] == "held":
+        return texts.phrase(language, "preview.held")
+    if line["result"] == "there":
+        if line["task_id"] is None:
+            return texts.phrase(language, "preview.on_its_way")
+        status = status_text(language, line["status"])
+        return texts.phrase(language, "preview.there", task=line["task_id"], status=status)
+    if line["result"] == "none":
+        failed = [texts.check_text(language, Check(**check)) for check in line["checks"] if not check["ok"]]
+        return "; ".join(failed if line["verdict"] == "condition_false" and failed else line["why"][:1])
+    return ""
+
+
+def _closing(preview: Preview) -> Iterator[str]:
+    language, counts = preview.language, preview.counts
+    if preview.lines:
+        numbers: dict[str, Any] = {**counts}
+        yield texts.phrase(language, "preview.counts", **numbers)
+    late = sum(line["by"] == "backfill" for line in preview.lines)
+    if late:
+        yield texts.phrase(language, "preview.by_backfill", count=late)
+    if counts["new"] > preview.max_new_tasks:
+        yield texts.phrase(language, "preview.over_limit", limit=preview.max_new_tasks)
+    if preview.watch:
+        yield texts.phrase(language, "preview.watch")
+    yield texts.phrase(language, "preview.nothing_written")
+
+
+# --- from a decision to lines ----------------------------------------------------------------------------------------
 
 
 def rules_of(rules: Rules, stage_id: str) -> tuple[Rule, ...]:

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, time
 from pathlib import Path
+from typing import Any
 
 from bitrix_sync.errors import BitrixSyncError, UserError
 from bitrix_sync.facts import PROGRESS, Directory, Funnel, PortalCalendar, Stage, User
@@ -67,6 +68,36 @@ class Started:
     schema: Path
     draft: Draft
     warnings: tuple[str, ...]
+
+    def account(self) -> list[str]:
+        """What was done and what is left to do, line by line."""
+        draft = self.draft
+        return [
+            f"written: {self.rules} ({draft.stages} stages of {draft.funnels} funnels, a suggested task each) and "
+            f"{self.schema}",
+            "",
+            "fill in:",
+            *(f"  - {line}" for line in draft.fill_in),
+            *(f"  - {line}" for line in self.warnings),
+            "",
+            "then:",
+            "  bitrix-sync check           is everything in place?",
+            "  bitrix-sync preview --all   what the rules would do now; writes nothing",
+            "  bitrix-sync run             work: deals that enter a stage from then on get their tasks",
+            "  bitrix-sync backfill        tasks for the deals that are in their stages already",
+        ]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return {
+            "rules": str(self.rules),
+            "schema": str(self.schema),
+            "language": self.draft.language,
+            "funnels": self.draft.funnels,
+            "stages": self.draft.stages,
+            "fill_in": list(self.draft.fill_in),
+            "warnings": list(self.warnings),
+        }
 
 
 def start(settings: Settings) -> Started:

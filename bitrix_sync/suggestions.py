@@ -87,11 +87,15 @@ _RU: tuple[tuple[str, Suggestion], ...] = (
         Suggestion("shipment", "Проконтролировать срок отгрузки: {{ deal.TITLE }}", _THREE_DAYS),
     ),
     (
-        r"работ|производств|исполнен|выполн|монтаж|внедрен|проект|разработк|сборк",
+        r"работ|производств|исполнен|выполн|монтаж|внедрен|проект|разработк|сборк|ремонт",
         Suggestion("progress", "Проверить ход работ и сообщить клиенту: {{ deal.TITLE }}", _THREE_DAYS),
     ),
     (
-        r"сервис|ремонт|гарант|обращени|рекламац|жалоб",
+        r"диагност|осмотр|обследован|экспертиз",
+        Suggestion("diagnosis", "Провести диагностику и сообщить клиенту результат: {{ deal.TITLE }}", _DAY),
+    ),
+    (
+        r"сервис|гарант|обращени|рекламац|жалоб",
         Suggestion("request", "Разобрать обращение и ответить клиенту: {{ deal.TITLE }}", "{after: 4 workhours}"),
     ),
     (
@@ -154,11 +158,15 @@ _EN: tuple[tuple[str, Suggestion], ...] = (
         Suggestion("shipment", "Check the date of shipment: {{ deal.TITLE }}", _THREE_DAYS),
     ),
     (
-        r"work|progress|production|execut|implement|project|install",
+        r"work|progress|production|execut|implement|project|install|repair",
         Suggestion("progress", "Check the work and tell the client: {{ deal.TITLE }}", _THREE_DAYS),
     ),
     (
-        r"service|repair|warranty|support|complaint|ticket",
+        r"diagnos|inspect|examin|survey",
+        Suggestion("diagnosis", "Examine and tell the client the result: {{ deal.TITLE }}", _DAY),
+    ),
+    (
+        r"service|warranty|support|complaint|ticket",
         Suggestion("request", "Look into the request and answer the client: {{ deal.TITLE }}", "{after: 4 workhours}"),
     ),
     (

@@ -1,0 +1,122 @@
+"""The account of a deal (``why.story``) in lines for people: stays, in them rules, in them decisions and what came."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from bitrix_sync import texts
+from bitrix_sync.operations import Check
+from bitrix_sync.wording import MESSAGES
+
+Account = Mapping[str, Any]
+STEP = "  "
+
+
+def told(story: Account) -> Iterator[str]:
+    """Every line, indented by what it belongs to; a heading begins at the margin."""
+    language = story["language"]
+    if story["gone"]:
+        yield texts.phrase(language, "story.gone", number=story["deal_id"])
+    else:
+        values = {key: story[key] for key in ("deal", "funnel", "stage", "responsible")}
+        yield texts.phrase(language, "story.title", number=story["deal_id"], **values)
+    if not story["visits"] and not story["no_occasion"]:
+        yield STEP + texts.phrase(language, "story.no_visits")
+    for visit in story["visits"]:
+        yield ""
+        yield from _visit(language, visit)
+    if story["no_occasion"]:
+        yield ""
+        if story["rule"]:
+            yield from (STEP + one["text"] for one in story["no_occasion"])
+        else:
+            yield texts.phrase(language, "story.other_rules")
+            yield from _no_occasion(language, story["no_occasion"])
+    if story["operations"]:
+        yield ""
+        yield texts.phrase(language, "story.other_work")
+        for operation in story["operations"]:
+            yield STEP + _operation(language, operation)
+
+
+def _visit(language: str, visit: Account) -> Iterator[str]:
+    key = "story.visit" if visit["left"] else "story.visit_now"
+    times: dict[str, Any] = {"entered": _moment(language, visit["entered"])}
+    if visit["left"]:
+        times["left"] = _moment(language, visit["left"])
+    yield texts.phrase(language, key, stage=f"{visit['funnel']} / {visit['stage']}", **times)
+    if visit["note"]:
+        yield STEP + visit["note"]
+    for rule in visit["rules"]:
+        yield STEP + _heading(language, rule)
+        if rule["note"]:
+            yield 2 * STEP + rule["note"]
+        for decision in rule["decisions"]:
+            watch = f" ({texts.phrase(language, 'story.watch')})" if decision["watch"] else ""
+            yield f"{2 * STEP}{_moment(language, decision['at'])}: {decision['text']}{watch}"
+            for check in decision["checks"]:
+                yield 3 * STEP + texts.check_text(language, Check(**check))
+        for task in rule["tasks"]:
+            yield from (2 * STEP + line for line in _task(language, task))
+        for operation in rule["operations"]:
+            yield 2 * STEP + _operation(language, operation)
+
+
+def _heading(language: str, rule: Account) -> str:
+    if rule["rule"] == "advance_to":
+        return "advance_to"
+    key = "story.rule_titled" if rule["title"] else "story.rule"
+    return texts.phrase(language, key, rule=rule["rule"], **({"title": rule["title"]} if rule["title"] else {}))
+
+
+def _task(language: str, task: Account) -> Iterator[str]:
+    values = {"owner": task["owner"], "deadline": _moment(language, task["deadline"])}
+    if task["task_id"] is None:
+        yield texts.phrase(language, "story.task_unsent", **values)
+    else:
+        yield texts.phrase(
+            language, "story.task", task=task["task_id"], status=status_text(language, task["status"]), **values
+        )
+    for slip in task["slips"]:
+        by = texts.phrase(
+            language,
+            "story.slip",
+            before=_moment(language, slip["before"]),
+            after=_moment(language, slip["after"]),
+            by=slip["by"],
+        )
+        yield f"{STEP}{_moment(language, slip['at'])}: {by}{' ' + slip['sweep'] if slip['sweep'] else ''}"
+
+
+def _operation(language: str, operation: Account) -> str:
+    """What, what became of it, and why; when it was sent."""
+    what = texts.phrase(language, f"page.kind.{operation['kind']}")
+    if operation["about"]:
+        what += f" ({operation['about']})"
+    became = texts.phrase(language, f"page.op.{operation['state']}")
+    reason = texts.phrase(language, "story.reason", text=operation["error"]) if operation["error"] else ""
+    if operation["error_code"]:
+        reason = f"{reason} ({operation['error_code']})".strip()
+    line = f"{_moment(language, operation['at'])}: {what}: {became}"
+    if operation["attempts"] > 1:
+        line += f", {texts.phrase(language, 'story.attempts', attempts=operation['attempts'])}"
+    return f"{line}. {reason}" if reason else line
+
+
+def _no_occasion(language: str, rules: list[Account]) -> Iterator[str]:
+    by_stage: dict[tuple[str, str], list[str]] = {}
+    for one in rules:
+        by_stage.setdefault((one["funnel"], one["stage"]), []).append(one["rule"])
+    for (funnel, stage), ids in by_stage.items():
+        yield STEP + texts.phrase(language, "story.elsewhere", stage=stage, funnel=funnel, rules=", ".join(ids))
+
+
+def status_text(language: str, status: int | str) -> str:
+    """A task's status in a word; "gone" for one that is deleted."""
+    key = f"page.status.{status}"
+    return texts.phrase(language, key) if key in MESSAGES[language] else str(status)
+
+
+def _moment(language: str, moment: Any) -> str:
+    return texts.moment_text(language, moment, year=True) if moment is not None else "—"
