@@ -132,6 +132,11 @@ class _Binding:
 
     def spots(self) -> list[_Spot]:
         """Where every entry of the file stands. Unknown names are remarked; their entries stand nowhere."""
+        if not self.directory.funnels:
+            self.remarks.fault(
+                ("funnels",), "No funnel can be read.", "Give the webhook's user a CRM role that reads deals.", key=True
+            )
+            return [_Spot(placed) for placed in stages(self.file)]
         mentioned = frozenset(map(fold, self.file.funnels))
         funnels: dict[str, tuple[list[int], str]] = {}
         taken: dict[int, str] = {}

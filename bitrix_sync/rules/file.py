@@ -257,7 +257,7 @@ class File(Shape):
         description='Funnels (name or id, "*" for every one) to stages (name or id, "*" for every one in progress).',
     )
     overdue: Overdue | None = Field(default=None, description="What happens to what is overdue; default: nothing.")
-    safety: Safety = Field(default=Safety(), description="Limits that hold back what looks like a mistake.")
+    safety: Safety = Field(default=Safety(), description="Limits, and the trial mode.")
 
 
 SHAPES: dict[str, type[BaseModel]] = {

@@ -41,6 +41,8 @@ class Shape(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
 
+MODIFIERS = frozenset({"at", "on_day_off", "follow", "else", "pick"})
+"""Keys that go with several kinds."""
 Words = tuple[str, str]
 """What is wrong, and what to write instead."""
 UNKIND: dict[str, Callable[[Any], Words]] = {}
@@ -64,8 +66,10 @@ def by_key(table: Mapping[str, str]) -> Callable[[Any], str | None]:
 
 
 def _near_key(value: Any, known: Iterable[str]) -> str:
+    """``Did you mean `after`?`` for a key that should have told the kind."""
     known = tuple(known)
-    return next((hint for key in value if (hint := did_you_mean(key, known))), "") if isinstance(value, dict) else ""
+    keys = [key for key in value if key not in MODIFIERS] if isinstance(value, dict) else []
+    return next((hint for key in keys if (hint := did_you_mean(key, known))), "")
 
 
 # --- events and starts -----------------------------------------------------------------------------------------------
@@ -259,7 +263,7 @@ class PersonOutOf(Shape):
     otherwise: Person | None = _ELSE_PERSON
 
 
-_PERSON_KINDS = {
+PERSON_KINDS = {
     "field": "=person:field",
     "task": "=person:task",
     "department": "=person:department",
@@ -269,7 +273,7 @@ _PERSON_KINDS = {
 
 def _no_person(value: Any) -> Words:
     if isinstance(value, dict):
-        cure = _near_key(value, _PERSON_KINDS) or "It takes one of `field`, `task`, `department`, `one_of`."
+        cure = _near_key(value, PERSON_KINDS) or "It takes one of `field`, `task`, `department`, `one_of`."
         return "This mapping does not say who.", cure
     if isinstance(value, list):
         return "One person must stand here, not a list.", "For a choice write `{one_of: [...], pick: round_robin}`."
@@ -281,7 +285,7 @@ def _person_kind(value: Any) -> str | None:
         return "=person:word"
     if isinstance(value, int) and not isinstance(value, bool):
         return "=person:id"
-    return by_key(_PERSON_KINDS)(value)
+    return by_key(PERSON_KINDS)(value)
 
 
 def _word_schema(words: tuple[str, ...]) -> WithJsonSchema:
@@ -324,7 +328,7 @@ class Wishes(Shape):
     max: TestScalar = Field(default=None, description="At most this (number, money, date).")
     unequal: Wish = Field(default=None, alias="not", description="Not this, or none of these.")
     contains: TestScalar = Field(default=None, description="A part of the text, without regard to case.")
-    filled: Flag = Field(default=True, description="true: holds something; false: is empty.")
+    filled: Flag | None = Field(default=None, description="true: holds something; false: is empty.")
 
 
 def _test_kind(value: Any) -> str | None:

@@ -36,6 +36,8 @@ def working_calendar(file: File, directory: Directory, remarks: Remarks) -> Cale
             extra_working=yearly.working_days if yearly else (),
         )
     except CalendarError as fault:
+        if any(one.path[:1] == ("calendar",) for one in remarks.faults):
+            return None
         remarks.fault(("calendar",), str(fault), "Check `hours`, `days_off` and `working_days`.", key=True)
         return None
 

@@ -123,6 +123,9 @@ class Names:
 
     def field(self, name: str, path: Path, *, key: bool = False) -> Found | None:
         """A field of the deal by code or title. None: unknown, and remarked."""
+        if not self.directory.fields:
+            self.remarks.fault(path, "The fields of deals cannot be read.", "Give the webhook the scope crm.", key=key)
+            return None
         return self._find(self.fields, name, path, "field", "deals", key=key, ids_shown=True)
 
     def option(self, field: DealField, text: str, path: Path) -> Found | None:
@@ -132,17 +135,26 @@ class Names:
         return self._find(self._options[field.code], text, path, "value", f"the field {field.title or field.code}")
 
     def department(self, name: str, path: Path) -> Found | None:
-        """A department by name or id. None: unknown, and remarked."""
+        """A department by name or id, on trust when departments cannot be read. None: unknown, and remarked."""
+        if not self.departments.names:
+            known = name if name.isdecimal() else self.bindings.get(self.departments.key(name), "")
+            if known:
+                return self._bind(self.departments.key(name), known)
+            cure = "Give the webhook the scope department, or write the department's id."
+            self.remarks.fault(path, "The webhook may not read departments.", cure)
+            return None
         return self._find(self.departments, name, path, "department")
 
     def group(self, number: int, path: Path) -> Found | None:
         """A workgroup by id, taken on trust when workgroups cannot be read. None: unknown, and remarked."""
         if self.directory.groups is None:
             return Found(str(number))
-        return self._find(self.groups, str(number), path, "workgroup", listing=False)
+        cure = "Write the number from the address of the workgroup."
+        return self._find(self.groups, str(number), path, "workgroup", cure=cure)
 
     def user(self, user: int | str, path: Path) -> Found | None:
-        """An employee by id or e-mail; a fired one with a warning. None: unknown, and remarked."""
+        """An employee by id or e-mail; a fired one with a warning. An id is taken on trust when employees cannot be
+        read. None: unknown, and remarked."""
         found = self._user_by_id(user, path) if isinstance(user, int) else self._user_by_email(user, path)
         known = self.directory.company.users.get(found.number) if found else None
         if known is not None and not known.active:
@@ -155,7 +167,7 @@ class Names:
 
     def _user_by_id(self, number: int, path: Path) -> Found | None:
         company, key = self.directory.company, f"user:{number}"
-        if number in company.users or number == company.self_id:
+        if number in company.users or number == company.self_id or not company.users:
             self.bound[key] = str(number)
             return Found(str(number))
         if key in self.bindings:
@@ -169,9 +181,9 @@ class Names:
         users = self._emails.get(fold(email), [])
         users = [user for user in users if user.active] or users
         bound = self.bindings.get(key, "")
-        if bound.isdecimal() and int(bound) in company.users:
-            if int(bound) not in {user.id for user in users}:
-                now = company.users[int(bound)]
+        if bound.isdecimal() and (int(bound) in company.users or not company.users):
+            now = company.users.get(int(bound))
+            if now is not None and now.email and now.id not in {user.id for user in users}:
                 self.warn_once(
                     path,
                     f"`{email}` is not the e-mail of {now.name} ({now.id}) any more.",
@@ -215,7 +227,7 @@ class Names:
         mentioned: Collection[str] = (),
         key: bool = False,
         ids_shown: bool = False,
-        listing: bool = True,
+        cure: str = "",
     ) -> Found | None:
         bond = things.key(name)
         own = things.by_id(name)
@@ -241,7 +253,7 @@ class Names:
             self.remarks.fault(
                 path,
                 f"{_upper(where)} {verb} several {what}s of the name `{name}`: {', '.join(bearers)}.",
-                "Write the id of the one you mean.",
+                f"Write the {'code' if where == 'deals' else 'id'} of the one you mean.",
                 key=key,
             )
             return None
@@ -259,9 +271,9 @@ class Names:
         known = [one for one in things.names.values() if one]
         if ids_shown:
             known += things.names
-        cure = did_you_mean(name, known) or (
-            listed(_first(known), f"Its {what}s are") if listing and where != "deals" else ""
-        )
+        if not cure:
+            listing = listed(_first(known), f"Its {what}s are") if where != "deals" else ""
+            cure = did_you_mean(name, known) or listing
         none = "have" if where == "deals" else "has"
         self.remarks.fault(
             path,

@@ -222,8 +222,7 @@ class Parts:
         if not here:
             anywhere = self.names.stage_anywhere(name, path)
             if anywhere is None:
-                for funnel in sorted(self.funnels)[:1]:
-                    self.names.stage(funnel, name, path)
+                self._no_stage(name, path)
                 return frozenset()
             here = [anywhere]
         alive = [one for one in here if not one.gone]
@@ -233,6 +232,16 @@ class Parts:
         if self.stages and self.stages <= ids:
             self.remarks.fault(path, "The deal is in this very stage already.", "Name another stage to wait for.")
         return ids
+
+    def _no_stage(self, name: str, path: Path) -> None:
+        """None of the task's funnels has this stage; perhaps another one has."""
+        others = [one for funnel in self.names.directory.funnels for one in self.names.stages(funnel.id).by_name(name)]
+        if others:
+            wrong = f"The stage `{name}` is of another funnel."
+            self.remarks.fault(path, wrong, f"Name one of the same funnel, or write the id: {' or '.join(others)}.")
+        else:
+            for funnel in sorted(self.funnels)[:1]:
+                self.names.stage(funnel, name, path)
 
     # --- conditions --------------------------------------------------------------------------------------------------
 

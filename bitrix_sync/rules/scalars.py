@@ -39,7 +39,7 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _ID = re.compile(rf"[0-9A-Za-zА-Яа-яЁё_-]{{1,{ID_LENGTH}}}")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 _SPAN = re.compile(r"\s*([0-9]{1,2}:[0-9]{2})\s*[-–—]\s*([0-9]{1,2}:[0-9]{2})\s*")
-_DAY_RANGE = re.compile(r"([a-z]+)(?:\s*-\s*([a-z]+))?")
+_DAY_RANGE = re.compile(r"([A-Za-z]+)(?:\s*-\s*([A-Za-z]+))?")
 _TIME_PATTERN = "^([01]?[0-9]|2[0-3]):[0-5][0-9]$"
 
 
@@ -62,17 +62,23 @@ def show(value: Any) -> str:
     return f"`{text if len(text) <= 60 else text[:59] + '…'}`"
 
 
+def _what(value: Any) -> str:
+    """A value at the beginning of a sentence."""
+    text = show(value)
+    return text[:1].upper() + text[1:]
+
+
 @lru_cache(maxsize=1024)
 def _duration(text: str) -> Duration:
     found = _DURATION.fullmatch(text)
     if found is None:
         raise told(f"{show(text)} is no duration.", "Write a whole number and a unit, as `2 workdays`.")
-    amount, word = found[1], found[2].lower()
+    amount, word = found[1], found[2]
     unit = word if word in UNITS else word + "s" if word + "s" in UNITS else ""
     if not word:
         raise told(f"{show(text)} has no unit.", f"Write which, as `{amount} workdays`.")
     if not unit:
-        raise told(f"There is no unit `{found[2]}`.", cure(word, (*UNITS, *(one[:-1] for one in UNITS)), "Units are"))
+        raise told(f"There is no unit `{found[2]}`.", cure(word, UNITS, "Units are"))
     if not amount.isdigit():
         raise told(
             f"{show(text)} is no whole number of {unit}.",
@@ -92,7 +98,7 @@ def read_duration(value: Any) -> Duration:
         return _duration(value)
     if isinstance(value, int) and not isinstance(value, bool):
         raise told(f"{show(value)} has no unit.", f"Write which, as `{value} workdays`.")
-    raise told(f"A duration is missing here: {show(value)}.", "Write a whole number and a unit, as `2 workdays`.")
+    raise told(f"{_what(value)} is no duration.", "Write a whole number and a unit, as `2 workdays`.")
 
 
 def _units_pattern() -> str:
@@ -120,7 +126,7 @@ def _parse_rule_id(value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str) or not value:
-        raise told(f"An id is missing here: {show(value)}.", "Write letters, digits, `-` and `_`, as `first-call`.")
+        raise told(f"{_what(value)} is no id.", "Write letters, digits, `-` and `_`, as `first-call`.")
     if not _ID.fullmatch(value):
         long = f" At most {ID_LENGTH} of them." if len(value) > ID_LENGTH else ""
         raise told(f"{show(value)} is no id.", f"Use letters, digits, `-` and `_` only, as `first-call`.{long}")
@@ -131,7 +137,7 @@ def _parse_name(value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str) or not value.strip():
-        raise told(f"A name is missing here: {show(value)}.", "Write the name as the portal shows it, or its id.")
+        raise told(f"{_what(value)} is no name.", "Write the name as the portal shows it, or its id.")
     return value.strip()
 
 
@@ -167,9 +173,11 @@ def _loads(zone: str) -> bool:
 
 
 def _parse_country(value: Any) -> str:
-    if isinstance(value, str) and value.strip().upper() in country_codes():
-        return value.strip().upper()
-    raise told(f"No public holidays are known for the country {show(value)}.", "Write its two letters, as `RU`.")
+    if isinstance(value, str) and value in country_codes():
+        return value
+    meant = str(value).strip().upper()
+    cure = f"Did you mean `{meant}`?" if meant in country_codes() else "Write its two letters, as `RU`."
+    raise told(f"No public holidays are known for the country {show(value)}.", cure)
 
 
 def _parse_span(value: Any) -> tuple[Time, Time]:
@@ -201,7 +209,7 @@ def _parse_spans(value: Any) -> tuple[tuple[Time, Time], ...]:
 
 def day_range(value: Any) -> tuple[int, ...]:
     """The weekdays (0 = Monday) of ``sat`` or ``mon-fri``; a range may go over the end of the week."""
-    word = value.strip().lower() if isinstance(value, str) else ""
+    word = value.strip() if isinstance(value, str) else ""
     found = _DAY_RANGE.fullmatch(word)
     days = [one for one in (found.groups() if found else ()) if one]
     if not days:
@@ -235,17 +243,15 @@ def check_week(week: dict[str, tuple[tuple[Time, Time], ...]]) -> dict[str, tupl
 
 def _day_key(value: Any) -> str:
     day_range(value)
-    return str(value).strip().lower()
+    return str(value).strip()
 
 
 def read_person(value: Any) -> str:
     """``responsible``, ``creator``, ``head`` or an e-mail."""
     word = str(value).strip()
-    if word.lower() in PERSON_WORDS:
-        return word.lower()
-    if _EMAIL.fullmatch(word):
+    if word in PERSON_WORDS or _EMAIL.fullmatch(word):
         return word
-    if word.lower() == NOBODY:
+    if word == NOBODY:
         raise told(
             "`none` is no person here.", "Only a `supervisor` can be `none`; leave the key out, or name somebody."
         )
@@ -258,15 +264,13 @@ def read_person(value: Any) -> str:
 def read_supervisor(value: Any) -> str:
     """A person in a word, or ``none``."""
     word = str(value).strip()
-    if word.lower() == NOBODY:
-        return NOBODY
-    if word.lower() not in PERSON_WORDS and not _EMAIL.fullmatch(word):
-        raise told(
-            f"{show(value)} is no person.",
-            did_you_mean(word, (*PERSON_WORDS, NOBODY))
-            or f"Write {', '.join(PERSON_WORDS)}, none, a user's id or his e-mail.",
-        )
-    return read_person(value)
+    if word == NOBODY or word in PERSON_WORDS or _EMAIL.fullmatch(word):
+        return word
+    raise told(
+        f"{show(value)} is no person.",
+        did_you_mean(word, (*PERSON_WORDS, NOBODY))
+        or f"Write {', '.join(PERSON_WORDS)}, none, a user's id or his e-mail.",
+    )
 
 
 def read_user_id(value: Any) -> int:

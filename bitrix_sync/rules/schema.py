@@ -16,7 +16,8 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 class _Schema(GenerateJsonSchema):
-    """Without nulls: a key that says nothing is left out. Without titles that repeat the key."""
+    """Without nulls: a key that says nothing is left out. Without titles that repeat the key. Keys that do not fit
+    their pattern are refused."""
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])
@@ -26,6 +27,10 @@ class _Schema(GenerateJsonSchema):
         if inner.get("default", "") is None:
             del inner["default"]
         return inner
+
+    def dict_schema(self, schema: core_schema.DictSchema) -> JsonSchemaValue:
+        inner = super().dict_schema(schema)
+        return {**inner, "additionalProperties": False} if "patternProperties" in inner else inner
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False

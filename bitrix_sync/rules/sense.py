@@ -153,7 +153,7 @@ def _refer(path: Path, rule: str, own: str, known: list[str], remarks: Remarks) 
     if rule == own:
         remarks.fault(path, f"The task `{rule}` refers to itself.", "Name another task's id.")
     elif rule not in known:
-        remarks.fault(path, f"No task has the id `{rule}`.", cure(rule, known, "The ids are"))
+        remarks.fault(path, f"No task has the id `{rule}`.", cure(rule, dict.fromkeys(known), "The ids are"))
 
 
 # --- tasks -----------------------------------------------------------------------------------------------------------
@@ -162,7 +162,8 @@ def _refer(path: Path, rule: str, own: str, known: list[str], remarks: Remarks) 
 def _judge_task(task: Task, path: Path, placed: Placed, file: File, known: list[str], remarks: Remarks) -> None:
     for below, source in templates(task):
         for problem in template_problems(source):
-            remarks.fault((*path, *below), f"The template is wrong: {problem.rstrip('.')}.")
+            end = "" if problem.endswith(("?", ".")) else "."
+            remarks.fault((*path, *below), f"The template is wrong: {problem}{end}")
     if isinstance(task.start, DoneEvent):
         _refer((*path, "start", "done"), task.start.done, task.id, known, remarks)
     for below, rule in _persons_tasks(task):

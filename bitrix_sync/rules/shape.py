@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from bitrix_sync.rules.file import SHAPES, File, keys_of
-from bitrix_sync.rules.forms import UNKIND, AfterEntry, ByEvent, ByField, MoveTo, OnDate, Words
+from bitrix_sync.rules.forms import PERSON_KINDS, UNKIND, AfterEntry, ByEvent, ByField, MoveTo, OnDate, Words
 from bitrix_sync.rules.problem import Fault, Path
 from bitrix_sync.rules.scalars import TOLD, show
 from bitrix_sync.rules.suggest import cure, nearest
@@ -162,27 +162,28 @@ def _words(error: Error) -> Words:
             f"Write {bound} or {'more' if 'ge' in limits else 'less'}.",
         )
     if kind in ("list_type", "tuple_type"):
-        return f"A list must stand here, not {show(value)}.", f"Write `[{value}]`." if isinstance(
-            value, str | int
-        ) else ""
+        one = f"Write `[{value}]`." if isinstance(value, str | int) else "Begin each of its items with a dash."
+        return f"A list must stand here, not {show(value)}.", one
     if kind in ("dict_type", "model_type", "model_attributes_type"):
         return f"A mapping must stand here, not {show(value)}.", "Write `key: value` on lines of their own, indented."
     if kind == "too_short":
-        return "This is empty.", "Write what belongs here, or leave the key out."
+        return "This is empty.", _MISSING.get(str(error["loc"][-1]), "Write what belongs here.")
     return f"{_capital(value)} does not fit here: {error['msg']}.", "See the rules language for what does."
 
 
 def _unknown_key(key: str, model: type[BaseModel]) -> Words:
     keys = keys_of(model)
-    if model in _KINDS or model is MoveTo:
-        special = _foreign_key(key, model)
-        if special:
-            return special
+    special = _foreign_key(key, model)
+    if special is not None:
+        return special
     return f"There is no key `{show_key(key)}` here.", cure(key, keys, "The keys here are")
 
 
 def _foreign_key(key: str, model: type[BaseModel]) -> Words | None:
-    """A key of another kind of deadline."""
+    """A key of another kind of deadline or person."""
+    mine = next((kind for kind in PERSON_KINDS if SHAPES[f"=person:{kind}"] is model), "")
+    if mine and key in PERSON_KINDS:
+        return f"`{mine}` and `{key}` do not go together.", "Leave one of them out, or put it under `else`."
     if model is MoveTo:
         if key in ("field", "event", "date", "before", "else"):
             return (
@@ -192,7 +193,9 @@ def _foreign_key(key: str, model: type[BaseModel]) -> Words | None:
         if key == "follow":
             return "`follow` does not go into `move_to`: nothing is followed there.", "Leave it out."
         return None
-    if key == "else":
+    if model not in _KINDS:
+        return None
+    if key == "else" and model in (AfterEntry, OnDate):
         return "`else` would never come to stand: this deadline is sure.", "Leave it out."
     if key not in _KIND_KEYS:
         return None

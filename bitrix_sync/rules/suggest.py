@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from functools import lru_cache
 
+RIVALS = 0.08
+"""A word that is less alike than the nearest by more than that is not worth naming."""
 LISTED = 12
 """More names than that are not listed in a message."""
 
@@ -48,4 +50,6 @@ def _nearest(word: str, known: tuple[str, ...]) -> tuple[str, ...]:
     for one in known:
         by_fold.setdefault(fold(one), one)
     wanted = fold(word)[:100]
-    return tuple(by_fold[one] for one in get_close_matches(wanted, by_fold, n=3, cutoff=0.6))
+    found = get_close_matches(wanted, by_fold, n=3, cutoff=0.6)
+    likeness = [SequenceMatcher(None, one, wanted).ratio() for one in found]
+    return tuple(by_fold[one] for one, like in zip(found, likeness, strict=True) if like >= likeness[0] - RIVALS)

@@ -102,6 +102,8 @@ def read(text: str) -> Node:
         node = _Builder(_Parser(_Tokens(source.all()))).document()
     except MarkedYAMLError as fault:
         mark = fault.problem_mark or fault.context_mark
+        if fault.context_mark is not None and str(fault.problem) in _WHERE_IT_BEGAN:
+            mark = fault.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         raise Unreadable(line, column, *_worded(str(fault.problem or ""), text, line)) from None
     except ReaderError as fault:
@@ -395,6 +397,8 @@ def scalar(text: str) -> Any:
 
 # --- words for an administrator --------------------------------------------------------------------------------------
 
+_WHERE_IT_BEGAN = frozenset({"could not find expected ':'", "found unexpected end of stream"})
+"""Faults whose cause is where the reading of the thing began, not where it failed."""
 _LOOK = "Look at the indentation, quotes, colons and brackets here and in the line before."
 _WORDS: tuple[tuple[str, str, str], ...] = (
     ("found character '\\t'", "A tab stands here.", "YAML indents with spaces: replace the tab by spaces."),

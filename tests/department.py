@@ -1,0 +1,105 @@
+"""The names of a sales department: what rules files in tests may name. Much as in the sandbox's department."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from bitrix_sync.facts import (
+    LOST,
+    PROGRESS,
+    WON,
+    Company,
+    DealField,
+    Department,
+    Directory,
+    Funnel,
+    Stage,
+    User,
+)
+
+SALES_STAGES = {
+    "NEW": "Новая заявка",
+    "PREPARATION": "Презентация",
+    "UC_OFFER1": "КП отправлено",
+    "PREPAYMENT_INVOICE": "Согласование",
+    "EXECUTING": "Договор",
+    "FINAL_INVOICE": "Отгрузка",
+    "WON": "Сделка успешна",
+    "LOSE": "Сделка провалена",
+}
+SERVICE_STAGES = {"C5:NEW": "Обращение", "C5:PREPARATION": "Диагностика", "C5:WON": "Выполнено", "C5:LOSE": "Отказ"}
+FIELDS = (
+    DealField("TITLE", "Название"),
+    DealField("OPPORTUNITY", "Сумма", "money"),
+    DealField("CLOSEDATE", "Дата завершения", "date"),
+    DealField("CATEGORY_ID", "Воронка", "crm_category"),
+    DealField("ASSIGNED_BY_ID", "Ответственный", "user"),
+    DealField("COMPANY_ID", "Компания", "crm_company"),
+    DealField("SOURCE_ID", "Источник", "crm_status", options={"CALL": "Звонок", "WEB": "Сайт"}),
+    DealField("UF_CRM_SIGN_DATE", "Дата подписания договора", "date"),
+    DealField("UF_CRM_INVOICE_DATE", "Дата счёта", "date"),
+    DealField("UF_CRM_SHIP_DATE", "Дата отгрузки", "datetime"),
+    DealField("UF_CRM_LOGIST", "Логист", "employee"),
+    DealField("UF_CRM_PRIORITY", "Важность", "enumeration", options={"1": "Ключевой клиент", "3": "Обычный клиент"}),
+    DealField("UF_CRM_DELIVERY", "Нужна доставка", "boolean"),
+    DealField("UF_CRM_PLACES", "Число мест", "integer"),
+    DealField("UF_CRM_ADDRESS", "Адрес", "string"),
+    DealField("UF_CRM_ADDRESS2", "адрес ", "string"),
+)
+USERS = (
+    User(1, "Анна Смирнова", email="user1@standart.example", departments=(1,)),
+    User(3, "Виктор Орлов", email="user3@standart.example", departments=(3,)),
+    User(5, "Мария Кузнецова", email="user5@standart.example", departments=(3,)),
+    User(13, "Елена Михайлова", email="user13@standart.example", departments=(5,)),
+    User(15, "Дмитрий Новиков", email="user15@standart.example", departments=(5,)),
+    User(21, "Татьяна Волкова", email="twins@standart.example", departments=(7,)),
+    User(23, "Алексей Лебедев", email="twins@standart.example", departments=(7,)),
+    User(25, "Юлия Козлова", active=False, email="user25@standart.example", departments=(3,)),
+)
+DEPARTMENTS = (
+    Department(1, "ООО «Стандарт»", 0, 1),
+    Department(3, "Отдел продаж", 1, 3),
+    Department(5, "Юридический отдел", 1, 13),
+    Department(7, "Отдел логистики", 1, 21),
+)
+SCOPES = frozenset({"calendar", "crm", "department", "im", "task", "user_basic"})
+
+
+def stages(funnel: int, names: dict[str, str]) -> tuple[Stage, ...]:
+    """Stages in their order; what ends in WON or LOSE closes a deal."""
+    semantics = {"WON": WON, "LOSE": LOST}
+    return tuple(
+        Stage(key, name, funnel, semantics.get(key.split(":")[-1], PROGRESS), 10 * at)
+        for at, (key, name) in enumerate(names.items())
+    )
+
+
+DIRECTORY = Directory(
+    funnels=(Funnel(0, "Продажи", stages(0, SALES_STAGES)), Funnel(5, "Сервис", stages(5, SERVICE_STAGES))),
+    fields={field.code: field for field in FIELDS},
+    company=Company(
+        users={user.id: user for user in USERS}, departments={one.id: one for one in DEPARTMENTS}, self_id=1
+    ),
+    groups=frozenset({4, 6}),
+    time_zone="Europe/Moscow",
+    utc_offset=3 * 3600,
+    admin=True,
+    scopes=SCOPES,
+)
+
+
+def with_stages(directory: Directory, funnel: int, names: dict[str, str]) -> Directory:
+    """The directory with other stages in a funnel."""
+    others = tuple(replace(one, stages=stages(funnel, names)) if one.id == funnel else one for one in directory.funnels)
+    return replace(directory, funnels=others)
+
+
+def without_field(directory: Directory, code: str) -> Directory:
+    """The directory after a field of the deal was deleted."""
+    return replace(directory, fields={one: field for one, field in directory.fields.items() if one != code})
+
+
+def with_field(directory: Directory, code: str, **changes: Any) -> Directory:
+    """The directory after a field of the deal was changed."""
+    return replace(directory, fields={**directory.fields, code: replace(directory.fields[code], **changes)})
