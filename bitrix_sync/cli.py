@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -126,7 +127,11 @@ class _Silent:
 
 def show(value: Any) -> None:
     """JSON for programs."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=_said) + "\n")
+
+
+def _said(value: Any) -> str:
+    return value.isoformat() if isinstance(value, date) else str(value)
 
 
 def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:

@@ -16,7 +16,7 @@ import structlog
 
 from bitrix_sync import plan, sync
 from bitrix_sync.errors import RulesError, UserError
-from bitrix_sync.facts import Changes, Deal, Directory, PortalTask, Stage, Visit
+from bitrix_sync.facts import Changes, Cursor, Deal, Directory, PortalTask, Stage, Visit
 from bitrix_sync.operations import MARK, DealState, TaskRecord
 from bitrix_sync.portal import reading
 from bitrix_sync.portal.client import Portal
@@ -195,6 +195,7 @@ def _judge(look: Look, deals: Sequence[Deal], picks: Picks, preview: Preview, *,
         contacts=facts.contacts,
     )
     known = look.store.deal_states(ids, now=look.now)
+    cursor = look.store.cursor()
     visits = _new_visits(look, reading.deal_history(look.portal, ids))
     tasks: dict[int, list[PortalTask]] = {}
     for task in reading.tasks_of_deals(look.portal, ids):
@@ -202,9 +203,9 @@ def _judge(look: Look, deals: Sequence[Deal], picks: Picks, preview: Preview, *,
             tasks.setdefault(deal_id, []).append(task)
     for deal in deals:
         before = known[deal.id].deal
-        state = _state(look, known[deal.id], deal, visits.get(deal.id, []), tasks.get(deal.id, []))
+        state = _state(look, cursor, known[deal.id], deal, visits.get(deal.id, []), tasks.get(deal.id, []))
         if into is not None:
-            state = _entering(look, state, deal, into)
+            state = _entering(look, cursor, state, deal, into)
         try:
             decision = plan.decide(
                 state,
@@ -231,10 +232,16 @@ def _new_visits(look: Look, history: Sequence[Visit]) -> dict[int, list[Visit]]:
     return found
 
 
-def _state(look: Look, known: DealState, deal: Deal, visits: Sequence[Visit], tasks: Sequence[PortalTask]) -> DealState:
+def _state(
+    look: Look,
+    cursor: Cursor | None,
+    known: DealState,
+    deal: Deal,
+    visits: Sequence[Visit],
+    tasks: Sequence[PortalTask],
+) -> DealState:
     """What is remembered, brought up to what the portal shows. A visit that a first start would have read, or has,
     is history."""
-    cursor = look.store.cursor()
     past = {v.id for v in visits if cursor is None or v.entered < cursor.history_time - sync.OVERLAP}
     records = {record.ref: record for record in known.tasks}
     by_portal_id = {record.portal_id: record for record in known.tasks if record.portal_id}
@@ -271,9 +278,8 @@ def _by_mark(task: PortalTask, deal_id: int, now: datetime) -> TaskRecord | None
     )
 
 
-def _entering(look: Look, state: DealState, deal: Deal, stage: Stage) -> DealState:
+def _entering(look: Look, cursor: Cursor | None, state: DealState, deal: Deal, stage: Stage) -> DealState:
     """The deal as if it entered the stage now."""
-    cursor = look.store.cursor()
     latest = max([visit.id for visit in state.visits] + [cursor.history_id if cursor else 0])
     visit = Visit(latest + 1, deal.id, ENTRY, stage.funnel_id, stage.id, stage.semantic, look.now)
     own = {"STAGE_ID": stage.id, "STAGE_SEMANTIC_ID": stage.semantic, "CATEGORY_ID": stage.funnel_id}

@@ -13,7 +13,10 @@ ROOT = Path(__file__).parent.parent
 LAYERS: Mapping[str, frozenset[str]] = {
     "doors": frozenset({"webhooks", "scheduler", "cli"}),
     "services": frozenset(
-        {"app", "apply", "audit", "check", "commands", "notices", "report", "rulebook", "sweep", "sync"}
+        {
+            *("app", "apply", "audit", "check", "commands", "notices", "preview", "report", "rulebook", "starter"),
+            *("sweep", "sync", "why"),
+        }
     ),
     "outside world": frozenset({"log", "portal", "settings", "store"}),
     "pure core": frozenset(
@@ -24,10 +27,15 @@ LAYERS: Mapping[str, frozenset[str]] = {
             "operations",
             "overdue",
             "plan",
+            "preview_lines",
             "rules",
             "snapshot",
+            "starter_words",
+            "suggestions",
             "texts",
+            "why_lines",
             "wording",
+            "wording_commands",
             "wording_page",
             "wording_rules",
             "worktime",
