@@ -216,7 +216,7 @@ def suggest(stage_name: str, language: Language) -> Suggestion:
 def slug(name: str) -> str:
     """``Новая заявка`` → ``novaya-zayavka``: lower-case ASCII with hyphens, "" when nothing of the name is left."""
     latin = unicodedata.normalize("NFKD", name.casefold().translate(_LATIN).replace("й", "y"))
-    words = re.findall(r"[a-z0-9]+", "".join(one for one in latin if not unicodedata.combining(one)))
+    words = re.findall(r"[a-z0-9]+", "".join(one for one in latin.lower() if not unicodedata.combining(one)))
     return "-".join(words)[:ID_LENGTH].strip("-")
 
 

@@ -55,7 +55,7 @@ SIBLINGS: Mapping[str, frozenset[str]] = {
 
 # fmt: off
 PURE_IMPORTS = frozenset({
-    "__future__", "bisect", "calendar", "collections", "dataclasses", "datetime", "decimal", "difflib",
+    "__future__", "bisect", "calendar", "collections", "copy", "dataclasses", "datetime", "decimal", "difflib",
     "enum", "fractions", "functools", "hashlib", "heapq", "html", "itertools", "json", "math", "operator",
     "re", "string", "textwrap", "types", "typing", "unicodedata", "zoneinfo", "holidays", "jinja2",
     "markupsafe", "pydantic", "pydantic_core", "ruamel",
