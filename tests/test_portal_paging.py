@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from typing import Any
@@ -157,6 +158,24 @@ def test_references_that_failed_are_not_tried_again(server: Lists, portal: Porta
     before = len(server.calls)
     read_lists(portal, [HISTORY])
     assert len(server.calls) == before + 7
+
+
+def test_a_portal_that_breaks_over_a_chain_is_read_page_by_page(server: Lists) -> None:
+    skipped: list[float] = []
+    portal = Portal(server.url, rate=(1000.0, 1000), clock=lambda: time.time() + sum(skipped), sleep=skipped.append)
+    server.ids = {"crm.stagehistory.list": list(range(1, 301))}
+    whole = server.answer
+
+    def fragile(handler: BaseHTTPRequestHandler) -> None:
+        if "$result" in str(server.seen[-1][1]) or "%24result" in str(server.seen[-1][1]):
+            return server.say(handler, 500, b"<html>")
+        return whole(handler)
+
+    server.plan = [fragile] * 100
+    (history,) = read_lists(portal, [HISTORY])
+    assert numbers(history, "ID") == server.ids["crm.stagehistory.list"]
+    assert portal.memory.references
+    portal.close()
 
 
 def test_a_list_without_order_is_not_taken(server: Lists, portal: Portal) -> None:

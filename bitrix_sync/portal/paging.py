@@ -15,10 +15,13 @@ from bitrix_sync.errors import PortalError, PortalRefused
 from bitrix_sync.portal.answers import Outcome, whole
 from bitrix_sync.portal.client import PATIENCE, Portal
 from bitrix_sync.portal.forms import BATCH_LIMIT, Command
+from bitrix_sync.portal.pacer import Stopped
 from bitrix_sync.portal.parsing import Row, rows
 from bitrix_sync.portal.refusals import explain
 
 PAGE = 50
+CHAIN_PATIENCE = 5.0
+"""A chain that fails so long is read page by page."""
 LONG_PATIENCE = 900.0
 """A bulk reading outlasts the longest rest of a method."""
 
@@ -50,10 +53,20 @@ class _Progress:
 def read_lists(portal: Portal, sources: Sequence[Source], *, patience: float = PATIENCE) -> list[list[Row]]:
     """All rows of each source, by growing id. Raises PortalError and PortalRefused as ``Portal.read`` does."""
     states = [_Progress(source, portal.memory.pages.get(source.name, 1)) for source in sources]
+    chaining = True
     while active := [state for state in states if not state.done]:
-        for group in _shared_out(active, portal.memory.references):
+        for group in _shared_out(active, chaining and portal.memory.references):
             commands = [command for start, state in group for command in _pages(state, start)]
-            outcomes = portal.read(commands, optional=True, patience=patience)
+            chained = any(command.refers for command in commands)
+            try:
+                outcomes = portal.read(commands, optional=True, patience=CHAIN_PATIENCE if chained else patience)
+            except (PortalRefused, Stopped):
+                raise
+            except PortalError:
+                if not chained:
+                    raise
+                chaining = False  # it may be the references themselves that the portal stumbles over
+                continue
             for start, state in group:
                 _take(portal, state, list(zip(commands, outcomes, strict=True))[start : start + state.ask])
     for state in states:

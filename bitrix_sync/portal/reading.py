@@ -118,7 +118,7 @@ def cursor_now(portal: Portal) -> Cursor:
     found = _facts(parsing.rows(portal.read_one(command).value, "items"), parsing.visit)
     now = portal.now()
     latest = max(found, key=lambda visit: visit.id, default=None)
-    return Cursor(latest.id if latest else 0, latest.entered if latest else now, now, now)
+    return Cursor(latest.id if latest else 0, min(latest.entered, now) if latest else now, now, now)
 
 
 def history_since(portal: Portal, moment: datetime) -> list[Visit]:

@@ -151,7 +151,9 @@ def _test(state: PortalState, key: str, value: Any) -> list[Keep]:
         return [lambda task: read(task) is not None and (values.php_int(read(task)) in numbers) is (one.op == "@")]
     if kind == "moment":
         return [_on(read, filters.predicate(one.op, kind, _moment(state, one.value), state.clock.zone))]
-    return [_on(read, filters.predicate(one.op, kind, one.value, state.clock.zone))]
+    # PHP casts a filled array to 1: a reference of a batch may lead to one
+    wanted = 1 if isinstance(one.value, list) and one.op in (">", ">=", "<", "<=") else one.value
+    return [_on(read, filters.predicate(one.op, kind, wanted, state.clock.zone))]
 
 
 def _on(read: Callable[[Task], Any], passes: filters.Test) -> Keep:
