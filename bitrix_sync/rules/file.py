@@ -1,7 +1,7 @@
 """The shape of rules.yaml: what may stand where, as pydantic models; their JSON Schema is what editors check.
 
 Only shapes are judged here, each by itself: keys, kinds of values, which keys go together. What needs the rest of the
-file is in ``sense.py``, what needs the portal in ``bind.py``. Input is plain data as ``tree.py`` gives it; durations,
+file is in ``sense.py``, what needs the portal in ``bind.py``. Input is plain data as ``yaml.py`` gives it; durations,
 times and dates come out parsed.
 
 Source: the rules language.

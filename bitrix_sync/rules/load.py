@@ -1,6 +1,6 @@
 """rules.yaml from text to rules: read, judged, bound; every problem at once, each with its place. Pure.
 
-``load`` goes through the same steps whatever is wrong: the YAML (``tree.py``), the shape (``shape.py``), the sense
+``load`` goes through the same steps whatever is wrong: the YAML (``yaml.py``), the shape (``shape.py``), the sense
 (``sense.py``), the portal's names (``bind.py``), what is worth knowing (``notes.py``). Each step judges what the one
 before could read, so one run tells all.
 """
@@ -18,7 +18,8 @@ from bitrix_sync.rules.bind import bind
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.rules.problem import Fault, Problem, Remarks
 from bitrix_sync.rules.sense import judge
-from bitrix_sync.rules.tree import Node, Unreadable, crumbs, place, read
+from bitrix_sync.rules.tree import Node, crumbs, place
+from bitrix_sync.rules.yaml import Unreadable, read
 
 
 @dataclass(frozen=True, slots=True)

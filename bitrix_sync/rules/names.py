@@ -64,7 +64,7 @@ class Names:
         self.bound: dict[str, str] = {}
         self.by_funnel: dict[int, Funnel] = {funnel.id: funnel for funnel in directory.funnels}
         self.funnels = Things("funnel", "", {str(funnel.id): funnel.name for funnel in directory.funnels})
-        self.fields = Things("field", "", {code: field.title for code, field in directory.fields.items()})
+        self.fields = Things("field", "", _titles(directory.fields))
         departments = directory.company.departments
         self.departments = Things("department", "", {str(one.id): one.name for one in departments.values()})
         self.groups = Things("group", "", {str(one): "" for one in directory.groups or ()})
@@ -298,6 +298,18 @@ class Names:
         if (wrong, cure) not in self._warned:
             self._warned.add((wrong, cure))
             self.remarks.warn(path, wrong, cure, key=key)
+
+
+def _titles(fields: Mapping[str, DealField]) -> dict[str, str]:
+    """The fields' titles by code; "" for an older code of a field of the portal's own that is there already."""
+    titles: dict[str, str] = {}
+    seen: set[tuple[str, str, bool]] = set()
+    for code, field in fields.items():
+        like = (fold(field.title), field.type, field.multiple)
+        older = like in seen and not code.upper().startswith("UF_")
+        titles[code] = "" if older else field.title
+        seen.add(like)
+    return titles
 
 
 def _upper(text: str) -> str:

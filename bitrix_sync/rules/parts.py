@@ -61,6 +61,8 @@ NUMBERS = frozenset({"integer", "double", "money"})
 DATES = frozenset({"date", "datetime"})
 PEOPLE = frozenset({"employee", "user"})
 CHOICE_WORDS = frozenset({"y", "n", "yes", "no", "true", "false", "1", "0", "да", "нет"})
+STAGE = "STAGE_ID"
+"""The deal's stage. What the portal offers as its values are the default funnel's stages alone."""
 WORDS: dict[str, Person] = {"responsible": Responsible(), "creator": Creator(), "head": Head(), NOBODY: Nobody()}
 Op = Literal["eq", "in", "min", "max", "not", "contains", "filled"]
 _WISHES: tuple[tuple[str, Op], ...] = (
@@ -295,6 +297,8 @@ class Parts:
             return self._date(wish, field, path)
         if ordered:
             return self._bound(wish, field, path)
+        if field.code == STAGE:
+            return self._stage(str(wish), path)
         if field.options:
             text = str(wish)
             found = self.names.option(field, text, path)
@@ -306,6 +310,17 @@ class Parts:
             keys = frozenset[str]()
             return int(self.need(self.names.funnel(str(wish), path, keys), path) or 0)
         return wish
+
+    def _stage(self, name: str, path: Path) -> str:
+        """A stage to compare with: of the task's funnels, or by its id of any."""
+        for funnel in sorted(self.funnels):
+            found = self.names.stage_if_any(funnel, name, path)
+            if found is not None:
+                return self.need(found, path)
+        anywhere = self.names.stage_anywhere(name, path)
+        if anywhere is None:
+            self._no_stage(name, path)
+        return self.need(anywhere, path)
 
     def _number(self, wish: Any, field: DealField, path: Path) -> Any:
         try:

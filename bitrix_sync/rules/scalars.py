@@ -1,6 +1,6 @@
 """The single values of rules.yaml: durations, times, dates, names, ids, users; how they are read, what editors see.
 
-Each reader takes plain data as ``tree.py`` gives it, returns it parsed, and raises an error that is complete: what is
+Each reader takes plain data as ``yaml.py`` gives it, returns it parsed, and raises an error that is complete: what is
 wrong and what to write instead, worded for administrators. The regular expression that editors get accepts the same.
 """
 

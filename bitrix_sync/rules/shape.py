@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -238,7 +237,7 @@ def _path(loc: tuple[str | int, ...], data: Any) -> Path:
 
 def _remains(data: Any, errors: list[Error], empty: list[Path]) -> File | None:
     """The file without its faulty parts; None when too little remains."""
-    data = deepcopy(data)
+    data = _copy(data)
     number = 0
     places = [(path, "") for path in empty] + _places(errors, data)
     for _ in range(ROUNDS):
@@ -286,6 +285,12 @@ def _leave_out(data: Any, path: Path, missing: str, number: int) -> None:
         holder[last] = _STAND_INS[str(last)](number)
     else:
         del holder[last]
+
+
+def _copy(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {key: _copy(value) for key, value in data.items()}
+    return [_copy(value) for value in data] if isinstance(data, list) else data
 
 
 _GONE = object()
