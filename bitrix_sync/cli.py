@@ -180,6 +180,7 @@ def run() -> None:
     import scheduler
     from bitrix_sync.app import Service
     from bitrix_sync.log import configure
+    from webhooks import page
     from webhooks.server import create_app, serve
 
     loaded = load_settings()
@@ -190,7 +191,7 @@ def run() -> None:
     worker = threading.Thread(target=scheduler.run, args=(service,), name="worker", daemon=True)
     try:
         serve(
-            create_app(service),
+            create_app(service, blueprints=[page.blueprint(service)]),
             loaded.listen,
             service.stopping,
             announce=lambda url: begin(url, worker.start),
@@ -388,6 +389,43 @@ def status(as_json: Json = False) -> None:
         show(rows)
     else:
         table("status", ["", ""], [[key, _readable(value)] for key, value in rows.items()])
+
+
+@app.command()
+def report(
+    name: Annotated[
+        str, typer.Argument(help="load, overdue, today, stages or moves", metavar="load|overdue|today|stages|moves")
+    ],
+    deal: Annotated[
+        int | None, typer.Option(help="With stages: every movement of one deal.", min=1, metavar="ID")
+    ] = None,
+    as_json: Json = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, headed by the keys of --json.")] = False,
+) -> None:
+    """Load by employee and day, what is overdue or due today, time in stages, slips of deadlines; from the store."""
+    from bitrix_sync import report as reports
+    from bitrix_sync.app import utc_now
+    from bitrix_sync.report import tables
+
+    if name not in reports.REPORTS:
+        raise typer.BadParameter(f"no report is called '{name}'; write one of: {', '.join(reports.REPORTS)}")
+    if deal is not None and name != "stages":
+        raise typer.BadParameter("--deal goes with stages")
+    if as_json and as_csv:
+        raise typer.BadParameter("choose --json or --csv")
+
+    def read(store: Any) -> list[tuple[str, list[dict[str, Any]]]]:
+        return reports.parts(store, name, deal=deal, now=utc_now(), whole=not (as_json or as_csv))
+
+    parts, known = with_store(lambda store: (read(store), reports.frame(store)))
+    kind, lines = parts[0]
+    if as_json:
+        show(tables.json_rows(kind, lines))
+    elif as_csv:
+        sys.stdout.write(tables.csv_text(kind, lines))
+    else:
+        for kind, lines in parts:
+            table(*tables.terminal(kind, lines, known))
 
 
 def _readable(value: Any) -> str:

@@ -119,9 +119,9 @@ RU: dict[str, str] = {
     "page.home.tomorrow_lead": "{count:tasks}: со сроком {due:number}, просроченных сейчас {late:number}.",
     "page.home.tomorrow_nobody": "Никто не перегружен. Больше всего задач у сотрудника: {name}.",
     "page.home.tomorrow_free": "Задач на этот день нет ни у кого.",
-    "page.home.overloaded": "перегружен",
-    "page.home.average": "В среднем {average:number} на сотрудника. Перегружен тот, у кого от пяти задач и в полтора "
-    "раза больше среднего; просроченное считается вместе со сроками этого дня.",
+    "page.home.overloaded": "перегрузка",
+    "page.home.average": "В среднем {average:number} на сотрудника. Перегрузка: от пяти задач и в полтора раза больше "
+    "среднего; просроченное считается вместе со сроками этого дня.",
     "page.home.due_that_day": "срок в этот день",
     "page.home.late_now": "просрочено сейчас",
     "page.home.stuck": "Какая сделка застряла и где?",
@@ -171,6 +171,7 @@ RU: dict[str, str] = {
     "page.load.title": "Загрузка по дням и сотрудникам",
     "page.load.lead": "Сколько открытых задач у каждого и на какой день у них срок. Выделен следующий рабочий день; "
     "значок ▲ у того, кто в этот день перегружен.",
+    "page.load.sum": "открыто {open:number}, просрочено {late:number}",
     "page.load.late": "Просроч.",
     "page.load.later": "Позже",
     "page.load.no_deadline": "Без срока",
@@ -443,7 +444,7 @@ EN: dict[str, str] = {
     "page.home.tomorrow_lead": "{count:tasks}: {due:number} due, {late:number} overdue now.",
     "page.home.tomorrow_nobody": "Nobody is overloaded. Most tasks: {name}.",
     "page.home.tomorrow_free": "Nobody has a task for that day.",
-    "page.home.overloaded": "overloaded",
+    "page.home.overloaded": "overload",
     "page.home.average": "The average is {average:number} per employee. Overloaded is whoever has five tasks or more "
     "and one and a half times the average; what is overdue counts with what is due that day.",
     "page.home.due_that_day": "due that day",
@@ -492,6 +493,7 @@ EN: dict[str, str] = {
     "page.load.title": "Load by day and employee",
     "page.load.lead": "How many open tasks everybody has, and on which day they are due. The next working day is "
     "highlighted; ▲ marks whoever is overloaded on it.",
+    "page.load.sum": "{open:number} open, {late:number} overdue",
     "page.load.late": "Late",
     "page.load.later": "Later",
     "page.load.no_deadline": "No deadline",

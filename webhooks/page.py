@@ -36,13 +36,6 @@ SHOWN, SHOWN_ALL = 50, 5000
 """Rows of a list at first, and when the whole of it is asked for; a CSV has no limit."""
 AGES = (1, 3, 7, 14, 28)
 """Days that part the ages of overdue tasks."""
-CSV = {
-    "load": report.load,
-    "overdue": report.overdue,
-    "today": report.today,
-    "stages": report.stages,
-    "moves": report.moves,
-}
 OPEN_TO_ALL = {"page.static", "page.login", "page.log_in"}
 
 POLICY = "; ".join(
@@ -307,7 +300,7 @@ class Views:
             taken=counts.get(200, 0),
             refused=sum(count for status, count in counts.items() if status != 200),
             last_event=self.now - datetime.fromtimestamp(recent[0].at, UTC) if recent else None,
-            history=report.sweeps(self.store, limit=20),
+            history=page_home.sweep_rows(self.show(), report.sweeps(self.store, limit=20)),
             recent=report.operations(self.store, now=self.now, limit=self.limit),
             lists={name: report.operations(self.store, now=self.now, states=own) for name, own in states.items()},
         )
@@ -328,10 +321,10 @@ class Views:
 
     def csv(self, name: str) -> Response:
         """A report for a spreadsheet: with the byte order mark and the separator that it expects."""
-        if name not in CSV:
+        if name not in report.REPORTS:
             raise NotFound
         separator = ";" if self.show().language == "ru" else ","
-        text = "\ufeff" + csv_text(name, CSV[name](self.store, now=self.now), separator=separator)
+        text = "\ufeff" + csv_text(name, report.REPORTS[name](self.store, now=self.now), separator=separator)
         response = Response(text, mimetype="text/csv")
         response.headers["Content-Disposition"] = f'attachment; filename="{name}.csv"'
         return response

@@ -110,12 +110,21 @@ def sweeps(lines: list[dict[str, Any]]) -> Answer:
     return {"rows": sorted(lines, key=lambda line: line["name"] != "evening")}
 
 
+def sweep_rows(show: Show, lines: list[dict[str, Any]]) -> list[Answer]:
+    """Past sweeps, named by their day."""
+    rows: list[Answer] = []
+    for line in lines:
+        day, _, name = line["slot"].partition("/")
+        rows.append(line | {"title": f"{show.day(date.fromisoformat(day))}, {show.t(f'page.sweep.{name}').lower()}"})
+    return rows
+
+
 def load_table(show: Show, lines: list[dict[str, Any]]) -> Answer:
     """The load by department and person, a cell for each day."""
     dates = sorted({date.fromisoformat(day) for line in lines for day in line["by_day"]})
     day = next_day(show)
     marked, average = overloaded(lines, day)
-    most = max((count for line in lines for count in line["by_day"].values()), default=0)
+    most = max((count for line in lines for count in (*line["by_day"].values(), line["overdue"])), default=0)
     columns: list[Answer] = [
         {
             "day": one,
@@ -136,7 +145,16 @@ def load_table(show: Show, lines: list[dict[str, Any]]) -> Answer:
             for one in columns
         ]
         departments.setdefault(line["department"], []).append(
-            line | {"cells": cells, "overloaded": line["user_id"] in marked}
+            line
+            | {
+                "cells": cells,
+                "overloaded": line["user_id"] in marked,
+                "late_chart": column(
+                    line["overdue"], of=most, kind="late", label=f"{show.t('page.home.late_now')}: {line['overdue']}"
+                )
+                if line["overdue"]
+                else "",
+            }
         )
     return {"columns": columns, "departments": departments, "day": day, "average": round(average, 1)}
 

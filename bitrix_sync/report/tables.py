@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from bitrix_sync import texts
@@ -14,6 +14,7 @@ from bitrix_sync.report.scene import Line
 from bitrix_sync.rules.model import Duration
 from bitrix_sync.rules.words import duration_text
 from bitrix_sync.snapshot import Snapshot
+from bitrix_sync.wording import WEEKDAYS
 
 _TASK = ("task_id", "title", "deal_id", "deal", "owner_id", "owner", "supervisor_id", "supervisor", "deadline",
          "first_deadline", "moves", "moves_by_us", "moves_by_people", "rule", "status")  # fmt: skip
@@ -154,9 +155,11 @@ class _Words:
         return f"{line['task_id']} {line['title']}"
 
     def planned(self, line: Line) -> str:
-        """The days ahead as ``12:3 13:0 ...``."""
-        days = [(day, count) for day, count in sorted(line["by_day"].items())][1:]
-        return " ".join(f"{day[8:]}:{count}" for day, count in days)
+        """The days ahead that something is due on: ``пт 13: 3, пн 16: 1``."""
+        ahead = sorted(line["by_day"].items())[1:]
+        days = [(date.fromisoformat(day), count) for day, count in ahead if count]
+        names = WEEKDAYS[self.known.language]
+        return ", ".join(f"{names[day.weekday()]} {day.day}: {count}" for day, count in days)
 
     def limit(self, line: Line) -> str:
         return duration_text(self.known.language, Duration(*line["limit"])) if line["limit"] else ""
