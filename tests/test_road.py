@@ -222,3 +222,88 @@ def test_rules_are_loaded_again_and_a_bad_file_never_replaces_a_good_one(place: 
     deal = place.add_deal("Romashka")
     place.run()
     assert place.tasks(deal)[0].title == "Ring: Romashka"
+
+ENDINGS = """
+version: 1
+language: en
+timezone: Europe/Moscow
+calendar: {hours: "09:00-18:00"}
+fallback_owner: 1
+funnels:
+  Продажи:
+    Новая заявка:
+      - {id: finish, title: Finish, deadline: {after: 1 workday}, on_leave: complete}
+      - {id: rest, title: Rest, deadline: {after: 1 workday}, on_leave: defer}
+      - {id: drop, title: Drop, deadline: {after: 1 workday}, on_leave: delete}
+      - {id: keep, title: Keep, deadline: {after: 1 workday}}
+"""
+
+
+@pytest.mark.parametrize("started", [False, True])
+def test_what_tasks_undergo_when_the_deal_leaves_the_stage(tmp_path: Path, started: bool) -> None:
+    with office(tmp_path, ENDINGS) as place:
+        deal = place.add_deal()
+        place.run()
+        if started:
+            for task in place.tasks(deal):
+                place.portal.state.start_task(task.id, by=5)
+        place.wait(minutes=5)
+        place.move(deal, "PREPARATION")
+        place.run()
+        statuses = {task.xml_id.split(":")[2]: task.status for task in place.tasks(deal)}
+        assert statuses == {"finish": 5, "rest": 6, "keep": 3 if started else 2}
+
+
+def test_a_deal_advances_when_its_tasks_are_done(tmp_path: Path) -> None:
+    from tests.live import RULES
+
+    rules = RULES.replace("    Новая заявка:\n", "    Новая заявка:\n      advance_to: Презентация\n      tasks:\n")
+    rules = rules.replace("      - id: first-call\n        title", "        - id: first-call\n          title", 1)
+    rules = rules.replace("        deadline: {after: 30 workminutes}", "          deadline: {after: 30 workminutes}")
+    with office(tmp_path, rules) as place:
+        deal = place.add_deal()
+        place.run()
+        place.wait(minutes=5)
+        place.portal.state.complete_task(place.tasks(deal)[0].id, by=5)
+        place.run()
+        place.wait(seconds=2)
+        place.run()
+        assert place.portal.state.deals[deal].stage_id == "PREPARATION"
+        assert place.marks(deal) == ["first-call", "presentation"]
+
+
+def test_a_deadline_follows_its_field_and_the_task_says_why(tmp_path: Path) -> None:
+    rules = ENDINGS + (
+        "    Отгрузка:\n"
+        "      - {id: ship, title: Ship, deadline: {field: UF_CRM_SHIP_DATE, at: '12:00', else: {after: 10 workdays}}}\n"
+    )
+    with office(tmp_path, rules) as place:
+        deal = place.add_deal(stage="FINAL_INVOICE")
+        place.run()
+        (task,) = place.tasks(deal)
+        assert task.deadline == utc("2026-03-16 18:00")
+        place.wait(minutes=5)
+        place.portal.state.set_fields(deal, {"UF_CRM_SHIP_DATE": "2026-03-12T15:00:00+03:00"}, by=5)
+        place.run()
+        assert place.tasks(deal)[0].deadline == utc("2026-03-12 12:00")
+        assert "12 March" in place.portal.state.messages_of_task(task.id)[-1].text
+        place.wait(minutes=5)
+        place.portal.state.set_deadline(task.id, utc("2026-03-20 10:00"), by=5)
+        place.run()
+        place.wait(minutes=5)
+        place.portal.state.set_fields(deal, {"UF_CRM_SHIP_DATE": "2026-03-13T15:00:00+03:00"}, by=5)
+        place.run()
+        assert place.tasks(deal)[0].deadline == utc("2026-03-20 10:00"), "a person's deadline is respected"
+
+
+def test_open_tasks_follow_a_new_responsible_with_their_supervisor(place: Office) -> None:
+    deal = place.add_deal()
+    place.run()
+    before = place.tasks(deal)[0].auditors
+    place.wait(minutes=5)
+    place.portal.state.set_responsible(deal, 9, by=1)
+    place.run()
+    (task,) = place.tasks(deal)
+    assert task.responsible_id == 9
+    assert task.auditors
+    assert before

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from bitrix_sync.facts import PortalTask
+from bitrix_sync.facts import DEFERRED, IN_PROGRESS, PortalTask
 from bitrix_sync.operations import MARK, Kind, Operation
 from bitrix_sync.portal.answers import Outcome, made_id, whole
 from bitrix_sync.portal.forms import Command
@@ -75,6 +75,9 @@ def command(
             if heading is not None:
                 fields["PARENT_ID"] = heading
             return Command(method, {"TASKID": task_id, "FIELDS": fields})
+        case Kind.DEFER if seen is not None and seen.status == IN_PROGRESS:
+            # tasks.task.defer takes only a task that waits
+            return Command("tasks.task.update", {"taskId": task_id, "fields": {"STATUS": DEFERRED}})
         case Kind.LINE:
             return Command(method, {"TASKID": task_id, "FIELDS": {"POST_MESSAGE": payload["text"]}})
         case _:
