@@ -30,7 +30,7 @@ from bitrix_sync.rules.model import Rules
 from bitrix_sync.rules.persons import Picks
 from bitrix_sync.rules.scalars import UNITS
 from bitrix_sync.rules.schema import json_schema
-from bitrix_sync.rules.tree import read
+from bitrix_sync.rules.yaml import read
 from bitrix_sync.settings import Settings
 from bitrix_sync.store import Store
 from bitrix_sync.texts import VERDICTS, moment_text
