@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -13,8 +14,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+import requests
+from urllib3.exceptions import MaxRetryError, NameResolutionError, NewConnectionError
 
 from bitrix_sync.errors import PortalError, PortalRefused, SettingError
+from bitrix_sync.operations import Kind
 from bitrix_sync.portal.client import Command, Portal
 from bitrix_sync.portal.pacer import Stopped
 from bitrix_sync.portal.wire import moved_address, parse_address
@@ -556,3 +560,48 @@ def test_the_code_is_nowhere_to_be_seen(server: Server, fault: Any, caplog: pyte
         error = error.__cause__ or error.__context__
     assert CODE not in f"{outcome!r} {portal!r} {portal._address!r} {portal.stats!r} {caplog.text}"
     portal.close()
+
+
+# --- did anything leave? ---------------------------------------------------------------------------------------------
+
+
+def broken(kind: type[Exception], reason: Exception | None = None) -> Exception:
+    """An exception as requests raises it, with the address in its text."""
+    return kind(MaxRetryError(None, f"/rest/7/{CODE}/m", reason)) if reason else kind(f"/rest/7/{CODE}/m")
+
+
+@pytest.mark.parametrize(
+    ("fault", "left"),
+    [
+        (broken(requests.ConnectTimeout), False),
+        (broken(requests.ConnectionError, NewConnectionError(None, "refused")), False),
+        (broken(requests.ConnectionError, NameResolutionError("host", None, OSError())), False),
+        (broken(requests.exceptions.ProxyError), False),
+        (broken(requests.exceptions.InvalidURL), False),
+        (broken(requests.exceptions.SSLError, ssl.SSLCertVerificationError("self-signed")), False),
+        (broken(requests.exceptions.SSLError, ssl.SSLEOFError("cut")), True),
+        (broken(requests.ReadTimeout), True),
+        (broken(requests.ConnectionError), True),
+        (broken(requests.exceptions.ChunkedEncodingError), True),
+        (broken(requests.exceptions.ContentDecodingError), True),
+        (OSError("reset"), True),
+    ],
+)
+def test_only_a_failure_to_connect_surely_left_nothing(
+    monkeypatch: pytest.MonkeyPatch, fault: Exception, left: bool
+) -> None:
+    def post(*_: Any, **__: Any) -> None:
+        raise fault
+
+    monkeypatch.setattr(requests.Session, "post", post)
+    portal = Portal(f"https://portal.example/rest/7/{CODE}/")
+    outcome = portal.call(ADD)
+    assert outcome.kind == ("unknown" if left else "again")
+    assert CODE not in repr(outcome)
+    portal.close()
+
+
+def test_kinds_whose_method_rests_are_named(server: Server, portal: Portal) -> None:
+    assert portal.blocked_kinds() == frozenset()
+    portal.pacer.ban("tasks.task.update")
+    assert portal.blocked_kinds() == {Kind.DEADLINE, Kind.PEOPLE}

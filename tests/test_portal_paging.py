@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
@@ -14,6 +15,7 @@ import pytest
 from bitrix_sync.errors import PortalError, PortalRefused
 from bitrix_sync.portal import bulk
 from bitrix_sync.portal.client import Command, Portal
+from bitrix_sync.portal.pacer import Stopped
 from bitrix_sync.portal.paging import Source, read_lists, read_offsets
 from tests.test_portal_client import Server
 
@@ -277,6 +279,22 @@ def test_the_library_never_sees_a_fault(server: Lists, fault: Any) -> None:
     server.plan = [fault, *server.plan]
     assert len(bulk.read_all(portal, TASKS)) == 160
     portal.close()
+
+
+def test_the_library_stops_when_the_service_does(server: Lists) -> None:
+    stop = threading.Event()
+    portal = Portal(server.url, rate=(1000.0, 1000), stop=stop)
+    stop.set()
+    with pytest.raises(Stopped):
+        bulk.read_all(portal, TASKS)
+    assert server.seen == []
+    portal.close()
+
+
+def test_a_page_that_is_refused_to_the_library_is_told_by_ourselves(server: Lists, portal: Portal) -> None:
+    server.plan = [(400, {"error": "0", "error_description": "Invalid sorting key"})] * 2
+    with pytest.raises(PortalRefused, match="Invalid sorting key"):
+        bulk.read_all(portal, TASKS)
 
 
 def test_a_renamed_portal_is_followed_by_ourselves(server: Lists, portal: Portal) -> None:

@@ -175,6 +175,13 @@ def test_tasks_are_found_by_their_deals(box: Sandbox, portal: Portal) -> None:
     assert task not in {seen.id for seen in reading.tasks_of_deals(portal, [other])}
 
 
+def test_a_mark_is_also_looked_for_among_the_tasks_of_the_deal(box: Sandbox, portal: Portal) -> None:
+    deal = next(iter(box.state.deals))
+    task = box.state.add_task("Call", responsible=5, deals=[deal], xml_id=MARK)
+    assert [seen.id for seen in reading.tasks_by_mark_or_deal(portal, [MARK], [deal])] == [task]
+    assert reading.tasks_by_mark_or_deal(portal, ["bitrix-sync:1:none"], [deal]) == []
+
+
 def test_history_is_read_by_deals_and_by_time(box: Sandbox, portal: Portal) -> None:
     deal = next(iter(box.state.deals))
     by_deal = reading.deal_history(portal, [deal])

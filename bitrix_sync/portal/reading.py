@@ -42,6 +42,7 @@ __all__ = [
     "parse_tasks",
     "tasks",
     "tasks_by_mark",
+    "tasks_by_mark_or_deal",
     "tasks_command",
     "tasks_of_deals",
 ]
