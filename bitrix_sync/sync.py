@@ -325,11 +325,15 @@ def first_start(desk: Desk) -> None:
     begun = portal.now()
     cursor = reading.cursor_now(portal)
     deals = reading.open_deals(portal, fields=rules.fields)
-    visits = [v for v in reading.deal_history(portal, [deal.id for deal in deals]) if v.id <= cursor.history_id]
+    read = [
+        *reading.deal_history(portal, [deal.id for deal in deals]),
+        *reading.history_since(portal, cursor.history_time - OVERLAP),
+    ]
+    visits = {visit.id: visit for visit in read if visit.id <= cursor.history_id}
     records = [plan.observe(None, task, at=begun)[0] for task in reading.open_tasks(portal)]
     desk.store.record(
         Recording(
-            at=begun, cursor=cursor, visits=tuple(visits), history=True, deals=tuple(deals), tasks=tuple(records)
+            at=begun, cursor=cursor, visits=tuple(visits.values()), history=True, deals=tuple(deals), tasks=tuple(records)
         ),
         desk.hands.epoch,
     )
