@@ -125,7 +125,7 @@ def release(desk: Desk, args: Mapping[str, Any]) -> Account:
 
 def remove(desk: Desk, args: Mapping[str, Any]) -> Account:
     """Delete the tasks that a wrong rule made since a moment, those that nobody has touched."""
-    rule_id, since, dry = str(args["rule"]), datetime.fromisoformat(args["since"]), bool(args.get("dry_run"))
+    rule_id, since, dry = str(args["rule"]), moment_of(desk, str(args["since"])), bool(args.get("dry_run"))
     made = [
         record
         for record in desk.store.tasks_of_rule(rule_id, since=since)
@@ -155,3 +155,12 @@ def remove(desk: Desk, args: Mapping[str, Any]) -> Account:
     applied = Applied() if dry else carry_out(desk)
     listed = [{"task_id": record.portal_id, "title": record.title, "deal_id": record.deal_id} for record in doomed]
     return {"dry_run": dry, "delete": listed, "kept": kept, "unsent": unsent, **applied_account(applied)}
+
+
+def moment_of(desk: Desk, text: str) -> datetime:
+    """``2026-03-12`` or ``2026-03-12T14:00`` as a moment: in the zone of the file unless the text has its own."""
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise UserError(f"`{text}` is no date and no moment; write --since 2026-03-12 or 2026-03-12T14:00") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=desk.rulebook.rules.calendar.zone)

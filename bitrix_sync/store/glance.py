@@ -33,7 +33,11 @@ def glance(url: str) -> Iterator[Store]:
                 raise StoreError(
                     f"database {original}: cannot be read ({fault}); check the file and its mode"
                 ) from None
-        with Store(f"sqlite:///{copy}") as store:
+        try:
+            store = Store(f"sqlite:///{copy}")
+        except StoreError as fault:
+            raise StoreError(str(fault).replace(str(copy), str(original))) from None
+        with store:
             yield store
 
 
