@@ -17,6 +17,8 @@ from bitrix_sync.facts import Changes
 from bitrix_sync.guards import touched
 from bitrix_sync.operations import Kind, Operation, Recording, TaskRecord
 from bitrix_sync.portal import reading
+from bitrix_sync.portal.pacer import Stopped
+from bitrix_sync.store import LeaseLost
 from bitrix_sync.sync import Desk, PassReport, carry_out, decide, run_pass, sift
 
 log = structlog.get_logger(__name__)
@@ -35,8 +37,14 @@ def answer_requests(desk: Desk, interrupted: Callable[[], bool]) -> None:
         try:
             result = perform(desk, request.kind, request.args)
             desk.store.answer(request.id, ok=True, result=result)
+        except (LeaseLost, Stopped):
+            raise
         except BitrixSyncError as fault:
             desk.store.answer(request.id, ok=False, result={"error": str(fault), "exit": fault.exit_code})
+        except Exception as fault:
+            log.exception("a command could not be carried out", command=request.kind)
+            text = f"unexpected error ({type(fault).__name__}); the log of the service says where"
+            desk.store.answer(request.id, ok=False, result={"error": text, "exit": 3})
 
 
 def perform(desk: Desk, kind: str, args: Mapping[str, Any]) -> Account:
