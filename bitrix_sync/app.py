@@ -6,6 +6,7 @@ only place, with the doors, where the clock is read.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
@@ -18,10 +19,12 @@ import structlog
 
 from bitrix_sync import audit, commands, sweep
 from bitrix_sync.apply import Hands
-from bitrix_sync.errors import BitrixSyncError, PortalError, PortalRefused, RulesError
+from bitrix_sync.errors import BitrixSyncError, PortalError, PortalRefused, RulesError, StoreError
 from bitrix_sync.operations import State
 from bitrix_sync.portal import reading
 from bitrix_sync.portal.client import Portal
+from bitrix_sync.portal.pacer import Stopped
+from bitrix_sync.portal.refusals import need_scopes
 from bitrix_sync.rulebook import Rulebook, read_file
 from bitrix_sync.rules.load import load
 from bitrix_sync.settings import Settings
@@ -42,6 +45,8 @@ TICKS = frozenset({"poll", "rules", "slots", "stop"})
 """Reasons that are not events."""
 TROUBLE_PAUSES = (2.0, 5.0, 10.0, 30.0, 60.0)
 FRESH = 60.0
+FIRST_PATIENCE = 3.0
+"""Seconds that the start waits for a portal that gives no answer, before the web side opens and says so."""
 
 
 def utc_now() -> datetime:
@@ -116,9 +121,13 @@ class Service:
         self.bell.ring(reason)
 
     def health(self) -> Health:
-        """Ready when rules are loaded, nothing is in the way and the last pass is fresh."""
+        """Ready when the database answers, rules are loaded, nothing is in the way and the last pass is fresh."""
         if self.trouble:
             return Health(False, self.trouble)
+        try:
+            self.store.cursor()
+        except StoreError as fault:
+            return Health(False, str(fault))
         limit = 3 * self.settings.poll_seconds + FRESH
         age = (self.clock() - self.last_pass).total_seconds() if self.last_pass else float("inf")
         if age > limit:
@@ -154,15 +163,18 @@ class Service:
             raise RulesError([str(problem) for problem in problems])
 
     def prove(self) -> None:
-        """Before the service starts: a refused webhook, or a file that is wrong on this portal, ends it at once; a
-        portal that cannot be reached does not, it is tried again."""
+        """Before the service starts: a refused webhook, one that lacks a scope which nothing goes without, or a file
+        that is wrong on this portal, ends it at once; a portal that cannot be reached is tried again."""
         try:
-            directory = reading.directory(self.portal)
+            directory = reading.directory(self.portal, patience=FIRST_PATIENCE)
         except PortalRefused:
             raise
         except PortalError as fault:
-            log.error("the portal cannot be reached; trying again", problem=str(fault))
+            self.trouble = str(fault)
+            self.keep_trouble(self.trouble)
+            log.error("cannot work", problem=self.trouble, refused=False)
             return
+        need_scopes(directory.scopes, host=self.portal.host)
         text, _ = read_file(self.settings.rules)
         loaded = load(text, self.settings.rules.name, directory=directory, bindings=self.store.bindings())
         if loaded.rules is None:
@@ -194,11 +206,12 @@ class Service:
             settle=timedelta(seconds=self.settings.settle_seconds),
             clock=self.clock,
         )
-        self.desk = Desk(self.store, self.portal, rulebook, hands, started=self.portal.now())
+        desk = Desk(self.store, self.portal, rulebook, hands, started=self.portal.now())
         if self.store.cursor() is None:
-            first_start(self.desk)
-        tell_failures(self.desk)
-        return self.desk
+            first_start(desk)
+        tell_failures(desk)
+        self.desk = desk
+        return desk
 
     def stop(self) -> None:
         """Begin no new work; what is in flight ends or is left as unknown."""
@@ -228,7 +241,9 @@ class Service:
             except LeaseLost as lost:
                 log.error("stopping", problem=str(lost))
                 self.stop()
-            except (BitrixSyncError, OSError) as fault:
+            except Stopped:
+                break
+            except Exception as fault:
                 self.suffer(fault)
                 wide = True
 
@@ -301,11 +316,12 @@ class Service:
         return time.monotonic() - moment
 
     def suffer(self, fault: Exception) -> None:
-        """Note trouble, tell it once, and rest."""
-        text = str(fault)
+        """Note trouble, tell it once, and rest. What nobody expected is told with its trace, and does not end us."""
+        expected = isinstance(fault, BitrixSyncError | OSError)
+        text = str(fault) if expected else f"unexpected error ({type(fault).__name__}); the log says where"
         if text != self.trouble:
-            log.error("cannot work", problem=text, refused=isinstance(fault, PortalRefused))
-            self.store.set_setting("trouble", text)
+            log.error("cannot work", problem=text, refused=isinstance(fault, PortalRefused), exc_info=not expected)
+            self.keep_trouble(text)
         self.trouble = text
         pause = TROUBLE_PAUSES[min(self.troubles, len(TROUBLE_PAUSES) - 1)]
         self.troubles += 1
@@ -315,8 +331,13 @@ class Service:
         """All is well (again)."""
         if self.trouble:
             log.info("working")
-            self.store.set_setting("trouble", "")
+            self.keep_trouble("")
         self.trouble, self.troubles = "", 0
+
+    def keep_trouble(self, text: str) -> None:
+        """For ``status`` in another process; the trouble may be the database itself."""
+        with contextlib.suppress(StoreError):
+            self.store.set_setting("trouble", text)
 
 
 def holder_name() -> str:

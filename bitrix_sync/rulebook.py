@@ -12,7 +12,7 @@ from pathlib import Path
 import structlog
 
 from bitrix_sync import snapshot
-from bitrix_sync.errors import RulesError, UserError
+from bitrix_sync.errors import PortalRefused, RulesError, UserError
 from bitrix_sync.facts import Company, Directory
 from bitrix_sync.plan import admins_of
 from bitrix_sync.portal import reading
@@ -35,7 +35,7 @@ class Rulebook:
 
     def __init__(self, path: Path, portal: Portal, store: Store) -> None:
         self.path, self.portal, self.store = path, portal, store
-        self.directory: Directory = reading.directory(portal)
+        self.directory: Directory = peopled(reading.directory(portal), portal)
         self.read_at = self.company_at = portal.now()
         self.error = ""
         self.warnings: list[str] = []
@@ -122,7 +122,7 @@ class Rulebook:
 
     def refresh_directory(self) -> None:
         """Read names and people of the portal again."""
-        self.directory = reading.directory(self.portal)
+        self.directory = peopled(reading.directory(self.portal), self.portal)
         self.read_at = self.company_at = self.portal.now()
 
     def freshen(self, now: datetime) -> bool:
@@ -140,6 +140,7 @@ class Rulebook:
         if now - self.company_at < COMPANY_KEEPS and not (self.rules.uses_absences and not self.company.absences):
             return
         company = reading.company(self.portal)
+        peopled(replace(self.directory, company=company), self.portal)
         if self.rules.uses_absences:
             ids = [user.id for user in company.users.values() if user.active]
             absences = reading.absences(self.portal, ids, now, now + ABSENCES_AHEAD)
@@ -158,6 +159,17 @@ def _by_load(person: Person) -> bool:
         case _:
             other = getattr(person, "otherwise", None)
             return other is not None and _by_load(other)
+
+
+def peopled(directory: Directory, portal: Portal) -> Directory:
+    """The same directory; PortalRefused when the webhook may no longer read employees, for then every task would go to
+    the wrong owner."""
+    if not directory.company.users:
+        raise PortalRefused(
+            "insufficient_scope",
+            f"portal {portal.host}: no employee can be read; tick the scope 'user_basic' in the webhook's form",
+        )
+    return directory
 
 
 def read_file(path: Path) -> tuple[str, tuple[float, int]]:

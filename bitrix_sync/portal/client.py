@@ -40,8 +40,8 @@ __all__ = ["Command", "Outcome", "Portal", "Stats"]
 
 log = structlog.get_logger(__name__)
 
-PATIENCE = 60.0
-"""Seconds that a reading tries before it gives up."""
+PATIENCE = 20.0
+"""Seconds that a reading tries before it gives up; the service begins anew by itself, and says meanwhile why."""
 FIRST_DELAY, LONGEST_DELAY = 0.5, 15.0
 NO_CONNECTION_PAUSE = 1.0
 REDIRECTS = frozenset({301, 302, 303, 307, 308})

@@ -24,7 +24,7 @@ from bitrix_sync.facts import (
 )
 from bitrix_sync.portal import bulk, parsing
 from bitrix_sync.portal.answers import Outcome, whole
-from bitrix_sync.portal.client import Portal
+from bitrix_sync.portal.client import PATIENCE, Portal
 from bitrix_sync.portal.forms import Command
 from bitrix_sync.portal.names import code_of, synonyms
 from bitrix_sync.portal.paging import read_offsets
@@ -44,8 +44,9 @@ WEEKDAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 CHUNK = 50
 
 
-def directory(portal: Portal) -> Directory:
-    """Everything that a rules file can name. Remembers the names of the deal's fields for later readings."""
+def directory(portal: Portal, *, patience: float = PATIENCE) -> Directory:
+    """Everything that a rules file can name. Remembers the names of the deal's fields for later readings. ``patience``:
+    seconds after which a portal that gives no answer at all is given up."""
     profile, scope, fields, settings, own = portal.read(
         [
             Command("profile"),
@@ -55,6 +56,7 @@ def directory(portal: Portal) -> Directory:
             Command("calendar.user.settings.get"),
         ],
         optional=True,
+        patience=patience,
     )
     lists = [
         (Command("crm.category.list", {"entityTypeId": DEAL}), "categories"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from datetime import UTC, datetime
 
+from bitrix_sync.errors import PortalRefused
 from bitrix_sync.portal.answers import NO_ACCESS, NO_SCOPE, OPERATION_LIMIT, QUERY_LIMIT, Outcome
 
 NEW_WEBHOOK = "make a new incoming webhook in the portal (Developer resources) and set its address"
@@ -32,6 +34,20 @@ SCOPES = (
 )
 
 
+PEOPLE = frozenset({"user", "user_basic", "user_brief"})
+"""Each of these scopes reads the employees."""
+
+
+def need_scopes(scopes: Set[str], *, host: str) -> None:
+    """PortalRefused when the webhook lacks what nothing can be done without: deals, tasks, employees."""
+    there = {"crm": "crm" in scopes, "task": "task" in scopes, "user_basic": bool(scopes & PEOPLE)}
+    missing = ", ".join(f"'{scope}'" for scope, found in there.items() if not found)
+    if missing:
+        raise PortalRefused(
+            NO_SCOPE, f"portal {host}: the webhook lacks the scope {missing}; tick it in the webhook's form"
+        )
+
+
 def scope_of(method: str) -> str:
     """The scope that a method of ours needs, as the webhook's form names it; "" when it needs none."""
     name = method.lower()
@@ -54,6 +70,11 @@ def explain(host: str, method: str, outcome: Outcome) -> str:
         return f"{where}too many requests, also of other programs behind the same address; lower BITRIX_RATE"
     if outcome.kind == "refused":
         return f"{where}{method} refused: {outcome.code or 'no code'} {outcome.text}".rstrip()
+    if outcome.code == "no_connection":
+        return (
+            f"{where}cannot be reached: {outcome.text}; compare BITRIX_WEBHOOK_URL with the portal's address, "
+            "and see whether this machine reaches it (network, DNS, proxy)"
+        )
     return f"{where}{method}: {outcome.text or outcome.code}; tried for a while, will be tried again"
 
 
