@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from bitrix_sync import report, snapshot
+from bitrix_sync.cli import app
 from bitrix_sync.errors import UserError
 from bitrix_sync.facts import AWAITING, DEFERRED, DONE, Deal, Visit
 from bitrix_sync.operations import Kind, Operation, State
@@ -631,8 +633,8 @@ def test_the_command_tells_one_deals_path(busy: Path) -> None:
 
 
 @pytest.mark.parametrize("wrong", [["loads"], ["load", "--deal", "5"], ["load", "--json", "--csv"]])
-def test_a_wrong_usage_exits_with_2(busy: Path, wrong: list[str]) -> None:
-    assert command(busy, *wrong).returncode == 2
+def test_a_wrong_usage_exits_with_2(workdir: Path, wrong: list[str]) -> None:
+    assert CliRunner().invoke(app, ["report", *wrong]).exit_code == 2
 
 
 def test_a_deal_that_was_never_seen_is_the_users_turn(store: Store) -> None:

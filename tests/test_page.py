@@ -1,0 +1,618 @@
+"""The page: what it answers, to whom, and that nothing of the portal can act on it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+import time_machine
+from flask import Flask
+from flask.testing import FlaskClient
+from jinja2 import nodes
+from pydantic import SecretStr
+
+from bitrix_sync.facts import Company, Deal, Department, Directory, Funnel, Stage, User, Visit
+from bitrix_sync.operations import Decision, Kind, Operation, State, Trace
+from bitrix_sync.store import Store
+from bitrix_sync.wording import MESSAGES
+from tests.office import (
+    ANNA,
+    DAY,
+    HOUR,
+    IVAN,
+    NOW,
+    PORTAL,
+    Door,
+    Office,
+    Standing,
+    book,
+    bustle,
+    furnish,
+    settings,
+)
+from webhooks import page
+from webhooks.page_charts import Day, Part, bar, column, days, stay, strip
+from webhooks.page_login import (
+    FORM,
+    SESSION,
+    TRIES_IN_ALL,
+    TRIES_PER_ADDRESS,
+    WINDOW_SECONDS,
+    Attempts,
+    Gate,
+    host_of,
+    is_loopback,
+    network_of,
+)
+from webhooks.page_show import environment
+from webhooks.server import create_app
+
+PAGES = ("/", "/load", "/overdue", "/today", "/stages", "/moves", "/service", "/rules", "/find?q=а")
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture(scope="module")
+def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    with Store(f"sqlite:///{tmp_path_factory.mktemp('page') / 'store.db'}") as store:
+        bustle(store)
+        yield store
+
+
+def web(store: Store, *, gate: Gate | None = None, **more: Any) -> tuple[Flask, Door]:
+    door = Door(store, **more)
+    return create_app(door, blueprints=[page.blueprint(door, gate=gate)]), door
+
+
+@pytest.fixture
+def client(busy: Store) -> FlaskClient:
+    return web(busy)[0].test_client()
+
+
+@pytest.fixture
+def guarded(store: Store) -> FlaskClient:
+    furnish(store)
+    return web(store, settings=settings(BITRIX_PAGE_PASSWORD=PASSWORD))[0].test_client()
+
+
+class Reader(HTMLParser):
+    """What is in a page: tags with attributes, text, and whether tags are closed in order."""
+
+    VOID = frozenset({"meta", "link", "input", "br"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += f" {data}"
+
+    def links(self) -> set[str]:
+        return {attrs["href"] for tag, attrs in self.tags if tag == "a"}
+
+
+def read(client: FlaskClient, path: str, status: int = 200) -> Reader:
+    answer = client.get(path)
+    assert answer.status_code == status, path
+    return Reader(answer.text)
+
+
+def plain(reader: Reader) -> str:
+    return " ".join(reader.text.split())
+
+
+# --- what a manager asks ---------------------------------------------------------------------------------------------
+
+
+def test_the_overview_answers_the_four_questions(store: Store) -> None:
+    furnish(store)
+    office = Office(store)
+    for number in range(7):
+        office.task(f"завтра {number}", ANNA, NOW + DAY)
+    office.task("одна", IVAN, NOW + DAY)
+    office.deal("Станки для Вектора", ("AGREEMENT", NOW - 30 * DAY), by=IVAN)
+    slipping = office.task("скользит", IVAN, NOW + DAY)
+    for _ in range(4):
+        office.slip(slipping, "sweep")
+    office.sweep("2026-03-11/evening", NOW - DAY, moved=5)
+    told = plain(read(web(store)[0].test_client(), "/"))
+    assert "Кто перегружен завтра? пт 13 марта Анна Петрова — 7 задач: со сроком 7, просроченных сейчас 0." in told
+    assert "Станки для Вектора ↗ — на стадии «Согласование» уже 30 дн, предел: 5 рабочих дней." in told
+    assert "Чьи сроки сдвигаются чаще всего? Иван Сидоров — 9 переносов за 30 дней: обходами 9, людьми 0." in told
+    assert "Прошёл ли вечерний обход? Да — ср 11 марта, 18:30: ✓ прошёл Просрочено было 5, перенесено 5." in told
+
+
+def test_a_missed_sweep_is_told_at_once(store: Store) -> None:
+    furnish(store)
+    told = plain(read(web(store)[0].test_client(), "/"))
+    assert "Обход пропущен: Вечерний, ср 11 марта, 18:30." in told
+    assert "Прошёл ли вечерний обход? Нет — ср 11 марта, 18:30: ✗ пропущен" in told
+
+
+def test_on_friday_the_next_working_day_is_not_called_tomorrow(store: Store) -> None:
+    furnish(store)
+    told = plain(read(web(store, now=NOW + DAY)[0].test_client(), "/"))
+    assert "Кто перегружен в следующий рабочий день? пн 16 марта" in told
+
+
+def test_without_limits_the_longest_stays_are_shown(store: Store) -> None:
+    furnish(store, book(limits=False, sweeps=False))
+    Office(store).deal("Долгая", ("NEW", NOW - 20 * DAY))
+    told = plain(read(web(store)[0].test_client(), "/"))
+    assert "В правилах нет пределов" in told
+    assert "Долгая" in told
+    assert "Обходов в правилах нет" in told
+
+
+def test_an_empty_store_has_pages_too(store: Store) -> None:
+    client = web(store, standing=Standing(False, "starting"))[0].test_client()
+    for path in PAGES:
+        told = plain(read(client, path))
+        assert "Служба не работает" in told
+        assert "Портал ещё не прочитан" in told
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/deals/191", f"/people/{IVAN}", "/overdue?all=1", "/find?q=склад"])
+@pytest.mark.parametrize("language", ["ru", "en"])
+def test_every_page_is_whole_and_speaks_the_files_language(busy: Store, path: str, language: str) -> None:
+    furnish(busy, book(language))
+    reader = read(web(busy)[0].test_client(), path)
+    assert reader.tags[0][1]["lang"] == language
+    heading = {"ru": "Обзор", "en": "Overview"}[language]
+    assert heading in reader.text
+    furnish(busy)
+
+
+def test_lists_are_cut_with_a_count_and_a_link_to_the_whole(store: Store) -> None:
+    furnish(store)
+    office = Office(store)
+    for number in range(60):
+        office.task(f"дело {number}", ANNA, NOW - (number + 1) * HOUR)
+    client = web(store)[0].test_client()
+    reader = read(client, "/overdue")
+    assert "Показано 50 из 60." in plain(reader)
+    assert "/overdue?all=1" in reader.links()
+    assert reader.text.count("дело ") == 50
+    whole = read(client, "/overdue?all=1")
+    assert whole.text.count("дело ") == 60
+    assert "Показано" not in whole.text
+
+
+def test_links_open_task_and_deal_in_the_portal(client: FlaskClient) -> None:
+    reader = read(client, "/overdue")
+    outside = [attrs for tag, attrs in reader.tags if tag == "a" and attrs["href"].startswith("http")]
+    assert any(
+        re.fullmatch(rf"{PORTAL}/company/personal/user/\d+/tasks/task/view/\d+/", one["href"]) for one in outside
+    )
+    assert any(re.fullmatch(rf"{PORTAL}/crm/deal/details/\d+/", one["href"]) for one in outside)
+    assert all(one["href"].startswith(f"{PORTAL}/") for one in outside)
+    assert all(one["rel"] == "noopener noreferrer" for one in outside)
+
+
+def test_every_link_of_the_page_leads_somewhere(client: FlaskClient) -> None:
+    seen, todo = set(), ["/"]
+    while todo:
+        path = todo.pop().partition("#")[0]
+        kind = re.sub(r"\d+", "n", path)
+        if kind in seen or not path.startswith("/"):
+            continue
+        seen.add(kind)
+        answer = client.get(path)
+        assert answer.status_code == 200, path
+        if answer.mimetype == "text/html":
+            todo += Reader(answer.text).links()
+    assert {"/load", "/deals/n", "/people/n", "/csv/load", "/rules"} <= seen
+
+
+def test_anchors_exist(client: FlaskClient) -> None:
+    anchors = {link for path in PAGES for link in read(client, path).links() if "#" in link}
+    assert anchors
+    for link in anchors:
+        path, _, name = link.partition("#")
+        assert name in {attrs.get("id") for _, attrs in read(client, path).tags}, link
+
+
+def test_one_deal_is_told_with_path_tasks_and_reasons(busy: Store, client: FlaskClient) -> None:
+    told = plain(read(client, "/deals/191"))
+    assert "Склад под ключ — Меридиан" in told
+    assert "Презентация Продажи вс 8 марта, 14:00 сейчас здесь 4 дн Анна Петрова" in told
+    assert "есть открытые задачи" in told
+
+
+def test_what_is_held_failed_and_done_is_told_with_reasons(client: FlaskClient) -> None:
+    told = plain(read(client, "/service"))
+    assert "Не заполнено поле «Дата подписания»." in told
+    assert "CRM_FIELD_ERROR_REQUIRED" in told
+    assert "Поставить задачу : Договор без исполнителя" in told.replace("задачу:", "задачу :")
+    assert "запись 4711" in told
+
+
+def test_a_refused_file_and_the_rules_in_force_are_shown(store: Store) -> None:
+    furnish(store, source="version: 1 # <b>целиком</b>")
+    store.set_setting("rules_error", "rules.yaml:14:9: funnels > Продажи: нет такой стадии\nrules.yaml:20:1: ещё одна")
+    client = web(store)[0].test_client()
+    told = plain(read(client, "/rules"))
+    assert "rules.yaml:14:9: funnels > Продажи: нет такой стадии" in told
+    assert "отдел «Юридический отдел», наименее загруженный" in told
+    assert "version: 1 # <b>целиком</b>" in told
+    assert "Ошибок: 2." in plain(read(client, "/"))
+
+
+def test_a_number_leads_to_its_deal_and_words_to_a_list(client: FlaskClient) -> None:
+    answer = client.get("/find?q=%23191")
+    assert (answer.status_code, answer.location) == (303, "/deals/191")
+    reader = read(client, "/find?" + urlencode({"q": "петрова"}))
+    assert f"/people/{ANNA}" in reader.links()
+    assert "Ничего не нашлось" in read(client, "/find?q=99999999999999999999").text
+
+
+def test_reports_can_be_downloaded_for_a_spreadsheet(client: FlaskClient) -> None:
+    answer = client.get("/csv/stages")
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="stages.csv"'
+    assert answer.text.startswith("\ufefffunnel_id;funnel;stage_id;stage;")
+    assert client.get("/csv/secrets").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path", ["/nothing", "/deals/4711", "/people/4711", "/csv/x", "/deals/x", "/static/x.css", "/static/../page.py"]
+)
+def test_what_does_not_exist_is_answered_with_404(client: FlaskClient, path: str) -> None:
+    answer = client.get(path)
+    assert answer.status_code == 404
+    assert answer.headers["Content-Security-Policy"] == page.POLICY
+
+
+def test_a_store_that_does_not_answer_is_told(store: Store) -> None:
+    furnish(store)
+    client = web(store)[0].test_client()
+    store.close()
+    store.path.unlink()
+    for rest in ("-wal", "-shm"):
+        store.path.with_name(store.path.name + rest).unlink(missing_ok=True)
+    store.path.mkdir()
+    answer = client.get("/")
+    assert answer.status_code == 503
+    assert "База данных не отвечает" in answer.text
+
+
+# --- nothing of the portal can act -----------------------------------------------------------------------------------
+
+EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7*7 }}\u202e"
+
+
+@pytest.fixture
+def evil(store: Store) -> FlaskClient:
+    """A portal in which everything that people may name is an attack."""
+    company = Company({5: User(5, EVIL, departments=(3,))}, {3: Department(3, EVIL, head_id=5)})
+    funnels = (Funnel(0, EVIL, (Stage("NEW", EVIL, 0), Stage("AGREEMENT", EVIL, 0))),)
+    furnish(store, directory=Directory(funnels, {}, company), source=EVIL)
+    office = Office(store)
+    stage = Visit(1, 7, 1, 0, "AGREEMENT", "P", NOW - 40 * DAY)
+    deal = Deal(7, EVIL, 0, "AGREEMENT", "P", 5, 5, 0, 0, NOW, NOW, 5)
+    trace = Trace(7, 1, EVIL, "cannot_judge", NOW, {"field": EVIL, "value": EVIL, "wanted": EVIL})
+    office.record(visits=(stage,), deals=(deal,), decisions=(Decision(7, traces=(trace,)),))
+    task = office.task(EVIL, 5, NOW - DAY, deal_id=7, moves_by_us=1)
+    office.task(EVIL, 5, NOW + HOUR, deal_id=7)
+    office.slip(task, "sweep")
+    failed = Operation("x", Kind.MOVE_DEAL, {"stage": EVIL, "visit": 1}, 7)
+    office.operation(failed, State.FAILED, error_code=EVIL, error_text=EVIL)
+    store.set_setting("rules_error", EVIL)
+    return web(store, standing=Standing(False, EVIL))[0].test_client()
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/deals/7", "/people/5", "/find?" + urlencode({"q": EVIL}), "/find?q=script"])
+def test_names_from_the_portal_are_text_and_nothing_else(evil: FlaskClient, path: str) -> None:
+    answer = evil.get(path)
+    assert answer.status_code == 200
+    reader = Reader(answer.text)
+    assert not {tag for tag, _ in reader.tags} & {"script", "img", "iframe", "object", "style"}
+    assert not [name for _, attrs in reader.tags for name in attrs if name.startswith("on") or name == "style"]
+    assert "<script>alert(1)" in reader.text
+    assert "49" not in reader.text.replace("2049", "")
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_the_page_needs_no_script_and_no_other_host(client: FlaskClient, path: str) -> None:
+    reader = read(client, path)
+    assert "script" not in {tag for tag, _ in reader.tags}
+    loaded = [attrs.get("src") or attrs["href"] for tag, attrs in reader.tags if tag == "link" or "src" in attrs]
+    assert loaded == ["/static/icon.svg", "/static/page.css"]
+    assert all(attrs["action"].startswith("/") for tag, attrs in reader.tags if tag == "form")
+
+
+@pytest.mark.parametrize("path", ["/", "/nothing", "/static/page.css", "/csv/load", "/login"])
+def test_every_answer_is_hardened(client: FlaskClient, path: str) -> None:
+    with client.get(path) as answer:
+        headers = answer.headers
+    assert headers["Content-Security-Policy"] == (
+        "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; "
+        "frame-ancestors 'none'"
+    )
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Cache-Control"] == ("public, max-age=3600" if "static" in path else "no-store")
+
+
+# --- who may look ----------------------------------------------------------------------------------------------------
+
+REMOTE = {"REMOTE_ADDR": "192.0.2.7"}
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/static/page.css", "/csv/load", "/login", "/nothing"])
+def test_without_a_password_the_page_answers_to_loopback_only(client: FlaskClient, path: str) -> None:
+    answer = client.get(path, environ_overrides=REMOTE)
+    assert answer.status_code == 403
+    assert "BITRIX_PAGE_PASSWORD" in answer.text
+    assert "Петрова" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-Forwarded-For": "192.0.2.7"},
+        {"X-Forwarded-For": "127.0.0.1"},
+        {"Forwarded": "for=192.0.2.7"},
+        {"X-Real-IP": "127.0.0.1"},
+        {"Host": "evil.example"},
+        {"Host": "evil.example:8080"},
+        {"Host": "localhost.evil.example"},
+        {"Host": "127.0.0.1.evil.example"},
+        {"Host": "10.0.0.5"},
+    ],
+)
+def test_a_request_passed_on_or_meant_for_another_name_is_not_local(
+    client: FlaskClient, headers: dict[str, str]
+) -> None:
+    assert client.get("/", headers=headers).status_code == 403
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "X-Real-IP", "Forwarded", "Client-IP", "True-Client-IP"])
+def test_no_header_makes_a_stranger_local(client: FlaskClient, header: str) -> None:
+    assert client.get("/", headers={header: "127.0.0.1"}, environ_overrides=REMOTE).status_code == 403
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:8080", "127.0.0.1:8080", "[::1]:8080", "127.0.0.5"])
+def test_this_machine_by_any_of_its_names_is_let_in(client: FlaskClient, host: str) -> None:
+    assert client.get("/", headers={"Host": host}).status_code == 200
+    six = client.get("/", headers={"Host": host}, environ_overrides={"REMOTE_ADDR": "::1"})
+    assert six.status_code == 200
+
+
+def log_in(client: FlaskClient, password: str = PASSWORD, **more: Any) -> Any:
+    form = Reader(client.get("/login", **more).text)
+    token = next(attrs["value"] for tag, attrs in form.tags if tag == "input" and attrs["name"] == "token")
+    return client.post("/login", data={"token": token, "password": password, "next": "/load"}, **more)
+
+
+def test_with_a_password_everybody_logs_in_also_this_machine(guarded: FlaskClient) -> None:
+    for path in PAGES:
+        answer = guarded.get(path)
+        assert answer.status_code == 303
+        assert answer.location.startswith("/login")
+    assert guarded.get("/csv/load").status_code == 303
+    with guarded.get("/static/page.css") as sheet:
+        assert sheet.status_code == 200
+    answer = log_in(guarded)
+    assert (answer.status_code, answer.location) == (303, "/load")
+    assert read(guarded, "/")
+    assert guarded.get("/login").location == "/"
+
+
+def test_a_stranger_from_afar_may_log_in_whatever_name_he_uses(guarded: FlaskClient) -> None:
+    far: dict[str, Any] = {"environ_overrides": REMOTE, "base_url": "http://page.example"}
+    assert log_in(guarded, **far).status_code == 303
+    assert guarded.get("/", **far).status_code == 200
+
+
+def test_the_session_cookie_is_strict_and_never_seen_by_scripts(guarded: FlaskClient) -> None:
+    cookies = log_in(guarded).headers.getlist("Set-Cookie")
+    session = next(cookie for cookie in cookies if cookie.startswith(SESSION))
+    assert "HttpOnly" in session
+    assert "SameSite=Strict" in session
+    assert "Secure" not in session
+    guarded.delete_cookie(SESSION)
+    over_https = log_in(guarded, base_url="https://localhost").headers.getlist("Set-Cookie")
+    assert all("Secure" in cookie for cookie in over_https if cookie.startswith(SESSION))
+
+
+def test_a_wrong_password_is_refused(guarded: FlaskClient) -> None:
+    answer = log_in(guarded, "wrong")
+    assert answer.status_code == 403
+    assert "Пароль не подошёл" in answer.text
+    assert guarded.get("/").status_code == 303
+
+
+@pytest.mark.parametrize("forged", ["", "x", "x.y.z", "a.b.c" * 100, "é"])
+def test_a_forged_session_is_none(guarded: FlaskClient, forged: str) -> None:
+    guarded.set_cookie(SESSION, forged)
+    assert guarded.get("/").status_code == 303
+
+
+def test_a_session_ends_after_twelve_hours_and_with_the_password(store: Store) -> None:
+    furnish(store)
+    client = web(store, settings=settings(BITRIX_PAGE_PASSWORD=PASSWORD))[0].test_client()
+    with time_machine.travel(NOW, tick=False) as clock:
+        log_in(client)
+        cookie = client.get_cookie(SESSION)
+        assert cookie is not None
+        assert client.get("/").status_code == 200
+        other = web(store, settings=settings(BITRIX_PAGE_PASSWORD="another"))[0].test_client()
+        other.set_cookie(SESSION, cookie.value)
+        assert other.get("/").status_code == 303
+        again = web(store, settings=settings(BITRIX_PAGE_PASSWORD=PASSWORD))[0].test_client()
+        again.set_cookie(SESSION, cookie.value)
+        assert again.get("/").status_code == 200, "a restart of the service ends no session"
+        clock.shift(13 * HOUR)
+        client.set_cookie(SESSION, cookie.value)
+        assert client.get("/").status_code == 303
+
+
+def test_the_form_of_another_site_cannot_log_in_or_out(guarded: FlaskClient) -> None:
+    assert guarded.post("/login", data={"password": PASSWORD}).status_code == 400
+    stolen = Reader(guarded.get("/login").text)
+    token = next(attrs["value"] for tag, attrs in stolen.tags if tag == "input" and attrs["name"] == "token")
+    guarded.delete_cookie(FORM, path="/login")
+    assert guarded.post("/login", data={"password": PASSWORD, "token": token}).status_code == 400
+    log_in(guarded)
+    assert guarded.post("/logout").status_code == 400
+    assert guarded.get("/").status_code == 200
+
+
+def test_logging_out_takes_the_session_away(guarded: FlaskClient) -> None:
+    log_in(guarded)
+    home = read(guarded, "/")
+    token = next(attrs["value"] for tag, attrs in home.tags if tag == "input" and attrs.get("name") == "token")
+    assert guarded.post("/logout", data={"token": token}).location == "/login"
+    assert guarded.get("/").status_code == 303
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    ["https://evil.example/", "//evil.example", "/\\evil.example", "javascript:alert(1)", "evil", "/a\r\nb", ""],
+)
+def test_the_way_back_after_login_stays_on_the_page(guarded: FlaskClient, wanted: str) -> None:
+    form = Reader(guarded.get("/login?" + urlencode({"next": wanted})).text)
+    token = next(attrs["value"] for tag, attrs in form.tags if tag == "input" and attrs["name"] == "token")
+    answer = guarded.post("/login", data={"token": token, "password": PASSWORD, "next": wanted})
+    assert (answer.status_code, answer.location) == (303, "/")
+
+
+def test_guessing_is_slowed_down_by_address(store: Store) -> None:
+    furnish(store)
+    now = [0.0]
+    gate = Gate(SecretStr(PASSWORD), store, clock=lambda: now[0])
+    client = web(store, gate=gate)[0].test_client()
+    for _ in range(TRIES_PER_ADDRESS):
+        assert log_in(client, "guess").status_code == 403
+    slowed = log_in(client)
+    assert (slowed.status_code, slowed.headers["Retry-After"]) == (429, str(int(WINDOW_SECONDS)))
+    elsewhere = log_in(client, environ_overrides=REMOTE)
+    assert elsewhere.status_code == 303
+    now[0] = WINDOW_SECONDS
+    client.delete_cookie(SESSION)
+    assert log_in(client).status_code == 303
+
+
+def test_guessing_from_many_addresses_is_slowed_down_in_all() -> None:
+    now = [0.0]
+    attempts = Attempts(lambda: now[0])
+    for number in range(TRIES_IN_ALL):
+        now[0] = float(number)
+        assert attempts.begin(f"192.0.2.{number}") == 0
+    assert attempts.begin("198.51.100.1") == pytest.approx(WINDOW_SECONDS - now[0])
+    now[0] = WINDOW_SECONDS
+    assert attempts.begin("198.51.100.1") == 0
+    assert attempts.begin("198.51.100.2") > 0
+
+
+def test_the_right_password_is_not_counted() -> None:
+    attempts = Attempts(lambda: 0.0)
+    for _ in range(3 * TRIES_PER_ADDRESS):
+        assert attempts.begin("a") == 0
+        attempts.forgive("a")
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [("localhost", "localhost"), ("h:8080", "h"), ("[::1]:80", "::1"), ("[::1]", "::1"), ("::1", "::1"), ("", "")],
+)
+def test_the_name_in_a_host_header(host: str, name: str) -> None:
+    assert host_of(host) == name
+
+
+@pytest.mark.parametrize(
+    ("address", "local"),
+    [
+        ("127.0.0.1", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("::ffff:10.0.0.1", False),
+        ("10.0.0.1", False),
+        ("", False),
+        ("x", False),
+    ],
+)
+def test_loopback(address: str, local: bool) -> None:
+    assert is_loopback(address) is local
+
+
+def test_ipv6_is_counted_by_customer() -> None:
+    assert network_of("2001:db8::1") == network_of("2001:db8::ffff")
+    assert network_of("2001:db8::1") != network_of("2001:db8:0:1::1")
+    assert network_of("192.0.2.1") != network_of("192.0.2.2")
+
+
+def test_the_password_is_in_no_page_and_no_log(guarded: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
+    answer = log_in(guarded, "nearly-right-password")
+    assert "nearly-right-password" not in answer.text + caplog.text
+    assert PASSWORD not in answer.text + caplog.text
+
+
+# --- charts and words ------------------------------------------------------------------------------------------------
+
+
+def test_a_bar_is_as_wide_as_its_parts() -> None:
+    svg = bar((Part(1, "fill", "a<b"), Part(2, "late")), of=4, label='"x"')
+    assert '<rect class="fill" x="0%" y="0" width="25%" height="100%"><title>a&lt;b</title></rect>' in svg
+    assert '<rect class="late" x="25%" y="0" width="50%" height="100%">' in svg
+    assert 'aria-label="&#34;x&#34;"' in svg
+
+
+@pytest.mark.parametrize(
+    "svg",
+    [
+        bar((Part(5, "fill"),), of=0, label=""),
+        bar((Part(9, "fill"),), of=3, label=""),
+        column(3, of=2, kind="fill", label=""),
+        stay(10, 40, 80, of=50, label=""),
+        stay(None, None, None, of=0, label=""),
+        strip([Part(0, "a"), Part(0, "b")], label=""),
+        strip([Part(1, "a")] * 400, label=""),
+        strip([], label=""),
+        days([], label=""),
+        days([Day("пн", 0), Day("вт", 7, "late", "x")], label=""),
+    ],
+)
+def test_charts_never_leave_their_frame(svg: str) -> None:
+    for name in ("x", "width"):
+        assert all(0 <= float(value) <= 100 for value in re.findall(rf'{name}="([-\d.]+)%"', svg))
+    assert "nan" not in svg
+    assert "inf" not in svg
+
+
+def test_templates_say_nothing_that_is_not_in_the_catalogue() -> None:
+    said, literal = set(), set()
+    for name in environment.list_templates():
+        source = environment.loader.get_source(environment, name)[0]  # type: ignore[union-attr]
+        for call in environment.parse(source).find_all(nodes.Call):
+            if isinstance(call.node, nodes.Name) and call.node.name == "t" and isinstance(call.args[0], nodes.Const):
+                said.add(call.args[0].value)
+        without_tags = re.sub(r"\{[{%#].*?[#%}]\}|<[^>]*>", " ", source, flags=re.DOTALL)
+        literal |= set(re.findall(r"[A-Za-zА-Яа-яё]{3,}", without_tags))
+    assert said - set(MESSAGES["ru"]) == set()
+    assert literal <= {"bitrix", "sync", "nbsp", "doctype", "html"}
+
+
+def test_every_kind_and_state_of_operation_has_its_word() -> None:
+    keys = set(MESSAGES["ru"])
+    assert {f"page.kind.{kind.value}" for kind in Kind} <= keys
+    assert {f"page.op.{state.value}" for state in State} <= keys
