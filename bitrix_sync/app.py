@@ -11,7 +11,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -45,6 +45,7 @@ TICKS = frozenset({"poll", "rules", "slots", "stop"})
 """Reasons that are not events."""
 TROUBLE_PAUSES = (2.0, 5.0, 10.0, 30.0, 60.0)
 FRESH = 60.0
+RENEW_SECONDS = 5.0
 FIRST_PATIENCE = 3.0
 """Seconds that the start waits for a portal that gives no answer, before the web side opens and says so."""
 
@@ -190,6 +191,23 @@ class Service:
         if self.epoch is not None and not self.store.renew_lease(self.epoch, self.clock(), self.portal.pacer.level):
             log.error("stopping", problem=str(LeaseLost()))
             self.stop()
+
+    @contextlib.contextmanager
+    def keeping_lease(self) -> Iterator[None]:
+        """Renew the lease in the background: for a command, which has no schedule of its own."""
+        done = threading.Event()
+
+        def renew() -> None:
+            while not done.wait(RENEW_SECONDS):
+                self.renew_lease()
+
+        keeper = threading.Thread(target=renew, name="lease", daemon=True)
+        keeper.start()
+        try:
+            yield
+        finally:
+            done.set()
+            keeper.join()
 
     def open(self) -> Desk:
         """Bind the rules, settle what an earlier process left, read the portal for the first time if need be."""

@@ -17,6 +17,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from bitrix_sync import __version__
 from bitrix_sync.errors import BitrixSyncError, UserError
@@ -39,8 +40,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(highlight=False, soft_wrap=True, emoji=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON with stable keys.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done and write nothing.")]
@@ -83,18 +84,22 @@ def perform(kind: str, args: Mapping[str, Any] | None = None) -> dict[str, Any]:
     from bitrix_sync import commands
     from bitrix_sync.app import Service
 
-    service = Service(settings())
+    service = Service(settings(quiet=True))
     try:
         service.check_file()
         if service.take_lease():
-            return commands.perform(service.open(), kind, args or {})
+            with service.keeping_lease():
+                return commands.perform(service.open(), kind, args or {})
         return ask(service, kind, args or {})
     finally:
         service.close()
 
 
 def ask(service: Any, kind: str, args: Mapping[str, Any]) -> dict[str, Any]:
-    """Put a request to the process that holds the lease and wait for its answer, as long as it works at it."""
+    """Put a request to the process that holds the lease and wait for its answer, as long as it works at it. If it ends
+    meanwhile, what it left of the request is done here."""
+    from bitrix_sync import commands
+
     number = service.store.ask(kind, args, now=service.clock())
     began = time.monotonic()
     with out.status("the running service does it") if out.is_terminal else _Silent():
@@ -102,6 +107,10 @@ def ask(service: Any, kind: str, args: Mapping[str, Any]) -> dict[str, Any]:
             request = service.store.request(number)
             if request is not None and request.ok is not None:
                 break
+            if service.take_lease():
+                with service.keeping_lease():
+                    commands.answer_requests(service.open(), lambda: False)
+                continue
             late = time.monotonic() - began > BEGIN_WITHIN
             if late and service.store.withdraw(number):
                 raise UserError(
@@ -144,11 +153,11 @@ def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
         for line in [columns, *rows]:
             print(*("" if cell is None else " ".join(str(cell).split()) for cell in line), sep="\t")  # noqa: T201
         return
-    grid = Table(title=title, title_justify="left", header_style="bold")
+    grid = Table(title=Text(title), title_justify="left", header_style="bold")
     for column in columns:
-        grid.add_column(column, overflow="fold")
+        grid.add_column(Text(column), overflow="fold")
     for row in rows:
-        grid.add_row(*("" if cell is None else str(cell).replace("[", r"\[") for cell in row))
+        grid.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
     out.print(grid)
 
 
@@ -157,14 +166,16 @@ def show_account(result: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
         show(result)
         return
-    for name in ("done", "failed", "dropped"):
-        for line in result.get(name, ()):
+    lists = {name: result[name] for name in ("done", "failed", "dropped") if isinstance(result.get(name), list)}
+    for name, lines in lists.items():
+        for line in lines:
             words = [name, line["kind"], f"deal {line['deal_id']}" if line["deal_id"] else "", line.get("title", "")]
             why = line.get("error") or line.get("why") or ""
             out.print("  ".join(word for word in [*words, why] if word), markup=False)
-    numbers = {key: value for key, value in result.items() if isinstance(value, (int, bool))}
-    numbers |= {key: len(result[key]) for key in ("done", "failed", "dropped") if key in result}
-    out.print(", ".join(f"{key}: {value}" for key, value in numbers.items()), markup=False)
+    flags = [key for key, value in result.items() if value is True]
+    numbers = {key: value for key, value in result.items() if type(value) is int}
+    numbers |= {name: len(lines) for name, lines in lists.items()}
+    out.print(", ".join([*flags, *(f"{key}: {value}" for key, value in numbers.items())]), markup=False)
     if result.get("failed"):
         raise typer.Exit(3)
 
@@ -286,7 +297,7 @@ def backfill(dry_run: DryRun = False, as_json: Json = False) -> None:
     """Tasks for deals that already sit in a stage and have none for it."""
     result = perform("backfill", {"dry_run": dry_run})
     if not as_json:
-        rows = [[line["deal_id"], line["title"], line["owner_id"], line["deadline"]] for line in result["planned"]]
+        rows = [[one["deal_id"], one["title"], one["owner"], _minute(one["deadline"])] for one in result["planned"]]
         table("tasks", ["deal", "task", "owner", "deadline"], rows)
     show_account(result, as_json=as_json)
 
@@ -300,7 +311,16 @@ def sweep(
     """Today's sweep now, though its hour has not come; its slot counts as done; exit 1 if it was done."""
     if name not in ("morning", "evening"):
         raise typer.BadParameter(f"no sweep is called '{name}'; write morning or evening")
-    show_account(perform("sweep", {"name": name, "dry_run": dry_run}), as_json=as_json)
+    result = perform("sweep", {"name": name, "dry_run": dry_run})
+    if not as_json:
+        keys = ("task_id", "title", "owner", "supervisor", "fate")
+        rows = [[*(one[key] for key in keys), _minute(one["from"]), _minute(one["to"])] for one in result["tasks"]]
+        table("overdue", ["task", "title", "owner", "supervisor", "", "from", "to"], rows)
+    show_account(result, as_json=as_json)
+
+
+def _minute(moment: str | None) -> str:
+    return "" if moment is None else moment[:16].replace("T", " ")
 
 
 @app.command()

@@ -112,6 +112,7 @@ def backfill(desk: Desk, args: Mapping[str, Any]) -> Account:
             described(operation)
             | {
                 "owner_id": operation.payload["fields"]["RESPONSIBLE_ID"],
+                "owner": desk.rulebook.company.name(operation.payload["fields"]["RESPONSIBLE_ID"]),
                 "deadline": operation.payload["fields"]["DEADLINE"],
             }
             for decision in recording.decisions

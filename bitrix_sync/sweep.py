@@ -247,7 +247,7 @@ def perform(desk: Desk, args: Mapping[str, Any]) -> dict[str, Any]:
 
 def described(desk: Desk, plan: Plan) -> dict[str, Any]:
     """A plan for people and programs."""
-    names = desk.rulebook.company.name
+    names, local = desk.rulebook.company.name, desk.rulebook.rules.calendar.local
     return {
         "sweep": plan.slot,
         "overdue": len(plan.late),
@@ -261,8 +261,8 @@ def described(desk: Desk, plan: Plan) -> dict[str, Any]:
                 "owner": names(one.record.owner_id),
                 "supervisor": names(one.supervisor) if one.supervisor else "",
                 "fate": one.fate,
-                "from": one.record.deadline.isoformat() if one.record.deadline else None,
-                "to": one.deadline.isoformat() if one.deadline else None,
+                "from": local(one.record.deadline).isoformat() if one.record.deadline else None,
+                "to": local(one.deadline).isoformat() if one.deadline else None,
                 "moves": one.record.moves,
             }
             for one in plan.late
