@@ -50,9 +50,10 @@ def main() -> int:
 
     try:
         settings = load_settings()
-        configure(settings.log)
+        configure(settings.log, settings.secrets())
         service = Service(settings)
         service.check_file()
+        service.prove()
     except BitrixSyncError as fault:
         sys.stderr.write(f"{fault}\n")
         return fault.exit_code
