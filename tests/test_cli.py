@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from rich.console import Console
 
 from bitrix_sync import cli
 from bitrix_sync.errors import PortalError, UserError
@@ -230,6 +231,18 @@ def test_names_from_the_portal_are_no_markup(shell: Shell, place: Office) -> Non
     ran = shell("preview", "--all")
     assert ran.code == 0, ran.err
     assert "[bold]Romashka[/bold] [/] :smile: x" in ran.out
+
+
+def test_on_a_terminal_there_is_a_table_and_names_are_still_no_markup(
+    shell: Shell, place: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deal = place.add_deal("[bold]Romashka[/bold] [/] :smile:")
+    monkeypatch.setattr(cli, "out", Console(force_terminal=True, width=200, highlight=False, emoji=False))
+    for words in (["--deal", str(deal)], ["--all"]):
+        ran = shell("preview", *words)
+        assert ran.code == 0, ran.err
+        assert "│" in ran.out
+        assert ran.out.count("[bold]Romashka[/bold] [/] :smile:") == 1, "in the title, or in the deal's cell"
 
 
 # --- the real program ------------------------------------------------------------------------------------------------
