@@ -75,7 +75,8 @@ class Rulebook:
         assert loaded.rules is not None
         self.rules = loaded.rules
         self.store.bind(loaded.bindings)
-        self.store.note_rules(list(loaded.rules.by_id), self.portal.now())
+        if self.store.cursor() is not None:  # before the first reading of the portal there is no moment to count from
+            self.store.note_rules(list(loaded.rules.by_id), self.portal.now())
         self.store.set_setting("rules_digest", loaded.rules.digest)
         self.store.set_setting("rules_error", "")
         self.error, self.warnings = "", [str(problem) for problem in loaded.warnings]

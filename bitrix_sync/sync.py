@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
@@ -23,6 +23,8 @@ from bitrix_sync.store import Store
 log = structlog.get_logger(__name__)
 
 OVERLAP = timedelta(minutes=10)
+NEVER = datetime(2000, 1, 1, tzinfo=UTC)
+"""Before any deal: where a portal without history begins."""
 SAFETY_WINDOW = timedelta(minutes=10)
 
 
@@ -320,10 +322,11 @@ def failure_notices(desk: Desk, row: Recorded, deal: Deal | None) -> tuple[Opera
 
 def first_start(desk: Desk) -> None:
     """Read open deals with their history and open tasks as facts, and decide nothing from them: the cursor begins at
-    the portal's latest history row."""
+    the portal's latest history row, and so do the rules: to a second of our clock nothing can fall between."""
     portal, rules = desk.portal, desk.rulebook.rules
     begun = portal.now()
     cursor = reading.cursor_now(portal)
+    desk.store.note_rules(list(rules.by_id), cursor.history_time if cursor.history_id else NEVER)
     deals = reading.open_deals(portal, fields=rules.fields)
     read = [
         *reading.deal_history(portal, [deal.id for deal in deals]),
@@ -333,7 +336,12 @@ def first_start(desk: Desk) -> None:
     records = [plan.observe(None, task, at=begun)[0] for task in reading.open_tasks(portal)]
     desk.store.record(
         Recording(
-            at=begun, cursor=cursor, visits=tuple(visits.values()), history=True, deals=tuple(deals), tasks=tuple(records)
+            at=begun,
+            cursor=cursor,
+            visits=tuple(visits.values()),
+            history=True,
+            deals=tuple(deals),
+            tasks=tuple(records),
         ),
         desk.hands.epoch,
     )
