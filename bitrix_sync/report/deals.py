@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import pairwise
 from typing import Any
 
-from bitrix_sync.facts import PROGRESS, WON
+from bitrix_sync.facts import PROGRESS, WON, Stage
 from bitrix_sync.report.scene import Line, Scene, hours_of, scene
 from bitrix_sync.report.tasks import task_line
 from bitrix_sync.rules.deadlines import counted
@@ -18,6 +19,7 @@ from bitrix_sync.snapshot import SETTING, unpack
 from bitrix_sync.store import Store, queries
 from bitrix_sync.store.rows import to_trace
 
+HOUR = timedelta(hours=1)
 HISTORY = timedelta(days=180)
 """Stays that began earlier, and have ended, no longer say how long a stage takes today."""
 
@@ -30,53 +32,44 @@ def stages(store: Store, *, now: datetime) -> list[Line]:
     stages have no time: a closed deal stays for ever.
     """
     with scene(store, now) as here:
-        present = _present(here)
+        rows = queries.deals_now(here.connection)
         lasted: dict[str, list[float]] = {}
         for row in queries.stays_since(here.connection, here.now - HISTORY):
             lasted.setdefault(row.stage_id, []).append(row.hours)
         closed = {row.stage_id: row.deals for row in queries.closed_by_stage(here.connection)}
-    by_stage: dict[str, list[Line]] = {}
-    for line in present:
-        by_stage.setdefault(line["stage_id"], []).append(line)
-        if line["hours"] is not None:
-            lasted.setdefault(line["stage_id"], []).append(line["hours"])
-    known = [(funnel.id, funnel.name, stage) for funnel in here.known.funnels for stage in funnel.stages]
-    lines = [
-        _stage_line(here, funnel_id, funnel, stage.id, stage.semantic, by_stage.pop(stage.id, []), lasted, closed)
-        for funnel_id, funnel, stage in known
-    ]
-    gone = [
-        _stage_line(here, deals[0]["funnel_id"], deals[0]["funnel"], stage_id, PROGRESS, deals, lasted, closed)
-        for stage_id, deals in sorted(by_stage.items())
-    ]
-    return lines + gone
-
-
-def _stage_line(
-    here: Scene,
-    funnel_id: int,
-    funnel: str,
-    stage_id: str,
-    semantic: str,
-    deals: Sequence[Line],
-    lasted: dict[str, list[float]],
-    closed: dict[str, int],
-) -> Line:
-    hours = sorted(lasted.get(stage_id, ())) if semantic == PROGRESS else []
-    limit = here.known.limits.get(stage_id)
-    return {
-        "funnel_id": funnel_id,
-        "funnel": funnel,
-        "stage_id": stage_id,
-        "stage": here.known.stage_name(stage_id),
-        "semantic": semantic,
-        "deals": len(deals) if semantic == PROGRESS else closed.get(stage_id, 0),
-        "median_hours": _share(hours, 0.5),
-        "p90_hours": _share(hours, 0.9),
-        "over_limit": sum(deal["over"] for deal in deals),
-        "limit": [limit.amount, limit.unit] if limit else None,
-        "stays": len(hours),
-    }
+    last_over = _last_over(here, rows)
+    deals: Counter[str] = Counter()
+    over: Counter[str] = Counter()
+    for row in rows:
+        deals[row.stage_id] += 1
+        if row.entered is not None:
+            lasted.setdefault(row.stage_id, []).append((here.now - row.entered) / HOUR)
+            over[row.stage_id] += row.stage_id in last_over and row.entered <= last_over[row.stage_id]
+    stages_known = [stage for funnel in here.known.funnels for stage in funnel.stages]
+    vanished = {row.stage_id: Stage(row.stage_id, row.stage_id, row.funnel_id) for row in rows}
+    for stage in stages_known:
+        vanished.pop(stage.id, None)
+    lines: list[Line] = []
+    for stage in (*stages_known, *vanished.values()):
+        going = stage.semantic == PROGRESS
+        hours = sorted(lasted.get(stage.id, ())) if going else []
+        limit = here.known.limits.get(stage.id)
+        lines.append(
+            {
+                "funnel_id": stage.funnel_id,
+                "funnel": here.known.funnel_name(stage.funnel_id),
+                "stage_id": stage.id,
+                "stage": stage.name,
+                "semantic": stage.semantic,
+                "deals": deals[stage.id] if going else closed.get(stage.id, 0),
+                "median_hours": _share(hours, 0.5),
+                "p90_hours": _share(hours, 0.9),
+                "over_limit": over[stage.id],
+                "limit": [limit.amount, limit.unit] if limit else None,
+                "stays": len(hours),
+            }
+        )
+    return lines
 
 
 def _share(hours: Sequence[float], share: float) -> float | None:
@@ -93,39 +86,32 @@ def deals_in_stages(store: Store, *, now: datetime) -> list[Line]:
     """Every deal in progress and how long it has been in its stage: those over the stage's limit first, by how long
     they are over it, then the longest stays."""
     with scene(store, now) as here:
-        lines = _present(here)
+        rows = queries.deals_now(here.connection)
+    last_over = _last_over(here, rows)
+    lines = [_deal_line(here, row, last_over) for row in rows]
     return sorted(lines, key=lambda one: (not one["over"], -(one["over_hours"] or one["hours"] or 0.0), one["deal_id"]))
 
 
-def _present(here: Scene) -> list[Line]:
-    rows = queries.deals_now(here.connection)
-    last_over = _last_over(here, rows)
-    lines: list[Line] = []
-    for row in rows:
-        over = row.entered is not None and row.stage_id in last_over and row.entered <= last_over[row.stage_id]
-        ended = (
-            counted(Deadline(offset=here.known.limits[row.stage_id]), row.entered, here.known.calendar)
-            if over
-            else None
-        )
-        lines.append(
-            {
-                "deal_id": row.id,
-                "title": row.title,
-                "funnel_id": row.funnel_id,
-                "funnel": here.known.funnel_name(row.funnel_id),
-                "stage_id": row.stage_id,
-                "stage": here.known.stage_name(row.stage_id),
-                "owner_id": row.responsible_id,
-                "owner": here.name(row.responsible_id),
-                "entered": here.local(row.entered),
-                "hours": hours_of(here.now - row.entered) if row.entered else None,
-                "over": over,
-                "over_since": here.local(ended),
-                "over_hours": hours_of(here.now - ended) if ended else None,
-            }
-        )
-    return lines
+def _deal_line(here: Scene, row: Any, last_over: Mapping[str, datetime]) -> Line:
+    over = row.entered is not None and row.stage_id in last_over and row.entered <= last_over[row.stage_id]
+    ended = (
+        counted(Deadline(offset=here.known.limits[row.stage_id]), row.entered, here.known.calendar) if over else None
+    )
+    return {
+        "deal_id": row.id,
+        "title": row.title,
+        "funnel_id": row.funnel_id,
+        "funnel": here.known.funnel_name(row.funnel_id),
+        "stage_id": row.stage_id,
+        "stage": here.known.stage_name(row.stage_id),
+        "owner_id": row.responsible_id,
+        "owner": here.name(row.responsible_id),
+        "entered": here.local(row.entered),
+        "hours": hours_of(here.now - row.entered) if row.entered else None,
+        "over": over,
+        "over_since": here.local(ended),
+        "over_hours": hours_of(here.now - ended) if ended else None,
+    }
 
 
 def _last_over(here: Scene, rows: Sequence[Any]) -> dict[str, datetime]:
