@@ -255,6 +255,8 @@ def preview(
     if as_json:
         show(found.as_dict())
         return
+    if found.warnings:
+        err.print(f"{chosen.rules}: {len(found.warnings)} warnings, listed by `bitrix-sync check`", markup=False)
     for part in preview_lines.told(found):
         table(part.title, part.columns, part.rows) if part.columns else out.print(part.title, markup=False)
 

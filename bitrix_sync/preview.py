@@ -41,12 +41,14 @@ Progress = Callable[[int, int], None]
 
 @dataclass(slots=True)
 class Look:
-    """A portal, the rules bound to it, and a copy of what the store remembers."""
+    """A portal, the rules bound to it, and a copy of what the store remembers. ``now``: the portal's time, not before
+    the rules were loaded, though its clock is known ever better. ``open_tasks``: deadlines by owner, once read."""
 
     portal: Portal
     store: Store
     rulebook: Rulebook
     now: datetime
+    open_tasks: dict[int, list[datetime]] | None = None
 
     @property
     def rules(self) -> Rules:
@@ -110,7 +112,8 @@ def looking(settings: Settings) -> Iterator[Look]:
         with glance(settings.database_url) as store:
             rulebook = Rulebook(settings.rules, portal, store)
             rulebook.freshen_company(portal.now())
-            yield Look(portal, store, rulebook, portal.now())
+            store.note_rules(list(rulebook.rules.by_id), portal.now())
+            yield Look(portal, store, rulebook, max([portal.now(), *store.rules_loaded().values()]))
     finally:
         portal.close()
 
@@ -165,17 +168,19 @@ def _begin(look: Look) -> Preview:
 
 def _open_now(look: Look) -> dict[int, list[datetime]]:
     """Deadlines of open tasks by owner: as remembered, else as the portal shows them."""
-    if look.store.cursor() is not None:
-        return look.store.open_deadlines()
-    found: dict[int, list[datetime]] = {}
-    for task in reading.open_tasks(look.portal):
-        if task.deadline is not None:
-            found.setdefault(task.owner_id, []).append(task.deadline)
-    return {owner: sorted(deadlines) for owner, deadlines in found.items()}
+    if look.open_tasks is None and look.store.cursor() is not None:
+        look.open_tasks = look.store.open_deadlines()
+    elif look.open_tasks is None:
+        look.open_tasks = {}
+        for task in reading.open_tasks(look.portal):
+            if task.deadline is not None:
+                look.open_tasks.setdefault(task.owner_id, []).append(task.deadline)
+    return look.open_tasks
 
 
 def _picks(look: Look) -> Picks:
-    return Picks(_open_now(look) if look.rulebook.picks_by_load else {}, look.store.picks())
+    by_owner = _open_now(look) if look.rulebook.picks_by_load else {}
+    return Picks({owner: sorted(deadlines) for owner, deadlines in by_owner.items()}, look.store.picks())
 
 
 # --- judging ---------------------------------------------------------------------------------------------------------

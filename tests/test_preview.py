@@ -163,6 +163,28 @@ def test_owners_are_shared_out_over_the_whole_preview(place: Office, settings: S
     assert all(one["total"] == one["open"] + one["new"] for one in found.load)
 
 
+def test_the_least_loaded_is_picked_with_the_tasks_decided_before(place: Office, settings: Settings) -> None:
+    place.rules.write_text(RULES.replace("round_robin", "least_loaded"), encoding="utf-8")
+    for number in range(6):
+        place.add_deal(f"Deal {number}", stage="PREPARATION", responsible=9)
+    other = load_settings({**place.environ, "DATABASE_URL": f"sqlite:///{place.folder / 'none.db'}"}, None)
+    for found in (preview.of_all(settings), preview.of_all(other)):
+        owners = [one["owner_id"] for one in found.lines if one["rule"] == "present"]
+        assert set(owners) == {5, 7}
+        totals = {one["user_id"]: one["total"] for one in found.load if one["user_id"] in (5, 7)}
+        assert len(totals) == 2
+
+
+def test_a_file_without_tasks_yet_shows_every_stage_as_bare(place: Office, settings: Settings) -> None:
+    head = RULES.partition("funnels:")[0]
+    place.rules.write_text(f"{head}funnels: {{Продажи: {{Новая заявка: []}}}}\n", encoding="utf-8")
+    found = preview.of_all(
+        load_settings({**place.environ, "DATABASE_URL": f"sqlite:///{place.folder / 'no.db'}"}, None)
+    )
+    assert found.lines == []
+    assert sum(one["deals"] for one in found.uncovered) == found.deals
+
+
 def test_stages_without_rules_are_counted(settings: Settings) -> None:
     found = preview.of_all(settings)
     bare = {one["stage"]: one["deals"] for one in found.uncovered}
@@ -302,6 +324,7 @@ def test_the_table_has_what_a_boss_asks_for_and_ends_with_the_load(shell: Shell,
     assert "the rules have no task for it" in ran.out
     assert "Employee\tOpen now\tNew\tThen" in ran.out
     assert "nothing was written" in ran.out.splitlines()[-1]
+    assert ran.err == f"{place.rules}: 2 warnings, listed by `bitrix-sync check`\n"
 
 
 def test_one_deal_is_explained(shell: Shell, place: Office) -> None:
