@@ -311,6 +311,7 @@ class Service:
             self.last_wide = self.last_reading
         desk.rulebook.freshen(self.portal.now())
         report = run_pass(desk, wide=wide, interrupted=self.interrupted)
+        desk.rulebook.show()
         self.last_pass = self.clock()
         self.store.set_setting("last_pass", self.last_pass.isoformat())
         if report.recorded or report.visits:

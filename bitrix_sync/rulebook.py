@@ -128,7 +128,6 @@ class Rulebook:
 
     def freshen(self, now: datetime) -> bool:
         """Once an hour: bind the same file to the portal as it is now, so that what vanished is noticed."""
-        self.show()
         if now - self.read_at < DIRECTORY_KEEPS:
             return False
         self.refresh_directory()

@@ -45,6 +45,7 @@ from bitrix_sync.rules.model import (
     UserId,
 )
 from bitrix_sync.store import Store
+from tests import live
 from tests.office import (
     ANNA,
     BOSS,
@@ -571,6 +572,57 @@ def test_a_condition_is_told_in_words() -> None:
     )
     told = words.Words(book(), DIRECTORY).condition(both)
     assert told == "(Сумма: не больше 5 или Название: ни одно из: a, b) и не (X: заполнено)"
+
+
+# --- on the living service -------------------------------------------------------------------------------------------
+
+
+def test_the_service_keeps_what_reports_need_without_asking_the_portal(tmp_path: Path) -> None:
+    with live.office(tmp_path) as place:
+        deal = place.add_deal("Romashka", by=5)
+        place.run()
+        place.wait(days=1)
+        place.move(deal, "PREPARATION", by=6)
+        place.service.read(place.desk, wide=True)
+        store, clock = place.service.store, place.service.clock()
+        requests = place.service.requests
+        late = row(report.overdue(store, now=clock), deal_id=deal)
+        path = report.deal_path(store, deal, now=clock)
+        known = report.frame(store)
+        assert place.service.requests == requests
+    assert (late["title"], late["deal"], late["owner_id"], late["rule"]) == (
+        "Call: Romashka",
+        "Romashka",
+        5,
+        "first-call",
+    )
+    assert late["owner"] == known.company.users[5].name
+    assert late["supervisor_id"] == 3
+    assert path is not None
+    assert [(step["stage"], step["moved_by"]) for step in path["path"]] == [("Новая заявка", 5), ("Презентация", 6)]
+    assert path["path"][0]["hours"] == pytest.approx(24, abs=0.1)
+    assert (known.language, known.portal) == ("en", place.portal.url.partition("/rest/")[0])
+    assert known.source == place.rules.read_text(encoding="utf-8")
+    assert [sheet["stage"] for sheet in known.sheets] == ["Новая заявка", "Презентация", "КП отправлено"]
+    assert place.portal.url.split("/")[5] not in store_text(tmp_path / "store.db")
+
+
+def test_metrics_tell_what_is_worth_an_alert(tmp_path: Path) -> None:
+    with live.office(tmp_path) as place:
+        place.service.store.claim_sweep("2026-03-02/morning", place.desk.portal.now())
+        place.service.store.close_sweep("2026-03-02/morning", "skipped", {"reason": "missed"})
+        assert place.service.numbers()["last_pass_age_seconds"] == -1
+        place.service.read(place.desk, wide=True)
+        numbers = place.service.numbers()
+        assert 0 <= numbers["last_pass_age_seconds"] < 60
+        assert (numbers["operations_unknown"], numbers["operations_failed"], numbers["operations_held"]) == (0, 0, 0)
+        assert 0 < numbers["bucket_free"] <= 50
+        assert numbers["sweeps_missed"] == 1
+        assert numbers["rules_refused"] == 0
+
+
+def store_text(path: Path) -> str:
+    return path.read_bytes().decode("utf-8", "replace")
 
 
 # --- the command -----------------------------------------------------------------------------------------------------
