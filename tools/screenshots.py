@@ -1,7 +1,7 @@
 """Screenshots for the README, taken from the demo, so that they show what the program shows.
 
-``python tools/screenshots.py`` starts the demo, waits for its page and gives it time for its story, writes ``docs/screenshots/*.png`` and
-ends the demo. ``--url http://127.0.0.1:8080`` takes them from a page that runs already. Needs chromium.
+``python tools/screenshots.py`` starts the demo, gives it time for its story, writes ``docs/screenshots/*.png`` and ends
+the demo. ``--url http://127.0.0.1:8080`` takes them from a page that runs already. Needs chromium.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def demo(wait: float) -> Iterator[str]:
     """The address of the demo's page, ``wait`` seconds after the service behind it was ready."""
     command = [sys.executable, "-c", "from bitrix_sync.cli import main; main()", "demo"]
     with tempfile.TemporaryFile("w+") as told:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=told, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, cwd=ROOT, stdout=told, stderr=subprocess.STDOUT)  # noqa: S603
         try:
             until = time.monotonic() + START_SECONDS
             while not (address := ready(told)):
