@@ -115,10 +115,8 @@ def task_records(
     """Tasks by any of their names, in order of making; both None: all."""
     if refs is None and portal_ids is None:
         return [to_task(row) for row in connection.execute(select(tasks).order_by(tasks.c.id))]
-    occurrences = [ref for ref in refs or () if not ref.startswith(FOREIGN)]
-    numbers = {int(ref.removeprefix(FOREIGN)) for ref in refs or () if ref.startswith(FOREIGN)} | set(portal_ids or ())
     found: dict[int, TaskRecord] = {}
-    for column, names in ((tasks.c.occurrence, occurrences), (tasks.c.portal_id, list(numbers))):
+    for column, names in [*_named(refs or ()), (tasks.c.portal_id, list(portal_ids or ()))]:
         for part in chunks(names):
             found |= {row.id: to_task(row) for row in connection.execute(select(tasks).where(column.in_(part)))}
     return [found[row] for row in sorted(found)]
@@ -154,8 +152,22 @@ def all_slips(connection: Connection, *, refs: Collection[str] | None, sweep: st
     query = select(slips, tasks.c.occurrence, tasks.c.portal_id).join(tasks, tasks.c.id == slips.c.task_row)
     if sweep is not None:
         query = query.where(slips.c.sweep == sweep)
-    found = [to_slip(row) for row in connection.execute(query.order_by(slips.c.id))]
-    return found if refs is None else [slip for slip in found if slip.ref in refs]
+    if refs is None:
+        return [to_slip(row) for row in connection.execute(query.order_by(slips.c.id))]
+    found = {
+        row.id: to_slip(row)
+        for column, names in _named(refs)
+        for part in chunks(names)
+        for row in connection.execute(query.where(column.in_(part)))
+    }
+    return [found[row] for row in sorted(found)]
+
+
+def _named(refs: Collection[str]) -> list[tuple[Column[Any], list[Any]]]:
+    """Names of tasks by the column in which they stand."""
+    occurrences = [ref for ref in refs if not ref.startswith(FOREIGN)]
+    numbers = [int(ref.removeprefix(FOREIGN)) for ref in refs if ref.startswith(FOREIGN)]
+    return [(tasks.c.occurrence, occurrences), (tasks.c.portal_id, numbers)]
 
 
 def traces_of(connection: Connection, deal_id: int, *, rule_id: str | None) -> list[Trace]:
