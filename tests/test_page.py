@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -19,6 +20,7 @@ from bitrix_sync.facts import Company, Deal, Department, Directory, Funnel, Stag
 from bitrix_sync.operations import Decision, Kind, Operation, State, Trace
 from bitrix_sync.store import Store
 from bitrix_sync.wording import MESSAGES
+from tests import live
 from tests.office import (
     ANNA,
     DAY,
@@ -292,6 +294,21 @@ def test_a_store_that_does_not_answer_is_told(store: Store) -> None:
     answer = client.get("/")
     assert answer.status_code == 503
     assert "База данных не отвечает" in answer.text
+
+
+def test_a_living_service_shows_its_page_and_asks_the_portal_nothing_for_it(tmp_path: Path) -> None:
+    with live.office(tmp_path) as place:
+        deal = place.add_deal("Romashka")
+        place.service.turn(set(), wide=True)
+        requests = place.service.requests
+        client = create_app(place.service, blueprints=[page.blueprint(place.service)]).test_client()
+        for path in (*PAGES, f"/deals/{deal}", "/people/5"):
+            read(client, path)
+        told = plain(read(client, f"/deals/{deal}"))
+        assert "Call: Romashka" in told
+        assert "Task “Call: Romashka”" in told
+        assert "The service works" in told
+        assert place.service.requests == requests
 
 
 # --- nothing of the portal can act -----------------------------------------------------------------------------------
