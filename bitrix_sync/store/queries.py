@@ -169,11 +169,6 @@ def kept_since(connection: Connection, since: datetime) -> Rows:
     return connection.execute(query).all()
 
 
-def count_open(connection: Connection) -> int:
-    """How many tasks are open."""
-    return int(connection.execute(select(func.count()).select_from(tasks).where(OPEN)).scalar_one())
-
-
 # --- deals -----------------------------------------------------------------------------------------------------------
 
 
@@ -250,9 +245,7 @@ def failed_since(connection: Connection, since: datetime) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-def recent_operations(
-    connection: Connection, *, states: Collection[State] | None = None, deal_id: int | None = None, limit: int
-) -> Rows:
+def recent_operations(connection: Connection, *, states: Collection[State] | None = None, limit: int) -> Rows:
     """Operations, the newest first, with the title, portal id and owner of their task and the title of their deal."""
     query = (
         select(
@@ -269,8 +262,6 @@ def recent_operations(
     )
     if states is not None:
         query = query.where(operations.c.state.in_([state.value for state in states]))
-    if deal_id is not None:
-        query = query.where(operations.c.deal_id == deal_id)
     return connection.execute(query).all()
 
 
