@@ -147,7 +147,7 @@ def book(language: str = "ru", *, limits: bool = True, sweeps: bool = True) -> R
             stage.id,
             funnel.id,
             tuple(rule for rule in rules.values() if stage.id in rule.stage_ids),
-            limit=limit.get(stage.id) if limits else None,  # type: ignore[arg-type]
+            limit=limit.get(stage.id) if limits else None,
             advance_to="OFFER" if stage.id == "PREPARATION" else None,
         )
         for funnel in FUNNELS
