@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from datetime import date
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -50,6 +51,9 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done 
 def main() -> NoReturn:
     """Run a verb; every expected error ends in one clear message and its exit code, any other in 3."""
     code = 0
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # names of the portal are not lost on a terminal without their letters
+            stream.reconfigure(errors="replace")
     try:
         app(prog_name="bitrix-sync")
     except SystemExit as done:
@@ -493,6 +497,27 @@ def check(
             out.print(str(line), markup=False)
     if any(line.level == "error" for line in lines):
         raise typer.Exit(1)
+
+
+@app.command()
+def sandbox() -> None:
+    """The sandbox portal alone."""
+    from bitrix_sync import demo
+    from bitrix_sync.settings import spoken_language
+
+    demo.sandbox(spoken_language())
+
+
+@app.command("demo")
+def show_demo(
+    once: Annotated[bool, typer.Option("--once", help="Play the story without a page and exit.")] = False,
+) -> None:
+    """The product on the sandbox portal: see `make demo`; `--once` plays the story without a page and exits."""
+    from bitrix_sync import demo
+    from bitrix_sync.settings import spoken_language
+
+    play = demo.once if once else demo.live
+    play(spoken_language())
 
 
 @app.command()

@@ -255,6 +255,14 @@ def load_settings(
     return settings
 
 
+def spoken_language(environ: Mapping[str, str] | None = None) -> Literal["ru", "en"]:
+    """The language of the terminal, as ``LC_ALL``, ``LC_MESSAGES`` or ``LANG`` say; English for any other than Russian.
+    For what is shown before there is a rules file, whose language counts from then on."""
+    given = os.environ if environ is None else environ
+    said = next((text for name in ("LC_ALL", "LC_MESSAGES", "LANG") if (text := given.get(name))), "")
+    return "ru" if said.lower().startswith("ru") else "en"
+
+
 def _line(name: str, problem: str) -> str:
     examples = Settings.model_fields[NAMES[name]].examples or []
     return f"{name}: {problem}; write {examples[0]}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bitrix_sync import wording_commands, wording_page, wording_rules
+from bitrix_sync import wording_commands, wording_demo, wording_page, wording_rules
 
 MONTHS: Mapping[str, tuple[str, ...]] = {
     "ru": (
@@ -497,6 +497,6 @@ _EN: dict[str, str] = {
 }
 
 MESSAGES: Mapping[str, Mapping[str, str]] = {
-    "ru": _RU | wording_rules.RU | wording_page.RU | wording_commands.RU,
-    "en": _EN | wording_rules.EN | wording_page.EN | wording_commands.EN,
+    "ru": _RU | wording_rules.RU | wording_page.RU | wording_commands.RU | wording_demo.RU,
+    "en": _EN | wording_rules.EN | wording_page.EN | wording_commands.EN | wording_demo.EN,
 }

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 LAYERS: Mapping[str, frozenset[str]] = {
-    "doors": frozenset({"webhooks", "scheduler", "cli"}),
+    "doors": frozenset({"webhooks", "scheduler", "cli", "demo"}),
     "services": frozenset(
         {
             *("app", "apply", "audit", "check", "commands", "notices", "preview", "report", "rulebook", "starter"),
@@ -36,6 +36,7 @@ LAYERS: Mapping[str, frozenset[str]] = {
             "why_lines",
             "wording",
             "wording_commands",
+            "wording_demo",
             "wording_page",
             "wording_rules",
             "worktime",
@@ -47,7 +48,8 @@ LAYERS: Mapping[str, frozenset[str]] = {
 
 DOWN = ("doors", "services", "outside world", "pure core")
 SIBLINGS: Mapping[str, frozenset[str]] = {
-    "cli": frozenset({"webhooks", "scheduler", "sandbox"}),  # the command line is what starts the others
+    "cli": frozenset({"webhooks", "scheduler", "demo", "sandbox"}),  # the command line is what starts the others
+    "demo": frozenset({"webhooks", "scheduler", "sandbox"}),
     "portal": frozenset({"log"}),
     "store": frozenset({"log"}),
 }
