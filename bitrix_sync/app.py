@@ -10,7 +10,6 @@ import contextlib
 import os
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -90,13 +89,14 @@ class Bell:
 
 
 class Service:
-    """One portal's service. ``clock`` is our own."""
+    """One portal's service. ``clock`` is our own; ``sleep`` waits for it (seconds)."""
 
     def __init__(
         self,
         settings: Settings,
         *,
         clock: Callable[[], datetime] = utc_now,
+        sleep: Callable[[float], object] | None = None,
     ) -> None:
         self.settings = settings
         self.clock = clock
@@ -104,7 +104,12 @@ class Service:
         self.bell = Bell()
         self.store = Store(settings.database_url)
         self.portal = Portal(
-            settings.webhook_url.get_secret_value(), rate=settings.rate, stop=self.stopping, on_answer=self.count_answer
+            settings.webhook_url.get_secret_value(),
+            rate=settings.rate,
+            clock=lambda: self.clock().timestamp(),
+            sleep=sleep,
+            stop=self.stopping,
+            on_answer=self.count_answer,
         )
         self.started = clock()
         self.epoch: int | None = None
@@ -298,7 +303,7 @@ class Service:
         """A flood of events costs a reading now and then: until the next may be made, what is ready is written."""
         carry_out(desk, interrupted=self.interrupted)
         gap = BUSY_GAP if self.busy() else EVENT_GAP
-        self.stopping.wait(max(0.0, gap - self.since(self.last_reading)))
+        self.portal.pacer.rest(gap - self.since(self.last_reading))
 
     def busy(self) -> bool:
         """True while operations wait to be written."""
@@ -306,7 +311,7 @@ class Service:
 
     def read(self, desk: Desk, *, wide: bool) -> PassReport:
         """One pass, and its account."""
-        self.last_reading = time.monotonic()
+        self.last_reading = self.portal.clock()
         if wide:
             self.last_wide = self.last_reading
         desk.rulebook.freshen(self.portal.now())
@@ -331,8 +336,9 @@ class Service:
         return self.stopping.is_set() or (self.bell.rung() and self.since(self.last_reading) >= BUSY_GAP)
 
     def since(self, moment: float) -> float:
-        """Seconds since a moment of the monotonic clock."""
-        return time.monotonic() - moment
+        """Seconds since a moment of our clock; very many if it has been put back meanwhile."""
+        passed = self.portal.clock() - moment
+        return passed if passed >= 0 else float("inf")
 
     def suffer(self, fault: Exception) -> None:
         """Note trouble, tell it once, and rest. What nobody expected is told with its trace, and does not end us."""
@@ -344,7 +350,8 @@ class Service:
         self.trouble = text
         pause = TROUBLE_PAUSES[min(self.troubles, len(TROUBLE_PAUSES) - 1)]
         self.troubles += 1
-        self.stopping.wait(pause)
+        with contextlib.suppress(Stopped):
+            self.portal.pacer.rest(pause)
 
     def recovered(self) -> None:
         """All is well (again)."""
