@@ -1,0 +1,70 @@
+"""The service as a process, one life after another."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+class Lives:
+    """Starts and ends processes of the service; one lives at a time. ``environ``: its settings. ``log``: where they
+    write. What it returns as exit code is negative for a signal."""
+
+    def __init__(self, environ: Mapping[str, str], folder: Path, log: Path) -> None:
+        others = {name: value for name, value in os.environ.items() if not name.startswith("BITRIX_")}
+        with log.open("ab") as written:
+            self._launcher = subprocess.Popen(
+                [sys.executable, "-m", "tests.chaos.launcher"],
+                cwd=folder,
+                env={**others, "PYTHONPATH": str(ROOT), **environ},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=written,
+            )
+        self.pid = 0
+
+    def begin(self, doom: str = "") -> None:
+        """A new life; ``doom`` is where it ends (``send:after*2``), "" for nowhere."""
+        assert self._launcher.stdin is not None
+        assert not self.pid
+        self._launcher.stdin.write(f"{doom}\n".encode())
+        self._launcher.stdin.flush()
+        self.pid = self._read()
+
+    def ended(self, timeout: float = 0.0) -> int | None:
+        """The exit code, once there is one."""
+        if not select.select([self._launcher.stdout], [], [], timeout)[0]:
+            return None
+        self.pid = 0
+        return self._read()
+
+    def kill(self) -> int:
+        """kill -9."""
+        os.kill(self.pid, signal.SIGKILL)
+        code = self.ended(10.0)
+        assert code is not None
+        return code
+
+    def ask_to_end(self) -> None:
+        """SIGTERM."""
+        os.kill(self.pid, signal.SIGTERM)
+
+    def close(self) -> None:
+        """End everything."""
+        if self.pid and self.ended() is None:
+            self.kill()
+        self._launcher.communicate()
+
+    def _read(self) -> int:
+        assert self._launcher.stdout is not None
+        line = self._launcher.stdout.readline()
+        if not line:
+            raise RuntimeError("the launcher has ended; see the log")
+        return int(line)

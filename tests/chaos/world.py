@@ -1,0 +1,310 @@
+"""One run: a portal with its people and faults, and one service after another that is killed.
+
+The people work in chapters; between two of them the portal's clock is turned to the next sweep. A service that lives is
+doomed: to a named point of the program, or to a moment. After the last death one may live until all is done.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import socket
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from bitrix_sync.sandbox.clock import Clock
+from bitrix_sync.sandbox.server import Sandbox
+from tests.chaos.lives import Lives
+from tests.chaos.office import BOSS, CODE, MOSCOW, RULES, START, TOKEN, build
+from tests.chaos.people import People
+from tests.chaos.verdict import Verdict, judge, read
+
+WIDE_RATE, TIGHT_RATE = (60, 200), (12, 30)
+"""Requests a second and bucket: far from what the service needs, and less than it would like."""
+SETTLE = 1.0
+LATE_ROW, LATE_RUN = 0.8, 0.6
+"""Seconds after which a history row shows, and a command that nobody waits for any more is run: below SETTLE."""
+CHANCES = {
+    "too_many": 0.006,
+    "page_500": 0.004,
+    "page_502": 0.006,
+    "page_502+": 0.01,
+    "page_504+": 0.01,
+    "cut_before": 0.01,
+    "cut_after": 0.012,
+    "half_answer": 0.01,
+    "broken_json": 0.01,
+    "batch_cut": 0.012,
+    "late_commit": 0.01,
+    "late_run": 0.006,
+    "hang": 0.006,
+    "token_expired": 0.003,
+}
+INSIDE = {"empty_result": 0.01, "internal+": 0.005, "internal": 0.005}
+"""Faults of single commands inside a batch."""
+ADDS = ("tasks.task.add", "task.checklistitem.add", "task.commentitem.add", "im.message.add")
+STORE_POINTS = (
+    *("take_lease", "settle_at_start", "set_setting", "note_rules", "bind", "record", "mark_sending", "finish"),
+    *("renew_lease", "claim_sweep", "close_sweep"),
+)
+POINTS = (
+    "send:before",
+    "send:after",
+    *(f"{name}:{when}-commit" for name in STORE_POINTS for when in ("before", "after")),
+)
+"""Where a service may be doomed to end."""
+FREQUENT = {"send:before": 6, "send:after": 6, "record": 8, "mark_sending": 6, "finish": 6, "set_setting": 8}
+PATIENCE = 60.0
+"""Seconds without any progress after which a run has failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much of everything: deeds of people, kills, days of the portal."""
+
+    moves: int
+    kills: int
+    days: int
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run was."""
+
+    seed: int
+    seconds: float = 0.0
+    kills: int = 0
+    moves: int = 0
+    requests: int = 0
+    struck: int = 0
+    sweeps: int = 0
+    points: set[str] = field(default_factory=set)
+    verdict: Verdict = field(default_factory=Verdict)
+
+
+class Stalled(Exception):
+    """Nothing moves any more; the text says what was waited for."""
+
+
+class World:
+    """A run under way."""
+
+    def __init__(self, seed: int, folder: Path, plan: Plan) -> None:
+        self.seed, self.folder, self.plan = seed, folder, plan
+        self.random = random.Random(seed)
+        clock = Clock()
+        clock.set(START)
+        self.rate = TIGHT_RATE if seed % 4 == 3 else WIDE_RATE
+        self.portal = Sandbox(build(clock), rate=self.rate, limits_clock=time.time, latency=0.003, event_seed=seed)
+        self.portal.state.switches.history_late_every = 7
+        self.portal.state.switches.history_late_seconds = LATE_ROW
+        self.portal.faults.at_random(CHANCES, seed=seed, hold=0.3, seconds=LATE_RUN)
+        self.portal.faults.at_random(INSIDE, ADDS, seed=seed + 1)
+        self.people = People(self.portal, seed)
+        self.store = folder / "store.db"
+        self.rules = folder / "rules.yaml"
+        self.rules.write_text(RULES, encoding="utf-8")
+        self.port = free_port()
+        if seed % 2:
+            self.portal.events.subscribe(f"http://127.0.0.1:{self.port}/webhooks/bitrix24", TOKEN)
+            self.portal.events.weather.turn({"drop": 0.1, "duplicate": 0.1, "reorder": 0.1})
+        self.point = ""
+        self.doom = float("inf")
+        self.quota = 0
+        """Deaths until the end of this chapter."""
+        self.outcome = Outcome(seed)
+        self.slots: list[str] = []
+        self.points = self.random.sample(POINTS, len(POINTS))
+        self.lives = Lives(self.settings(), folder, folder / "service.log")
+
+    def settings(self) -> dict[str, str]:
+        """The service's environment."""
+        return {
+            "BITRIX_WEBHOOK_URL": self.portal.url_of(BOSS, CODE),
+            "BITRIX_APPLICATION_TOKEN": TOKEN,
+            "BITRIX_RULES": str(self.rules),
+            "DATABASE_URL": f"sqlite:///{self.store}",
+            "BITRIX_LISTEN": f"127.0.0.1:{self.port}",
+            "BITRIX_POLL_SECONDS": "0.3",
+            "BITRIX_SETTLE_SECONDS": str(SETTLE),
+            "BITRIX_RATE": f"{self.rate[0]}/{self.rate[1]}",
+        }
+
+    def close(self) -> None:
+        """End everything."""
+        self.lives.close()
+        self.portal.close()
+
+    # --- lives and deaths ----------------------------------------------------------------------------------------
+
+    def begin_life(self) -> None:
+        """Start the service, doomed as long as deaths are due."""
+        self.point, self.doom, times = "", float("inf"), 0
+        if self.outcome.kills < self.quota:
+            if self.random.random() < 0.6:
+                self.point = self.points[self.outcome.kills % len(self.points)]
+                often = FREQUENT.get(self.point, FREQUENT.get(self.point.partition(":")[0], 1))
+                times = self.random.randint(1, often)
+                self.doom = time.monotonic() + 4.0
+            else:
+                self.doom_soon()
+        self.lives.begin(f"{self.point}*{times}" if self.point else "")
+
+    def doom_soon(self) -> None:
+        """Let the life end at some moment: while it starts, or when it is at work."""
+        self.doom = time.monotonic() + self.random.choice([0.1, 0.4, 0.8, 1.2, 2.0]) * (0.5 + self.random.random())
+
+    def mind(self) -> None:
+        """Let fate take its course: kill whom it is time to kill, bury, begin anew."""
+        if not self.lives.pid:
+            self.begin_life()
+            return
+        ended = self.lives.ended()
+        if ended is None and time.monotonic() >= self.doom:
+            ended = self.lives.kill()
+            self.point = ""
+        if ended is None:
+            return
+        if ended != -signal.SIGKILL:
+            raise Stalled(f"the service ended by itself with {ended}")
+        self.outcome.kills += 1
+        if self.point:
+            self.outcome.points.add(self.point)
+        self.begin_life()
+
+    def until(self, what: str, done: Callable[[], bool]) -> None:
+        """Let time pass, and services die, until it is done."""
+        began = time.monotonic()
+        while not done():
+            self.mind()
+            if time.monotonic() - began > PATIENCE + 3 * self.plan.kills:
+                raise Stalled(f"after {PATIENCE:.0f} s still not so: {what}")
+            time.sleep(0.02)
+
+    # --- the story -----------------------------------------------------------------------------------------------
+
+    def play(self) -> Outcome:
+        """The whole run."""
+        began = time.monotonic()
+        try:
+            self.story()
+        except Stalled as stalled:
+            self.outcome.verdict.wrong(str(stalled))
+        else:
+            self.outcome.verdict = judge(self.portal, self.store, self.people, self.slots, bucket=self.rate[1])
+        self.outcome.seconds = time.monotonic() - began
+        self.outcome.moves = self.people.diary.moves
+        self.outcome.requests = sum(self.portal.journal.requests.values())
+        self.outcome.struck = len(self.portal.faults.struck)
+        self.outcome.sweeps = len(self.slots)
+        return self.outcome
+
+    def story(self) -> None:
+        """Chapters of work, each ended by a sweep; then the deaths that are still due, then peace."""
+        chapters = 2 * self.plan.days
+        self.quota = self.plan.kills // (chapters + 1)
+        self.until("the first start", self.started)
+        for chapter in range(chapters):
+            self.quota = self.plan.kills * (chapter + 1) // chapters
+            if self.lives.pid and self.doom == float("inf"):
+                self.doom_soon()
+            self.work(self.plan.moves // chapters, gently=False)
+            self.until("everything read and carried out", self.quiet)
+            self.sweep("evening" if chapter % 2 == 0 else "morning")
+            self.until("the deaths of this chapter", lambda: self.outcome.kills >= self.quota)
+        self.until("peace", self.at_peace)
+        self.end()
+
+    def work(self, deeds: int, *, gently: bool) -> None:
+        """People at work, in bursts and pauses."""
+        for _ in range(deeds):
+            self.people.act(gently=gently)
+            if self.random.random() < 0.12:
+                self.mind()
+                time.sleep(self.random.random() * 0.03)
+
+    def sweep(self, name: str) -> None:
+        """Turn the clock to a sweep; deals go on moving while it runs."""
+        now = self.portal.clock.now().astimezone(MOSCOW)
+        hour, minute = (9, 1) if name == "morning" else (18, 31)
+        moment = now.replace(hour=hour, minute=minute, second=0)
+        if moment <= now:
+            moment += timedelta(days=1)
+        self.slots.append(f"{moment:%Y-%m-%d}/{name}")
+        self.portal.clock.set(moment)
+        self.work(self.plan.moves // (8 * self.plan.days), gently=True)
+        self.until(f"the sweep {self.slots[-1]}", self.swept)
+        self.until("everything read and carried out", self.quiet)
+
+    def end(self) -> None:
+        """SIGTERM, and a good end."""
+        self.lives.ask_to_end()
+        code = self.lives.ended(10.0)
+        if code is None:
+            raise Stalled("the service did not end within 10 s of SIGTERM")
+        if code != 0:
+            raise Stalled(f"the service ended with {code} after SIGTERM")
+
+    # --- what is waited for --------------------------------------------------------------------------------------
+
+    def started(self) -> bool:
+        """The first start is through and the rules are in force."""
+        return self.store.exists() and bool(self.rows("select 1 from portal where history_id is not null"))
+
+    def quiet(self) -> bool:
+        """All that people did was read, and all that was decided is carried out."""
+        rows = {row for (row,) in self.rows("select id from visits")}
+        if any(row not in rows for row in self.portal.state.history if row > self.people.first_row):
+            return False
+        return not self.rows("select 1 from operations where state not in ('done', 'dropped', 'failed') limit 1")
+
+    def swept(self) -> bool:
+        """The newest slot is through."""
+        return bool(self.rows(f"select 1 from sweeps where slot = '{self.slots[-1]}' and state = 'done'"))
+
+    def at_peace(self) -> bool:
+        """Quiet, and nothing can come any more: no late row, no late commit, no twin unseen."""
+        if not self.quiet() or self.portal.agenda.waiting() or self.portal.state.late_rows:
+            return False
+        before = self.portal.clock.now()
+        self.portal.faults.clear()
+        rested = time.monotonic() + SETTLE + 2.5
+        while time.monotonic() < rested:
+            self.mind()
+            time.sleep(0.05)
+        return self.quiet() and self.unchanged(before)
+
+    def unchanged(self, since: datetime) -> bool:
+        """Nothing in the portal changed since a moment."""
+        return all(task.changed <= since for task in self.portal.state.tasks.values())
+
+    def rows(self, query: str) -> list[tuple[object, ...]]:
+        """Ask the store; nothing while it is being made."""
+        try:
+            return read(self.store, query)
+        except Exception:
+            return []
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
+
+
+def run(seed: int, plan: Plan, keep: Path | None = None) -> Outcome:
+    """One seed, in a directory of its own; kept under ``keep`` when something was wrong."""
+    with tempfile.TemporaryDirectory(prefix=f"chaos-{seed}-") as name:
+        world = World(seed, Path(name), plan)
+        try:
+            outcome = world.play()
+        finally:
+            world.close()
+        if outcome.verdict.faults and keep is not None:
+            shutil.copytree(name, keep / str(seed), dirs_exist_ok=True)
+        return outcome
