@@ -223,6 +223,7 @@ def test_rules_are_loaded_again_and_a_bad_file_never_replaces_a_good_one(place: 
     place.run()
     assert place.tasks(deal)[0].title == "Ring: Romashka"
 
+
 ENDINGS = """
 version: 1
 language: en
@@ -275,7 +276,9 @@ def test_a_deal_advances_when_its_tasks_are_done(tmp_path: Path) -> None:
 def test_a_deadline_follows_its_field_and_the_task_says_why(tmp_path: Path) -> None:
     rules = ENDINGS + (
         "    Отгрузка:\n"
-        "      - {id: ship, title: Ship, deadline: {field: UF_CRM_SHIP_DATE, at: '12:00', else: {after: 10 workdays}}}\n"
+        "      - id: ship\n"
+        "        title: Ship\n"
+        "        deadline: {field: UF_CRM_SHIP_DATE, at: '12:00', else: {after: 10 workdays}}\n"
     )
     with office(tmp_path, rules) as place:
         deal = place.add_deal(stage="FINAL_INVOICE")
