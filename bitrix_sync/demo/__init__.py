@@ -24,6 +24,8 @@ from bitrix_sync.errors import SettingError, UserError
 from bitrix_sync.portal.pacer import Stopped
 from bitrix_sync.sandbox import Sandbox, serve
 from bitrix_sync.sandbox.clock import Clock
+from bitrix_sync.sandbox.seed import build_department
+from bitrix_sync.sandbox.state import PortalState
 from bitrix_sync.settings import Listen, load_settings
 from bitrix_sync.texts import Language
 from webhooks import page
@@ -156,24 +158,27 @@ def example() -> str:
 
 def introduce(teller: Teller, portal: Sandbox, *, page: str = "") -> None:
     """What this is, and what it is not."""
-    count = sum(not deal.closed for deal in portal.state.deals.values())
     teller.heading(teller.word("demo.title"))
-    teller.say(teller.word("demo.intro", count=count, rules="rules.yaml"))
+    teller.say(teller.word("demo.intro", count=open_deals(portal.state), rules="rules.yaml"))
     if names := teller.word("demo.names"):
         teller.say(names)
     if page:
         teller.say(teller.word("demo.page", url=page), style="bold")
 
 
+def open_deals(state: PortalState) -> int:
+    """Deals that are neither won nor lost."""
+    return sum(not deal.closed for deal in state.deals.values())
+
+
 def sandbox(language: Language) -> None:
     """The sandbox portal alone, until Ctrl-C or SIGTERM."""
-    teller = Teller(language)
-    stop = threading.Event()
+    teller, stop, state = Teller(language), threading.Event(), build_department(Clock())
     before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
     try:
         for port in (SANDBOX_PORT, 0):
             try:
-                serve(announce=lambda url: tell_sandbox(teller, url), stop=stop, port=port)
+                serve(announce=lambda url: tell_sandbox(teller, url, state), stop=stop, state=state, port=port)
                 break
             except OSError:
                 if not port:
@@ -182,12 +187,12 @@ def sandbox(language: Language) -> None:
         signal.signal(signal.SIGTERM, before)
 
 
-def tell_sandbox(teller: Teller, url: str) -> None:
+def tell_sandbox(teller: Teller, url: str, state: PortalState) -> None:
     """How to work with a sandbox whose webhook is ``url``."""
     root = url.partition("/rest/")[0]
     act = '{"do": "move_deal", "with": {"deal_id": 29, "stage_id": "PREPARATION", "by": 7}}'
     events = f'{{"url": "http://127.0.0.1:8080/webhooks/bitrix24", "token": "{TOKEN}"}}'
-    teller.say(teller.word("sandbox.title"), style="bold")
+    teller.say(teller.word("sandbox.title", count=open_deals(state)), style="bold")
     for key, line in (
         ("webhook", f"BITRIX_WEBHOOK_URL={url}"),
         ("look", f"curl {root}/sandbox/tasks"),
