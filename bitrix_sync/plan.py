@@ -8,7 +8,7 @@ following; then advancing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -273,8 +273,9 @@ class _Deciding:
         if rule is None or rule.disabled or record.gone or record.status not in ENDABLE:
             return
         ending = rule.on_leave if why == "leave" else rule.on_close
-        ended_already = f"leave:{record.occurrence}:{entered.id}"
-        if ending == "keep" or (why == "close" and any(op.key == ended_already for op in self.operations)):
+        left = f"leave:{record.occurrence}:{entered.id}"
+        ended = {op.key for op in self.operations if op.kind in (Kind.COMPLETE, Kind.DELETE)}
+        if ending == "keep" or (why == "close" and left in ended):
             return
         key = f"{why}:{record.occurrence}:{entered.id}"
         self.add(key, ENDINGS[ending], {"reason": why}, record)
@@ -283,13 +284,22 @@ class _Deciding:
     # --- new tasks ---------------------------------------------------------------------------------------------------
 
     def make_tasks(self, visit: Visit) -> None:
+        """Each visit is seen, whether or not the file says something of its stage today: one that was over before a
+        rule came to its stage is no reason for a task."""
         policy = self.rules.policies.get(visit.stage_id)
         over = visit is not self.latest
-        seen_before = self.moment(visit, "seen") is not None
-        if policy is None or (over and (seen_before or visit.id in self.state.handled)):
+        if over and (self.moment(visit, "seen") is not None or visit.id in self.state.handled):
             return
-        self.look_at(policy, visit, over)
+        if policy is not None:
+            self.note_events(policy, visit)
+            self.look_at(policy, visit, over)
         self.remember(visit, "seen", self.now)
+
+    def note_events(self, policy: StagePolicy, visit: Visit) -> None:
+        """An event happens when it happens, though the rule that counts from it has no task yet."""
+        for rule in policy.rules:
+            for event in _events(rule):
+                self.happened(visit)(event)
 
     def look_at(self, policy: StagePolicy, visit: Visit, over: bool) -> None:
         """Each rule of the stage in the file's order; a fault of one stops neither the others nor other deals."""
@@ -313,7 +323,7 @@ class _Deciding:
             return "disabled", {"reason": rule.disabled}
         if not self.acts_on(rule, visit):
             return ("history" if visit.id in self.state.handled else "before_rules"), {}
-        if self.deal.closed and not visit.final:
+        if self.deal.closed and (over or not visit.final):
             return "deal_closed", {}
         if over and rule.on_leave != "keep":
             return "visit_over", {"on_leave": rule.on_leave}
@@ -365,7 +375,7 @@ class _Deciding:
 
     def repeat(self, rule: Rule, visit: Visit, last: TaskRecord) -> None:
         """``again``: done while the visit lasts, the next task comes that much later."""
-        if rule.again is None or visit is not self.latest or self.deal.closed:
+        if rule.again is None or visit is not self.latest or (self.deal.closed and not visit.final):
             return
         if last.gone or last.status != DONE or last.closed is None:
             return
@@ -678,6 +688,8 @@ class _Deciding:
         tasks = [record for record in self.records.values() if record.visit_id == visit.id and not record.gone]
         if not tasks or any(record.status != DONE for record in tasks):
             return
+        if any(key.startswith(f"brake:{visit.id}:") for key in self.state.keys):
+            return  # people were told to move it themselves
         recent = [moved for moved in self.state.moved if self.now - moved < DAY]
         if len(recent) >= AUTOMATIC_MOVES:
             self.brake(visit, policy)
@@ -689,7 +701,7 @@ class _Deciding:
             self.trace(visit, "advance_to", "advanced", stage=self.rules.stage_names.get(policy.advance_to, ""))
 
     def brake(self, visit: Visit, policy: StagePolicy) -> None:
-        self.trace(visit, "advance_to", "advance_brake", stage=policy.advance_to or "")
+        self.trace(visit, "advance_to", "advance_brake", stage=self.rules.stage_names.get(policy.advance_to or "", ""))
         text = texts.say(
             self.rules.language,
             "notice.brake",
@@ -724,6 +736,17 @@ class _Deciding:
         self.operations.append(
             Operation(key, kind, payload, self.deal.id, record.ref, urgency=urgency, look_first=look_first, state=state)
         )
+
+
+def _events(rule: Rule) -> Iterator[Event]:
+    """What a rule waits for or counts from."""
+    if rule.start is not None:
+        yield rule.start
+    deadline: Deadline | None = rule.deadline
+    while deadline is not None:
+        if deadline.event is not None:
+            yield deadline.event
+        deadline = deadline.otherwise
 
 
 def _event_words(event: Event) -> str:

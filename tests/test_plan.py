@@ -421,3 +421,60 @@ def test_a_task_in_progress_counts_as_open() -> None:
     story = Story(book(rule("a"), advance={"NEW": "MEETING"})).enters("NEW").sees("a", status=IN_PROGRESS)
     assert story.did(Kind.MOVE_DEAL) == []
     assert story.sees("a", status=DONE, closed=story.now).operation(Kind.MOVE_DEAL)
+
+
+# --- what is easily overlooked ---------------------------------------------------------------------------------------
+
+
+def test_a_field_that_was_filled_on_entry_counts_from_entry_though_the_condition_holds_only_later() -> None:
+    paid = Deadline(event=Filled("UF_CRM_INVOICE"), offset=Duration(5, "workdays"), otherwise=after(10))
+    filled = {"OPPORTUNITY": 1, "UF_CRM_INVOICE": "2026-02-01"}
+    story = Story(book(rule("pay", deadline=paid, condition=BIG)), fields=filled).enters("NEW")
+    assert story.wait(days=2).sets(OPPORTUNITY=150_000).made() == ["pay"]
+    assert story.due("pay") == "2026-03-09 18:00"
+
+
+def test_a_task_that_was_done_and_opened_again_stays_done_for_those_who_wait_for_it() -> None:
+    rules = book(rule("show"), rule("offer", start=Done("show", same_stage=True), condition=BIG))
+    story = Story(rules).enters("NEW").wait(days=1).completes("show").wait(hours=1).sees("show", status=IN_PROGRESS)
+    assert story.wait(days=1).sets(OPPORTUNITY=150_000).made() == ["offer"]
+    assert story.due("offer") == "2026-03-04 18:00"
+
+
+def test_a_rule_that_comes_to_a_stage_makes_nothing_for_deals_that_had_left_it() -> None:
+    before, now = book(rule("call", "OFFER")), book(rule("call", "NEW"))
+    story = Story(replace(before, policies={"OFFER": before.policies["OFFER"]})).enters("NEW").enters("MEETING")
+    story.rules = now
+    assert story.wait(days=1).sets(OPPORTUNITY=5).made() == []
+
+
+def test_again_goes_on_in_a_final_stage() -> None:
+    story = Story(book(rule("ask", "WON", again=Duration(3, "months")))).enters("WON").completes("ask")
+    assert story.last.wake_at == at("2026-06-02 09:00")
+    story.now = at("2026-06-02 09:00")
+    assert story.decide().made() == ["ask"]
+
+
+def test_a_deal_that_went_on_from_one_final_stage_to_another_gets_only_the_tasks_of_the_last() -> None:
+    rules = book(rule("thank", "WON"), rule("why", "LOSE"))
+    story = Story(rules).enters("NEW").enters("WON", decide=False).enters("LOSE")
+    assert story.made() == ["why"]
+
+
+def test_a_task_put_off_on_leaving_is_still_ended_on_closing() -> None:
+    story = Story(book(rule("call", on_leave="defer", on_close="delete"))).enters("NEW").enters("WON")
+    assert story.did(Kind.DEFER) == ["10:call"]
+    assert story.did(Kind.DELETE) == ["10:call"]
+    story = Story(book(rule("call", on_leave="complete", on_close="delete"))).enters("NEW").enters("WON")
+    assert story.did(Kind.COMPLETE) == ["10:call"]
+    assert story.did(Kind.DELETE) == []
+
+
+def test_a_deal_that_was_stopped_by_the_brake_waits_for_people() -> None:
+    rules = book(rule("a"), rule("b", "MEETING"), advance={"NEW": "MEETING", "MEETING": "NEW"})
+    story = Story(rules).enters("NEW")
+    for turn in range(5):
+        story.completes("ab"[turn % 2]).wait(minutes=1).enters("MEETING" if turn % 2 == 0 else "NEW")
+    story.completes("b")
+    assert story.last.traces[-1].data["stage"] == "New"
+    assert story.wait(days=2).sets(OPPORTUNITY=5).last.operations == ()
