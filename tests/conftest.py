@@ -55,5 +55,5 @@ def sandbox() -> Iterator[Any]:
     """A sandbox portal that answers over HTTP on this machine, the same one at every run."""
     from bitrix_sync import sandbox
 
-    with sandbox.Sandbox(seed=1) as portal:  # type: ignore[attr-defined, unused-ignore]
+    with sandbox.Sandbox(event_seed=1) as portal:
         yield portal
