@@ -29,7 +29,7 @@ ANSWER_POLL = 0.2
 BEGIN_WITHIN = 45.0
 """Seconds that the running service has to begin a request before the command gives up on it."""
 
-END_WITHIN = 6.0
+END_WITHIN = 4.0
 """Seconds that the worker has to end when the service stops; what is in flight then is looked up at the next start."""
 
 app = typer.Typer(

@@ -1,0 +1,127 @@
+"""The real ``bitrix-sync run`` as a process of its own: started, asked over HTTP, ended, killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+ROOT = Path(__file__).parent.parent
+COMMAND = (sys.executable, "-c", "from bitrix_sync.cli import main; main()")
+ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
+LONGEST = 30.0
+"""Seconds for anything that is waited for: far more than it takes, so that a slow machine fails nothing."""
+
+
+def until(holds: Callable[[], Any], *, seconds: float = LONGEST) -> Any:
+    """Wait until something holds, and give it."""
+    end = time.monotonic() + seconds
+    while not (found := holds()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+    return found
+
+
+class Running:
+    """A process of the command line. ``environ``: settings; nothing else of ours is in its environment."""
+
+    def __init__(self, folder: Path, environ: Mapping[str, str], *words: str) -> None:
+        self.folder, self.words, self.environ = folder, words or ("run",), dict(environ)
+        self.out, self.err = folder / f"{self.words[0]}.out", folder / f"{self.words[0]}.err"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Begin (again); what it said before is forgotten."""
+        plain = {name: value for name, value in os.environ.items() if not name.startswith(("BITRIX_", "DATABASE_"))}
+        with self.out.open("wb") as out, self.err.open("wb") as err:
+            self.process = subprocess.Popen(
+                [*COMMAND, *self.words],
+                cwd=self.folder,
+                env={**plain, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **self.environ},
+                stdout=out,
+                stderr=err,
+            )
+
+    @property
+    def said(self) -> str:
+        """All that it printed, to both sides."""
+        return self.out.read_text("utf-8") + self.err.read_text("utf-8")
+
+    @property
+    def url(self) -> str:
+        """Its web side, once it is open."""
+        return until(lambda: self._alive() and ADDRESS.search(self.out.read_text("utf-8")))[0]
+
+    def _alive(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self.said
+        return True
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and body of one of its addresses."""
+        return ask(urllib.request.Request(self.url + path))
+
+    def post(self, path: str, body: bytes, **headers: str) -> tuple[int, str]:
+        """The same for a POST; a form unless a header says otherwise."""
+        given = {"Content-Type": "application/x-www-form-urlencoded"}
+        given |= {name.replace("_", "-"): value for name, value in headers.items()}
+        return ask(urllib.request.Request(self.url + path, data=body, headers=given))
+
+    @property
+    def why_not_ready(self) -> str:
+        """What /readyz gives as its reason; "" when it is ready."""
+        status, body = self.get("/readyz")
+        state = json.loads(body)
+        assert (status == 200) == state["ready"]
+        return "" if state["ready"] else str(state["reason"])
+
+    def ready(self) -> Running:
+        """Wait until it does its work."""
+        until(lambda: not self.why_not_ready)
+        return self
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        """Send it a signal, and wait for its exit code."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(LONGEST)
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        self.end(signal.SIGKILL)
+
+
+def ask(request: urllib.request.Request) -> tuple[int, str]:
+    """Status and body, also of a refusal."""
+    try:
+        with urllib.request.urlopen(request, timeout=LONGEST) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as refused:
+        with refused:
+            return refused.code, refused.read().decode()
+
+
+def event(token: str, *, name: str = "ONCRMDEALUPDATE", number: int = 1) -> bytes:
+    """An event as a portal sends it."""
+    fields = {
+        "event": name,
+        "event_handler_id": "975",
+        "data[FIELDS][ID]": number,
+        "ts": 1772434800,
+        "auth[domain]": "127.0.0.1",
+        "auth[member_id]": "d897063e1ce7c5eb9f04b9751eef5915",
+        "auth[application_token]": token,
+    }
+    return urlencode(fields).encode()
