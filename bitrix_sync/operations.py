@@ -67,7 +67,8 @@ class Operation:
     - CREATE: ``fields`` of tasks.task.add (upper case, without UF_CRM_TASK/XML_ID, which follow from key and deal)
     - DEADLINE: ``deadline`` ISO with offset; ``reason`` "follow" | "sweep" | "undo"; ``seen`` ISO or None: the deadline
       that the decision was based on
-    - PEOPLE: ``owner`` id or None; ``supervisor`` id or None to add, ``drop`` ids of former supervisors to remove
+    - PEOPLE: ``owner`` id or None; ``supervisor`` id or None to add, ``drop`` ids of former supervisors to remove,
+      ``creator`` id or None: who accepts the result from now on
     - COMPLETE, DEFER, DELETE: ``reason``
     - CHECKLIST: ``title``, ``index``; ``under``: key of the operation that makes the check list it hangs on
     - LINE: ``text``

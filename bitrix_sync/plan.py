@@ -30,7 +30,19 @@ from bitrix_sync.operations import (
 from bitrix_sync.rules.conditions import CannotJudge, Judgement, judge
 from bitrix_sync.rules.context import build_context
 from bitrix_sync.rules.deadlines import MINUTES, Computed, DeadlineError, compute, counted
-from bitrix_sync.rules.model import Deadline, Done, Duration, Entered, Event, Filled, Person, Rule, Rules, StagePolicy
+from bitrix_sync.rules.model import (
+    Deadline,
+    Done,
+    Duration,
+    Entered,
+    Event,
+    Filled,
+    Person,
+    Responsible,
+    Rule,
+    Rules,
+    StagePolicy,
+)
 from bitrix_sync.rules.persons import (
     Chosen,
     Picks,
@@ -642,40 +654,54 @@ class _Deciding:
 
     def follow_responsible(self) -> None:
         """The deal's responsible changed: tasks whose owner is he (or the head over him) go along, with their
-        supervisors, unless a person has changed the owner by hand."""
+        supervisors, unless a person has changed the owner by hand; where he is the supervisor, he is so now."""
         for record, rule, visit in self.followers():
-            if record.occurrence in self.fresh() or record.owner_form not in ("responsible", "head"):
+            if record.occurrence in self.fresh():
                 continue
             underway = [payload["owner"] for payload in self.state.underway.get((record.occurrence, Kind.PEOPLE), ())]
-            if record.owner_id not in (record.owner_sent, *underway):
-                self.trace(visit, rule.id, "not_followed_person", owner=self.world.company.name(record.owner_id))
-                continue
             owner = underway[-1] if underway else record.owner_id
-            chosen = follow_owner(
-                record.owner_form,
-                deal=self.deal,
-                company=self.world.company,
-                fallback=self.rules.fallback_owner,
-                deadline=record.deadline or self.now,
-                substitute_away=rule.substitute_away,
-                language=self.rules.language,
-            )
-            if not chosen.user_id or chosen.user_id == owner:
-                continue
-            supervisor = self.supervisor(rule, chosen.user_id)
-            count = 1 + sum(key.startswith(f"people:{record.occurrence}:") for key in self.state.keys)
-            payload = {
-                "owner": chosen.user_id,
-                "seen": owner,
-                "supervisor": supervisor if rule.supervisor_observes and supervisor != chosen.user_id else None,
-                "drop": [record.supervisor_id] if record.supervisor_id and record.supervisor_id != supervisor else [],
-            }
-            self.add(f"people:{record.occurrence}:{count}", Kind.PEOPLE, payload, record)
-            name = self.world.company.name(chosen.user_id)
-            text = texts.say(self.rules.language, "line.owner_followed", owner=name)
-            self.add(f"line:people:{record.occurrence}:{count}", Kind.LINE, {"text": text}, record, urgency=LINE)
-            self.keep(replace(record, supervisor_id=supervisor))
-            self.trace(visit, rule.id, "people_followed", owner=name)
+            if record.owner_form == "other":
+                if rule.supervisor == Responsible():
+                    self.hand_over(record, rule, visit, before=owner, owner=owner)
+            elif record.owner_id not in (record.owner_sent, *underway):
+                self.trace(visit, rule.id, "not_followed_person", owner=self.world.company.name(record.owner_id))
+            else:
+                chosen = follow_owner(
+                    record.owner_form,
+                    deal=self.deal,
+                    company=self.world.company,
+                    fallback=self.rules.fallback_owner,
+                    deadline=record.deadline or self.now,
+                    substitute_away=rule.substitute_away,
+                    language=self.rules.language,
+                )
+                self.hand_over(record, rule, visit, before=owner, owner=chosen.user_id or owner)
+
+    def hand_over(self, record: TaskRecord, rule: Rule, visit: Visit, *, before: int, owner: int) -> None:
+        """The task goes to ``owner``, who may have it already, and to the supervisor whom the rule names for him."""
+        supervisor = self.supervisor(rule, owner)
+        if owner == before and (supervisor == record.supervisor_id or rule.supervisor != Responsible()):
+            return
+        name = self.world.company.name
+        changed = record.supervisor_id != supervisor
+        payload = {
+            "owner": owner,
+            "seen": before,
+            "supervisor": supervisor if rule.supervisor_observes and supervisor != owner else None,
+            "drop": [record.supervisor_id] if record.supervisor_id and changed else [],
+            "creator": supervisor if rule.control and changed else None,
+        }
+        count = 1 + sum(key.startswith(f"people:{record.occurrence}:") for key in self.state.keys)
+        self.add(f"people:{record.occurrence}:{count}", Kind.PEOPLE, payload, record)
+        if owner != before:
+            text = texts.say(self.rules.language, "line.owner_followed", owner=name(owner))
+            self.trace(visit, rule.id, "people_followed", owner=name(owner))
+        else:
+            said = name(supervisor) if supervisor else "—"
+            text = texts.say(self.rules.language, "line.supervisor_followed", supervisor=said)
+            self.trace(visit, rule.id, "supervisor_followed", supervisor=said)
+        self.add(f"line:people:{record.occurrence}:{count}", Kind.LINE, {"text": text}, record, urgency=LINE)
+        self.keep(replace(record, supervisor_id=supervisor))
 
     # --- advancing ---------------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from bitrix_sync.rules.model import Rule, Rules
 from bitrix_sync.why_lines import status_text
 
 RESULTS = ("new", "held", "there", "none")
-CHANGES = frozenset({"followed", "people_followed", "ended", "advanced", "advance_brake"})
+CHANGES = frozenset({"followed", "people_followed", "supervisor_followed", "ended", "advanced", "advance_brake"})
 """Verdicts about tasks that are there already, and about the deal itself."""
 Line = dict[str, Any]
 

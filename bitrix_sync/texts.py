@@ -45,6 +45,7 @@ VERDICTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "ended": ("ending", "why"),
         "again": ("number", "at"),
         "people_followed": ("owner",),
+        "supervisor_followed": ("supervisor",),
         "advanced": ("stage",),
         "advance_waits": ("why",),
         "advance_brake": ("stage",),

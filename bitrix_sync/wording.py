@@ -216,6 +216,7 @@ _RU: dict[str, str] = {
     "why.again": "Задача выполнена, а сделка всё ещё на стадии: следующая, № {number}, появится {at:moment}.",
     "why.people_followed": "У сделки новый ответственный: задача перешла к нему или к его руководителю. Исполнитель: "
     "{owner}.",
+    "why.supervisor_followed": "У сделки новый ответственный, теперь задачу контролирует он: {supervisor}.",
     "why.advanced": "Все задачи стадии выполнены: сделка переведена на стадию «{stage}».",
     "why.advance_waits": "Сделка пока остаётся на стадии: {why:waits_because}.",
     "why.advance_brake": "За сутки сделка автоматически перешла уже 5 раз. На стадию «{stage}» она сама не пойдёт, "
@@ -372,6 +373,7 @@ _EN: dict[str, str] = {
     "why.again": "The task is done and the deal is still in the stage: the next one, No. {number}, will appear on "
     "{at:moment}.",
     "why.people_followed": "The deal has a new responsible, and the task followed. Owner: {owner}.",
+    "why.supervisor_followed": "The deal has a new responsible, who controls the task now: {supervisor}.",
     "why.advanced": "Every task of the stage is done: the deal was moved to the stage “{stage}”.",
     "why.advance_waits": "The deal stays in the stage for now: {why:waits_because}.",
     "why.advance_brake": "The deal has been moved automatically 5 times within 24 hours. It is not moved on to "

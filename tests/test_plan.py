@@ -19,6 +19,7 @@ from bitrix_sync.rules.model import (
     Head,
     Nobody,
     OwnerOf,
+    Responsible,
     Test,
     UserId,
 )
@@ -235,6 +236,28 @@ def test_tasks_whose_owner_is_the_head_follow_too() -> None:
     story = Story(book(rule("check", owner=Head()))).enters("NEW")
     assert story.task("check").owner_id == HEAD
     assert story.sets(responsible=HEAD).task("check").owner_id == BOSS
+
+
+def test_the_supervisor_goes_along_with_the_owner() -> None:
+    story = Story(book(rule("call"))).enters("NEW").sets(responsible=HEAD)
+    payload = story.operation(Kind.PEOPLE).payload
+    assert (payload["owner"], payload["supervisor"], payload["drop"]) == (HEAD, BOSS, [HEAD])
+    assert story.task("call").supervisor_id == BOSS
+
+
+def test_where_the_responsible_controls_the_new_one_does_though_the_owner_stays() -> None:
+    law = rule("law", owner=UserId(LAWYER), supervisor=Responsible())
+    story = Story(book(law, rule("other", owner=UserId(LAWYER)))).enters("NEW").sets(responsible=OTHER)
+    payload = story.operation(Kind.PEOPLE).payload
+    assert story.did(Kind.PEOPLE) == ["10:law"]
+    assert (payload["owner"], payload["supervisor"], payload["drop"]) == (LAWYER, OTHER, [OWNER])
+    assert story.verdict("law") == "supervisor_followed"
+    assert "Petr Petrov" in story.operation(Kind.LINE).payload["text"]
+
+
+def test_whoever_controls_now_is_the_creator_of_a_task_with_control() -> None:
+    story = Story(book(rule("call", control=True))).enters("NEW").sets(responsible=HEAD)
+    assert story.operation(Kind.PEOPLE).payload["creator"] == BOSS
 
 
 def test_control_makes_the_supervisor_the_creator() -> None:

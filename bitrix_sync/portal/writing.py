@@ -134,6 +134,8 @@ def _people(payload: Mapping[str, Any], seen: PortalTask | None) -> dict[str, An
     fields: dict[str, Any] = {}
     if owner and owner != seen.owner_id:
         fields["RESPONSIBLE_ID"] = owner
+    if payload.get("creator") and payload["creator"] != seen.creator_id:
+        fields["CREATED_BY"] = payload["creator"]
     kept = [user for user in seen.auditors if user not in payload.get("drop", ()) or user == supervisor]
     auditors = [*kept, supervisor] if supervisor and supervisor not in kept else kept
     if auditors != list(seen.auditors):

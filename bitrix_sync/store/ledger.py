@@ -300,6 +300,8 @@ def _hand_over(connection: Connection, task: int, payload: Mapping[str, Any]) ->
     values: dict[str, Any] = {"auditors": [user for user in held.auditors if user not in dropped]}
     if owner is not None:
         values |= {"owner_id": owner, "owner_sent": owner}
+    if payload.get("creator") is not None:
+        values["creator_id"] = payload["creator"]
     if supervisor is not None:
         values["supervisor_id"] = supervisor
         if supervisor not in values["auditors"]:
