@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, tzinfo
 from decimal import Decimal
+from functools import lru_cache
 from string import Formatter
 from types import MappingProxyType
 from typing import Any, Literal
@@ -66,6 +67,8 @@ _OPENING = re.compile(r"&(?:amp;)*(?:#0*91(?!\d)|#x0*5b(?![\da-f])|(?:lbrack|lsq
 _CLOSING = re.compile(r"&(?:amp;)*(?:#0*93(?!\d)|#x0*5d(?![\da-f])|(?:rbrack|rsqb)(?=;));?", re.IGNORECASE)
 _UNPRINTABLE = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _QUOTES = re.compile(r">{2,}")
+_SUSPECT = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\\[\\]&>]|-{20}")
+"""Whatever any of the others could change; most texts have none of it."""
 _QUOTE_START = re.compile(r"^([ \t]*)>", re.MULTILINE)
 _QUOTE_FRAME = re.compile(r"-{20,}")
 _TRANSLATED = str.maketrans({"[": "［", "]": "］", "\u2028": "\n", "\u2029": "\n", "\r": "\n"})
@@ -84,6 +87,8 @@ def harmless(text: str) -> str:
     dashes no longer open a quote; control characters, marks that turn the direction of writing and halves of characters
     go. Line breaks and tabs stay. Harmless text stays as it is when it is made harmless again.
     """
+    if _SUSPECT.search(text) is None:
+        return text
     text = _UNPRINTABLE.sub("", text.replace("\r\n", "\n")).translate(_TRANSLATED)
     text = _CLOSING.sub("］", _OPENING.sub("［", text))
     return _QUOTE_FRAME.sub("—", _QUOTE_START.sub(r"\1›", _QUOTES.sub("»", text)))
@@ -271,11 +276,17 @@ def _fill(
     year: bool = False,
 ) -> str:
     parts: list[str] = []
-    for literal, name, how, _ in Formatter().parse(message):
+    for literal, name, how in _parsed(message):
         parts.append(literal)
         if name is not None:
             parts.append(_shown(language, values[name], how or "", zone=zone, clean=clean, year=year))
     return "".join(parts)
+
+
+@lru_cache(maxsize=1024)
+def _parsed(message: str) -> tuple[tuple[str, str | None, str | None], ...]:
+    """A message of ours as pieces: text, and the name and form of the value behind it."""
+    return tuple((literal, name, how) for literal, name, how, _ in Formatter().parse(message))
 
 
 def _shown(language: str, value: Any, how: str, *, zone: tzinfo | None, clean: Callable[[Any], str], year: bool) -> str:

@@ -34,6 +34,10 @@ DATE_TYPES = frozenset({"date", "datetime"})
 SHOWN = 200
 """A value is shown with at most so many characters."""
 
+WANTED_KEPT = 10_000
+"""So many tests have the words of what they want kept."""
+_wanted: dict[int, tuple[Test, DealField, str, tzinfo, str]] = {}
+
 _YES = frozenset({"y", "1", "true", "yes", "да"})
 _NO = frozenset({"n", "0", "false", "no", "нет"})
 
@@ -121,7 +125,7 @@ class _Judging:
     def test(self, test: Test) -> bool | None:
         known = self.deal_fields.get(test.field) or DealField(test.field, "")
         what = f"{known.title} ({test.field})" if known.title and known.title != test.field else test.field
-        wanted = self.wanted_text(test, known)
+        wanted = self.wanted(test, known)
         if test.field not in self.fields:
             self.fault(what, phrase(self.language, "seen.unread"), wanted)
             return None
@@ -138,6 +142,16 @@ class _Judging:
     def fault(self, what: str, value: str, wanted: str) -> None:
         message = phrase(self.language, "why.cannot_judge", field=what, value=value, wanted=wanted)
         self.faults.append(CannotJudge(message, field=what, value=value, wanted=wanted))
+
+    def wanted(self, test: Test, known: DealField) -> str:
+        """The same words for every deal, so they are kept."""
+        kept = _wanted.get(id(test))
+        if kept is None or not (kept[0] is test and kept[1] is known and kept[2:4] == (self.language, self.zone)):
+            if len(_wanted) >= WANTED_KEPT:
+                _wanted.clear()
+            kept = (test, known, self.language, self.zone, self.wanted_text(test, known))
+            _wanted[id(test)] = kept
+        return kept[4]
 
     def wanted_text(self, test: Test, known: DealField) -> str:
         if test.op == "filled":
@@ -250,7 +264,7 @@ def _equal(one: Any, wish: Any, known: DealField, zone: tzinfo) -> bool:
 
 def _order(one: Any, wish: Any, known: DealField, zone: tzinfo) -> int:
     """-1, 0, 1: the value is before (less than), equal to, after (more than) the wish; dates as dates, else numbers."""
-    if known.type in DATE_TYPES or isinstance(wish, date) or _is_date(wish):
+    if known.type in DATE_TYPES or (not isinstance(wish, int | float) and _is_date(wish)):
         return _order_of_dates(one, wish, known, zone)
     left, right = _number(_written(one, known)), _number(wish)
     return (left > right) - (left < right)

@@ -85,6 +85,8 @@ def number(value: object) -> Decimal:
     """
     if isinstance(value, bool):
         raise ValueError(f"{value!r} is not a number")
+    if isinstance(value, int):
+        return Decimal(value)
     text = str(value).strip() if isinstance(value, int | float | Decimal | str) else ""
     money = _MONEY.fullmatch(text)
     if money is not None:
