@@ -96,6 +96,11 @@ class Running:
         assert self.process is not None
         if self.process.poll() is None:
             self.process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Its exit code, when it has ended by itself."""
+        assert self.process is not None
         return self.process.wait(LONGEST)
 
     def kill(self) -> None:
