@@ -102,4 +102,4 @@ class Life:
 
     def tell(self, what: str, **values: object) -> None:
         """One line, with the portal's time."""
-        self.teller.say(self.teller.word(f"demo.live.{what}", at=f"{self.portal.clock.now():%H:%M}", **values))
+        self.teller.verbatim(self.teller.word(f"demo.live.{what}", at=f"{self.portal.clock.now():%H:%M}", **values))
