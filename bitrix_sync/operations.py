@@ -244,6 +244,8 @@ class Recording:
     operations: tuple[Operation, ...] = ()
     picks: tuple[tuple[str, int], ...] = ()
     told: tuple[str, ...] = ()
+    renewed: tuple[Operation, ...] = ()
+    """Creations that were held and are decided anew: they are planned with the payload that they have here."""
 
 
 @dataclass(frozen=True, slots=True)

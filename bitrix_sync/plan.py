@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from bitrix_sync import texts
@@ -101,6 +102,22 @@ def decide(
     if state.deal is None or not state.visits:
         return Decision(state.deal_id)
     return _Deciding(state, state.deal, rules, world, now, backfill).run(responsible_before)
+
+
+def decide_anew(
+    state: DealState, rules: Rules, world: World, *, occurrence: str, now: datetime
+) -> tuple[Operation, Decision] | None:
+    """Decide a task whose creation is held once more: its owner, deadline and text as they are now.
+
+    The creation to be planned in the place of the held one, and the record with its trace. None when there is still
+    nobody to own it, or its rule, its visit or its deal is gone.
+    """
+    record = next((one for one in state.tasks if one.occurrence == occurrence), None)
+    visit = next((one for one in state.visits if record is not None and one.id == record.visit_id), None)
+    rule = rules.by_id.get(record.rule_id) if record is not None else None
+    if state.deal is None or record is None or visit is None or rule is None or rule.disabled:
+        return None
+    return _Deciding(state, state.deal, rules, world, now, backfill=False).make_anew(rule, visit, record)
 
 
 def observe(record: TaskRecord | None, seen: PortalTask, *, at: datetime) -> tuple[TaskRecord, Slip | None]:
@@ -318,16 +335,31 @@ class _Deciding:
         for rule in policy.rules:
             if reason := self.out_of_reach(rule, visit, over):
                 self.trace(visit, rule.id, *reason[:1], **reason[1])
-                continue
-            try:
-                self.make_or_repeat(rule, visit)
-            except CannotJudge as fault:
-                said = {"field": fault.field, "value": fault.value, "wanted": fault.wanted}
-                self.trace(visit, rule.id, "cannot_judge", fault.checks, **said)
-            except TemplateFault as fault:
-                self.trace(visit, rule.id, "template_error", message=str(fault))
-            except DeadlineError as fault:
-                self.trace(visit, rule.id, "deadline_error", field=fault.field, value=str(fault.value))
+            else:
+                self.attempt(rule, visit, partial(self.make_or_repeat, rule, visit))
+
+    def attempt(self, rule: Rule, visit: Visit, act: Callable[[], None]) -> None:
+        """Act for a rule; a fault of it on this deal is traced with what it stumbled over."""
+        try:
+            act()
+        except CannotJudge as fault:
+            said = {"field": fault.field, "value": fault.value, "wanted": fault.wanted}
+            self.trace(visit, rule.id, "cannot_judge", fault.checks, **said)
+        except TemplateFault as fault:
+            self.trace(visit, rule.id, "template_error", message=str(fault))
+        except DeadlineError as fault:
+            self.trace(visit, rule.id, "deadline_error", field=fault.field, value=str(fault.value))
+
+    def make_anew(self, rule: Rule, visit: Visit, held: TaskRecord) -> tuple[Operation, Decision] | None:
+        """See ``decide_anew``. The deal is looked at again soon after."""
+        started = held.started or visit.entered
+        make = partial(self.make, rule, visit, number=held.number, started=started, checks=(), name=held.occurrence)
+        self.attempt(rule, visit, make)
+        for operation in self.operations:
+            if operation.kind is Kind.CREATE and operation.state is State.PLANNED:
+                tasks, traces = tuple(self.changed.values()), tuple(self.traces)
+                return operation, Decision(self.deal.id, tasks=tasks, traces=traces, wake_at=self.now)
+        return None
 
     def out_of_reach(self, rule: Rule, visit: Visit, over: bool) -> tuple[str, dict[str, Any]] | None:
         """Why the rule cannot act on the visit whatever the deal says: a verdict and its values; None: it can."""
@@ -402,8 +434,18 @@ class _Deciding:
         else:
             self.trace(visit, rule.id, "condition_false", judged.checks)
 
-    def make(self, rule: Rule, visit: Visit, *, number: int, started: datetime, checks: tuple[Check, ...]) -> None:
-        """Decide the task itself: deadline, people, text; its creation, then its check-list."""
+    def make(
+        self,
+        rule: Rule,
+        visit: Visit,
+        *,
+        number: int,
+        started: datetime,
+        checks: tuple[Check, ...],
+        name: str = "",
+    ) -> None:
+        """Decide the task itself: deadline, people, text; its creation, then its check-list. ``name``: its occurrence,
+        if it has one already."""
         computed = self.deadline(rule.deadline, visit, started)
         chosen = self.choose_owner(rule, computed.at)
         owner = chosen.user_id or 0
@@ -424,7 +466,7 @@ class _Deciding:
         if chosen.marked:
             note = texts.say(self.rules.language, "line.last_resort", owner=self.world.company.name(owner))
             description = f"{description}\n\n{note}".strip()
-        key = occurrence_key(visit.id, rule.id, number)
+        key = name or occurrence_key(visit.id, rule.id, number)
         record = self.keep(
             TaskRecord(
                 occurrence=key,

@@ -170,16 +170,15 @@ class Story:
         self.put([replace(self.task(rule_id), gone=True)])
         return self.decide()
 
+    def world(self) -> plan.World:
+        """What decisions share."""
+        loaded = dict.fromkeys(self.rules.by_id, self.loaded)
+        return plan.World(self.company, Picks(), loaded, started=at("2026-01-01 00:00"))
+
     def decide(self, **how: Any) -> Story:
         """One decision; then what was planned has happened in the portal."""
-        world = plan.World(
-            company=self.company,
-            picks=Picks(),
-            loaded=dict.fromkeys(self.rules.by_id, self.loaded),
-            started=at("2026-01-01 00:00"),
-        )
         self.last = plan.decide(
-            self.state, self.rules, world, now=self.now, responsible_before=self.responsible_before, **how
+            self.state, self.rules, self.world(), now=self.now, responsible_before=self.responsible_before, **how
         )
         self.responsible_before = None
         self.state = replace(
@@ -192,6 +191,11 @@ class Story:
         for operation in self.last.operations:
             self.carry_out(operation)
         return self
+
+    def anew(self, rule_id: str) -> tuple[Operation, Decision] | None:
+        """The rule's newest task, decided once more."""
+        name = self.task(rule_id).occurrence
+        return plan.decide_anew(self.state, self.rules, self.world(), occurrence=name, now=self.now)
 
     def put(self, records: Iterable[TaskRecord]) -> None:
         by_name = {record.occurrence: record for record in (*self.state.tasks, *records)}

@@ -23,7 +23,7 @@ from bitrix_sync.rules.model import (
     Test,
     UserId,
 )
-from tests.stories import BOSS, FIRED, HEAD, LAWYER, OTHER, OWNER, Story, after, at, book, rule
+from tests.stories import BOSS, COMPANY, FIRED, HEAD, LAWYER, OTHER, OWNER, Story, after, at, book, rule
 
 
 def test_a_deal_enters_a_stage_and_its_task_appears() -> None:
@@ -217,6 +217,28 @@ def test_nobody_at_all_is_held_and_the_admins_are_told() -> None:
     story.enters("NEW")
     assert story.operation(Kind.CREATE).state is State.HELD
     assert story.operation(Kind.MESSAGE).payload["user"] == BOSS
+
+
+def test_a_task_that_was_held_is_decided_anew_with_owner_deadline_and_text() -> None:
+    call = rule("call", title="Call for {{ owner.name }}", deadline=after(1), checklist=("one",))
+    story = Story(book(call, admins=(BOSS,)), responsible_id=0)
+    story.company = replace(story.company, users={BOSS: story.company.users[BOSS]}, self_id=77)
+    story.enters("NEW").wait(days=7)
+    assert story.anew("call") is None
+    story.company = replace(COMPANY, self_id=77)
+    assert story.anew("call") is None, "the deal still has no responsible"
+    story.rules = replace(story.rules, fallback_owner=OTHER)
+    creation, decision = story.anew("call") or (None, None)
+    assert creation is not None
+    assert decision is not None
+    fields = creation.payload["fields"]
+    assert (fields["RESPONSIBLE_ID"], fields["TITLE"]) == (OTHER, "Call for Petr Petrov")
+    assert fields["DEADLINE"] == "2026-03-09T18:00:00+03:00", "what was past is lifted"
+    (record,) = decision.tasks
+    assert (record.occurrence, record.owner_sent, record.supervisor_id) == ("10:call", OTHER, HEAD)
+    assert decision.traces[-1].verdict == "made"
+    story.rules = replace(story.rules, by_id={})
+    assert story.anew("call") is None, "its rule is gone"
 
 
 def test_open_tasks_follow_the_deals_responsible() -> None:

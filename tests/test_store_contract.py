@@ -572,6 +572,18 @@ def test_release_plans_what_is_held_to_be_looked_up_first(store: Store, epoch: i
     assert store.release(NOW) == 0
 
 
+def test_what_is_held_and_nothing_else_can_be_planned_with_another_payload(store: Store, epoch: int) -> None:
+    records = [make_task(number, 10) for number in (1, 2)]
+    creates = (make_create(records[0], state=State.HELD), make_create(records[1]))
+    store.record(decided(10, tasks=tuple(records), operations=creates), epoch)
+    anew = tuple(replace(one, payload={"fields": {"RESPONSIBLE_ID": 77}}, state=State.PLANNED) for one in creates)
+    store.record(Recording(at=NOW, renewed=anew), epoch)
+    first, second = (the_operation(store, f"{number}:call") for number in (1, 2))
+    assert (first.state, first.operation.payload["fields"]["RESPONSIBLE_ID"]) == (State.PLANNED, 77)
+    assert (first.operation.look_first, second.operation.look_first) == (True, False)
+    assert second.operation.payload["fields"]["RESPONSIBLE_ID"] == records[1].owner_id
+
+
 # --- what may be sent ------------------------------------------------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, insert, or_, select, update
 
 from bitrix_sync.facts import DEFERRED, DONE
-from bitrix_sync.operations import Finished, Kind, Recorded, State
+from bitrix_sync.operations import Finished, Kind, Operation, Recorded, State
 from bitrix_sync.store import taskrows
 from bitrix_sync.store.rows import chunks, moment_of, to_recorded
 from bitrix_sync.store.schema import operations, portal, slips, tasks
@@ -170,6 +170,22 @@ def release(connection: Connection, keys: Collection[str] | None) -> int:
         connection.execute(update(operations).where(held, operations.c.key.in_(part)).values(values)).rowcount
         for part in chunks(list(keys))
     )
+
+
+def renew(connection: Connection, decided_anew: Iterable[Operation]) -> None:
+    """Plans what is held with the payload that it has now; old news, so the portal is looked at first."""
+    for operation in decided_anew:
+        connection.execute(
+            update(operations)
+            .where(operations.c.key == operation.key, operations.c.state == State.HELD.value)
+            .values(
+                payload=dict(operation.payload),
+                urgency=operation.urgency,
+                state=State.PLANNED.value,
+                look_first=True,
+                not_before=None,
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True)
