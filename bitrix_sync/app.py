@@ -286,7 +286,7 @@ class Service:
             desk.rulebook.reload_if_changed()
         commands.answer_requests(desk, self.interrupted)
         if "slots" in reasons:
-            sweep.run_due(desk, interrupted=self.interrupted)
+            sweep.run_due(desk)
             audit.run_due(desk)
         events = reasons - TICKS
         if wide or "poll" in reasons:

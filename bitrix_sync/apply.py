@@ -15,10 +15,11 @@ import structlog
 from bitrix_sync.facts import PortalTask
 from bitrix_sync.guards import NEED_READING, guard
 from bitrix_sync.operations import MARK, Finished, Kind, Recorded, State
-from bitrix_sync.portal import lookups, reading, writing
+from bitrix_sync.portal import lookups, parsing, reading, writing
 from bitrix_sync.portal.answers import Outcome
 from bitrix_sync.portal.client import Command, Portal
 from bitrix_sync.portal.forms import fits_batch
+from bitrix_sync.portal.pacer import STOP_AT, WINDOW, Pacer
 from bitrix_sync.store import Store
 
 log = structlog.get_logger(__name__)
@@ -33,6 +34,7 @@ LOOK_AHEAD = 1000
 LOOK_KEEPS = timedelta(minutes=1)
 """How many creations are looked up at once, and how long "not there" is believed before the first send."""
 GIVE_UP_LATER = timedelta(seconds=30)
+UPDATE = writing.METHODS[Kind.DEADLINE]
 IDEMPOTENT = NEED_READING
 """Sent again without a look-up: they are read before every send anyway."""
 
@@ -64,16 +66,35 @@ class Hands:
 
 @dataclass(slots=True)
 class Pace:
-    """Size of the next write batch, from what the last ones took."""
+    """Size of the next write batch, from what the last ones took. ``each``: seconds that a command took, ``cost``:
+    operating seconds that the portal counted for an update of a task; both of the last batch."""
 
     size: int = FIRST_BATCH
+    each: float = 0.0
+    cost: float = 0.0
 
     def learn(self, commands: int, seconds: float) -> None:
         """Double while quick; never so many that a batch nears the portal's limit."""
         if commands == 0:
             return
-        fits = int(QUICK / max(seconds / commands, 1e-6))
+        self.each = seconds / commands
+        fits = int(QUICK / max(self.each, 1e-6))
         self.size = max(1, min(FULL_BATCH, fits, self.size * 2))
+
+    def charge(self, updates: int, seconds: float) -> None:
+        """What the portal counted for updates of tasks; less than nothing when its window moved on meanwhile."""
+        if updates and seconds >= 0:
+            self.cost = seconds / updates
+
+    def takes(self, updates: int, pacer: Pacer) -> timedelta:
+        """About how long so many updates of tasks will take: their own time, and the waiting for new windows."""
+        each = max(self.each, 1 / (pacer.rate * (FULL_BATCH - 1)))
+        used, window = pacer.spent(UPDATE)
+        over = updates * self.cost - max(STOP_AT - used, 0.0)
+        if over <= 0:
+            return timedelta(seconds=updates * each)
+        last = over % STOP_AT / self.cost
+        return timedelta(seconds=window + over // STOP_AT * WINDOW + last * each)
 
 
 @dataclass(slots=True)
@@ -196,7 +217,7 @@ def settle_move(hands: Hands, row: Recorded) -> Finished:
 def send(hands: Hands, applied: Applied) -> bool:
     """Send one batch of what is ready, with the reading for the next one; True if there was anything to do."""
     now = hands.clock()
-    rows = hands.store.ready(now, 2 * hands.pace.size + 1, resting_kinds(hands.portal))
+    rows = hands.store.ready(now, 3 * hands.pace.size, resting_kinds(hands.portal))
     if not rows:
         hands.read_ahead.clear()
         return False
@@ -207,17 +228,20 @@ def send(hands: Hands, applied: Applied) -> bool:
     close(hands, [row for row, _ in settled], [finished for _, finished in settled], applied)
     if not rows:
         return True
-    next_ids = task_ids(following)[:FULL_BATCH]
+    next_ids = task_ids(following)[: min(2 * hands.pace.size, FULL_BATCH)]
     commands = {row.id: command_of(hands, row) for row in rows}
     rows = travelling(rows, commands)
     hands.portal.pacer.await_slot()
     marked = set(hands.store.mark_sending([row.id for row in rows], hands.epoch, hands.clock()))
     rows = [row for row in rows if row.id in marked]
     ahead = [reading.tasks_command(next_ids)] if next_ids and len(rows) > 1 else []
+    used = hands.portal.pacer.spent(UPDATE)[0]
     crash_point("send:before")
     outcomes = hands.portal.batch([*(commands[row.id] for row in rows), *ahead])
     crash_point("send:after")
     hands.pace.learn(len(rows), hands.portal.last_seconds)
+    updates = sum(commands[row.id].method == UPDATE for row in rows)
+    hands.pace.charge(updates, hands.portal.pacer.spent(UPDATE)[0] - used)
     finished = [judge(row, outcome, hands.clock()) for row, outcome in zip(rows, outcomes, strict=False)]
     hands.read_ahead = read_tasks(next_ids, outcomes[-1]) if ahead else {}
     close(hands, rows, finished, applied)
@@ -260,13 +284,16 @@ def weigh(hands: Hands, rows: list[Recorded]) -> tuple[list[Recorded], list[tupl
         seen = {task.id: task for task in reading.tasks(hands.portal, unread)}
         hands.read_ahead |= {task_id: seen.get(task_id) for task_id in unread}
     records = {r.ref: r for r in hands.store.task_records(refs=[r.operation.task for r in rows if needs_reading(r)])}
+    now = hands.portal.now()
     going: list[Recorded] = []
     settled: list[tuple[Recorded, Finished]] = []
     for row in rows:
         if row in old and (adopted := adopt(row, found)):
             settled.append((row, adopted))
         elif needs_reading(row) and (
-            verdict := guard(row.operation, hands.read_ahead.get(row.task_id or 0), records.get(row.operation.task))
+            verdict := guard(
+                row.operation, hands.read_ahead.get(row.task_id or 0), records.get(row.operation.task), now=now
+            )
         ):
             settled.append((row, Finished(row.id, verdict.state, error_text=verdict.reason)))
         else:
@@ -319,6 +346,8 @@ def judge(row: Recorded, outcome: Outcome, now: datetime) -> Finished:
             made = writing.created_id(kind, outcome)
             if kind is Kind.CREATE and made is None:
                 return Finished(row.id, State.UNKNOWN, error_text="the portal gave no id")
+            if kind is Kind.DEADLINE and kept_old(row, outcome):
+                return Finished(row.id, State.FAILED, error_text="the portal kept the old deadline")
             return Finished(row.id, State.DONE, result=made)
         case "again":
             return Finished(row.id, State.PLANNED, not_before=retry_moment(outcome, now), error_code=outcome.code)
@@ -330,6 +359,15 @@ def judge(row: Recorded, outcome: Outcome, now: datetime) -> Finished:
             return Finished(row.id, State.FAILED, error_code=outcome.code, error_text=outcome.text)
         case _:
             return Finished(row.id, State.UNKNOWN, error_code=outcome.code, error_text=outcome.text)
+
+
+def kept_old(row: Recorded, outcome: Outcome) -> bool:
+    """True when the portal agreed to a new deadline and shows the old one: its own limits on changes of deadlines, or a
+    task whose dates are those of its subtasks."""
+    before = row.operation.payload.get("seen")
+    told = outcome.value.get("task") if isinstance(outcome.value, Mapping) else None
+    shown = parsing.minute(told.get("deadline")) if isinstance(told, Mapping) else None
+    return before is not None and shown == datetime.fromisoformat(before)
 
 
 def retry_moment(outcome: Outcome, now: datetime) -> datetime | None:

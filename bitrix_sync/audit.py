@@ -5,17 +5,18 @@ Also asked by sweeps: before anything is moved, the open tasks that we know and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
 
-from bitrix_sync import plan, texts
-from bitrix_sync.facts import Changes, PortalTask
-from bitrix_sync.operations import MARK, Kind, Operation, Recorded, Recording, State, TaskRecord
+from bitrix_sync import texts
+from bitrix_sync.facts import Changes, Deal, PortalTask
+from bitrix_sync.operations import MARK, Kind, Operation, Recorded, Recording, Slip, State, TaskRecord
 from bitrix_sync.portal import reading
-from bitrix_sync.sync import Desk, carry_out, decide, sift, tell_admins
+from bitrix_sync.store import Store
+from bitrix_sync.sync import Desk, Gathered, carry_out, decide, observe_tasks, sift, tell_admins
 
 log = structlog.get_logger(__name__)
 
@@ -27,14 +28,26 @@ KEEP = timedelta(days=180)
 FEW, SHARE = 20, 0.05
 """More than both vanishing at once means that rights were lost, not that people deleted so much."""
 TWIN_REST = timedelta(minutes=5)
+DOUBTED, BELIEVED = "vanished", "vanished_believed"
+"""Settings: when too much had vanished, and that an administrator said that it is so."""
 
 
 @dataclass(frozen=True, slots=True)
-class Vanished:
-    """Known open tasks that the portal no longer shows. ``rights_lost``: too many to believe; nothing was changed."""
+class Look:
+    """All that is open as the portal shows it now, compared with what is known; nothing is written yet.
 
+    ``tasks``: the records that differ from those remembered, new ones too. ``deals``: every deal with an open task.
+    ``vanished``: how many known open tasks the portal no longer shows, ``of`` how many. ``lost``: "tasks" or "deals",
+    if more of them have vanished than people delete at once: then rights were lost."""
+
+    at: datetime
     tasks: tuple[TaskRecord, ...]
-    rights_lost: bool
+    slips: tuple[Slip, ...]
+    deals: Mapping[int, Deal]
+    gone_deals: tuple[int, ...]
+    vanished: Mapping[str, int]
+    of: Mapping[str, int]
+    lost: str = ""
 
 
 def run_due(desk: Desk) -> None:
@@ -55,47 +68,59 @@ def audit(desk: Desk) -> None:
     changes = Changes(visits=tuple(reading.history_since(desk.portal, now - LOOK_BACK)))
     recording, report = decide(desk, sift(desk, changes))
     desk.store.record(recording, desk.hands.epoch)
-    lost = reread_open(desk)
+    seen = look(desk)
+    note(desk, seen)
     desk.store.prune(now - KEEP)
-    log.info("nightly audit", missed_visits=report.visits, vanished=len(lost.tasks), rights_lost=lost.rights_lost)
+    log.info("nightly audit", missed_visits=report.visits, vanished=seen.vanished["tasks"], lost=seen.lost)
 
 
-def reread_open(desk: Desk, *, fresh: Mapping[int, PortalTask] | None = None) -> Vanished:
-    """Read every known open task again, and the deals of those that are left; what is missing is gone, unless so much
-    is missing that rights must have been lost: then the admins hear of it and nothing is changed. ``fresh``: tasks
-    that were read just now, by id; they are not asked for again."""
+def look(desk: Desk, *, fresh: Sequence[PortalTask] = ()) -> Look:
+    """Read every known open task again, and the deals of all that are open. ``fresh``: tasks that were read just now;
+    they are not asked for again, and those of them that nobody knew are met here."""
     store, portal = desk.store, desk.portal
-    now = portal.now()
     known = [record for record in store.open_tasks() if record.portal_id is not None]
-    seen = dict(fresh or {})
-    unread = [record.portal_id for record in known if record.portal_id and record.portal_id not in seen]
+    seen = {task.id: task for task in fresh}
+    unread = [record.portal_id for record in known if record.portal_id is not None and record.portal_id not in seen]
     seen |= {task.id: task for task in reading.tasks(portal, unread)}
-    missing = tuple(record for record in known if record.portal_id not in seen)
-    if too_many(len(missing), len(known)):
-        report_rights_lost(desk, len(missing), len(known), now)
-        return Vanished(missing, rights_lost=True)
-    records = [replace(record, gone=True) for record in missing]
-    slips = []
-    for record in known:
-        task = seen.get(record.portal_id or 0)
-        if task is not None:
-            observed, slip = plan.observe(record, task, at=now)
-            slips += [slip] if slip else []
-            records += [observed] if observed != record else []
-    deal_ids = sorted({record.deal_id for record in known if record.deal_id})
-    rules = desk.rulebook.rules
-    there = {deal.id for deal in reading.deals(portal, deal_ids, fields=rules.fields)}
-    gone = tuple(deal_id for deal_id in deal_ids if deal_id not in there)
-    if too_many(len(gone), len(deal_ids)):
-        report_rights_lost(desk, len(gone), len(deal_ids), now)
-        gone = ()
-    judged = {record.deal_id for record in records if record.rule_id and record.deal_id in there}
-    recording = Recording(at=now, tasks=tuple(records), slips=tuple(slips), gone_deals=gone)
-    store.record(recording, desk.hands.epoch)
+    facts = Gathered(portal.now(), Changes(tasks=tuple(seen.values())))
+    observe_tasks(store, facts)
+    missing = [record for record in known if record.portal_id not in seen]
+    deal_ids = sorted({record.deal_id for record in (*known, *facts.tasks.values()) if record.deal_id})
+    deals = {deal.id: deal for deal in reading.deals(portal, deal_ids, fields=desk.rulebook.rules.fields)}
+    remembered = store.deals(deal_ids)
+    gone = tuple(deal_id for deal_id in remembered if deal_id not in deals)
+    vanished = {"tasks": len(missing), "deals": len(gone)}
+    of = {"tasks": len(known), "deals": len(remembered)}
+    doubtful = [what for what in vanished if too_many(vanished[what], of[what])]
+    return Look(
+        at=facts.now,
+        tasks=(*facts.tasks.values(), *(replace(record, gone=True) for record in missing)),
+        slips=tuple(facts.slips),
+        deals=deals,
+        gone_deals=gone,
+        vanished=vanished,
+        of=of,
+        lost=doubtful[0] if doubtful and store.setting(BELIEVED) is None else "",
+    )
+
+
+def note(desk: Desk, seen: Look) -> None:
+    """Remember what a look taught, and judge the deals of our tasks that it concerns. When rights were lost the admins
+    hear of it instead, and nothing is changed."""
+    store = desk.store
+    if seen.lost:
+        report_rights_lost(desk, seen)
+        return
+    store.record(
+        Recording(at=seen.at, tasks=seen.tasks, slips=seen.slips, gone_deals=seen.gone_deals), desk.hands.epoch
+    )
+    for doubt in (DOUBTED, BELIEVED):
+        store.set_setting(doubt, None)
+    judged = {record.deal_id for record in seen.tasks if record.rule_id and record.deal_id in seen.deals}
     if judged:
-        recording, _ = decide(desk, sift(desk, Changes(), ask=judged))
+        read = Changes(deals=tuple(seen.deals[deal_id] for deal_id in sorted(judged)))
+        recording, _ = decide(desk, sift(desk, read, ask=judged))
         store.record(recording, desk.hands.epoch)
-    return Vanished(missing, rights_lost=False)
 
 
 def too_many(missing: int, known: int) -> bool:
@@ -103,12 +128,29 @@ def too_many(missing: int, known: int) -> bool:
     return missing > FEW and missing > known * SHARE
 
 
-def report_rights_lost(desk: Desk, missing: int, known: int, now: datetime) -> None:
-    """Tell the admins, once a day."""
-    log.error("too much has vanished at once; rights were probably lost, nothing is changed", missing=missing, of=known)
-    text = texts.say(desk.rulebook.rules.language, "admin.rights_lost", missing=missing, known=known)
-    notices = tell_admins(desk.rulebook, f"rights:{now:%Y-%m-%d}", text)
-    desk.store.record(Recording(at=now, operations=notices), desk.hands.epoch)
+def report_rights_lost(desk: Desk, seen: Look) -> None:
+    """Tell the admins, once a day. If people did delete so much, ``release`` lets the next look believe it."""
+    missing, known = seen.vanished[seen.lost], seen.of[seen.lost]
+    log.error(
+        "too much has vanished at once; rights were probably lost, nothing is changed",
+        what=seen.lost,
+        missing=missing,
+        of=known,
+    )
+    desk.store.set_setting(DOUBTED, seen.at.isoformat())
+    text = texts.say(desk.rulebook.rules.language, f"admin.rights_lost_{seen.lost}", missing=missing, known=known)
+    notices = tell_admins(desk.rulebook, f"rights:{seen.at:%Y-%m-%d}", text)
+    desk.store.record(Recording(at=seen.at, operations=notices), desk.hands.epoch)
+
+
+def believe(store: Store) -> bool:
+    """An administrator says that what vanished was deleted by people: the next look believes it. False: there was
+    nothing to believe."""
+    if store.setting(DOUBTED) is None:
+        return False
+    store.set_setting(BELIEVED, store.setting(DOUBTED))
+    store.set_setting(DOUBTED, None)
+    return True
 
 
 # --- twins -----------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 
-from bitrix_sync import sweep
+from bitrix_sync import audit, sweep, sweep_commands
 from bitrix_sync.apply import Applied
 from bitrix_sync.errors import BitrixSyncError, UserError
 from bitrix_sync.facts import Changes
@@ -54,8 +54,8 @@ def perform(desk: Desk, kind: str, args: Mapping[str, Any]) -> Account:
         "backfill": backfill,
         "release": release,
         "remove": remove,
-        "sweep": sweep.perform,
-        "undo": sweep.perform_undo,
+        "sweep": sweep_commands.sweep,
+        "undo": sweep_commands.undo,
     }
     if kind not in verbs:
         raise UserError(f"the running service does not know '{kind}'; restart it with this version")
@@ -126,10 +126,15 @@ def backfill(desk: Desk, args: Mapping[str, Any]) -> Account:
 
 
 def release(desk: Desk, args: Mapping[str, Any]) -> Account:
-    """Let go what the safety limits hold back; a task without an owner is given one now, or stays held."""
-    released = desk.store.release(desk.portal.now())
+    """Let go what the safety limits hold back; a task without an owner is given one now, or stays held. When too much
+    had vanished from the portal to be believed, the next look believes it."""
+    now = desk.portal.now()
+    believed = audit.believe(desk.store)
+    released = desk.store.release(now)
+    sweep.let_go(desk.store, now)
     applied = carry_out(desk)
-    return {"released": released, **applied_account(applied)}
+    sweep_commands.after_release(desk)
+    return {"released": released, "believed": believed, **applied_account(applied)}
 
 
 def remove(desk: Desk, args: Mapping[str, Any]) -> Account:

@@ -25,13 +25,14 @@ class Settled:
     reason: str
 
 
-def guard(operation: Operation, seen: PortalTask | None, record: TaskRecord | None) -> Settled | None:
-    """None: send it. ``seen`` is the task as the portal shows it now (None: not there), ``record`` what we remember."""
+def guard(operation: Operation, seen: PortalTask | None, record: TaskRecord | None, *, now: datetime) -> Settled | None:
+    """None: send it. ``seen`` is the task as the portal shows it now (None: not there), ``record`` what we remember,
+    ``now`` the portal's time."""
     if seen is None:
         return Settled(State.DONE if operation.kind is Kind.DELETE else State.DROPPED, "the task is gone")
     match operation.kind:
         case Kind.DEADLINE:
-            return _deadline(operation, seen, record)
+            return _deadline(operation, seen, record, now)
         case Kind.PEOPLE:
             return _people(operation, seen)
         case Kind.COMPLETE:
@@ -44,7 +45,7 @@ def guard(operation: Operation, seen: PortalTask | None, record: TaskRecord | No
             return None
 
 
-def _deadline(operation: Operation, seen: PortalTask, record: TaskRecord | None) -> Settled | None:
+def _deadline(operation: Operation, seen: PortalTask, record: TaskRecord | None, now: datetime) -> Settled | None:
     wanted = datetime.fromisoformat(operation.payload["deadline"])
     based_on = operation.payload.get("seen")
     reason = operation.payload["reason"]
@@ -52,11 +53,14 @@ def _deadline(operation: Operation, seen: PortalTask, record: TaskRecord | None)
         return Settled(State.DROPPED, "closed, deferred or awaiting acceptance")
     if seen.deadline == wanted:
         return Settled(State.DONE, "there already")
+    if reason == "sweep" and wanted <= now:
+        return Settled(State.DROPPED, "its new deadline has passed")
     if seen.deadline == (datetime.fromisoformat(based_on) if based_on else None):
         return None
-    if reason == "follow" and record is not None and seen.deadline in record.sent:
-        return None
-    return Settled(State.DROPPED, "a person has set another deadline")
+    if record is None or seen.deadline not in record.sent:
+        return Settled(State.DROPPED, "a person has set another deadline")
+    still_overdue = reason == "sweep" and seen.deadline is not None and seen.deadline < now
+    return None if reason == "follow" or still_overdue else Settled(State.DROPPED, "moved otherwise meanwhile")
 
 
 def _people(operation: Operation, seen: PortalTask) -> Settled | None:

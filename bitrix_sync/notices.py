@@ -1,240 +1,272 @@
-"""The messages of a sweep: one for each person who has something to hear, with sections by role.
-
-Read on a phone, in the portal's chat: short lines, people first, long lists cut with a count. The slot's mark goes
-with the message, so that one whose sending is in doubt can be found.
-"""
+"""Who hears what of a sweep: one message for each person who has something to hear, with sections by role. Pure."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 
-from bitrix_sync.facts import Deal
+from bitrix_sync.facts import AWAITING, MOVABLE_STATUSES, Company, Deal
+from bitrix_sync.letters import REASON, Letter, Line, Writer
 from bitrix_sync.operations import Kind, Operation, Recorded, State, TaskRecord
-from bitrix_sync.overdue import is_overdue, supervisor_of
-from bitrix_sync.plan import MESSAGE, passed_limit
+from bitrix_sync.overdue import Fate, in_scope, is_overdue, reader_for, supervisor_of
+from bitrix_sync.plan import MESSAGE
+from bitrix_sync.rules.model import Rules
 from bitrix_sync.rules.persons import head_over
-from bitrix_sync.store import Sweep
-from bitrix_sync.sync import Desk
-from bitrix_sync.texts import Markup, folded, harmless, say, shortened
+from bitrix_sync.texts import folded, shortened
 
-LINES = 12
-"""Lines of one section; the rest is a count."""
-TITLE = 80
-
-
-@dataclass(slots=True)
-class Message:
-    """What one person hears: lines by section, in the order in which they are shown."""
-
-    sections: dict[str, list[str]] = field(default_factory=dict)
-
-    def add(self, section: str, line: str) -> None:
-        """One more line."""
-        self.sections.setdefault(section, []).append(line)
+MUST_BE_HEARD = frozenset({"escalate", "failed", "unsent", "stuck", "fired"})
+"""Sections whose lines go to the administrators when no supervisor can hear them."""
+UNFINISHED = frozenset({State.PLANNED, State.HELD, State.SENDING, State.UNKNOWN})
+NEXT_BEGAN, NOT_RELEASED, TOO_LATE = "the next sweep began", "held and not released", "its new deadline has passed"
+UNSENT = frozenset({NEXT_BEGAN, NOT_RELEASED, TOO_LATE})
+"""Why a move was dropped, where it was not for what people did (words of ``settled`` in the catalogue)."""
 
 
-SUPERVISOR_SECTIONS = ("moved", "failed", "remaining", "escalate", "awaiting", "closed_deal", "stuck", "fired", "due")
-OWNER_SECTIONS = ("own_moved", "own_due")
-ORDER = (*SUPERVISOR_SECTIONS, *OWNER_SECTIONS, "load")
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """An overdue task that stays as it is, and what was found of it: see ``overdue.Late``."""
+
+    ref: str
+    fate: Fate
+    supervisor: int | None
+    owner: int
+    since: datetime
+    moves: int = 0
+    to: int | None = None
+    at_top: bool = False
 
 
-def messages(desk: Desk, sweep: Sweep, rows: list[Recorded]) -> tuple[tuple[str, ...], tuple[Operation, ...]]:
-    """Keys of what is told once (stuck visits), and a MESSAGE operation for each person with anything to hear."""
-    post = _Post(desk, sweep)
-    post.moves(rows)
+@dataclass(frozen=True, slots=True)
+class News:
+    """All that the messages of one sweep are made of, as it stands when they are written.
+
+    ``open_tasks``: every open task that is known; ``records``: those that moves and stays speak of, by ref. ``rows``:
+    the sweep's moves; ``left``: those of the sweep before that had no end when its messages were written. ``stuck``:
+    deals of which nobody heard yet, with their entry, by the key that is noted then. ``away``: who is away and until
+    when. ``until``: when what remains will be through, if that can be said."""
+
+    slot: str
+    moment: datetime
+    rules: Rules
+    company: Company
+    address: str
+    admins: Sequence[int]
+    open_tasks: Sequence[TaskRecord]
+    records: Mapping[str, TaskRecord]
+    rows: Sequence[Recorded] = ()
+    left: Sequence[Recorded] = ()
+    stays: Sequence[Stay] = ()
+    stuck: Mapping[str, tuple[Deal, datetime]] = field(default_factory=dict)
+    away: Mapping[int, datetime] = field(default_factory=dict)
+    until: datetime | None = None
+
+
+def messages(news: News) -> tuple[tuple[str, ...], tuple[Operation, ...]]:
+    """Keys of what is told only once and is told now, and a MESSAGE operation for each person with anything to hear.
+
+    An operation's key is the slot and the person: whatever happens, it is sent once."""
+    post = _Post(news)
+    post.moves()
     post.stays()
     post.open_tasks()
     told = post.stuck()
-    operations = tuple(
+    post.load()
+    operations = [
         Operation(
-            f"notice:{sweep.slot}:{user}",
+            f"notice:{news.slot}:{user}",
             Kind.MESSAGE,
-            {"user": user, "text": post.text(user, message), "mark": sweep.slot},
+            {"user": user, "text": post.writer.text(letter), "mark": news.slot},
             urgency=MESSAGE,
-            sweep=sweep.slot,
+            sweep=news.slot,
         )
-        for user, message in sorted(post.messages.items())
-    )
-    return told, operations
+        for user, letter in sorted(post.letters.items())
+    ]
+    return told, tuple(operations)
 
 
 class _Post:
-    """Sorts what a sweep found to those who must hear it. Lives for one call of ``messages``."""
+    """Sorts the news to those who must hear them. Lives for one call of ``messages``."""
 
-    def __init__(self, desk: Desk, sweep: Sweep) -> None:
-        self.desk, self.sweep = desk, sweep
-        self.rules, self.company = desk.rulebook.rules, desk.rulebook.company
-        assert self.rules.overdue is not None
-        self.notify = self.rules.overdue.notify
-        self.language, self.zone = self.rules.language, self.rules.calendar.zone
-        self.morning = sweep.slot.endswith("/morning")
-        self.open = desk.store.open_tasks()
-        self.records = {record.ref: record for record in self.open}
-        self.messages: dict[int, Message] = {}
-        self.loads: dict[int, set[int]] = {}
+    def __init__(self, news: News) -> None:
+        self.news, self.rules, self.company = news, news.rules, news.company
+        overdue = news.rules.overdue
+        assert overdue is not None, "messages are for a file that has sweeps"
+        self.overdue = overdue
+        self.writer = Writer(
+            slot=news.slot,
+            rules=news.rules,
+            company=news.company,
+            address=news.address,
+            away=news.away,
+            until=news.until,
+        )
+        self.letters: dict[int, Letter] = {}
+        self.people: dict[int, set[int]] = defaultdict(set)
+        """Whose tasks the reader controls."""
+        self.moved: set[str] = set()
 
-    # --- who hears what ----------------------------------------------------------------------------------------------
+    # --- moves -------------------------------------------------------------------------------------------------------
 
-    def moves(self, rows: list[Recorded]) -> None:
-        """What was moved, could not be moved, or is still being moved."""
-        missing = [row.operation.task for row in rows if row.operation.task not in self.records]
-        known = self.records | {r.ref: r for r in self.desk.store.task_records(refs=missing)}
-        remaining: Counter[int] = Counter()
-        for row in rows:
-            payload, record = row.operation.payload, known.get(row.operation.task)
-            if record is None:
-                continue
-            supervisor, owner = payload.get("supervisor"), payload["owner"]
-            before, after = (datetime.fromisoformat(payload[name]) for name in ("seen", "deadline"))
-            if row.state is State.DONE:
-                line = self.line("moved", record, owner=owner, before=before, after=after, count=payload["move"])
-                self.tell_supervisor(supervisor, "moved", line)
-                own = self.line("own_moved", record, before=before, after=after, count=payload["move"])
-                self.tell_owner(owner, "own_moved", own)
-            elif row.state is State.FAILED:
-                why = folded(row.error_text) or row.error_code
-                self.tell_supervisor(supervisor, "failed", self.line("failed", record, owner=owner, why=why))
-            elif row.state is State.DROPPED and row.error_text == "the next sweep began":
-                why = say(self.language, "sweep.not_in_time")
-                self.tell_supervisor(supervisor, "failed", self.line("failed", record, owner=owner, why=why))
-            elif row.state in (State.PLANNED, State.SENDING, State.UNKNOWN) and supervisor:
-                remaining[supervisor] += 1
-        for user, count in remaining.items():
-            self.tell_supervisor(user, "remaining", say(self.language, "sweep.line.remaining", count=count))
+    def moves(self) -> None:
+        """What was moved, could not be moved, or is still being moved; also what was left of the sweep before."""
+        for row in self.news.rows:
+            self.tell_move(row, "moved")
+        for row in self.news.left:
+            self.tell_move(row, "moved_late")
+        self.moved = {row.operation.task for row in self.news.rows if row.state is State.DONE}
+
+    def tell_move(self, row: Recorded, section: str) -> None:
+        """One move, in that section if it was done."""
+        payload, record, write = row.operation.payload, self.news.records.get(row.operation.task), self.writer.task
+        if record is None or not payload:
+            return
+        supervisor, owner, count = payload.get("supervisor"), payload["owner"], payload["move"]
+        before, after = (datetime.fromisoformat(payload[name]) for name in ("seen", "deadline"))
+        if row.state is State.DONE:
+            said = {"before": before, "after": after, "count": count}
+            place = (-count, self.writer.name(owner), before)
+            line = write("moved", record, owner, **said)
+            if section == "moved":
+                self.tell_both(supervisor, owner, section, place, line, write("own_moved", record, **said))
+            else:
+                self.tell_supervisor(supervisor, owner, section, place, line)
+        elif row.state is State.FAILED:
+            why = shortened(folded(row.error_text) or row.error_code, REASON)
+            self.tell_supervisor(supervisor, owner, "failed", before, write("failed", record, owner, why=why))
+        elif row.state is State.DROPPED and row.error_text in UNSENT:
+            why = row.error_text
+            self.tell_supervisor(supervisor, owner, "unsent", before, write("unsent", record, owner, why=why))
+        elif row.state in UNFINISHED:
+            self.tell_supervisor(supervisor, owner, "remaining", before, None)
+
+    # --- what stays --------------------------------------------------------------------------------------------------
 
     def stays(self) -> None:
         """Escalated tasks, those that wait for acceptance, those of closed deals."""
-        stays: Iterable[Mapping[str, Any]] = self.sweep.summary.get("stays", ())
-        for one in stays:
-            record = self.records.get(one["ref"])
-            if record is None:
+        for one in self.news.stays:
+            record = self.news.records.get(one.ref)
+            if record is None or not record.open or (one.fate == "awaiting" and record.status != AWAITING):
                 continue
-            fate = one["fate"]
-            key = "escalate_top" if fate == "escalate" and one["at_top"] else fate
-            line = self.line(key, record, owner=one["owner"], since=record.deadline, count=one["moves"])
-            reader = one["to"] if fate == "escalate" else one["supervisor"]
-            self.tell_supervisor(reader, fate, line)
+            if one.fate == "escalate":
+                self.escalate(one, record)
+                continue
+            line = self.writer.task(one.fate, record, one.owner, since=one.since)
+            self.tell_supervisor(one.supervisor, one.owner, one.fate, one.since, line)
+
+    def escalate(self, one: Stay, record: TaskRecord) -> None:
+        """To the supervisor's own head, and the supervisor hears that it was."""
+        said: dict[str, Any] = {"since": one.since, "count": one.moves}
+        write = self.writer.task
+        if one.at_top:
+            line = write("escalate_top", record, one.owner, **said)
+            self.tell_supervisor(one.supervisor, one.owner, "escalate", one.since, line)
+            return
+        name = self.writer.name(one.supervisor or 0)
+        line = write("escalate", record, one.owner, **said, supervisor=name)
+        self.tell_supervisor(one.to, one.owner, "escalate", one.since, line)
+        above = self.reader(one.to, one.owner)
+        if above is not None and above != self.reader(one.supervisor, one.owner):
+            line = write("escalated", record, one.owner, **said, reader=self.writer.name(above))
+            self.tell_supervisor(one.supervisor, one.owner, "escalated", one.since, line)
+
+    # --- what is open ------------------------------------------------------------------------------------------------
 
     def open_tasks(self) -> None:
-        """What is due today (in the evening: on the next working day), the load, tasks of fired employees."""
-        due_day = self.due_day()
+        """What is due on the days that the sweep looks at, tasks of fired employees, and who controls whose."""
         calendar = self.rules.calendar
-        for record in self.open:
-            user = self.company.users.get(record.owner_id)
+        for record in self.news.open_tasks:
+            if record.portal_id is None or not in_scope(record, self.overdue, self.rules):
+                continue
+            owner = record.owner_id
+            supervisor = supervisor_of(record, self.company, rules=self.rules)
+            if supervisor and supervisor != owner and (reader := self.reader(supervisor, owner)):
+                self.people[reader].add(owner)
+            user = self.company.users.get(owner)
             if user is not None and not user.active:
-                reader = head_over(self.company, record.owner_id) or self.desk.rulebook.admins[0]
-                self.tell_supervisor(reader, "fired", self.line("fired", record, owner=record.owner_id))
-            supervisor = supervisor_of(record, self.company)
-            if supervisor and supervisor != record.owner_id:
-                self.loads.setdefault(supervisor, set()).add(record.owner_id)
-            if record.deadline is not None and calendar.local(record.deadline).date() == due_day:
-                line = self.line("due", record, owner=record.owner_id, at=f"{calendar.local(record.deadline):%H:%M}")
-                self.tell_supervisor(supervisor, "due", line)
-                own = self.line("own_due", record, at=f"{calendar.local(record.deadline):%H:%M}")
-                self.tell_owner(record.owner_id, "own_due", own)
+                place = (self.writer.name(owner), record.portal_id)
+                line = self.writer.task("fired", record, owner)
+                self.tell_supervisor(head_over(self.company, owner), owner, "fired", place, line)
+            if record.deadline is None or record.status not in MOVABLE_STATUSES:
+                continue
+            due = calendar.local(record.deadline)
+            if self.writer.is_due(due.date()) and not is_overdue(record, self.news.moment):
+                self.tell_due(record, supervisor, due)
+
+    def tell_due(self, record: TaskRecord, supervisor: int | None, due: datetime) -> None:
+        """A task that is due; one that this sweep moved there is shown as moved already and only counted here."""
+        at, owner = self.writer.due_at(due), record.owner_id
+        moved = record.ref in self.moved
+        self.tell_both(
+            supervisor,
+            owner,
+            "due",
+            (due, self.writer.name(owner)),
+            None if moved else self.writer.task("due", record, owner, at=at),
+            None if moved else self.writer.task("own_due", record, at=at),
+        )
 
     def stuck(self) -> tuple[str, ...]:
-        """Deals that stay in a stage longer than its limit: told once for each visit; returns the keys."""
-        limits = {stage: policy.limit for stage, policy in self.rules.policies.items() if policy.limit}
-        deals = {i: deal for i, deal in self.desk.store.deals(open_only=True).items() if deal.stage_id in limits}
-        states = self.desk.store.deal_states(list(deals))
-        keys = {f"stuck:{state.visits[-1].id}": state for state in states.values() if state.visits}
-        told = self.desk.store.told(keys)
-        new: list[str] = []
-        for key, state in keys.items():
-            deal, visit = deals[state.deal_id], state.visits[-1]
-            limit = limits.get(visit.stage_id)
-            if key in told or limit is None or not passed_limit(limit, visit, self.rules.calendar, self.sweep.moment):
-                continue
-            new.append(key)
-            supervisor = head_over(self.company, deal.responsible_id) or self.desk.rulebook.admins[0]
-            self.tell_supervisor(supervisor, "stuck", self.stuck_line(deal, visit.entered))
-        return tuple(new)
+        """Deals that stay in a stage longer than its limit, to the head over the responsible; the keys of those that
+        somebody hears of."""
+        told: list[str] = []
+        for key, (deal, entered) in self.news.stuck.items():
+            head = head_over(self.company, deal.responsible_id)
+            line = self.writer.deal("stuck", deal, since=entered)
+            if self.tell_supervisor(head, deal.responsible_id, "stuck", entered, line):
+                told.append(key)
+        return tuple(told)
 
-    def tell_supervisor(self, user: int | None, section: str, line: str) -> None:
-        """A line for a supervisor, if the file wants supervisors told."""
-        if user and "supervisor" in self.notify and self.company.active(user):
-            self.messages.setdefault(user, Message()).add(section, line)
+    def load(self) -> None:
+        """The load of his people, to each supervisor who hears anything at all: open, overdue and due tasks, whatever
+        the sweep's scope is; the most loaded first."""
+        counts: dict[int, list[int]] = defaultdict(lambda: [0, 0, 0])
+        for record in self.news.open_tasks:
+            count = counts[record.owner_id]
+            count[0] += 1
+            if record.deadline is not None and record.status in MOVABLE_STATUSES:
+                count[1] += is_overdue(record, self.news.moment)
+                count[2] += self.writer.is_due(self.rules.calendar.local(record.deadline).date())
+        for reader, letter in self.letters.items():
+            for owner in self.people.get(reader, ()) if "supervisor" in self.overdue.notify else ():
+                open_, late, due = counts[owner]
+                line = self.writer.load(owner, open_=open_, late=late, due=due)
+                letter.put("load", (-open_, self.writer.name(owner)), line)
 
-    def tell_owner(self, user: int | None, section: str, line: str) -> None:
-        """A line for an owner, if the file wants owners told."""
-        if user and "owner" in self.notify and self.company.active(user):
-            self.messages.setdefault(user, Message()).add(section, line)
+    # --- who ---------------------------------------------------------------------------------------------------------
 
-    # --- how it reads ------------------------------------------------------------------------------------------------
+    def reader(self, user: int | None, owner: int) -> int | None:
+        """Who reads what is meant for a supervisor."""
+        return reader_for(user, self.company, away=self.news.away, owner=owner)
 
-    def text(self, user: int, message: Message) -> str:
-        """The whole message: its name and day, the sections, the load of the reader's people, the mark."""
-        for line in self.load_lines(user):
-            message.add("load", line)
-        day = self.rules.calendar.local(self.sweep.moment).date()
-        head = say(self.language, "sweep.morning" if self.morning else "sweep.evening", day=day)
-        parts = [f"[b]{head}[/b]"]
-        for section in ORDER:
-            lines = message.sections.get(section)
-            if lines:
-                title = say(self.language, self.title_key(section), count=len(lines), day=self.due_day())
-                parts += ["", f"[b]{title}[/b]", *lines[:LINES]]
-                if len(lines) > LINES:
-                    parts.append(say(self.language, "sweep.more", count=len(lines) - LINES))
-        return "\n".join(parts)
+    def tell_both(
+        self, supervisor: int | None, owner: int, section: str, place: Any, line: Line | None, own: Line | None
+    ) -> None:
+        """The same to supervisor and owner, each in his section; to one who is both, once."""
+        if supervisor != owner:
+            self.tell_supervisor(supervisor, owner, section, place, line)
+        if "owner" in self.overdue.notify and self.company.active(owner):
+            self.letter(owner).put(f"own_{section}", place, own)
+        elif supervisor == owner:
+            self.tell_supervisor(supervisor, owner, section, place, line)
 
-    def title_key(self, section: str) -> str:
-        return (
-            f"sweep.title.{section}"
-            if self.morning or section not in ("due", "own_due")
-            else f"sweep.title.{section}_next"
-        )
+    def tell_supervisor(self, user: int | None, owner: int, section: str, place: Any, line: Line | None) -> bool:
+        """A line for a supervisor, if the file wants supervisors told; what must be heard goes to the administrators
+        else. False: nobody hears it."""
+        reader = self.reader(user, owner) if "supervisor" in self.overdue.notify else None
+        readers = [reader] if reader else self.news.admins if section in MUST_BE_HEARD else ()
+        heard = False
+        for one in readers:
+            if self.company.active(one):
+                heard = True
+                letter = self.letter(one)
+                letter.put(section, place, line)
+                if user is not None and user != one and user in self.news.away:
+                    letter.stands_in.add(user)
+        return heard
 
-    def due_day(self) -> date:
-        """Today in the morning; in the evening the next working day."""
-        calendar = self.rules.calendar
-        today = calendar.local(self.sweep.moment).date()
-        return today if self.morning else calendar.next_working(today, inclusive=False)
-
-    def load_lines(self, supervisor: int) -> list[str]:
-        """Each employee with open tasks, the most loaded first."""
-        lines: list[tuple[int, str]] = []
-        due_day, calendar = self.due_day(), self.rules.calendar
-        for owner in self.loads.get(supervisor, ()):
-            own = [record for record in self.open if record.owner_id == owner]
-            late = sum(is_overdue(record, self.sweep.moment) for record in own)
-            due = sum(r.deadline is not None and calendar.local(r.deadline).date() == due_day for r in own)
-            text = say(
-                self.language, "sweep.line.load", name=self.company.name(owner), open=len(own), late=late, due=due
-            )
-            lines.append((-len(own), text))
-        return [text for _, text in sorted(lines)]
-
-    def line(self, key: str, record: TaskRecord, *, owner: int | None = None, **values: Any) -> str:
-        """One task: a link with its title, and what there is to say."""
-        name = self.company.name(owner) if owner else ""
-        return say(
-            self.language, f"sweep.line.{key}", zone=self.zone, task=self.task_link(record), owner=name, **values
-        )
-
-    def task_link(self, record: TaskRecord) -> Markup:
-        address = (
-            f"{self.desk.portal.address}/company/personal/user/{record.owner_id}/tasks/task/view/{record.portal_id}/"
-        )
-        return _link(address, record.title)
-
-    def stuck_line(self, deal: Deal, entered: datetime) -> str:
-        link = _link(f"{self.desk.portal.address}/crm/deal/details/{deal.id}/", deal.title)
-        return say(
-            self.language,
-            "sweep.line.stuck",
-            zone=self.zone,
-            deal=link,
-            stage=self.rules.stage_names.get(deal.stage_id, deal.stage_id),
-            since=entered,
-            owner=self.company.name(deal.responsible_id),
-        )
-
-
-def _link(address: str, title: str) -> Markup:
-    return Markup(f"[url={address}]{shortened(folded(harmless(title)), TITLE) or '…'}[/url]")
+    def letter(self, user: int) -> Letter:
+        """What a person hears; begun if there is nothing yet."""
+        return self.letters.setdefault(user, Letter())

@@ -230,7 +230,8 @@ class Recording:
     """What one pass or sweep writes, in one transaction. ``at`` is the portal's time. ``cursor`` None: unchanged.
 
     ``history``: visits that are facts of the past (first start), not reasons to act. ``tasks`` are whole records,
-    written by ``ref``. ``picks``: (pool, user id) in the order in which round robin took them."""
+    written by ``ref``. ``picks``: (pool, user id) in the order in which round robin took them. ``sweep``: a claimed
+    slot, the state that it is in from now on, and its summary."""
 
     at: datetime
     cursor: Cursor | None = None
@@ -246,6 +247,7 @@ class Recording:
     told: tuple[str, ...] = ()
     renewed: tuple[Operation, ...] = ()
     """Creations that were held and are decided anew: they are planned with the payload that they have here."""
+    sweep: tuple[str, str, Mapping[str, Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What a sweep does with each overdue task, and which slot is due. Pure.
+"""What a sweep does with each overdue task, which slot is due, and who hears of it. Pure.
 
 Source: the rules language, section Overdue (the seventh standard: the deadline of an overdue task is moved to another,
 real one, every morning and every evening, and the supervisor knows).
@@ -11,17 +11,23 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Literal
 
-from bitrix_sync.facts import AWAITING, MOVABLE_STATUSES, Company, Deal
+from bitrix_sync.facts import AWAITING, MOVABLE_STATUSES, Absence, Company, Deal
 from bitrix_sync.operations import Kind, Operation, State, TaskRecord
 from bitrix_sync.rules.deadlines import counted
-from bitrix_sync.rules.model import Overdue, Rules, Slot
+from bitrix_sync.rules.model import Head, Nobody, Overdue, Rules, Slot
 from bitrix_sync.rules.persons import head_over
+from bitrix_sync.worktime import Calendar
 
 Fate = Literal["move", "escalate", "stay", "awaiting", "closed_deal"]
-"""``stay``: at its limit, but this is not the morning. The other words are the sections of a message."""
+"""``stay``: neither moved nor told now, because that is told once a day. The others are told in every message."""
 
 URGENCY = 60
 LOOK_BACK_DAYS = 31
+MOVES = "sweep:"
+"""Begins the keys of the operations that move deadlines."""
+
+
+# --- slots -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +39,109 @@ class SlotDue:
     runs: bool
 
 
+def slot_name(day: date, name: str) -> str:
+    """``2026-03-12/evening``."""
+    return f"{day.isoformat()}/{name}"
+
+
+def day_of(slot: str) -> date:
+    """The day of a slot's name."""
+    return date.fromisoformat(slot.partition("/")[0])
+
+
+def due_slots(
+    overdue: Overdue,
+    *,
+    calendar: Calendar,
+    now: datetime,
+    since: Mapping[str, datetime],
+    claimed: Collection[str],
+) -> list[SlotDue]:
+    """Slots whose moment lies between ``since`` (when the file first had a sweep of that name) and ``now`` and that
+    nobody has claimed, oldest first. Only the newest of today runs, unless it was claimed; the others are skipped."""
+    today = calendar.local(now).date()
+    past: list[tuple[datetime, str, Slot]] = []
+    for slot in overdue.slots:
+        began = since[slot.name]
+        first = max(calendar.local(began).date(), today - timedelta(days=LOOK_BACK_DAYS))
+        for offset in range((today - first).days + 1):
+            day = first + timedelta(days=offset)
+            moment = calendar.moment(day, slot.at)
+            if began < moment <= now and (slot.every_day or calendar.is_working(day)):
+                past.append((moment, slot_name(day, slot.name), slot))
+    past.sort(key=lambda found: found[0])
+    newest = past[-1][1] if past and day_of(past[-1][1]) == today else None
+    return [SlotDue(name, slot, runs=name == newest) for _, name, slot in past if name not in claimed]
+
+
+def due_days(slot: str, calendar: Calendar) -> tuple[date, date]:
+    """The days, first and last, of which a sweep's messages say what is due: in the morning its own day, in the evening
+    all that follow up to the next working day."""
+    day = day_of(slot)
+    if slot.endswith("/morning"):
+        return day, day
+    return day + timedelta(days=1), calendar.next_working(day, inclusive=False)
+
+
+# --- people ----------------------------------------------------------------------------------------------------------
+
+
+def supervisor_of(record: TaskRecord, company: Company, *, rules: Rules | None = None) -> int | None:
+    """Who controls the task: the one that it was given; the head over him if he was fired. Of a foreign task, and of
+    one that a person has given to somebody else, the head over its owner. Never the owner; None: nobody.
+
+    ``rules`` tell whether nobody is to control it (``supervisor: none``) and whether the supervisor goes with the
+    owner; a task whose rule is no longer there is treated by the file's defaults.
+    """
+    wanted = Head() if rules is None else (rules.by_id.get(record.rule_id) or rules).supervisor
+    given = record.supervisor_id if record.rule_id else None
+    if record.rule_id and (isinstance(wanted, Nobody) or (given is None and rules is None)):
+        return None
+    reassigned = record.owner_id != record.owner_sent and isinstance(wanted, Head)
+    if given is None or reassigned:
+        return _above(company, record.owner_id, record.owner_id)
+    return given if company.active(given) else _above(company, given, record.owner_id)
+
+
+def reader_for(user: int | None, company: Company, *, away: Collection[int] = (), owner: int = 0) -> int | None:
+    """Who reads what is meant for ``user``: himself; the head over him while he is away, or if he was fired. Rather
+    somebody who is away than nobody; never the ``owner`` of the task in another's place."""
+    if user is None or (company.active(user) and user not in away):
+        return user
+    instead = _above(company, user, owner, away=away)
+    if instead is None or instead in away:
+        return user if company.active(user) else instead
+    return instead
+
+
+def _above(company: Company, user: int, owner: int, *, away: Collection[int] = ()) -> int | None:
+    """The head over a user, other than the owner of the task; one who is there, if there is one."""
+
+    def able(head: int) -> bool:
+        return company.active(head) and head != owner
+
+    return head_over(company, user, able=lambda head: able(head) and head not in away) or head_over(
+        company, user, able=able
+    )
+
+
+def away_through(absences: Iterable[Absence], *, moment: datetime, until: datetime) -> dict[int, datetime]:
+    """Who is away now and stays away up to ``until``: user → the end of that absence. Somebody who comes back before
+    then can read a message in time."""
+    found: dict[int, datetime] = {}
+    for one in sorted(absences, key=lambda absence: absence.start):
+        if one.start <= max(moment, found.get(one.user_id, moment)) < one.end:
+            found[one.user_id] = one.end
+    return {user: end for user, end in found.items() if end >= until}
+
+
+# --- tasks -----------------------------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True, slots=True)
 class Late:
-    """An overdue task and its fate. ``supervisor``: who hears of it (None: nobody controls it); ``escalated_to`` his
-    own head, or himself at the top (``at_top``)."""
+    """An overdue task and its fate. ``supervisor``: who controls it (None: nobody); ``escalated_to`` his own head, or
+    himself at the top (``at_top``)."""
 
     record: TaskRecord
     fate: Fate
@@ -44,37 +149,6 @@ class Late:
     deadline: datetime | None = None
     escalated_to: int | None = None
     at_top: bool = False
-
-
-def slot_name(day: date, name: str) -> str:
-    """``2026-03-12/evening``."""
-    return f"{day.isoformat()}/{name}"
-
-
-def due_slots(
-    overdue: Overdue, *, rules: Rules, now: datetime, since: datetime, claimed: Collection[str]
-) -> list[SlotDue]:
-    """Slots between ``since`` (when sweeps were first configured) and ``now`` that nobody claimed, oldest first. Only
-    the newest of today runs, and only if no later one of today was claimed; the others are skipped."""
-    calendar = rules.calendar
-    today = calendar.local(now).date()
-    first = max(calendar.local(since).date(), today - timedelta(days=LOOK_BACK_DAYS))
-    missed: list[tuple[datetime, date, Slot]] = []
-    newest_today = None
-    for offset in range((today - first).days + 1):
-        day = first + timedelta(days=offset)
-        for slot in overdue.slots:
-            moment = calendar.moment(day, slot.at)
-            if since < moment <= now and (slot.every_day or calendar.is_working(day)):
-                missed.append((moment, day, slot))
-    missed.sort(key=lambda found: found[0])
-    if missed and missed[-1][1] == today:
-        newest_today = slot_name(today, missed[-1][2].name)
-    return [
-        SlotDue(name, slot, runs=name == newest_today)
-        for _, day, slot in missed
-        if (name := slot_name(day, slot.name)) not in claimed
-    ]
 
 
 def weigh(
@@ -89,8 +163,9 @@ def weigh(
     """The fate of each task that is overdue at the sweep's ``moment``, ordered by supervisor, then owner, then task."""
     overdue = rules.overdue
     assert overdue is not None
+    daily = slot.name == "morning" or all(one.name != "morning" for one in overdue.slots)
     late = [
-        _fate(record, overdue, rules, slot, company, deals, moment)
+        _fate(record, overdue, rules, slot, company, deals, moment, daily)
         for record in records
         if record.portal_id is not None and is_overdue(record, moment) and in_scope(record, overdue, rules)
     ]
@@ -129,60 +204,49 @@ def _fate(
     company: Company,
     deals: Mapping[int, Deal],
     moment: datetime,
+    daily: bool,
 ) -> Late:
-    supervisor = supervisor_of(record, company)
+    """``daily``: this sweep tells what is told once a day."""
+    supervisor = supervisor_of(record, company, rules=rules)
     if record.status == AWAITING:
         return Late(record, "awaiting", supervisor)
     deal = deals.get(record.deal_id)
     if deal is not None and deal.closed:
-        return Late(record, "closed_deal" if slot.name == "morning" else "stay", supervisor)
+        return Late(record, "closed_deal" if daily else "stay", supervisor)
     rule = rules.by_id.get(record.rule_id)
     override = rule.overdue if rule is not None else None
     limit = override.limit if override and override.limit is not None else overdue.limit
     if limit is not None and record.moves >= limit:
-        if slot.name != "morning":
+        if not daily:
             return Late(record, "stay", supervisor)
-        above = head_over(company, supervisor) if supervisor else None
+        above = _above(company, supervisor, record.owner_id) if supervisor else None
         return Late(record, "escalate", supervisor, escalated_to=above or supervisor, at_top=above is None)
     move_to = override.move_to if override and override.move_to is not None else slot.move_to
     return Late(record, "move", supervisor, deadline=counted(move_to, moment, rules.calendar))
 
 
-def supervisor_of(record: TaskRecord, company: Company) -> int | None:
-    """Who controls the task: the one it was given, the head over him if he was fired; of a foreign task, and of one
-    whose owner a person has changed, the head over its owner."""
-    given = record.supervisor_id if record.rule_id else None
-    if record.rule_id and given is None:
-        return None
-    if given is None or record.owner_id != record.owner_sent:
-        return head_over(company, record.owner_id)
-    return given if company.active(given) else head_over(company, given)
-
-
-def operations(late: Iterable[Late], *, rules: Rules, slot: str, held: bool) -> tuple[Operation, ...]:
-    """The moves of a sweep as operations, in the order given; ``held`` when there are more than the safety limit."""
-    moves: list[Operation] = []
-    for one in late:
-        if one.fate != "move" or one.deadline is None or one.deadline == one.record.deadline:
-            continue
-        before = one.record.deadline
-        moves.append(
-            Operation(
-                f"sweep:{slot}:{one.record.ref}",
-                Kind.DEADLINE,
-                {
-                    "deadline": rules.calendar.local(one.deadline).isoformat(timespec="seconds"),
-                    "reason": "sweep",
-                    "seen": before.isoformat() if before else None,
-                    "supervisor": one.supervisor,
-                    "owner": one.record.owner_id,
-                    "move": one.record.moves + 1,
-                },
-                one.record.deal_id,
-                one.record.ref,
-                urgency=URGENCY,
-                sweep=slot,
-                state=State.HELD if held else State.PLANNED,
-            )
+def operations(late: Iterable[Late], *, rules: Rules, slot: str) -> tuple[Operation, ...]:
+    """The moves of a sweep as operations, in the order given; held when there are more than the safety limit."""
+    moves = [one for one in late if one.fate == "move" and one.deadline is not None]
+    held = len(moves) > rules.safety.max_moves
+    return tuple(
+        Operation(
+            f"{MOVES}{slot}:{one.record.ref}",
+            Kind.DEADLINE,
+            {
+                "deadline": rules.calendar.local(one.deadline).isoformat(timespec="seconds"),
+                "reason": "sweep",
+                "seen": one.record.deadline.isoformat() if one.record.deadline else None,
+                "supervisor": one.supervisor,
+                "owner": one.record.owner_id,
+                "move": one.record.moves + 1,
+            },
+            one.record.deal_id,
+            one.record.ref,
+            urgency=URGENCY,
+            sweep=slot,
+            state=State.HELD if held else State.PLANNED,
         )
-    return tuple(moves)
+        for one in moves
+        if one.deadline is not None
+    )

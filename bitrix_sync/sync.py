@@ -76,8 +76,8 @@ def run_pass(desk: Desk, *, wide: bool = True, interrupted: Callable[[], bool] =
 
 
 def carry_out(desk: Desk, *, interrupted: Callable[[], bool] = lambda: False) -> Applied:
-    """Apply what is ready, unless paused; what the portal refused is told to whom it concerns."""
-    if desk.store.setting("paused"):
+    """Apply what is ready, unless paused or only watching; what the portal refused is told to whom it concerns."""
+    if desk.store.setting("paused") or desk.rulebook.rules.safety.watch:
         return Applied()
     applied = apply(desk.hands, interrupted=interrupted)
     if applied.failed:
@@ -104,14 +104,15 @@ def sift(desk: Desk, changes: Changes, *, ask: Iterable[int] = ()) -> Gathered:
     facts = Gathered(portal.now(), changes)
     facts.visits = new_visits(store, changes)
     observe_tasks(store, facts)
-    stored = store.deals([deal.id for deal in changes.deals])
-    changed = {deal.id: deal for deal in changes.deals if stored.get(deal.id) != deal}
-    dirty = {visit.deal_id for visit in facts.visits} | changed.keys() | set(ask)
+    read = {deal.id: deal for deal in changes.deals}
+    stored = store.deals(read)
+    changed = {deal_id for deal_id, deal in read.items() if stored.get(deal_id) != deal}
+    dirty = {visit.deal_id for visit in facts.visits} | changed | set(ask)
     dirty |= {record.deal_id for record in facts.tasks.values() if record.rule_id and record.deal_id}
     dirty |= set(store.due_deals(facts.now))
-    missing = sorted(dirty - changed.keys())
-    read = {deal.id: deal for deal in reading.deals(portal, missing, fields=rules.fields)} if missing else {}
-    facts.deals = {deal_id: changed.get(deal_id) or read.get(deal_id) for deal_id in sorted(dirty)}
+    missing = sorted(dirty - read.keys())
+    read |= {deal.id: deal for deal in reading.deals(portal, missing, fields=rules.fields)}
+    facts.deals = {deal_id: read.get(deal_id) for deal_id in sorted(dirty)}
     gather_clients(portal, rules, facts)
     if facts.deals:
         desk.rulebook.freshen_company(facts.now)

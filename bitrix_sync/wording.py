@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bitrix_sync import wording_commands, wording_demo, wording_page, wording_rules
+from bitrix_sync import wording_commands, wording_demo, wording_page, wording_rules, wording_sweep
 
 MONTHS: Mapping[str, tuple[str, ...]] = {
     "ru": (
@@ -33,6 +33,7 @@ NOUNS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "tasks": ("задача", "задачи", "задач"),
         "of_tasks": ("задачи", "задач", "задач"),
         "of_deadlines": ("срока", "сроков", "сроков"),
+        "of_deals": ("сделки", "сделок", "сделок"),
         "deals": ("сделка", "сделки", "сделок"),
         "times": ("раз", "раза", "раз"),
         "days": ("день", "дня", "дней"),
@@ -54,6 +55,7 @@ NOUNS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "tasks": ("task", "tasks"),
         "of_tasks": ("task", "tasks"),
         "of_deadlines": ("deadline", "deadlines"),
+        "of_deals": ("deal", "deals"),
         "deals": ("deal", "deals"),
         "times": ("time", "times"),
         "days": ("day", "days"),
@@ -126,9 +128,15 @@ CHOICES: Mapping[str, Mapping[str, Mapping[str, str]]] = {
             "closed or awaiting acceptance": "Задача уже закрыта или ждёт приёмки.",
             "closed, deferred or awaiting acceptance": "Задача закрыта, отложена или ждёт приёмки.",
             "a person has set another deadline": "Человек поставил другой срок.",
+            "moved otherwise meanwhile": "Срок тем временем перенесён иначе.",
             "a person has set another owner": "Человек назначил другого исполнителя.",
             "the deal has moved elsewhere meanwhile": "Сделка тем временем перешла на другую стадию.",
             "the next sweep began": "Начался следующий обход.",
+            "the portal kept the old deadline": "Портал ответил согласием, но оставил прежний срок.",
+            "its new deadline has passed": "Новый срок прошёл раньше, чем дошла очередь.",
+            "held and not released": "Предохранитель max_moves: никто не отпустил.",
+            "the sweep was undone": "Обход отменён.",
+            "sweeps were taken out of the rules": "Обходы убраны из правил.",
             "sent once; the portal did not confirm it": "Отправлено один раз, портал не подтвердил.",
             "the portal gave no id": "Портал не назвал номер.",
             "*": "{}",
@@ -178,9 +186,15 @@ CHOICES: Mapping[str, Mapping[str, Mapping[str, str]]] = {
             "closed or awaiting acceptance": "The task is closed or awaits acceptance.",
             "closed, deferred or awaiting acceptance": "The task is closed, deferred or awaits acceptance.",
             "a person has set another deadline": "A person has set another deadline.",
+            "moved otherwise meanwhile": "The deadline was moved otherwise meanwhile.",
             "a person has set another owner": "A person has set another owner.",
             "the deal has moved elsewhere meanwhile": "The deal has moved elsewhere meanwhile.",
             "the next sweep began": "The next sweep began.",
+            "the portal kept the old deadline": "The portal agreed but kept the old deadline.",
+            "its new deadline has passed": "Its new deadline had passed before its turn came.",
+            "held and not released": "Held by max_moves, and nobody released it.",
+            "the sweep was undone": "The sweep was undone.",
+            "sweeps were taken out of the rules": "Sweeps were taken out of the rules.",
             "sent once; the portal did not confirm it": "Sent once, the portal did not confirm it.",
             "the portal gave no id": "The portal gave no id.",
             "*": "{}",
@@ -290,50 +304,13 @@ _RU: dict[str, str] = {
     "task.checklist": "Чек-лист",
     "line.last_resort": "Исполнителя по правилу найти не удалось, поэтому задача поставлена владельцу вебхука "
     "({owner}). Передайте её тому, кто должен её выполнить.",
-    # the messages of a sweep
-    "sweep.morning": "Утро, {day:day}",
-    "sweep.evening": "Вечер, {day:day}",
-    "sweep.more": "…и ещё {count}",
-    "sweep.not_in_time": "не успели до следующего обхода",
-    "sweep.title.moved": "Срок перенесён: {count:tasks}",
-    "sweep.title.failed": "Перенести не удалось: {count:tasks}",
-    "sweep.title.remaining": "Ещё переносятся",
-    "sweep.title.escalate": "Исчерпан предел переносов: {count:tasks}",
-    "sweep.title.awaiting": "Ждут приёмки, срок прошёл: {count:tasks}",
-    "sweep.title.closed_deal": "Сделка закрыта, а задача открыта: {count:tasks}",
-    "sweep.title.stuck": "Застряли на стадии: {count:deals}",
-    "sweep.title.fired": "У тех, кто больше не работает: {count:tasks}",
-    "sweep.title.due": "Срок сегодня: {count:tasks}",
-    "sweep.title.due_next": "Срок {day:day}: {count:tasks}",
-    "sweep.title.own_moved": "Ваши задачи, срок перенесён: {count:tasks}",
-    "sweep.title.own_due": "Ваши задачи на сегодня: {count:tasks}",
-    "sweep.title.own_due_next": "Ваши задачи на {day:day}: {count:tasks}",
-    "sweep.title.load": "Загрузка сотрудников",
-    "sweep.line.moved": "{owner}: {task}. Было {before:moment}, стало {after:moment}, перенос № {count}",
-    "sweep.line.own_moved": "{task}. Было {before:moment}, стало {after:moment}, перенос № {count}",
-    "sweep.line.failed": "{owner}: {task}. {why}",
-    "sweep.line.remaining": "{count:tasks}; о них скажет следующий обход",
-    "sweep.line.escalate": "{owner}: {task}. Срок был {since:moment}, переносов {count}, больше не переносится",
-    "sweep.line.escalate_top": "{owner}: {task}. Срок был {since:moment}, переносов {count}, больше не переносится; "
-    "руководителя над вами нет, решать вам",
-    "sweep.line.awaiting": "{owner}: {task}. Срок был {since:moment}, примите работу или верните",
-    "sweep.line.closed_deal": "{owner}: {task}. Срок был {since:moment}, завершите задачу или удалите",
-    "sweep.line.fired": "{owner}: {task}. Назначьте другого исполнителя",
-    "sweep.line.due": "{at} {owner}: {task}",
-    "sweep.line.own_due": "{at} {task}",
-    "sweep.line.stuck": "{deal}: «{stage}» с {since:moment}, ответственный {owner}",
-    "sweep.line.load": "{name}: открыто {open}, просрочено {late}, на этот день {due}",
     # to the administrators and supervisors
     "admin.held": "Придержано: {count:tasks}. За десять минут правила захотели поставить больше "
     "{limit:of_tasks}. Посмотрите: bitrix-sync held. Отпустить: bitrix-sync release.",
-    "admin.moves_held": "Придержано переносов: {count}. Обход «{sweep}» захотел перенести больше {limit:of_deadlines}. "
-    "Посмотрите: bitrix-sync held. Отпустить: bitrix-sync release.",
     "admin.owner_not_found": "Задачу «{title}» по сделке «{deal}» (правило {rule}) некому поручить: она придержана. "
     "Укажите в правилах fallback_owner, затем выполните bitrix-sync release.",
     "admin.rule_failed": "Правило {rule} не сработало на сделке «{deal}»: {message}",
     "admin.rule_disabled": "Правило {rule} отключено ({reason}). Остальные правила работают.",
-    "admin.rights_lost": "Портал перестал показывать {missing} из {known:of_tasks}. Похоже, у вебхука отобрали права, "
-    "поэтому ничего не изменено. Проверьте права вебхука: bitrix-sync check.",
     "admin.rules_refused": "Новый файл правил не принят, работает прежний. Ошибки:\n{problems}",
     "notice.move_refused": "Все задачи сделки «{deal}» выполнены, но портал не дал перевести её на стадию «{stage}» "
     "({text}). Заполните нужные поля и переведите сделку сами.",
@@ -442,49 +419,12 @@ _EN: dict[str, str] = {
     "task.checklist": "Checklist",
     "line.last_resort": "No owner could be found by the rule, so the task was given to the webhook's own user "
     "({owner}). Hand it over to whoever should do it.",
-    # the messages of a sweep
-    "sweep.morning": "Morning, {day:day}",
-    "sweep.evening": "Evening, {day:day}",
-    "sweep.more": "…and {count} more",
-    "sweep.not_in_time": "not done before the next sweep began",
-    "sweep.title.moved": "Deadline moved: {count:tasks}",
-    "sweep.title.failed": "Could not be moved: {count:tasks}",
-    "sweep.title.remaining": "Still being moved",
-    "sweep.title.escalate": "Moved too often: {count:tasks}",
-    "sweep.title.awaiting": "Awaiting acceptance, past the deadline: {count:tasks}",
-    "sweep.title.closed_deal": "Deal closed, task still open: {count:tasks}",
-    "sweep.title.stuck": "Stuck in a stage: {count:deals}",
-    "sweep.title.fired": "Owned by people who have left: {count:tasks}",
-    "sweep.title.due": "Due today: {count:tasks}",
-    "sweep.title.due_next": "Due {day:day}: {count:tasks}",
-    "sweep.title.own_moved": "Your tasks, deadline moved: {count:tasks}",
-    "sweep.title.own_due": "Your tasks for today: {count:tasks}",
-    "sweep.title.own_due_next": "Your tasks for {day:day}: {count:tasks}",
-    "sweep.title.load": "Load of your people",
-    "sweep.line.moved": "{owner}: {task}. From {before:moment} to {after:moment}, move no. {count}",
-    "sweep.line.own_moved": "{task}. From {before:moment} to {after:moment}, move no. {count}",
-    "sweep.line.failed": "{owner}: {task}. {why}",
-    "sweep.line.remaining": "{count:tasks}; the next sweep will tell of them",
-    "sweep.line.escalate": "{owner}: {task}. Was due {since:moment}, moved {count} times, not moved any more",
-    "sweep.line.escalate_top": "{owner}: {task}. Was due {since:moment}, moved {count} times, not moved any more; "
-    "nobody is above you, so it is for you to decide",
-    "sweep.line.awaiting": "{owner}: {task}. Was due {since:moment}; accept the work or return it",
-    "sweep.line.closed_deal": "{owner}: {task}. Was due {since:moment}; complete or delete the task",
-    "sweep.line.fired": "{owner}: {task}. Give it another owner",
-    "sweep.line.due": "{at} {owner}: {task}",
-    "sweep.line.own_due": "{at} {task}",
-    "sweep.line.stuck": "{deal}: in “{stage}” since {since:moment}, responsible {owner}",
-    "sweep.line.load": "{name}: open {open}, overdue {late}, due that day {due}",
     "admin.held": "Held back: {count:tasks}. Within ten minutes the rules wanted to make more than "
     "{limit:of_tasks}. To look: bitrix-sync held. To let them go: bitrix-sync release.",
-    "admin.moves_held": "Moves held back: {count}. The sweep “{sweep}” wanted to move more than {limit:of_deadlines}. "
-    "To look: bitrix-sync held. To let them go: bitrix-sync release.",
     "admin.owner_not_found": "Nobody can take the task “{title}” of the deal “{deal}” (rule {rule}): it is held. "
     "Set fallback_owner in the rules, then run bitrix-sync release.",
     "admin.rule_failed": "Rule {rule} failed on the deal “{deal}”: {message}",
     "admin.rule_disabled": "Rule {rule} is switched off ({reason}). The other rules go on.",
-    "admin.rights_lost": "The portal no longer shows {missing} of {known:of_tasks}. The webhook seems to have lost "
-    "rights, so nothing was changed. Check the webhook's rights: bitrix-sync check.",
     "admin.rules_refused": "The new rules file was refused, the previous one goes on. Errors:\n{problems}",
     "notice.move_refused": "Every task of the deal “{deal}” is done, but the portal refused to move it to the stage "
     "“{stage}” ({text}). Fill in what is missing and move the deal yourself.",
@@ -499,6 +439,6 @@ _EN: dict[str, str] = {
 }
 
 MESSAGES: Mapping[str, Mapping[str, str]] = {
-    "ru": _RU | wording_rules.RU | wording_page.RU | wording_commands.RU | wording_demo.RU,
-    "en": _EN | wording_rules.EN | wording_page.EN | wording_commands.EN | wording_demo.EN,
+    "ru": _RU | wording_rules.RU | wording_page.RU | wording_commands.RU | wording_sweep.RU | wording_demo.RU,
+    "en": _EN | wording_rules.EN | wording_page.EN | wording_commands.EN | wording_sweep.EN | wording_demo.EN,
 }

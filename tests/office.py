@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -181,7 +182,8 @@ def furnish(store: Store, rules: Rules | None = None, *, directory: Directory = 
         loaded=NOW - 2 * HOUR,
     )
     store.set_setting(snapshot.SETTING, packed)
-    store.set_setting("sweeps_since", (NOW - 60 * DAY).isoformat())
+    began = (NOW - 60 * DAY).isoformat()
+    store.set_setting("sweeps_since", json.dumps({"morning": began, "evening": began}))
     store.set_setting("last_pass", (NOW - timedelta(seconds=12)).isoformat())
 
 

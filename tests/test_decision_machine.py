@@ -230,7 +230,7 @@ class Office:
             moment=moment,
         )
         name = overdue.slot_name(moment.astimezone(MOSCOW).date(), slot.name)
-        return overdue.operations(late, rules=self.rules, slot=name, held=False)
+        return overdue.operations(late, rules=self.rules, slot=name)
 
     def ready(self) -> Queued | None:
         """The next operation that may be sent: never before an earlier one on its task."""
@@ -258,7 +258,7 @@ class Office:
             queued.state = State.DONE
             return True
         if operation.kind in NEED_READING:
-            verdict = guard(operation, self.tasks.get(record.portal_id or 0), record)
+            verdict = guard(operation, self.tasks.get(record.portal_id or 0), record, now=now)
             if verdict is not None:
                 self.finish(queued, verdict.state, None, now)
                 return True

@@ -15,7 +15,7 @@ LAYERS: Mapping[str, frozenset[str]] = {
     "services": frozenset(
         {
             *("app", "apply", "audit", "check", "commands", "notices", "preview", "report", "rulebook", "starter"),
-            *("sweep", "sync", "why"),
+            *("sweep", "sweep_commands", "sync", "why"),
         }
     ),
     "outside world": frozenset({"log", "portal", "settings", "store"}),
@@ -24,6 +24,7 @@ LAYERS: Mapping[str, frozenset[str]] = {
             "errors",
             "facts",
             "guards",
+            "letters",
             "operations",
             "overdue",
             "plan",
@@ -39,6 +40,7 @@ LAYERS: Mapping[str, frozenset[str]] = {
             "wording_demo",
             "wording_page",
             "wording_rules",
+            "wording_sweep",
             "worktime",
         }
     ),

@@ -3,16 +3,42 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from bitrix_sync.facts import AWAITING, DEFERRED, DONE, IN_PROGRESS, Deal
+from bitrix_sync.facts import AWAITING, DEFERRED, DONE, IN_PROGRESS, Absence, Company, Deal, Department, User
 from bitrix_sync.operations import State, TaskRecord
-from bitrix_sync.overdue import Late, due_slots, operations, weigh
-from bitrix_sync.rules.model import Overdue, OverdueOverride, Rules, Slot
-from tests.stories import BOSS, COMPANY, FIRED, HEAD, MOSCOW, OTHER, OWNER, after, at, book, rule
+from bitrix_sync.overdue import (
+    Late,
+    away_through,
+    due_days,
+    due_slots,
+    operations,
+    reader_for,
+    supervisor_of,
+    weigh,
+)
+from bitrix_sync.rules.model import Nobody, Overdue, OverdueOverride, Rules, Safety, Slot, UserId
+from bitrix_sync.worktime import build_calendar
+from tests.stories import (
+    BOSS,
+    COMPANY,
+    FIRED,
+    HEAD,
+    LAWYER,
+    MOSCOW,
+    NINE_TO_SIX,
+    OTHER,
+    OWNER,
+    WEEK,
+    after,
+    at,
+    book,
+    rule,
+)
 
 MORNING = Slot("morning", time(9), after(0))
 EVENING = Slot("evening", time(18, 30), after(1))
@@ -21,12 +47,16 @@ NIGHT = at("2026-03-03 18:30")
 
 def rules_with(**more: Any) -> Rules:
     section: dict[str, Any] = {"slots": (MORNING, EVENING), "limit": 3}
+    whole = {name: more.pop(name) for name in ("safety", "supervisor") if name in more}
     return book(
         rule("call"),
         rule("never", overdue=OverdueOverride(never=True)),
         rule("once", overdue=OverdueOverride(limit=1)),
         rule("late", overdue=OverdueOverride(move_to=after(5))),
+        rule("alone", supervisor=Nobody()),
+        rule("by-lawyer", supervisor=UserId(LAWYER)),
         overdue=Overdue(**(section | more)),
+        **whole,
     )
 
 
@@ -48,6 +78,9 @@ def fates(*records: TaskRecord, slot: Slot = EVENING, deals: dict[int, Deal] | N
     return weigh(records, rules=rules_with(**more), slot=slot, company=COMPANY, deals=deals or {}, moment=NIGHT)
 
 
+# --- fates -----------------------------------------------------------------------------------------------------------
+
+
 def test_an_overdue_task_is_moved_to_a_real_deadline_counted_from_the_sweep() -> None:
     (late,) = fates(task())
     assert (late.fate, late.supervisor) == ("move", HEAD)
@@ -64,6 +97,7 @@ def test_an_overdue_task_is_moved_to_a_real_deadline_counted_from_the_sweep() ->
         ({"gone": True}, None),
         ({"deadline": None}, None),
         ({"deadline": at("2026-03-03 18:30")}, None),
+        ({"deadline": at("2026-03-03 18:29")}, "move"),
         ({"portal_id": None}, None),
     ],
 )
@@ -87,10 +121,15 @@ def test_never_means_never() -> None:
 
 
 def test_after_the_limit_it_stays_and_is_escalated_in_the_morning_to_the_supervisors_own_head() -> None:
+    assert fates(task(moves=2))[0].fate == "move"
     tired = task(moves=3)
     assert fates(tired)[0].fate == "stay"
     (late,) = fates(tired, slot=MORNING)
     assert (late.fate, late.escalated_to, late.at_top) == ("escalate", BOSS, False)
+
+
+def test_a_file_without_a_morning_escalates_in_the_evening() -> None:
+    assert fates(task(moves=3), slots=(EVENING,))[0].fate == "escalate"
 
 
 def test_at_the_top_it_is_escalated_to_the_supervisor_himself_marked() -> None:
@@ -98,9 +137,23 @@ def test_at_the_top_it_is_escalated_to_the_supervisor_himself_marked() -> None:
     assert (late.escalated_to, late.at_top) == (BOSS, True)
 
 
+def test_nothing_is_escalated_to_the_owner_himself() -> None:
+    (late,) = fates(task(moves=3, owner_id=HEAD, owner_sent=HEAD, supervisor_id=OTHER), slot=MORNING)
+    assert (late.supervisor, late.escalated_to) == (OTHER, BOSS)
+
+
 def test_a_rules_own_limit_and_move_to_override_the_files() -> None:
     assert fates(task("once", moves=1))[0].fate == "stay"
     assert fates(task("late"))[0].deadline == at("2026-03-10 18:00")
+
+
+def test_a_removed_rules_task_is_treated_by_the_files_defaults() -> None:
+    (late,) = fates(task("removed"))
+    assert (late.fate, late.supervisor, late.deadline) == ("move", HEAD, at("2026-03-04 18:00"))
+
+
+def test_without_a_limit_it_is_moved_for_ever() -> None:
+    assert fates(task(moves=99), limit=None)[0].fate == "move"
 
 
 def test_a_task_of_a_closed_deal_is_not_moved_and_told_in_the_morning() -> None:
@@ -109,38 +162,126 @@ def test_a_task_of_a_closed_deal_is_not_moved_and_told_in_the_morning() -> None:
     assert fates(task(), slot=MORNING, deals={7: won})[0].fate == "closed_deal"
 
 
+# --- people ----------------------------------------------------------------------------------------------------------
+
+
+def controls(record: TaskRecord, company: Company = COMPANY, **more: Any) -> int | None:
+    """Who controls the task."""
+    return supervisor_of(record, company, rules=rules_with(**more))
+
+
+def test_the_supervisor_is_the_one_that_the_task_was_given() -> None:
+    assert controls(task(supervisor_id=LAWYER)) == LAWYER
+
+
 def test_a_foreign_tasks_supervisor_is_the_head_over_its_owner() -> None:
-    assert fates(task("", portal_id=5, supervisor_id=None, owner_id=OTHER), tasks="all")[0].supervisor == HEAD
+    foreign = task("", supervisor_id=None, owner_id=OTHER)
+    assert controls(foreign) == HEAD
+    assert controls(foreign, supervisor=Nobody()) == HEAD
 
 
 def test_a_fired_supervisor_is_replaced_by_the_head_over_him() -> None:
-    assert fates(task(supervisor_id=FIRED))[0].supervisor == HEAD
+    assert controls(task(supervisor_id=FIRED)) == HEAD
 
 
-def test_supervisor_none_means_nobody_hears() -> None:
-    assert fates(task(supervisor_id=None))[0].supervisor is None
+def test_nobody_ever_controls_himself_in_anothers_place() -> None:
+    assert controls(task(owner_id=HEAD, owner_sent=HEAD, supervisor_id=FIRED)) == BOSS
+
+
+def test_supervisor_none_means_nobody() -> None:
+    assert controls(task("alone", supervisor_id=None)) is None
+    assert controls(task("alone", supervisor_id=HEAD)) is None
+    assert controls(task("removed", supervisor_id=HEAD), supervisor=Nobody()) is None
+
+
+def test_who_had_no_head_is_controlled_by_the_one_he_has_now() -> None:
+    assert controls(task(supervisor_id=None)) == HEAD
+    assert controls(task(owner_id=BOSS, owner_sent=BOSS, supervisor_id=None)) is None
+
+
+def test_a_task_given_to_somebody_else_by_hand_is_controlled_by_the_head_over_him() -> None:
+    assert controls(task(owner_id=LAWYER)) == BOSS
+    assert controls(task("by-lawyer", owner_id=OTHER, supervisor_id=LAWYER)) == LAWYER
+
+
+@pytest.mark.parametrize(
+    ("departments", "expected"),
+    [
+        ((3, 4), HEAD),
+        ((4, 3), HEAD),
+        ((4,), BOSS),
+        ((5,), BOSS),
+        ((6, 3), LAWYER),
+    ],
+    ids=["first of several", "a head is missing", "one up", "the head was fired", "the first that has one"],
+)
+def test_the_company_tree(departments: tuple[int, ...], expected: int) -> None:
+    tree = {
+        **COMPANY.departments,
+        5: Department(5, "Fired head", parent_id=1, head_id=FIRED),
+        6: Department(6, "Lawyers of sales", parent_id=3, head_id=LAWYER),
+    }
+    people = {**COMPANY.users, OWNER: User(OWNER, "Ivan Ivanov", departments=departments)}
+    assert controls(task("", supervisor_id=None), replace(COMPANY, users=people, departments=tree)) == expected
+
+
+def test_while_a_supervisor_is_away_the_head_over_him_reads() -> None:
+    assert reader_for(HEAD, COMPANY) == HEAD
+    assert reader_for(HEAD, COMPANY, away={HEAD}) == BOSS
+    assert reader_for(HEAD, COMPANY, away={HEAD, BOSS}) == HEAD, "rather one who is away than nobody"
+    assert reader_for(FIRED, COMPANY, away={HEAD}) == BOSS
+    assert reader_for(FIRED, COMPANY, away={HEAD, BOSS}) in (HEAD, BOSS)
+    assert reader_for(OTHER, COMPANY, away={OTHER}, owner=HEAD) == BOSS, "never the owner himself"
+    assert reader_for(None, COMPANY) is None
+
+
+def test_away_is_who_cannot_read_the_message_in_time() -> None:
+    def absence(begin: str, end: str, user: int = HEAD) -> Absence:
+        return Absence(user, at(begin), at(end))
+
+    def away(*absences: Absence) -> dict[int, datetime]:
+        return away_through(absences, moment=at("2026-03-03 09:00"), until=at("2026-03-03 18:00"))
+
+    assert away(absence("2026-03-01 00:00", "2026-03-15 00:00")) == {HEAD: at("2026-03-15 00:00")}
+    assert away(absence("2026-03-03 00:00", "2026-03-04 00:00")) == {HEAD: at("2026-03-04 00:00")}
+    assert away(absence("2026-03-03 08:00", "2026-03-03 12:00")) == {}, "back at noon"
+    assert away(absence("2026-03-03 12:00", "2026-03-04 00:00")) == {}, "still here in the morning"
+    in_two = absence("2026-03-02 00:00", "2026-03-03 12:00"), absence("2026-03-03 12:00", "2026-03-06 00:00")
+    assert away(*in_two) == {HEAD: at("2026-03-06 00:00")}
+
+
+# --- moves -----------------------------------------------------------------------------------------------------------
 
 
 def test_moves_are_ordered_by_supervisor_and_carry_what_they_were_based_on() -> None:
     late = fates(task(), task("once", portal_id=9, supervisor_id=BOSS, occurrence="10:once"))
-    moves = operations(late, rules=rules_with(), slot="2026-03-03/evening", held=False)
+    moves = operations(late, rules=rules_with(), slot="2026-03-03/evening")
     assert [move.payload["supervisor"] for move in moves] == [BOSS, HEAD]
+    assert moves[1].key == "sweep:2026-03-03/evening:10:call"
     assert moves[1].payload["seen"] == "2026-03-02T15:00:00+00:00"
     assert moves[1].payload["deadline"] == "2026-03-04T18:00:00+03:00"
     assert {move.sweep for move in moves} == {"2026-03-03/evening"}
-    held = operations(late, rules=rules_with(), slot="2026-03-03/evening", held=True)
-    assert {move.state for move in held} == {State.HELD}
+    assert {move.state for move in moves} == {State.PLANNED}
+
+
+def test_more_moves_than_the_safety_limit_are_all_held() -> None:
+    late = fates(task(), task("once", portal_id=9, occurrence="10:once"))
+    two, one = (rules_with(safety=Safety(max_moves=limit)) for limit in (2, 1))
+    assert {move.state for move in operations(late, rules=two, slot="s")} == {State.PLANNED}
+    assert {move.state for move in operations(late, rules=one, slot="s")} == {State.HELD}
 
 
 # --- slots -----------------------------------------------------------------------------------------------------------
 
 
 def due(
-    now: str, *, since: str = "2026-03-01 00:00", claimed: tuple[str, ...] = (), rules: Rules | None = None
+    now: str, *, since: str = "2026-03-01 00:00", claimed: tuple[str, ...] = (), rules: Rules | None = None, **new: str
 ) -> list[str]:
+    """The slots that are due, and what becomes of them. ``new``: sweeps that came into the file later."""
     rules = rules or rules_with()
     assert rules.overdue is not None
-    found = due_slots(rules.overdue, rules=rules, now=at(now), since=at(since), claimed=claimed)
+    began = {slot.name: at(new.get(slot.name, since)) for slot in rules.overdue.slots}
+    found = due_slots(rules.overdue, calendar=rules.calendar, now=at(now), since=began, claimed=claimed)
     return [f"{one.slot}{'' if one.runs else ' skipped'}" for one in found]
 
 
@@ -168,36 +309,44 @@ def test_of_missed_slots_only_the_newest_of_today_runs() -> None:
     ]
 
 
-def test_slots_before_the_service_knew_of_sweeps_are_nobodys() -> None:
+def test_slots_before_the_file_had_them_are_nobodys() -> None:
     assert due("2026-03-02 20:00", since="2026-03-02 19:00") == []
+    assert due("2026-03-03 20:00", evening="2026-03-03 19:00", claimed=("2026-03-02/morning",)) == [
+        "2026-03-03/morning"
+    ]
 
 
 def test_a_later_slot_of_today_that_is_done_leaves_the_earlier_one_skipped() -> None:
     assert due("2026-03-02 19:00", claimed=("2026-03-02/evening",)) == ["2026-03-02/morning skipped"]
 
 
+def test_a_sweep_that_somebody_ran_before_its_hour_is_not_run_again() -> None:
+    assert due("2026-03-02 18:31", claimed=("2026-03-02/morning", "2026-03-02/evening")) == []
+
+
+def test_what_a_sweep_calls_due() -> None:
+    assert due_days("2026-03-05/morning", WEEK) == (date(2026, 3, 5), date(2026, 3, 5))
+    assert due_days("2026-03-05/evening", WEEK) == (date(2026, 3, 6), date(2026, 3, 6))
+    assert due_days("2026-03-06/evening", WEEK) == (date(2026, 3, 7), date(2026, 3, 9)), "over the weekend"
+
+
 @pytest.mark.parametrize("zone", ["Europe/Moscow", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe"])
-def test_a_year_of_ticks_with_downtimes_runs_each_slot_at_most_once(zone: str) -> None:
-    """A tick an hour for a year; nights of the clock change included; three weeks of downtime."""
-    from zoneinfo import ZoneInfo
-
-    from bitrix_sync.worktime import build_calendar
-
-    calendar = build_calendar(zone=ZoneInfo(zone), week={day: [(time(9), time(18))] for day in range(7)})
-    slots = (replace(MORNING, at=time(2, 30)), EVENING)
-    rules = replace(rules_with(slots=slots), calendar=calendar)
+def test_a_change_of_clocks_neither_loses_nor_doubles_a_slot(zone: str) -> None:
+    """A tick every twenty minutes through the nights in which clocks change; the slot lies in the changed hour."""
+    week = dict.fromkeys(range(7), NINE_TO_SIX)
+    rules = replace(
+        rules_with(slots=(replace(MORNING, at=time(2, 10)), EVENING)),
+        calendar=build_calendar(zone=ZoneInfo(zone), week=week),
+    )
     assert rules.overdue is not None
-    start = datetime(2026, 1, 1, tzinfo=MOSCOW)
-    claimed: list[str] = []
-    ran: list[str] = []
-    for hour in range(365 * 24):
-        now = start + timedelta(hours=hour)
-        if 100 <= now.timetuple().tm_yday < 121:
-            continue
-        for one in due_slots(rules.overdue, rules=rules, now=now, since=start, claimed=claimed[-80:]):
-            claimed.append(one.slot)
-            if one.runs:
-                ran.append(one.slot)
-    assert len(claimed) == len(set(claimed))
-    assert len(ran) == len(set(ran))
-    assert len(ran) >= 2 * (365 - 21) - 2
+    for month, first, last in ((3, 1, 31), (4, 1, 8), (10, 1, 31), (11, 1, 5)):
+        start = datetime(2026, month, first, tzinfo=MOSCOW)
+        ran: list[str] = []
+        for tick in range(3 * 24 * (last - first)):
+            now = start + timedelta(minutes=20 * tick)
+            since = dict.fromkeys(("morning", "evening"), start)
+            found = due_slots(rules.overdue, calendar=rules.calendar, now=now, since=since, claimed=ran)
+            ran += [one.slot for one in found]
+            assert all(one.runs for one in found)
+        assert len(ran) == len(set(ran))
+        assert abs(len(ran) - 2 * (last - first)) <= 1

@@ -428,7 +428,8 @@ def test_a_slot_that_nobody_claimed_is_missed_after_a_while(
 
 
 def test_a_sweep_that_was_never_due_is_not_missed(store: Store, office: Office) -> None:
-    store.set_setting("sweeps_since", (NOW - HOUR).isoformat())
+    began = (NOW - HOUR).isoformat()
+    store.set_setting("sweeps_since", json.dumps({"morning": began, "evening": began}))
     assert {line["verdict"] for line in report.last_sweeps(store, now=NOW)} == {"none"}
     store.set_setting("sweeps_since", None)
     assert {line["verdict"] for line in report.last_sweeps(store, now=NOW)} == {"none"}

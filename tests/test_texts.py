@@ -225,8 +225,8 @@ def test_traces_of_waiting_and_following_are_put_into_words():
 
 
 def test_a_message_counts_in_the_right_case():
-    assert "не показывать" not in say("ru", "admin.rights_lost", missing=25, known=21)
-    assert "25 из 21 задачи." in say("ru", "admin.rights_lost", missing=25, known=21)
+    assert "не показывать" not in say("ru", "admin.rights_lost_tasks", missing=25, known=21)
+    assert "25 из 21 задачи." in say("ru", "admin.rights_lost_tasks", missing=25, known=21)
     assert "Придержано: 3 задачи." in say("ru", "admin.held", count=3, limit=1000)
 
 

@@ -17,6 +17,8 @@ from bitrix_sync.errors import PortalError
 
 STOP_AT = 470.0
 """Operating seconds at which we stop by ourselves; the portal refuses from 480 on."""
+WINDOW = 600.0
+"""Seconds in which a method may use its operating time."""
 BAN = 300.0
 """Newer portals ban a method for so long; assumed when a refusal does not tell."""
 SPARE = 1.0
@@ -156,6 +158,13 @@ class Pacer:
                 reset_at = known if known > now else now + BAN
             self._banned[method.lower()] = reset_at
             return reset_at
+
+    def spent(self, method: str) -> tuple[float, float]:
+        """Operating seconds that a method has used in its window, and how many seconds the window still lasts."""
+        with self._lock:
+            used, reset = self._operating.get(method.lower(), (0.0, 0.0))
+            left = reset - self._clock()
+            return (used, left) if left > 0 else (0.0, 0.0)
 
     def blocked(self, method: str) -> float | None:
         """Until when the method rests; None: it may be called."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
@@ -134,10 +135,9 @@ def last_sweeps(store: Store, *, now: datetime) -> list[Line]:
     ``name``, ``due`` (when it should have run) and ``verdict``: done, running, held, undone, missed (the slot was
     skipped or its time is long past), waiting (its time has just come) or none (it was not configured yet)."""
     rows = {one["slot"]: one for one in sweeps(store, limit=3 * LOOK_BACK_DAYS)}
-    since = store.setting("sweeps_since")
+    since = json.loads(store.setting("sweeps_since") or "{}")
     with scene(store, now) as here:
-        began = datetime.fromisoformat(since) if since else None
-        lines = [_last_slot(here, slot, rows, began) for slot in here.known.slots]
+        lines = [_last_slot(here, slot, rows, since.get(slot.name)) for slot in here.known.slots]
     return sorted(lines, key=lambda one: one["due"] or here.now - timedelta(days=LOOK_BACK_DAYS), reverse=True)
 
 
@@ -146,7 +146,8 @@ PATIENCE = timedelta(minutes=10)
 _VERDICTS = {"claimed": "running", "moving": "running", "held": "held", "done": "done", "undone": "undone"}
 
 
-def _last_slot(here: Scene, slot: Slot, rows: dict[str, Line], since: datetime | None) -> Line:
+def _last_slot(here: Scene, slot: Slot, rows: dict[str, Line], since: str | None) -> Line:
+    """``since``: when the file first had this sweep, ISO."""
     calendar = here.known.calendar
     for back in range(LOOK_BACK_DAYS):
         day = here.today - timedelta(days=back)
@@ -156,7 +157,7 @@ def _last_slot(here: Scene, slot: Slot, rows: dict[str, Line], since: datetime |
             verdict = _VERDICTS.get(rows[name]["state"], "missed")
             return {**rows[name], "name": slot.name, "due": here.local(due), "verdict": verdict}
         if due <= here.now and (slot.every_day or calendar.is_working(day)):
-            if since is None or due <= since:
+            if since is None or due <= datetime.fromisoformat(since):
                 break
             verdict = "missed" if here.now - due > PATIENCE else "waiting"
             line = _sweep_line(name, None, verdict, {}, {})

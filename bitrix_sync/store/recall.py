@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Column, Connection, Row, Table, select
+from sqlalchemy import Column, Connection, Row, Table, func, select
 
-from bitrix_sync.facts import LOST, OPEN_STATUSES, WON, Deal
+from bitrix_sync.facts import LOST, OPEN_STATUSES, WON, Deal, Visit
 from bitrix_sync.operations import DealState, Kind, Slip, State, TaskRecord, Trace
 from bitrix_sync.store.rows import FOREIGN, chunks, to_deal, to_slip, to_task, to_trace, to_visit
 from bitrix_sync.store.schema import deals, moments, operations, portal, slips, tasks, traces, visits
@@ -92,6 +92,18 @@ def known_deals(connection: Connection, ids: Sequence[int] | None, *, open_only:
     return {
         row.id: to_deal(row) for part in chunks(ids) for row in connection.execute(query.where(deals.c.id.in_(part)))
     }
+
+
+def present_visits(connection: Connection, stages: Iterable[str]) -> dict[int, Visit]:
+    """The latest visit of each deal that stands in one of these stages, if it is to that stage."""
+    latest = select(func.max(visits.c.id)).where(visits.c.deal_id == deals.c.id).correlate(deals).scalar_subquery()
+    query = (
+        select(visits)
+        .join(deals, visits.c.id == latest)
+        .where(deals.c.stage_id.in_(list(stages)), deals.c.gone.is_(False), visits.c.stage_id == deals.c.stage_id)
+        .order_by(visits.c.id)
+    )
+    return {row.deal_id: to_visit(row) for row in connection.execute(query)}
 
 
 def due_deals(connection: Connection, now: datetime) -> list[int]:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from bitrix_sync.facts import Deal
 from bitrix_sync.operations import Operation, Recording, Slip, Trace
-from bitrix_sync.store import ledger, taskrows
+from bitrix_sync.store import ledger, slots, taskrows
 from bitrix_sync.store.database import insert_new, upsert
 from bitrix_sync.store.rows import chunks, deal_row, operation_row, visit_row
 from bitrix_sync.store.schema import deals, moments, operations, picks, portal, slips, to_json, told, traces, visits
@@ -47,6 +47,8 @@ def write(connection: Connection, recording: Recording) -> list[int]:
     _write_traces(connection, [trace for decision in made for trace in decision.traces])
     insert_new(connection, told, [{"key": key, "at": recording.at} for key in recording.told])
     _write_picks(connection, recording.picks)
+    if recording.sweep is not None:
+        slots.close(connection, *recording.sweep)
     values: dict[str, object] = {"recorded": recording.at}
     if recording.cursor is not None:
         values |= {

@@ -39,12 +39,17 @@ class Request:
     asked: datetime | None = None
 
 
-def claim(connection: Connection, slot: str, moment: datetime) -> bool:
+def claim(connection: Connection, slot: str, moment: datetime, *, state: str, summary: Mapping[str, Any]) -> bool:
     """True for the one who got the slot."""
     if connection.execute(select(sweeps.c.slot).where(sweeps.c.slot == slot)).first() is not None:
         return False
-    insert_new(connection, sweeps, [{"slot": slot, "moment": moment, "state": CLAIMED, "summary": {}}])
+    insert_new(connection, sweeps, [{"slot": slot, "moment": moment, "state": state, "summary": dict(summary)}])
     return True
+
+
+def names(connection: Connection, since: str) -> set[str]:
+    """Slots that were claimed, from that name on: they begin with their day, so they stand in its order."""
+    return set(connection.execute(select(sweeps.c.slot).where(sweeps.c.slot >= since)).scalars())
 
 
 def close(connection: Connection, slot: str, state: str, summary: Mapping[str, Any]) -> None:

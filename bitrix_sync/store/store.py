@@ -17,9 +17,9 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, select
 
-from bitrix_sync.facts import Cursor, Deal
+from bitrix_sync.facts import Cursor, Deal, Visit
 from bitrix_sync.operations import DealState, Finished, Kind, Recorded, Recording, Slip, State, TaskRecord, Trace
-from bitrix_sync.store import lease, ledger, recall, recording, slots, upkeep
+from bitrix_sync.store import lease, ledger, queries, recall, recording, slots, upkeep
 from bitrix_sync.store.database import BUSY_SECONDS, Database, insert_new, upsert
 from bitrix_sync.store.lease import Lease
 from bitrix_sync.store.rows import chunks, to_cursor
@@ -160,6 +160,11 @@ class Store:
         """Deals by id as last read, without those that are gone; None: all. ``open_only``: neither won nor lost."""
         with self.reading() as connection:
             return recall.known_deals(connection, None if ids is None else list(ids), open_only=open_only)
+
+    def present_visits(self, stages: Iterable[str]) -> dict[int, Visit]:
+        """The visit in which each deal that stands in one of these stages is now, by deal."""
+        with self.reading() as connection:
+            return recall.present_visits(connection, stages)
 
     def due_deals(self, now: datetime) -> list[int]:
         """Deals whose ``wake_at`` has come."""
@@ -329,10 +334,24 @@ class Store:
 
     # --- sweeps ------------------------------------------------------------------------------------------------------
 
-    def claim_sweep(self, slot: str, moment: datetime) -> bool:
-        """True once for each slot, with the moment it counts from; False for everybody after."""
+    def claim_sweep(
+        self, slot: str, moment: datetime, *, state: str = slots.CLAIMED, summary: Mapping[str, Any] | None = None
+    ) -> bool:
+        """True once for each slot, with the moment it counts from; False for everybody after. ``state``: of a slot that
+        is not to run."""
         with self._writing("claim_sweep") as connection:
-            return slots.claim(connection, slot, moment)
+            return slots.claim(connection, slot, moment, state=state, summary=summary or {})
+
+    def slots_since(self, since: str) -> set[str]:
+        """Names of the slots that were claimed since then (``2026-03-12``)."""
+        with self.reading() as connection:
+            return slots.names(connection, since)
+
+    def move_counts(self, slot: str) -> dict[State, int]:
+        """How many moves of a sweep are in each state."""
+        with self.reading() as connection:
+            found = queries.moves_of_sweeps(connection, [slot]).get(slot, {})
+        return {State(state): count for state, count in found.items()}
 
     def sweep(self, slot: str) -> Sweep | None:
         """The sweep of a slot."""

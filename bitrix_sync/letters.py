@@ -1,0 +1,165 @@
+"""How the message of a sweep reads: its lines, its sections, its length. Pure.
+
+Read on a phone, in the portal's chat: short lines, what matters first, long lists cut with a count, never longer than
+``LONGEST``. A line is written when it is shown: of ten thousand most are only counted.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+from bitrix_sync.facts import Company, Deal
+from bitrix_sync.operations import TaskRecord
+from bitrix_sync.overdue import day_of, due_days
+from bitrix_sync.rules.model import Rules
+from bitrix_sync.texts import Markup, folded, harmless, moment_text, say, shortened
+
+LONGEST = 12_000
+"""Characters of a message; the portal cuts a chat message at 20,000."""
+LINES = (12, 8, 5, 3, 1)
+"""Lines of one section; the rest is a count. Fewer where the whole would be too long."""
+TITLE, NAME, REASON = 80, 60, 200
+"""Characters of a title, a name, a reason."""
+BULLET = "• "
+
+SECTIONS = (
+    *("escalate", "escalated", "failed", "unsent", "moved", "moved_late", "remaining"),
+    *("awaiting", "closed_deal", "stuck", "fired", "due", "load"),
+    *("own_moved", "own_due"),
+)
+"""In the order in which they are shown: the supervisor's, then the owner's."""
+DUE = frozenset({"due", "own_due"})
+
+Line = Callable[[], str]
+
+
+@dataclass(slots=True)
+class Letter:
+    """What one person hears: by section the lines, each with its place in the order, and how many more there are that
+    another section shows. ``stands_in``: whose message he reads besides his own."""
+
+    sections: dict[str, list[tuple[Any, Line]]] = field(default_factory=lambda: defaultdict(list))
+    elsewhere: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    stands_in: set[int] = field(default_factory=set)
+
+    def put(self, section: str, place: Any, line: Line | None) -> None:
+        """One more; without a line it is only counted, for it is shown in another section."""
+        if line is None:
+            self.elsewhere[section] += 1
+        else:
+            self.sections[section].append((place, line))
+
+
+class Writer:
+    """Writes the letters of one sweep. ``address``: the portal's; ``away``: who is away and until when; ``until``: when
+    what remains to be moved will be through, if that can be said."""
+
+    def __init__(
+        self,
+        *,
+        slot: str,
+        rules: Rules,
+        company: Company,
+        address: str,
+        away: Mapping[int, datetime],
+        until: datetime | None,
+    ) -> None:
+        self.slot, self.rules, self.company = slot, rules, company
+        self.address, self.away, self.until = address, away, until
+        self.language, self.zone = rules.language, rules.calendar.zone
+        self.morning = slot.endswith("/morning")
+        self.first_day, self.last_day = due_days(slot, rules.calendar)
+
+    def text(self, letter: Letter) -> str:
+        """The whole message, with as many lines as there is room for."""
+        for lines in letter.sections.values():
+            lines.sort(key=lambda found: found[0])
+        text = ""
+        for limit in LINES:
+            text = self.composed(letter, limit)
+            if len(text) <= LONGEST:
+                break
+        return text
+
+    def composed(self, letter: Letter, limit: int) -> str:
+        """The message with at most so many lines a section."""
+        head = say(self.language, "sweep.morning" if self.morning else "sweep.evening", day=day_of(self.slot))
+        parts = [f"[b]{head}[/b]"]
+        if letter.stands_in:
+            names = ", ".join(sorted(self.name(user) for user in letter.stands_in))
+            parts.append(say(self.language, "sweep.stands_in", names=shortened(names, REASON)))
+        for section in SECTIONS:
+            lines, elsewhere = letter.sections.get(section, []), letter.elsewhere.get(section, 0)
+            if not lines and not elsewhere:
+                continue
+            title = say(self.language, self.title_key(section), count=len(lines) + elsewhere, day=self.last_day)
+            parts += ["", f"[b]{title}[/b]", *(BULLET + line() for _, line in lines[:limit])]
+            if len(lines) > limit:
+                parts.append(say(self.language, "sweep.more", count=len(lines) - limit))
+            if elsewhere:
+                parts.append(BULLET + self.counted(section, elsewhere, alone=not lines))
+        return "\n".join(parts)
+
+    def counted(self, section: str, count: int, *, alone: bool) -> str:
+        """What there is to say of those that are only counted: they were moved, or are still being moved."""
+        if section != "remaining":
+            return self.line("all_moved")() if alone else self.line("of_moved", count=count)()
+        return self.line("remaining")() if self.until is None else self.line("remaining_until", until=self.until)()
+
+    def title_key(self, section: str) -> str:
+        """In the evening what is due is due on another day, or up to one."""
+        key = f"sweep.title.{section}"
+        if section not in DUE or self.morning:
+            return key
+        return f"{key}_next" if self.first_day == self.last_day else f"{key}_until"
+
+    def due_at(self, due: datetime) -> str:
+        """The hour when something is due, with its day where there are several. ``due`` is local."""
+        return f"{due:%H:%M}" if self.first_day == self.last_day else moment_text(self.language, due)
+
+    def is_due(self, day: date) -> bool:
+        """True for the days of which these messages say what is due."""
+        return self.first_day <= day <= self.last_day
+
+    def line(self, key: str, **values: Any) -> Line:
+        """A line of the catalogue."""
+        return lambda: say(self.language, f"sweep.line.{key}", zone=self.zone, **values)
+
+    def task(self, key: str, record: TaskRecord, owner: int | None = None, **values: Any) -> Line:
+        """A line about a task: a link with its title, and what there is to say."""
+        path = f"/company/personal/user/{record.owner_id}/tasks/task/view/{record.portal_id}/"
+
+        def written() -> str:
+            task = self.link(path, record.title)
+            return self.line(key, task=task, owner=self.name(owner) if owner else "", **values)()
+
+        return written
+
+    def deal(self, key: str, deal: Deal, **values: Any) -> Line:
+        """A line about a deal, its stage and its responsible."""
+
+        def written() -> str:
+            link = self.link(f"/crm/deal/details/{deal.id}/", deal.title)
+            stage = shortened(self.rules.stage_names.get(deal.stage_id, deal.stage_id), NAME)
+            return self.line(key, deal=link, stage=stage, owner=self.name(deal.responsible_id), **values)()
+
+        return written
+
+    def load(self, user: int, *, open_: int, late: int, due: int) -> Line:
+        """A line about an employee's load, and how long he is away."""
+        name, until = self.name(user), self.away.get(user)
+        if until is not None:
+            name = say(self.language, "sweep.away", zone=self.zone, name=name, until=until)
+        return self.line("load", name=name, open=open_, late=late, due=due)
+
+    def name(self, user: int) -> str:
+        """A person's name."""
+        return shortened(self.company.name(user), NAME)
+
+    def link(self, path: str, title: str) -> Markup:
+        """A link into the portal."""
+        return Markup(f"[url={self.address}{path}]{shortened(folded(harmless(title)), TITLE) or '…'}[/url]")

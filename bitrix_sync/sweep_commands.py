@@ -1,0 +1,188 @@
+"""What the commands ``sweep`` and ``undo`` do, for whoever holds the lease: see ``commands``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from bitrix_sync import overdue
+from bitrix_sync.apply import UPDATE
+from bitrix_sync.errors import UserError
+from bitrix_sync.operations import Finished, Kind, Operation, Recorded, Recording, State
+from bitrix_sync.sweep import (
+    HELD,
+    MOVING,
+    SKIPPED,
+    UNDONE,
+    WAIT,
+    WAITING,
+    Plan,
+    carry,
+    count_states,
+    decide,
+    go_on,
+    moves_of,
+    note_rest,
+    rest_of,
+    slot_rule,
+    tell_when_through,
+)
+from bitrix_sync.sync import Desk, carry_out
+
+Account = dict[str, Any]
+
+
+def sweep(desk: Desk, args: Mapping[str, Any]) -> Account:
+    """Today's sweep of that ``name``, now, once; ``dry_run`` only says what it would do. UserError if it was done, or
+    if the file has none of that name."""
+    store, rules, now = desk.store, desk.rulebook.rules, desk.portal.now()
+    name = str(args["name"])
+    slot = overdue.slot_name(rules.calendar.local(now).date(), name)
+    rule = slot_rule(rules, slot)
+    if rule is None:
+        raise UserError(
+            f"rules.yaml has no '{name}' under 'overdue'; "
+            f'add it, e.g. {name}: {{at: "09:00", move_to: {{after: 1 workday}}}}'
+        )
+    if args.get("dry_run"):
+        return described(desk, decide(desk, slot, rule, now))
+    if not store.claim_sweep(slot, now):
+        raise UserError(f"the sweep {slot} was done already; `bitrix-sync undo {slot}` takes it back")
+    claimed = store.sweep(slot)
+    plan = carry(desk, claimed) if claimed is not None else None
+    work_off(desk, slot)
+    rows, now_is = moves_of(store, slot), store.sweep(slot)
+    counts = count_states(rows)
+    until = rest_of(desk, counts["remaining"])
+    return {
+        **(described(desk, plan) if plan is not None else {"sweep": slot}),
+        **counts,
+        "failed": refusals(desk, rows),
+        "messages": now_is.summary.get("messages", 0) if now_is else 0,
+        "until": until.isoformat() if until else None,
+    }
+
+
+def work_off(desk: Desk, slot: str) -> None:
+    """Carry out and tell, and wait a little for what the portal puts off. What takes longer is left to the service."""
+    until = desk.hands.clock() + WAIT
+    while True:
+        carry_out(desk)
+        row = desk.store.sweep(slot)
+        if row is None or row.state not in (MOVING, HELD):
+            break
+        if tell_when_through(desk, row):
+            carry_out(desk)
+            break
+        idle = bool(desk.store.setting("paused")) or desk.rulebook.rules.safety.watch
+        held = desk.store.move_counts(slot).get(State.HELD)
+        if idle or held or desk.portal.pacer.blocked(UPDATE) is not None or desk.hands.clock() >= until:
+            break
+        desk.portal.pacer.rest(1.0)
+    note_rest(desk)
+
+
+def after_release(desk: Desk) -> None:
+    """A held sweep was let go and carried out: its messages."""
+    go_on(desk)
+    carry_out(desk)
+
+
+def described(desk: Desk, plan: Plan) -> Account:
+    """A plan for people and programs."""
+    names = desk.rulebook.company.name
+    return {
+        "sweep": plan.slot,
+        "overdue": len(plan.late),
+        "moves": len(plan.moves),
+        "held": plan.held,
+        "watch": desk.rulebook.rules.safety.watch,
+        "rights_lost": bool(plan.seen.lost),
+        "tasks": [
+            {
+                "task_id": one.record.portal_id,
+                "title": one.record.title,
+                "deal_id": one.record.deal_id,
+                "owner_id": one.record.owner_id,
+                "owner": names(one.record.owner_id),
+                "supervisor_id": one.supervisor,
+                "supervisor": names(one.supervisor) if one.supervisor else "",
+                "fate": one.fate,
+                "from": one.record.deadline.isoformat() if one.record.deadline else None,
+                "to": one.deadline.isoformat() if one.deadline else None,
+                "moves": one.record.moves,
+            }
+            for one in plan.late
+        ],
+    }
+
+
+def refusals(desk: Desk, rows: Iterable[Recorded]) -> list[Account]:
+    """What the portal refused, with its reasons."""
+    failed = [row for row in rows if row.state is State.FAILED]
+    records = {one.ref: one for one in desk.store.task_records(refs=[row.operation.task for row in failed])}
+    return [
+        {
+            "kind": row.operation.kind.value,
+            "deal_id": row.operation.deal_id,
+            "task_id": row.task_id,
+            "title": records[row.operation.task].title if row.operation.task in records else "",
+            "code": row.error_code,
+            "error": row.error_text,
+        }
+        for row in failed
+    ]
+
+
+def undo(desk: Desk, args: Mapping[str, Any]) -> Account:
+    """Put the deadlines of a sweep back where they are still what it set; counts go back too. What it had not sent yet
+    is not sent; messages that were not written yet are not written."""
+    store, slot = desk.store, str(args["slot"])
+    row = store.sweep(slot)
+    if row is None or row.state == SKIPPED:
+        known = ", ".join(one.slot for one in store.sweeps(limit=6) if one.state != SKIPPED) or "none yet"
+        raise UserError(f"there was no sweep {slot}; there were: {known}")
+    if row.state == UNDONE:
+        raise UserError(f"the sweep {slot} was undone already; look at `bitrix-sync undo`")
+    if desk.rulebook.rules.safety.watch:
+        raise UserError("rules.yaml says 'watch: true', so nothing is written to the portal; take it out, then undo")
+    moves = moves_of(store, slot)
+    unsent = [Finished(one.id, State.DROPPED, error_text=TAKEN_BACK) for one in moves if one.state in WAITING]
+    store.finish(unsent, desk.hands.epoch, desk.hands.clock())
+    back = [undoing(one) for one in moves if one.state in (State.DONE, State.UNKNOWN) and one.operation.payload]
+    summary = {name: value for name, value in row.summary.items() if name not in ("stays", "left")}
+    recording = Recording(at=desk.portal.now(), operations=tuple(back), sweep=(slot, UNDONE, summary))
+    store.record(recording, desk.hands.epoch)
+    carry_out(desk)
+    note_rest(desk)
+    rows = store.operations(keys=[one.key for one in back])
+    counts = count_states(rows)
+    account = {"put_back": counts["moved"], "left_alone": len(moves) - len(unsent) - counts["moved"]}
+    store.close_sweep(slot, UNDONE, {**summary, **account})
+    return {
+        "sweep": slot,
+        "put_back": counts["moved"],
+        "left_alone": counts["dropped"],
+        "unsent": len(unsent),
+        "waiting": counts["remaining"],
+        "failed": refusals(desk, rows),
+    }
+
+
+TAKEN_BACK = "the sweep was undone"
+"""Why its unsent moves were dropped (a word of ``settled`` in the catalogue)."""
+
+
+def undoing(move: Recorded) -> Operation:
+    """The move backwards; whether anybody has touched the task since is seen just before it is sent."""
+    operation = move.operation
+    payload = {"deadline": operation.payload["seen"], "reason": "undo", "seen": operation.payload["deadline"]}
+    return Operation(
+        f"undo:{operation.key}",
+        Kind.DEADLINE,
+        payload,
+        operation.deal_id,
+        operation.task,
+        urgency=overdue.URGENCY,
+        sweep=operation.sweep,
+    )
