@@ -67,31 +67,31 @@ EN: dict[str, str] = {
     "demo.names": "Names of people, deals and tasks are Russian: so are the portal and its rules.",
     "demo.page": "The page with deadlines, load and reasons: {url}",
     "demo.enter.title": "Deals enter stages, tasks appear by themselves",
-    "demo.enter": "Мария entered a new request. Игорь arranged a presentation. Ольга has come to the contract, to be "
-    "signed on {sign:day}. Another deal of Игорь went into shipment, planned for {ship:day}. Nobody did more than "
+    "demo.enter": "Maria entered a new request. Igor arranged a presentation. Olga has come to the contract, to be "
+    "signed on {sign:day}. Another deal of Igor's went into shipment, planned for {ship:day}. Nobody did more than "
     "that:",
     "demo.enter.after": "The tasks are seen in the deals too: each is bound to its own. Deadlines are in working time: "
     "a contract is due three working days before it is signed, and {holiday:day} is a day off, hence the Saturday.",
     "demo.ship.title": "The ship date changes, the deadline follows",
-    "demo.ship": "The client asked to ship later, and Игорь corrected the date in the deal: {ship:day}. The task in "
+    "demo.ship": "The client asked to ship later, and Igor corrected the date in the deal: {ship:day}. The task in "
     "logistics:",
     "demo.ship.line": "a line in the task",
     "demo.done.title": "A task is done, the next one appears",
-    "demo.done": "Игорь gave the presentation and closed the task. The deal is worth {sum:number}, and from "
+    "demo.done": "Igor gave the presentation and closed the task. The deal is worth {sum:number}, and from "
     "{limit:number} on the rules ask for an offer (start: done, if):",
     "demo.advance.title": "All tasks of the stage are done, the deal moves on by itself",
-    "demo.advance": "Игорь sent the offer and closed the task. The service moved the deal to the stage “{stage}” "
+    "demo.advance": "Igor sent the offer and closed the task. The service moved the deal to the stage “{stage}” "
     "(advance_to), which has a task of its own:",
     "demo.late.title": "A request at the end of the day",
-    "demo.late": "Павел gets a new request at {at}. Ten working minutes are left of the day, the other twenty are "
+    "demo.late": "Pavel gets a new request at {at}. Ten working minutes are left of the day, the other twenty are "
     "tomorrow's:",
     "demo.evening.title": "The evening sweep",
-    "demo.evening": "Мария has not called. The sweep moved the deadline to tomorrow and told everybody. This is what "
+    "demo.evening": "Maria has not called. The sweep moved the deadline to tomorrow and told everybody. This is what "
     "her head received:",
     "demo.morning.title": "The morning sweep",
-    "demo.morning": "Everybody hears what is due today. This is what Мария received:",
+    "demo.morning": "Everybody hears what is due today. This is what Maria received:",
     "demo.limit.title": "There is an end to moving",
-    "demo.limit": "Tuesday, Wednesday and Thursday have passed. The others closed their tasks, Мария did not. After "
+    "demo.limit": "Tuesday, Wednesday and Thursday have passed. The others closed their tasks, Maria did not. After "
     "three moves the deadline stays where it is, and her head's own head hears of it.",
     "demo.why.title": "Why did it come so? (bitrix-sync why {number} --rule {rule})",
     "demo.backfill.title": "Deals that were in their stages before (bitrix-sync backfill)",
