@@ -35,9 +35,16 @@ log = structlog.get_logger(__name__)
 EVENT_GAP = 1.0
 """Seconds between two readings that events ask for, while nothing waits to be written."""
 BUSY_GAP = 5.0
-"""The same while operations are being written: a flood of our own events must not eat the portal's budget."""
+"""The same while operations are being written. Readings that led to nothing double either: a flood of events that mean
+nothing must not eat the portal's budget."""
 WIDE_GAP = 300.0
 """While operations are being written, what may have become visible late is read again only so often."""
+WIDE_PAGE_GAP = 10.0
+"""Else so many seconds for each page beyond the first of each list: after a burst it is read again less often."""
+QUIET = frozenset({"ONTASKADD", "ONTASKCOMMENTADD"})
+"""Events that nothing is decided upon: the next reading sees what they tell of. Most of them echo our own writes."""
+ECHOES = frozenset({"ONTASKUPDATE", "ONTASKDELETE"})
+"""Events that wait while operations are being written: then most of them echo our own writes."""
 TICK = 1.0
 """Seconds after which the worker looks at requests and at what has rested enough, though nobody rang."""
 TICKS = frozenset({"poll", "rules", "slots", "stop"})
@@ -75,9 +82,10 @@ class Bell:
             self._reasons.add(reason)
             self._condition.notify_all()
 
-    def rung(self) -> bool:
-        """True if a reason waits."""
-        return bool(self._reasons)
+    def rung(self, apart: frozenset[str] = frozenset()) -> bool:
+        """True if a reason waits, one of ``apart`` aside."""
+        with self._condition:
+            return not self._reasons <= apart
 
     def take(self, timeout: float) -> set[str]:
         """All reasons, waiting up to ``timeout`` seconds for the first."""
@@ -118,13 +126,16 @@ class Service:
         self.troubles = 0
         self.last_pass: datetime | None = None
         self.last_reading = self.last_wide = float("-inf")
+        self.fruitless = 0
+        self.put_off: set[str] = set()
         self.requests = 0
 
     # --- doors ---------------------------------------------------------------------------------------------------
 
     def wake(self, reason: str) -> None:
         """An event came: read now instead of at the next poll."""
-        self.bell.ring(reason)
+        if reason not in QUIET:
+            self.bell.ring(reason)
 
     def health(self) -> Health:
         """Ready when the database answers, rules are loaded, nothing is in the way and the last pass is fresh."""
@@ -288,34 +299,46 @@ class Service:
         if "slots" in reasons:
             sweep.run_due(desk)
             audit.run_due(desk)
-        events = reasons - TICKS
+        events = (reasons - TICKS) | self.put_off
         if wide or "poll" in reasons:
-            rested = self.since(self.last_wide) >= WIDE_GAP or not self.busy()
-            self.read(desk, wide=wide or rested)
-        elif events:
+            self.read(desk, wide=wide or self.wide_is_due(), expected=bool(events))
+        elif events and not (events <= ECHOES and self.busy()):
             self.rest_between_events(desk)
-            self.read(desk, wide=False)
+            self.read(desk, wide=False, expected=True)
         else:
+            self.put_off = events
             carry_out(desk, interrupted=self.interrupted)
         self.recovered()
 
     def rest_between_events(self, desk: Desk) -> None:
         """A flood of events costs a reading now and then: until the next may be made, what is ready is written."""
         carry_out(desk, interrupted=self.interrupted)
-        gap = BUSY_GAP if self.busy() else EVENT_GAP
-        self.portal.pacer.rest(gap - self.since(self.last_reading))
+        self.portal.pacer.rest(self.gap(busy=self.busy()) - self.since(self.last_reading))
+
+    def gap(self, *, busy: bool) -> float:
+        """Seconds between two readings that events ask for."""
+        gap, longest = (BUSY_GAP, float(self.settings.poll_seconds)) if busy else (EVENT_GAP, BUSY_GAP)
+        return min(gap * 2.0 ** min(self.fruitless, 10), max(gap, longest))
 
     def busy(self) -> bool:
-        """True while operations wait to be written."""
-        return bool(self.store.ready(self.clock(), 1))
+        """True while operations wait that could be written now."""
+        return bool(self.store.ready(self.clock(), 1, self.portal.blocked_kinds()))
 
-    def read(self, desk: Desk, *, wide: bool) -> PassReport:
+    def wide_is_due(self) -> bool:
+        """True when what may have become visible late is to be read again: the more there is, the less often."""
+        pages = self.portal.memory.pages_of(reading.WIDE)
+        gap = WIDE_GAP if self.busy() else min(WIDE_GAP, WIDE_PAGE_GAP * (pages - 3))
+        return self.since(self.last_wide) >= gap
+
+    def read(self, desk: Desk, *, wide: bool, expected: bool) -> PassReport:
         """One pass, and its account."""
         self.last_reading = self.portal.clock()
+        self.put_off = set()
         if wide:
             self.last_wide = self.last_reading
         desk.rulebook.freshen(self.portal.now())
-        report = run_pass(desk, wide=wide, interrupted=self.interrupted)
+        report = run_pass(desk, wide=wide, expected=expected, interrupted=self.interrupted)
+        self.fruitless = 0 if report.recorded or report.visits else self.fruitless + 1
         desk.rulebook.show()
         self.last_pass = self.clock()
         self.store.set_setting("last_pass", self.last_pass.isoformat())
@@ -333,7 +356,9 @@ class Service:
 
     def interrupted(self) -> bool:
         """Asked between two batches: is something else due?"""
-        return self.stopping.is_set() or (self.bell.rung() and self.since(self.last_reading) >= BUSY_GAP)
+        return self.stopping.is_set() or (
+            self.bell.rung(ECHOES) and self.since(self.last_reading) >= self.gap(busy=True)
+        )
 
     def since(self, moment: float) -> float:
         """Seconds since a moment of our clock; very many if it has been put back meanwhile."""

@@ -232,4 +232,6 @@ class Changes:
     deals: tuple[Deal, ...] = ()
     tasks: tuple[PortalTask, ...] = ()
     cursor: Cursor | None = None
+    company: Company | None = None
+    """The people, if they were asked for and read whole in the same request."""
     requests: int = 0

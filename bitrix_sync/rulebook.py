@@ -37,6 +37,7 @@ class Rulebook:
         self.path, self.portal, self.store = path, portal, store
         self.directory: Directory = peopled(reading.directory(portal), portal)
         self.read_at = self.company_at = portal.now()
+        self.absences_read = False
         self.error = ""
         self.warnings: list[str] = []
         self.stamp: tuple[float, int] | None = None
@@ -125,6 +126,7 @@ class Rulebook:
         """Read names and people of the portal again."""
         self.directory = peopled(reading.directory(self.portal), self.portal)
         self.read_at = self.company_at = self.portal.now()
+        self.absences_read = False
 
     def freshen(self, now: datetime) -> bool:
         """Once an hour: bind the same file to the portal as it is now, so that what vanished is noticed."""
@@ -137,16 +139,26 @@ class Rulebook:
 
     def freshen_company(self, now: datetime) -> None:
         """Before deals are judged: people (and absences, if the file asks for them) not older than a minute."""
-        if now - self.company_at < COMPANY_KEEPS and not (self.rules.uses_absences and not self.company.absences):
+        if not self.company_is_old(now):
             return
         company = reading.company(self.portal)
-        peopled(replace(self.directory, company=company), self.portal)
-        if self.rules.uses_absences:
+        if away := self.away(now):
             ids = [user.id for user in company.users.values() if user.active]
-            absences = reading.absences(self.portal, ids, now, now + ABSENCES_AHEAD)
-            company = replace(company, absences=tuple(absences))
-        self.directory = replace(self.directory, company=company)
-        self.company_at = now
+            company = replace(company, absences=tuple(reading.absences(self.portal, ids, *away)))
+        self.take_company(company, now)
+
+    def company_is_old(self, now: datetime) -> bool:
+        """True when people must be read before deals are judged."""
+        return now - self.company_at >= COMPANY_KEEPS or (self.rules.uses_absences and not self.absences_read)
+
+    def away(self, now: datetime) -> tuple[datetime, datetime] | None:
+        """Between which moments absences are read; None: the file asks for none."""
+        return (now, now + ABSENCES_AHEAD) if self.rules.uses_absences else None
+
+    def take_company(self, company: Company, now: datetime) -> None:
+        """People that were read just now, with absences if the file asks for them."""
+        self.directory = peopled(replace(self.directory, company=company), self.portal)
+        self.company_at, self.absences_read = now, self.rules.uses_absences
 
 
 def _by_load(person: Person) -> bool:

@@ -66,9 +66,12 @@ class PassReport:
     applied: Applied = field(default_factory=Applied)
 
 
-def run_pass(desk: Desk, *, wide: bool = True, interrupted: Callable[[], bool] = lambda: False) -> PassReport:
-    """One pass. ``wide``: what may have become visible late is read too; ``interrupted`` is asked between batches."""
-    facts = gather(desk, wide=wide)
+def run_pass(
+    desk: Desk, *, wide: bool = True, expected: bool = True, interrupted: Callable[[], bool] = lambda: False
+) -> PassReport:
+    """One pass. ``wide``: what may have become visible late is read too; ``expected``: deals will have to be judged,
+    so people travel in the same request; ``interrupted`` is asked between batches."""
+    facts = gather(desk, wide=wide, expected=expected)
     recording, report = decide(desk, facts)
     desk.store.record(recording, desk.hands.epoch)
     report.applied = carry_out(desk, interrupted=interrupted)
@@ -88,14 +91,23 @@ def carry_out(desk: Desk, *, interrupted: Callable[[], bool] = lambda: False) ->
 # --- gather ----------------------------------------------------------------------------------------------------------
 
 
-def gather(desk: Desk, *, wide: bool, ask: Iterable[int] = ()) -> Gathered:
-    """Read the portal after the cursor and find out which deals must be judged; ``ask``: these too."""
+def gather(desk: Desk, *, wide: bool, expected: bool = True) -> Gathered:
+    """Read the portal after the cursor and find out which deals must be judged."""
     cursor = desk.store.cursor()
     if cursor is None:
         raise PortalError("the portal has not been read for the first time yet; start `bitrix-sync run` or `sync`")
-    fields = desk.rulebook.rules.fields
-    changes = reading.changes(desk.portal, cursor, fields=fields, overlap=OVERLAP if wide else None)
-    return sift(desk, changes, ask=ask)
+    book, now = desk.rulebook, desk.portal.now()
+    changes = reading.changes(
+        desk.portal,
+        cursor,
+        fields=book.rules.fields,
+        overlap=OVERLAP if wide else None,
+        people=book.company if expected and book.company_is_old(now) else None,
+        away=book.away(now),
+    )
+    if changes.company is not None:
+        book.take_company(changes.company, now)
+    return sift(desk, changes)
 
 
 def sift(desk: Desk, changes: Changes, *, ask: Iterable[int] = ()) -> Gathered:

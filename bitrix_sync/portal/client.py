@@ -105,6 +105,11 @@ class Portal:
         return timedelta(seconds=self._time.offset)
 
     @property
+    def clock_known(self) -> bool:
+        """True once an answer has told the portal's time."""
+        return self._time.best is not None
+
+    @property
     def address(self) -> str:
         """Where people open the portal, ``https://portal``; links begin with it."""
         return f"{self._address.scheme}://{self._address.host}"

@@ -27,7 +27,7 @@ from bitrix_sync.portal.answers import Outcome, whole
 from bitrix_sync.portal.client import PATIENCE, Portal
 from bitrix_sync.portal.forms import Command
 from bitrix_sync.portal.names import code_of, synonyms
-from bitrix_sync.portal.paging import read_offsets
+from bitrix_sync.portal.paging import from_start, read_offsets
 from bitrix_sync.portal.parsing import Row, rows, whole_or
 from bitrix_sync.portal.writing import DEAL
 
@@ -90,6 +90,27 @@ def company(portal: Portal) -> Company:
     return _company(portal, people or [], departments or [])
 
 
+def company_commands(known: Company) -> list[Command]:
+    """The same as commands that may travel with other readings, as many pages as the company had when last read."""
+    counts = ((USERS, len(known.users)), (DEPARTMENTS, len(known.departments)))
+    return [from_start(command, start) for command, count in counts for start in range(0, max(count, 1), CHUNK)]
+
+
+def company_of(portal: Portal, known: Company, outcomes: Sequence[Outcome]) -> Company | None:
+    """What their outcomes tell; None when the company has grown beyond them, or its people may not be read."""
+    pages = -(-max(len(known.users), 1) // CHUNK)
+    parts = outcomes[:pages], outcomes[pages:]
+    if not all(one.done for one in parts[0]):
+        return None
+    found = [[row for one in part if one.done for row in rows(one.value, "")] for part in parts]
+    totals = [max((one.total or 0 for one in part), default=0) for part in parts]
+    if any(one.next is not None for part in parts for one in part[-1:]) or any(
+        len({whole(row.get("ID")) for row in part}) < total for part, total in zip(found, totals, strict=True)
+    ):
+        return None
+    return _company(portal, *found)
+
+
 def _everyone(portal: Portal) -> Company:
     """The same by bulk, for companies of any size."""
     people, departments = bulk.read_table(portal, USERS), bulk.read_table(portal, DEPARTMENTS)
@@ -108,16 +129,30 @@ def _company(portal: Portal, people: Sequence[Row], departments: Sequence[Row]) 
 
 def absences(portal: Portal, user_ids: Sequence[int], start: datetime, end: datetime) -> list[Absence]:
     """Absences of these users between two moments; none when the webhook may not read calendars."""
+    commands = absence_commands(user_ids, start, end)
+    return absences_of(portal, user_ids, start, end, portal.read(commands, optional=True) if commands else [])
+
+
+def absence_commands(user_ids: Sequence[int], start: datetime, end: datetime) -> list[Command]:
+    """The same as commands that may travel with other readings."""
     span = {"from": start.date().isoformat(), "to": end.date().isoformat()}
-    chunks = [list(user_ids[begin : begin + CHUNK]) for begin in range(0, len(user_ids), CHUNK)]
-    commands = [Command("calendar.accessibility.get", {"users": chunk, **span}) for chunk in chunks]
-    outcomes = portal.read(commands, optional=True) if commands else []
+    return [
+        Command("calendar.accessibility.get", {"users": list(user_ids[begin : begin + CHUNK]), **span})
+        for begin in range(0, len(user_ids), CHUNK)
+    ]
+
+
+def absences_of(
+    portal: Portal, user_ids: Sequence[int], start: datetime, end: datetime, outcomes: Sequence[Outcome]
+) -> list[Absence]:
+    """What their outcomes tell."""
+    wanted = set(user_ids)
     found = [
         absence
-        for chunk, outcome in zip(chunks, outcomes, strict=True)
+        for outcome in outcomes
         if outcome.done
         for absence in parsing.absences(outcome.value, utc_offset=portal.utc_offset)
-        if absence.user_id in chunk
+        if absence.user_id in wanted
     ]
     return [absence for absence in found if absence.start < end and absence.end > start]
 

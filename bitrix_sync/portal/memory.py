@@ -13,3 +13,7 @@ class Memory:
     pages: dict[str, int] = field(default_factory=dict)
     references: bool = True
     names: dict[str, str] = field(default_factory=dict)
+
+    def pages_of(self, prefix: str) -> int:
+        """Pages that the readings whose names begin so had last time, all together."""
+        return sum(pages for name, pages in self.pages.items() if name.startswith(prefix))

@@ -52,14 +52,27 @@ class _Progress:
 
 def read_lists(portal: Portal, sources: Sequence[Source], *, patience: float = PATIENCE) -> list[list[Row]]:
     """All rows of each source, by growing id. Raises PortalError and PortalRefused as ``Portal.read`` does."""
+    return read_beside(portal, sources, (), patience=patience)[0]
+
+
+def read_beside(
+    portal: Portal, sources: Sequence[Source], besides: Sequence[Command], *, patience: float = PATIENCE
+) -> tuple[list[list[Row]], list[Outcome]]:
+    """The same; and what becomes of other readings that travel in the first request if there is room in it and their
+    methods may be called: their outcomes (``done`` or ``refused`` each for itself), else none."""
     states = [_Progress(source, portal.memory.pages.get(source.name, 1)) for source in sources]
     chaining = True
+    extra = () if any(portal.pacer.blocked(command.method) is not None for command in besides) else besides
+    outcomes_beside: list[Outcome] = []
     while active := [state for state in states if not state.done]:
         for group in _shared_out(active, chaining and portal.memory.references):
             commands = [command for start, state in group for command in _pages(state, start)]
             chained = any(command.refers for command in commands)
+            going = extra if len(commands) + len(extra) <= BATCH_LIMIT else ()
             try:
-                outcomes = portal.read(commands, optional=True, patience=CHAIN_PATIENCE if chained else patience)
+                outcomes = portal.read(
+                    [*commands, *going], optional=True, patience=CHAIN_PATIENCE if chained else patience
+                )
             except (PortalRefused, Stopped):
                 raise
             except PortalError:
@@ -67,12 +80,14 @@ def read_lists(portal: Portal, sources: Sequence[Source], *, patience: float = P
                     raise
                 chaining = False  # it may be the references themselves that the portal stumbles over
                 continue
+            if going:
+                outcomes_beside, extra = outcomes[len(commands) :], ()
             for start, state in group:
-                _take(portal, state, list(zip(commands, outcomes, strict=True))[start : start + state.ask])
+                _take(portal, state, list(zip(commands, outcomes, strict=False))[start : start + state.ask])
     for state in states:
         if state.source.name:
             portal.memory.pages[state.source.name] = state.pages
-    return [state.found for state in states]
+    return [state.found for state in states], outcomes_beside
 
 
 def _shared_out(active: list[_Progress], references: bool) -> Iterator[list[tuple[int, _Progress]]]:
@@ -165,7 +180,7 @@ def read_offsets(
         for page in range(count)
         if page not in found[index] and index not in refused
     ]:
-        commands = [_from(lists[index][0], page * PAGE) for index, page in plan]
+        commands = [from_start(lists[index][0], page * PAGE) for index, page in plan]
         for (index, page), outcome in zip(plan, portal.read(commands, optional=optional), strict=True):
             if not outcome.done:
                 refused.add(index)
@@ -189,5 +204,6 @@ def _pages_said(outcome: Outcome, page: int) -> int:
     return page + 2 if outcome.next else page + 1
 
 
-def _from(command: Command, start: int) -> Command:
+def from_start(command: Command, start: int) -> Command:
+    """The command for a page of a list that can only be paged by ``start``."""
     return Command(command.method, {**command.params, "start": start}) if start else command

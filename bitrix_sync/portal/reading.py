@@ -7,17 +7,26 @@ not know. An empty list of ids asks nothing. All of them raise PortalError and P
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, TypeVar
 
-from bitrix_sync.facts import DEFERRED, OPEN_STATUSES, Changes, Contact, Cursor, Deal, PortalTask, Visit
+from bitrix_sync.facts import DEFERRED, OPEN_STATUSES, Changes, Company, Contact, Cursor, Deal, PortalTask, Visit
 from bitrix_sync.portal import bulk, parsing
 from bitrix_sync.portal.client import Portal
-from bitrix_sync.portal.directory import absences, company, directory
+from bitrix_sync.portal.directory import (
+    absence_commands,
+    absences,
+    absences_of,
+    company,
+    company_commands,
+    company_of,
+    directory,
+)
 from bitrix_sync.portal.forms import Command
 from bitrix_sync.portal.lookups import checklist, has_line, has_message
 from bitrix_sync.portal.names import code_of, item_name
-from bitrix_sync.portal.paging import LONG_PATIENCE, Source, read_lists
+from bitrix_sync.portal.paging import LONG_PATIENCE, Source, read_beside, read_lists
 from bitrix_sync.portal.parsing import Row
 from bitrix_sync.portal.parsing import tasks as parse_tasks
 from bitrix_sync.portal.writing import DEAL
@@ -49,6 +58,11 @@ __all__ = [
 
 OVERLAP = timedelta(minutes=10)
 """Rows become visible out of order: so much is read again."""
+HISTORY_RESTS, CHANGE_RESTS = timedelta(minutes=50), timedelta(seconds=10)
+"""How far the cursor stays behind the time of a whole reading: rows of the history may become visible so late, and the
+overlap; of deals and tasks whose change was missed the overlap, the next change or the night's reading tells."""
+NARROW, WIDE = "narrow.", "wide."
+"""Begin the names under which is remembered how many pages a reading without and with overlap had."""
 CHUNK = 50
 """Ids in one filter: as many rows as a page holds."""
 CONTACT, COMPANY = 3, 4
@@ -69,32 +83,57 @@ Fact = TypeVar("Fact")
 # --- what changed ----------------------------------------------------------------------------------------------------
 
 
-def changes(portal: Portal, cursor: Cursor, *, fields: frozenset[str], overlap: timedelta | None = OVERLAP) -> Changes:
+def changes(
+    portal: Portal,
+    cursor: Cursor,
+    *,
+    fields: frozenset[str],
+    overlap: timedelta | None = OVERLAP,
+    people: Company | None = None,
+    away: tuple[datetime, datetime] | None = None,
+) -> Changes:
     """Everything recorded after the cursor, and what lies less than ``overlap`` before it (None: nothing) once more.
 
     ``fields``: codes of the deal's fields to read. One request when little happened. The new cursor holds the newest
-    id and times seen, never older ones than before nor one from the future.
+    id and times seen, never older ones than before nor one from the future; what was seen whole and is long past moves
+    it on too, so that a burst is not read again for ever. ``people``: the company as last read, to be read again in
+    the same request, with its absences between the moments of ``away``.
     """
     begun = portal.stats.requests
     back = overlap or timedelta()
     history_from, deals_from, tasks_from = (
         moment - back for moment in (cursor.history_time, cursor.deals_time, cursor.tasks_time)
     )
-    history_rows, deal_rows, task_rows = read_lists(
+    name = NARROW if overlap is None else WIDE
+    history = {">ID": cursor.history_id} if overlap is None else {">=CREATED_TIME": _said(portal, history_from)}
+    staff = [] if people is None else company_commands(people)
+    employed = [] if people is None or away is None else [user.id for user in people.users.values() if user.active]
+    absent = absence_commands(employed, *away) if away and employed else []
+    seen_whole = portal.now() if portal.clock_known else None
+    (history_rows, deal_rows, task_rows), beside = read_beside(
         portal,
         [
-            _history({">=CREATED_TIME": _said(portal, history_from)}, "changes.history"),
-            _deals(portal, {">=updatedTime": _said(portal, deals_from)}, fields, "changes.deals"),
-            _tasks({">=CHANGED_DATE": _said(portal, tasks_from)}, "changes.tasks"),
+            _history(history, f"{name}history"),
+            _deals(portal, {">=updatedTime": _said(portal, deals_from)}, fields, f"{name}deals"),
+            _tasks({">=CHANGED_DATE": _said(portal, tasks_from)}, f"{name}tasks"),
         ],
+        [*staff, *absent],
     )
-    visits = _facts(history_rows, parsing.visit, lambda visit: visit.entered >= _second(history_from))
+    visits = _facts(
+        history_rows,
+        parsing.visit,
+        lambda visit: visit.id > cursor.history_id if overlap is None else visit.entered >= _second(history_from),
+    )
     deals_ = _facts(deal_rows, _deal_parser(portal, fields), lambda deal: deal.changed >= _second(deals_from))
     tasks_ = _facts(task_rows, parsing.task, lambda task: task.changed is None or task.changed >= _second(tasks_from))
+    company = company_of(portal, people, beside[: len(staff)]) if people is not None and beside else None
+    if company is not None and away is not None:
+        company = replace(company, absences=tuple(absences_of(portal, employed, *away, beside[len(staff) :])))
     now = portal.now()
 
-    def newest(before: datetime, seen: Iterable[datetime]) -> datetime:
-        return max([before, *(min(moment, now) for moment in seen)])
+    def newest(before: datetime, seen: Iterable[datetime], rest: timedelta) -> datetime:
+        passed = [] if seen_whole is None else [seen_whole - rest]
+        return max([before, *passed, *(min(moment, now) for moment in seen)])
 
     return Changes(
         visits=tuple(visits),
@@ -102,10 +141,11 @@ def changes(portal: Portal, cursor: Cursor, *, fields: frozenset[str], overlap: 
         tasks=tuple(tasks_),
         cursor=Cursor(
             history_id=max([cursor.history_id, *(visit.id for visit in visits)]),
-            history_time=newest(cursor.history_time, (visit.entered for visit in visits)),
-            deals_time=newest(cursor.deals_time, (deal.changed for deal in deals_)),
-            tasks_time=newest(cursor.tasks_time, (task.changed for task in tasks_ if task.changed)),
+            history_time=newest(cursor.history_time, (visit.entered for visit in visits), HISTORY_RESTS),
+            deals_time=newest(cursor.deals_time, (deal.changed for deal in deals_), CHANGE_RESTS),
+            tasks_time=newest(cursor.tasks_time, (task.changed for task in tasks_ if task.changed), CHANGE_RESTS),
         ),
+        company=company,
         requests=portal.stats.requests - begun,
     )
 
