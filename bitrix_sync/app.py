@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from bitrix_sync import audit, commands, sweep
+from bitrix_sync import alarms, audit, commands, sweep
 from bitrix_sync.apply import Hands
 from bitrix_sync.errors import BitrixSyncError, PortalError, PortalRefused, RulesError, StoreError
 from bitrix_sync.operations import State
@@ -244,6 +244,7 @@ class Service:
         if self.store.cursor() is None:
             first_start(desk)
         tell_failures(desk)
+        alarms.tell_of_rules(desk)
         self.desk = desk
         return desk
 
@@ -290,11 +291,12 @@ class Service:
                     f"waiting: another process ({holder.holder if holder else '?'}) works for this portal"
                 )
             self.open()
-            wide = True
+            wide, reasons = True, reasons | {"slots"}
         desk = self.desk
         assert desk is not None
         if "rules" in reasons:
             desk.rulebook.reload_if_changed()
+            alarms.tell_of_rules(desk)
         commands.answer_requests(desk, self.interrupted)
         if "slots" in reasons:
             sweep.run_due(desk)

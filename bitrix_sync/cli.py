@@ -322,6 +322,8 @@ def sweep(
         keys = ("task_id", "title", "owner", "supervisor", "fate")
         rows = [[*(one[key] for key in keys), _minute(one["from"]), _minute(one["to"])] for one in result["tasks"]]
         table("overdue", ["task", "title", "owner", "supervisor", "", "from", "to"], rows)
+        if until := result.get("until"):
+            out.print(f"the rest is up to `bitrix-sync run`: about until {_minute(until)}", markup=False)
     show_account(result, as_json=as_json)
 
 
@@ -373,7 +375,10 @@ def pause() -> None:
 @app.command()
 def resume() -> None:
     """Write to the portal again."""
-    with_store(lambda store: store.set_setting("paused", None))
+    from bitrix_sync.app import utc_now
+    from bitrix_sync.sweep import resume_at
+
+    with_store(lambda store: resume_at(store, utc_now()))
     out.print("resumed")
 
 

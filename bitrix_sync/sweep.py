@@ -377,6 +377,12 @@ def let_go(store: Store, now: datetime) -> None:
     store.set_setting(LET_GO, now.isoformat())
 
 
+def resume_at(store: Store, now: datetime) -> None:
+    """The end of a pause."""
+    let_go(store, now)
+    store.set_setting("paused", None)
+
+
 def numbers(store: Store, now: datetime) -> dict[str, float]:
     """Gauges: age of the last sweep that ran, and how many of the last thirty slots were missed."""
     recent = store.sweeps(limit=30)

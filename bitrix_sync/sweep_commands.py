@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from bitrix_sync import overdue
@@ -55,11 +56,11 @@ def sweep(desk: Desk, args: Mapping[str, Any]) -> Account:
     counts = count_states(rows)
     until = rest_of(desk, counts["remaining"])
     return {
-        **(described(desk, plan) if plan is not None else {"sweep": slot}),
+        **(described(desk, plan) if plan is not None else {"sweep": slot, "tasks": []}),
         **counts,
         "failed": refusals(desk, rows),
         "messages": now_is.summary.get("messages", 0) if now_is else 0,
-        "until": until.isoformat() if until else None,
+        "until": rules.calendar.local(until).isoformat(timespec="minutes") if until else None,
     }
 
 
@@ -90,7 +91,11 @@ def after_release(desk: Desk) -> None:
 
 def described(desk: Desk, plan: Plan) -> Account:
     """A plan for people and programs."""
-    names = desk.rulebook.company.name
+    names, calendar = desk.rulebook.company.name, desk.rulebook.rules.calendar
+
+    def said(moment: datetime | None) -> str | None:
+        return calendar.local(moment).isoformat(timespec="minutes") if moment else None
+
     return {
         "sweep": plan.slot,
         "overdue": len(plan.late),
@@ -108,8 +113,8 @@ def described(desk: Desk, plan: Plan) -> Account:
                 "supervisor_id": one.supervisor,
                 "supervisor": names(one.supervisor) if one.supervisor else "",
                 "fate": one.fate,
-                "from": one.record.deadline.isoformat() if one.record.deadline else None,
-                "to": one.deadline.isoformat() if one.deadline else None,
+                "from": said(one.record.deadline),
+                "to": said(one.deadline),
                 "moves": one.record.moves,
             }
             for one in plan.late

@@ -25,6 +25,7 @@ def state_of_things(store: Store, settings: Settings) -> Line:
     budget, who works, what is in the way."""
     cursor, lease, pacer = store.cursor(), store.lease(), store.pacer()
     unknown = store.unknown()
+    rest = json.loads(store.setting("sweep_rest") or "{}")
     return {
         "cursor": None
         if cursor is None
@@ -46,9 +47,7 @@ def state_of_things(store: Store, settings: Settings) -> Line:
             for one in unknown
         ],
         "last_pass": store.setting("last_pass"),
-        "last_sweeps": [
-            {"slot": one["slot"], "state": one["state"], "moved": one["moved"]} for one in sweeps(store)[:SHOWN_SWEEPS]
-        ],
+        "last_sweeps": [_in_short(one, rest) for one in sweeps(store, limit=SHOWN_SWEEPS)],
         "budget": None
         if pacer is None
         else {
@@ -61,6 +60,17 @@ def state_of_things(store: Store, settings: Settings) -> Line:
         "trouble": redact(store.setting("trouble") or ""),
         "rules": store.setting("rules_digest"),
         "rules_error": store.setting("rules_error") or "",
+    }
+
+
+def _in_short(sweep: Line, rest: Line) -> Line:
+    """A sweep for ``status``; of one that is on its way, how much remains and until when that will take."""
+    line = {name: sweep[name] for name in ("slot", "state", "moved")}
+    if not sweep["remaining"]:
+        return line
+    return line | {
+        "remaining": sweep["remaining"],
+        "until": rest["until"] if rest.get("sweep") == sweep["slot"] else None,
     }
 
 
