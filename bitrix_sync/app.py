@@ -33,10 +33,11 @@ from bitrix_sync.sync import Desk, PassReport, carry_out, first_start, run_pass,
 log = structlog.get_logger(__name__)
 
 EVENT_GAP = 1.0
-"""Seconds between two readings that events ask for, while nothing waits to be written."""
+"""Seconds between two readings that events ask for, while nothing waits to be written: half of what the portal allows,
+however much else happens there, so that a moved deal has its task within two seconds."""
 BUSY_GAP = 5.0
-"""The same while operations are being written. Readings that led to nothing double either: a flood of events that mean
-nothing must not eat the portal's budget."""
+"""The same while operations are being written. Readings that events asked for in vain double it: a flood of events that
+mean nothing must not eat the budget of the writes."""
 WIDE_GAP = 300.0
 """While operations are being written, what may have become visible late is read again only so often."""
 WIDE_PAGE_GAP = 10.0
@@ -319,8 +320,9 @@ class Service:
 
     def gap(self, *, busy: bool) -> float:
         """Seconds between two readings that events ask for."""
-        gap, longest = (BUSY_GAP, float(self.settings.poll_seconds)) if busy else (EVENT_GAP, BUSY_GAP)
-        return min(gap * 2.0 ** min(self.fruitless, 10), max(gap, longest))
+        if not busy:
+            return EVENT_GAP
+        return min(BUSY_GAP * 2.0 ** min(self.fruitless, 10), max(BUSY_GAP, float(self.settings.poll_seconds)))
 
     def busy(self) -> bool:
         """True while operations wait that could be written now."""
@@ -340,7 +342,7 @@ class Service:
             self.last_wide = self.last_reading
         desk.rulebook.freshen(self.portal.now())
         report = run_pass(desk, wide=wide, expected=expected, interrupted=self.interrupted)
-        self.fruitless = 0 if report.recorded or report.visits else self.fruitless + 1
+        self.fruitless = 0 if report.recorded or report.visits else self.fruitless + expected
         desk.rulebook.show()
         self.last_pass = self.clock()
         self.store.set_setting("last_pass", self.last_pass.isoformat())

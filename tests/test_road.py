@@ -57,6 +57,16 @@ def test_a_quiet_portal_costs_one_request_a_pass(place: Office) -> None:
     assert place.service.portal.stats.requests - before == 1
 
 
+def test_an_event_is_read_at_once_however_often_readings_led_to_nothing(place: Office) -> None:
+    place.run()
+    service, at_once = place.service, place.service.gap(busy=False)
+    for reason in ("poll", "ONCRMDEALUPDATE") * 5:
+        service.last_reading = float("-inf")
+        service.turn({reason}, wide=False)
+    assert service.gap(busy=False) == at_once <= 1.0
+    assert service.gap(busy=True) > at_once, "but a flood that means nothing leaves the budget to the writes"
+
+
 def test_a_second_pass_makes_nothing_twice(place: Office) -> None:
     deal = place.add_deal()
     place.run()
