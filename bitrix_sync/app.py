@@ -46,7 +46,7 @@ QUIET = frozenset({"ONTASKADD", "ONTASKCOMMENTADD"})
 """Events that nothing is decided upon: the next reading sees what they tell of. Most of them echo our own writes."""
 ECHOES = frozenset({"ONTASKUPDATE", "ONTASKDELETE"})
 """Events that wait while operations are being written: then most of them echo our own writes."""
-TICK = 1.0
+TICK = 0.5
 """Seconds after which the worker looks at requests and at what has rested enough, though nobody rang."""
 TICKS = frozenset({"poll", "rules", "slots", "stop"})
 """Reasons that are not events."""
