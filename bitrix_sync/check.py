@@ -82,11 +82,13 @@ def webhook(settings: Settings) -> tuple[list[Line], Directory | None]:
     missing = [f"{scope} ({why})" for scope, why in NEEDED.items() if scope not in directory.scopes]
     if not directory.scopes & USER_SCOPES:
         missing.append("user_basic (people cannot be read)")
-    if missing:
+    if not directory.scopes:
+        lines.append(Line("warning", "scopes", "the portal does not tell them; what is missing will be refused"))
+    elif missing:
         lines.append(Line("error", "scopes", f"missing: {'; '.join(missing)}. Tick them in the webhook's form"))
     else:
         lines.append(Line("ok", "scopes", ", ".join(sorted(directory.scopes))))
-    if "calendar" not in directory.scopes:
+    if directory.scopes and "calendar" not in directory.scopes:
         lines.append(Line("warning", "scopes", "no calendar: absences and the portal's working hours cannot be read"))
     if directory.admin:
         lines.append(Line("ok", "rights", "administrator"))

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from bitrix_sync.errors import PortalRefused
 from bitrix_sync.portal.answers import Outcome, made_id, read_answer, read_batch, read_error, read_result
+from bitrix_sync.portal.refusals import need_scopes
 
 NOW = 1_766_000_000.0
 
@@ -79,6 +81,12 @@ def test_every_answer_has_its_class(status: int, body: Any, kind: str, fatal: bo
 def test_a_missing_scope_of_messages_stops_no_other_work() -> None:
     assert not judged(403, error("insufficient_scope"), "im.message.add").fatal
     assert judged(403, error("insufficient_scope"), "crm.item.list").fatal
+
+
+def test_scopes_that_the_portal_does_not_tell_are_not_missing() -> None:
+    need_scopes(frozenset(), host="portal.example")
+    with pytest.raises(PortalRefused, match="lacks the scope 'task'"):
+        need_scopes({"crm", "user_brief"}, host="portal.example")
 
 
 def test_a_calendar_that_may_not_be_read_is_no_reason_to_stop() -> None:

@@ -76,8 +76,14 @@ def directory(portal: Portal, *, patience: float = PATIENCE) -> Directory:
         time_zone=_zone(portal, own, profile),
         utc_offset=portal.utc_offset,
         admin=isinstance(profile.value, Mapping) and parsing.yes(profile.value.get("ADMIN"), default=False),
-        scopes=frozenset(str(one) for one in scope.value) if isinstance(scope.value, list) else frozenset(),
+        scopes=_scopes(scope.value),
     )
+
+
+def _scopes(value: Any) -> frozenset[str]:
+    """Codes of the ``scope`` method, which a portal may give as a list or as a map; empty when it does not tell."""
+    codes = list(value.values()) if isinstance(value, Mapping) else value
+    return frozenset(str(one).strip().lower() for one in codes) if isinstance(codes, list) else frozenset()
 
 
 # --- people ----------------------------------------------------------------------------------------------------------

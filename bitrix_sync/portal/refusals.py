@@ -39,7 +39,10 @@ PEOPLE = frozenset({"user", "user_basic", "user_brief"})
 
 
 def need_scopes(scopes: Set[str], *, host: str) -> None:
-    """PortalRefused when the webhook lacks what nothing can be done without: deals, tasks, employees."""
+    """PortalRefused when the webhook lacks what nothing can be done without: deals, tasks, employees. No scopes at all:
+    the portal does not tell them, and whatever is missing will be refused when it is asked for."""
+    if not scopes:
+        return
     there = {"crm": "crm" in scopes, "task": "task" in scopes, "user_basic": bool(scopes & PEOPLE)}
     missing = ", ".join(f"'{scope}'" for scope, found in there.items() if not found)
     if missing:
