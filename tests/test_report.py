@@ -584,7 +584,7 @@ def test_the_service_keeps_what_reports_need_without_asking_the_portal(tmp_path:
         place.run()
         place.wait(days=1)
         place.move(deal, "PREPARATION", by=6)
-        place.service.read(place.desk, wide=True)
+        place.service.read(place.desk, wide=True, expected=False)
         store, clock = place.service.store, place.service.clock()
         requests = place.service.requests
         late = row(report.overdue(store, now=clock), deal_id=deal)
@@ -613,7 +613,7 @@ def test_metrics_tell_what_is_worth_an_alert(tmp_path: Path) -> None:
         place.service.store.claim_sweep("2026-03-02/morning", place.desk.portal.now())
         place.service.store.close_sweep("2026-03-02/morning", "skipped", {"reason": "missed"})
         assert place.service.numbers()["last_pass_age_seconds"] == -1
-        place.service.read(place.desk, wide=True)
+        place.service.read(place.desk, wide=True, expected=False)
         numbers = place.service.numbers()
         assert 0 <= numbers["last_pass_age_seconds"] < 60
         assert (numbers["operations_unknown"], numbers["operations_failed"], numbers["operations_held"]) == (0, 0, 0)

@@ -160,10 +160,10 @@ def test_what_waits_is_held_or_was_dropped_is_told_with_its_reason(place: Office
 def test_slips_of_a_deadline_are_listed_with_who_and_when(place: Office) -> None:
     deal = place.add_deal("Ромашка")
     place.run()
-    sweep.run_due(place.desk, interrupted=lambda: False)
+    sweep.run_due(place.desk)
     place.portal.clock.set(datetime(2026, 3, 2, 18, 31, tzinfo=MOSCOW))
     place.run()
-    sweep.run_due(place.desk, interrupted=lambda: False)
+    sweep.run_due(place.desk)
     place.run()
     (task,) = place.tasks(deal)
     place.portal.state.change_task(task, 5, deadline=task.deadline + timedelta(days=3))
