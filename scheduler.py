@@ -13,7 +13,7 @@ import threading
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from bitrix_sync.app import Service
+from bitrix_sync.app import Service, check_file
 from bitrix_sync.errors import BitrixSyncError
 
 RULES_SECONDS = 5
@@ -51,8 +51,8 @@ def main() -> int:
     try:
         settings = load_settings()
         configure(settings.log, settings.secrets())
+        check_file(settings)
         service = Service(settings)
-        service.check_file()
         service.prove()
     except BitrixSyncError as fault:
         sys.stderr.write(f"{fault}\n")

@@ -57,6 +57,14 @@ FIRST_PATIENCE = 3.0
 """Seconds that the start waits for a portal that gives no answer, before the web side opens and says so."""
 
 
+def check_file(settings: Settings) -> None:
+    """Refuse a rules file that cannot be right on any portal before anything is made, even the database's file."""
+    text, _ = read_file(settings.rules)
+    problems = load(text, settings.rules.name, directory=None, bindings={}).errors
+    if problems:
+        raise RulesError([str(problem) for problem in problems])
+
+
 def utc_now() -> datetime:
     """Our own clock."""
     return datetime.now(UTC)
@@ -172,13 +180,6 @@ class Service:
         self.requests += 1
 
     # --- start and end -------------------------------------------------------------------------------------------
-
-    def check_file(self) -> None:
-        """Refuse a rules file that cannot be right on any portal before anything is started."""
-        text, _ = read_file(self.settings.rules)
-        problems = load(text, self.settings.rules.name, directory=None, bindings={}).errors
-        if problems:
-            raise RulesError([str(problem) for problem in problems])
 
     def prove(self) -> None:
         """Before the service starts: a refused webhook, one that lacks a scope which nothing goes without, or a file
@@ -299,9 +300,6 @@ class Service:
             desk.rulebook.reload_if_changed()
             alarms.tell_of_rules(desk)
         commands.answer_requests(desk, self.interrupted)
-        if "slots" in reasons:
-            sweep.run_due(desk)
-            audit.run_due(desk)
         events = (reasons - TICKS) | self.put_off
         if wide or "poll" in reasons:
             self.read(desk, wide=wide or self.wide_is_due(), expected=bool(events))
@@ -311,6 +309,9 @@ class Service:
         else:
             self.put_off = events
             carry_out(desk, interrupted=self.interrupted)
+        if "slots" in reasons:
+            sweep.run_due(desk)
+            audit.run_due(desk)
         self.recovered()
 
     def rest_between_events(self, desk: Desk) -> None:

@@ -86,11 +86,12 @@ def settings(*, need_portal: bool = True, quiet: bool = False) -> Settings:
 def perform(kind: str, args: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Have something done: by the running service, or here when there is none."""
     from bitrix_sync import commands
-    from bitrix_sync.app import Service
+    from bitrix_sync.app import Service, check_file
 
-    service = Service(settings(quiet=True))
+    loaded = settings(quiet=True)
+    check_file(loaded)
+    service = Service(loaded)
     try:
-        service.check_file()
         if service.take_lease():
             with service.keeping_lease():
                 return commands.perform(service.open(), kind, args or {})
@@ -193,15 +194,15 @@ def run() -> None:
     import threading
 
     import scheduler
-    from bitrix_sync.app import Service
+    from bitrix_sync.app import Service, check_file
     from bitrix_sync.log import configure
     from webhooks import page
     from webhooks.server import create_app, serve
 
     loaded = load_settings()
     configure(loaded.log, loaded.secrets())
+    check_file(loaded)
     service = Service(loaded)
-    service.check_file()
     service.prove()
     worker = threading.Thread(target=scheduler.run, args=(service,), name="worker", daemon=True)
     try:

@@ -322,6 +322,7 @@ def test_every_error_of_a_rules_file_is_told_with_line_and_column(start: Callabl
     assert {file for file, _, _ in places} == {"rules.yaml"}
     assert len({line for _, line, _ in places}) >= 2
     assert all(column.isdigit() for _, _, column in places)
+    assert not list(tmp_path.glob("*.db")), "nothing was started"
 
 
 def test_a_name_that_the_portal_lacks_is_told_with_those_it_has(start: Callable[..., Ran], tmp_path: Path) -> None:
