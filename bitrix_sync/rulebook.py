@@ -5,6 +5,7 @@ A file with errors never replaces a good one that is running; its error is kept 
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -28,6 +29,7 @@ COMPANY_KEEPS = timedelta(minutes=1)
 """A pass that judges deals never uses people older than this."""
 DIRECTORY_KEEPS = timedelta(hours=1)
 ABSENCES_AHEAD = timedelta(days=90)
+Stamp = tuple[int, int, int]
 
 
 class Rulebook:
@@ -40,7 +42,7 @@ class Rulebook:
         self.absences_read = False
         self.error = ""
         self.warnings: list[str] = []
-        self.stamp: tuple[float, int] | None = None
+        self.stamp: Stamp | None = None
         self.source, self.loaded = "", self.read_at
         self.shown: tuple[Directory, datetime] | None = None
         self.rules: Rules = self.load_now()
@@ -80,9 +82,13 @@ class Rulebook:
             self.store.note_rules(list(loaded.rules.by_id), self.portal.now())
         self.store.set_setting("rules_digest", loaded.rules.digest)
         self.store.set_setting("rules_error", "")
+        off = {rule.id: rule.disabled for rule in loaded.rules.by_id.values() if rule.disabled}
+        self.store.set_setting("rules_off", json.dumps(off, ensure_ascii=False))
+        known = set(self.warnings)
         self.error, self.warnings = "", [str(problem) for problem in loaded.warnings]
         for warning in self.warnings:
-            log.warning("rules", problem=warning)
+            if warning not in known:
+                log.warning("rules", problem=warning)
 
     def show(self) -> None:
         """Keep the names and the rules where reports find them without asking the portal (see ``snapshot``)."""
@@ -107,20 +113,32 @@ class Rulebook:
     def reload_if_changed(self) -> bool:
         """Load the file again if it changed on disk; True if new rules are in force."""
         try:
-            stamp = file_stamp(self.path)
-            if stamp == self.stamp:
+            if file_stamp(self.path) == self.stamp:
                 return False
-            self.stamp = stamp
-            self.refresh_directory()
+            _, stamp = read_file(self.path)
+        except UserError as fault:
+            self.stamp = None
+            return self.refuse(fault)
+        self.refresh_directory()
+        self.stamp = stamp
+        return self.bind_anew()
+
+    def bind_anew(self) -> bool:
+        """Bind the file as it is to the directory as it is; True if these rules are in force."""
+        try:
             self.load_now()
         except (RulesError, UserError) as fault:
-            if str(fault) != self.error:
-                log.error("rules file refused; the last good one stays in force", problems=str(fault))
-            self.error = str(fault)
-            self.store.set_setting("rules_error", self.error)
-            return False
+            return self.refuse(fault)
         log.info("rules loaded", rules=len(self.rules.by_id), digest=self.rules.digest)
         return True
+
+    def refuse(self, fault: RulesError | UserError) -> bool:
+        """The file cannot be put in force: the last good one goes on. False."""
+        if str(fault) != self.error:
+            log.error("rules file refused; the last good one stays in force", problems=str(fault))
+            self.error = str(fault)
+            self.store.set_setting("rules_error", self.error)
+        return False
 
     def refresh_directory(self) -> None:
         """Read names and people of the portal again."""
@@ -133,8 +151,7 @@ class Rulebook:
         if now - self.read_at < DIRECTORY_KEEPS:
             return False
         self.refresh_directory()
-        self.stamp = None
-        self.reload_if_changed()
+        self.bind_anew()
         return True
 
     def freshen_company(self, now: datetime) -> None:
@@ -184,7 +201,7 @@ def peopled(directory: Directory, portal: Portal) -> Directory:
     return directory
 
 
-def read_file(path: Path) -> tuple[str, tuple[float, int]]:
+def read_file(path: Path) -> tuple[str, Stamp]:
     """The file's text and its stamp; UserError when it is not there or not text."""
     try:
         stamp = file_stamp(path)
@@ -195,10 +212,10 @@ def read_file(path: Path) -> tuple[str, tuple[float, int]]:
         raise UserError(f"{path}: cannot be read ({fault.strerror}); run `bitrix-sync init` to make one") from None
 
 
-def file_stamp(path: Path) -> tuple[float, int]:
-    """What changes when the file does: time of change and size."""
+def file_stamp(path: Path) -> Stamp:
+    """What changes when the file does: time of change, size, and its number on the disk, if another took its place."""
     try:
         stat = path.stat()
     except OSError as fault:
         raise UserError(f"{path}: cannot be read ({fault.strerror}); run `bitrix-sync init` to make one") from None
-    return stat.st_mtime, stat.st_size
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino

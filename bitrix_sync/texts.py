@@ -61,6 +61,9 @@ occurrences; ``owner_path`` a list of texts; ``branch`` as in ``Computed`` ("mai
 "close", of followed a text of ``cause`` or the new basis, of advance_waits "open" | "not_done" | "no_tasks" or a
 text; ``owner`` of not_followed_person only if it was the owner that a person changed."""
 
+FAULTS = frozenset({"cannot_judge", "template_error", "deadline_error"})
+"""Verdicts of a rule that failed on a deal."""
+
 _NO_BREAK = "\N{NO-BREAK SPACE}"
 
 _OPENING = re.compile(r"&(?:amp;)*(?:#0*91(?!\d)|#x0*5b(?![\da-f])|(?:lbrack|lsqb)(?=;));?", re.IGNORECASE)

@@ -310,7 +310,7 @@ _RU: dict[str, str] = {
     "admin.owner_not_found": "Задачу «{title}» по сделке «{deal}» (правило {rule}) некому поручить: она придержана. "
     "Укажите в правилах fallback_owner, затем выполните bitrix-sync release.",
     "admin.rule_failed": "Правило {rule} не сработало на сделке «{deal}»: {message}",
-    "admin.rule_disabled": "Правило {rule} отключено ({reason}). Остальные правила работают.",
+    "admin.rules_off": "Отключено: {rules} ({reason}). Остальные правила работают.",
     "admin.rules_refused": "Новый файл правил не принят, работает прежний. Ошибки:\n{problems}",
     "notice.move_refused": "Все задачи сделки «{deal}» выполнены, но портал не дал перевести её на стадию «{stage}» "
     "({text}). Заполните нужные поля и переведите сделку сами.",
@@ -424,7 +424,7 @@ _EN: dict[str, str] = {
     "admin.owner_not_found": "Nobody can take the task “{title}” of the deal “{deal}” (rule {rule}): it is held. "
     "Set fallback_owner in the rules, then run bitrix-sync release.",
     "admin.rule_failed": "Rule {rule} failed on the deal “{deal}”: {message}",
-    "admin.rule_disabled": "Rule {rule} is switched off ({reason}). The other rules go on.",
+    "admin.rules_off": "Switched off: {rules} ({reason}). The other rules go on.",
     "admin.rules_refused": "The new rules file was refused, the previous one goes on. Errors:\n{problems}",
     "notice.move_refused": "Every task of the deal “{deal}” is done, but the portal refused to move it to the stage "
     "“{stage}” ({text}). Fill in what is missing and move the deal yourself.",

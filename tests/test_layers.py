@@ -14,7 +14,8 @@ LAYERS: Mapping[str, frozenset[str]] = {
     "doors": frozenset({"webhooks", "scheduler", "cli", "demo"}),
     "services": frozenset(
         {
-            *("app", "apply", "audit", "check", "commands", "notices", "preview", "report", "rulebook", "starter"),
+            *("alarms", "app"),
+            *("apply", "audit", "check", "commands", "notices", "preview", "report", "rulebook", "starter"),
             *("sweep", "sweep_commands", "sync", "why"),
         }
     ),

@@ -7,11 +7,12 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
+from bitrix_sync import texts
 from bitrix_sync.log import redact
 from bitrix_sync.operations import Kind, State
 from bitrix_sync.report.scene import Line, Scene, hours_of, scene
 from bitrix_sync.settings import Settings
-from bitrix_sync.snapshot import Slot
+from bitrix_sync.snapshot import SETTING, Slot, unpack
 from bitrix_sync.store import Store, queries
 
 UNFINISHED = (State.PLANNED.value, State.SENDING.value, State.UNKNOWN.value)
@@ -60,7 +61,18 @@ def state_of_things(store: Store, settings: Settings) -> Line:
         "trouble": redact(store.setting("trouble") or ""),
         "rules": store.setting("rules_digest"),
         "rules_error": store.setting("rules_error") or "",
+        "rules_off": json.loads(store.setting("rules_off") or "{}"),
+        "rules_failing": _failing(store),
     }
+
+
+def _failing(store: Store) -> dict[str, int]:
+    """Rules in force that failed on deals in progress, and on how many of them."""
+    with store.reading() as connection:
+        sheets = unpack(queries.setting(connection, SETTING)).sheets
+        failing = queries.failing_rules(connection, texts.FAULTS)
+    in_force = {task["id"] for sheet in sheets for task in sheet["tasks"]}
+    return {rule: number for rule, number in failing.items() if rule in in_force}
 
 
 def _in_short(sweep: Line, rest: Line) -> Line:

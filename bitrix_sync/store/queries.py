@@ -19,6 +19,7 @@ from sqlalchemy import (
     Select,
     and_,
     case,
+    exists,
     func,
     or_,
     select,
@@ -228,6 +229,30 @@ def traces_of_deal(connection: Connection, deal_id: int) -> Rows:
 def deal_titles(connection: Connection) -> Rows:
     """Deals in progress, the latest first: rows (id, title)."""
     return connection.execute(select(deals.c.id, deals.c.title).where(IN_PROGRESS).order_by(deals.c.id.desc())).all()
+
+
+def failing_rules(connection: Connection, faults: Collection[str]) -> dict[str, int]:
+    """Rules whose last word on the present visit of a deal in progress is a fault, with the number of such deals."""
+    later = traces.alias("later")
+    latest = select(func.max(visits.c.id)).where(visits.c.deal_id == deals.c.id).correlate(deals).scalar_subquery()
+    query = (
+        select(traces.c.rule_id, func.count(traces.c.deal_id.distinct()).label("number"))
+        .join(deals, deals.c.id == traces.c.deal_id)
+        .where(
+            traces.c.verdict.in_(faults),
+            IN_PROGRESS,
+            traces.c.visit_id == latest,
+            ~exists().where(
+                later.c.deal_id == traces.c.deal_id,
+                later.c.visit_id == traces.c.visit_id,
+                later.c.rule_id == traces.c.rule_id,
+                later.c.id > traces.c.id,
+            ),
+        )
+        .group_by(traces.c.rule_id)
+        .order_by(traces.c.rule_id)
+    )
+    return {row.rule_id: row.number for row in connection.execute(query)}
 
 
 # --- the service's own work ------------------------------------------------------------------------------------------

@@ -1,0 +1,68 @@
+"""What the administrators hear of the rules themselves: a new file that was refused, rules that are off because what
+they need has vanished from the portal. Each piece of news once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from hashlib import blake2b
+
+from bitrix_sync import texts
+from bitrix_sync.operations import Operation, Recording
+from bitrix_sync.sync import Desk, tell_admins
+
+OFF, REFUSED = "rules_off_told", "rules_refused_told"
+"""Settings: what was told last."""
+SHOWN = 20
+"""Rules named in one message, and lines of a refusal."""
+
+
+def tell_of_rules(desk: Desk) -> None:
+    """Tell what is new since the last time; what is over may be told again. Nothing while only watching."""
+    if desk.rulebook.rules.safety.watch:
+        return
+    off = {rule.id: rule.disabled for rule in desk.rulebook.rules.by_id.values() if rule.disabled}
+    refused = desk.rulebook.error
+    off_before = json.loads(desk.store.setting(OFF) or "{}")
+    refused_before = desk.store.setting(REFUSED) or ""
+    if off == off_before and refused == refused_before:
+        return
+    new = {rule: reason for rule, reason in off.items() if off_before.get(rule) != reason}
+    operations = of_rules_off(desk, new) if new else ()
+    if refused and refused != refused_before:
+        operations += of_refusal(desk, refused)
+    desk.store.record(Recording(at=desk.portal.now(), operations=operations), desk.hands.epoch)
+    desk.store.set_setting(OFF, json.dumps(off, ensure_ascii=False))
+    desk.store.set_setting(REFUSED, refused)
+
+
+def of_rules_off(desk: Desk, off: Mapping[str, str]) -> tuple[Operation, ...]:
+    """One message for all rules that are newly off, with a line for each reason."""
+    by_reason: dict[str, list[str]] = {}
+    for rule, reason in off.items():
+        by_reason.setdefault(reason, []).append(rule)
+    language = desk.rulebook.rules.language
+    lines = [
+        texts.say(language, "admin.rules_off", rules=listed(rules), reason=reason)
+        for reason, rules in by_reason.items()
+    ]
+    text = "\n".join([*lines[:SHOWN], *(["…"] if len(lines) > SHOWN else [])])
+    return tell_admins(desk.rulebook, f"rules-off:{named(desk, repr(sorted(off.items())))}", text)
+
+
+def of_refusal(desk: Desk, problems: str) -> tuple[Operation, ...]:
+    """A new file was refused; its first problems."""
+    lines = [texts.folded(texts.harmless(line)) for line in problems.splitlines() if line.strip()]
+    shown = texts.Markup("\n".join([*lines[:SHOWN], *(["…"] if len(lines) > SHOWN else [])]))
+    text = texts.say(desk.rulebook.rules.language, "admin.rules_refused", problems=shown)
+    return tell_admins(desk.rulebook, f"rules-refused:{named(desk, problems)}", text)
+
+
+def listed(rules: list[str]) -> str:
+    """Their ids, the first of many."""
+    return ", ".join([*rules[:SHOWN], *(["…"] if len(rules) > SHOWN else [])])
+
+
+def named(desk: Desk, news: str) -> str:
+    """A name for this piece of news at this time: the same may come again another day."""
+    return f"{desk.portal.now():%Y-%m-%dT%H:%M}:{blake2b(news.encode(), digest_size=6).hexdigest()}"
