@@ -4,22 +4,23 @@ running service for it. Each takes the desk and JSON-able arguments and returns 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import structlog
 
-from bitrix_sync import audit, sweep, sweep_commands
+from bitrix_sync import audit, plan, sweep, sweep_commands
 from bitrix_sync.apply import Applied
 from bitrix_sync.errors import BitrixSyncError, UserError
-from bitrix_sync.facts import Changes
+from bitrix_sync.facts import Changes, Company
 from bitrix_sync.guards import touched
-from bitrix_sync.operations import Kind, Operation, Recording, TaskRecord
+from bitrix_sync.operations import Decision, Kind, Operation, Recording, State, TaskRecord
 from bitrix_sync.portal import reading
 from bitrix_sync.portal.pacer import Stopped
 from bitrix_sync.store import LeaseLost
-from bitrix_sync.sync import Desk, PassReport, carry_out, decide, run_pass, sift
+from bitrix_sync.sync import Desk, PassReport, carry_out, decide, run_pass, sift, world_of
 
 log = structlog.get_logger(__name__)
 
@@ -126,15 +127,56 @@ def backfill(desk: Desk, args: Mapping[str, Any]) -> Account:
 
 
 def release(desk: Desk, args: Mapping[str, Any]) -> Account:
-    """Let go what the safety limits hold back; a task without an owner is given one now, or stays held. When too much
-    had vanished from the portal to be believed, the next look believes it."""
+    """Let go what the safety limits hold back. A task without an owner who works here, or whose deadline has passed
+    meanwhile, is decided anew; nobody is found: it stays held. When too much had vanished from the portal to be
+    believed, the next look believes it."""
     now = desk.portal.now()
     believed = audit.believe(desk.store)
-    released = desk.store.release(now)
+    held = desk.store.operations(state=State.HELD)
+    desk.rulebook.freshen_company(now)
+    stale = [row.operation for row in held if is_stale(row.operation, desk.rulebook.company, now)]
+    keys = {row.operation.key for row in held} - {operation.key for operation in stale}
+    renewed = renew(desk, stale)
+    released = desk.store.release(now, keys) + renewed
     sweep.let_go(desk.store, now)
     applied = carry_out(desk)
     sweep_commands.after_release(desk)
-    return {"released": released, "believed": believed, **applied_account(applied)}
+    still_held = len(stale) - renewed
+    return {"released": released, "still_held": still_held, "believed": believed, **applied_account(applied)}
+
+
+def is_stale(operation: Operation, company: Company, now: datetime) -> bool:
+    """True for a creation whose owner or deadline can no longer be used as it is."""
+    if operation.kind is not Kind.CREATE:
+        return False
+    fields = operation.payload["fields"]
+    return not company.active(fields["RESPONSIBLE_ID"]) or datetime.fromisoformat(fields["DEADLINE"]) <= now
+
+
+def renew(desk: Desk, held: Sequence[Operation]) -> int:
+    """Decide held creations anew, with the deals as they are now; returns how many can be sent."""
+    if not held:
+        return 0
+    facts = sift(desk, Changes(), ask={operation.deal_id for operation in held})
+    world = world_of(desk, facts)
+    states = desk.store.deal_states({operation.deal_id for operation in held})
+    creations: list[Operation] = []
+    decisions: list[Decision] = []
+    for operation in held:
+        state = replace(states[operation.deal_id], deal=facts.deals.get(operation.deal_id))
+        anew = plan.decide_anew(state, desk.rulebook.rules, world, occurrence=operation.task, now=facts.now)
+        if anew is None:
+            continue
+        creation, decision = anew
+        creations.append(creation)
+        decisions.append(decision)
+        known = {record.occurrence: record for record in (*state.tasks, *decision.tasks)}
+        states[operation.deal_id] = replace(state, tasks=tuple(known.values()))
+    recording = Recording(
+        at=facts.now, decisions=tuple(decisions), renewed=tuple(creations), picks=world.picks.changes()
+    )
+    desk.store.record(recording, desk.hands.epoch)
+    return len(creations)
 
 
 def remove(desk: Desk, args: Mapping[str, Any]) -> Account:

@@ -66,6 +66,8 @@ PRIORITIES = {"low": 0, "normal": 1, "high": 2}
 RESULT_REQUIRED = [{"VALUE": "Y", "CODE": 3}]
 TAKEN_OVER = "taken over"
 """Basis of a task that belongs to a new visit now: its deadline is counted anew from there."""
+ACTS = frozenset({"left", "closed", "backfill"})
+"""Moments that say what we did; the others say what happened."""
 ENDINGS = {"complete": Kind.COMPLETE, "defer": Kind.DEFER, "delete": Kind.DELETE}
 
 URGENT, CREATE, ADVANCE, CHANGE, CHECKLIST, LINE, MESSAGE = 10, 20, 25, 30, 40, 45, 50

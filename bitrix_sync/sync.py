@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -26,6 +26,8 @@ OVERLAP = timedelta(minutes=10)
 NEVER = datetime(2000, 1, 1, tzinfo=UTC)
 """Before any deal: where a portal without history begins."""
 SAFETY_WINDOW = timedelta(minutes=10)
+JUDGE_AGAIN = timedelta(minutes=10)
+"""When a deal is looked at again that could not be judged for a reason that nobody expected."""
 
 
 @dataclass(slots=True)
@@ -71,10 +73,16 @@ def run_pass(
 ) -> PassReport:
     """One pass. ``wide``: what may have become visible late is read too; ``expected``: deals will have to be judged,
     so people travel in the same request; ``interrupted`` is asked between batches."""
+    report = take_in(desk, wide=wide, expected=expected)
+    report.applied = carry_out(desk, interrupted=interrupted)
+    return report
+
+
+def take_in(desk: Desk, *, wide: bool = True, expected: bool = True) -> PassReport:
+    """The first three steps of a pass; what they plan is carried out by whoever comes next."""
     facts = gather(desk, wide=wide, expected=expected)
     recording, report = decide(desk, facts)
     desk.store.record(recording, desk.hands.epoch)
-    report.applied = carry_out(desk, interrupted=interrupted)
     return report
 
 
@@ -118,7 +126,7 @@ def sift(desk: Desk, changes: Changes, *, ask: Iterable[int] = ()) -> Gathered:
     observe_tasks(store, facts)
     read = {deal.id: deal for deal in changes.deals}
     stored = store.deals(read)
-    changed = {deal_id for deal_id, deal in read.items() if stored.get(deal_id) != deal}
+    changed = {deal_id for deal_id, deal in read.items() if has_changed(stored.get(deal_id), deal)}
     dirty = {visit.deal_id for visit in facts.visits} | changed | set(ask)
     dirty |= {record.deal_id for record in facts.tasks.values() if record.rule_id and record.deal_id}
     dirty |= set(store.due_deals(facts.now))
@@ -129,6 +137,14 @@ def sift(desk: Desk, changes: Changes, *, ask: Iterable[int] = ()) -> Gathered:
     if facts.deals:
         desk.rulebook.freshen_company(facts.now)
     return facts
+
+
+def has_changed(before: Deal | None, deal: Deal) -> bool:
+    """Whether a deal is another than when it was last read. A field that the file did not use then says nothing: an
+    edit of the file is no change of the deal."""
+    if before is None:
+        return True
+    return deal != replace(before, fields={code: before.fields.get(code, now) for code, now in deal.fields.items()})
 
 
 def new_visits(store: Store, changes: Changes) -> list[Visit]:
@@ -192,15 +208,7 @@ def gather_clients(portal: Portal, rules: Rules, facts: Gathered) -> None:
 def decide(desk: Desk, facts: Gathered, *, backfill: bool = False) -> tuple[Recording, PassReport]:
     """Judge each deal; a fault in one stops no other."""
     store, rules = desk.store, desk.rulebook.rules
-    picks = Picks(store.open_deadlines() if desk.rulebook.picks_by_load else {}, store.picks())
-    world = plan.World(
-        company=desk.rulebook.company,
-        picks=picks,
-        loaded=store.rules_loaded(),
-        started=desk.started,
-        companies=facts.companies,
-        contacts=facts.contacts,
-    )
+    world = world_of(desk, facts)
     states = store.deal_states(list(facts.deals))
     visits: dict[int, list[Visit]] = {}
     for visit in facts.visits:
@@ -215,11 +223,12 @@ def decide(desk: Desk, facts: Gathered, *, backfill: bool = False) -> tuple[Reco
             decided = plan.decide(state, rules, world, now=facts.now, responsible_before=before, backfill=backfill)
         except Exception:
             log.exception("deal cannot be judged; the others go on", deal=deal_id)
-            continue
+            decided = Decision(deal_id, wake_at=facts.now + JUDGE_AGAIN)
         decisions.append(decided)
     report = PassReport(len(facts.visits), len(facts.deals), len(facts.tasks))
     if rules.safety.watch:
         decisions = [watched(decision, report) for decision in decisions]
+    failures = rules_that_failed(desk, decisions, facts.deals, facts.now)
     decisions, notices = within_safety(desk, decisions, facts.now, report)
     report.recorded = sum(len(decision.operations) for decision in decisions)
     decided_tasks = {record.ref for decision in decisions for record in decision.tasks}
@@ -232,18 +241,56 @@ def decide(desk: Desk, facts: Gathered, *, backfill: bool = False) -> tuple[Reco
         tasks=tuple(record for ref, record in facts.tasks.items() if ref not in decided_tasks),
         slips=tuple(facts.slips),
         decisions=tuple(decisions),
-        operations=notices,
-        picks=tuple(picks.changes()),
+        operations=notices if rules.safety.watch else (*notices, *failures),
+        picks=world.picks.changes(),
     ), report
 
 
+def world_of(desk: Desk, facts: Gathered) -> plan.World:
+    """What the decisions of one pass share."""
+    return plan.World(
+        company=desk.rulebook.company,
+        picks=Picks(desk.store.open_deadlines() if desk.rulebook.picks_by_load else {}, desk.store.picks()),
+        loaded=desk.store.rules_loaded(),
+        started=desk.started,
+        companies=facts.companies,
+        contacts=facts.contacts,
+    )
+
+
+def rules_that_failed(
+    desk: Desk, decisions: Sequence[Decision], deals: Mapping[int, Deal | None], now: datetime
+) -> tuple[Operation, ...]:
+    """A rule that failed on a deal is told in the log, and to the admins once a day for each rule."""
+    rules, told = desk.rulebook.rules, dict[str, Operation]()
+    for decision in decisions:
+        for trace in decision.traces:
+            if trace.verdict not in texts.FAULTS:
+                continue
+            fault = texts.explain(rules.language, trace, zone=rules.calendar.zone, deal_fields=rules.deal_fields)[0]
+            log.error("rule failed on a deal", rule=trace.rule_id, deal=trace.deal_id, problem=fault)
+            deal = deals.get(trace.deal_id)
+            text = texts.say(
+                rules.language,
+                "admin.rule_failed",
+                rule=trace.rule_id,
+                deal=deal.title if deal else f"#{trace.deal_id}",
+                message=fault,
+            )
+            key = f"rule-failed:{trace.rule_id}:{rules.calendar.local(now):%Y-%m-%d}"
+            told |= {one.key: one for one in tell_admins(desk.rulebook, key, text) if one.key not in told}
+    return tuple(told.values())
+
+
 def watched(decision: Decision, report: PassReport) -> Decision:
-    """``watch: true``: what was decided is reported and traced, nothing is planned and no task is remembered."""
+    """``watch: true``: what was decided is reported and traced, nothing is planned and no task is remembered; what has
+    happened is, and that a visit was seen: one that is over by the time of writing makes nothing."""
     report.watched.extend(decision.operations)
     for operation in decision.operations:
         log.info("watch: would write", kind=operation.kind.value, deal=operation.deal_id, task=operation.task)
     traces = tuple(replace(trace, data={**trace.data, "watch": True}) for trace in decision.traces)
-    return Decision(decision.deal_id, traces=traces, wake_at=decision.wake_at)
+    facts = {named: at for named, at in decision.moments.items() if named[1] not in plan.ACTS}
+    return Decision(decision.deal_id, traces=traces, moments=facts, wake_at=decision.wake_at)
 
 
 def within_safety(
