@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from bitrix_sync.facts import PortalTask
+from bitrix_sync.facts import PortalTask, Visit
 from bitrix_sync.guards import NEED_READING, guard
 from bitrix_sync.operations import MARK, Finished, Kind, Recorded, State
 from bitrix_sync.portal import lookups, parsing, reading, writing
@@ -35,8 +35,8 @@ LOOK_KEEPS = timedelta(minutes=1)
 """How many creations are looked up at once, and how long "not there" is believed before the first send."""
 GIVE_UP_LATER = timedelta(seconds=30)
 UPDATE = writing.METHODS[Kind.DEADLINE]
-IDEMPOTENT = NEED_READING
-"""Sent again without a look-up: they are read before every send anyway."""
+READ_FIRST = NEED_READING | {Kind.MOVE_DEAL}
+"""What was in doubt needs no look-up of its own: it is weighed against a reading before every send anyway."""
 
 
 def _go_on(_name: str) -> None:
@@ -125,6 +125,7 @@ class Applied:
 def apply(hands: Hands, *, interrupted: Callable[[], bool] = lambda: False) -> Applied:
     """Carry out what is ready until nothing is, or until ``interrupted``; at most one batch is under way."""
     applied = Applied()
+    hands.read_ahead.clear()
     while not interrupted():
         if not (settle(hands, applied) or send(hands, applied)):
             break
@@ -140,21 +141,20 @@ def settle(hands: Hands, applied: Applied) -> bool:
     due = [row for row in hands.store.unknown() if now >= rests_until(row, hands.settle)][:FULL_BATCH]
     if not due:
         return False
-    finished = [Finished(row.id, State.PLANNED) for row in due if row.operation.kind in IDEMPOTENT]
+    finished = [Finished(row.id, State.PLANNED) for row in due if row.operation.kind in READ_FIRST]
     creates = [row for row in due if row.operation.kind is Kind.CREATE]
     found = find_created(hands.portal, creates)
     finished += [adopt(row, found) or Finished(row.id, State.PLANNED) for row in creates]
-    others = [row for row in due if row.operation.kind not in IDEMPOTENT and row.operation.kind is not Kind.CREATE]
+    others = [row for row in due if row.operation.kind not in READ_FIRST and row.operation.kind is not Kind.CREATE]
     finished += [settle_one(hands, row) for row in others]
     close(hands, due, finished, applied)
     return True
 
 
 def rests_until(row: Recorded, settle_for: timedelta) -> datetime:
-    """When an unknown operation may be looked up: the later of sent + settle and noticed + 10 s."""
+    """When an unknown operation may be looked up: the later of sent + settle and noticed + 10 s. Also what may be sent
+    twice without harm: if it came through late, it would undo what was sent after it."""
     sent = row.sent or row.noticed or datetime.max.replace(tzinfo=UTC)
-    if row.operation.kind in IDEMPOTENT:
-        return sent
     return max(sent + settle_for, (row.noticed or sent) + min(settle_for, LATE_COMMIT))
 
 
@@ -183,7 +183,7 @@ def adopt(row: Recorded, found: dict[str, int]) -> Finished | None:
 
 
 def settle_one(hands: Hands, row: Recorded) -> Finished:
-    """Look one operation up that is neither a create nor idempotent."""
+    """Look one operation up that is neither a create nor read before it is sent."""
     operation, portal = row.operation, hands.portal
     match operation.kind:
         case Kind.CHECKLIST:
@@ -191,8 +191,6 @@ def settle_one(hands: Hands, row: Recorded) -> Finished:
             return Finished(row.id, State.DONE if item else State.PLANNED, result=item)
         case Kind.LINE:
             there = lookups.has_line(portal, row.task_id or 0, operation.payload["text"])
-        case Kind.MOVE_DEAL:
-            return settle_move(hands, row)
         case Kind.MESSAGE if operation.payload["user"] == hands.self_id:
             return Finished(row.id, State.DONE, error_text="sent once; the portal did not confirm it")
         case _:
@@ -200,15 +198,16 @@ def settle_one(hands: Hands, row: Recorded) -> Finished:
     return Finished(row.id, State.DONE if there else State.PLANNED)
 
 
-def settle_move(hands: Hands, row: Recorded) -> Finished:
-    """A move is done if history shows its stage after the visit; it is sent again while the visit is the latest."""
+def moved_on(row: Recorded, history: Sequence[Visit]) -> Finished | None:
+    """A move of a deal is done if history shows its stage after the visit, and pointless if it shows another one. None:
+    the visit is still the deal's latest, so it may be sent."""
     payload = row.operation.payload
-    later = [v for v in reading.deal_history(hands.portal, [row.operation.deal_id]) if v.id > payload["visit"]]
+    later = [visit for visit in history if visit.deal_id == row.operation.deal_id and visit.id > payload["visit"]]
     if any(visit.stage_id == payload["stage"] for visit in later):
         return Finished(row.id, State.DONE)
     if later:
         return Finished(row.id, State.DROPPED, error_text="the deal has moved elsewhere meanwhile")
-    return Finished(row.id, State.PLANNED)
+    return None
 
 
 # --- sending ---------------------------------------------------------------------------------------------------------
@@ -277,13 +276,15 @@ def travelling(rows: list[Recorded], commands: Mapping[int, Command]) -> list[Re
 
 def weigh(hands: Hands, rows: list[Recorded]) -> tuple[list[Recorded], list[tuple[Recorded, Finished]]]:
     """Split what is ready into what is to be sent and what is settled by a look: old creates that are there already,
-    changes of tasks that people have closed, moved or deleted meanwhile."""
+    changes of tasks that people have closed, moved or deleted meanwhile, moves of deals that people have moved."""
     old, found = look_up_old(hands, rows)
     unread = [task_id for task_id in task_ids(rows) if task_id not in hands.read_ahead]
     if unread:
         seen = {task.id: task for task in reading.tasks(hands.portal, unread)}
         hands.read_ahead |= {task_id: seen.get(task_id) for task_id in unread}
     records = {r.ref: r for r in hands.store.task_records(refs=[r.operation.task for r in rows if needs_reading(r)])}
+    movers = [row.operation.deal_id for row in rows if row.operation.kind is Kind.MOVE_DEAL]
+    history = reading.deal_history(hands.portal, movers)
     now = hands.portal.now()
     going: list[Recorded] = []
     settled: list[tuple[Recorded, Finished]] = []
@@ -296,6 +297,8 @@ def weigh(hands: Hands, rows: list[Recorded]) -> tuple[list[Recorded], list[tupl
             )
         ):
             settled.append((row, Finished(row.id, verdict.state, error_text=verdict.reason)))
+        elif row.operation.kind is Kind.MOVE_DEAL and (moved := moved_on(row, history)):
+            settled.append((row, moved))
         else:
             going.append(row)
     return going, settled
