@@ -60,6 +60,9 @@ class People:
         self.first_row = max(self.state.history)
         """The newest row of the past: what came before the run is none of the service's business."""
         self.seen_marks: set[str | None] = set()
+        self.settled = 0
+        """Tasks up to this id are known to the service for sure: one that a person deletes before its creation is
+        confirmed would be made again, for nothing in the portal tells that it was there."""
         for deal in self.state.deals.values():
             self.diary.responsibles[deal.id] = [deal.responsible_id]
 
@@ -158,6 +161,8 @@ class People:
             deadline = (now + timedelta(days=self.random.randint(0, 4), hours=1)).replace(minute=17, second=0)
             self.state.set_deadline(task.id, deadline, by=HEAD)
             deed = Deed(now, "deadline", deadline)
+        elif task.id > self.settled:
+            return
         else:
             self.state.delete_task(task.id, by=HEAD)
             deed = Deed(now, "deleted")

@@ -27,8 +27,8 @@ from tests.chaos.verdict import Verdict, judge, read
 WIDE_RATE, TIGHT_RATE = (60, 200), (12, 30)
 """Requests a second and bucket: far from what the service needs, and less than it would like."""
 SETTLE = 1.0
-LATE_ROW, LATE_RUN = 0.8, 0.6
-"""Seconds after which a history row shows, and a command that nobody waits for any more is run: below SETTLE."""
+LATE_ROW, LATE_RUN = 2.0, 0.6
+"""Seconds after which a history row shows, and a command that nobody waits for any more is run (below SETTLE)."""
 CHANCES = {
     "too_many": 0.006,
     "page_500": 0.004,
@@ -224,9 +224,9 @@ class World:
         """People at work, in bursts and pauses."""
         for _ in range(deeds):
             self.people.act(gently=gently)
-            if self.random.random() < 0.12:
-                self.mind()
-                time.sleep(self.random.random() * 0.03)
+            self.mind()
+            if self.random.random() < 0.3:
+                time.sleep(self.random.random() * 0.12)
 
     def sweep(self, name: str) -> None:
         """Turn the clock to a sweep; deals go on moving while it runs."""
@@ -261,7 +261,10 @@ class World:
         rows = {row for (row,) in self.rows("select id from visits")}
         if any(row not in rows for row in self.portal.state.history if row > self.people.first_row):
             return False
-        return not self.rows("select 1 from operations where state not in ('done', 'dropped', 'failed') limit 1")
+        if self.rows("select 1 from operations where state not in ('done', 'dropped', 'failed') limit 1"):
+            return False
+        self.people.settled = max(self.portal.state.tasks, default=0)
+        return True
 
     def swept(self) -> bool:
         """The newest slot is through."""
