@@ -300,6 +300,9 @@ class Service:
             desk.rulebook.reload_if_changed()
             alarms.tell_of_rules(desk)
         commands.answer_requests(desk, self.interrupted)
+        if "slots" in reasons:
+            sweep.run_due(desk)
+            audit.run_due(desk)
         events = (reasons - TICKS) | self.put_off
         if wide or "poll" in reasons:
             self.read(desk, wide=wide or self.wide_is_due(), expected=bool(events))
@@ -309,9 +312,6 @@ class Service:
         else:
             self.put_off = events
             carry_out(desk, interrupted=self.interrupted)
-        if "slots" in reasons:
-            sweep.run_due(desk)
-            audit.run_due(desk)
         self.recovered()
 
     def rest_between_events(self, desk: Desk) -> None:

@@ -86,6 +86,11 @@ class Pace:
         if updates and seconds >= 0:
             self.cost = seconds / updates
 
+    def affordable(self, pacer: Pacer) -> int:
+        """How many updates of tasks the portal would take before their method has used up its operating time."""
+        left = STOP_AT - pacer.spent(UPDATE)[0]
+        return max(1, int(left / self.cost)) if self.cost else FULL_BATCH
+
     def takes(self, updates: int, pacer: Pacer) -> timedelta:
         """About how long so many updates of tasks will take: their own time, and the waiting for new windows."""
         each = max(self.each, 1 / (pacer.rate * (FULL_BATCH - 1)))
@@ -94,7 +99,7 @@ class Pace:
         if over <= 0:
             return timedelta(seconds=updates * each)
         last = over % STOP_AT / self.cost
-        return timedelta(seconds=window + over // STOP_AT * WINDOW + last * each)
+        return timedelta(seconds=(window or WINDOW) + over // STOP_AT * WINDOW + last * each)
 
 
 @dataclass(slots=True)
@@ -221,7 +226,7 @@ def send(hands: Hands, applied: Applied) -> bool:
         hands.read_ahead.clear()
         return False
     with_reading = any(row.operation.kind in NEED_READING for row in rows)
-    size = min(hands.pace.size, FULL_BATCH - 1 if with_reading else FULL_BATCH)
+    size = min(hands.pace.size, FULL_BATCH - with_reading, hands.pace.affordable(hands.portal.pacer))
     rows, following = rows[:size], rows[size:]
     rows, settled = weigh(hands, rows)
     close(hands, [row for row, _ in settled], [finished for _, finished in settled], applied)

@@ -51,14 +51,16 @@ class Look:
 
 
 def run_due(desk: Desk) -> None:
-    """The audit once a night, and twins whose rest is over."""
+    """The audit once a night, and twins whose rest is over. On the day of the first start all was read just now."""
     now = desk.portal.now()
     remove_twins(desk, now)
     local = desk.rulebook.rules.calendar.local(now)
     today = local.date().isoformat()
-    if local.hour < HOUR or (desk.store.setting("audited") or "") >= today:
+    last = desk.store.setting("audited")
+    if local.hour < HOUR or (last or "") >= today:
         return
-    audit(desk)
+    if last is not None:
+        audit(desk)
     desk.store.set_setting("audited", today)
 
 

@@ -32,10 +32,10 @@ MOVES = "sweep:"
 
 @dataclass(frozen=True, slots=True)
 class SlotDue:
-    """A slot whose time has come: its name in the store and whether it runs or is noted as skipped."""
+    """A slot whose time has come: its name in the store, when that was, and whether it runs or is noted as skipped."""
 
     slot: str
-    rule: Slot
+    moment: datetime
     runs: bool
 
 
@@ -60,7 +60,7 @@ def due_slots(
     """Slots whose moment lies between ``since`` (when the file first had a sweep of that name) and ``now`` and that
     nobody has claimed, oldest first. Only the newest of today runs, unless it was claimed; the others are skipped."""
     today = calendar.local(now).date()
-    past: list[tuple[datetime, str, Slot]] = []
+    past: list[tuple[datetime, str]] = []
     for slot in overdue.slots:
         began = since[slot.name]
         first = max(calendar.local(began).date(), today - timedelta(days=LOOK_BACK_DAYS))
@@ -68,10 +68,10 @@ def due_slots(
             day = first + timedelta(days=offset)
             moment = calendar.moment(day, slot.at)
             if began < moment <= now and (slot.every_day or calendar.is_working(day)):
-                past.append((moment, slot_name(day, slot.name), slot))
-    past.sort(key=lambda found: found[0])
+                past.append((moment, slot_name(day, slot.name)))
+    past.sort()
     newest = past[-1][1] if past and day_of(past[-1][1]) == today else None
-    return [SlotDue(name, slot, runs=name == newest) for _, name, slot in past if name not in claimed]
+    return [SlotDue(name, moment, runs=name == newest) for moment, name in past if name not in claimed]
 
 
 def due_days(slot: str, calendar: Calendar) -> tuple[date, date]:

@@ -25,7 +25,7 @@ from bitrix_sync.plan import passed_limit
 from bitrix_sync.portal import reading
 from bitrix_sync.rules.model import Rules, Slot
 from bitrix_sync.store import Store, Sweep
-from bitrix_sync.sync import Desk, tell_admins
+from bitrix_sync.sync import Desk, take_in, tell_admins
 
 log = structlog.get_logger(__name__)
 
@@ -77,7 +77,7 @@ def run_due(desk: Desk) -> None:
     for one in due:
         if one.runs:
             store.claim_sweep(one.slot, now)
-        elif store.claim_sweep(one.slot, now, state=SKIPPED, summary={"reason": "missed"}):
+        elif store.claim_sweep(one.slot, one.moment, state=SKIPPED, summary={"reason": "missed"}):
             log.warning("sweep missed and skipped", slot=one.slot)
     go_on(desk)
 
@@ -106,8 +106,8 @@ def go_on(desk: Desk) -> None:
 
 
 def carry(desk: Desk, sweep: Sweep) -> Plan | None:
-    """End the sweep before; gather, decide, record. After a crash all of it is done again, and what was recorded is
-    known. None: there is nothing to decide any more."""
+    """End the sweep before; read what is new; gather, decide, record. After a crash all of it is done again, and what
+    was recorded is known. None: there is nothing to decide any more."""
     rules, store, now = desk.rulebook.rules, desk.store, desk.portal.now()
     rule = slot_rule(rules, sweep.slot)
     if rule is None or now - sweep.moment > TOO_OLD:
@@ -116,6 +116,7 @@ def carry(desk: Desk, sweep: Sweep) -> Plan | None:
         log.warning("sweep skipped", slot=sweep.slot, reason=reason)
         return None
     end_earlier(desk, sweep)
+    take_in(desk)
     plan = decide(desk, sweep.slot, rule, sweep.moment)
     note(desk, plan.seen)
     if plan.seen.lost:

@@ -226,8 +226,15 @@ def test_only_absences_are_absences() -> None:
     assert parsing.absences([], utc_offset=0) == []
 
 
-def test_a_leave_of_whole_days_lasts_to_the_end_of_its_last_day_in_the_portals_zone() -> None:
-    leave = event(utc(2026, 7, 6), utc(2026, 7, 10), DT_SKIP_TIME="Y")
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [(utc(2026, 7, 6), utc(2026, 7, 10)), (utc(2026, 7, 5, 21), utc(2026, 7, 9, 21))],
+    ids=["midnights of UTC", "midnights of the zone"],
+)
+def test_a_leave_of_whole_days_lasts_to_the_end_of_its_last_day_in_the_portals_zone(
+    first: datetime, last: datetime
+) -> None:
+    leave = event(first, last, DT_SKIP_TIME="Y")
     (found,) = parsing.absences({"7": [leave]}, utc_offset=10800)
     assert found == Absence(7, utc(2026, 7, 5, 21), utc(2026, 7, 10, 21))
 

@@ -7,7 +7,7 @@ Numbers come as ints or as strings; nothing as null, ``""``, ``"0"``, ``false`` 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, time, timedelta, timezone
 from typing import Any
 
 from bitrix_sync.facts import LOST, PROGRESS, WON, Absence, Deal, Department, PortalTask, User, Visit
@@ -192,8 +192,8 @@ def department(row: Row) -> Department | None:
 def absences(value: Any, *, utc_offset: int) -> list[Absence]:
     """Absences among the events of calendar.accessibility.get (``{"7": [...]}``).
 
-    Whole days come as midnights of UTC, the last day included: they are days of the portal, ``utc_offset`` seconds
-    east of UTC."""
+    Whole days, the last one included, come as midnights of UTC or of the portal's zone: they are days of the portal,
+    ``utc_offset`` seconds east of UTC."""
     if not isinstance(value, Mapping):
         return []
     found = []
@@ -215,5 +215,6 @@ def _utc(stamp: float, whole_days: bool, utc_offset: int) -> datetime:
     at = datetime.fromtimestamp(stamp, UTC)
     if not whole_days:
         return at
-    midnight = at.replace(hour=0, minute=0, second=0, microsecond=0)
+    day = at if at.time() == time() else at + timedelta(seconds=utc_offset)
+    midnight = day.replace(hour=0, minute=0, second=0, microsecond=0)
     return midnight.replace(tzinfo=timezone(timedelta(seconds=utc_offset))).astimezone(UTC)
