@@ -13,7 +13,7 @@ from bitrix_sync.operations import Kind, Operation, State, TaskRecord
 
 ENDABLE = frozenset({WAITING, IN_PROGRESS, DEFERRED})
 
-NEED_READING = frozenset({Kind.DEADLINE, Kind.PEOPLE, Kind.COMPLETE, Kind.DEFER, Kind.DELETE})
+NEED_READING = frozenset({Kind.DEADLINE, Kind.PEOPLE, Kind.COMPLETE, Kind.DEFER, Kind.RESUME, Kind.DELETE})
 """Kinds whose task is read before they are sent."""
 
 
@@ -39,6 +39,8 @@ def guard(operation: Operation, seen: PortalTask | None, record: TaskRecord | No
             return _ending(seen, DONE)
         case Kind.DEFER:
             return _ending(seen, DEFERRED)
+        case Kind.RESUME:
+            return None if seen.status == DEFERRED else Settled(State.DONE, "so already")
         case Kind.DELETE:
             return None if seen.status in ENDABLE else Settled(State.DROPPED, "closed or awaiting acceptance")
         case _:

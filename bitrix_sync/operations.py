@@ -36,6 +36,7 @@ class Kind(StrEnum):
     PEOPLE = "task.people"  # owner and observers
     COMPLETE = "task.complete"
     DEFER = "task.defer"
+    RESUME = "task.resume"
     DELETE = "task.delete"
     CHECKLIST = "task.checklist"
     LINE = "task.line"  # a line in the task's comments
@@ -69,7 +70,7 @@ class Operation:
       that the decision was based on
     - PEOPLE: ``owner`` id or None; ``supervisor`` id or None to add, ``drop`` ids of former supervisors to remove,
       ``creator`` id or None: who accepts the result from now on
-    - COMPLETE, DEFER, DELETE: ``reason``
+    - COMPLETE, DEFER, RESUME, DELETE: ``reason``
     - CHECKLIST: ``title``, ``index``; ``under``: key of the operation that makes the check list it hangs on
     - LINE: ``text``
     - MOVE_DEAL: ``stage``, ``visit``: the visit that must still be the latest

@@ -412,11 +412,16 @@ class _Deciding:
         self.make(rule, visit, number=1, started=started, checks=judged.checks)
 
     def take_over(self, rule: Rule, visit: Visit, record: TaskRecord, started: datetime) -> None:
-        """``repeat: if_none_open``: the open task belongs to the new visit; its deadline is counted from there."""
+        """``repeat: if_none_open``: the open task belongs to the new visit; its deadline is counted from there. If
+        we put it off when the deal went away, it is taken up again."""
         self.trace(visit, rule.id, "exists", other=record.occurrence, repeat="if_none_open")
         stage = self.rules.stage_names.get(visit.stage_id, visit.stage_id)
         text = texts.say(self.rules.language, "line.taken_over", stage=stage)
         self.add(f"line:taken:{record.occurrence}:{visit.id}", Kind.LINE, {"text": text}, record, urgency=LINE)
+        known = self.state.keys | {operation.key for operation in self.operations}
+        put_off = {"leave": rule.on_leave == "defer", "close": rule.on_close == "defer"}
+        if any(put_off[why] and key.startswith(f"{why}:{record.occurrence}:") for why in put_off for key in known):
+            self.add(f"resume:{record.occurrence}:{visit.id}", Kind.RESUME, {"reason": "taken over"}, record)
         self.keep(replace(record, visit_id=visit.id, number=1, started=started, basis=TAKEN_OVER))
 
     def repeat(self, rule: Rule, visit: Visit, last: TaskRecord) -> None:

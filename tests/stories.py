@@ -221,6 +221,8 @@ class Story:
                 self.put([replace(record, gone=True)])
             case Kind.DEFER:
                 self.put([replace(record, status=6)])
+            case Kind.RESUME:
+                self.put([replace(record, status=2)])
 
     # --- looking ---------------------------------------------------------------------------------------------------
 

@@ -45,7 +45,7 @@ EVERYTHING = book(
     rule("paid", "MEETING", deadline=PAID, owner=Head(), on_leave="complete"),
     rule("once", "MEETING", repeat="once", deadline=OFFERED),
     rule("sign", "OFFER", deadline=SHOWN, on_leave="delete"),
-    rule("keep", "OFFER", repeat="if_none_open", deadline=after(4), on_close="defer"),
+    rule("keep", "OFFER", repeat="if_none_open", deadline=after(4), on_leave="defer", on_close="defer"),
     overdue=Overdue(slots=(MORNING, EVENING), limit=2),
 )
 CALM = book(
@@ -138,6 +138,8 @@ class Office:
                 self.tasks[task_id] = replace(task, status=DONE, closed=now)
             case Kind.DEFER if task:
                 self.tasks[task_id] = replace(task, status=DEFERRED)
+            case Kind.RESUME if task:
+                self.tasks[task_id] = replace(task, status=WAITING)
             case Kind.DELETE:
                 self.tasks.pop(task_id, None)
         return None
@@ -323,6 +325,8 @@ class Office:
                 record = replace(record, status=DONE, closed=now)
             case Kind.DEFER:
                 record = replace(record, status=DEFERRED)
+            case Kind.RESUME if record.status == DEFERRED:
+                record = replace(record, status=WAITING)
             case Kind.DELETE:
                 record = replace(record, gone=True)
                 for one in self.ledger.values():

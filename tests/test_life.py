@@ -223,6 +223,25 @@ def test_what_tasks_undergo_when_the_deal_is_won(tmp_path: Path, ending: str, af
         assert status_of(place, deal) == {rule: status for rule, status in expected.items() if status}
 
 
+def test_a_task_put_off_on_leaving_is_taken_up_when_the_deal_is_back(tmp_path: Path) -> None:
+    rules = file(
+        "Новая заявка:",
+        "  - {id: touch, title: T, deadline: {after: 1 workday}, repeat: if_none_open, on_leave: defer}",
+    )
+    with office(tmp_path, rules) as place:
+        deal = place.add_deal()
+        statuses = []
+        for stage in ("PREPARATION", "NEW", "PREPARATION", "NEW"):
+            place.run()
+            statuses += status_of(place, deal).values()
+            place.wait(days=1)
+            place.move(deal, stage)
+        place.run()
+        (task,) = place.tasks(deal)
+        assert (statuses, task.status) == ([2, 6, 2, 6], 2)
+        assert task.deadline == utc("2026-03-09 18:00"), "counted from the entry on Friday"
+
+
 def test_a_deferred_task_is_ended_when_the_deal_leaves(tmp_path: Path) -> None:
     rules = file("Новая заявка:", "  - {id: call, title: Call, deadline: {after: 1 workday}, on_leave: complete}")
     with office(tmp_path, rules) as place:

@@ -90,6 +90,18 @@ def test_if_none_open_takes_the_open_task_over_and_counts_its_deadline_from_the_
     assert story.completes("call").enters("MEETING").enters("NEW").made() == ["call"]
 
 
+def test_a_task_that_was_put_off_when_the_deal_went_away_is_taken_up_when_it_is_back() -> None:
+    call = rule("call", repeat="if_none_open", on_leave="defer")
+    story = Story(book(call)).enters("NEW").wait(days=1).enters("MEETING")
+    assert story.task("call").status == 6
+    story.wait(days=1).enters("NEW")
+    assert story.did(Kind.RESUME) == ["10:call"]
+    assert (story.task("call").status, story.due("call")) == (2, "2026-03-05 18:00")
+    assert story.enters("MEETING").did(Kind.DEFER) == ["10:call"], "and put off again"
+    by_hand = Story(book(rule("call", repeat="if_none_open"))).enters("NEW").sees("call", status=6)
+    assert by_hand.enters("MEETING").enters("NEW").did(Kind.RESUME) == [], "a person put it off"
+
+
 @pytest.mark.parametrize(
     ("ending", "kind"), [("complete", Kind.COMPLETE), ("defer", Kind.DEFER), ("delete", Kind.DELETE)]
 )

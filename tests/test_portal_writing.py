@@ -65,6 +65,7 @@ def test_a_new_task_carries_its_mark_and_its_deal() -> None:
         (Kind.DEADLINE, {"deadline": None}, "tasks.task.update", {"taskId": 80, "fields": {"DEADLINE": ""}}),
         (Kind.COMPLETE, {"reason": "left"}, "tasks.task.complete", {"taskId": 80}),
         (Kind.DEFER, {"reason": "left"}, "tasks.task.defer", {"taskId": 80}),
+        (Kind.RESUME, {"reason": "taken over"}, "tasks.task.renew", {"taskId": 80}),
         (Kind.DELETE, {"reason": "twin"}, "tasks.task.delete", {"taskId": 80}),
         (
             Kind.CHECKLIST,

@@ -778,7 +778,7 @@ def test_people_are_what_was_sent(store: Store, epoch: int) -> None:
     assert (record.owner_id, record.supervisor_id, record.auditors) == (21, None, (8,))
 
 
-@pytest.mark.parametrize(("kind", "status"), [(Kind.COMPLETE, 5), (Kind.DEFER, 6)])
+@pytest.mark.parametrize(("kind", "status"), [(Kind.COMPLETE, 5), (Kind.DEFER, 6), (Kind.RESUME, 2)])
 def test_a_task_ends_as_it_was_told(store: Store, epoch: int, kind: Kind, status: int) -> None:
     [number] = make_in_portal(store, epoch, make_task(1, 10), 501, act("e", kind, "1:call", {"reason": "leave"}))
     send(store, epoch, number)

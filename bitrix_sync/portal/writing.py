@@ -24,6 +24,7 @@ METHODS: Mapping[Kind, str] = {
     Kind.PEOPLE: "tasks.task.update",
     Kind.COMPLETE: "tasks.task.complete",
     Kind.DEFER: "tasks.task.defer",
+    Kind.RESUME: "tasks.task.renew",
     Kind.DELETE: "tasks.task.delete",
     Kind.CHECKLIST: "task.checklistitem.add",
     Kind.LINE: "task.commentitem.add",

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, insert, or_, select, update
 
 from bitrix_sync.facts import DEFERRED, DONE
+from bitrix_sync.facts import WAITING as PENDING
 from bitrix_sync.operations import Finished, Kind, Operation, Recorded, State
 from bitrix_sync.store import taskrows
 from bitrix_sync.store.rows import chunks, moment_of, to_recorded
@@ -254,6 +255,8 @@ def _follow(connection: Connection, ended: _Ended, now: datetime) -> set[int]:
         _set(connection, task, status=DONE, closed=now)
     elif kind is Kind.DEFER:
         _set(connection, task, status=DEFERRED)
+    elif kind is Kind.RESUME:
+        connection.execute(update(tasks).where(tasks.c.id == task, tasks.c.status == DEFERRED).values(status=PENDING))
     elif kind is Kind.DELETE:
         _set(connection, task, gone=True)
         return {task}
