@@ -54,10 +54,10 @@ def test_dollars_alone_are_harmless() -> None:
     assert fits_batch(Command("tasks.task.add", {"fields": {"TITLE": "$500 [result] $res[1]"}}))
 
 
-def test_a_reference_that_is_meant_travels() -> None:
+def test_a_reference_that_is_meant_travels_as_the_documentation_writes_it() -> None:
     command = Command("crm.item.list", {"filter": {">id": "$result[k0][items][49][id]"}}, refers=True)
     assert fits_batch(command)
-    assert batch_line(command) == "crm.item.list?filter[%3Eid]=%24result%5Bk0%5D%5Bitems%5D%5B49%5D%5Bid%5D"
+    assert batch_line(command) == "crm.item.list?filter[%3Eid]=$result[k0][items][49][id]"
 
 
 @given(st.dictionaries(st.text("ABC_>=@!", min_size=1, max_size=8), st.text(max_size=30), max_size=4))

@@ -39,7 +39,8 @@ def batch_line(command: Command) -> str:
     for path, value in _leaves(command.params, ""):
         if not _expressible(value, command.refers):
             raise ValueError(f"{command.method}: {path} cannot travel in a batch")
-        pairs.append(f"{quote(path, safe='[]$')}={quote(str(value), safe='')}")
+        bare = "[]$" if command.refers and str(value).startswith(REFERENCES) else ""  # a reference stands unencoded
+        pairs.append(f"{quote(path, safe='[]$')}={quote(str(value), safe=bare)}")
     return f"{command.method}?{'&'.join(pairs)}" if pairs else command.method
 
 
