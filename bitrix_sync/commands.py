@@ -16,7 +16,7 @@ from bitrix_sync.apply import Applied
 from bitrix_sync.errors import BitrixSyncError, UserError
 from bitrix_sync.facts import Changes, Company
 from bitrix_sync.guards import touched
-from bitrix_sync.operations import Decision, Kind, Operation, Recording, State, TaskRecord
+from bitrix_sync.operations import Decision, Finished, Kind, Operation, Recording, State, TaskRecord
 from bitrix_sync.portal import reading
 from bitrix_sync.portal.pacer import Stopped
 from bitrix_sync.store import LeaseLost
@@ -26,6 +26,7 @@ log = structlog.get_logger(__name__)
 
 CHUNK = 500
 """Deals judged at a time by backfill."""
+WENT_ON = "the deal went on before it was released"
 Account = dict[str, Any]
 
 
@@ -132,6 +133,7 @@ def release(desk: Desk, args: Mapping[str, Any]) -> Account:
     believed, the next look believes it."""
     now = desk.portal.now()
     believed = audit.believe(desk.store)
+    drop_ended(desk)
     held = desk.store.operations(state=State.HELD)
     desk.rulebook.freshen_company(now)
     stale = [row.operation for row in held if is_stale(row.operation, desk.rulebook.company, now)]
@@ -143,6 +145,18 @@ def release(desk: Desk, args: Mapping[str, Any]) -> Account:
     sweep_commands.after_release(desk)
     still_held = len(stale) - renewed
     return {"released": released, "still_held": still_held, "believed": believed, **applied_account(applied)}
+
+
+def drop_ended(desk: Desk) -> None:
+    """A held task that was to be completed or deleted meanwhile, as its deal went on, need not be made at all."""
+    ended = {
+        row.operation.task
+        for kind in (Kind.COMPLETE, Kind.DELETE)
+        for row in desk.store.operations(state=State.PLANNED, kind=kind)
+    }
+    late = [row for row in desk.store.operations(state=State.HELD, kind=Kind.CREATE) if row.operation.task in ended]
+    finished = [Finished(row.id, State.DROPPED, error_text=WENT_ON) for row in late]
+    desk.store.finish(finished, desk.hands.epoch, desk.hands.clock())
 
 
 def is_stale(operation: Operation, company: Company, now: datetime) -> bool:
@@ -190,13 +204,15 @@ def remove(desk: Desk, args: Mapping[str, Any]) -> Account:
     seen = {
         task.id: task for task in reading.tasks(desk.portal, [record.portal_id for record in made if record.portal_id])
     }
+    written = desk.store.last_writes([record.ref for record in made])
     doomed: list[TaskRecord] = []
     kept: list[Account] = []
     for record in made:
         task = seen.get(record.portal_id or 0)
         if task is None:
             continue
-        why = touched(record, task)
+        last = written.get(record.ref)
+        why = touched(record, task, written=last + desk.portal.offset if last else None)
         if why:
             kept.append({"task_id": task.id, "title": task.title, "why": why})
         else:

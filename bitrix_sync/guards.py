@@ -6,13 +6,15 @@ A person may have changed the task since the decision; what a person did is neve
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from bitrix_sync.facts import DEFERRED, DONE, IN_PROGRESS, MOVABLE_STATUSES, WAITING, PortalTask
 from bitrix_sync.operations import Kind, Operation, State, TaskRecord
 
 ENDABLE = frozenset({WAITING, IN_PROGRESS, DEFERRED})
 
+ECHO = timedelta(seconds=5)
+"""So much later the portal may date a change of ours, and our clock may differ from its."""
 NEED_READING = frozenset({Kind.DEADLINE, Kind.PEOPLE, Kind.COMPLETE, Kind.DEFER, Kind.RESUME, Kind.DELETE})
 """Kinds whose task is read before they are sent."""
 
@@ -82,8 +84,11 @@ def _ending(seen: PortalTask, ending: int) -> Settled | None:
     return None
 
 
-def touched(record: TaskRecord, task: PortalTask) -> str:
-    """What a person did with a task that we made, in a word ("" if nothing): only untouched ones are ever deleted."""
+def touched(record: TaskRecord, task: PortalTask, *, written: datetime | None = None) -> str:
+    """What a person did with a task that we made, in a word ("" if nothing): only untouched ones are ever deleted.
+
+    ``written``: when we last wrote to it, in the portal's time: a later change is somebody else's, whatever it was.
+    """
     if task.status != WAITING:
         return "status"
     if task.owner_id != record.owner_sent:
@@ -92,4 +97,6 @@ def touched(record: TaskRecord, task: PortalTask) -> str:
         return "deadline"
     if record.moves_by_people:
         return "deadline"
-    return "title" if task.title != record.title else ""
+    if task.title != record.title:
+        return "title"
+    return "change" if written and task.changed and task.changed > written + ECHO else ""

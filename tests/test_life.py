@@ -3,6 +3,7 @@ the sandbox portal over HTTP with the real store."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -537,6 +538,26 @@ def test_what_the_limit_held_too_long_is_released_with_a_deadline_ahead(tmp_path
         assert place.tasks(deals[1])[0].deadline == utc("2026-03-06 18:00")
 
 
+def test_what_is_released_after_the_deal_went_on_is_what_would_still_be_there(tmp_path: Path) -> None:
+    rules = file(
+        "Новая заявка:",
+        "  - {id: stays, title: T, deadline: {after: 1 workday}}",
+        "  - {id: goes, title: T, deadline: {after: 1 workday}, on_leave: delete, checklist: [One]}",
+    )
+    with office(tmp_path, rules + "safety: {max_new_tasks: 1}\n") as place:
+        deal = place.add_deal()
+        place.run()
+        assert place.marks(deal) == []
+        place.wait(minutes=5)
+        place.move(deal, "PREPARATION")
+        place.run()
+        created = place.portal.calls["tasks.task.add"]
+        commands.release(place.desk, {})
+        assert place.marks(deal) == ["stays"]
+        assert place.portal.calls["tasks.task.add"] - created == 1, "the other was never made"
+        assert place.service.store.counts().keys() <= {State.DONE, State.DROPPED}
+
+
 # --- the deal's responsible changes ----------------------------------------------------------------------------------
 
 
@@ -605,14 +626,15 @@ def test_text_of_the_portal_brings_no_code_into_a_task(tmp_path: Path) -> None:
 
 def test_remove_deletes_what_nobody_touched(tmp_path: Path) -> None:
     with office(tmp_path) as place:
-        deals = [place.add_deal(f"Deal {number}") for number in range(4)]
+        deals = [place.add_deal(f"Deal {number}") for number in range(5)]
         place.run()
-        place.wait(minutes=5)
-        started, moved, named, _ = [place.tasks(deal)[0].id for deal in deals]
+        started, moved, named, told, _ = [place.tasks(deal)[0].id for deal in deals]
         place.portal.state.start_task(started, by=5)
         place.portal.state.set_deadline(moved, utc("2026-03-09 12:00"), by=5)
         place.portal.state.set_title(named, "Mine", by=5)
+        later = place.portal.state.moment() + timedelta(minutes=1)
+        place.portal.state.change_task(place.portal.state.tasks[told], 5, at=later, description="Mind the dog")
         account = commands.remove(place.desk, {"rule": "first-call", "since": "2026-03-02"})
-        assert [one["why"] for one in account["kept"]] == ["status", "deadline", "title"]
-        assert [place.marks(deal) for deal in deals] == [["first-call"]] * 3 + [[]]
+        assert [one["why"] for one in account["kept"]] == ["status", "deadline", "title", "change"]
+        assert [place.marks(deal) for deal in deals] == [["first-call"]] * 4 + [[]]
         assert State.PLANNED not in place.service.store.counts()

@@ -118,6 +118,21 @@ def resent_creates(connection: Connection, before: datetime) -> list[Recorded]:
     return [to_recorded(row) for row in connection.execute(query.order_by(operations.c.id))]
 
 
+def last_writes(connection: Connection, refs: Collection[str]) -> dict[str, datetime]:
+    """When the last of our operations on each of these tasks (by occurrence) ended, on our clock."""
+    query = (
+        select(tasks.c.occurrence, func.max(operations.c.ended).label("ended"))
+        .join(operations, operations.c.task_row == tasks.c.id)
+        .where(operations.c.state == State.DONE.value)
+        .group_by(tasks.c.occurrence)
+    )
+    return {
+        row.occurrence: row.ended
+        for part in chunks(list(refs))
+        for row in connection.execute(query.where(tasks.c.occurrence.in_(part)))
+    }
+
+
 def drop_unsent(connection: Connection, rule_id: str, since: datetime) -> int:
     """Drops the creations of a rule that were decided since then and never sent, with all that waits for them."""
     made = select(operations.c.id).where(

@@ -295,6 +295,11 @@ class Store:
         with self.reading() as connection:
             return ledger.resent_creates(connection, before)
 
+    def last_writes(self, refs: Collection[str]) -> dict[str, datetime]:
+        """When we last wrote to each of these tasks of ours (our clock)."""
+        with self.reading() as connection:
+            return ledger.last_writes(connection, refs)
+
     def drop_unsent(self, rule_id: str, *, since: datetime) -> int:
         """Drops the creations of a rule decided since then (the portal's time) that were never sent; how many."""
         with self._writing("drop_unsent") as connection:
