@@ -126,7 +126,7 @@ def rules_file(settings: Settings, directory: Directory | None, *, offline: bool
         text, _ = read_file(settings.rules)
     except UserError as fault:
         return [Line("error", "rules", str(fault))]
-    loaded = load(text, settings.rules.name, directory=directory, bindings={})
+    loaded = load(text, settings.rules.name, directory=directory, bindings=bindings(settings))
     lines = [Line("error", "rules", str(problem)) for problem in loaded.errors]
     lines += [Line("warning", "rules", str(problem)) for problem in loaded.warnings]
     if loaded.errors:
@@ -135,6 +135,15 @@ def rules_file(settings: Settings, directory: Directory | None, *, offline: bool
         return [*lines, Line("ok", "rules", f"{len(loaded.rules.by_id)} rules for {len(loaded.rules.policies)} stages")]
     what = "the file is right by itself" if offline else "not compared with the portal"
     return [*lines, Line("ok" if offline else "warning", "rules", f"{what}; names of the portal were not looked up")]
+
+
+def bindings(settings: Settings) -> dict[str, str]:
+    """What the file's names have meant so far: after a rename the service goes on with a warning; so does check."""
+    try:
+        with Store(settings.database_url) as store:
+            return store.bindings()
+    except StoreError:
+        return {}
 
 
 def events(settings: Settings) -> list[Line]:

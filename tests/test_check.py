@@ -1,0 +1,35 @@
+"""``check`` says of the rules what the running service makes of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bitrix_sync.check import Line, examine
+from bitrix_sync.settings import load_settings
+from tests.live import Office, office
+
+
+def rules_lines(place: Office) -> list[Line]:
+    lines = examine(load_settings(place.environ, None), offline=False)
+    return [line for line in lines if line.about == "rules" and "has no task" not in line.text]
+
+
+def test_a_renamed_stage_is_a_warning_once_the_service_has_known_it(tmp_path: Path) -> None:
+    with office(tmp_path) as place:
+        place.portal.state.rename_stage("NEW", "Lead")
+        found = [line for line in rules_lines(place) if "Lead" in line.text]
+        assert [line.level for line in found] == ["warning"]
+        assert "Новая заявка" in found[0].text
+
+
+def test_a_vanished_stage_is_a_warning_that_names_it(tmp_path: Path) -> None:
+    with office(tmp_path) as place:
+        place.portal.state.delete_stage("UC_OFFER1")
+        levels = {line.level for line in rules_lines(place) if "КП отправлено" in line.text}
+        assert levels == {"warning"}
+
+
+def test_a_name_that_was_never_known_is_an_error(tmp_path: Path) -> None:
+    with office(tmp_path) as place:
+        place.rules.write_text(place.rules.read_text(encoding="utf-8").replace("Презентация", "Презентацыя"))
+        assert [line.level for line in rules_lines(place) if "Презентацыя" in line.text] == ["error"]
