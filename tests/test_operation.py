@@ -1,5 +1,5 @@
-"""What the service's operator relies on: signals, a full disk, a locked or missing database, backups, two processes; and
-that what was decided waits without harm while the world goes on."""
+"""What the service's operator relies on: signals, a full disk, a locked or missing database, backups, two processes;
+and that what was decided waits without harm while the world goes on."""
 
 from __future__ import annotations
 
