@@ -31,12 +31,8 @@ PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "color_schem
 SHOTS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("overview", "/", DESK),
     ("load", "/load", DESK),
-    ("stages", "/stages", DESK),
-    ("moves", "/moves", DESK),
-    ("rules", "/rules", DESK),
     ("dark", "/", DARK),
     ("phone", "/", PHONE),
-    ("phone-load", "/load", PHONE),
 )
 FLAGS = (
     "--headless",
