@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import structlog
 
-from bitrix_sync import audit, commands
+from bitrix_sync import audit, commands, sweep_commands
 from bitrix_sync.operations import State
 from bitrix_sync.report import state_of_things
 from bitrix_sync.sandbox.protocol import RestError
@@ -638,3 +638,94 @@ def test_remove_deletes_what_nobody_touched(tmp_path: Path) -> None:
         assert [one["why"] for one in account["kept"]] == ["status", "deadline", "title", "change"]
         assert [place.marks(deal) for deal in deals] == [["first-call"]] * 4 + [[]]
         assert State.PLANNED not in place.service.store.counts()
+
+
+def test_funnels_and_stages_may_be_named_by_id_or_meant_all(tmp_path: Path) -> None:
+    rules = (
+        HEAD.replace("  Продажи:\n", "")
+        + "  0:\n    preparation: [{id: show, title: T, deadline: {after: 1 workday}}]\n"
+        + '    "*": [{id: next, title: T, deadline: {after: 3 workdays}}]\n'
+        + '  " сервис ":\n    C5:UC_REPAIR: [{id: repair, title: T, deadline: {after: 1 workday}}]\n'
+        + '  "*":\n    ОБРАЩЕНИЕ: [{id: ask, title: T, deadline: {after: 1 workday}}]\n'
+        + "    WON: [{id: thank, title: T, deadline: {after: 1 workday}}]\n"
+    )
+    with office(tmp_path, rules.replace("WON:", "Сделка успешна:")) as place:
+        sales, service = place.add_deal(), place.add_deal(stage="C5:NEW", funnel=5)
+        place.run()
+        place.wait(minutes=5)
+        place.move(sales, "PREPARATION")
+        place.move(service, "C5:UC_REPAIR")
+        place.run()
+        place.wait(minutes=5)
+        place.move(sales, "WON")
+        place.run()
+        assert place.marks(sales) == ["next", "show", "next", "thank"], "the star means no final stage"
+        assert place.marks(service) == ["ask", "repair"]
+
+
+def test_deadlines_count_from_the_entry_that_the_portal_recorded(tmp_path: Path) -> None:
+    with office(tmp_path) as place:
+        place.run()
+        place.service.close()
+        deal = place.add_deal()
+        place.wait(minutes=25)
+        place.start()
+        place.run()
+        assert place.tasks(deal)[0].deadline == utc("2026-03-02 10:30")
+
+
+def test_a_title_that_is_too_long_is_cut_with_an_ellipsis(tmp_path: Path) -> None:
+    with office(tmp_path) as place:
+        deal = place.add_deal("Р" * 255)
+        place.run()
+        title = place.tasks(deal)[0].title
+        assert (len(title), title[-1]) == (250, "…")
+
+
+def test_neither_a_sweep_nor_its_undoing_stops_following_and_sweeps_move_what_a_person_set(tmp_path: Path) -> None:
+    rules = file(
+        "Новая заявка:",
+        "  - {id: ship, title: T, deadline: {field: UF_CRM_SHIP_DATE, else: {after: 0 workdays}}}",
+        "  - {id: mine, title: T, deadline: {field: UF_CRM_SHIP_DATE, else: {after: 0 workdays}}}",
+    )
+    rules += 'overdue: {evening: {at: "18:30", move_to: {after: 1 workday}}}\n'
+    with office(tmp_path, rules) as place:
+        deal = place.add_deal()
+        place.run()
+        ship, mine = (task.id for task in place.tasks(deal))
+        place.wait(minutes=5)
+        place.portal.state.set_deadline(mine, utc("2026-03-02 17:00"), by=5)
+        place.wait(hours=8, minutes=30)
+        place.run()
+        sweep_commands.sweep(place.desk, {"name": "evening"})
+        assert [task.deadline for task in place.tasks(deal)] == [utc("2026-03-03 18:00")] * 2
+        place.portal.state.set_fields(deal, {"UF_CRM_SHIP_DATE": "2026-03-12T15:00:00+03:00"}, by=5)
+        place.run()
+        deadlines = {task.id: task.deadline for task in place.tasks(deal)}
+        assert deadlines == {ship: utc("2026-03-12 15:00"), mine: utc("2026-03-03 18:00")}
+        sweep_commands.undo(place.desk, {"slot": "2026-03-02/evening"})
+        assert {task.id: task.deadline for task in place.tasks(deal)}[mine] == utc("2026-03-02 17:00")
+        place.wait(minutes=5)
+        place.portal.state.set_fields(deal, {"UF_CRM_SHIP_DATE": None}, by=5)
+        place.run()
+        assert {task.id: task.deadline for task in place.tasks(deal)}[ship] == utc("2026-03-03 18:00"), "today is past"
+
+
+def test_undo_does_not_stop_following(tmp_path: Path) -> None:
+    rules = file(
+        "Новая заявка:",
+        "  - {id: ship, title: T, deadline: {field: UF_CRM_SHIP_DATE, else: {after: 0 workdays}}}",
+    )
+    rules += 'overdue: {evening: {at: "18:30", move_to: {after: 1 workday}}}\n'
+    with office(tmp_path, rules) as place:
+        deal = place.add_deal()
+        place.run()
+        place.wait(hours=8, minutes=35)
+        place.run()
+        sweep_commands.sweep(place.desk, {"name": "evening"})
+        sweep_commands.undo(place.desk, {"slot": "2026-03-02/evening"})
+        assert place.tasks(deal)[0].deadline == utc("2026-03-02 18:00")
+        place.run()
+        place.portal.state.set_fields(deal, {"UF_CRM_SHIP_DATE": "2026-03-12T15:00:00+03:00"}, by=5)
+        place.run()
+        assert place.tasks(deal)[0].deadline == utc("2026-03-12 15:00")

@@ -535,3 +535,71 @@ def test_a_deal_that_was_stopped_by_the_brake_waits_for_people() -> None:
     story.completes("b")
     assert story.last.traces[-1].data["stage"] == "New"
     assert story.wait(days=2).sets(OPPORTUNITY=5).last.operations == ()
+
+
+# --- combinations ----------------------------------------------------------------------------------------------------
+
+
+def test_a_visit_that_is_not_the_latest_moves_no_deal() -> None:
+    story = Story(book(rule("a"), advance={"NEW": "OFFER"})).enters("NEW").enters("MEETING")
+    assert story.completes("a").did(Kind.MOVE_DEAL) == []
+
+
+def test_an_event_that_had_happened_before_the_entry_counts_from_entry() -> None:
+    done = Deadline(event=Done("call", same_stage=False), offset=Duration(1, "workdays"), otherwise=after(10))
+    story = Story(book(rule("call"), rule("meet", "MEETING", deadline=done))).enters("NEW").completes("call")
+    story.wait(days=2).enters("MEETING")
+    assert story.due("meet") == "2026-03-05 18:00"
+
+
+def test_a_task_taken_over_repeats_in_its_new_visit() -> None:
+    touch = rule("touch", repeat="if_none_open", again=Duration(1, "days"))
+    story = Story(book(touch)).enters("NEW").wait(days=1).enters("MEETING").wait(days=1).enters("NEW")
+    assert story.made() == []
+    story.wait(hours=1).completes("touch")
+    story.now = at("2026-03-05 09:00")
+    assert story.decide().made() == ["touch"]
+    assert story.task("touch").occurrence == "30:touch:2"
+    assert story.wait(days=9).enters("MEETING").enters("NEW").made() == [], "number 2 is still open"
+
+
+def test_a_task_is_taken_over_when_its_start_comes_in_the_new_visit() -> None:
+    rules = book(rule("show"), rule("offer", start=Done("show", same_stage=True), repeat="if_none_open"))
+    story = Story(rules).enters("NEW").completes("show").wait(days=1).enters("MEETING").wait(days=1).enters("NEW")
+    assert story.made() == ["show"]
+    assert story.task("offer").visit_id == 10
+    story.wait(hours=2).completes("show")
+    assert story.made() == []
+    assert (story.task("offer").visit_id, story.due("offer")) == (30, "2026-03-05 18:00")
+
+
+def test_again_after_a_start_counts_from_the_closing_of_the_last() -> None:
+    touch = rule("touch", start=Filled("UF_CRM_SHIP"), again=Duration(2, "days"), deadline=after(1, "hours"))
+    story = Story(book(touch)).enters("NEW").wait(hours=1).sets(UF_CRM_SHIP="2026-03-20")
+    assert story.due("touch") == "2026-03-02 12:00"
+    story.wait(days=1).completes("touch")
+    story.now = at("2026-03-05 09:00")
+    assert story.decide().made() == ["touch"]
+    assert story.due("touch") == "2026-03-05 10:00"
+
+
+def test_again_asks_the_condition_anew() -> None:
+    story = Story(book(rule("touch", again=Duration(1, "days"), condition=BIG)), fields={"OPPORTUNITY": 200_000})
+    story.enters("NEW").completes("touch").sets(OPPORTUNITY=1)
+    story.now = at("2026-03-04 09:00")
+    assert story.decide().made() == []
+    assert story.wait(hours=1).sets(OPPORTUNITY=300_000).made() == ["touch"]
+    assert story.due("touch") == "2026-03-04 18:00", "counted from when it was to come, the 3rd"
+
+
+def test_once_does_not_come_back_though_the_first_is_done() -> None:
+    story = Story(book(rule("call", repeat="once"))).enters("NEW").completes("call").enters("MEETING").enters("NEW")
+    assert story.made() == []
+
+
+def test_moves_by_sweeps_do_not_stop_following() -> None:
+    story = Story(book(rule("ship", deadline=SHIP))).enters("NEW")
+    swept = at("2026-03-17 18:00")
+    story.put([replace(story.task("ship"), deadline=swept, sent=(*story.task("ship").sent, swept), moves=1)])
+    assert story.sees("ship", deadline=swept).did(Kind.DEADLINE) == []
+    assert story.sets(UF_CRM_SHIP="2026-03-20").due("ship") == "2026-03-20 18:00"
