@@ -212,7 +212,7 @@ def settle_earlier(desk: Desk, plan: Plan) -> None:
         finished.append(
             Finished(row.id, State.DONE if arrived else State.DROPPED, error_text="" if arrived else NEXT_BEGAN)
         )
-    desk.store.finish(finished, desk.hands.epoch, desk.hands.clock())
+    finish(desk, finished)
 
 
 def give_up(desk: Desk) -> None:
@@ -227,8 +227,13 @@ def give_up(desk: Desk) -> None:
 def drop_unsent(desk: Desk, why: Callable[[Recorded], str], *, apart: str = "") -> None:
     """Moves of sweeps that were not sent yet are not to be sent; those of the slot ``apart`` stay."""
     rows = [row for row in desk.store.operations(state=WAITING, kind=Kind.DEADLINE) if is_move(row)]
-    finished = [Finished(row.id, State.DROPPED, error_text=why(row)) for row in rows if row.operation.sweep != apart]
-    desk.store.finish(finished, desk.hands.epoch, desk.hands.clock())
+    finish(desk, [Finished(row.id, State.DROPPED, error_text=why(row)) for row in rows if row.operation.sweep != apart])
+
+
+def finish(desk: Desk, finished: Sequence[Finished]) -> None:
+    """What became of moves that are not sent."""
+    if finished:
+        desk.store.finish(finished, desk.hands.epoch, desk.hands.clock())
 
 
 def is_move(row: Recorded) -> bool:

@@ -21,6 +21,7 @@ from bitrix_sync.sweep import (
     carry,
     count_states,
     decide,
+    finish,
     go_on,
     moves_of,
     note_rest,
@@ -153,7 +154,7 @@ def undo(desk: Desk, args: Mapping[str, Any]) -> Account:
         raise UserError("rules.yaml says 'watch: true', so nothing is written to the portal; take it out, then undo")
     moves = moves_of(store, slot)
     unsent = [Finished(one.id, State.DROPPED, error_text=TAKEN_BACK) for one in moves if one.state in WAITING]
-    store.finish(unsent, desk.hands.epoch, desk.hands.clock())
+    finish(desk, unsent)
     back = [undoing(one) for one in moves if one.state in (State.DONE, State.UNKNOWN) and one.operation.payload]
     summary = {name: value for name, value in row.summary.items() if name not in ("stays", "left")}
     recording = Recording(at=desk.portal.now(), operations=tuple(back), sweep=(slot, UNDONE, summary))

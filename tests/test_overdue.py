@@ -280,7 +280,7 @@ def due(
     """The slots that are due, and what becomes of them. ``new``: sweeps that came into the file later."""
     rules = rules or rules_with()
     assert rules.overdue is not None
-    began = {slot.name: at(new.get(slot.name, since)) for slot in rules.overdue.slots}
+    began: dict[str, datetime] = {slot.name: at(new.get(slot.name, since)) for slot in rules.overdue.slots}
     found = due_slots(rules.overdue, calendar=rules.calendar, now=at(now), since=began, claimed=claimed)
     return [f"{one.slot}{'' if one.runs else ' skipped'}" for one in found]
 

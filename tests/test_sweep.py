@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from bitrix_sync import commands, report, sweep
-from bitrix_sync.errors import UserError
+from bitrix_sync.errors import PortalError, UserError
 from bitrix_sync.operations import Kind, State
 from bitrix_sync.sync import carry_out
 from tests.sweeping import (
@@ -379,7 +380,10 @@ def test_todays_sweep_may_be_run_before_its_hour_and_counts_as_done(place: Depar
 
 def test_a_sweep_that_the_file_does_not_have_is_refused_with_what_to_write(tmp_path: Path) -> None:
     morning_only = "\n".join(line for line in SWEEPS.splitlines() if "evening" not in line)
-    with department(tmp_path, RULES + morning_only) as place, pytest.raises(UserError, match="evening: .at:"):
+    with (
+        department(tmp_path, RULES + morning_only) as place,
+        pytest.raises(UserError, match=re.escape("evening: {at:")),
+    ):
         commands.perform(place.desk, "sweep", {"name": "evening", "dry_run": True})
 
 
@@ -700,12 +704,74 @@ def test_what_is_in_doubt_when_the_next_slot_begins_is_settled_by_its_reading(pl
     assert place.record(lost).moves == 1
 
 
-def test_another_process_that_has_no_lease_runs_no_sweep(place: Department, tmp_path: Path) -> None:
-    place.task("Offer", MARIA, "2026-03-02 12:00")
-    other = Department.__new__(Department)
-    other.portal, other.environ = place.portal, place.environ
-    place.sweeps("18:30")
-    assert not place.store.claim_sweep(E1, place.desk.portal.now())
+STEPS = frozenset({"claim_sweep", "record", "mark_sending", "finish", "send"})
+"""What a sweep commits or sends."""
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def test_killed_at_any_moment_and_started_again_it_ends_in_the_same_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every evening the process is killed one step later: before or after a commit or a request. Each evening every
+    overdue task is moved once, and everybody concerned has one message."""
+    rules = RULES + 'overdue: {tasks: deals, evening: {at: "18:30", move_to: {after: 1 workday}}}\n'
+    step = {"left": 0}
+
+    def count_down(name: str) -> None:
+        if name.partition(":")[0] in STEPS:
+            step["left"] -= 1
+            if step["left"] == 0:
+                raise Killed(name)
+
+    monkeypatch.setattr("bitrix_sync.store.store.crash_point", count_down)
+    monkeypatch.setattr("bitrix_sync.apply.crash_point", count_down)
+    with department(tmp_path, rules) as place:
+        tasks = [place.task(f"Offer {n}", (MARIA, LAWYER)[n % 2], "2026-03-02 12:00") for n in range(12)]
+        evening = place.at("2026-03-02 18:30")
+        killed: list[str] = []
+        while True:
+            place.portal.clock.set(evening)
+            step["left"] = len(killed) + 1
+            try:
+                for _ in range(2):
+                    place.turn()
+            except Killed as death:
+                killed.append(str(death))
+                place.die()
+                place.start()
+                for _ in range(3):
+                    place.turn()
+            (row,) = place.store.sweeps(limit=1)
+            assert (row.slot, row.state) == (f"{evening:%Y-%m-%d}/evening", "done"), killed[-1]
+            assert place.readers(row.slot) == [HEAD, MARIA, LAWYER_HEAD, LAWYER], killed[-1]
+            sweeps = len(place.store.sweeps())
+            for task in tasks:
+                moves = [change for change in place.portal.state.tasks[task].log if change.field == "DEADLINE"]
+                assert len(moves) == place.record(task).moves == sweeps, killed[-1]
+            if len(killed) < sweeps:
+                step["left"] = 0
+                break
+            evening += timedelta(days=3 if evening.weekday() == 4 else 1)
+    moments = {point.removesuffix("-commit") for point in killed}
+    assert moments == {f"{name}:{when}" for name in STEPS for when in ("before", "after")}
+
+
+def test_of_two_processes_one_sweeps_and_the_other_takes_over_when_it_is_gone(place: Department) -> None:
+    task = place.task("Offer", MARIA, "2026-03-02 12:00")
+    place.until("18:30")
+    place.die()
+    service = place.begin()
+    assert service.store.take_lease("elsewhere:1", 1, "elsewhere", service.clock()) is not None
+    with pytest.raises(PortalError, match="another process"):
+        service.turn({"slots", "poll"}, wide=True)
+    assert service.store.sweeps() == []
+    place.wait(seconds=31)
+    place.turn()
+    place.turn()
+    assert place.due(task) == "2026-03-03 18:00"
     assert place.readers(E1) == [HEAD, MARIA]
 
 
@@ -718,10 +784,8 @@ def test_links_lead_to_the_portals_own_address(place: Department) -> None:
     assert "[b]bold" not in message.text
 
 
-def test_two_thousand_overdue_tasks_are_moved_in_few_requests(tmp_path: Path) -> None:
-    """Ten thousand of them, in at most 240 requests, are the benchmark's: ``measure_big_sweep``."""
-    found = measure_big_sweep(tmp_path, tasks=2000)
-    assert found["moved"] == 2000
-    assert found["messages"] == 201
-    assert found["requests"] <= 64
-    assert found["refused"] == 0
+def test_a_thousand_overdue_tasks_are_moved_in_few_requests(tmp_path: Path) -> None:
+    """Of the 240 requests that ten thousand may take, 204 carry 49 moves each; see the benchmark."""
+    found = measure_big_sweep(tmp_path, tasks=1000)
+    assert (found["moved"], found["messages"], found["refused"]) == (1000, 201, 0)
+    assert found["requests"] <= 24 + 36

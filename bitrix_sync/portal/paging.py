@@ -29,7 +29,8 @@ LONG_PATIENCE = 900.0
 @dataclass(frozen=True, slots=True)
 class Source:
     """A list to be read by id. ``params`` without order and start; ``key``: where the rows stand in the result;
-    ``row``: the id's key in a row, ``sort``: in filter and order. ``name``: pages needed are remembered under it."""
+    ``row``: the id's key in a row, ``sort``: in filter and order. ``name``: pages needed are remembered under it.
+    ``most``: rows that there can be, where the filter names ids (0: any number)."""
 
     method: str
     params: Mapping[str, Any]
@@ -37,6 +38,7 @@ class Source:
     row: str
     sort: str
     name: str = ""
+    most: int = 0
 
 
 @dataclass(slots=True)
@@ -151,7 +153,7 @@ def _take(portal: Portal, state: _Progress, answers: Sequence[tuple[Command, Out
             return
         state.found.extend(found)
         state.pages += 1
-        if len(found) < PAGE:
+        if len(found) < PAGE or 0 < source.most <= len(state.found):
             state.done = True
             return
         state.last = numbers[-1]

@@ -184,7 +184,7 @@ def deal_history(portal: Portal, deal_ids: Sequence[int]) -> list[Visit]:
 def deals(portal: Portal, deal_ids: Sequence[int], *, fields: frozenset[str]) -> list[Deal]:
     """These deals, by id; one that is gone, hidden by rights or a template is absent."""
     wanted = set(deal_ids)
-    sources = [_deals(portal, {"@id": list(part)}, fields) for part in _chunks(deal_ids)]
+    sources = [_deals(portal, {"@id": list(part)}, fields, most=len(part)) for part in _chunks(deal_ids)]
     lists = read_lists(portal, sources, patience=LONG_PATIENCE) if sources else []
     return sorted(
         _facts(_joined(lists), _deal_parser(portal, fields), lambda deal: deal.id in wanted), key=lambda deal: deal.id
@@ -214,6 +214,7 @@ def _clients(portal: Portal, entity: int, client_ids: Sequence[int]) -> list[Con
             "crm.item.list",
             {"entityTypeId": entity, "select": ["*"], "filter": {"@id": list(part)}},
             *("items", "id", "id"),
+            most=len(part),
         )
         for part in _chunks(client_ids)
     ]
@@ -312,14 +313,16 @@ def _history(filters: Mapping[str, Any], name: str = "") -> Source:
     return Source("crm.stagehistory.list", params, "items", "ID", "ID", name)
 
 
-def _deals(portal: Portal, filters: Mapping[str, Any], fields: Iterable[str], name: str = "") -> Source:
+def _deals(
+    portal: Portal, filters: Mapping[str, Any], fields: Iterable[str], name: str = "", *, most: int = 0
+) -> Source:
     asked = [item_name(code, portal.memory.names) for code in sorted(fields)]
     params = {
         "entityTypeId": DEAL,
         "select": list(dict.fromkeys([*DEAL_FIELDS, *asked])),
         "filter": dict(filters),
     }
-    return Source("crm.item.list", params, "items", "id", "id", name)
+    return Source("crm.item.list", params, "items", "id", "id", name, most)
 
 
 def _tasks(filters: Mapping[str, Any], name: str = "") -> Source:
