@@ -309,7 +309,7 @@ class _Deciding:
         if ending == "keep" or (why == "close" and left in ended):
             return
         key = f"{why}:{record.occurrence}:{entered.id}"
-        self.add(key, ENDINGS[ending], {"reason": why}, record)
+        self.add(key, ENDINGS[ending], {"reason": why}, record, urgency=CREATE)
         self.trace(visit, rule.id, "ended", ending=ending, why=why)
 
     # --- new tasks ---------------------------------------------------------------------------------------------------

@@ -231,7 +231,7 @@ def test_a_task_put_off_on_leaving_is_taken_up_when_the_deal_is_back(tmp_path: P
     )
     with office(tmp_path, rules) as place:
         deal = place.add_deal()
-        statuses = []
+        statuses: list[int] = []
         for stage in ("PREPARATION", "NEW", "PREPARATION", "NEW"):
             place.run()
             statuses += status_of(place, deal).values()

@@ -48,6 +48,23 @@ def test_tasks_come_in_the_order_of_the_file() -> None:
     assert story.made() == ["b", "a", "c"]
 
 
+def test_in_a_visit_come_endings_then_new_tasks_then_following_then_advancing() -> None:
+    rules = book(
+        rule("goes", on_leave="delete"),
+        rule("ship", deadline=SHIP),
+        rule("show", "MEETING"),
+        rule("offer", "MEETING", start=Done("show", same_stage=True), repeat="once"),
+        advance={"MEETING": "OFFER"},
+    )
+    story = Story(rules).enters("NEW").wait(hours=1).enters("MEETING", decide=False).sets(UF_CRM_SHIP="2026-03-12")
+    kinds = [op.kind for op in story.last.operations if op.kind is not Kind.LINE]
+    assert kinds == [Kind.DELETE, Kind.CREATE, Kind.DEADLINE]
+    story.completes("show").enters("NEW").enters("MEETING").wait(hours=1)
+    story.put([replace(story.task("show"), status=DONE, closed=story.now)])
+    kinds = [op.kind for op in story.sets(UF_CRM_SHIP="2026-03-13").last.operations if op.kind is not Kind.LINE]
+    assert kinds == [Kind.DEADLINE, Kind.DEADLINE, Kind.MOVE_DEAL], "of both visits' tasks, then the deal moves on"
+
+
 def test_a_deal_that_passed_three_stages_meanwhile_gets_the_tasks_of_all_three() -> None:
     rules = book(rule("call"), rule("meet", "MEETING"), rule("offer", "OFFER"))
     story = Story(rules).enters("NEW", decide=False).wait(minutes=1).enters("MEETING", decide=False)
