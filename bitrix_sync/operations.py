@@ -209,7 +209,8 @@ class DealState:
     handled: frozenset[int] = frozenset()
     """Visits that were read as history (first start): facts, not reasons to act."""
     underway: Mapping[tuple[str, Kind], tuple[Mapping[str, Any], ...]] = field(default_factory=dict)
-    """(occurrence, DEADLINE or PEOPLE) → payloads of such changes that have no end yet, the newest last."""
+    """(occurrence, DEADLINE, PEOPLE, COMPLETE or DELETE) → payloads of such changes that have no end yet, the newest
+    last."""
 
 
 @dataclass(frozen=True, slots=True)

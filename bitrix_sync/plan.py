@@ -68,6 +68,7 @@ TAKEN_OVER = "taken over"
 """Basis of a task that belongs to a new visit now: its deadline is counted anew from there."""
 ACTS = frozenset({"left", "closed", "backfill"})
 """Moments that say what we did; the others say what happened."""
+ENDS = (Kind.COMPLETE, Kind.DELETE)
 ENDINGS = {"complete": Kind.COMPLETE, "defer": Kind.DEFER, "delete": Kind.DELETE}
 
 URGENT, CREATE, ADVANCE, CHANGE, CHECKLIST, LINE, MESSAGE = 10, 20, 25, 30, 40, 45, 50
@@ -305,12 +306,18 @@ class _Deciding:
             return
         ending = rule.on_leave if why == "leave" else rule.on_close
         left = f"leave:{record.occurrence}:{entered.id}"
-        ended = {op.key for op in self.operations if op.kind in (Kind.COMPLETE, Kind.DELETE)}
+        ended = {op.key for op in self.operations if op.kind in ENDS}
         if ending == "keep" or (why == "close" and left in ended):
             return
         key = f"{why}:{record.occurrence}:{entered.id}"
         self.add(key, ENDINGS[ending], {"reason": why}, record, urgency=CREATE)
         self.trace(visit, rule.id, "ended", ending=ending, why=why)
+
+    def ending(self, record: TaskRecord) -> bool:
+        """True when it is decided that the task be completed or deleted, though the portal does not show it yet."""
+        if any(self.state.underway.get((record.occurrence, kind)) for kind in ENDS):
+            return True
+        return any(op.task == record.occurrence and op.kind in ENDS for op in self.operations)
 
     # --- new tasks ---------------------------------------------------------------------------------------------------
 
@@ -405,7 +412,7 @@ class _Deciding:
         if rule.repeat == "once" and earlier:
             self.trace(visit, rule.id, "exists", judged.checks, other=earlier[-1].occurrence, repeat="once")
             return
-        still_open = [record for record in earlier if record.open]
+        still_open = [record for record in earlier if record.open and not self.ending(record)]
         if rule.repeat == "if_none_open" and still_open:
             self.take_over(rule, visit, still_open[-1], started)
             return
@@ -637,8 +644,9 @@ class _Deciding:
         found = []
         for record in list(self.records.values()):
             rule, visit = self.rules.by_id.get(record.rule_id), self.visit_of(record)
-            if record.open and rule is not None and visit is not None and not rule.disabled:
-                found.append((record, rule, visit))
+            if rule is None or visit is None or rule.disabled or not record.open or self.ending(record):
+                continue
+            found.append((record, rule, visit))
         return found
 
     def follow_deadlines(self) -> None:

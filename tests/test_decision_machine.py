@@ -27,6 +27,7 @@ from bitrix_sync.rules.persons import Picks
 from tests.stories import COMPANY, LAWYER, MOSCOW, OTHER, OWNER, after, at, book, rule
 
 DEAL = 7
+CHANGES = (Kind.DEADLINE, Kind.PEOPLE, Kind.COMPLETE, Kind.DELETE)
 LOADED = at("2026-01-01 00:00")
 MONDAY = at("2026-03-02 10:00")
 MORNING = Slot("morning", at("2026-03-02 09:00").astimezone(MOSCOW).time(), after(0))
@@ -171,11 +172,11 @@ class Office:
         return Reading(new, self.deal, observed, decision)
 
     def underway(self) -> dict[tuple[str, Kind], tuple[Mapping[str, Any], ...]]:
-        """Changes of deadlines and people that have no end yet, as the store tells of them."""
+        """Changes of deadlines and people, and endings, that have no end yet, as the store tells of them."""
         found: dict[tuple[str, Kind], tuple[Mapping[str, Any], ...]] = {}
         for one in self.ledger.values():
             name = (one.operation.task, one.operation.kind)
-            if one.operation.kind in (Kind.DEADLINE, Kind.PEOPLE) and one.state in (State.PLANNED, State.UNKNOWN):
+            if one.operation.kind in CHANGES and one.state in (State.PLANNED, State.UNKNOWN):
                 found[name] = (*found.get(name, ()), one.operation.payload)
         return found
 

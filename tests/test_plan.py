@@ -609,6 +609,25 @@ def test_again_asks_the_condition_anew() -> None:
     assert story.due("touch") == "2026-03-04 18:00", "counted from when it was to come, the 3rd"
 
 
+@pytest.mark.parametrize("ending", ["complete", "delete"])
+def test_a_task_that_is_being_ended_is_not_taken_over_nor_changed(ending: str) -> None:
+    everywhere = rule("next", repeat="if_none_open", on_leave=ending, deadline=SHIP)
+    everywhere = replace(everywhere, stage_ids=frozenset({"NEW", "MEETING"}))
+    story = Story(book(everywhere, advance={"MEETING": "OFFER"})).enters("NEW").wait(hours=1)
+    story.enters("MEETING", decide=False).sets(UF_CRM_SHIP="2026-03-20")
+    assert story.made() == ["next"], "its own, for the other is over"
+    assert story.did(Kind.DEADLINE) == story.did(Kind.LINE) == story.did(Kind.MOVE_DEAL) == []
+
+
+def test_an_ending_on_its_way_counts() -> None:
+    story = Story(book(rule("next", repeat="if_none_open", on_leave="complete"))).enters("NEW")
+    before = story.task("next")
+    story.enters("MEETING").put([before])
+    underway = {("10:next", Kind.COMPLETE): ({"reason": "leave"},)}
+    story.state = replace(story.state, underway=underway)
+    assert story.enters("NEW").made() == ["next"]
+
+
 def test_once_does_not_come_back_though_the_first_is_done() -> None:
     story = Story(book(rule("call", repeat="once"))).enters("NEW").completes("call").enters("MEETING").enters("NEW")
     assert story.made() == []

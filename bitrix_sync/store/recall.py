@@ -15,6 +15,7 @@ from bitrix_sync.store.rows import FOREIGN, chunks, to_deal, to_slip, to_task, t
 from bitrix_sync.store.schema import deals, moments, operations, portal, slips, tasks, traces, visits
 
 _DAY = timedelta(hours=24)
+_CHANGES = (Kind.DEADLINE, Kind.PEOPLE, Kind.COMPLETE, Kind.DELETE)
 
 
 def _by_deal(
@@ -63,13 +64,13 @@ def deal_states(connection: Connection, ids: Iterable[int], *, now: datetime | N
 def _underway(
     connection: Connection, deals_wanted: Sequence[int]
 ) -> dict[int, dict[tuple[str, Kind], tuple[Any, ...]]]:
-    """Changes of deadlines and people that are decided, and may or may not have reached the portal."""
+    """Changes of deadlines and people, and endings, that are decided and may or may not have reached the portal."""
     o = operations.c
     query = (
         select(o.deal_id, o.kind, o.payload, tasks.c.occurrence)
         .join(tasks, tasks.c.id == o.task_row)
         .where(
-            o.kind.in_([Kind.DEADLINE.value, Kind.PEOPLE.value]),
+            o.kind.in_([kind.value for kind in _CHANGES]),
             o.state.in_([State.PLANNED.value, State.SENDING.value, State.UNKNOWN.value]),
         )
         .order_by(o.id)
