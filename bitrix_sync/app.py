@@ -19,6 +19,7 @@ import structlog
 from bitrix_sync import alarms, audit, commands, sweep
 from bitrix_sync.apply import Hands
 from bitrix_sync.errors import BitrixSyncError, PortalError, PortalRefused, RulesError, StoreError
+from bitrix_sync.facts import Directory
 from bitrix_sync.operations import State
 from bitrix_sync.portal import reading
 from bitrix_sync.portal.client import Portal
@@ -55,6 +56,8 @@ FRESH = 60.0
 RENEW_SECONDS = 5.0
 FIRST_PATIENCE = 3.0
 """Seconds that the start waits for a portal that gives no answer, before the web side opens and says so."""
+FIRST_ANSWER = 5.0
+"""Seconds that it waits then for each answer: a portal that hangs must not keep the web side closed."""
 
 
 def check_file(settings: Settings) -> None:
@@ -138,6 +141,8 @@ class Service:
         self.fruitless = 0
         self.put_off: set[str] = set()
         self.requests = 0
+        self.proven: tuple[Directory, datetime] | None = None
+        self.pace_noted: datetime | None = None
 
     # --- doors ---------------------------------------------------------------------------------------------------
 
@@ -184,8 +189,10 @@ class Service:
     def prove(self) -> None:
         """Before the service starts: a refused webhook, one that lacks a scope which nothing goes without, or a file
         that is wrong on this portal, ends it at once; a portal that cannot be reached is tried again."""
+        self.restore_pace()
         try:
-            directory = reading.directory(self.portal, patience=FIRST_PATIENCE)
+            with self.portal.hurried(FIRST_ANSWER):
+                directory = reading.directory(self.portal, patience=FIRST_PATIENCE)
         except PortalRefused:
             raise
         except PortalError as fault:
@@ -193,20 +200,32 @@ class Service:
             self.keep_trouble(self.trouble)
             log.error("cannot work", problem=self.trouble, refused=False)
             return
+        self.proven = directory, self.portal.now()
         need_scopes(directory.scopes, host=self.portal.host)
         text, _ = read_file(self.settings.rules)
         loaded = load(text, self.settings.rules.name, directory=directory, bindings=self.store.bindings())
         if loaded.rules is None:
             raise RulesError([str(problem) for problem in loaded.errors])
 
+    def restore_pace(self) -> None:
+        """Take what an earlier process may have in the portal's bucket for sent, before anything more is."""
+        if (kept := self.store.pacer()) and (self.pace_noted is None or kept[1] > self.pace_noted):
+            self.pace_noted = kept[1]
+            self.portal.pacer.restore(*kept)
+
     def take_lease(self) -> bool:
         """Become the one writer of this portal; False while another process is."""
+        self.restore_pace()
         self.epoch = self.store.take_lease(holder_name(), os.getpid(), socket.gethostname(), self.clock())
+        self.renew_lease()  # the level is noted before the first request: who is killed soon leaves no older one
         return self.epoch is not None
 
     def renew_lease(self) -> None:
         """Keep the lease, and with it the pacer's level for whoever comes after a crash."""
-        if self.epoch is not None and not self.store.renew_lease(self.epoch, self.clock(), self.portal.pacer.level):
+        if self.epoch is None:
+            return
+        self.pace_noted = self.clock()
+        if not self.store.renew_lease(self.epoch, self.pace_noted, self.portal.pacer.level):
             log.error("stopping", problem=str(LeaseLost()))
             self.stop()
 
@@ -230,10 +249,9 @@ class Service:
     def open(self) -> Desk:
         """Bind the rules, settle what an earlier process left, read the portal for the first time if need be."""
         assert self.epoch is not None, "the lease comes first"
-        if kept := self.store.pacer():
-            self.portal.pacer.restore(*kept)
         self.store.settle_at_start(self.clock())
-        rulebook = Rulebook(self.settings.rules, self.portal, self.store)
+        rulebook = Rulebook(self.settings.rules, self.portal, self.store, read=self.proven)
+        self.proven = None
         hands = Hands(
             self.store,
             self.portal,

@@ -35,10 +35,16 @@ Stamp = tuple[int, int, int]
 class Rulebook:
     """Holds the bound rules and the directory that they were bound to."""
 
-    def __init__(self, path: Path, portal: Portal, store: Store) -> None:
+    def __init__(
+        self, path: Path, portal: Portal, store: Store, *, read: tuple[Directory, datetime] | None = None
+    ) -> None:
+        """``read``: the directory, if it was read already, and when; used if that was just now."""
         self.path, self.portal, self.store = path, portal, store
-        self.directory: Directory = peopled(reading.directory(portal), portal)
-        self.read_at = self.company_at = portal.now()
+        now = portal.now()
+        if read is None or not timedelta() <= now - read[1] < COMPANY_KEEPS:
+            read = reading.directory(portal), portal.now()
+        self.directory: Directory = peopled(read[0], portal)
+        self.read_at = self.company_at = read[1]
         self.absences_read = False
         self.error = ""
         self.warnings: list[str] = []

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from bitrix_sync import commands
+from bitrix_sync import app, commands
 from bitrix_sync.app import Service
 from bitrix_sync.operations import State
 from bitrix_sync.settings import load_settings
@@ -212,6 +213,30 @@ def test_a_kill_between_send_and_note_makes_no_second_task(place: Office) -> Non
     assert place.marks(deal) == ["first-call"]
     assert State.UNKNOWN not in store.counts()
     assert store.task_records()[-1].portal_id == place.tasks(deal)[0].id
+
+
+def test_what_a_killed_process_sent_counts_before_the_next_one_asks_anything(tmp_path: Path) -> None:
+    with office(tmp_path, BITRIX_RATE="100/1000") as place:
+        place.run()
+        after = Service(load_settings(place.environ, None))
+        after.prove()
+        assert after.portal.pacer.level > 500
+        asked = after.portal.stats.requests
+        assert after.take_lease()
+        after.open()
+        assert after.portal.stats.requests == asked, "what the start has read is not read twice"
+        after.close()
+
+
+def test_a_portal_that_hangs_does_not_keep_the_web_side_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "FIRST_ANSWER", 0.1)
+    monkeypatch.setattr(app, "FIRST_PATIENCE", 0.0)
+    with office(tmp_path) as place, socket.create_server(("127.0.0.1", 0)) as hanging:
+        address = f"http://127.0.0.1:{hanging.getsockname()[1]}/rest/1/code/"
+        service = Service(load_settings({**place.environ, "BITRIX_WEBHOOK_URL": address}, None))
+        service.prove()
+        assert "no answer within the time allowed" in service.health().reason
+        service.close()
 
 
 def test_only_one_process_writes(place: Office) -> None:

@@ -6,9 +6,10 @@ be repeated. Moments given as floats are epoch seconds of our own clock.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -126,6 +127,12 @@ class Portal:
     def blocked_kinds(self) -> frozenset[Kind]:
         """Kinds of operations that need not be tried now: their method has used up its operating time."""
         return frozenset(kind for kind, method in METHODS.items() if self.pacer.blocked(method) is not None)
+
+    @contextlib.contextmanager
+    def hurried(self, seconds: float) -> Iterator[None]:
+        """Meanwhile no answer is waited for longer than that. For readings: a write may still be carried out."""
+        with self._wire.hurried(seconds):
+            yield
 
     def close(self) -> None:
         """Close the connection."""

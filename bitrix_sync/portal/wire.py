@@ -5,13 +5,14 @@ The webhook's address is a password. The exceptions of requests contain it, so n
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import json
 import re
 import ssl
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -139,6 +140,16 @@ class Wire:
                 return _failure(fault)
             except (urllib3.exceptions.HTTPError, OSError) as fault:
                 return Failure(f"the connection broke ({type(fault).__name__})", left=True)
+
+    @contextlib.contextmanager
+    def hurried(self, seconds: float) -> Iterator[None]:
+        """Meanwhile no answer is waited for longer than that."""
+        usual = self._timeout
+        self._timeout = (min(usual[0], seconds), min(usual[1], seconds))
+        try:
+            yield
+        finally:
+            self._timeout = usual
 
     def close(self) -> None:
         """Close the connection."""
