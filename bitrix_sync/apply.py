@@ -30,6 +30,7 @@ QUICK = 20.0
 """Seconds that a batch should take at the most; the portal cuts it at sixty."""
 LATE_COMMIT = timedelta(seconds=10)
 """An ambiguous write rests at least so long after it was noticed."""
+PARTS = frozenset({Kind.CHECKLIST, Kind.LINE})
 LOOK_AHEAD = 1000
 LOOK_KEEPS = timedelta(minutes=1)
 """How many creations are looked up at once, and how long "not there" is believed before the first send."""
@@ -291,6 +292,7 @@ def weigh(hands: Hands, rows: list[Recorded]) -> tuple[list[Recorded], list[tupl
     movers = [row.operation.deal_id for row in rows if row.operation.kind is Kind.MOVE_DEAL]
     history = reading.deal_history(hands.portal, movers)
     now = hands.portal.now()
+    doubtful = written_before(hands, rows)
     going: list[Recorded] = []
     settled: list[tuple[Recorded, Finished]] = []
     for row in rows:
@@ -302,11 +304,31 @@ def weigh(hands: Hands, rows: list[Recorded]) -> tuple[list[Recorded], list[tupl
             )
         ):
             settled.append((row, Finished(row.id, verdict.state, error_text=verdict.reason)))
+        elif row.id in doubtful and (there := settle_one(hands, row)).state is State.DONE:
+            settled.append((row, there))
         elif row.operation.kind is Kind.MOVE_DEAL and (moved := moved_on(row, history)):
             settled.append((row, moved))
         else:
             going.append(row)
     return going, settled
+
+
+def written_before(hands: Hands, rows: Sequence[Recorded]) -> set[int]:
+    """Check-list items and lines that may be in the portal though the store does not know it (a restored backup): what
+    they belong to was found there and not made. They are looked up before the first send."""
+    grounds = {row.id: ground_of(row) for row in rows if row.operation.kind in PARTS and not row.attempts}
+    known = {found.operation.key: found for found in hands.store.operations(keys=list(grounds.values()))}
+    return {
+        row_id
+        for row_id, key in grounds.items()
+        if (ground := known.get(key)) is not None and ground.state is State.DONE and not ground.attempts
+    }
+
+
+def ground_of(row: Recorded) -> str:
+    """Key of the operation that a check-list item or a line belongs to."""
+    operation = row.operation
+    return f"create:{operation.task}" if operation.kind is Kind.CHECKLIST else operation.key.removeprefix("line:")
 
 
 def look_up_old(hands: Hands, rows: Sequence[Recorded]) -> tuple[list[Recorded], dict[str, int]]:
