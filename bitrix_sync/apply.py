@@ -14,7 +14,7 @@ import structlog
 
 from bitrix_sync.facts import PortalTask, Visit
 from bitrix_sync.guards import NEED_READING, guard
-from bitrix_sync.operations import MARK, Finished, Kind, Recorded, State
+from bitrix_sync.operations import MARK, Finished, Kind, Operation, Recorded, State
 from bitrix_sync.portal import lookups, parsing, reading, writing
 from bitrix_sync.portal.answers import Outcome
 from bitrix_sync.portal.client import Command, Portal
@@ -36,6 +36,8 @@ LOOK_KEEPS = timedelta(minutes=1)
 """How many creations are looked up at once, and how long "not there" is believed before the first send."""
 GIVE_UP_LATER = timedelta(seconds=30)
 UPDATE = writing.METHODS[Kind.DEADLINE]
+FOUND = "found in the portal"
+"""Note of a creation that was not sent, or not known to have arrived: its task may have all that belongs to it."""
 READ_FIRST = NEED_READING | {Kind.MOVE_DEAL}
 """What was in doubt needs no look-up of its own: it is weighed against a reading before every send anyway."""
 
@@ -185,7 +187,7 @@ def mark_of(row: Recorded) -> str:
 def adopt(row: Recorded, found: dict[str, int]) -> Finished | None:
     """The create is done if the portal has its mark."""
     task_id = found.get(mark_of(row))
-    return None if task_id is None else Finished(row.id, State.DONE, result=task_id)
+    return None if task_id is None else Finished(row.id, State.DONE, result=task_id, error_text=FOUND)
 
 
 def settle_one(hands: Hands, row: Recorded) -> Finished:
@@ -282,8 +284,10 @@ def travelling(rows: list[Recorded], commands: Mapping[int, Command]) -> list[Re
 
 def weigh(hands: Hands, rows: list[Recorded]) -> tuple[list[Recorded], list[tuple[Recorded, Finished]]]:
     """Split what is ready into what is to be sent and what is settled by a look: old creates that are there already,
-    changes of tasks that people have closed, moved or deleted meanwhile, moves of deals that people have moved."""
+    changes of tasks that people have closed, moved or deleted meanwhile, moves of deals that people have moved, and
+    what was said already by a process of which this store knows nothing (a backup was put back)."""
     old, found = look_up_old(hands, rows)
+    doubtful = said_before(hands, rows)
     unread = [task_id for task_id in task_ids(rows) if task_id not in hands.read_ahead]
     if unread:
         seen = {task.id: task for task in reading.tasks(hands.portal, unread)}
@@ -308,6 +312,8 @@ def weigh(hands: Hands, rows: list[Recorded]) -> tuple[list[Recorded], list[tupl
             settled.append((row, there))
         elif row.operation.kind is Kind.MOVE_DEAL and (moved := moved_on(row, history)):
             settled.append((row, moved))
+        elif row.id in doubtful and (there := settle_one(hands, row)).state is State.DONE:
+            settled.append((row, there))
         else:
             going.append(row)
     return going, settled
@@ -343,6 +349,28 @@ def look_up_old(hands: Hands, rows: Sequence[Recorded]) -> tuple[list[Recorded],
     found = find_created(hands.portal, old)
     hands.looked |= {row.id: now for row in old if mark_of(row) not in found}
     return [row for row in rows if is_old_news(row)], found
+
+
+def said_before(hands: Hands, rows: Sequence[Recorded]) -> set[int]:
+    """Ids of what may be in the portal although it was never sent: lines and messages decided from old news, and check
+    lists of tasks that were not made but found. What the webhook's own user was told cannot be looked up."""
+    unsent = [row for row in rows if not row.attempts]
+    items = {f"create:{row.operation.task}" for row in unsent if row.operation.kind is Kind.CHECKLIST}
+    creates = hands.store.operations(keys=items) if items else ()
+    found = {row.operation.task for row in creates if row.error_text == FOUND}
+
+    def is_doubtful(operation: Operation) -> bool:
+        match operation.kind:
+            case Kind.CHECKLIST:
+                return operation.task in found
+            case Kind.LINE:
+                return operation.look_first
+            case Kind.MESSAGE:
+                return operation.look_first and operation.payload["user"] != hands.self_id
+            case _:
+                return False
+
+    return {row.id for row in unsent if is_doubtful(row.operation)}
 
 
 def is_old_news(row: Recorded) -> bool:

@@ -720,19 +720,22 @@ class _Deciding:
             if record.owner_form == "other":
                 if rule.supervisor == Responsible():
                     self.hand_over(record, rule, visit, before=owner, owner=owner)
-            elif record.owner_id not in (record.owner_sent, *underway):
+                continue
+            chosen = follow_owner(
+                record.owner_form,
+                deal=self.deal,
+                company=self.world.company,
+                fallback=self.rules.fallback_owner,
+                deadline=record.deadline or self.now,
+                substitute_away=rule.substitute_away,
+                language=self.rules.language,
+            )
+            if record.owner_id not in (record.owner_sent, chosen.user_id, *underway):
                 self.trace(visit, rule.id, "not_followed_person", owner=self.world.company.name(record.owner_id))
-            else:
-                chosen = follow_owner(
-                    record.owner_form,
-                    deal=self.deal,
-                    company=self.world.company,
-                    fallback=self.rules.fallback_owner,
-                    deadline=record.deadline or self.now,
-                    substitute_away=rule.substitute_away,
-                    language=self.rules.language,
-                )
-                self.hand_over(record, rule, visit, before=owner, owner=chosen.user_id or owner)
+                continue
+            if record.owner_sent != record.owner_id == chosen.user_id:
+                record = self.keep(replace(record, owner_sent=record.owner_id))
+            self.hand_over(record, rule, visit, before=owner, owner=chosen.user_id or owner)
 
     def hand_over(self, record: TaskRecord, rule: Rule, visit: Visit, *, before: int, owner: int) -> None:
         """The task goes to ``owner``, who may have it already, and to the supervisor whom the rule names for him."""

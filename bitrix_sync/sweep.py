@@ -25,7 +25,7 @@ from bitrix_sync.plan import passed_limit
 from bitrix_sync.portal import reading
 from bitrix_sync.rules.model import Rules, Slot
 from bitrix_sync.store import Store, Sweep
-from bitrix_sync.sync import Desk, take_in, tell_admins
+from bitrix_sync.sync import Desk, look_first, take_in, tell_admins
 
 log = structlog.get_logger(__name__)
 
@@ -272,6 +272,8 @@ def tell_when_through(desk: Desk, sweep: Sweep) -> bool:
 def tell(desk: Desk, sweep: Sweep, rows: list[Recorded]) -> None:
     """One message for each person who has something to hear; with what is told once, in one transaction."""
     told, operations = notices.messages(gather_news(desk, sweep, rows))
+    if not on_time(desk, sweep):
+        operations = look_first(operations)
     if desk.rulebook.rules.safety.watch:
         for one in operations:
             log.info("watch: would tell", user=one.payload["user"], sweep=sweep.slot)
@@ -281,6 +283,14 @@ def tell(desk: Desk, sweep: Sweep, rows: list[Recorded]) -> None:
     recording = Recording(at=desk.portal.now(), operations=operations, told=told, sweep=(sweep.slot, DONE, summary))
     desk.store.record(recording, desk.hands.epoch)
     log.info("sweep told", slot=sweep.slot, messages=len(operations), **count_states(rows))
+
+
+def on_time(desk: Desk, sweep: Sweep) -> bool:
+    """False for a sweep that was due before this process began: another one may have told of it, and the store, put
+    back from a backup, have forgotten."""
+    rule = slot_rule(desk.rulebook.rules, sweep.slot)
+    due = rule and desk.rulebook.rules.calendar.moment(overdue.day_of(sweep.slot), rule.at)
+    return due is not None and due > desk.started
 
 
 def gather_news(desk: Desk, sweep: Sweep, rows: Sequence[Recorded]) -> News:

@@ -32,13 +32,15 @@ JUDGE_AGAIN = timedelta(minutes=10)
 
 @dataclass(slots=True)
 class Desk:
-    """What a pass works with. ``started`` is when this process began (portal's time)."""
+    """What a pass works with. ``started`` is when this process began (portal's time). ``catching_up``: until its first
+    pass is recorded, what it decides may have been said by a process of which the store knows nothing."""
 
     store: Store
     portal: Portal
     rulebook: Rulebook
     hands: Hands
     started: datetime
+    catching_up: bool = True
 
 
 @dataclass(slots=True)
@@ -82,8 +84,26 @@ def take_in(desk: Desk, *, wide: bool = True, expected: bool = True) -> PassRepo
     """The first three steps of a pass; what they plan is carried out by whoever comes next."""
     facts = gather(desk, wide=wide, expected=expected)
     recording, report = decide(desk, facts)
+    if desk.catching_up:
+        recording = in_doubt(recording)
     desk.store.record(recording, desk.hands.epoch)
+    desk.catching_up = False
     return report
+
+
+def in_doubt(recording: Recording) -> Recording:
+    """The same, with every line and message to be looked up before it is sent: the store may be a backup put back."""
+    return replace(
+        recording,
+        operations=look_first(recording.operations),
+        decisions=tuple(replace(one, operations=look_first(one.operations)) for one in recording.decisions),
+    )
+
+
+def look_first(operations: Iterable[Operation]) -> tuple[Operation, ...]:
+    """Lines and messages among the operations are looked up before they are sent."""
+    said = (Kind.LINE, Kind.MESSAGE)
+    return tuple(replace(one, look_first=True) if one.kind in said else one for one in operations)
 
 
 def carry_out(desk: Desk, *, interrupted: Callable[[], bool] = lambda: False) -> Applied:

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bitrix_sync.operations import State
 from tests.live import Office, office, utc
+from tests.sweeping import DIRECTOR, HEAD, IGOR, MARIA, OLGA, Department, department
 
 ADVANCING = """
 version: 1
@@ -88,3 +90,89 @@ def test_what_was_read_before_an_interruption_is_read_again_after_it(place: Offi
     place.run()
     assert place.portal.state.tasks[late[0].id].deadline == utc("2026-03-05 11:00")
     assert {task.deadline for task in place.tasks() if task.id != late[0].id} == {utc("2026-03-12 12:00")}
+
+
+# --- a backup is put back --------------------------------------------------------------------------------------------
+
+BUSY = """
+version: 1
+language: en
+timezone: Europe/Moscow
+calendar: {hours: {mon-sun: "09:00-18:00"}}
+admins: [1]
+fallback_owner: 1
+funnels:
+  Продажи:
+    Новая заявка:
+      - id: call
+        title: Call
+        deadline: {after: 1 workday}
+        checklist: [First, Second]
+    Презентация:
+      advance_to: КП отправлено
+      tasks:
+        - {id: show, title: Show, deadline: {after: 1 workday}}
+    Согласование:
+      - {id: ask, title: Ask, deadline: {after: 9 workdays}, repeat: if_none_open}
+    Отгрузка:
+      - id: ship
+        title: Ship
+        deadline: {field: UF_CRM_SHIP_DATE, at: "12:00", else: {after: 10 workdays}}
+overdue:
+  evening: {at: "18:30", move_to: {after: 1 workday}}
+"""
+
+
+def everything(place: Department) -> dict[str, list[Any]]:
+    """All that people can see of what the service did; what the webhook's own user was told cannot be looked up."""
+    state = place.portal.state
+    return {
+        "tasks": [(task.xml_id, task.deadline, task.responsible_id, task.status) for task in place.tasks()],
+        "items": [sorted(item.title for item in (task.checklist or {}).values()) for task in place.tasks()],
+        "lines": [[line.text for line in state.messages_of_task(task.id)] for task in place.tasks()],
+        "stages": [(deal.id, deal.stage_id) for deal in state.deals.values()],
+        "told": [(note.chat_id, note.text) for note in state.messages.values() if note.author_id == DIRECTOR],
+    }
+
+
+def test_a_backup_put_back_on_a_portal_that_went_on_doubles_nothing_and_loses_nothing(tmp_path: Path) -> None:
+    with department(tmp_path, BUSY) as place:
+        ships, shows = ([place.add_deal(stage=stage) for _ in range(4)] for stage in ("FINAL_INVOICE", "PREPARATION"))
+        asked = place.add_deal(stage="PREPAYMENT_INVOICE")
+        place.add_deal()
+        place.turn()
+        place.until("2026-03-03 18:05")
+        place.turn()
+        place.store.backup(tmp_path / "backup.db")
+
+        place.portal.state.set_fields(ships[0], {"UF_CRM_SHIP_DATE": "2026-03-12T15:00:00+03:00"})
+        place.portal.state.set_responsible(ships[1], OLGA)
+        for stage in ("EXECUTING", "PREPAYMENT_INVOICE"):
+            place.move(asked, stage)
+        place.add_deal()
+        place.portal.state.complete_task(place.tasks(shows[0])[0].id, by=MARIA)
+        place.turn()
+        slot = place.sweeps("18:31")
+        assert place.heard(HEAD, slot)
+        place.until("19:05")
+        place.turn()
+        before = everything(place)
+        place.service.close()
+
+        place.add_deal()
+        (tmp_path / "backup.db").replace(tmp_path / "store.db")
+        place.start()
+        for _ in range(4):
+            place.turn()
+            place.wait(minutes=1)
+        assert place.store.sweep(slot), "it was due while nobody worked, as far as the backup knows"
+        after = everything(place)
+        for name, seen in before.items():
+            assert seen, name
+            assert after[name][: len(seen)] == seen, name
+        assert after["told"] == before["told"]
+        (new,) = after["tasks"][len(before["tasks"]) :]
+        assert new[0].endswith(":call"), "the deal that came while nobody worked"
+        place.portal.state.set_responsible(ships[1], IGOR)
+        place.turn()
+        assert place.tasks(ships[1])[0].responsible_id == IGOR, "the owner we had set is not taken for a person's choice"
