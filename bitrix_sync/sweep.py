@@ -64,11 +64,19 @@ class Plan:
 
 
 def run_due(desk: Desk) -> None:
-    """Claim the slot that is due and note those that were missed; take what goes on one step further."""
-    rules, store, now = desk.rulebook.rules, desk.store, desk.portal.now()
-    since = slots_since(store, rules, now)
+    """Claim the slot that is due; take what goes on one step further."""
+    rules = desk.rulebook.rules
+    claim_due(desk.store, rules, desk.portal.now())
     if rules.overdue is None:
         give_up(desk)
+    else:
+        go_on(desk)
+
+
+def claim_due(store: Store, rules: Rules, now: datetime) -> None:
+    """Claim the slot that is due at the portal's time ``now``, and note those that were missed."""
+    since = slots_since(store, rules, now)
+    if rules.overdue is None:
         return
     first = rules.calendar.local(now).date() - timedelta(days=overdue.LOOK_BACK_DAYS + 1)
     due = overdue.due_slots(
@@ -79,7 +87,6 @@ def run_due(desk: Desk) -> None:
             store.claim_sweep(one.slot, now)
         elif store.claim_sweep(one.slot, one.moment, state=SKIPPED, summary={"reason": "missed"}):
             log.warning("sweep missed and skipped", slot=one.slot)
-    go_on(desk)
 
 
 def slots_since(store: Store, rules: Rules, now: datetime) -> dict[str, datetime]:

@@ -55,8 +55,9 @@ class Department(Office):
     """The office, with words for sweeps. ``rate`` and ``clock`` of the service are the portal's own."""
 
     def begin(self) -> Service:
-        """A new process that has done nothing yet."""
+        """A new process that has done nothing yet, after a minute."""
         clock = self.portal.clock
+        self.rest(60)
         service = Service(load_settings(self.environ, None), clock=lambda: clock.now().astimezone(UTC), sleep=self.rest)
         self.service = service
         return service
