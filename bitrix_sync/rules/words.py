@@ -41,12 +41,14 @@ from bitrix_sync.texts import counted, day_text, number_text, phrase
 
 Sheet = Mapping[str, Any]
 
+GONE = "—"
+"""Stands for a funnel or stage that the portal does not have any more."""
 _AFTER = {"minutes": "in_minutes", "workminutes": "in_workminutes", "weeks": "in_weeks"}
 """Units whose noun is another one after "in" (Russian)."""
 
 
 def sheets(rules: Rules, directory: Directory) -> tuple[Sheet, ...]:
-    """A sheet for each stage that the file says something of, in the portal's order."""
+    """A sheet for each stage that the file says something of, in the portal's order; then for those that are gone."""
     words = Words(rules, directory)
     found: list[Sheet] = []
     for funnel in directory.funnels:
@@ -64,6 +66,15 @@ def sheets(rules: Rules, directory: Directory) -> tuple[Sheet, ...]:
                     "tasks": [words.task(rule) for rule in policy.rules],
                 }
             )
+    shown = {task["id"] for sheet in found for task in sheet["tasks"]}
+    lost: dict[str, list[Rule]] = {}
+    for rule in rules.by_id.values():
+        if rule.id not in shown:
+            lost.setdefault(", ".join(sorted(rule.stage_ids)), []).append(rule)
+    for stage_id, of_stage in lost.items():
+        tasks = [words.task(rule) for rule in of_stage]
+        where = {"funnel": GONE, "stage": stage_id or GONE, "stage_id": stage_id, "limit": "", "advance": ""}
+        found.append({**where, "tasks": tasks})
     return tuple(found)
 
 
