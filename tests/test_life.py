@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import structlog
 
-from bitrix_sync import audit, commands, sweep_commands
-from bitrix_sync.operations import State
+from bitrix_sync import audit, commands, plan, sweep_commands
+from bitrix_sync.operations import DealState, Decision, State
 from bitrix_sync.report import state_of_things
 from bitrix_sync.sandbox.protocol import RestError
 from tests.live import Office, office, utc
@@ -172,6 +172,32 @@ def test_a_rule_that_fails_on_a_deal_fails_there_and_loudly_and_stops_no_other(t
         place.run()
         assert place.marks(bad) == ["call", "near"]
         assert state_of_things(place.service.store, place.service.settings)["rules_failing"] == {}
+
+
+def test_a_deal_that_cannot_be_judged_for_a_fault_of_ours_is_judged_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with office(tmp_path) as place:
+        bad, good = place.add_deal("Bad"), place.add_deal("Good")
+        judge = plan.decide
+
+        def fails_once(state: DealState, *parts: Any, **named: Any) -> Decision:
+            if state.deal_id == bad:
+                raise ZeroDivisionError
+            return judge(state, *parts, **named)
+
+        monkeypatch.setattr(plan, "decide", fails_once)
+        with structlog.testing.capture_logs() as logs:
+            place.run()
+        monkeypatch.undo()
+        assert (place.marks(bad), place.marks(good)) == ([], ["first-call"])
+        assert [line["deal"] for line in logs if line["event"] == "deal cannot be judged; the others go on"] == [bad]
+        place.run()
+        assert place.marks(bad) == [], "nothing has changed since"
+        place.wait(minutes=11)
+        for _ in range(2):
+            place.run()
+        assert place.marks(bad) == ["first-call"]
 
 
 def test_start_counts_from_what_started_it_never_from_our_hearing_of_it(tmp_path: Path) -> None:
