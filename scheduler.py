@@ -24,7 +24,7 @@ SLOTS_SECONDS = 20
 def schedule(service: Service) -> BackgroundScheduler:
     """The ticks of one service, not yet started."""
     ticks = BackgroundScheduler(job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None})
-    ticks.add_job(service.bell.ring, "interval", ["poll"], seconds=service.settings.poll_seconds)
+    ticks.add_job(service.poll, "interval", seconds=service.settings.poll_seconds)
     ticks.add_job(service.bell.ring, "interval", ["rules"], seconds=RULES_SECONDS)
     ticks.add_job(service.bell.ring, "interval", ["slots"], seconds=SLOTS_SECONDS)
     ticks.add_job(service.renew_lease, "interval", seconds=LEASE_SECONDS)

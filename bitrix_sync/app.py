@@ -17,19 +17,21 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from bitrix_sync import alarms, audit, commands, sweep
-from bitrix_sync.apply import Hands
+from bitrix_sync.apply import Hands, ready
 from bitrix_sync.errors import BitrixSyncError, PortalError, PortalRefused, RulesError, StoreError
 from bitrix_sync.facts import Directory
 from bitrix_sync.operations import State
 from bitrix_sync.portal import reading
 from bitrix_sync.portal.client import Portal
+from bitrix_sync.portal.pace import QUICK
 from bitrix_sync.portal.pacer import Stopped
+from bitrix_sync.portal.paging import PAGE
 from bitrix_sync.portal.refusals import need_scopes
 from bitrix_sync.rulebook import Rulebook, read_file
 from bitrix_sync.rules.load import load
 from bitrix_sync.settings import Settings
 from bitrix_sync.store import LeaseLost, Store
-from bitrix_sync.sync import Desk, PassReport, carry_out, first_start, run_pass, tell_failures
+from bitrix_sync.sync import OVERLAP, Desk, PassReport, carry_out, first_start, run_pass, tell_failures
 
 log = structlog.get_logger(__name__)
 
@@ -51,6 +53,8 @@ TICK = 0.5
 """Seconds after which the worker looks at requests and at what has rested enough, though nobody rang."""
 TICKS = frozenset({"poll", "rules", "slots", "stop"})
 """Reasons that are not events."""
+LONGEST_BACK = 3600.0
+"""After a start so much is read once more, for nobody knows when the process before last did."""
 TROUBLE_PAUSES = (2.0, 5.0, 10.0, 30.0, 60.0)
 FRESH = 60.0
 RENEW_SECONDS = 5.0
@@ -138,6 +142,7 @@ class Service:
         self.troubles = 0
         self.last_pass: datetime | None = None
         self.last_reading = self.last_wide = float("-inf")
+        self.read_since_wide = 0.0
         self.fruitless = 0
         self.put_off: set[str] = set()
         self.requests = 0
@@ -150,6 +155,11 @@ class Service:
         """An event came: read now instead of at the next poll."""
         if reason not in QUIET:
             self.bell.ring(reason)
+
+    def poll(self) -> None:
+        """The poll's time has come: read, unless something else was a reason to meanwhile."""
+        if self.reading_is_due():
+            self.bell.ring("poll")
 
     def health(self) -> Health:
         """Ready when the database answers, rules are loaded, nothing is in the way and the last pass is fresh."""
@@ -287,7 +297,7 @@ class Service:
         """Take turns until stopped. Trouble with the portal is told once, and tried again with growing pauses."""
         wide = True
         while not self.stopping.is_set():
-            reasons = self.bell.take(0.0 if wide else TICK)
+            reasons = self.bell.take(0.0 if wide or self.reading_may_travel() else TICK)
             if self.stopping.is_set():
                 break
             try:
@@ -317,16 +327,18 @@ class Service:
         if "rules" in reasons:
             desk.rulebook.reload_if_changed()
             alarms.tell_of_rules(desk)
-        commands.answer_requests(desk, self.interrupted)
+        commands.answer_requests(desk, self.stopping.is_set)
         if "slots" in reasons:
             sweep.run_due(desk)
             audit.run_due(desk)
         events = (reasons - TICKS) | self.put_off
-        if wide or "poll" in reasons:
-            self.read(desk, wide=wide or self.wide_is_due(), expected=bool(events))
+        if wide or "poll" in reasons or self.reading_is_due():
+            self.read(desk, wide=wide, expected=bool(events), along=self.busy())
         elif events and not (events <= ECHOES and self.busy()):
             self.rest_between_events(desk)
-            self.read(desk, wide=False, expected=True)
+            self.read(desk, expected=True)
+        elif self.reading_may_travel():
+            self.read(desk, along=True)
         else:
             self.put_off = events
             carry_out(desk, interrupted=self.interrupted)
@@ -345,22 +357,43 @@ class Service:
 
     def busy(self) -> bool:
         """True while operations wait that could be written now."""
-        return bool(self.store.ready(self.clock(), 1, self.portal.blocked_kinds()))
+        return self.desk is not None and bool(ready(self.desk.hands, 1))
 
-    def wide_is_due(self) -> bool:
-        """True when what may have become visible late is to be read again: the more there is, the less often."""
-        pages = self.portal.memory.pages_of(reading.WIDE)
-        gap = WIDE_GAP if self.busy() else min(WIDE_GAP, WIDE_PAGE_GAP * (pages - 3))
-        return self.since(self.last_wide) >= gap
+    def reading_is_due(self) -> bool:
+        """True when the portal has not been read for as long as it may be."""
+        return self.since(self.last_reading) >= self.longest_rest()
 
-    def read(self, desk: Desk, *, wide: bool, expected: bool) -> PassReport:
+    def longest_rest(self) -> float:
+        """Seconds without a reading, after which one is due though nothing happened."""
+        return max(self.settings.poll_seconds - TICK, self.settings.poll_seconds / 2)
+
+    def reading_may_travel(self) -> bool:
+        """True when a reading will be due before the next write is through, so that this may take it along."""
+        return self.since(self.last_reading) >= self.shortest_rest() and self.busy()
+
+    def shortest_rest(self) -> float:
+        """Seconds after a reading from which on a write takes the next one along."""
+        return max(self.longest_rest() - QUICK, self.settings.poll_seconds / 4)
+
+    def overlap(self, *, wide: bool) -> timedelta | None:
+        """What is read once more because it may have become visible late: all since ten minutes before it was read so
+        the last time. None: not now; the more there is, the less often."""
+        passed = self.since(self.last_wide)
+        gap = WIDE_PAGE_GAP * max(self.portal.memory.pages_of(reading.WIDE) - 3, self.read_since_wide)
+        waiting = bool(self.store.ready(self.clock(), 1))
+        gap = max(gap, WIDE_GAP) if waiting else max(min(gap, WIDE_GAP), self.longest_rest())
+        return OVERLAP + timedelta(seconds=min(passed, LONGEST_BACK)) if wide or passed >= gap else None
+
+    def read(self, desk: Desk, *, wide: bool = False, expected: bool = False, along: bool = False) -> PassReport:
         """One pass, and its account."""
-        self.last_reading = self.portal.clock()
+        begun = self.last_reading = self.portal.clock()
         self.put_off = set()
-        if wide:
-            self.last_wide = self.last_reading
         desk.rulebook.freshen(self.portal.now())
-        report = run_pass(desk, wide=wide, expected=expected, interrupted=self.interrupted)
+        overlap = self.overlap(wide=wide)
+        report = run_pass(desk, overlap=overlap, expected=expected, along=along, interrupted=self.interrupted)
+        self.read_since_wide += (report.visits + report.deals + report.tasks) / PAGE
+        if overlap is not None:
+            self.last_wide, self.read_since_wide = begun, 0.0
         self.fruitless = 0 if report.recorded or report.visits else self.fruitless + expected
         desk.rulebook.show()
         self.last_pass = self.clock()
@@ -379,9 +412,9 @@ class Service:
 
     def interrupted(self) -> bool:
         """Asked between two batches: is something else due?"""
-        return self.stopping.is_set() or (
-            self.bell.rung(ECHOES) and self.since(self.last_reading) >= self.gap(busy=True)
-        )
+        passed = self.since(self.last_reading)
+        travels = passed >= self.shortest_rest()
+        return self.stopping.is_set() or travels or (self.bell.rung(ECHOES) and passed >= self.gap(busy=True))
 
     def since(self, moment: float) -> float:
         """Seconds since a moment of our clock; very many if it has been put back meanwhile."""

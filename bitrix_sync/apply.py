@@ -19,21 +19,28 @@ from bitrix_sync.portal import lookups, parsing, reading, writing
 from bitrix_sync.portal.answers import Outcome
 from bitrix_sync.portal.client import Command, Portal
 from bitrix_sync.portal.forms import fits_batch
-from bitrix_sync.portal.pacer import STOP_AT, WINDOW, Pacer
+from bitrix_sync.portal.pace import Pace
+from bitrix_sync.portal.pacer import RESERVE
 from bitrix_sync.store import Store
 
 log = structlog.get_logger(__name__)
 
-FIRST_BATCH, FULL_BATCH = 10, 50
-"""Commands of a write batch: it begins small and grows while the portal proves quick."""
-QUICK = 20.0
-"""Seconds that a batch should take at the most; the portal cuts it at sixty."""
+FULL_BATCH = 50
+AT_HAND = 3 * FULL_BATCH
+"""So many operations are looked at for one batch: some of them are settled by a look, others are read ahead."""
+ALONG = 8
+"""Commands of a batch that the reading of what changed takes at the most, if it travels along."""
+URGENT = {Kind.CREATE: 10, Kind.DEADLINE: 30, Kind.PEOPLE: 30}
+"""When a method's operating time runs short, what is left goes to operations of these urgencies: first tasks with near
+deadlines, what follows a deal; not to sweeps."""
 LATE_COMMIT = timedelta(seconds=10)
 """An ambiguous write rests at least so long after it was noticed."""
 PARTS = frozenset({Kind.CHECKLIST, Kind.LINE})
 LOOK_AHEAD = 1000
 LOOK_KEEPS = timedelta(minutes=1)
 """How many creations are looked up at once, and how long "not there" is believed before the first send."""
+READ_KEEPS = timedelta(seconds=5)
+"""What was read ahead is believed so long by a batch that takes the reading of what changed along."""
 GIVE_UP_LATER = timedelta(seconds=30)
 UPDATE = writing.METHODS[Kind.DEADLINE]
 FOUND = "found in the portal"
@@ -53,7 +60,7 @@ crash_point: Callable[[str], None] = _go_on
 @dataclass(slots=True)
 class Hands:
     """What applying works with. ``clock`` is our own (aware UTC); ``pace`` remembers how quick the portal's commands
-    are; ``read_ahead`` the tasks that were read with the last batch."""
+    are; ``read_ahead`` the tasks that were read with the last batch, at ``read_at``."""
 
     store: Store
     portal: Portal
@@ -61,48 +68,11 @@ class Hands:
     self_id: int
     settle: timedelta
     clock: Callable[[], datetime]
-    pace: Pace = field(default_factory=lambda: Pace())
+    pace: Pace = field(default_factory=Pace)
     read_ahead: dict[int, PortalTask | None] = field(default_factory=dict)
+    read_at: datetime | None = None
     looked: dict[int, datetime] = field(default_factory=dict)
     """Creations that were looked up and not found, and when."""
-
-
-@dataclass(slots=True)
-class Pace:
-    """Size of the next write batch, from what the last ones took. ``each``: seconds that a command took, ``cost``:
-    operating seconds that the portal counted for an update of a task; both of the last batch."""
-
-    size: int = FIRST_BATCH
-    each: float = 0.0
-    cost: float = 0.0
-
-    def learn(self, commands: int, seconds: float) -> None:
-        """Double while quick; never so many that a batch nears the portal's limit."""
-        if commands == 0:
-            return
-        self.each = seconds / commands
-        fits = int(QUICK / max(self.each, 1e-6))
-        self.size = max(1, min(FULL_BATCH, fits, self.size * 2))
-
-    def charge(self, updates: int, seconds: float) -> None:
-        """What the portal counted for updates of tasks; less than nothing when its window moved on meanwhile."""
-        if updates and seconds >= 0:
-            self.cost = seconds / updates
-
-    def affordable(self, pacer: Pacer) -> int:
-        """How many updates of tasks the portal would take before their method has used up its operating time."""
-        left = STOP_AT - pacer.spent(UPDATE)[0]
-        return max(1, int(left / self.cost)) if self.cost else FULL_BATCH
-
-    def takes(self, updates: int, pacer: Pacer) -> timedelta:
-        """About how long so many updates of tasks will take: their own time, and the waiting for new windows."""
-        each = max(self.each, 1 / (pacer.rate * (FULL_BATCH - 1)))
-        used, window = pacer.spent(UPDATE)
-        over = updates * self.cost - max(STOP_AT - used, 0.0)
-        if over <= 0:
-            return timedelta(seconds=updates * each)
-        last = over % STOP_AT / self.cost
-        return timedelta(seconds=(window or WINDOW) + over // STOP_AT * WINDOW + last * each)
 
 
 @dataclass(slots=True)
@@ -130,10 +100,12 @@ class Applied:
                 self.again += 1
 
 
-def apply(hands: Hands, *, interrupted: Callable[[], bool] = lambda: False) -> Applied:
-    """Carry out what is ready until nothing is, or until ``interrupted``; at most one batch is under way."""
-    applied = Applied()
-    hands.read_ahead.clear()
+def apply(hands: Hands, *, interrupted: Callable[[], bool] = lambda: False, applied: Applied | None = None) -> Applied:
+    """Carry out what is ready until nothing is, or until ``interrupted``; at most one batch is under way. ``applied``:
+    an account to go on with."""
+    if applied is None:
+        applied = Applied()
+        hands.read_ahead.clear()
     while not interrupted():
         if not (settle(hands, applied) or send(hands, applied)):
             break
@@ -221,43 +193,54 @@ def moved_on(row: Recorded, history: Sequence[Visit]) -> Finished | None:
 # --- sending ---------------------------------------------------------------------------------------------------------
 
 
-def send(hands: Hands, applied: Applied) -> bool:
-    """Send one batch of what is ready, with the reading for the next one; True if there was anything to do."""
-    now = hands.clock()
-    rows = hands.store.ready(now, 3 * hands.pace.size, resting_kinds(hands.portal))
+def send(hands: Hands, applied: Applied, news: reading.News | None = None) -> bool:
+    """Send one batch of what is ready, with the reading for the next one; True if there was anything to do. ``news``
+    travels along if there is room."""
+    if news and (hands.read_at is None or hands.clock() - hands.read_at > READ_KEEPS):
+        hands.read_ahead.clear()
+    rows = ready(hands, AT_HAND)
     if not rows:
         hands.read_ahead.clear()
         return False
     with_reading = any(row.operation.kind in NEED_READING for row in rows)
-    size = min(hands.pace.size, FULL_BATCH - with_reading, hands.pace.affordable(hands.portal.pacer))
-    rows, following = rows[:size], rows[size:]
-    rows, settled = weigh(hands, rows)
+    methods = [writing.METHODS[row.operation.kind] for row in rows]
+    most = FULL_BATCH - with_reading - (news.size(ALONG) if news else 0)
+    going = set(hands.pace.batch(methods, hands.portal.pacer, most=most))
+    following = [row for place, row in enumerate(rows) if place not in going]
+    rows, settled = weigh(hands, [row for place, row in enumerate(rows) if place in going])
     close(hands, [row for row, _ in settled], [finished for _, finished in settled], applied)
     if not rows:
-        return True
-    next_ids = task_ids(following)[: min(2 * hands.pace.size, FULL_BATCH)]
+        return bool(settled)
+    next_ids = task_ids(following)[:FULL_BATCH]
     commands = {row.id: command_of(hands, row) for row in rows}
     rows = travelling(rows, commands)
     hands.portal.pacer.await_slot()
     marked = set(hands.store.mark_sending([row.id for row in rows], hands.epoch, hands.clock()))
     rows = [row for row in rows if row.id in marked]
     ahead = [reading.tasks_command(next_ids)] if next_ids and len(rows) > 1 else []
-    used = hands.portal.pacer.spent(UPDATE)[0]
+    place = len(rows) + len(ahead)
+    opening = news.opening(place, min(ALONG, FULL_BATCH - place)) if news and len(rows) > 1 else []
     crash_point("send:before")
-    outcomes = hands.portal.batch([*(commands[row.id] for row in rows), *ahead])
+    outcomes = hands.portal.batch([*(commands[row.id] for row in rows), *ahead, *opening])
     crash_point("send:after")
-    hands.pace.learn(len(rows), hands.portal.last_seconds)
-    updates = sum(commands[row.id].method == UPDATE for row in rows)
-    hands.pace.charge(updates, hands.portal.pacer.spent(UPDATE)[0] - used)
+    hands.pace.learn([commands[row.id].method for row in rows], outcomes[: len(rows)], hands.portal.last_seconds)
     finished = [judge(row, outcome, hands.clock()) for row, outcome in zip(rows, outcomes, strict=False)]
-    hands.read_ahead = read_tasks(next_ids, outcomes[-1]) if ahead else {}
+    hands.read_ahead, hands.read_at = read_tasks(next_ids, outcomes[len(rows)]) if ahead else {}, hands.clock()
     close(hands, rows, finished, applied)
+    if news and opening:
+        news.receive(outcomes[place:])
     return True
 
 
-def resting_kinds(portal: Portal) -> list[Kind]:
-    """Kinds whose method has used up its operating time for now."""
-    return [kind for kind, method in writing.METHODS.items() if portal.pacer.blocked(method) is not None]
+def ready(hands: Hands, limit: int) -> list[Recorded]:
+    """What may be sent now, without what has to wait for its method's operating time."""
+    pacer = hands.portal.pacer
+    scarce = {
+        kind: urgency
+        for kind, urgency in URGENT.items()
+        if pacer.blocked(writing.METHODS[kind], reserve=RESERVE) is not None
+    }
+    return hands.store.ready(hands.clock(), limit, hands.portal.blocked_kinds(), scarce)
 
 
 def command_of(hands: Hands, row: Recorded) -> Command:
@@ -344,7 +327,7 @@ def look_up_old(hands: Hands, rows: Sequence[Recorded]) -> tuple[list[Recorded],
     hands.looked = {row_id: at for row_id, at in hands.looked.items() if now - at < LOOK_KEEPS}
     if not any(is_old_news(row) and row.id not in hands.looked for row in rows):
         return [], {}
-    ahead = hands.store.ready(now, LOOK_AHEAD, resting_kinds(hands.portal))
+    ahead = ready(hands, LOOK_AHEAD)
     old = [row for row in {one.id: one for one in (*rows, *ahead)}.values() if is_old_news(row)]
     found = find_created(hands.portal, old)
     hands.looked |= {row.id: now for row in old if mark_of(row) not in found}

@@ -17,6 +17,7 @@ from typing import Any
 import structlog
 
 from bitrix_sync import notices, overdue, texts
+from bitrix_sync.apply import UPDATE
 from bitrix_sync.audit import Look, look, note
 from bitrix_sync.facts import Deal
 from bitrix_sync.notices import NEXT_BEGAN, NOT_RELEASED, UNFINISHED, News, Stay
@@ -381,8 +382,9 @@ def unfinished(counts: Mapping[State, int]) -> int:
 
 
 def rest_of(desk: Desk, count: int) -> datetime | None:
-    """When so many moves will be through at the portal's present pace; None: there are none."""
-    return desk.portal.now() + desk.hands.pace.takes(count, desk.portal.pacer) if count else None
+    """When so many moves will be through at the portal's present pace; None: there are none, or nobody can say yet."""
+    span = desk.hands.pace.takes({UPDATE: count}, desk.portal.pacer) if count else None
+    return desk.portal.now() + span if span is not None else None
 
 
 def note_rest(desk: Desk) -> None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from bitrix_sync import plan, texts
-from bitrix_sync.apply import Applied, Hands, apply
+from bitrix_sync.apply import Applied, Hands, apply, send
 from bitrix_sync.errors import PortalError
 from bitrix_sync.facts import Changes, Contact, Deal, PortalTask, Visit
 from bitrix_sync.operations import MARK, Decision, Kind, Operation, Recorded, Recording, Slip, State, TaskRecord
@@ -53,6 +53,8 @@ class Gathered:
     deals: dict[int, Deal | None] = field(default_factory=dict)
     tasks: dict[str, TaskRecord] = field(default_factory=dict)
     slips: list[Slip] = field(default_factory=list)
+    touched: set[int] = field(default_factory=set)
+    """Deals of rules' tasks of which something is new that a decision may look at."""
     companies: dict[int, Contact] = field(default_factory=dict)
     contacts: dict[int, Contact] = field(default_factory=dict)
 
@@ -71,18 +73,28 @@ class PassReport:
 
 
 def run_pass(
-    desk: Desk, *, wide: bool = True, expected: bool = True, interrupted: Callable[[], bool] = lambda: False
+    desk: Desk,
+    *,
+    overlap: timedelta | None = OVERLAP,
+    expected: bool = True,
+    along: bool = False,
+    interrupted: Callable[[], bool] = lambda: False,
 ) -> PassReport:
-    """One pass. ``wide``: what may have become visible late is read too; ``expected``: deals will have to be judged,
-    so people travel in the same request; ``interrupted`` is asked between batches."""
-    report = take_in(desk, wide=wide, expected=expected)
-    report.applied = carry_out(desk, interrupted=interrupted)
+    """One pass. ``overlap``: so much is read once more, for what became visible late; ``expected``: deals will have to
+    be judged, so people travel in the same request; ``along``: operations are being written, and the reading travels
+    with the next of them; ``interrupted`` is asked between batches."""
+    applied = Applied() if along else None
+    report = take_in(desk, overlap=overlap, expected=expected, applied=applied)
+    report.applied = carry_out(desk, interrupted=interrupted, applied=applied)
     return report
 
 
-def take_in(desk: Desk, *, wide: bool = True, expected: bool = True) -> PassReport:
-    """The first three steps of a pass; what they plan is carried out by whoever comes next."""
-    facts = gather(desk, wide=wide, expected=expected)
+def take_in(
+    desk: Desk, *, overlap: timedelta | None = OVERLAP, expected: bool = True, applied: Applied | None = None
+) -> PassReport:
+    """The first three steps of a pass; what they plan is carried out by whoever comes next. ``applied``: see
+    ``gather``."""
+    facts = gather(desk, overlap=overlap, expected=expected, applied=applied)
     recording, report = decide(desk, facts)
     if desk.catching_up:
         recording = in_doubt(recording)
@@ -106,33 +118,45 @@ def look_first(operations: Iterable[Operation]) -> tuple[Operation, ...]:
     return tuple(replace(one, look_first=True) if one.kind in said else one for one in operations)
 
 
-def carry_out(desk: Desk, *, interrupted: Callable[[], bool] = lambda: False) -> Applied:
-    """Apply what is ready, unless paused or only watching; what the portal refused is told to whom it concerns."""
-    if desk.store.setting("paused") or desk.rulebook.rules.safety.watch:
+def carry_out(
+    desk: Desk, *, interrupted: Callable[[], bool] = lambda: False, applied: Applied | None = None
+) -> Applied:
+    """Apply what is ready, unless paused or only watching; what the portal refused is told to whom it concerns.
+    ``applied``: an account to go on with."""
+    if not writes(desk):
         return Applied()
-    applied = apply(desk.hands, interrupted=interrupted)
+    applied = apply(desk.hands, interrupted=interrupted, applied=applied)
     if applied.failed:
         tell_failures(desk)
     return applied
 
 
+def writes(desk: Desk) -> bool:
+    """False while paused or only watching."""
+    return not (desk.store.setting("paused") or desk.rulebook.rules.safety.watch)
+
+
 # --- gather ----------------------------------------------------------------------------------------------------------
 
 
-def gather(desk: Desk, *, wide: bool, expected: bool = True) -> Gathered:
-    """Read the portal after the cursor and find out which deals must be judged."""
+def gather(desk: Desk, *, overlap: timedelta | None, expected: bool = True, applied: Applied | None = None) -> Gathered:
+    """Read the portal after the cursor and find out which deals must be judged. ``applied``: the reading travels with
+    the next operations that are written, and these are noted there."""
     cursor = desk.store.cursor()
     if cursor is None:
         raise PortalError("the portal has not been read for the first time yet; start `bitrix-sync run` or `sync`")
     book, now = desk.rulebook, desk.portal.now()
-    changes = reading.changes(
+    news = reading.News(
         desk.portal,
         cursor,
         fields=book.rules.fields,
-        overlap=OVERLAP if wide else None,
+        overlap=overlap,
         people=book.company if expected and book.company_is_old(now) else None,
         away=book.away(now),
     )
+    if applied is not None and writes(desk):
+        send(desk.hands, applied, news)
+    changes = news.finish()
     if changes.company is not None:
         book.take_company(changes.company, now)
     return sift(desk, changes)
@@ -148,7 +172,7 @@ def sift(desk: Desk, changes: Changes, *, ask: Iterable[int] = ()) -> Gathered:
     stored = store.deals(read)
     changed = {deal_id for deal_id, deal in read.items() if has_changed(stored.get(deal_id), deal)}
     dirty = {visit.deal_id for visit in facts.visits} | changed | set(ask)
-    dirty |= {record.deal_id for record in facts.tasks.values() if record.rule_id and record.deal_id}
+    dirty |= facts.touched
     dirty |= set(store.due_deals(facts.now))
     missing = sorted(dirty - read.keys())
     read |= {deal.id: deal for deal in reading.deals(portal, missing, fields=rules.fields)}
@@ -201,8 +225,18 @@ def observe_tasks(store: Store, facts: Gathered) -> None:
         observed, slip = plan.observe(record, seen, at=facts.now)
         if observed != record:
             facts.tasks[observed.ref] = observed
+            if observed.rule_id and observed.deal_id and matters(record, observed):
+                facts.touched.add(observed.deal_id)
         if slip is not None:
             facts.slips.append(slip)
+
+
+def matters(before: TaskRecord | None, after: TaskRecord) -> bool:
+    """False when only that is new of a task which no decision looks at, as after our own creation of it."""
+    if before is None:
+        return True
+    shown = {name: getattr(before, name) for name in ("title", "creator_id", "auditors", "created", "changed")}
+    return replace(after, **shown) != before
 
 
 def observe_seen(desk: Desk, seen: Sequence[PortalTask]) -> None:

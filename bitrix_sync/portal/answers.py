@@ -23,7 +23,8 @@ class Outcome:
     ``done``: ``value`` is its result, ``total`` and ``next`` those of a list. ``again``: refused before it ran; send
     again not before ``retry_at`` (our clock, epoch seconds; None: as soon as the pacer allows). ``refused``: for good,
     with the portal's ``code`` and ``text``; ``fatal`` when the refusal concerns the whole portal (or one of the scopes
-    that all work hangs on) and not this command. ``unknown``: it may have run. ``operating`` and ``reset_at`` (the
+    that all work hangs on) and not this command. ``unknown``: it may have run. ``seconds``: how long the portal says
+    that it took. ``operating`` and ``reset_at`` (the
     portal's epoch seconds) are the method's account, where the answer tells it."""
 
     kind: OutcomeKind
@@ -36,6 +37,7 @@ class Outcome:
     next: int | None = None
     operating: float | None = None
     reset_at: float | None = None
+    seconds: float | None = None
 
     @property
     def done(self) -> bool:
@@ -105,6 +107,7 @@ def read_envelope(envelope: Mapping[str, Any], *, status: int, method: str, now:
         next=whole(envelope.get("next")),
         operating=account[0],
         reset_at=account[1],
+        seconds=read_duration(envelope.get("time")),
     )
 
 
@@ -193,6 +196,11 @@ def read_account(time: Any) -> tuple[float | None, float | None]:
     return number(time.get("operating")), number(time.get("operating_reset_at"))
 
 
+def read_duration(time: Any) -> float | None:
+    """``duration`` of a ``time`` block, which may be missing."""
+    return number(time.get("duration")) if isinstance(time, Mapping) else None
+
+
 def number(value: Any) -> float | None:
     """A finite JSON number or a numeric string as float."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
@@ -237,7 +245,8 @@ def read_batch(
             outcome = Outcome("unknown", code="not_in_answer", text="the batch's answer says nothing of this command")
         operating, reset_at = read_account(times.get(key))
         total, following = whole(totals.get(key)), whole(nexts.get(key))
-        outcomes.append(replace(outcome, total=total, next=following, operating=operating, reset_at=reset_at))
+        outcome = replace(outcome, total=total, next=following, operating=operating, reset_at=reset_at)
+        outcomes.append(replace(outcome, seconds=read_duration(times.get(key))))
     return outcomes
 
 

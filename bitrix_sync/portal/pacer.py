@@ -15,12 +15,16 @@ from datetime import UTC, datetime
 
 from bitrix_sync.errors import PortalError
 
-STOP_AT = 470.0
-"""Operating seconds at which we stop by ourselves; the portal refuses from 480 on."""
+LIMIT, STOP_AT = 480.0, 470.0
+"""Operating seconds from which on the portal refuses a method, and at which we stop by ourselves."""
+RESERVE = 20.0
+"""Of these so many are kept for urgent work."""
 WINDOW = 600.0
 """Seconds in which a method may use its operating time."""
 BAN = 300.0
 """Newer portals ban a method for so long; assumed when a refusal does not tell."""
+SAME_WINDOW = 2.0
+"""Moments of a method's reset that lie no further apart are the same one."""
 SPARE = 1.0
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 SINCE_NOTED = 10.0
@@ -70,6 +74,7 @@ class Pacer:
         self._level, self._at = 0.0, clock()
         self._held_until, self._pause = 0.0, 0.0
         self._operating: dict[str, tuple[float, float]] = {}
+        self._costs: dict[str, float] = {}
         self._banned: dict[str, float] = {}
 
     @property
@@ -146,8 +151,33 @@ class Pacer:
         if operating is None:
             return
         with self._lock:
-            now = self._clock()
-            self._operating[method.lower()] = (operating, reset_at if reset_at is not None else now + 2 * BAN)
+            name, now = method.lower(), self._clock()
+            until = reset_at if reset_at is not None else now + 2 * BAN
+            used, before = self._operating.get(name, (0.0, 0.0))
+            if operating > used and abs(until - before) < SAME_WINDOW:
+                self._costs[name] = max(operating - used, 0.9 * self._costs.get(name, 0.0))
+            self._operating[name] = (operating, until)
+
+    def cost(self, method: str) -> float:
+        """Operating seconds of one call, as the last ones showed; 0.0: nobody knows."""
+        with self._lock:
+            return self._costs.get(method.lower(), 0.0)
+
+    def room(self, method: str) -> int | None:
+        """How many calls of a method that does not rest fit into its operating time, one at least, for the call that
+        passes the limit is still taken; None: nobody knows what they cost.
+
+        When its window has passed, only what was used in the window's first minute is free again, and how much that is
+        the next answer tells: until then there is room below the limit alone.
+        """
+        with self._lock:
+            name = method.lower()
+            cost = self._costs.get(name, 0.0)
+            if cost <= 0:
+                return None
+            used, until = self._operating.get(name, (0.0, 0.0))
+            limit = STOP_AT if until > self._clock() else LIMIT
+            return max(1, int((limit - used) / cost))
 
     def ban(self, method: str, reset_at: float | None = None) -> float:
         """The portal refuses the method; returns until when."""
@@ -166,10 +196,10 @@ class Pacer:
             left = reset - self._clock()
             return (used, left) if left > 0 else (0.0, 0.0)
 
-    def blocked(self, method: str) -> float | None:
-        """Until when the method rests; None: it may be called."""
+    def blocked(self, method: str, *, reserve: float = 0.0) -> float | None:
+        """Until when the method rests; None: it may be called. ``reserve``: leave so many operating seconds unused."""
         with self._lock:
-            return self._blocked(method.lower(), self._clock())
+            return self._blocked(method.lower(), self._clock(), reserve)
 
     def budget(self) -> Budget:
         """The account, for status and metrics."""
@@ -182,10 +212,10 @@ class Pacer:
             held = self._held_until if self._held_until > now else None
             return Budget(max(0.0, self._room - self._level), self.size, self.rate, held, blocked, operating)
 
-    def _blocked(self, name: str, now: float) -> float | None:
+    def _blocked(self, name: str, now: float, reserve: float = 0.0) -> float | None:
         banned = self._banned.get(name, 0.0)
         used, reset = self._operating.get(name, (0.0, 0.0))
-        until = max(banned, reset if used >= STOP_AT else 0.0)
+        until = max(banned, reset if used >= STOP_AT - reserve else 0.0)
         return until if until > now else None
 
     def _drain(self) -> None:

@@ -30,7 +30,8 @@ LONG_PATIENCE = 900.0
 class Source:
     """A list to be read by id. ``params`` without order and start; ``key``: where the rows stand in the result;
     ``row``: the id's key in a row, ``sort``: in filter and order. ``name``: pages needed are remembered under it.
-    ``most``: rows that there can be, where the filter names ids (0: any number)."""
+    ``most``: rows that there can be, where the filter names ids (0: any number). ``growing``: while writes go on it
+    has one page more than last time."""
 
     method: str
     params: Mapping[str, Any]
@@ -39,6 +40,7 @@ class Source:
     sort: str
     name: str = ""
     most: int = 0
+    growing: bool = False
 
 
 @dataclass(slots=True)
@@ -54,42 +56,77 @@ class _Progress:
 
 def read_lists(portal: Portal, sources: Sequence[Source], *, patience: float = PATIENCE) -> list[list[Row]]:
     """All rows of each source, by growing id. Raises PortalError and PortalRefused as ``Portal.read`` does."""
-    return read_beside(portal, sources, (), patience=patience)[0]
+    return Lists(portal, sources).finish(patience=patience)[0]
 
 
-def read_beside(
-    portal: Portal, sources: Sequence[Source], besides: Sequence[Command], *, patience: float = PATIENCE
-) -> tuple[list[list[Row]], list[Outcome]]:
-    """The same; and what becomes of other readings that travel in the first request if there is room in it and their
-    methods may be called: their outcomes (``done`` or ``refused`` each for itself), else none."""
-    states = [_Progress(source, portal.memory.pages.get(source.name, 1)) for source in sources]
-    chaining = True
-    extra = () if any(portal.pacer.blocked(command.method) is not None for command in besides) else besides
-    outcomes_beside: list[Outcome] = []
-    while active := [state for state in states if not state.done]:
-        for group in _shared_out(active, chaining and portal.memory.references):
-            commands = [command for start, state in group for command in _pages(state, start)]
-            chained = any(command.refers for command in commands)
-            going = extra if len(commands) + len(extra) <= BATCH_LIMIT else ()
-            try:
-                outcomes = portal.read(
-                    [*commands, *going], optional=True, patience=CHAIN_PATIENCE if chained else patience
-                )
-            except (PortalRefused, Stopped):
-                raise
-            except PortalError:
-                if not chained:
+class Lists:
+    """Lists that are being read whole."""
+
+    def __init__(self, portal: Portal, sources: Sequence[Source]) -> None:
+        self._portal = portal
+        self._states = [_Progress(source, max(1, portal.memory.pages.get(source.name, 1))) for source in sources]
+        self._opening: list[Command] = []
+
+    def size(self, most: int) -> int:
+        """How many commands the ``opening`` has if there is room for ``most``."""
+        return min(most, sum(state.ask + state.source.growing for state in self._states))
+
+    def opening(self, place: int, room: int) -> list[Command]:
+        """The first pages of all lists, as many as there were last time or as there is ``room`` for, to be sent as the
+        last commands of a batch: the first of them is its command ``k<place>``. None if there is no room for one of
+        each list, or if a method may not be called now."""
+        states = self._states
+        resting = any(self._portal.pacer.blocked(state.source.method) is not None for state in states)
+        if resting or room < len(states):
+            return []
+        for state in states:
+            state.ask = state.ask + state.source.growing if self._portal.memory.references else 1
+        while sum(state.ask for state in states) > room:
+            max(states, key=lambda state: state.ask).ask -= 1
+        for state in states:
+            self._opening += _pages(state, place + len(self._opening))
+        return self._opening
+
+    def receive(self, outcomes: Sequence[Outcome]) -> None:
+        """What became of the ``opening``; unless all is well, everything is read anew."""
+        if not all(outcome.done for outcome in outcomes):
+            return
+        answers = list(zip(self._opening, outcomes, strict=True))
+        for state in self._states:
+            mine, answers = answers[: state.ask], answers[state.ask :]
+            _take(self._portal, state, mine)
+
+    def finish(
+        self, besides: Sequence[Command] = (), *, patience: float = PATIENCE
+    ) -> tuple[list[list[Row]], list[Outcome]]:
+        """All rows of each list; and what becomes of other readings that travel in the first request if there is room
+        in it and their methods may be called: their outcomes (``done`` or ``refused`` each for itself), else none."""
+        portal, states, chaining = self._portal, self._states, True
+        extra = () if any(portal.pacer.blocked(command.method) is not None for command in besides) else besides
+        beside: list[Outcome] = []
+        while active := [state for state in states if not state.done]:
+            for group in _shared_out(active, chaining and portal.memory.references):
+                commands = [command for start, state in group for command in _pages(state, start)]
+                chained = any(command.refers for command in commands)
+                going = extra if len(commands) + len(extra) <= BATCH_LIMIT else ()
+                wait = CHAIN_PATIENCE if chained else patience
+                try:
+                    outcomes = portal.read([*commands, *going], optional=True, patience=wait)
+                except (PortalRefused, Stopped):
                     raise
-                chaining = False  # it may be the references themselves that the portal stumbles over
-                continue
-            if going:
-                outcomes_beside, extra = outcomes[len(commands) :], ()
-            for start, state in group:
-                _take(portal, state, list(zip(commands, outcomes, strict=False))[start : start + state.ask])
-    for state in states:
-        if state.source.name:
-            portal.memory.pages[state.source.name] = state.pages
-    return [state.found for state in states], outcomes_beside
+                except PortalError:
+                    if not chained:
+                        raise
+                    chaining = False  # it may be the references themselves that the portal stumbles over
+                    continue
+                if going:
+                    beside, extra = outcomes[len(commands) :], ()
+                for start, state in group:
+                    _take(portal, state, list(zip(commands, outcomes, strict=False))[start : start + state.ask])
+        for state in states:
+            if state.source.name:
+                portal.memory.pages[state.source.name] = state.pages
+        return [state.found for state in states], beside
 
 
 def _shared_out(active: list[_Progress], references: bool) -> Iterator[list[tuple[int, _Progress]]]:

@@ -1,7 +1,7 @@
 """The life of operations: what may be sent now, what was sent, what became of it. Inside the caller's transaction.
 
-An operation waits while an earlier one on the same task, or an earlier move of its deal, has no end yet; and, unless it
-is the creation itself, until the portal's id of its task is known.
+An operation waits while an earlier one on the same task (unless both are items of a check list), or an earlier move of
+its deal, has no end yet; and, unless it is the creation itself, until the portal's id of its task is known.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from bitrix_sync.store.schema import operations, portal, slips, tasks
 
 UNFINISHED = (State.PLANNED.value, State.HELD.value, State.SENDING.value, State.UNKNOWN.value)
 WAITING = (State.PLANNED.value, State.HELD.value)
+ITEM = "item:"
+"""Begins the keys of check-list items."""
 _ENDS = (State.DONE, State.FAILED, State.DROPPED)
 
 
@@ -29,8 +31,16 @@ def _all() -> Select[Any]:
     return select(operations, tasks.c.portal_id).outerjoin(tasks, tasks.c.id == operations.c.task_row)
 
 
-def ready(connection: Connection, *, now: datetime, limit: int, exclude_kinds: Collection[Kind]) -> list[Recorded]:
-    """What may be sent now, the most urgent first, then the oldest."""
+def ready(
+    connection: Connection,
+    *,
+    now: datetime,
+    limit: int,
+    exclude_kinds: Collection[Kind] = (),
+    scarce: Mapping[Kind, int] | None = None,
+) -> list[Recorded]:
+    """What may be sent now, the most urgent first, then the oldest. ``scarce``: of these kinds only what is of that
+    urgency or a lower number."""
     earlier, move = operations.alias("earlier"), operations.alias("move")
     query = _all().where(
         operations.c.state == State.PLANNED.value,
@@ -44,6 +54,8 @@ def ready(connection: Connection, *, now: datetime, limit: int, exclude_kinds: C
             earlier.c.task_row == operations.c.task_row,
             earlier.c.id < operations.c.id,
             earlier.c.state.in_(UNFINISHED),
+            # items wait for their check list, not for each other: a batch keeps their order
+            ~and_(earlier.c.key.startswith(ITEM), operations.c.key.startswith(ITEM)),
         ),
         ~exists().where(
             move.c.deal_id == operations.c.deal_id,
@@ -55,6 +67,8 @@ def ready(connection: Connection, *, now: datetime, limit: int, exclude_kinds: C
     )
     if exclude_kinds:
         query = query.where(operations.c.kind.not_in([kind.value for kind in exclude_kinds]))
+    for kind, urgency in (scarce or {}).items():
+        query = query.where(or_(operations.c.kind != kind.value, operations.c.urgency <= urgency))
     query = query.order_by(operations.c.urgency, operations.c.id).limit(limit)
     return [to_recorded(row) for row in connection.execute(query)]
 

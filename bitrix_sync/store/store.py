@@ -234,11 +234,14 @@ class Store:
 
     # --- operations --------------------------------------------------------------------------------------------------
 
-    def ready(self, now: datetime, limit: int, exclude_kinds: Collection[Kind] = ()) -> list[Recorded]:
-        """What may be sent now (our clock), by urgency, then age. Never two on one task, never one that would overtake
-        an earlier unfinished one on its task or an earlier unfinished move of its deal."""
+    def ready(
+        self, now: datetime, limit: int, exclude_kinds: Collection[Kind] = (), scarce: Mapping[Kind, int] | None = None
+    ) -> list[Recorded]:
+        """What may be sent now (our clock), by urgency, then age. Never two on one task (items of one check list aside,
+        once that is there), never one that would overtake an earlier unfinished one on its task or an earlier
+        unfinished move of its deal. ``scarce``: of these kinds only what is of that urgency or a lower number."""
         with self.reading() as connection:
-            return ledger.ready(connection, now=now, limit=limit, exclude_kinds=exclude_kinds)
+            return ledger.ready(connection, now=now, limit=limit, exclude_kinds=exclude_kinds, scarce=scarce or {})
 
     def mark_sending(self, ids: Sequence[int], epoch: int, now: datetime) -> list[int]:
         """Commits that these are being sent, before the first byte leaves; returns those that were still planned:

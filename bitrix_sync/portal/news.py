@@ -1,0 +1,140 @@
+"""What changed in the portal since a cursor: its stage history, deals and tasks, in one request when little did.
+
+The same reading may travel in a batch of writes (``News.opening``, ``News.receive``), so that it costs no request of
+its own; ``News.finish`` then reads what is left, or all of it if nothing came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from bitrix_sync.facts import Changes, Company, Cursor
+from bitrix_sync.portal import parsing
+from bitrix_sync.portal.answers import Outcome
+from bitrix_sync.portal.client import Portal
+from bitrix_sync.portal.directory import absence_commands, absences_of, company_commands, company_of
+from bitrix_sync.portal.forms import Command
+from bitrix_sync.portal.paging import Lists
+from bitrix_sync.portal.sources import deal_parser, deals_source, facts, history_source, said, second, tasks_source
+
+OVERLAP = timedelta(minutes=10)
+"""Rows become visible out of order: so much is read again."""
+HISTORY_RESTS, CHANGE_RESTS = timedelta(minutes=50), timedelta(seconds=10)
+"""How far the cursor stays behind the time of a whole reading: rows of the history may become visible so late, and the
+overlap; of deals and tasks whose change was missed the overlap, the next change or the night's reading tells."""
+NARROW, WIDE = "narrow.", "wide."
+"""Begin the names under which is remembered how many pages a reading without and with overlap had."""
+
+
+def changes(
+    portal: Portal,
+    cursor: Cursor,
+    *,
+    fields: frozenset[str],
+    overlap: timedelta | None = OVERLAP,
+    people: Company | None = None,
+    away: tuple[datetime, datetime] | None = None,
+) -> Changes:
+    """The whole reading, as ``News`` says."""
+    return News(portal, cursor, fields=fields, overlap=overlap, people=people, away=away).finish()
+
+
+class News:
+    """One reading of everything recorded after the cursor, and of what lies less than ``overlap`` before it (None:
+    nothing) once more.
+
+    ``fields``: codes of the deal's fields to read. The new cursor holds the newest id and times seen, never older ones
+    than before nor one from the future; what was seen whole and is long past moves it on too, so that a burst is not
+    read again for ever. ``people``: the company as last read, to be read again in the same request, with its absences
+    between the moments of ``away``.
+    """
+
+    def __init__(
+        self,
+        portal: Portal,
+        cursor: Cursor,
+        *,
+        fields: frozenset[str],
+        overlap: timedelta | None = OVERLAP,
+        people: Company | None = None,
+        away: tuple[datetime, datetime] | None = None,
+    ) -> None:
+        self._portal, self._cursor, self._fields = portal, cursor, fields
+        self._narrow = overlap is None
+        back = overlap or timedelta()
+        self._history_from, self._deals_from, self._tasks_from = (
+            moment - back for moment in (cursor.history_time, cursor.deals_time, cursor.tasks_time)
+        )
+        self._people, self._away = people, away
+        self._employed = [user.id for user in people.users.values() if user.active] if people and away else []
+        self._seen_whole = portal.now() if portal.clock_known else None
+        name = NARROW if self._narrow else WIDE
+        history = {">ID": cursor.history_id} if self._narrow else {">=CREATED_TIME": said(portal, self._history_from)}
+        self._lists = Lists(
+            portal,
+            [
+                history_source(history, f"{name}history"),
+                deals_source(portal, {">=updatedTime": said(portal, self._deals_from)}, fields, f"{name}deals"),
+                tasks_source({">=CHANGED_DATE": said(portal, self._tasks_from)}, f"{name}tasks", growing=True),
+            ],
+        )
+
+    def size(self, most: int) -> int:
+        """How many commands the ``opening`` has if there is room for ``most``."""
+        return self._lists.size(most)
+
+    def opening(self, place: int, room: int) -> list[Command]:
+        """The first pages, to be sent as the last commands of a batch, the first of them as its command ``k<place>``;
+        none if there is no room for them."""
+        return self._lists.opening(place, room)
+
+    def receive(self, outcomes: Sequence[Outcome]) -> None:
+        """What became of the ``opening``; called once, or never."""
+        self._lists.receive(outcomes)
+
+    def finish(self) -> Changes:
+        """Read what has not been read yet. Raises PortalError and PortalRefused as ``Portal.read`` does."""
+        portal, cursor = self._portal, self._cursor
+        begun = portal.stats.requests
+        staff = [] if self._people is None else company_commands(self._people)
+        absent = absence_commands(self._employed, *self._away) if self._away and self._employed else []
+        (history_rows, deal_rows, task_rows), beside = self._lists.finish([*staff, *absent])
+        visits = facts(
+            history_rows,
+            parsing.visit,
+            lambda visit: visit.id > cursor.history_id if self._narrow else visit.entered >= second(self._history_from),
+        )
+        deals = facts(
+            deal_rows, deal_parser(portal, self._fields), lambda deal: deal.changed >= second(self._deals_from)
+        )
+        tasks = facts(
+            task_rows, parsing.task, lambda task: task.changed is None or task.changed >= second(self._tasks_from)
+        )
+        return Changes(
+            visits=tuple(visits),
+            deals=tuple(deals),
+            tasks=tuple(tasks),
+            cursor=Cursor(
+                history_id=max([cursor.history_id, *(visit.id for visit in visits)]),
+                history_time=self._newest(cursor.history_time, (visit.entered for visit in visits), HISTORY_RESTS),
+                deals_time=self._newest(cursor.deals_time, (deal.changed for deal in deals), CHANGE_RESTS),
+                tasks_time=self._newest(cursor.tasks_time, (t.changed for t in tasks if t.changed), CHANGE_RESTS),
+            ),
+            company=self._company(beside[: len(staff)], beside[len(staff) :]),
+            requests=portal.stats.requests - begun,
+        )
+
+    def _newest(self, before: datetime, seen: Iterable[datetime], rest: timedelta) -> datetime:
+        now = self._portal.now()
+        passed = [] if self._seen_whole is None else [self._seen_whole - rest]
+        return max([before, *passed, *(min(moment, now) for moment in seen)])
+
+    def _company(self, staff: Sequence[Outcome], absent: Sequence[Outcome]) -> Company | None:
+        if self._people is None or not staff:
+            return None
+        company = company_of(self._portal, self._people, staff)
+        if company is None or self._away is None:
+            return company
+        return replace(company, absences=tuple(absences_of(self._portal, self._employed, *self._away, absent)))
