@@ -175,4 +175,6 @@ def test_a_backup_put_back_on_a_portal_that_went_on_doubles_nothing_and_loses_no
         assert new[0].endswith(":call"), "the deal that came while nobody worked"
         place.portal.state.set_responsible(ships[1], IGOR)
         place.turn()
-        assert place.tasks(ships[1])[0].responsible_id == IGOR, "the owner we had set is not taken for a person's choice"
+        assert place.tasks(ships[1])[0].responsible_id == IGOR, (
+            "the owner we had set is not taken for a person's choice"
+        )
