@@ -110,6 +110,7 @@ def backfill(desk: Desk, args: Mapping[str, Any]) -> Account:
         facts = sift(desk, Changes(), ask=ids[begin : begin + CHUNK])
         recording, report = decide(desk, facts, backfill=True)
         held += report.held
+        operations = [*report.watched, *(one for decision in recording.decisions for one in decision.operations)]
         planned += [
             described(operation)
             | {
@@ -117,8 +118,7 @@ def backfill(desk: Desk, args: Mapping[str, Any]) -> Account:
                 "owner": desk.rulebook.company.name(operation.payload["fields"]["RESPONSIBLE_ID"]),
                 "deadline": operation.payload["fields"]["DEADLINE"],
             }
-            for decision in recording.decisions
-            for operation in decision.operations
+            for operation in operations
             if operation.kind is Kind.CREATE
         ]
         if not dry:

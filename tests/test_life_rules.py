@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 import scheduler
-from bitrix_sync import overdue
+from bitrix_sync import commands, overdue
 from bitrix_sync.errors import PortalError
 from bitrix_sync.report import state_of_things
 from bitrix_sync.rules.model import OverdueOverride
@@ -339,6 +339,16 @@ def test_after_watching_each_deals_present_stage_is_judged_anew_and_no_stage_tha
     assert place.marks(passed) == ["presentation"]
     assert place.marks(stays) == ["first-call"]
     assert said_to(place, 3)[0].startswith("Switched off: ask (")
+
+
+def test_while_watching_backfill_says_what_it_would_do_and_does_nothing(place: Office) -> None:
+    edit(place, "fallback_owner: 1", "fallback_owner: 1\nsafety: {watch: true}")
+    dry, done = commands.backfill(place.desk, {"dry_run": True}), commands.backfill(place.desk, {})
+    assert [one["title"] for one in dry["planned"]] == [one["title"] for one in done["planned"]]
+    assert len(dry["planned"]) > 3
+    assert place.tasks() == []
+    edit(place, "safety: {watch: true}", "safety: {watch: false}")
+    assert len(commands.backfill(place.desk, {})["planned"]) == len(dry["planned"]) == len(place.tasks())
 
 
 # --- one process ------------------------------------------------------------------------------------------------------
