@@ -100,6 +100,10 @@ FILE: Proofs = {
         "docs::test_every_key_and_every_word_of_the_language_has_an_example"
     ),
     "The file of the page": "language::test_the_file_of_the_page_loads",
+    "# yaml-language-server: $schema": (
+        "rules_loading::test_editors_are_content_with_the_shipped_example",
+        "init::test_init_writes_the_file_and_its_schema_and_check_is_content",
+    ),
     "version: 1": "broken_rules/file: another version",
     "language: notices and pages in ru (default) or en": (
         "life_rules::test_the_language_of_notices_is_russian_unless_the_file_says_otherwise",
