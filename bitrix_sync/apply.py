@@ -270,7 +270,6 @@ def weigh(hands: Hands, rows: list[Recorded]) -> tuple[list[Recorded], list[tupl
     changes of tasks that people have closed, moved or deleted meanwhile, moves of deals that people have moved, and
     what was said already by a process of which this store knows nothing (a backup was put back)."""
     old, found = look_up_old(hands, rows)
-    doubtful = said_before(hands, rows)
     unread = [task_id for task_id in task_ids(rows) if task_id not in hands.read_ahead]
     if unread:
         seen = {task.id: task for task in reading.tasks(hands.portal, unread)}
@@ -279,7 +278,8 @@ def weigh(hands: Hands, rows: list[Recorded]) -> tuple[list[Recorded], list[tupl
     movers = [row.operation.deal_id for row in rows if row.operation.kind is Kind.MOVE_DEAL]
     history = reading.deal_history(hands.portal, movers)
     now = hands.portal.now()
-    doubtful = written_before(hands, rows)
+    doubtful = said_before(hands, rows) | written_before(hands, rows)
+    heard = lookups.heard(hands.portal, [reader_of(row) for row in rows if row.id in doubtful and is_message(row)])
     going: list[Recorded] = []
     settled: list[tuple[Recorded, Finished]] = []
     for row in rows:
@@ -291,8 +291,11 @@ def weigh(hands: Hands, rows: list[Recorded]) -> tuple[list[Recorded], list[tupl
             )
         ):
             settled.append((row, Finished(row.id, verdict.state, error_text=verdict.reason)))
-        elif row.id in doubtful and (there := settle_one(hands, row)).state is State.DONE:
-            settled.append((row, there))
+        elif row.id in doubtful and is_message(row):
+            if reader_of(row) in heard:
+                settled.append((row, Finished(row.id, State.DONE)))
+            else:
+                going.append(row)
         elif row.operation.kind is Kind.MOVE_DEAL and (moved := moved_on(row, history)):
             settled.append((row, moved))
         elif row.id in doubtful and (there := settle_one(hands, row)).state is State.DONE:
@@ -354,6 +357,16 @@ def said_before(hands: Hands, rows: Sequence[Recorded]) -> set[int]:
                 return False
 
     return {row.id for row in unsent if is_doubtful(row.operation)}
+
+
+def is_message(row: Recorded) -> bool:
+    """True for a message to a person."""
+    return row.operation.kind is Kind.MESSAGE
+
+
+def reader_of(row: Recorded) -> tuple[int, str]:
+    """To whom a message goes, and the mark by which it is found there."""
+    return int(row.operation.payload["user"]), str(row.operation.payload["mark"])
 
 
 def is_old_news(row: Recorded) -> bool:

@@ -297,14 +297,14 @@ def on_time(desk: Desk, sweep: Sweep) -> bool:
     """False for a sweep that was due before this process began: another one may have told of it, and the store, put
     back from a backup, have forgotten."""
     rule = slot_rule(desk.rulebook.rules, sweep.slot)
-    due = rule and desk.rulebook.rules.calendar.moment(overdue.day_of(sweep.slot), rule.at)
-    return due is not None and due > desk.started
+    if rule is None:
+        return False
+    return desk.rulebook.rules.calendar.moment(overdue.day_of(sweep.slot), rule.at) > desk.started
 
 
 def gather_news(desk: Desk, sweep: Sweep, rows: Sequence[Recorded]) -> News:
     """All that the messages of a sweep are made of."""
     rules, store, rulebook = desk.rulebook.rules, desk.store, desk.rulebook
-    rulebook.freshen_company(desk.portal.now())
     stays = [Stay(**{**one, "since": datetime.fromisoformat(one["since"])}) for one in sweep.summary.get("stays", ())]
     left = left_before(store, sweep)
     open_tasks = store.open_tasks()

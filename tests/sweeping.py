@@ -211,10 +211,10 @@ safety: {max_moves: 20000}
 
 @contextmanager
 def big_department(folder: Path, *, tasks: int) -> Iterator[Department]:
-    """A portal with so many overdue tasks of 200 owners in 30 departments, at 18:29 on a Tuesday; the service has read
+    """A portal with so many overdue tasks of 200 owners in 30 departments, at six on a Tuesday; the service has read
     it for the first time."""
     clock = Clock()
-    clock.set(datetime(2026, 3, 3, 18, 29, tzinfo=MOSCOW))
+    clock.set(datetime(2026, 3, 3, 18, 0, tzinfo=MOSCOW))
     clock.freeze()
     state = seed.build_big(clock, overdue_tasks=tasks, deals=tasks, owners=200, departments=30)
     with Sandbox(state) as portal:

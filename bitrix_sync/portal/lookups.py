@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from bitrix_sync.portal.answers import whole
+from bitrix_sync.portal.answers import Outcome, whole
 from bitrix_sync.portal.client import Portal
 from bitrix_sync.portal.forms import Command
 from bitrix_sync.portal.parsing import rows
@@ -54,14 +54,37 @@ def has_line(portal: Portal, task_id: int, text: str) -> bool:
     return any(_bare(one) == wanted for one in texts)
 
 
+def heard(portal: Portal, asked: Sequence[tuple[int, str]]) -> set[tuple[int, str]]:
+    """Those of the users and marks whose personal chat holds the mark, or of which nobody can tell; the latest messages
+    of fifty chats in one request."""
+    users = list(dict.fromkeys(user for user, _ in asked))
+    commands = [Command("im.dialog.messages.get", {"DIALOG_ID": str(user), "LIMIT": PAGE}) for user in users]
+    shown = dict(zip(users, portal.read(commands, optional=True) if commands else (), strict=True))
+    return {(user, mark) for user, mark in asked if _holds(portal, shown[user], user, mark)}
+
+
+def _holds(portal: Portal, outcome: Outcome, user_id: int, mark: str) -> bool:
+    """Whether the latest messages hold the mark; where there are more, they are looked through."""
+    if not outcome.done:
+        log.warning("the chat cannot be read; the message counts as sent", user=user_id)
+        return True
+    found = rows(outcome.value, "messages")
+    if any(_marked(str(row.get("text") or ""), mark) for row in found):
+        return True
+    return len(found) == PAGE and has_message(portal, user_id, mark)
+
+
 def has_message(portal: Portal, user_id: int, mark: str) -> bool:
     """True when the personal chat with a user holds the mark, or when nobody can tell."""
     texts = _chat(portal, str(user_id))
     if texts is None:
         log.warning("the chat cannot be read; the message counts as sent", user=user_id)
         return True
-    pattern = re.compile(rf"(?<![\w:/-]){re.escape(mark)}(?![\w:/-])")
-    return any(pattern.search(one) for one in texts)
+    return any(_marked(one, mark) for one in texts)
+
+
+def _marked(text: str, mark: str) -> bool:
+    return re.search(rf"(?<![\w:/-]){re.escape(mark)}(?![\w:/-])", text) is not None
 
 
 def _chat(portal: Portal, dialog: str) -> Sequence[str] | None:
