@@ -314,7 +314,7 @@ def test_a_deal_that_is_stuck_in_a_stage_is_told_once_for_its_visit(tmp_path: Pa
             slot = place.sweeps(f"2026-03-{day} 18:30")
             told.append(section(place.heard(HEAD, slot), "Stuck in a stage"))
         assert [len(lines) for lines in told] == [0, 1, 0, 0]
-        assert told[1][0].startswith("Romashka: in “Договор” since Mon 2 March, 08:00, responsible Мария Кузнецова")
+        assert told[1][0].startswith("Romashka: in “Договор” since Mon 2 March, 08:01, responsible Мария Кузнецова")
         place.move(deal_id, "NEW")
         place.wait(minutes=1)
         place.move(deal_id, "EXECUTING")
