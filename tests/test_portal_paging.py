@@ -25,12 +25,14 @@ MODES = ("replaced", "literal", "refused", "nothing")
 
 
 class Lists(Server):
-    """A portal of two lists. ``mode``: what becomes of references. ``ids``: method → ids of its rows."""
+    """A portal of two lists. ``mode``: what becomes of references. ``ids``: method → ids of its rows. ``start``: the
+    parameter that says where a page begins."""
 
     def __init__(self) -> None:
         super().__init__()
         self.ids: dict[str, list[int]] = {}
         self.mode = "replaced"
+        self.start = "start"
         self.calls: list[str] = []
         self.requests = 0
         self.plan = [self.answer] * 1000
@@ -41,7 +43,7 @@ class Lists(Server):
         method = path.rpartition("/")[2]
         if method != "batch":
             self.calls.append(method)
-            value = self.list(method, body.get("filter", {}), int(body.get("start", 0)))
+            value = self.list(method, body.get("filter", {}), int(body.get(self.start, 0)))
             return self.say(handler, 200, {"result": value, "total": len(self.ids[method]), "time": {"operating": 0.1}})
         values: dict[str, Any] = {}
         errors: dict[str, Any] = {}
@@ -56,7 +58,7 @@ class Lists(Server):
             if self.mode == "refused" and "$result" in str(filters.get(">ID")):
                 errors[key] = {"error": "INVALID_ARG_VALUE", "error_description": "Invalid filter"}
             else:
-                values[key] = self.list(method, filters, int(pairs.get("start", 0)))
+                values[key] = self.list(method, filters, int(pairs.get(self.start, 0)))
                 totals[key] = len(self.ids[method])
         result = {"result": values or [], "result_error": errors or [], "result_total": totals}
         return self.say(handler, 200, {"result": result, "time": {}})
@@ -305,6 +307,13 @@ def test_a_renamed_portal_is_followed_by_ourselves(server: Lists, portal: Portal
     assert len(bulk.read_all(portal, TASKS)) == 160
     assert portal.host == other.host
     other.close()
+
+
+def test_departments_are_read_whole_where_pages_begin_at_a_start_in_capitals(server: Lists, portal: Portal) -> None:
+    server.ids, server.start = {"department.get": list(range(1, 161))}, "START"
+    read = bulk.read_table(portal, Command("department.get"))
+    assert read is not None
+    assert len({str(row) for row in read}) == 160
 
 
 def test_a_missing_scope_makes_a_table_absent(server: Lists, portal: Portal) -> None:

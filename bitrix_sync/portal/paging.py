@@ -20,6 +20,8 @@ from bitrix_sync.portal.parsing import Row, rows
 from bitrix_sync.portal.refusals import explain
 
 PAGE = 50
+CAPITAL_START = frozenset({"department.get"})
+"""Methods whose page begins at ``START`` (docs: departments/department-get.md), though portals know ``start`` too."""
 CHAIN_PATIENCE = 5.0
 """A chain that fails so long is read page by page."""
 LONG_PATIENCE = 900.0
@@ -244,5 +246,8 @@ def _pages_said(outcome: Outcome, page: int) -> int:
 
 
 def from_start(command: Command, start: int) -> Command:
-    """The command for a page of a list that can only be paged by ``start``."""
-    return Command(command.method, {**command.params, "start": start}) if start else command
+    """The command for a page of a list that can only be paged by ``start``, which some methods name in capitals."""
+    if not start:
+        return command
+    names = ("start", "START") if command.method in CAPITAL_START else ("start",)
+    return Command(command.method, {**command.params, **dict.fromkeys(names, start)})
