@@ -35,13 +35,13 @@ def rules_of(zone: str, country: str, *slots: Slot) -> Rules:
 
 
 def ticks_of_a_year(seed: int) -> Iterator[tuple[datetime, bool]]:
-    """Moments at which the service looks whether a slot is due, and whether it was started anew before: every hour or
-    two, with downtimes from minutes to weeks."""
+    """Moments at which the service looks whether a slot is due, and whether it was started anew before: every few
+    hours, with downtimes from minutes to weeks."""
     dice = random.Random(seed)
     now, end = datetime(YEAR, 1, 1, tzinfo=UTC), datetime(YEAR, 12, 31, tzinfo=UTC)
     while now < end:
         down = dice.random() < 0.01
-        now += timedelta(minutes=dice.choice((15, 300, 700, 1500, 15000)) if down else dice.randint(40, 160))
+        now += timedelta(minutes=dice.choice((15, 300, 700, 1500, 15000)) if down else dice.randint(60, 220))
         yield now, down
 
 
@@ -102,17 +102,17 @@ def test_a_year_with_days_off_changes_of_clocks_and_downtimes_runs_each_slot_onc
     assert slot_name(date(YEAR, 1, 1), "evening") not in names, "a public holiday"
 
 
-def test_six_weeks_of_the_real_service_move_and_tell_once_a_slot(tmp_path: Path) -> None:
+def test_four_weeks_of_the_real_service_move_and_tell_once_a_slot(tmp_path: Path) -> None:
     """Over the change of clocks in Berlin and the days off of Easter, with restarts and downtimes."""
     rules = RULES.replace("Europe/Moscow", "Europe/Berlin").replace('hours: "09:00-18:00"', "country: DE")
     rules += 'overdue: {tasks: deals, evening: {at: "18:30", move_to: {after: 1 workday}}}\n'
     dice = random.Random(7)
     zone = ZoneInfo("Europe/Berlin")
-    with department(tmp_path, rules, at=datetime(YEAR, 3, 16, 8, 0, tzinfo=zone)) as place:
-        task = place.task("Offer", 5, "2026-03-16 12:00")
+    with department(tmp_path, rules, at=datetime(YEAR, 3, 23, 8, 0, tzinfo=zone)) as place:
+        task = place.task("Offer", 5, "2026-03-23 12:00")
         expected_moves = 0
-        day = date(YEAR, 3, 16)
-        while day < date(YEAR, 4, 27):
+        day = date(YEAR, 3, 23)
+        while day < date(YEAR, 4, 20):
             working = place.desk.rulebook.rules.calendar.is_working(day)
             down = dice.random() < 0.15
             if dice.random() < 0.2:
@@ -126,7 +126,7 @@ def test_six_weeks_of_the_real_service_move_and_tell_once_a_slot(tmp_path: Path)
                 assert bool(place.heard(3, slot)) is working
             day += timedelta(days=1)
         changes = [one for one in place.portal.state.tasks[task].log if one.field == "DEADLINE"]
-        assert len(changes) == place.record(task).moves == expected_moves > 15
+        assert len(changes) == place.record(task).moves == expected_moves > 10
         last = place.portal.state.tasks[task].deadline
         assert last is not None
         assert last.astimezone(zone).time() == time(18), "the end of hours, before and after the change of clocks"
