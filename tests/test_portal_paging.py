@@ -82,7 +82,7 @@ class Lists(Server):
         found = found[max(start, 0) :][:50]
         if method == "tasks.task.list":
             return {"tasks": [{"id": str(number)} for number in found]}
-        if method == "user.get":
+        if method in ("user.get", "department.get"):
             return [{"ID": str(number)} for number in found]
         return {"items": [{"ID": number} for number in found]}
 
@@ -313,7 +313,7 @@ def test_departments_are_read_whole_where_pages_begin_at_a_start_in_capitals(ser
     server.ids, server.start = {"department.get": list(range(1, 161))}, "START"
     read = bulk.read_table(portal, Command("department.get"))
     assert read is not None
-    assert len({str(row) for row in read}) == 160
+    assert [row["ID"] for row in read] == [str(number) for number in range(1, 161)]
 
 
 def test_a_missing_scope_makes_a_table_absent(server: Lists, portal: Portal) -> None:
