@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from bitrix_sync import alarms, audit, commands, sweep
+from bitrix_sync import alarms, audit, commands, sweep, sweep_state
 from bitrix_sync.apply import Hands, ready
 from bitrix_sync.errors import BitrixSyncError, PortalError, PortalRefused, RulesError, StoreError
 from bitrix_sync.facts import Directory
@@ -187,7 +187,7 @@ class Service:
             "rules_refused": 1.0 if self.desk and self.desk.rulebook.error else 0.0,
             "ready": 1.0 if self.health().ready else 0.0,
             **{f"operations_{state.value}": float(counts.get(state, 0)) for state in State},
-            **sweep.numbers(self.store, now),
+            **sweep_state.numbers(self.store, now),
         }
 
     def count_answer(self) -> None:

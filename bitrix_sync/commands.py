@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from bitrix_sync import audit, plan, sweep, sweep_commands
+from bitrix_sync import audit, plan, sweep_commands, sweep_state
 from bitrix_sync.apply import Applied
 from bitrix_sync.errors import BitrixSyncError, UserError
 from bitrix_sync.facts import Changes, Company
@@ -140,7 +140,7 @@ def release(desk: Desk, args: Mapping[str, Any]) -> Account:
     keys = {row.operation.key for row in held} - {operation.key for operation in stale}
     renewed = renew(desk, stale)
     released = desk.store.release(now, keys) + renewed
-    sweep.let_go(desk.store, now)
+    sweep_state.let_go(desk.store, now)
     applied = carry_out(desk)
     sweep_commands.after_release(desk)
     still_held = len(stale) - renewed

@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from bitrix_sync import overdue
 from bitrix_sync.apply import UPDATE
 from bitrix_sync.errors import UserError
 from bitrix_sync.operations import Finished, Kind, Operation, Recorded, Recording, State
-from bitrix_sync.sweep import (
+from bitrix_sync.sweep import Plan, carry, decide, finish, go_on
+from bitrix_sync.sweep_news import tell_when_through
+from bitrix_sync.sweep_state import (
     HELD,
     MOVING,
     SKIPPED,
     UNDONE,
-    WAIT,
     WAITING,
-    Plan,
-    carry,
     count_states,
-    decide,
-    finish,
-    go_on,
     moves_of,
     note_rest,
     rest_of,
     slot_rule,
-    tell_when_through,
 )
 from bitrix_sync.sync import Desk, carry_out
 
 Account = dict[str, Any]
+WAIT = timedelta(seconds=30)
+"""So long a command waits for what the portal puts off; then the service does it."""
 
 
 def sweep(desk: Desk, args: Mapping[str, Any]) -> Account:

@@ -16,7 +16,7 @@ LAYERS: Mapping[str, frozenset[str]] = {
         {
             *("alarms", "app"),
             *("apply", "audit", "check", "commands", "notices", "preview", "report", "rulebook", "starter"),
-            *("sweep", "sweep_commands", "sync", "why"),
+            *("sweep", "sweep_commands", "sweep_news", "sweep_state", "sync", "why"),
         }
     ),
     "outside world": frozenset({"log", "portal", "settings", "store"}),

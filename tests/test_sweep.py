@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bitrix_sync import commands, report, sweep
+from bitrix_sync import commands, report, sweep, sweep_state
 from bitrix_sync.errors import PortalError, UserError
 from bitrix_sync.operations import Kind, State
 from bitrix_sync.sync import carry_out
@@ -530,7 +530,7 @@ def test_a_pause_holds_moves_and_messages_until_it_ends(place: Department) -> No
     place.until("19:30")
     place.turn()
     assert place.due(task) == "2026-03-02 12:00"
-    sweep.resume_at(place.store, place.service.clock())
+    sweep_state.resume_at(place.store, place.service.clock())
     place.turn()
     place.turn()
     place.turn()

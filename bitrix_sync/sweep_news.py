@@ -1,0 +1,124 @@
+"""Telling people of a sweep: when its messages are written, and what they are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import structlog
+
+from bitrix_sync import notices, overdue
+from bitrix_sync.facts import Deal
+from bitrix_sync.notices import UNFINISHED, News, Stay
+from bitrix_sync.operations import Recorded, Recording, State
+from bitrix_sync.plan import passed_limit
+from bitrix_sync.portal import reading
+from bitrix_sync.store import Store, Sweep
+from bitrix_sync.sweep_state import DONE, LET_GO, RECENT, count_states, moves_of, rest_of, slot_rule, unfinished
+from bitrix_sync.sync import Desk, look_first
+
+log = structlog.get_logger(__name__)
+
+TELL_AFTER = timedelta(minutes=20)
+"""Messages are written when the moves are through, or so long after they began, saying what remains."""
+
+
+def tell_when_through(desk: Desk, sweep: Sweep) -> bool:
+    """Write the messages of a sweep when its moves are through or time is up; True when they are written. A held sweep
+    waits for its release, and nobody is told while the service is paused."""
+    store, now = desk.store, desk.portal.now()
+    counts = store.move_counts(sweep.slot)
+    if store.setting("paused") or counts.get(State.HELD):
+        return False
+    let_go = store.setting(LET_GO)
+    began = max(sweep.moment, desk.started, datetime.fromisoformat(let_go) if let_go else sweep.moment)
+    if unfinished(counts) and now - began < TELL_AFTER:
+        return False
+    tell(desk, sweep, moves_of(store, sweep.slot))
+    return True
+
+
+def tell(desk: Desk, sweep: Sweep, rows: list[Recorded]) -> None:
+    """One message for each person who has something to hear; with what is told once, in one transaction."""
+    told, operations = notices.messages(gather_news(desk, sweep, rows))
+    if not on_time(desk, sweep):
+        operations = look_first(operations)
+    if desk.rulebook.rules.safety.watch:
+        for one in operations:
+            log.info("watch: would tell", user=one.payload["user"], sweep=sweep.slot)
+        told, operations = (), ()
+    summary = {name: value for name, value in sweep.summary.items() if name != "stays"}
+    summary |= {"messages": len(operations), "left": [row.id for row in rows if row.state in UNFINISHED]}
+    recording = Recording(at=desk.portal.now(), operations=operations, told=told, sweep=(sweep.slot, DONE, summary))
+    desk.store.record(recording, desk.hands.epoch)
+    log.info("sweep told", slot=sweep.slot, messages=len(operations), **count_states(rows))
+
+
+def on_time(desk: Desk, sweep: Sweep) -> bool:
+    """False for a sweep that was due before this process began: another one may have told of it, and the store, put
+    back from a backup, have forgotten."""
+    rule = slot_rule(desk.rulebook.rules, sweep.slot)
+    if rule is None:
+        return False
+    return desk.rulebook.rules.calendar.moment(overdue.day_of(sweep.slot), rule.at) > desk.started
+
+
+def gather_news(desk: Desk, sweep: Sweep, rows: Sequence[Recorded]) -> News:
+    """All that the messages of a sweep are made of."""
+    rules, store, rulebook = desk.rulebook.rules, desk.store, desk.rulebook
+    stays = [Stay(**{**one, "since": datetime.fromisoformat(one["since"])}) for one in sweep.summary.get("stays", ())]
+    left = left_before(store, sweep)
+    open_tasks = store.open_tasks()
+    records = {record.ref: record for record in open_tasks}
+    spoken_of = {row.operation.task for row in (*rows, *left)} | {one.ref for one in stays}
+    records |= {record.ref: record for record in store.task_records(refs=spoken_of - records.keys())}
+    until = rest_of(desk, sum(row.state in UNFINISHED for row in rows))
+    return News(
+        slot=sweep.slot,
+        moment=sweep.moment,
+        rules=rules,
+        company=rulebook.company,
+        address=desk.portal.address,
+        admins=rulebook.admins,
+        open_tasks=open_tasks,
+        records=records,
+        rows=rows,
+        left=left,
+        stays=stays,
+        stuck=stuck_deals(desk, sweep.moment),
+        away=away_now(desk, sweep),
+        until=until,
+    )
+
+
+def left_before(store: Store, sweep: Sweep) -> list[Recorded]:
+    """What of the sweep before had no end when its messages were written: this one's messages tell of it."""
+    before = next((one for one in store.sweeps(limit=RECENT) if one.moment < sweep.moment and one.state == DONE), None)
+    left = set(before.summary.get("left", ())) if before is not None else set()
+    return [row for row in moves_of(store, before.slot) if row.id in left] if before is not None and left else []
+
+
+def stuck_deals(desk: Desk, moment: datetime) -> dict[str, tuple[Deal, datetime]]:
+    """Deals that are longer in their stage than its limit and of which nobody heard yet; told once for each visit."""
+    rules, store = desk.rulebook.rules, desk.store
+    limits = {stage: policy.limit for stage, policy in rules.policies.items() if policy.limit}
+    late = {
+        f"stuck:{visit.id}": visit
+        for visit in store.present_visits(limits).values()
+        if (limit := limits[visit.stage_id]) and passed_limit(limit, visit, rules.calendar, moment)
+    }
+    told = store.told(late)
+    deals = store.deals([visit.deal_id for key, visit in late.items() if key not in told])
+    found = {key: (deals.get(visit.deal_id), visit.entered) for key, visit in late.items()}
+    return {key: (deal, entered) for key, (deal, entered) in found.items() if deal is not None and not deal.closed}
+
+
+def away_now(desk: Desk, sweep: Sweep) -> dict[int, datetime]:
+    """Who is away up to the end of the day that the messages look at, and until when."""
+    rules, users = desk.rulebook.rules, desk.rulebook.company.users
+    calendar = rules.calendar
+    _, last = overdue.due_days(sweep.slot, calendar)
+    until = calendar.moment(last, calendar.end_of(last))
+    ids = sorted(user.id for user in users.values() if user.active)
+    absences = reading.absences(desk.portal, ids, sweep.moment, until)
+    return overdue.away_through(absences, moment=sweep.moment, until=until)

@@ -1,0 +1,100 @@
+"""How a sweep stands: its states, its moves and what became of them, what remains and how long that takes.
+
+A sweep is ``claimed``, then ``moving`` or ``held``, then ``done`` when its messages are written (moves may still be on
+their way); ``skipped`` if its time was missed, ``undone`` if it was taken back.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from datetime import datetime
+
+from bitrix_sync import overdue
+from bitrix_sync.apply import UPDATE
+from bitrix_sync.notices import UNFINISHED
+from bitrix_sync.operations import Kind, Recorded, State
+from bitrix_sync.rules.model import Rules, Slot
+from bitrix_sync.store import Store
+from bitrix_sync.sync import Desk
+
+CLAIMED, MOVING, HELD, DONE, SKIPPED, UNDONE = "claimed", "moving", "held", "done", "skipped", "undone"
+WAITING = (State.PLANNED, State.HELD)
+"""Moves that were not sent yet."""
+RECENT = 8
+"""Sweeps that are looked through for one that goes on."""
+SINCE, LET_GO, REST = "sweeps_since", "let_go", "sweep_rest"
+"""Settings: when the file first had each sweep; when a pause or a hold ended; what of a sweep is on its way."""
+
+
+def slot_rule(rules: Rules, slot: str) -> Slot | None:
+    """The slot's entry of the file; None if it has none (any more)."""
+    name = slot.partition("/")[2]
+    return next((one for one in (rules.overdue.slots if rules.overdue else ()) if one.name == name), None)
+
+
+def is_move(row: Recorded) -> bool:
+    """True for what a sweep decided: neither undone nor following."""
+    return row.operation.key.startswith(overdue.MOVES)
+
+
+def moves_of(store: Store, slot: str) -> list[Recorded]:
+    """The moves of a sweep, in the order of deciding."""
+    return [row for row in store.operations(sweep=slot, kind=Kind.DEADLINE) if is_move(row)]
+
+
+def deadline_of(row: Recorded) -> datetime:
+    """Where a move goes."""
+    return datetime.fromisoformat(row.operation.payload["deadline"])
+
+
+def count_states(rows: Collection[Recorded]) -> dict[str, int]:
+    """Moves by what became of them."""
+    return {
+        "moved": sum(row.state is State.DONE for row in rows),
+        "refused": sum(row.state is State.FAILED for row in rows),
+        "dropped": sum(row.state is State.DROPPED for row in rows),
+        "remaining": sum(row.state in UNFINISHED for row in rows),
+    }
+
+
+def unfinished(counts: Mapping[State, int]) -> int:
+    """How many moves have no end yet."""
+    return sum(count for state, count in counts.items() if state in UNFINISHED)
+
+
+def rest_of(desk: Desk, count: int) -> datetime | None:
+    """When so many moves will be through at the portal's present pace; None: there are none, or nobody can say yet."""
+    span = desk.hands.pace.takes({UPDATE: count}, desk.portal.pacer) if count else None
+    return desk.portal.now() + span if span is not None else None
+
+
+def note_rest(desk: Desk) -> None:
+    """What of the last sweep is still on its way, and until when, for ``status`` and the page."""
+    last = next((one for one in desk.store.sweeps(limit=RECENT) if one.state in (MOVING, HELD, DONE)), None)
+    count = unfinished(desk.store.move_counts(last.slot)) if last is not None else 0
+    until = rest_of(desk, count)
+    said = json.dumps({"sweep": last.slot, "remaining": count, "until": until.isoformat()}) if last and until else None
+    if said != desk.store.setting(REST):
+        desk.store.set_setting(REST, said)
+
+
+def let_go(store: Store, now: datetime) -> None:
+    """A pause or a hold has ended: the time until messages are written begins anew."""
+    store.set_setting(LET_GO, now.isoformat())
+
+
+def resume_at(store: Store, now: datetime) -> None:
+    """The end of a pause."""
+    let_go(store, now)
+    store.set_setting("paused", None)
+
+
+def numbers(store: Store, now: datetime) -> dict[str, float]:
+    """Gauges: age of the last sweep that ran, and how many of the last thirty slots were missed."""
+    recent = store.sweeps(limit=30)
+    ran = [one for one in recent if one.state != SKIPPED]
+    return {
+        "last_sweep_age_seconds": (now - ran[0].moment).total_seconds() if ran else -1.0,
+        "sweeps_missed": float(sum(one.state == SKIPPED for one in recent)),
+    }
