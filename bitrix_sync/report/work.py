@@ -88,17 +88,21 @@ def _in_short(sweep: Line, rest: Line) -> Line:
 
 def held_back(store: Store) -> list[Line]:
     """What the safety limits hold back, and tasks that nobody can be found for; oldest first."""
+    held = store.operations(state=State.HELD)
+    titles = {one.ref: one.title for one in store.task_records(refs={one.operation.task for one in held})}
     return [
         {
             "id": one.id,
             "kind": one.operation.kind.value,
             "deal_id": one.operation.deal_id,
             "task": one.operation.task,
-            "title": one.operation.payload.get("fields", {}).get("TITLE", "") or one.operation.task,
+            "title": one.operation.payload.get("fields", {}).get("TITLE")
+            or titles.get(one.operation.task)
+            or one.operation.task,
             "sweep": one.operation.sweep,
             "since": one.created.isoformat() if one.created else None,
         }
-        for one in store.operations(state=State.HELD)
+        for one in held
     ]
 
 
