@@ -132,8 +132,7 @@ class _Reader:
     ) -> aiohttp.ClientResponse:
         """One request of the library's, at our pace and judged by our rules; a reading may be repeated a few times."""
         for tried in range(TRIES):
-            while delay := self._portal.pacer.take():
-                await asyncio.sleep(min(delay, 1.0))
+            await asyncio.to_thread(self._portal.pacer.wait)
             response, outcome = await self._exchange(request, handler)
             if response is not None and outcome.done:
                 return response
