@@ -333,7 +333,7 @@ class Service:
             audit.run_due(desk)
         events = (reasons - TICKS) | self.put_off
         if wide or "poll" in reasons or self.reading_is_due():
-            self.read(desk, wide=wide, expected=bool(events), along=self.busy())
+            self.read(desk, wide=wide, late=True, expected=bool(events), along=self.busy())
         elif events and not (events <= ECHOES and self.busy()):
             self.rest_between_events(desk)
             self.read(desk, expected=True)
@@ -384,13 +384,17 @@ class Service:
         gap = max(gap, WIDE_GAP) if waiting else max(min(gap, WIDE_GAP), self.longest_rest())
         return OVERLAP + timedelta(seconds=min(passed, LONGEST_BACK)) if wide or passed >= gap else None
 
-    def read(self, desk: Desk, *, wide: bool = False, expected: bool = False, along: bool = False) -> PassReport:
+    def read(
+        self, desk: Desk, *, wide: bool = False, late: bool = False, expected: bool = False, along: bool = False
+    ) -> PassReport:
         """One pass, and its account."""
         begun = self.last_reading = self.portal.clock()
         self.put_off = set()
         desk.rulebook.freshen(self.portal.now())
         overlap = self.overlap(wide=wide)
-        report = run_pass(desk, overlap=overlap, expected=expected, along=along, interrupted=self.interrupted)
+        report = run_pass(
+            desk, overlap=overlap, late=late, expected=expected, along=along, interrupted=self.interrupted
+        )
         self.read_since_wide += (report.visits + report.deals + report.tasks) / PAGE
         if overlap is not None:
             self.last_wide, self.read_since_wide = begun, 0.0

@@ -76,25 +76,32 @@ def run_pass(
     desk: Desk,
     *,
     overlap: timedelta | None = OVERLAP,
+    late: bool = False,
     expected: bool = True,
     along: bool = False,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> PassReport:
-    """One pass. ``overlap``: so much is read once more, for what became visible late; ``expected``: deals will have to
-    be judged, so people travel in the same request; ``along``: operations are being written, and the reading travels
-    with the next of them; ``interrupted`` is asked between batches."""
+    """One pass. ``overlap``: so much is read once more, for what became visible late; ``late``: without overlap the
+    last minute of the history at least; ``expected``: deals will have to be judged, so people travel in the same
+    request; ``along``: operations are being written, and the reading travels with the next of them; ``interrupted`` is
+    asked between batches."""
     applied = Applied() if along else None
-    report = take_in(desk, overlap=overlap, expected=expected, applied=applied)
+    report = take_in(desk, overlap=overlap, late=late, expected=expected, applied=applied)
     report.applied = carry_out(desk, interrupted=interrupted, applied=applied)
     return report
 
 
 def take_in(
-    desk: Desk, *, overlap: timedelta | None = OVERLAP, expected: bool = True, applied: Applied | None = None
+    desk: Desk,
+    *,
+    overlap: timedelta | None = OVERLAP,
+    late: bool = False,
+    expected: bool = True,
+    applied: Applied | None = None,
 ) -> PassReport:
     """The first three steps of a pass; what they plan is carried out by whoever comes next. ``applied``: see
     ``gather``."""
-    facts = gather(desk, overlap=overlap, expected=expected, applied=applied)
+    facts = gather(desk, overlap=overlap, late=late, expected=expected, applied=applied)
     recording, report = decide(desk, facts)
     if desk.catching_up:
         recording = in_doubt(recording)
@@ -139,7 +146,14 @@ def writes(desk: Desk) -> bool:
 # --- gather ----------------------------------------------------------------------------------------------------------
 
 
-def gather(desk: Desk, *, overlap: timedelta | None, expected: bool = True, applied: Applied | None = None) -> Gathered:
+def gather(
+    desk: Desk,
+    *,
+    overlap: timedelta | None,
+    late: bool = False,
+    expected: bool = True,
+    applied: Applied | None = None,
+) -> Gathered:
     """Read the portal after the cursor and find out which deals must be judged. ``applied``: the reading travels with
     the next operations that are written, and these are noted there."""
     cursor = desk.store.cursor()
@@ -151,6 +165,7 @@ def gather(desk: Desk, *, overlap: timedelta | None, expected: bool = True, appl
         cursor,
         fields=book.rules.fields,
         overlap=overlap,
+        late=late,
         people=book.company if expected and book.company_is_old(now) else None,
         away=book.away(now),
     )

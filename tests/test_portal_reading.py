@@ -102,6 +102,20 @@ def test_a_row_that_becomes_visible_late_is_found_by_the_overlap(box: Sandbox, p
     assert late in {visit.deal_id for visit in wide.visits}
 
 
+@pytest.mark.parametrize(("late", "found"), [(False, False), (True, True)])
+def test_between_wide_readings_the_last_minute_shows_rows_that_are_a_little_late(
+    box: Sandbox, portal: Portal, late: bool, found: bool
+) -> None:
+    cursor = begun(portal)
+    deal = box.state.add_deal("Late", responsible=5, late=30)
+    box.state.add_deal("Quick", responsible=5)
+    cursor = read(portal, cursor).cursor or cursor
+    box.clock.advance(40)
+    box.state.add_deal("Later", responsible=5)
+    news = reading.News(portal, cursor, fields=frozenset(), overlap=None, late=late).finish()
+    assert (deal in {visit.deal_id for visit in news.visits}) is found
+
+
 def test_a_burst_is_read_whole_and_the_next_time_in_one_request(box: Sandbox, portal: Portal) -> None:
     cursor = begun(portal)
     made = {box.state.add_deal(f"Deal {number}", responsible=5) for number in range(180)}

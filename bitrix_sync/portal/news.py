@@ -24,8 +24,10 @@ OVERLAP = timedelta(minutes=10)
 HISTORY_RESTS, CHANGE_RESTS = timedelta(minutes=50), timedelta(seconds=10)
 """How far the cursor stays behind the time of a whole reading: rows of the history may become visible so late, and the
 overlap; of deals and tasks whose change was missed the overlap, the next change or the night's reading tells."""
-NARROW, WIDE = "narrow.", "wide."
-"""Begin the names under which is remembered how many pages a reading without and with overlap had."""
+LATE = timedelta(minutes=1)
+"""Nearly all rows of the history that become visible late are there by then: so much is read again more often."""
+NARROW, NARROW_LATE, WIDE = "narrow.", "late.", "wide."
+"""Begin the names under which is remembered how many pages a reading without, with little and with overlap had."""
 
 
 def changes(
@@ -43,7 +45,7 @@ def changes(
 
 class News:
     """One reading of everything recorded after the cursor, and of what lies less than ``overlap`` before it (None:
-    nothing) once more.
+    nothing, but with ``late`` the last minute of the history) once more.
 
     ``fields``: codes of the deal's fields to read. The new cursor holds the newest id and times seen, never older ones
     than before nor one from the future; what was seen whole and is long past moves it on too, so that a burst is not
@@ -58,20 +60,20 @@ class News:
         *,
         fields: frozenset[str],
         overlap: timedelta | None = OVERLAP,
+        late: bool = False,
         people: Company | None = None,
         away: tuple[datetime, datetime] | None = None,
     ) -> None:
         self._portal, self._cursor, self._fields = portal, cursor, fields
-        self._narrow = overlap is None
+        self._by_id = overlap is None and not late
         back = overlap or timedelta()
-        self._history_from, self._deals_from, self._tasks_from = (
-            moment - back for moment in (cursor.history_time, cursor.deals_time, cursor.tasks_time)
-        )
+        self._history_from = cursor.history_time - (LATE if overlap is None else back)
+        self._deals_from, self._tasks_from = cursor.deals_time - back, cursor.tasks_time - back
         self._people, self._away = people, away
         self._employed = [user.id for user in people.users.values() if user.active] if people and away else []
         self._seen_whole = portal.now() if portal.clock_known else None
-        name = NARROW if self._narrow else WIDE
-        history = {">ID": cursor.history_id} if self._narrow else {">=CREATED_TIME": said(portal, self._history_from)}
+        name = WIDE if overlap is not None else NARROW_LATE if late else NARROW
+        history = {">ID": cursor.history_id} if self._by_id else {">=CREATED_TIME": said(portal, self._history_from)}
         self._lists = Lists(
             portal,
             [
@@ -104,7 +106,7 @@ class News:
         visits = facts(
             history_rows,
             parsing.visit,
-            lambda visit: visit.id > cursor.history_id if self._narrow else visit.entered >= second(self._history_from),
+            lambda visit: visit.id > cursor.history_id if self._by_id else visit.entered >= second(self._history_from),
         )
         deals = facts(
             deal_rows, deal_parser(portal, self._fields), lambda deal: deal.changed >= second(self._deals_from)
