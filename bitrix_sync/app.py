@@ -234,8 +234,13 @@ class Service:
         """Keep the lease, and with it the pacer's level for whoever comes after a crash."""
         if self.epoch is None:
             return
-        self.pace_noted = self.clock()
-        if not self.store.renew_lease(self.epoch, self.pace_noted, self.portal.pacer.level):
+        now = self.clock()
+        try:
+            held = self.store.renew_lease(self.epoch, now, self.portal.pacer.level)
+        except StoreError:
+            return  # the worker meets the same trouble and tells of it; the next tick tries again
+        self.pace_noted = now
+        if not held:
             log.error("stopping", problem=str(LeaseLost()))
             self.stop()
 
@@ -286,7 +291,8 @@ class Service:
     def close(self) -> None:
         """Give the lease back and close what is open."""
         if self.epoch is not None:
-            self.store.drop_lease(self.epoch)
+            with contextlib.suppress(StoreError):  # whoever comes next finds that this process is gone
+                self.store.drop_lease(self.epoch)
             self.epoch = None
         self.portal.close()
         self.store.close()

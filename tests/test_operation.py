@@ -3,7 +3,9 @@ and that what was decided waits without harm while the world goes on."""
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,9 @@ import pytest
 
 from bitrix_sync.operations import State
 from tests.live import Office, office, utc
+from tests.running import until
 from tests.sweeping import DIRECTOR, HEAD, IGOR, MARIA, OLGA, Department, department
+from tests.test_service import Town, portal_on_a_monday
 
 ADVANCING = """
 version: 1
@@ -56,7 +60,7 @@ def test_a_move_decided_before_a_pause_does_not_pull_the_deal_back(place: Office
 
 
 def test_a_deadline_in_doubt_rests_so_that_it_cannot_undo_the_next_one(tmp_path: Path) -> None:
-    with office(tmp_path, ADVANCING, BITRIX_SETTLE_SECONDS="65") as place:
+    with office(tmp_path, ADVANCING, BITRIX_SETTLE_SECONDS="65", BITRIX_RATE="99/999") as place:
         deal = place.add_deal(stage="FINAL_INVOICE")
         place.run()
         place.wait(minutes=5)
@@ -178,3 +182,66 @@ def test_a_backup_put_back_on_a_portal_that_went_on_doubles_nothing_and_loses_no
         assert place.tasks(ships[1])[0].responsible_id == IGOR, (
             "the owner we had set is not taken for a person's choice"
         )
+
+
+# --- as a process ----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def full_disk(process: int = 0) -> Iterator[None]:
+    """No file of a process (0: this one) can grow, as on a disk that is full."""
+    usual = resource.prlimit(process, resource.RLIMIT_FSIZE)
+    resource.prlimit(process, resource.RLIMIT_FSIZE, (8192, usual[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(process, resource.RLIMIT_FSIZE, usual)
+
+
+def test_a_full_disk_is_told_in_a_line_and_survived(tmp_path: Path) -> None:
+    with portal_on_a_monday() as portal:
+        town = Town(tmp_path, portal)
+        service = town.run(BITRIX_POLL_SECONDS="0.2").ready()
+        assert service.process is not None
+        with full_disk(service.process.pid):
+            deals = [town.add_deal(f"Deal {number}") for number in range(5)]
+            until(lambda: "database bitrix-sync.db: the disk" in service.why_not_ready)
+        until(lambda: all(town.rules_of(deal) for deal in deals))
+        service.ready()
+        assert [town.rules_of(deal) for deal in deals] == [["first-call"]] * 5
+        assert service.end() == 0
+        assert service.said.count("cannot work") == 1
+        assert "Traceback" not in service.said
+
+
+def test_a_lease_that_cannot_be_noted_now_is_noted_later(place: Office) -> None:
+    lease = place.service.store.lease()
+    with full_disk():
+        place.service.renew_lease()
+    assert place.service.store.lease() == lease
+    place.service.renew_lease()
+    later = place.service.store.lease()
+    assert lease is not None
+    assert later is not None
+    assert later.until > lease.until
+
+
+def test_what_is_in_flight_at_the_end_is_in_doubt_and_made_once(tmp_path: Path) -> None:
+    """The portal carries the creation out when nobody waits for the answer any more."""
+    with portal_on_a_monday() as portal:
+        town = Town(tmp_path, portal, BITRIX_POLL_SECONDS="0.2")
+        service = town.run().ready()
+        portal.faults.next("late_commit", "tasks.task.add", hold=60, seconds=30)
+        deal = town.add_deal()
+        until(lambda: portal.faults.struck)
+        assert service.end() == 0
+        assert town.rules_of(deal) == []
+        portal.clock.advance(31)
+        assert portal.settle()
+        service.start()
+        other = town.add_deal()
+        until(lambda: town.rules_of(other))
+        service.ready()
+        assert town.rules_of(deal) == ["first-call"]
+        assert service.end() == 0
+        assert "Traceback" not in service.said
