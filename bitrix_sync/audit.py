@@ -65,13 +65,16 @@ def run_due(desk: Desk) -> None:
 
 
 def audit(desk: Desk) -> None:
-    """Read the history of two days and all that is open again; decide what was missed; forget what is old."""
+    """Read the history of two days and all that is open again; decide what was missed; look once more for tasks that
+    were made twice; forget what is old."""
     now = desk.portal.now()
     changes = Changes(visits=tuple(reading.history_since(desk.portal, now - LOOK_BACK)))
     recording, report = decide(desk, sift(desk, changes))
     desk.store.record(recording, desk.hands.epoch)
     seen = look(desk)
     note(desk, seen)
+    resent = desk.store.resent_creates(desk.hands.clock() - TWIN_REST)
+    look_for_twins(desk, [row for row in resent if row.sent and now - row.sent < LOOK_BACK], now)
     desk.store.prune(now - KEEP)
     log.info("nightly audit", missed_visits=report.visits, vanished=seen.vanished["tasks"], lost=seen.lost)
 
@@ -159,24 +162,30 @@ def believe(store: Store) -> bool:
 
 
 def remove_twins(desk: Desk, now: datetime) -> None:
-    """Five minutes after a second send: of two tasks with one mark the younger goes if nobody touched it, else the
-    admins are told."""
+    """Five minutes after a second send: is there a task twice?"""
     resent = desk.store.resent_creates(desk.hands.clock() - TWIN_REST)
     told = desk.store.told([twin_key(row) for row in resent])
-    due = [row for row in resent if twin_key(row) not in told]
-    if not due:
-        return
-    marks = [MARK + row.operation.task for row in due]
+    if due := [row for row in resent if twin_key(row) not in told]:
+        look_for_twins(desk, due, now)
+
+
+def look_for_twins(desk: Desk, rows: Sequence[Recorded], now: datetime) -> None:
+    """Of two tasks with one mark the one that we know stays, for its check list hangs on it (if we know neither, the
+    elder); the other one goes if nobody touched it, else the admins are told."""
+    known = {
+        record.occurrence: record.portal_id for record in desk.store.task_records([row.operation.task for row in rows])
+    }
     by_mark: dict[str, list[PortalTask]] = {}
-    for task in reading.tasks_by_mark(desk.portal, marks):
+    for task in reading.tasks_by_mark(desk.portal, [MARK + occurrence for occurrence in known]):
         by_mark.setdefault(task.mark, []).append(task)
     operations: list[Operation] = []
-    for tasks in by_mark.values():
-        for twin in sorted(tasks, key=lambda task: task.id)[1:]:
+    for mark, tasks in by_mark.items():
+        ours = known[mark.removeprefix(MARK)]
+        _, *twins = sorted(tasks, key=lambda task: (task.id != ours, task.id))
+        for twin in twins:
             operations += twin_operations(desk, twin)
-    desk.store.record(
-        Recording(at=now, operations=tuple(operations), told=tuple(twin_key(row) for row in due)), desk.hands.epoch
-    )
+    looked = tuple(twin_key(row) for row in rows)
+    desk.store.record(Recording(at=now, operations=tuple(operations), told=looked), desk.hands.epoch)
     carry_out(desk)
 
 

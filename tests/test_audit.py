@@ -1,0 +1,98 @@
+"""The nightly audit: what slipped through is found, what vanished is noted, twins are removed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bitrix_sync.operations import State
+from tests.sweeping import DIRECTOR, MARIA, RULES, Department, department
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Department]:
+    with department(
+        tmp_path, RULES.replace("{after: 2 workhours}", "{after: 2 workhours}\n        checklist: [Ask]")
+    ) as found:
+        yield found
+
+
+def twice(place: Department) -> tuple[int, list[int]]:
+    """A deal whose task came to the portal twice: the first send ran minutes after everybody had given it up. The deal
+    and both tasks."""
+    place.portal.faults.next("late_commit", "tasks.task.add", seconds=200, hold=0.0)
+    deal = place.add_deal("Romashka")
+    place.turn()
+    place.wait(seconds=100)
+    place.turn()
+    assert len(place.tasks(deal)) == 1
+    place.wait(seconds=150)
+    assert place.portal.settle()
+    return deal, [task.id for task in place.tasks(deal)]
+
+
+def test_of_two_tasks_with_one_mark_the_one_that_nobody_knows_goes(place: Department) -> None:
+    deal, (ours, twin) = twice(place)
+    assert place.record(ours).occurrence
+    place.wait(minutes=4)
+    place.turn()
+    assert [task.id for task in place.tasks(deal)] == [ours]
+    assert not place.record(ours).gone
+    assert place.store.task_records(portal_ids=[twin])[0].gone
+    assert place.mail(DIRECTOR) == []
+
+
+def test_a_twin_that_somebody_works_with_is_left_and_told_to_the_admins(place: Department) -> None:
+    deal, both = twice(place)
+    place.portal.state.start_task(both[1], by=MARIA)
+    place.wait(minutes=4)
+    place.turn()
+    place.turn()
+    assert [task.id for task in place.tasks(deal)] == both
+    (notice,) = place.mail(DIRECTOR)
+    assert f"No. {both[1]}" in notice
+
+
+def test_the_night_looks_for_twins_once_more(place: Department) -> None:
+    deal, (ours, twin) = twice(place)
+    place.portal.state.hide_task(twin)
+    place.wait(minutes=4)
+    place.turn()
+    place.portal.state.show_task(twin)
+    place.until("2026-03-03 03:10")
+    place.turn()
+    assert [task.id for task in place.tasks(deal)] == [ours]
+
+
+def test_the_audit_runs_once_a_night_and_finds_a_visit_that_became_visible_late(place: Department) -> None:
+    place.turn()
+    place.portal.state.switches.history_late_every = 1
+    place.portal.state.switches.history_late_seconds = 6 * 3600
+    place.until("23:00")
+    deal = place.add_deal("Late")
+    for minute in (1, 20, 59):
+        place.until(f"23:{minute:02}")
+        place.turn()
+    assert place.marks(deal) == []
+    place.until("2026-03-03 05:30")
+    place.turn()
+    place.turn()
+    assert place.marks(deal) == ["first-call"]
+    assert place.store.setting("audited") == "2026-03-03"
+    calls = place.portal.calls["crm.stagehistory.list"]
+    place.until("06:00")
+    place.turn()
+    assert place.portal.calls["crm.stagehistory.list"] - calls <= 1, "the reading of the pass alone"
+
+
+def test_what_vanished_is_gone_and_holds_nothing_up(place: Department) -> None:
+    deal = place.add_deal("Romashka")
+    place.turn()
+    (task,) = place.tasks(deal)
+    place.portal.state.delete_task(task.id)
+    place.until("2026-03-03 03:10")
+    place.turn()
+    assert place.record(task.id).gone
+    assert place.store.operations(state=State.PLANNED) == []
