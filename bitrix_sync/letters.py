@@ -55,8 +55,8 @@ class Letter:
 
 
 class Writer:
-    """Writes the letters of one sweep. ``address``: the portal's; ``away``: who is away and until when; ``until``: when
-    what remains to be moved will be through, if that can be said."""
+    """Writes the letters of one sweep. ``address``: the portal's; ``deals``: titles; ``away``: who is away and until
+    when; ``until``: when what remains to be moved will be through, if that can be said."""
 
     def __init__(
         self,
@@ -65,11 +65,12 @@ class Writer:
         rules: Rules,
         company: Company,
         address: str,
+        deals: Mapping[int, str],
         away: Mapping[int, datetime],
         until: datetime | None,
     ) -> None:
         self.slot, self.rules, self.company = slot, rules, company
-        self.address, self.away, self.until = address, away, until
+        self.address, self.deals, self.away, self.until = address, deals, away, until
         self.language, self.zone = rules.language, rules.calendar.zone
         self.morning = slot.endswith("/morning")
         self.first_day, self.last_day = due_days(slot, rules.calendar)
@@ -130,11 +131,15 @@ class Writer:
         return lambda: say(self.language, f"sweep.line.{key}", zone=self.zone, **values)
 
     def task(self, key: str, record: TaskRecord, owner: int | None = None, **values: Any) -> Line:
-        """A line about a task: a link with its title, and what there is to say."""
-        path = f"/company/personal/user/{record.owner_id}/tasks/task/view/{record.portal_id}/"
+        """A line about a task: a link with its title, its deal if the title does not name it, what there is to say."""
 
         def written() -> str:
-            task = self.link(path, record.title)
+            task = self.link(
+                f"/company/personal/user/{record.owner_id}/tasks/task/view/{record.portal_id}/", record.title
+            )
+            deal = self.deals.get(record.deal_id, "")
+            if folded(deal).casefold() not in folded(record.title).casefold():
+                task = Markup(f"{task} ({self.deal_link(record.deal_id, deal)})")
             return self.line(key, task=task, owner=self.name(owner) if owner else "", **values)()
 
         return written
@@ -143,7 +148,7 @@ class Writer:
         """A line about a deal, its stage and its responsible."""
 
         def written() -> str:
-            link = self.link(f"/crm/deal/details/{deal.id}/", deal.title)
+            link = self.deal_link(deal.id, deal.title)
             stage = shortened(self.rules.stage_names.get(deal.stage_id, deal.stage_id), NAME)
             return self.line(key, deal=link, stage=stage, owner=self.name(deal.responsible_id), **values)()
 
@@ -159,6 +164,10 @@ class Writer:
     def name(self, user: int) -> str:
         """A person's name."""
         return shortened(self.company.name(user), NAME)
+
+    def deal_link(self, deal_id: int, title: str) -> Markup:
+        """A link to a deal."""
+        return self.link(f"/crm/deal/details/{deal_id}/", title)
 
     def link(self, path: str, title: str) -> Markup:
         """A link into the portal."""

@@ -45,8 +45,8 @@ class News:
 
     ``open_tasks``: every open task that is known; ``records``: those that moves and stays speak of, by ref. ``rows``:
     the sweep's moves; ``left``: those of the sweep before that had no end when its messages were written. ``stuck``:
-    deals of which nobody heard yet, with their entry, by the key that is noted then. ``away``: who is away and until
-    when. ``until``: when what remains will be through, if that can be said."""
+    deals of which nobody heard yet, with their entry, by the key that is noted then. ``deals``: titles of deals.
+    ``away``: who is away and until when. ``until``: when what remains will be through, if that can be said."""
 
     slot: str
     moment: datetime
@@ -60,6 +60,7 @@ class News:
     left: Sequence[Recorded] = ()
     stays: Sequence[Stay] = ()
     stuck: Mapping[str, tuple[Deal, datetime]] = field(default_factory=dict)
+    deals: Mapping[int, str] = field(default_factory=dict)
     away: Mapping[int, datetime] = field(default_factory=dict)
     until: datetime | None = None
 
@@ -100,6 +101,7 @@ class _Post:
             rules=news.rules,
             company=news.company,
             address=news.address,
+            deals=news.deals,
             away=news.away,
             until=news.until,
         )

@@ -86,6 +86,7 @@ def gather_news(desk: Desk, sweep: Sweep, rows: Sequence[Recorded]) -> News:
         left=left,
         stays=stays,
         stuck=stuck_deals(desk, sweep.moment),
+        deals=store.deal_titles({record.deal_id for record in records.values() if record.deal_id}),
         away=away_now(desk, sweep),
         until=until,
     )

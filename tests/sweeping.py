@@ -110,7 +110,7 @@ class Department(Office):
         """Somebody makes a task, bound to a deal of his."""
         values: dict[str, Any] = {"by": HEAD}
         if "deals" not in more and "deal" not in more:
-            values["deals"] = [self.add_deal(f"Deal of {title}", stage="EXECUTING", responsible=owner)]
+            values["deals"] = [self.add_deal(title, stage="EXECUTING", responsible=owner)]
         if "deal" in more:
             values["deals"] = [more.pop("deal")]
         return int(self.portal.state.add_task(title, responsible=owner, deadline=self.at(due), **(values | more)))

@@ -153,6 +153,12 @@ def test_titles_from_the_portal_are_links_and_no_markup() -> None:
     assert "line two" in text.splitlines()[-1]
 
 
+def test_the_deal_is_named_where_the_title_does_not() -> None:
+    named, bare = task(1, "Call: ромашка", deadline=at("2026-03-06 12:00")), task(2, deadline=at("2026-03-06 15:00"))
+    shown = told(named, bare, deals={7: "Ромашка"})
+    assert section(shown[OWNER], "Your tasks for Fri 6 March") == ["12:00 Call: ромашка", "15:00 Task 2 (Ромашка)"]
+
+
 def test_long_lists_are_cut_with_a_count_and_the_most_moved_come_first() -> None:
     tasks = [task(n) for n in range(1, 31)]
     rows = [move(one, move=3 if one.portal_id == 30 else 1) for one in tasks]
@@ -194,6 +200,7 @@ def test_the_longest_message_fits_the_portals_chat() -> None:
         stuck={f"stuck:{n}": (replace(deal, id=n), at("2026-03-01 09:00")) for n in range(500)},
         away={100 + n: at("2026-03-20 00:00") for n in range(50)},
         until=at("2026-03-05 23:00"),
+        deals={7: "Ш" * 400},
     )[HEAD]
     assert len(text) <= LONGEST < 15_000
     assert len(re.findall(r"^\[b\]", text, re.MULTILINE)) >= 14, "no section is lost"

@@ -183,7 +183,7 @@ def test_a_task_of_a_closed_deal_is_not_moved_and_told_in_the_morning(place: Dep
     place.sweeps("2026-03-03 09:00")
     assert place.due(task) == "2026-03-02 12:00"
     assert section(place.heard(HEAD, M2), "Deal closed, task still open") == [
-        "Мария Кузнецова: Papers. Was due Mon 2 March, 12:00. Complete or delete the task"
+        "Мария Кузнецова: Papers (Romashka). Was due Mon 2 March, 12:00. Complete or delete the task"
     ]
 
 
@@ -776,12 +776,44 @@ def test_of_two_processes_one_sweeps_and_the_other_takes_over_when_it_is_gone(pl
     assert place.readers(E1) == [HEAD, MARIA]
 
 
+def test_a_sweep_counts_from_the_moment_at_which_it_was_claimed_however_late_it_goes_on(tmp_path: Path) -> None:
+    rules = RULES + 'overdue: {tasks: deals, evening: {at: "18:30", move_to: {after: 4 hours}}}\n'
+    with department(tmp_path, rules) as place:
+        task = place.task("Offer", MARIA, "2026-03-02 12:00")
+        place.until("18:30")
+        sweep.claim_due(place.store, place.desk.rulebook.rules, place.desk.portal.now())
+        place.die()
+        place.until("20:00")
+        place.start()
+        place.turn()
+        place.turn()
+        assert place.due(task) == "2026-03-02 22:30"
+
+
+def test_what_would_be_past_already_when_its_turn_comes_is_not_moved_there(tmp_path: Path) -> None:
+    rules = RULES + 'overdue: {tasks: deals, evening: {at: "18:30", move_to: {after: 1 hour}}}\n'
+    with department(tmp_path, rules) as place:
+        task = place.task("Offer", MARIA, "2026-03-02 12:00")
+        place.until("18:30")
+        sweep.run_due(place.desk)
+        place.die()
+        place.until("20:00")
+        place.start()
+        place.turn()
+        place.turn()
+        assert place.due(task) == "2026-03-02 12:00"
+        (line,) = section(place.heard(HEAD, E1), "Not moved in time: 1 task")
+        assert line.endswith("Its new deadline had passed before its turn came.")
+
+
 def test_links_lead_to_the_portals_own_address(place: Department) -> None:
-    task = place.task("Offer [b]bold[/b]", MARIA, "2026-03-02 12:00")
+    deal = place.add_deal("Romashka", stage="EXECUTING")
+    task = place.task("Offer [b]bold[/b]", MARIA, "2026-03-02 12:00", deal=deal)
     place.sweeps("18:30")
     (message,) = place.portal.state.messages_to(HEAD)
     address = place.service.portal.address
     assert f"[url={address}/company/personal/user/{MARIA}/tasks/task/view/{task}/]" in message.text
+    assert f" ([url={address}/crm/deal/details/{deal}/]Romashka[/url])" in message.text
     assert "[b]bold" not in message.text
 
 

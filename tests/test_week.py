@@ -103,7 +103,8 @@ def test_the_week_of_a_sales_department(tmp_path: Path) -> None:
         assert place.due(presentation) == "2026-03-06 18:00"
         assert place.due(igors_call) == "2026-03-05 18:00"
         assert section(place.heard(HEAD, evening), "Срок перенесён: 1 задача") == [
-            "Мария Кузнецова: Провести презентацию. Было чт 5 марта, 12:00, стало пт 6 марта, 18:00, перенос № 1"
+            "Мария Кузнецова: Провести презентацию (Ромашка). "
+            "Было чт 5 марта, 12:00, стало пт 6 марта, 18:00, перенос № 1"
         ]
 
         # Friday. The director hears of it in the morning, and Victor that she does.
@@ -128,7 +129,7 @@ def test_the_week_of_a_sales_department(tmp_path: Path) -> None:
         assert place.due(contract) == "2026-03-09 18:00", "the weekend is nobody's working day"
         evening = place.sweeps("18:30")
         assert section(place.heard(lawyer, evening), "Ваши задачи по пн 9 марта включительно: 1 задача") == [
-            "пн 9 марта, 18:00 Подготовить договор"
+            "пн 9 марта, 18:00 Подготовить договор (Ромашка)"
         ]
         assert section(place.heard(LAWYER_HEAD, evening), "Загрузка сотрудников на пн 9 марта") == [
             f"{place.desk.rulebook.company.name(lawyer)}: открыто 1, просрочено 0, срок в этот день 1"

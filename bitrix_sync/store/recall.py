@@ -95,6 +95,15 @@ def known_deals(connection: Connection, ids: Sequence[int] | None, *, open_only:
     }
 
 
+def deal_titles(connection: Connection, ids: Iterable[int]) -> dict[int, str]:
+    """Titles of deals, gone ones too."""
+    return {
+        row.id: row.title
+        for part in chunks(list(ids))
+        for row in connection.execute(select(deals.c.id, deals.c.title).where(deals.c.id.in_(part)))
+    }
+
+
 def present_visits(connection: Connection, stages: Iterable[str]) -> dict[int, Visit]:
     """The latest visit of each deal that stands in one of these stages, if it is to that stage."""
     latest = select(func.max(visits.c.id)).where(visits.c.deal_id == deals.c.id).correlate(deals).scalar_subquery()

@@ -161,6 +161,11 @@ class Store:
         with self.reading() as connection:
             return recall.known_deals(connection, None if ids is None else list(ids), open_only=open_only)
 
+    def deal_titles(self, ids: Iterable[int]) -> dict[int, str]:
+        """The titles of deals, gone ones too, by id."""
+        with self.reading() as connection:
+            return recall.deal_titles(connection, ids)
+
     def present_visits(self, stages: Iterable[str]) -> dict[int, Visit]:
         """The visit in which each deal that stands in one of these stages is now, by deal."""
         with self.reading() as connection:
