@@ -342,7 +342,7 @@ class Service:
             self.read(desk, wide=wide, late=True, expected=bool(events), along=self.busy())
         elif events and not (events <= ECHOES and self.busy()):
             self.rest_between_events(desk)
-            self.read(desk, expected=True)
+            self.read(desk, expected=True, along=self.busy())
         elif self.reading_may_travel():
             self.read(desk, along=True)
         else:
@@ -353,7 +353,8 @@ class Service:
     def rest_between_events(self, desk: Desk) -> None:
         """A flood of events costs a reading now and then: until the next may be made, what is ready is written."""
         carry_out(desk, interrupted=self.interrupted)
-        self.portal.pacer.rest(self.gap(busy=self.busy()) - self.since(self.last_reading))
+        if not self.reading_may_travel():  # else what is left to write would rest too
+            self.portal.pacer.rest(self.gap(busy=self.busy()) - self.since(self.last_reading))
 
     def gap(self, *, busy: bool) -> float:
         """Seconds between two readings that events ask for."""

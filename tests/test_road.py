@@ -12,6 +12,7 @@ from bitrix_sync import app, commands
 from bitrix_sync.app import Service
 from bitrix_sync.operations import State
 from bitrix_sync.settings import load_settings
+from bitrix_sync.sync import take_in
 from tests.live import Office, office, utc
 
 
@@ -66,6 +67,20 @@ def test_an_event_is_read_at_once_however_often_readings_led_to_nothing(place: O
         service.turn({reason}, wide=False)
     assert service.gap(busy=False) == at_once <= 1.0
     assert service.gap(busy=True) > at_once, "but a flood that means nothing leaves the budget to the writes"
+
+
+def test_writing_does_not_rest_until_events_may_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rests: list[float] = []
+    with office(tmp_path, BITRIX_POLL_SECONDS="2") as place:
+        place.run()
+        deals = [place.add_deal() for _ in range(3)]
+        take_in(place.desk)
+        service = place.service
+        service.last_reading = service.portal.clock() - 1.0
+        monkeypatch.setattr(service.portal.pacer, "rest", rests.append)
+        service.turn({"ONCRMDEALUPDATE"}, wide=False)
+        assert [place.marks(deal) for deal in deals] == [["first-call"]] * 3
+        assert [rest for rest in rests if rest > 0] == []
 
 
 def test_a_second_pass_makes_nothing_twice(place: Office) -> None:
