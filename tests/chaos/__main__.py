@@ -22,8 +22,8 @@ def main() -> int:
     """0: everything was right; 1: something was lost, doubled or refused."""
     options = arguments()
     seeds = [options.seed] if options.seed is not None else range(options.first, options.first + options.seeds)
-    plan = Plan(options.moves, options.kills, options.days)
-    print(f"seeds {seeds[0]} to {seeds[-1]}: {plan.moves} deeds and {plan.kills} kills each")
+    plan = Plan(options.deeds, options.kills, options.chapters)
+    print(f"seeds {seeds[0]} to {seeds[-1]}: {plan.deeds} deeds and {plan.kills} kills each")
     print(HEAD, flush=True)
     began = time.monotonic()
     outcomes = []
@@ -39,9 +39,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="one seed alone: a failing one again")
     parser.add_argument("--seeds", type=int, default=20, help="how many seeds (default: %(default)s)")
     parser.add_argument("--first", type=int, default=int(time.time()) % 100_000 * 100, help="the first seed")
-    parser.add_argument("--moves", type=int, default=700, help="deeds of people in a run (default: %(default)s)")
+    parser.add_argument("--deeds", type=int, default=700, help="what people do in a run (default: %(default)s)")
     parser.add_argument("--kills", type=int, default=12, help="kills in a run (default: %(default)s)")
-    parser.add_argument("--days", type=int, default=2, help="days of the portal in a run (default: %(default)s)")
+    parser.add_argument("--chapters", type=int, default=4, help="sweeps in a run (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=600, help="begin no run that would end later")
     parser.add_argument("--jobs", type=int, default=4, help="runs at once (default: %(default)s)")
     parser.add_argument("--keep", type=Path, help="where to keep store and log of runs that fail")

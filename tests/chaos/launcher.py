@@ -45,7 +45,7 @@ def hurry() -> None:
     scheduler.SLOTS_SECONDS, scheduler.LEASE_SECONDS = 0.3, 1  # type: ignore[assignment]
     app.EVENT_GAP, app.BUSY_GAP, app.WIDE_GAP, app.TICK = 0.2, 0.5, 2.0, 0.2
     app.TROUBLE_PAUSES = (0.2, 0.5, 1.0)  # type: ignore[assignment]
-    audit.TWIN_REST = timedelta(seconds=2)
+    audit.TWIN_REST = timedelta(seconds=1)
     client.FIRST_DELAY, client.LONGEST_DELAY, client.NO_CONNECTION_PAUSE = 0.1, 1.0, 0.2
     answers.EXPIRED_PAUSE = 0.5
     pacer.FIRST_PAUSE, pacer.LONGEST_PAUSE = 0.2, 1.0

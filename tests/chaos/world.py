@@ -65,11 +65,11 @@ PATIENCE = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much of everything: deeds of people, kills, days of the portal."""
+    """How much of everything: deeds of people, kills, and chapters, each with a sweep at its end."""
 
-    moves: int
+    deeds: int
     kills: int
-    days: int
+    chapters: int
 
 
 @dataclass(slots=True)
@@ -206,14 +206,14 @@ class World:
 
     def story(self) -> None:
         """Chapters of work, each ended by a sweep; then the deaths that are still due, then peace."""
-        chapters = 2 * self.plan.days
+        chapters = self.plan.chapters
         self.quota = self.plan.kills // (chapters + 1)
         self.until("the first start", self.started)
         for chapter in range(chapters):
             self.quota = self.plan.kills * (chapter + 1) // chapters
             if self.lives.pid and self.doom == float("inf"):
                 self.doom_soon()
-            self.work(self.plan.moves // chapters, gently=False)
+            self.work(self.plan.deeds // chapters, gently=False)
             self.until("everything read and carried out", self.quiet)
             self.sweep("evening" if chapter % 2 == 0 else "morning")
             self.until("the deaths of this chapter", lambda: self.outcome.kills >= self.quota)
@@ -237,7 +237,7 @@ class World:
             moment += timedelta(days=1)
         self.slots.append(f"{moment:%Y-%m-%d}/{name}")
         self.portal.clock.set(moment)
-        self.work(self.plan.moves // (8 * self.plan.days), gently=True)
+        self.work(self.plan.deeds // (4 * self.plan.chapters), gently=True)
         self.until(f"the sweep {self.slots[-1]}", self.swept)
         self.until("everything read and carried out", self.quiet)
 
@@ -276,7 +276,7 @@ class World:
             return False
         before = self.portal.clock.now()
         self.portal.faults.clear()
-        rested = time.monotonic() + SETTLE + 2.5
+        rested = time.monotonic() + SETTLE + 1.5
         while time.monotonic() < rested:
             self.mind()
             time.sleep(0.05)

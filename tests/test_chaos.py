@@ -1,0 +1,18 @@
+"""A short run of the chaos harness (`make chaos` is longer): the real service is killed while people work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.world import Plan, run
+
+
+@pytest.mark.parametrize("seed", [7])
+def test_killed_again_and_again_it_loses_and_doubles_nothing(seed: int, tmp_path: Path) -> None:
+    outcome = run(seed, Plan(deeds=60, kills=4, chapters=1), tmp_path)
+    log = tmp_path / str(seed) / "service.log"
+    assert outcome.verdict.faults == [], log.read_text(encoding="utf-8")
+    assert outcome.kills == 4
+    assert outcome.verdict.occurrences > 60
