@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from bitrix_sync.facts import PortalTask, Visit
-from bitrix_sync.guards import NEED_READING, guard
+from bitrix_sync.guards import NEED_READING, OF_STATUS, guard
 from bitrix_sync.operations import MARK, Finished, Kind, Operation, Recorded, State
 from bitrix_sync.portal import lookups, parsing, reading, writing
 from bitrix_sync.portal.answers import Outcome
@@ -225,6 +225,7 @@ def send(hands: Hands, applied: Applied, news: reading.News | None = None) -> bo
     crash_point("send:after")
     hands.pace.learn([commands[row.id].method for row in rows], outcomes[: len(rows)], hands.portal.last_seconds)
     finished = [judge(row, outcome, hands.clock()) for row, outcome in zip(rows, outcomes, strict=False)]
+    finished = look_again(hands, rows, finished)
     hands.read_ahead, hands.read_at = read_tasks(next_ids, outcomes[len(rows)]) if ahead else {}, hands.clock()
     close(hands, rows, finished, applied)
     if news and opening:
@@ -413,6 +414,21 @@ def judge(row: Recorded, outcome: Outcome, now: datetime) -> Finished:
             return Finished(row.id, State.FAILED, error_code=outcome.code, error_text=outcome.text)
         case _:
             return Finished(row.id, State.UNKNOWN, error_code=outcome.code, error_text=outcome.text)
+
+
+def look_again(hands: Hands, rows: Sequence[Recorded], finished: Sequence[Finished]) -> list[Finished]:
+    """The portal refuses to end a task that has ended: when somebody was quicker by a moment, nothing has failed."""
+    kinds = {row.id: row for row in rows if row.operation.kind in OF_STATUS and needs_reading(row)}
+    refused = [kinds[one.id] for one in finished if one.state is State.FAILED and one.id in kinds]
+    if not refused:
+        return list(finished)
+    seen = {task.id: task for task in reading.tasks(hands.portal, task_ids(refused))}
+    now = hands.portal.now()
+    settled = {row.id: guard(row.operation, seen.get(row.task_id or 0), None, now=now) for row in refused}
+    return [
+        Finished(one.id, verdict.state, error_text=verdict.reason) if (verdict := settled.get(one.id)) else one
+        for one in finished
+    ]
 
 
 def kept_old(row: Recorded, outcome: Outcome) -> bool:

@@ -17,6 +17,8 @@ ECHO = timedelta(seconds=5)
 """So much later the portal may date a change of ours, and our clock may differ from its."""
 NEED_READING = frozenset({Kind.DEADLINE, Kind.PEOPLE, Kind.COMPLETE, Kind.DEFER, Kind.RESUME, Kind.DELETE})
 """Kinds whose task is read before they are sent."""
+OF_STATUS = frozenset({Kind.COMPLETE, Kind.DEFER, Kind.RESUME, Kind.DELETE})
+"""Those which the portal refuses when the task has another status meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bitrix_sync import app, commands
+from bitrix_sync import app, apply, commands
 from bitrix_sync.app import Service
 from bitrix_sync.operations import State
 from bitrix_sync.settings import load_settings
@@ -109,11 +109,11 @@ def test_the_first_start_decides_nothing_about_the_past_and_backfill_is_for_it(t
     with office(tmp_path) as place:
         place.run()
         assert place.tasks() == []
-        dry = commands.backfill(place.desk, {"dry_run": True})
+        dry = commands.perform(place.desk, "backfill", {"dry_run": True})
         assert place.tasks() == []
-        done = commands.backfill(place.desk, {})
+        done = commands.perform(place.desk, "backfill", {})
         assert len(dry["planned"]) == len(done["planned"]) == len(place.tasks()) > 0
-        assert commands.backfill(place.desk, {})["planned"] == []
+        assert commands.perform(place.desk, "backfill", {})["planned"] == []
 
 
 def test_a_thousand_deals_at_once_make_a_thousand_tasks_with_few_requests(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_more_than_the_safety_limit_is_held_until_it_is_released(tmp_path: Path)
         assert place.run().held == 2
         assert len(place.tasks()) == 3
         assert place.portal.state.notices_of(1), "the webhook's own user is the administrator here"
-        commands.release(place.desk, {})
+        commands.perform(place.desk, "release", {})
         assert len(place.tasks()) == 5
 
 
@@ -210,8 +210,6 @@ def test_a_kill_between_send_and_note_makes_no_second_task(place: Office) -> Non
     def kill(name: str) -> None:
         if name == "send:after":
             raise Killed
-
-    from bitrix_sync import apply
 
     before = apply.crash_point
     apply.crash_point = kill
@@ -303,6 +301,29 @@ def test_what_tasks_undergo_when_the_deal_leaves_the_stage(tmp_path: Path, start
         place.run()
         statuses = {task.xml_id.split(":")[2]: task.status for task in place.tasks(deal)}
         assert statuses == {"finish": 5, "rest": 6, "keep": 3 if started else 2}
+
+
+@pytest.mark.parametrize("deed", ["complete_task", "delete_task"])
+def test_who_ends_a_task_a_moment_before_us_makes_nothing_fail(
+    tmp_path: Path, deed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with office(tmp_path, ENDINGS) as place:
+        deal = place.add_deal()
+        place.run()
+        place.wait(minutes=5)
+        place.move(deal, "PREPARATION")
+
+        def meanwhile(point: str) -> None:
+            if point == "send:before":
+                for task in place.tasks(deal):
+                    getattr(place.portal.state, deed)(task.id, **({"by": 5} if deed == "complete_task" else {}))
+
+        monkeypatch.setattr(apply, "crash_point", meanwhile)
+        report = place.run()
+        assert not report.applied.failed
+        states = {row.state for row in place.service.store.operations() if row.operation.key.startswith("leave:")}
+        assert states <= {State.DONE, State.DROPPED}
+        assert states
 
 
 def test_a_deal_advances_when_its_tasks_are_done(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ class Command:
 def fits_batch(command: Command) -> bool:
     """True when the command says the same inside a batch as alone: no null, no empty list or map, no bool, and no text
     that the portal would replace."""
-    return all(_expressible(value, command.refers) for _, value in _leaves(command.params, ""))
+    return not command.params or _sayable(command.params, command.refers)
 
 
 def batch_line(command: Command) -> str:
@@ -48,6 +48,15 @@ def _expressible(value: Any, refers: bool) -> bool:
     if isinstance(value, str):
         return refers or not any(mark in value for mark in REFERENCES)
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _sayable(value: Any, refers: bool) -> bool:
+    """True when every leaf is expressible; asked for each command, so without its path."""
+    if isinstance(value, str | int | float):
+        return _expressible(value, refers)
+    if isinstance(value, Mapping):
+        return bool(value) and all(_sayable(part, refers) for part in value.values())
+    return isinstance(value, Sequence) and bool(value) and all(_sayable(part, refers) for part in value)
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:

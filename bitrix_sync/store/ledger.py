@@ -6,12 +6,13 @@ its deal, has no end yet; and, unless it is the creation itself, until the porta
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, exists, func, insert, or_, select, update
 
 from bitrix_sync.facts import DEFERRED, DONE
 from bitrix_sync.facts import WAITING as PENDING
@@ -41,9 +42,12 @@ def ready(
 ) -> list[Recorded]:
     """What may be sent now, the most urgent first, then the oldest. ``scarce``: of these kinds only what is of that
     urgency or a lower number."""
+    planned = operations.c.state == State.PLANNED.value
+    if connection.execute(select(operations.c.id).where(planned).limit(1)).first() is None:
+        return []  # asked twice a second, so it is asked briefly
     earlier, move = operations.alias("earlier"), operations.alias("move")
     query = _all().where(
-        operations.c.state == State.PLANNED.value,
+        planned,
         or_(operations.c.not_before.is_(None), operations.c.not_before <= now),
         or_(
             operations.c.task_row.is_(None),
@@ -82,6 +86,7 @@ def find(
     deal_id: int | None,
     kind: Kind | None,
     limit: int | None,
+    ids: Collection[int] | None = None,
 ) -> list[Recorded]:
     """Operations that fit every condition given, by id."""
     conditions: list[ColumnElement[bool]] = []
@@ -95,13 +100,11 @@ def find(
     if kind is not None:
         conditions.append(operations.c.kind == kind.value)
     query = _all().where(and_(True, *conditions)).order_by(operations.c.id).limit(limit)
-    if keys is None:
+    if keys is None and ids is None:
         return [to_recorded(row) for row in connection.execute(query)]
-    found = [
-        to_recorded(row)
-        for part in chunks(list(keys))
-        for row in connection.execute(query.where(operations.c.key.in_(part)))
-    ]
+    named = operations.c.id.in_ if ids is not None else operations.c.key.in_
+    parts = chunks(list(ids if ids is not None else keys or ()))
+    found = [to_recorded(row) for part in parts for row in connection.execute(query.where(named(part)))]
     return sorted(found, key=lambda recorded: recorded.id)[:limit]
 
 
@@ -190,10 +193,12 @@ def settle(connection: Connection, now: datetime) -> int:
     ).rowcount
 
 
-def release(connection: Connection, keys: Collection[str] | None) -> int:
-    """Plans what is held (all of it, or these keys); old news by now, so the portal is looked at first."""
+def release(connection: Connection, keys: Collection[str] | None, later: int = 0) -> int:
+    """Plans what is held (all of it, or these keys), so much ``later``; old news by now, so the portal is looked at
+    first."""
     held = operations.c.state == State.HELD.value
-    values = {"state": State.PLANNED.value, "look_first": True, "not_before": None}
+    urgency = operations.c.urgency + later
+    values = {"state": State.PLANNED.value, "look_first": True, "not_before": None, "urgency": urgency}
     if keys is None:
         return connection.execute(update(operations).where(held).values(values)).rowcount
     return sum(
@@ -243,9 +248,26 @@ def finish(connection: Connection, outcomes: Iterable[Finished], now: datetime) 
             select(operations).where(operations.c.id.in_(part), operations.c.state.in_(UNFINISHED))
         )
     ]
+    _note_states(connection, [by_id[row.id] for row in rows], now)
     touched: set[int] = set()
+    made: list[tuple[int, int | None]] = []
     for row in rows:
         outcome = by_id[row.id]
+        if outcome.state not in _ENDS or row.task_row is None:
+            continue
+        if outcome.state is State.DONE and row.kind == Kind.CREATE.value:
+            made.append((row.task_row, outcome.result))
+            continue
+        text = outcome.error_text or outcome.error_code
+        touched |= _follow(connection, _Ended(dict(row._mapping), outcome.state, outcome.result, text), now)
+    _adopt_all(connection, made)
+    drop_orphans(connection, touched, now)
+
+
+def _note_states(connection: Connection, outcomes: Iterable[Finished], now: datetime) -> None:
+    """The operations' own rows, in few statements."""
+    alike: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+    for outcome in outcomes:
         values: dict[str, Any] = {
             "state": outcome.state.value,
             "error_code": outcome.error_code,
@@ -259,11 +281,10 @@ def finish(connection: Connection, outcomes: Iterable[Finished], now: datetime) 
             values["noticed"] = now
         else:
             values["not_before"] = outcome.not_before
-        connection.execute(update(operations).where(operations.c.id == row.id).values(values))
-        if outcome.state in _ENDS and row.task_row is not None:
-            text = outcome.error_text or outcome.error_code
-            touched |= _follow(connection, _Ended(dict(row._mapping), outcome.state, outcome.result, text), now)
-    drop_orphans(connection, touched, now)
+        alike[tuple(values)].append({**values, "row": outcome.id})
+    for names, rows in alike.items():
+        columns: dict[str, Any] = {name: bindparam(name) for name in names}
+        connection.execute(update(operations).where(operations.c.id == bindparam("row")).values(columns), rows)
 
 
 def _follow(connection: Connection, ended: _Ended, now: datetime) -> set[int]:
@@ -274,9 +295,7 @@ def _follow(connection: Connection, ended: _Ended, now: datetime) -> set[int]:
             return set()
         connection.execute(update(tasks).where(tasks.c.id == task, tasks.c.portal_id.is_(None)).values(status=0))
         return {task}
-    if kind is Kind.CREATE:
-        _adopt(connection, task, ended.result)
-    elif kind is Kind.DEADLINE:
+    if kind is Kind.DEADLINE:
         _move(connection, task, ended, now)
     elif kind is Kind.PEOPLE:
         _hand_over(connection, task, ended.payload)
@@ -296,10 +315,33 @@ def _set(connection: Connection, task: int, **values: Any) -> None:
     connection.execute(update(tasks).where(tasks.c.id == task).values(**values))
 
 
-def _adopt(connection: Connection, task: int, portal_id: int | None) -> None:
-    """The task has its portal id. If it was already seen, and taken for a foreign one, the two rows become one."""
-    if portal_id is None:
+def _adopt_all(connection: Connection, made: Sequence[tuple[int, int | None]]) -> None:
+    """Tasks (rows) have their portal ids; those that nobody has seen yet, in one statement."""
+    numbers = [portal_id for _, portal_id in made if portal_id is not None]
+    if len(numbers) < len(made):
         raise ValueError("a creation that is done has the id of its task as result")
+    seen = {
+        number
+        for part in chunks(numbers)
+        for number in connection.execute(select(tasks.c.portal_id).where(tasks.c.portal_id.in_(part))).scalars()
+    }
+    fresh: dict[int, int] = {}
+    for (task, _), number in zip(made, numbers, strict=True):
+        if number not in seen:
+            fresh[task] = number
+            seen.add(number)
+    if fresh:
+        connection.execute(
+            update(tasks).where(tasks.c.id == bindparam("row")).values(portal_id=bindparam("adopted")),
+            [{"row": task, "adopted": number} for task, number in fresh.items()],
+        )
+    for (task, _), number in zip(made, numbers, strict=True):
+        if fresh.get(task) != number:
+            _adopt(connection, task, number)
+
+
+def _adopt(connection: Connection, task: int, portal_id: int) -> None:
+    """The task was already seen, and taken for a foreign one: the two rows become one."""
     seen = connection.execute(select(tasks.c.id, tasks.c.occurrence).where(tasks.c.portal_id == portal_id)).first()
     if seen is None:
         _set(connection, task, portal_id=portal_id)
