@@ -116,6 +116,19 @@ def test_between_wide_readings_the_last_minute_shows_rows_that_are_a_little_late
     assert (deal in {visit.deal_id for visit in news.visits}) is found
 
 
+def test_a_burst_is_not_read_again_at_every_poll(box: Sandbox, portal: Portal) -> None:
+    cursor = begun(portal)
+    for number in range(120):
+        box.state.add_deal(f"Deal {number}", responsible=5)
+    cursor = read(portal, cursor).cursor or cursor
+    for minutes in (2, 2, 2):
+        box.clock.advance(60 * minutes)
+        news = reading.News(portal, cursor, fields=frozenset(), overlap=None, late=True).finish()
+        assert news.cursor is not None
+        cursor = news.cursor
+    assert news.visits == ()
+
+
 def test_a_burst_is_read_whole_and_the_next_time_in_one_request(box: Sandbox, portal: Portal) -> None:
     cursor = begun(portal)
     made = {box.state.add_deal(f"Deal {number}", responsible=5) for number in range(180)}

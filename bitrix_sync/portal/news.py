@@ -67,7 +67,9 @@ class News:
         self._portal, self._cursor, self._fields = portal, cursor, fields
         self._by_id = overlap is None and not late
         back = overlap or timedelta()
-        self._history_from = cursor.history_time - (LATE if overlap is None else back)
+        self._history_from = cursor.history_time - back
+        if overlap is None:  # a whole reading has passed since, so a burst before it need not be read again
+            self._history_from = max(cursor.history_time, cursor.deals_time) - LATE
         self._deals_from, self._tasks_from = cursor.deals_time - back, cursor.tasks_time - back
         self._people, self._away = people, away
         self._employed = [user.id for user in people.users.values() if user.active] if people and away else []
