@@ -18,6 +18,7 @@ import structlog
 
 from bitrix_sync import alarms, audit, commands, sweep, sweep_state
 from bitrix_sync.apply import Hands, ready
+from bitrix_sync.errands import Errands
 from bitrix_sync.errors import BitrixSyncError, PortalError, PortalRefused, RulesError, StoreError
 from bitrix_sync.facts import Directory
 from bitrix_sync.operations import State
@@ -138,6 +139,7 @@ class Service:
         self.started = clock()
         self.epoch: int | None = None
         self.desk: Desk | None = None
+        self.errands = Errands(commands.steps)
         self.trouble = "starting"
         self.troubles = 0
         self.last_pass: datetime | None = None
@@ -333,7 +335,7 @@ class Service:
         if "rules" in reasons:
             desk.rulebook.reload_if_changed()
             alarms.tell_of_rules(desk)
-        commands.answer_requests(desk, self.stopping.is_set)
+        self.errands.take(desk, stopping=self.stopping.is_set)
         if "slots" in reasons:
             sweep.run_due(desk)
             audit.run_due(desk)
@@ -348,6 +350,7 @@ class Service:
         else:
             self.put_off = events
             carry_out(desk, interrupted=self.interrupted)
+        self.errands.go_on(desk)
         self.recovered()
 
     def rest_between_events(self, desk: Desk) -> None:
@@ -425,7 +428,8 @@ class Service:
         """Asked between two batches: is something else due?"""
         passed = self.since(self.last_reading)
         travels = passed >= self.shortest_rest()
-        return self.stopping.is_set() or travels or (self.bell.rung(ECHOES) and passed >= self.gap(busy=True))
+        events = self.bell.rung(ECHOES) and passed >= self.gap(busy=True)
+        return self.stopping.is_set() or travels or events or self.store.is_asked()
 
     def since(self, moment: float) -> float:
         """Seconds since a moment of our clock; very many if it has been put back meanwhile."""
@@ -440,6 +444,7 @@ class Service:
             log.error("cannot work", problem=text, refused=isinstance(fault, PortalRefused), exc_info=not expected)
             self.keep_trouble(text)
         self.trouble = text
+        self.errands.give_up(self.store, text)
         pause = TROUBLE_PAUSES[min(self.troubles, len(TROUBLE_PAUSES) - 1)]
         self.troubles += 1
         with contextlib.suppress(Stopped):

@@ -6,10 +6,11 @@ something hands its work to the running service if there is one, else takes the 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from io import TextIOWrapper
 from pathlib import Path
@@ -92,36 +93,35 @@ def perform(kind: str, args: Mapping[str, Any] | None = None) -> dict[str, Any]:
     check_file(loaded)
     service = Service(loaded)
     try:
-        if service.take_lease():
+        with progress() as told:
+            if not service.take_lease():
+                return ask(service, kind, args or {}, told)
             with service.keeping_lease():
-                return commands.perform(service.open(), kind, args or {})
-        return ask(service, kind, args or {})
+                return commands.perform(service.open(), kind, args or {}, told=told)
     finally:
         service.close()
 
 
-def ask(service: Any, kind: str, args: Mapping[str, Any]) -> dict[str, Any]:
+def ask(service: Any, kind: str, args: Mapping[str, Any], told: Callable[[str], None]) -> dict[str, Any]:
     """Put a request to the process that holds the lease and wait for its answer, as long as it works at it. If it ends
     meanwhile, what it left of the request is done here."""
-    from bitrix_sync import commands
+    from bitrix_sync import commands, errands
 
     number = service.store.ask(kind, args, now=service.clock())
     began = time.monotonic()
-    with out.status("the running service does it") if out.is_terminal else _Silent():
-        while True:
-            request = service.store.request(number)
-            if request is not None and request.ok is not None:
-                break
-            if service.take_lease():
-                with service.keeping_lease():
-                    commands.answer_requests(service.open(), lambda: False)
-                continue
-            late = time.monotonic() - began > BEGIN_WITHIN
-            if late and service.store.withdraw(number):
-                raise UserError(
-                    "the running service does not answer; look at `bitrix-sync status`, restart it if need be"
-                )
-            time.sleep(ANSWER_POLL)
+    while True:
+        request = service.store.request(number)
+        if request.ok is not None:
+            break
+        told(errands.asked(service.store, request))
+        if service.take_lease():
+            with service.keeping_lease():
+                errands.finish(service.open(), number, commands.steps, told=told)
+            continue
+        late = time.monotonic() - began > BEGIN_WITHIN
+        if late and service.store.withdraw(number):
+            raise UserError("the running service does not answer; look at `bitrix-sync status`, restart it if need be")
+        time.sleep(ANSWER_POLL)
     if request.ok:
         return dict(request.result)
     refused = UserError(request.result["error"])
@@ -129,14 +129,14 @@ def ask(service: Any, kind: str, args: Mapping[str, Any]) -> dict[str, Any]:
     raise refused
 
 
-class _Silent:
-    """No progress bar in a pipe."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *_: object) -> None:
-        return None
+@contextlib.contextmanager
+def progress() -> Iterator[Callable[[str], None]]:
+    """Says on a terminal how far a long job is, and takes it away at its end; quiet in a pipe."""
+    if not err.is_terminal:
+        yield lambda _text: None
+        return
+    with err.status("") as line:
+        yield line.update
 
 
 def show(value: Any) -> None:
@@ -304,8 +304,11 @@ def backfill(dry_run: DryRun = False, as_json: Json = False) -> None:
     """Tasks for deals that already sit in a stage and have none for it."""
     result = perform("backfill", {"dry_run": dry_run})
     if not as_json:
-        rows = [[one["deal_id"], one["title"], one["owner"], _minute(one["deadline"])] for one in result["planned"]]
-        table("tasks", ["deal", "task", "owner", "deadline"], rows)
+        rows = [
+            [one["deal_id"], one["title"], one["owner"], _minute(one["deadline"]), "held" if one["held"] else ""]
+            for one in result["planned"]
+        ]
+        table("tasks", ["deal", "task", "owner", "deadline", ""], rows)
     show_account(result, as_json=as_json)
 
 

@@ -1,57 +1,38 @@
-"""What the commands that change something do: the same function whether the command itself holds the lease or asks the
-running service for it. Each takes the desk and JSON-able arguments and returns a JSON-able account.
+"""What the commands that change something do: the same steps whether the command itself holds the lease or asks the
+running service for it (see ``errands``). Each takes the desk and JSON-able arguments and returns a JSON-able account.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-import structlog
-
 from bitrix_sync import audit, plan, sweep_commands, sweep_state
-from bitrix_sync.apply import Applied
-from bitrix_sync.errors import BitrixSyncError, UserError
+from bitrix_sync.errands import Account, Steps, Told, Wait, carry
+from bitrix_sync.errors import UserError
 from bitrix_sync.facts import Changes, Company
 from bitrix_sync.guards import touched
-from bitrix_sync.operations import Decision, Finished, Kind, Operation, Recording, State, TaskRecord
+from bitrix_sync.operations import Decision, Finished, Kind, Operation, Recorded, Recording, State, TaskRecord
 from bitrix_sync.portal import reading
-from bitrix_sync.portal.pacer import Stopped
-from bitrix_sync.store import LeaseLost
-from bitrix_sync.sync import Desk, PassReport, carry_out, decide, run_pass, sift, world_of
-
-log = structlog.get_logger(__name__)
+from bitrix_sync.rules.persons import Picks
+from bitrix_sync.sync import Desk, PassReport, decide, picks_of, safety_room, sift, take_in, world_of
 
 CHUNK = 500
 """Deals judged at a time by backfill."""
 WENT_ON = "the deal went on before it was released"
-Account = dict[str, Any]
 
 
-def answer_requests(desk: Desk, interrupted: Callable[[], bool]) -> None:
-    """Do what commands asked the running service for, one after another."""
-    while not interrupted():
-        request = desk.store.next_request(desk.hands.epoch)
-        if request is None:
-            return
-        try:
-            result = perform(desk, request.kind, request.args)
-            desk.store.answer(request.id, ok=True, result=result)
-        except (LeaseLost, Stopped):
-            raise
-        except BitrixSyncError as fault:
-            desk.store.answer(request.id, ok=False, result={"error": str(fault), "exit": fault.exit_code})
-        except Exception as fault:
-            log.exception("a command could not be carried out", command=request.kind)
-            text = f"unexpected error ({type(fault).__name__}); the log of the service says where"
-            desk.store.answer(request.id, ok=False, result={"error": text, "exit": 3})
+def perform(desk: Desk, kind: str, args: Mapping[str, Any], *, told: Told = lambda _text: None) -> Account:
+    """Do one thing by its name, with nothing else to do meanwhile; UserError for a name that is none. ``told`` hears
+    how far it is."""
+    return carry(desk, steps(desk, kind, args), told=told)
 
 
-def perform(desk: Desk, kind: str, args: Mapping[str, Any]) -> Account:
-    """Do one thing by its name; UserError for a name that is none."""
-    verbs: dict[str, Callable[[Desk, Mapping[str, Any]], Account]] = {
+def steps(desk: Desk, kind: str, args: Mapping[str, Any]) -> Steps:
+    """The steps of one thing by its name; the first of them raises UserError for a name that is none."""
+    verbs: dict[str, Callable[[Desk, Mapping[str, Any]], Steps]] = {
         "sync": sync,
         "backfill": backfill,
         "release": release,
@@ -61,13 +42,15 @@ def perform(desk: Desk, kind: str, args: Mapping[str, Any]) -> Account:
     }
     if kind not in verbs:
         raise UserError(f"the running service does not know '{kind}'; restart it with this version")
-    return verbs[kind](desk, args)
+    return (yield from verbs[kind](desk, args))
 
 
-def sync(desk: Desk, args: Mapping[str, Any]) -> Account:
-    """One pass now."""
-    report = run_pass(desk)
-    return {**account(report), **applied_account(report.applied)}
+def sync(desk: Desk, args: Mapping[str, Any]) -> Steps:
+    """One pass now: a reading, and the writing of all that waits then."""
+    report = take_in(desk)
+    ids = [row.id for row in desk.store.operations(state=State.PLANNED)]
+    yield Wait(ids)
+    return {**account(report), **written(desk, ids)}
 
 
 def account(report: PassReport) -> Account:
@@ -81,16 +64,21 @@ def account(report: PassReport) -> Account:
     }
 
 
-def applied_account(applied: Applied) -> Account:
-    """What was carried out, line by line."""
+def written(desk: Desk, ids: Iterable[int]) -> Account:
+    """What became of operations so far, line by line."""
+    rows = desk.store.operations(ids=list(ids))
+
+    def of(state: State) -> list[Recorded]:
+        return [row for row in rows if row.state is state]
+
     return {
-        "done": [described(row.operation) | {"id": row.task_id or row.result} for row in applied.done],
+        "done": [described(row.operation) | {"id": row.task_id or row.result} for row in of(State.DONE)],
         "failed": [
-            described(row.operation) | {"code": end.error_code, "error": end.error_text} for row, end in applied.failed
+            described(row.operation) | {"code": row.error_code, "error": row.error_text} for row in of(State.FAILED)
         ],
-        "dropped": [described(row.operation) | {"why": end.error_text} for row, end in applied.dropped],
-        "unknown": applied.unknown,
-        "waiting": applied.again,
+        "dropped": [described(row.operation) | {"why": row.error_text} for row in of(State.DROPPED)],
+        "unknown": len(of(State.UNKNOWN)),
+        "waiting": len(of(State.PLANNED)),
     }
 
 
@@ -100,34 +88,49 @@ def described(operation: Operation) -> Account:
     return {"kind": operation.kind.value, "deal_id": operation.deal_id, "task": operation.task, "title": title}
 
 
-def backfill(desk: Desk, args: Mapping[str, Any]) -> Account:
-    """Tasks for deals that already sit in a stage and have none for it; ``dry_run`` writes nothing."""
+def backfill(desk: Desk, args: Mapping[str, Any]) -> Steps:
+    """Tasks for deals that already sit in a stage and have none for it; ``dry_run`` writes nothing. The safety limit
+    counts all of it together, however long it takes."""
     dry = bool(args.get("dry_run"))
-    ids = sorted(desk.store.deals(open_only=True))
-    planned: list[Account] = []
-    held = 0
+    begun, ids = desk.portal.now(), sorted(desk.store.deals(open_only=True))
+    picks: Picks | None = None
+    recorded: list[int] = list(args.get("again", ()))
+    said: list[Operation] = []
+    held = unrecorded = 0
     for begin in range(0, len(ids), CHUNK):
-        facts = sift(desk, Changes(), ask=ids[begin : begin + CHUNK])
-        recording, report = decide(desk, facts, backfill=True)
+        yield Wait(tuple(recorded), rest=0.0, done=begin, of=len(ids))
+        asked = ids[begin : begin + CHUNK]
+        facts = sift(desk, Changes(), ask=asked)
+        facts.deals = {deal_id: facts.deals.get(deal_id) for deal_id in asked}
+        picks = picks if dry and picks is not None else picks_of(desk)
+        room = safety_room(desk, begun) - unrecorded
+        recording, report = decide(desk, facts, backfill=True, room=room, picks=picks)
         held += report.held
-        operations = [*report.watched, *(one for decision in recording.decisions for one in decision.operations)]
-        planned += [
-            described(operation)
-            | {
-                "owner_id": operation.payload["fields"]["RESPONSIBLE_ID"],
-                "owner": desk.rulebook.company.name(operation.payload["fields"]["RESPONSIBLE_ID"]),
-                "deadline": operation.payload["fields"]["DEADLINE"],
-            }
-            for operation in operations
-            if operation.kind is Kind.CREATE
-        ]
-        if not dry:
-            desk.store.record(recording, desk.hands.epoch)
-    applied = Applied() if dry else carry_out(desk)
-    return {"dry_run": dry, "deals": len(ids), "planned": planned, "held": held, **applied_account(applied)}
+        said += report.watched
+        if dry:
+            decided = [operation for decision in recording.decisions for operation in decision.operations]
+            unrecorded += sum(one.kind is Kind.CREATE and one.state is State.PLANNED for one in decided)
+            said += decided
+        else:
+            recorded += desk.store.record(recording, desk.hands.epoch)
+    said += [row.operation for row in desk.store.operations(ids=recorded)]
+    planned = [planned_line(one, desk.rulebook.company) for one in said if one.kind is Kind.CREATE]
+    yield Wait(recorded)
+    return {"dry_run": dry, "deals": len(ids), "planned": planned, "held": held, **written(desk, recorded)}
 
 
-def release(desk: Desk, args: Mapping[str, Any]) -> Account:
+def planned_line(operation: Operation, company: Company) -> Account:
+    """A task that backfill makes, or would make."""
+    fields = operation.payload["fields"]
+    return described(operation) | {
+        "owner_id": fields["RESPONSIBLE_ID"],
+        "owner": company.name(fields["RESPONSIBLE_ID"]),
+        "deadline": fields["DEADLINE"],
+        "held": operation.state is State.HELD,
+    }
+
+
+def release(desk: Desk, args: Mapping[str, Any]) -> Steps:
     """Let go what the safety limits hold back. A task without an owner who works here, or whose deadline has passed
     meanwhile, is decided anew; nobody is found: it stays held. When too much had vanished from the portal to be
     believed, the next look believes it."""
@@ -137,14 +140,24 @@ def release(desk: Desk, args: Mapping[str, Any]) -> Account:
     held = desk.store.operations(state=State.HELD)
     desk.rulebook.freshen_company(now)
     stale = [row.operation for row in held if is_stale(row.operation, desk.rulebook.company, now)]
-    keys = {row.operation.key for row in held} - {operation.key for operation in stale}
+    creations = {row.operation.key for row in held if row.operation.kind is Kind.CREATE}
+    others = {row.operation.key for row in held} - creations
     renewed = renew(desk, stale)
-    released = desk.store.release(now, keys) + renewed
+    usable = creations - {operation.key for operation in stale}
+    released = renewed + desk.store.release(now, usable, later=plan.LATER) + desk.store.release(now, others)
     sweep_state.let_go(desk.store, now)
-    applied = carry_out(desk)
-    sweep_commands.after_release(desk)
+    ids = [*args.get("again", ()), *set_free(desk, held)]
+    yield Wait(ids)
+    yield from sweep_commands.after_release(desk)
     still_held = len(stale) - renewed
-    return {"released": released, "still_held": still_held, "believed": believed, **applied_account(applied)}
+    return {"released": released, "still_held": still_held, "believed": believed, **written(desk, ids)}
+
+
+def set_free(desk: Desk, held: Iterable[Recorded]) -> list[int]:
+    """The operations that were held, as far as they are not any more, with those that waited for their tasks."""
+    tasks = {row.operation.task for row in held if row.operation.task}
+    waiting = [row for row in desk.store.operations(state=State.PLANNED) if row.operation.task in tasks]
+    return [row.id for row in waiting]
 
 
 def drop_ended(desk: Desk) -> None:
@@ -182,7 +195,7 @@ def renew(desk: Desk, held: Sequence[Operation]) -> int:
         if anew is None:
             continue
         creation, decision = anew
-        creations.append(creation)
+        creations.append(replace(creation, urgency=creation.urgency + plan.LATER))
         decisions.append(decision)
         known = {record.occurrence: record for record in (*state.tasks, *decision.tasks)}
         states[operation.deal_id] = replace(state, tasks=tuple(known.values()))
@@ -193,7 +206,7 @@ def renew(desk: Desk, held: Sequence[Operation]) -> int:
     return len(creations)
 
 
-def remove(desk: Desk, args: Mapping[str, Any]) -> Account:
+def remove(desk: Desk, args: Mapping[str, Any]) -> Steps:
     """Delete the tasks that a wrong rule made since a moment, those that nobody has touched."""
     rule_id, since, dry = str(args["rule"]), moment_of(desk, str(args["since"])), bool(args.get("dry_run"))
     made = [
@@ -204,29 +217,30 @@ def remove(desk: Desk, args: Mapping[str, Any]) -> Account:
     seen = {
         task.id: task for task in reading.tasks(desk.portal, [record.portal_id for record in made if record.portal_id])
     }
-    written = desk.store.last_writes([record.ref for record in made])
+    writes = desk.store.last_writes([record.ref for record in made])
     doomed: list[TaskRecord] = []
     kept: list[Account] = []
     for record in made:
         task = seen.get(record.portal_id or 0)
         if task is None:
             continue
-        last = written.get(record.ref)
+        last = writes.get(record.ref)
         why = touched(record, task, written=last + desk.portal.offset if last else None)
         if why:
             kept.append({"task_id": task.id, "title": task.title, "why": why})
         else:
             doomed.append(record)
-    unsent = desk.store.drop_unsent(rule_id, since=since) if not dry else 0
+    unsent, ids = 0, list[int](args.get("again", ()))
     if not dry:
+        unsent = desk.store.drop_unsent(rule_id, since=since)
         operations = tuple(
             Operation(f"remove:{record.ref}", Kind.DELETE, {"reason": "remove"}, record.deal_id, record.ref)
             for record in doomed
         )
-        desk.store.record(Recording(at=desk.portal.now(), operations=operations), desk.hands.epoch)
-    applied = Applied() if dry else carry_out(desk)
+        ids += desk.store.record(Recording(at=desk.portal.now(), operations=operations), desk.hands.epoch)
+        yield Wait(ids)
     listed = [{"task_id": record.portal_id, "title": record.title, "deal_id": record.deal_id} for record in doomed]
-    return {"dry_run": dry, "delete": listed, "kept": kept, "unsent": unsent, **applied_account(applied)}
+    return {"dry_run": dry, "delete": listed, "kept": kept, "unsent": unsent, **written(desk, ids)}
 
 
 def moment_of(desk: Desk, text: str) -> datetime:

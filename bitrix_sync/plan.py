@@ -73,6 +73,8 @@ ENDINGS = {"complete": Kind.COMPLETE, "defer": Kind.DEFER, "delete": Kind.DELETE
 
 URGENT, CREATE, ADVANCE, CHANGE, CHECKLIST, LINE, MESSAGE = 10, 20, 25, 30, 40, 45, 50
 """Urgency of operations: a first task with a near deadline goes before everything else."""
+LATER = 60
+"""Added for a task of the past, that a person asked for (``backfill``, ``release``): what happens now goes first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -511,7 +513,7 @@ class _Deciding:
             Kind.CREATE,
             {"fields": fields},
             record,
-            urgency=URGENT if computed.at - self.now < DAY else CREATE,
+            urgency=(URGENT if computed.at - self.now < DAY else CREATE) + LATER * self.backfill,
             look_first=self.backfill or self.is_old_news(visit),
             state=State.PLANNED if owner else State.HELD,
         )

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from bitrix_sync import overdue
 from bitrix_sync.apply import UPDATE
+from bitrix_sync.errands import Account, Steps, Wait
 from bitrix_sync.errors import UserError
 from bitrix_sync.operations import Finished, Kind, Operation, Recorded, Recording, State
+from bitrix_sync.store import Store
 from bitrix_sync.sweep import Plan, carry, decide, finish, go_on
 from bitrix_sync.sweep_news import tell_when_through
 from bitrix_sync.sweep_state import (
+    CLAIMED,
     HELD,
     MOVING,
     SKIPPED,
@@ -24,14 +27,13 @@ from bitrix_sync.sweep_state import (
     rest_of,
     slot_rule,
 )
-from bitrix_sync.sync import Desk, carry_out
+from bitrix_sync.sync import Desk
 
-Account = dict[str, Any]
 WAIT = timedelta(seconds=30)
 """So long a command waits for what the portal puts off; then the service does it."""
 
 
-def sweep(desk: Desk, args: Mapping[str, Any]) -> Account:
+def sweep(desk: Desk, args: Mapping[str, Any]) -> Steps:
     """Today's sweep of that ``name``, now, once; ``dry_run`` only says what it would do. UserError if it was done, or
     if the file has none of that name."""
     store, rules, now = desk.store, desk.rulebook.rules, desk.portal.now()
@@ -45,11 +47,11 @@ def sweep(desk: Desk, args: Mapping[str, Any]) -> Account:
         )
     if args.get("dry_run"):
         return described(desk, decide(desk, slot, rule, now))
-    if not store.claim_sweep(slot, now):
+    if not store.claim_sweep(slot, now) and "again" not in args:
         raise UserError(f"the sweep {slot} was done already; `bitrix-sync undo {slot}` takes it back")
     claimed = store.sweep(slot)
-    plan = carry(desk, claimed) if claimed is not None else None
-    work_off(desk, slot)
+    plan = carry(desk, claimed) if claimed is not None and claimed.state == CLAIMED else None
+    yield from work_off(desk, slot)
     rows, now_is = moves_of(store, slot), store.sweep(slot)
     counts = count_states(rows)
     until = rest_of(desk, counts["remaining"])
@@ -62,29 +64,35 @@ def sweep(desk: Desk, args: Mapping[str, Any]) -> Account:
     }
 
 
-def work_off(desk: Desk, slot: str) -> None:
-    """Carry out and tell, and wait a little for what the portal puts off. What takes longer is left to the service."""
-    until = desk.hands.clock() + WAIT
+def work_off(desk: Desk, slot: str) -> Iterator[Wait]:
+    """Have the moves carried out, and tell; wait a little for what the portal puts off: the service does the rest."""
+    until: datetime | None = None
     while True:
-        carry_out(desk)
+        yield Wait([row.id for row in moves_of(desk.store, slot) if row.state is State.PLANNED])
+        until = until or desk.hands.clock() + WAIT
         row = desk.store.sweep(slot)
         if row is None or row.state not in (MOVING, HELD):
             break
         if tell_when_through(desk, row):
-            carry_out(desk)
+            yield Wait(messages(desk.store))
             break
         idle = bool(desk.store.setting("paused")) or desk.rulebook.rules.safety.watch
         held = desk.store.move_counts(slot).get(State.HELD)
         if idle or held or desk.portal.pacer.blocked(UPDATE) is not None or desk.hands.clock() >= until:
             break
-        desk.portal.pacer.rest(1.0)
+        yield Wait(rest=1.0)
     note_rest(desk)
 
 
-def after_release(desk: Desk) -> None:
+def messages(store: Store) -> list[int]:
+    """Messages that wait to be sent."""
+    return [row.id for row in store.operations(state=State.PLANNED, kind=Kind.MESSAGE)]
+
+
+def after_release(desk: Desk) -> Iterator[Wait]:
     """A held sweep was let go and carried out: its messages."""
     go_on(desk)
-    carry_out(desk)
+    yield Wait(messages(desk.store))
 
 
 def described(desk: Desk, plan: Plan) -> Account:
@@ -137,7 +145,7 @@ def refusals(desk: Desk, rows: Iterable[Recorded]) -> list[Account]:
     ]
 
 
-def undo(desk: Desk, args: Mapping[str, Any]) -> Account:
+def undo(desk: Desk, args: Mapping[str, Any]) -> Steps:
     """Put the deadlines of a sweep back where they are still what it set; counts go back too. What it had not sent yet
     is not sent; messages that were not written yet are not written."""
     store, slot = desk.store, str(args["slot"])
@@ -145,7 +153,7 @@ def undo(desk: Desk, args: Mapping[str, Any]) -> Account:
     if row is None or row.state == SKIPPED:
         known = ", ".join(one.slot for one in store.sweeps(limit=6) if one.state != SKIPPED) or "none yet"
         raise UserError(f"there was no sweep {slot}; there were: {known}")
-    if row.state == UNDONE:
+    if row.state == UNDONE and "again" not in args:
         raise UserError(f"the sweep {slot} was undone already; look at `bitrix-sync undo`")
     if desk.rulebook.rules.safety.watch:
         raise UserError("rules.yaml says 'watch: true', so nothing is written to the portal; take it out, then undo")
@@ -155,8 +163,7 @@ def undo(desk: Desk, args: Mapping[str, Any]) -> Account:
     back = [undoing(one) for one in moves if one.state in (State.DONE, State.UNKNOWN) and one.operation.payload]
     summary = {name: value for name, value in row.summary.items() if name not in ("stays", "left")}
     recording = Recording(at=desk.portal.now(), operations=tuple(back), sweep=(slot, UNDONE, summary))
-    store.record(recording, desk.hands.epoch)
-    carry_out(desk)
+    yield Wait(store.record(recording, desk.hands.epoch))
     note_rest(desk)
     rows = store.operations(keys=[one.key for one in back])
     counts = count_states(rows)

@@ -26,6 +26,8 @@ OVERLAP = timedelta(minutes=10)
 NEVER = datetime(2000, 1, 1, tzinfo=UTC)
 """Before any deal: where a portal without history begins."""
 SAFETY_WINDOW = timedelta(minutes=10)
+FEW = 20
+"""More tasks that vanish at once are no deletions by people, unless they are few among all."""
 JUDGE_AGAIN = timedelta(minutes=10)
 """When a deal is looked at again that could not be judged for a reason that nobody expected."""
 
@@ -183,6 +185,7 @@ def sift(desk: Desk, changes: Changes, *, ask: Iterable[int] = ()) -> Gathered:
     facts = Gathered(portal.now(), changes)
     facts.visits = new_visits(store, changes)
     observe_tasks(store, facts)
+    doubt_open_tasks(desk, facts)
     read = {deal.id: deal for deal in changes.deals}
     stored = store.deals(read)
     changed = {deal_id for deal_id, deal in read.items() if has_changed(stored.get(deal_id), deal)}
@@ -246,6 +249,26 @@ def observe_tasks(store: Store, facts: Gathered) -> None:
             facts.slips.append(slip)
 
 
+def doubt_open_tasks(desk: Desk, facts: Gathered) -> None:
+    """No list shows that a task was deleted. Those believed open that decide now whether a deal moves on, or whether a
+    new visit takes one over, are looked for; who finds too many missing leaves it to the audit: rights may be lost."""
+    rules = desk.rulebook.rules
+    advancing = facts.touched if any(policy.advance_to for policy in rules.policies.values()) else set()
+    taking_over = {rule.id for rule in rules.by_id.values() if rule.repeat == "if_none_open"}
+    arriving = {visit.deal_id for visit in facts.visits} if taking_over else set()
+    doubted = [
+        record
+        for deal_id, state in desk.store.deal_states(sorted(advancing | arriving)).items()
+        for record in state.tasks
+        if record.open and record.portal_id is not None and record.ref not in facts.tasks
+        if deal_id in advancing or record.rule_id in taking_over
+    ]
+    seen = {task.id for task in reading.tasks(desk.portal, [one.portal_id for one in doubted if one.portal_id])}
+    missing = [record for record in doubted if record.portal_id not in seen]
+    if len(missing) <= FEW:
+        facts.tasks |= {record.ref: replace(record, gone=True) for record in missing}
+
+
 def matters(before: TaskRecord | None, after: TaskRecord) -> bool:
     """False when only that is new of a task which no decision looks at, as after our own creation of it."""
     if before is None:
@@ -274,10 +297,13 @@ def gather_clients(portal: Portal, rules: Rules, facts: Gathered) -> None:
 # --- decide ----------------------------------------------------------------------------------------------------------
 
 
-def decide(desk: Desk, facts: Gathered, *, backfill: bool = False) -> tuple[Recording, PassReport]:
-    """Judge each deal; a fault in one stops no other."""
+def decide(
+    desk: Desk, facts: Gathered, *, backfill: bool = False, room: int | None = None, picks: Picks | None = None
+) -> tuple[Recording, PassReport]:
+    """Judge each deal; a fault in one stops no other. ``room``: so many new tasks the safety limit lets through;
+    ``picks``: what owners have to do; None: as the store says."""
     store, rules = desk.store, desk.rulebook.rules
-    world = world_of(desk, facts)
+    world = world_of(desk, facts, picks)
     states = store.deal_states(list(facts.deals))
     visits: dict[int, list[Visit]] = {}
     for visit in facts.visits:
@@ -298,7 +324,8 @@ def decide(desk: Desk, facts: Gathered, *, backfill: bool = False) -> tuple[Reco
     if rules.safety.watch:
         decisions = [watched(decision, report) for decision in decisions]
     failures = rules_that_failed(desk, decisions, facts.deals, facts.now)
-    decisions, notices = within_safety(desk, decisions, facts.now, report)
+    room = safety_room(desk, facts.now) if room is None else room
+    decisions, notices = within_safety(desk, decisions, facts.now, report, room)
     report.recorded = sum(len(decision.operations) for decision in decisions)
     decided_tasks = {record.ref for decision in decisions for record in decision.tasks}
     return Recording(
@@ -315,16 +342,21 @@ def decide(desk: Desk, facts: Gathered, *, backfill: bool = False) -> tuple[Reco
     ), report
 
 
-def world_of(desk: Desk, facts: Gathered) -> plan.World:
+def world_of(desk: Desk, facts: Gathered, picks: Picks | None = None) -> plan.World:
     """What the decisions of one pass share."""
     return plan.World(
         company=desk.rulebook.company,
-        picks=Picks(desk.store.open_deadlines() if desk.rulebook.picks_by_load else {}, desk.store.picks()),
+        picks=picks_of(desk) if picks is None else picks,
         loaded=desk.store.rules_loaded(),
         started=desk.started,
         companies=facts.companies,
         contacts=facts.contacts,
     )
+
+
+def picks_of(desk: Desk) -> Picks:
+    """What owners have to do, as the store says."""
+    return Picks(desk.store.open_deadlines() if desk.rulebook.picks_by_load else {}, desk.store.picks())
 
 
 def rules_that_failed(
@@ -362,12 +394,16 @@ def watched(decision: Decision, report: PassReport) -> Decision:
     return Decision(decision.deal_id, traces=traces, moments=facts, wake_at=decision.wake_at)
 
 
+def safety_room(desk: Desk, now: datetime) -> int:
+    """How many new tasks ``max_new_tasks`` lets through, after those of the ten minutes before ``now``."""
+    return desk.rulebook.rules.safety.max_new_tasks - desk.store.created_since(now - SAFETY_WINDOW)
+
+
 def within_safety(
-    desk: Desk, decisions: list[Decision], now: datetime, report: PassReport
+    desk: Desk, decisions: list[Decision], now: datetime, report: PassReport, allowed: int
 ) -> tuple[list[Decision], tuple[Operation, ...]]:
     """``max_new_tasks``: what goes beyond it in any ten minutes is held, and the admins hear of it."""
     limit = desk.rulebook.rules.safety.max_new_tasks
-    allowed = limit - desk.store.created_since(now - SAFETY_WINDOW)
     checked: list[Decision] = []
     for decision in decisions:
         creates = sum(op.kind is Kind.CREATE for op in decision.operations)

@@ -15,7 +15,7 @@ LAYERS: Mapping[str, frozenset[str]] = {
     "services": frozenset(
         {
             *("alarms", "app"),
-            *("apply", "audit", "check", "commands", "notices", "preview", "report", "rulebook", "starter"),
+            *("apply", "audit", "check", "commands", "errands", "notices", "preview", "report", "rulebook", "starter"),
             *("sweep", "sweep_commands", "sweep_news", "sweep_state", "sync", "why"),
         }
     ),

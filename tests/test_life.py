@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import structlog
 
-from bitrix_sync import audit, commands, plan, sweep_commands
+from bitrix_sync import audit, commands, plan
 from bitrix_sync.operations import DealState, Decision, State
 from bitrix_sync.report import state_of_things
 from bitrix_sync.sandbox.protocol import RestError
@@ -107,12 +107,50 @@ def test_a_deleted_task_is_gone_and_holds_nothing_up(tmp_path: Path) -> None:
         place.portal.state.delete_task(first.id, by=5)
         place.portal.state.complete_task(second.id, by=5)
         place.run()
-        audit.audit(place.desk)
-        place.run()
         assert place.portal.state.deals[deal].stage_id == "PREPARATION"
         place.wait(days=2)
         place.run()
         assert place.marks(deal) == ["b"], "neither made anew nor followed by another"
+
+
+def test_a_deleted_task_is_not_taken_over_by_a_new_visit(tmp_path: Path) -> None:
+    rules = file(
+        "Новая заявка:",
+        "  - {id: a, title: A, deadline: {after: 1 workday}, repeat: if_none_open}",
+    )
+    with office(tmp_path, rules) as place:
+        deal = place.add_deal()
+        place.run()
+        (first,) = place.tasks(deal)
+        place.portal.state.delete_task(first.id, by=5)
+        place.wait(minutes=5)
+        place.move(deal, "PREPARATION")
+        place.wait(minutes=5)
+        place.move(deal, "NEW")
+        place.run()
+        (second,) = place.tasks(deal)
+        assert second.id != first.id
+
+
+def test_tasks_that_only_rights_hide_are_not_held_for_deleted(tmp_path: Path) -> None:
+    rules = file(
+        "Новая заявка:",
+        "  - {id: a, title: A, deadline: {after: 1 workday}, repeat: if_none_open}",
+    )
+    with office(tmp_path, rules) as place:
+        deals = [place.add_deal() for _ in range(30)]
+        place.run()
+        made = {task.id for task in place.tasks()}
+        hidden = {task: place.portal.state.tasks.pop(task) for task in made}
+        place.wait(minutes=5)
+        for deal in deals:
+            place.move(deal, "PREPARATION")
+        place.wait(minutes=5)
+        for deal in deals:
+            place.move(deal, "NEW")
+        place.run()
+        place.portal.state.tasks.update(hidden)
+        assert {task.id for task in place.tasks()} == made
 
 
 # --- if, start -------------------------------------------------------------------------------------------------------
@@ -532,13 +570,13 @@ def test_nobody_at_all_is_held_and_told_and_released_once_somebody_can_be_found(
         assert place.marks(other) == ["call"], "the others go on"
         (text,) = said_to(place, 3)
         assert "Romashka" in text
-        assert commands.release(place.desk, {})["still_held"] == 1
+        assert commands.perform(place.desk, "release", {})["still_held"] == 1
         assert place.marks(deal) == []
         place.wait(days=3)
         for department, head in heads.items():
             state.set_head(department, head)
         place.run()
-        assert commands.release(place.desk, {})["released"] == 1
+        assert commands.perform(place.desk, "release", {})["released"] == 1
         (task,) = place.tasks(deal)
         assert (task.responsible_id, task.title) == (3, "For Виктор Орлов")
         assert task.deadline == utc("2026-03-05 18:00"), "the old one is past"
@@ -560,7 +598,7 @@ def test_what_the_limit_held_too_long_is_released_with_a_deadline_ahead(tmp_path
         place.wait(days=4)
         place.run()
         assert place.marks(deals[1]) == []
-        assert commands.release(place.desk, {})["released"] == 1
+        assert commands.perform(place.desk, "release", {})["released"] == 1
         assert place.tasks(deals[1])[0].deadline == utc("2026-03-06 18:00")
 
 
@@ -578,7 +616,7 @@ def test_what_is_released_after_the_deal_went_on_is_what_would_still_be_there(tm
         place.move(deal, "PREPARATION")
         place.run()
         created = place.portal.calls["tasks.task.add"]
-        commands.release(place.desk, {})
+        commands.perform(place.desk, "release", {})
         assert place.marks(deal) == ["stays"]
         assert place.portal.calls["tasks.task.add"] - created == 1, "the other was never made"
         assert place.service.store.counts().keys() <= {State.DONE, State.DROPPED}
@@ -660,7 +698,7 @@ def test_remove_deletes_what_nobody_touched(tmp_path: Path) -> None:
         place.portal.state.set_title(named, "Mine", by=5)
         later = place.portal.state.moment() + timedelta(minutes=1)
         place.portal.state.change_task(place.portal.state.tasks[told], 5, at=later, description="Mind the dog")
-        account = commands.remove(place.desk, {"rule": "first-call", "since": "2026-03-02"})
+        account = commands.perform(place.desk, "remove", {"rule": "first-call", "since": "2026-03-02"})
         assert [one["why"] for one in account["kept"]] == ["status", "deadline", "title", "change"]
         assert [place.marks(deal) for deal in deals] == [["first-call"]] * 4 + [[]]
         assert State.PLANNED not in place.service.store.counts()
@@ -723,13 +761,13 @@ def test_neither_a_sweep_nor_its_undoing_stops_following_and_sweeps_move_what_a_
         place.portal.state.set_deadline(mine, utc("2026-03-02 17:00"), by=5)
         place.wait(hours=8, minutes=30)
         place.run()
-        sweep_commands.sweep(place.desk, {"name": "evening"})
+        commands.perform(place.desk, "sweep", {"name": "evening"})
         assert [task.deadline for task in place.tasks(deal)] == [utc("2026-03-03 18:00")] * 2
         place.portal.state.set_fields(deal, {"UF_CRM_SHIP_DATE": "2026-03-12T15:00:00+03:00"}, by=5)
         place.run()
         deadlines = {task.id: task.deadline for task in place.tasks(deal)}
         assert deadlines == {ship: utc("2026-03-12 15:00"), mine: utc("2026-03-03 18:00")}
-        sweep_commands.undo(place.desk, {"slot": "2026-03-02/evening"})
+        commands.perform(place.desk, "undo", {"slot": "2026-03-02/evening"})
         assert {task.id: task.deadline for task in place.tasks(deal)}[mine] == utc("2026-03-02 17:00")
         place.wait(minutes=5)
         place.portal.state.set_fields(deal, {"UF_CRM_SHIP_DATE": None}, by=5)
@@ -748,8 +786,8 @@ def test_undo_does_not_stop_following(tmp_path: Path) -> None:
         place.run()
         place.wait(hours=8, minutes=35)
         place.run()
-        sweep_commands.sweep(place.desk, {"name": "evening"})
-        sweep_commands.undo(place.desk, {"slot": "2026-03-02/evening"})
+        commands.perform(place.desk, "sweep", {"name": "evening"})
+        commands.perform(place.desk, "undo", {"slot": "2026-03-02/evening"})
         assert place.tasks(deal)[0].deadline == utc("2026-03-02 18:00")
         place.run()
         place.portal.state.set_fields(deal, {"UF_CRM_SHIP_DATE": "2026-03-12T15:00:00+03:00"}, by=5)

@@ -264,6 +264,15 @@ def count_states(connection: Connection) -> dict[str, int]:
     return {row.state: row.number for row in connection.execute(query)}
 
 
+def unsent(connection: Connection, ids: Sequence[int]) -> int:
+    """How many of these operations are still to be sent, or being sent."""
+    on_its_way = operations.c.state.in_([State.PLANNED.value, State.SENDING.value])
+    return sum(
+        int(connection.execute(select(func.count()).where(operations.c.id.in_(part), on_its_way)).scalar_one())
+        for part in chunks(ids)
+    )
+
+
 def failed_since(connection: Connection, since: datetime) -> int:
     """How many operations the portal has refused since then (our clock)."""
     query = select(func.count()).where(operations.c.state == State.FAILED.value, operations.c.ended >= since)

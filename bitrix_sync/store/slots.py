@@ -28,7 +28,8 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a command asks of the process that holds the lease. ``ok`` is None until it is answered."""
+    """What a command asks of the process that holds the lease. ``ok`` is None until it is answered; ``result`` is how
+    far it is until then."""
 
     id: int
     kind: str
@@ -86,10 +87,21 @@ def take(connection: Connection, epoch: int) -> Request | None:
     return read_request(connection, row.id)
 
 
+def is_asked(connection: Connection) -> bool:
+    """True while a request waits that nobody works at."""
+    return connection.execute(select(requests.c.id).where(requests.c.state == ASKED).limit(1)).first() is not None
+
+
 def answer(connection: Connection, number: int, *, ok: bool, result: Any) -> None:
     """The outcome, for the command that waits."""
     values = {"state": ANSWERED if ok else REFUSED, "result": result}
     connection.execute(update(requests).where(requests.c.id == number).values(values))
+
+
+def note(connection: Connection, number: int, result: Any) -> None:
+    """How far a request is that somebody works at."""
+    begun = (requests.c.id == number) & (requests.c.state == TAKEN)
+    connection.execute(update(requests).where(begun).values(result=result))
 
 
 def withdraw(connection: Connection, number: int) -> bool:

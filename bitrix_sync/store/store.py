@@ -279,18 +279,26 @@ class Store:
         state: State | Collection[State] | None = None,
         sweep: str | None = None,
         keys: Collection[str] | None = None,
+        ids: Collection[int] | None = None,
         deal_id: int | None = None,
         kind: Kind | None = None,
         limit: int | None = None,
     ) -> list[Recorded]:
-        """Operations that fit every condition given, by id."""
+        """Operations that fit every condition given (of ``keys`` and ``ids`` one), by id."""
         with self.reading() as connection:
-            return ledger.find(connection, state=state, sweep=sweep, keys=keys, deal_id=deal_id, kind=kind, limit=limit)
+            return ledger.find(
+                connection, state=state, sweep=sweep, keys=keys, ids=ids, deal_id=deal_id, kind=kind, limit=limit
+            )
 
     def counts(self) -> dict[State, int]:
         """How many operations are in each state; states without any are missing."""
         with self.reading() as connection:
             return ledger.counts(connection)
+
+    def unsent(self, ids: Sequence[int]) -> int:
+        """How many of these operations are still to be sent, or being sent."""
+        with self.reading() as connection:
+            return queries.unsent(connection, ids)
 
     def created_since(self, moment: datetime) -> int:
         """Tasks decided since then (the portal's time) and let through: not held, watched or dropped."""
@@ -313,10 +321,11 @@ class Store:
         with self._writing("drop_unsent") as connection:
             return ledger.drop_unsent(connection, rule_id, since)
 
-    def release(self, now: datetime, keys: Collection[str] | None = None) -> int:
-        """Plans what is held, all or these keys, to be looked up before it is sent; returns how many."""
+    def release(self, now: datetime, keys: Collection[str] | None = None, *, later: int = 0) -> int:
+        """Plans what is held, all or these keys, to be looked up before it is sent; returns how many. ``later``: they
+        are so much less urgent from now on."""
         with self._writing("release") as connection:
-            return ledger.release(connection, keys)
+            return ledger.release(connection, keys, later)
 
     # --- requests of commands ----------------------------------------------------------------------------------------
 
@@ -330,10 +339,20 @@ class Store:
         with self._writing("next_request", epoch) as connection:
             return slots.take(connection, epoch)
 
+    def is_asked(self) -> bool:
+        """True while a request waits that nobody works at."""
+        with self.reading() as connection:
+            return slots.is_asked(connection)
+
     def answer(self, number: int, ok: bool, result: Any = None) -> None:
         """The outcome of a request, JSON-able, for the command that waits."""
         with self._writing("answer") as connection:
             slots.answer(connection, number, ok=ok, result=result)
+
+    def note_request(self, number: int, result: Any) -> None:
+        """How far a request is, JSON-able, for the command that waits."""
+        with self._writing("note_request") as connection:
+            slots.note(connection, number, result)
 
     def withdraw(self, number: int) -> bool:
         """Takes back a request that nobody has begun; False: too late."""

@@ -1,0 +1,178 @@
+"""How a command that changes something is carried out: in steps, so that a running service goes on with its passes.
+
+A command is a generator: it plans, records, yields a ``Wait`` and goes on when that is over. What it planned is written
+like everything else, by urgency; what it returns is its account, JSON-able. One that is begun anew, since the service
+ended that had begun it, finds in its argument ``again`` the operations of its last wait.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+
+from bitrix_sync.apply import ready
+from bitrix_sync.errors import BitrixSyncError, StoreError
+from bitrix_sync.portal.pacer import Stopped
+from bitrix_sync.store import LeaseLost, Request, Store
+from bitrix_sync.sync import Desk, carry_out, writes
+
+log = structlog.get_logger(__name__)
+
+Account = dict[str, Any]
+Told = Callable[[str], None]
+GOES_ON = "what was planned is kept, and the service goes on with it"
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What a command waits for: that the operations ``ids``, which it planned so far, are written, or that nothing more
+    can be written now; with ``rest`` for so many seconds only. ``done`` of ``of`` deals are looked at."""
+
+    ids: Sequence[int] = ()
+    rest: float | None = None
+    done: int = 0
+    of: int = 0
+
+
+Steps = Generator[Wait, None, Account]
+Begin = Callable[[Desk, str, Mapping[str, Any]], Steps]
+
+
+def carry(desk: Desk, steps: Steps, *, told: Told = lambda _text: None) -> Account:
+    """Carry a command out to its end, with nothing else to do meanwhile. ``told`` hears how far it is."""
+    while True:
+        try:
+            wait = next(steps)
+        except StopIteration as end:
+            return dict(end.value)
+        told(how_far(desk.store, wait))
+        if wait.rest is None:
+            carry_out(desk, interrupted=_listener(desk.store, wait, told))
+        else:
+            desk.portal.pacer.rest(wait.rest)
+
+
+def _listener(store: Store, wait: Wait, told: Told) -> Callable[[], bool]:
+    """Asked between two batches: interrupts nothing, and tells."""
+
+    def tell() -> bool:
+        told(how_far(store, wait))
+        return False
+
+    return tell
+
+
+def how_far(store: Store, wait: Wait) -> str:
+    """How far a command is, in words for a terminal; "" if there is nothing to count."""
+    if wait.of:
+        return f"{wait.done} of {wait.of} deals are looked at"
+    through = len(wait.ids) - store.unsent(wait.ids)
+    return f"{through} of {len(wait.ids)} operations are through" if wait.ids else ""
+
+
+def asked(store: Store, request: Request) -> str:
+    """The same for a request that the running service has begun, or will begin."""
+    return how_far(store, Wait(**request.result)) if request.result else "the running service does it"
+
+
+def refusal(fault: Exception, kind: str) -> Account:
+    """What is answered instead of an account; call it while the exception is handled."""
+    if isinstance(fault, BitrixSyncError):
+        return {"error": str(fault), "exit": fault.exit_code}
+    log.exception("a command could not be carried out", command=kind)
+    return {"error": f"unexpected error ({type(fault).__name__}); the log of the service says where", "exit": 3}
+
+
+def arguments(request: Request) -> Mapping[str, Any]:
+    """What the command is called with."""
+    return {**request.args, "again": request.result["ids"]} if request.result else request.args
+
+
+def finish(desk: Desk, number: int, begin: Begin, *, told: Told = lambda _text: None) -> None:
+    """Do what a service left of a request when it ended, and answer it."""
+    request = desk.store.request(number)
+    if request is None or request.ok is not None:
+        return
+    try:
+        answer = (True, carry(desk, begin(desk, request.kind, arguments(request)), told=told))
+    except (LeaseLost, Stopped):
+        raise
+    except Exception as fault:
+        answer = (False, refusal(fault, request.kind))
+    desk.store.answer(number, *answer)
+
+
+@dataclass(slots=True)
+class _Errand:
+    """A command's request that was begun. ``until``: a rest's end, our clock. ``answer``: found, not yet given."""
+
+    request: Request
+    steps: Steps
+    wait: Wait = field(default_factory=Wait)
+    until: datetime | None = None
+    answer: tuple[bool, Account] | None = None
+
+
+class Errands:
+    """What commands asked of the running service and what is not answered yet. Used by the worker's thread alone."""
+
+    def __init__(self, begin: Begin) -> None:
+        self._begin = begin
+        self._underway: list[_Errand] = []
+
+    def take(self, desk: Desk, *, stopping: Callable[[], bool]) -> None:
+        """Begin what was asked since the last time: each as far as its first wait."""
+        while not stopping():
+            request = desk.store.next_request(desk.hands.epoch)
+            if request is None:
+                return
+            errand = _Errand(request, self._begin(desk, request.kind, arguments(request)))
+            self._underway.append(errand)
+            self._step(desk, errand)
+
+    def go_on(self, desk: Desk) -> None:
+        """One step further with each whose wait is over."""
+        for errand in list(self._underway):
+            if errand.answer is not None or _is_over(desk, errand):
+                self._step(desk, errand)
+
+    def give_up(self, store: Store, trouble: str) -> None:
+        """The service is in trouble: whoever waits for what it writes hears of it, and need not wait any longer."""
+        for errand in list(self._underway):
+            if errand.answer is None:
+                errand.answer = (False, {"error": f"{trouble}; {GOES_ON}", "exit": 3})
+            self._give(store, errand)
+
+    def _give(self, store: Store, errand: _Errand) -> None:
+        """Answer; when the database cannot be written now, at the next step."""
+        assert errand.answer is not None
+        with contextlib.suppress(StoreError):
+            store.answer(errand.request.id, *errand.answer)
+            self._underway.remove(errand)
+
+    def _step(self, desk: Desk, errand: _Errand) -> None:
+        if errand.answer is None:
+            try:
+                errand.wait = next(errand.steps)
+            except StopIteration as end:
+                errand.answer = (True, end.value)
+            except (LeaseLost, Stopped):
+                raise
+            except Exception as fault:
+                errand.answer = (False, refusal(fault, errand.request.kind))
+            else:
+                errand.until = desk.hands.clock() + timedelta(seconds=errand.wait.rest or 0.0)
+                desk.store.note_request(errand.request.id, asdict(errand.wait))
+                return
+        self._give(desk.store, errand)
+
+
+def _is_over(desk: Desk, errand: _Errand) -> bool:
+    if errand.wait.rest is not None:
+        return errand.until is None or desk.hands.clock() >= errand.until
+    return not desk.store.unsent(errand.wait.ids) or not writes(desk) or not ready(desk.hands, 1)
