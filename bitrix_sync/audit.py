@@ -16,7 +16,7 @@ from bitrix_sync.facts import Changes, Deal, PortalTask
 from bitrix_sync.operations import MARK, Kind, Operation, Recorded, Recording, Slip, State, TaskRecord
 from bitrix_sync.portal import reading
 from bitrix_sync.store import Store
-from bitrix_sync.sync import Desk, Gathered, carry_out, decide, observe_tasks, sift, tell_admins
+from bitrix_sync.sync import FEW, Desk, Gathered, carry_out, decide, observe_tasks, sift, tell_admins
 
 log = structlog.get_logger(__name__)
 
@@ -25,8 +25,9 @@ HOUR = 3
 LOOK_BACK = timedelta(hours=48)
 KEEP = timedelta(days=180)
 """How long traces and the payloads of finished operations are kept."""
-FEW, SHARE = 20, 0.05
-"""More than both vanishing at once means that rights were lost, not that people deleted so much."""
+SHARE = 0.05
+"""More than ``FEW`` and this share of all vanishing at once means that rights were lost, not that people deleted so
+much."""
 TWIN_REST = timedelta(minutes=5)
 DOUBTED, BELIEVED = "vanished", "vanished_believed"
 """Settings: when too much had vanished, and that an administrator said that it is so."""
