@@ -65,8 +65,7 @@ class Story:
     def enter(self) -> None:
         """Four deals enter stages."""
         sign, ship = BEGIN + timedelta(days=10), BEGIN.replace(hour=10, minute=0) + timedelta(days=4)
-        self.scene("enter", BEGIN)
-        self.turn("slots")
+        self.scene("enter", BEGIN, "slots")
         self.teller.say(self.word("demo.enter", sign=sign.date(), ship=ship.date()))
         self.deals["Линия розлива"] = self.act("add_deal", title="Линия розлива", responsible=MARIA, by=MARIA)
         self.move("Кондиционеры для офиса", "PREPARATION", IGOR)
@@ -193,16 +192,17 @@ class Story:
 
     # --- time and the service ----------------------------------------------------------------------------------------
 
-    def scene(self, name: str, moment: datetime) -> None:
+    def scene(self, name: str, moment: datetime, *reasons: str) -> None:
         """A scene begins at a moment."""
-        self.set_clock(moment)
+        self.set_clock(moment, *reasons)
+        self.portal.clock.set(moment)  # the turn took its time; what people do happens at the moment that is told
         when = texts.moment_text(self.teller.language, moment)
         self.teller.heading(f"{when}. {self.word(f'demo.{name}.title')}")
 
-    def set_clock(self, moment: datetime) -> None:
+    def set_clock(self, moment: datetime, *reasons: str) -> None:
         """The portal's time; the service follows it from its next request on."""
         self.portal.clock.set(moment)
-        self.turn()
+        self.turn(*reasons)
 
     def turn(self, *reasons: str) -> None:
         """What the service does when its bell rings, and once more for what follows from that."""
