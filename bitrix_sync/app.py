@@ -44,6 +44,8 @@ BUSY_GAP = 5.0
 mean nothing must not eat the budget of the writes."""
 WIDE_GAP = 300.0
 """While operations are being written, what may have become visible late is read again only so often."""
+LATE_PAGE_GAP, LATE_GAP = 0.5, 60.0
+"""What the last minute's history costs after a burst: so many seconds without it for each page read, up to so many."""
 WIDE_PAGE_GAP = 10.0
 """Else so many seconds for each page beyond the first of each list: after a burst it is read again less often."""
 QUIET = frozenset({"ONTASKADD", "ONTASKCOMMENTADD"})
@@ -143,7 +145,7 @@ class Service:
         self.trouble = "starting"
         self.troubles = 0
         self.last_pass: datetime | None = None
-        self.last_reading = self.last_wide = float("-inf")
+        self.last_reading = self.last_late = self.last_wide = float("-inf")
         self.read_since_wide = 0.0
         self.fruitless = 0
         self.put_off: set[str] = set()
@@ -341,7 +343,7 @@ class Service:
             audit.run_due(desk)
         events = (reasons - TICKS) | self.put_off
         if wide or "poll" in reasons or self.reading_is_due():
-            self.read(desk, wide=wide, late=True, expected=bool(events), along=self.busy())
+            self.read(desk, wide=wide, late=self.late_is_due(), expected=bool(events), along=self.busy())
         elif events and not (events <= ECHOES and self.busy()):
             self.rest_between_events(desk)
             self.read(desk, expected=True, along=self.busy())
@@ -381,6 +383,10 @@ class Service:
         """True when a reading will be due before the next write is through, so that this may take it along."""
         return self.since(self.last_reading) >= self.shortest_rest() and self.busy()
 
+    def late_is_due(self) -> bool:
+        """True when the last minute of the history is to be read once more."""
+        return self.since(self.last_late) >= min(LATE_GAP, LATE_PAGE_GAP * self.read_since_wide)
+
     def shortest_rest(self) -> float:
         """Seconds after a reading from which on a write takes the next one along."""
         return max(self.longest_rest() - QUICK, self.settings.poll_seconds / 4)
@@ -406,6 +412,8 @@ class Service:
             desk, overlap=overlap, late=late, expected=expected, along=along, interrupted=self.interrupted
         )
         self.read_since_wide += (report.visits + report.deals + report.tasks) / PAGE
+        if late or overlap is not None:
+            self.last_late = begun
         if overlap is not None:
             self.last_wide, self.read_since_wide = begun, 0.0
         self.fruitless = 0 if report.recorded or report.visits else self.fruitless + expected

@@ -129,6 +129,21 @@ def test_a_burst_is_not_read_again_at_every_poll(box: Sandbox, portal: Portal) -
     assert news.visits == ()
 
 
+def test_deals_changed_in_one_second_are_read_once_and_then_by_the_overlap_alone(box: Sandbox, portal: Portal) -> None:
+    cursor = begun(portal)
+    box.clock.freeze()
+    deals = [box.state.add_deal(f"Deal {number}", responsible=5) for number in range(120)]
+    first = read(portal, cursor, overlap=None)
+    assert {deal.id for deal in first.deals} >= set(deals)
+    box.state.set_fields(deals[7], {"TITLE": "Changed in the same second"})
+    box.clock.advance(5)
+    moved = box.state.add_deal("Moved", responsible=5)
+    second = read(portal, first.cursor or cursor, overlap=None)
+    assert [deal.id for deal in second.deals] == [moved]
+    wide = read(portal, second.cursor or cursor)
+    assert "Changed in the same second" in {deal.title for deal in wide.deals}
+
+
 def test_a_burst_is_read_whole_and_the_next_time_in_one_request(box: Sandbox, portal: Portal) -> None:
     cursor = begun(portal)
     made = {box.state.add_deal(f"Deal {number}", responsible=5) for number in range(180)}

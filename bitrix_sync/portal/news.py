@@ -24,6 +24,9 @@ OVERLAP = timedelta(minutes=10)
 HISTORY_RESTS, CHANGE_RESTS = timedelta(minutes=50), timedelta(seconds=10)
 """How far the cursor stays behind the time of a whole reading: rows of the history may become visible so late, and the
 overlap; of deals and tasks whose change was missed the overlap, the next change or the night's reading tells."""
+CROWD = 50
+"""More deals or tasks changed in one second are not read again for what else that second may bring, but by the overlap:
+moves of deals are in the history, which goes by ids."""
 LATE = timedelta(minutes=1)
 """Nearly all rows of the history that become visible late are there by then: so much is read again more often."""
 NARROW, NARROW_LATE, WIDE = "narrow.", "late.", "wide."
@@ -123,8 +126,8 @@ class News:
             cursor=Cursor(
                 history_id=max([cursor.history_id, *(visit.id for visit in visits)]),
                 history_time=self._newest(cursor.history_time, (visit.entered for visit in visits), HISTORY_RESTS),
-                deals_time=self._newest(cursor.deals_time, (deal.changed for deal in deals), CHANGE_RESTS),
-                tasks_time=self._newest(cursor.tasks_time, (t.changed for t in tasks if t.changed), CHANGE_RESTS),
+                deals_time=self._after(cursor.deals_time, [deal.changed for deal in deals]),
+                tasks_time=self._after(cursor.tasks_time, [task.changed for task in tasks if task.changed]),
             ),
             company=self._company(beside[: len(staff)], beside[len(staff) :]),
             requests=portal.stats.requests - begun,
@@ -134,6 +137,11 @@ class News:
         now = self._portal.now()
         passed = [] if self._seen_whole is None else [self._seen_whole - rest]
         return max([before, *passed, *(min(moment, now) for moment in seen)])
+
+    def _after(self, before: datetime, changed: Sequence[datetime]) -> datetime:
+        newest = self._newest(before, changed, CHANGE_RESTS)
+        crowded = sum(second(moment) == second(newest) for moment in changed) > CROWD
+        return second(newest) + timedelta(seconds=1) if crowded else newest
 
     def _company(self, staff: Sequence[Outcome], absent: Sequence[Outcome]) -> Company | None:
         if self._people is None or not staff:
