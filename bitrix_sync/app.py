@@ -191,7 +191,7 @@ class Service:
             "rules_refused": 1.0 if self.desk and self.desk.rulebook.error else 0.0,
             "ready": 1.0 if self.health().ready else 0.0,
             **{f"operations_{state.value}": float(counts.get(state, 0)) for state in State},
-            **sweep_state.numbers(self.store, now),
+            **sweep_state.numbers(self.store, self.portal.now()),
         }
 
     def count_answer(self) -> None:

@@ -91,7 +91,8 @@ def resume_at(store: Store, now: datetime) -> None:
 
 
 def numbers(store: Store, now: datetime) -> dict[str, float]:
-    """Gauges: age of the last sweep that ran, and how many of the last thirty slots were missed."""
+    """Gauges: how long ago (by the portal's ``now``) the last sweep that ran was begun, and how many of the last thirty
+    were skipped."""
     recent = store.sweeps(limit=30)
     ran = [one for one in recent if one.state != SKIPPED]
     return {

@@ -68,6 +68,7 @@ from tests.office import (
     furnish,
     settings,
 )
+from webhooks.metrics import HELP
 
 FRIDAY, MONDAY = "2026-03-13", "2026-03-16"
 
@@ -618,8 +619,18 @@ def test_metrics_tell_what_is_worth_an_alert(tmp_path: Path) -> None:
         assert 0 <= numbers["last_pass_age_seconds"] < 60
         assert (numbers["operations_unknown"], numbers["operations_failed"], numbers["operations_held"]) == (0, 0, 0)
         assert 0 < numbers["bucket_free"] <= 50
-        assert numbers["sweeps_missed"] == 1
+        assert (numbers["sweeps_missed"], numbers["last_sweep_age_seconds"]) == (1, -1)
         assert numbers["rules_refused"] == 0
+        place.service.store.claim_sweep("2026-03-02/evening", place.desk.portal.now())
+        place.wait(minutes=5)
+        place.service.read(place.desk, expected=False)
+        assert place.service.numbers()["last_sweep_age_seconds"] == pytest.approx(300, abs=30)
+
+
+def test_every_figure_of_the_service_says_what_it_is(tmp_path: Path) -> None:
+    with live.office(tmp_path) as place:
+        families = {"operations" if name.startswith("operations_") else name for name in place.service.numbers()}
+        assert families == HELP.keys()
 
 
 def store_text(path: Path) -> str:

@@ -15,16 +15,15 @@ from webhooks import Service
 from webhooks.door import Deliveries
 
 PREFIX = "bitrix_sync_"
-LABELS: Mapping[str, str] = {"operations": "state", "refusals_total": "code", "sweep_age_seconds": "sweep"}
-"""Figures that come as ``family:label`` (or ``operations_planned``): the name of the label."""
+LABELS: Mapping[str, str] = {"operations": "state"}
+"""Figures that come as ``family_label`` (``operations_planned``): the name of the label."""
 HELP: Mapping[str, str] = {
     "last_pass_age_seconds": "Seconds since the last pass ended; -1 before the first",
-    "sweep_age_seconds": "Seconds since the last sweep of that name ended",
+    "last_sweep_age_seconds": "Seconds since the last sweep began, of whatever name; -1 before the first",
+    "sweeps_missed": "How many of the last thirty sweeps were skipped, as their time had passed unused",
     "operations": "Operations in the store by state",
     "requests_total": "HTTP requests to the portal since the start",
-    "refusals_total": "Requests that the portal refused since the start, by its error code",
-    "bucket_level": "How full the portal's bucket is",
-    "bucket_free": "Requests that may be sent at once",
+    "bucket_free": "Requests that the portal would take at once",
     "rules_refused": "1 while the rules file has errors and the last good one is in force",
     "ready": "1 while /readyz answers 200",
 }
@@ -78,7 +77,7 @@ def families(numbers: Mapping[str, float]) -> Iterable[Metric]:
 
 def _split(key: str) -> tuple[str, str]:
     for family in LABELS:
-        if key.startswith((f"{family}:", f"{family}_")):
+        if key.startswith(f"{family}_"):
             return family, key[len(family) + 1 :]
     return key, ""
 
