@@ -222,13 +222,13 @@ class _Post:
         return tuple(told)
 
     def load(self) -> None:
-        """The load of his people, to each supervisor who hears anything at all: open, overdue and due tasks, whatever
-        the sweep's scope is; the most loaded first."""
+        """The load of his people, to each supervisor who hears anything at all: open, overdue and due tasks, counted as
+        ``report load`` does, whatever the sweep's scope is; the most loaded first."""
         counts: dict[int, list[int]] = defaultdict(lambda: [0, 0, 0])
         for record in self.news.open_tasks:
             count = counts[record.owner_id]
             count[0] += 1
-            if record.deadline is not None and record.status in MOVABLE_STATUSES:
+            if record.deadline is not None:
                 count[1] += is_overdue(record, self.news.moment)
                 count[2] += self.writer.is_due(self.rules.calendar.local(record.deadline).date())
         for reader, letter in self.letters.items():

@@ -140,8 +140,8 @@ def away_through(absences: Iterable[Absence], *, moment: datetime, until: dateti
 
 @dataclass(frozen=True, slots=True)
 class Late:
-    """An overdue task and its fate. ``supervisor``: who controls it (None: nobody); ``escalated_to`` his own head, or
-    himself at the top (``at_top``)."""
+    """A task whose deadline is past, and its fate. ``supervisor``: who controls it (None: nobody); ``escalated_to`` his
+    own head, or himself at the top (``at_top``)."""
 
     record: TaskRecord
     fate: Fate
@@ -160,26 +160,32 @@ def weigh(
     deals: Mapping[int, Deal],
     moment: datetime,
 ) -> list[Late]:
-    """The fate of each task that is overdue at the sweep's ``moment``, ordered by supervisor, then owner, then task."""
+    """The fate of each task whose deadline is past at the sweep's ``moment``, ordered by supervisor, owner and task."""
     overdue = rules.overdue
     assert overdue is not None
     daily = slot.name == "morning" or all(one.name != "morning" for one in overdue.slots)
     late = [
         _fate(record, overdue, rules, slot, company, deals, moment, daily)
         for record in records
-        if record.portal_id is not None and is_overdue(record, moment) and in_scope(record, overdue, rules)
+        if record.portal_id is not None
+        and (is_overdue(record, moment) or waits_late(record, moment))
+        and in_scope(record, overdue, rules)
     ]
     return sorted(late, key=lambda one: (one.supervisor or 0, one.record.owner_id, one.record.portal_id or 0))
 
 
 def is_overdue(record: TaskRecord, moment: datetime) -> bool:
-    """Open with its deadline past; deferred tasks are not overdue."""
-    return (
-        not record.gone
-        and record.status in (*MOVABLE_STATUSES, AWAITING)
-        and record.deadline is not None
-        and record.deadline < moment
-    )
+    """Waiting or in progress with its deadline past: neither deferred, nor done and awaiting acceptance."""
+    return record.status in MOVABLE_STATUSES and _is_past(record, moment)
+
+
+def waits_late(record: TaskRecord, moment: datetime) -> bool:
+    """Awaiting acceptance with its deadline past: not overdue, but its supervisor hears that it waits."""
+    return record.status == AWAITING and _is_past(record, moment)
+
+
+def _is_past(record: TaskRecord, moment: datetime) -> bool:
+    return not record.gone and record.deadline is not None and record.deadline < moment
 
 
 def in_scope(record: TaskRecord, overdue: Overdue, rules: Rules) -> bool:

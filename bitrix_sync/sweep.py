@@ -57,6 +57,11 @@ class Plan:
     moves: Sequence[Operation] = ()
 
     @property
+    def overdue(self) -> int:
+        """How many tasks are overdue; one that awaits acceptance is not."""
+        return sum(one.fate != "awaiting" for one in self.late)
+
+    @property
     def held(self) -> bool:
         """More moves than the safety limit allows."""
         return any(move.state is State.HELD for move in self.moves)
@@ -141,7 +146,7 @@ def carry(desk: Desk, sweep: Sweep) -> Plan | None:
     operations = () if watch else (*plan.moves, *(held_notice(desk, plan) if held else ()))
     recording = Recording(at=desk.portal.now(), operations=operations, sweep=(sweep.slot, state, summary))
     store.record(recording, desk.hands.epoch)
-    log.info("sweep", slot=sweep.slot, overdue=len(plan.late), moves=len(plan.moves), held=held)
+    log.info("sweep", slot=sweep.slot, overdue=plan.overdue, moves=len(plan.moves), held=held)
     return plan
 
 
@@ -185,7 +190,7 @@ def summary_of(plan: Plan, *, watch: bool) -> dict[str, Any]:
         for one in plan.late
         if one.fate in ("escalate", "awaiting", "closed_deal")
     ]
-    return {"overdue": len(plan.late), "moves": len(plan.moves), "watch": watch, "stays": stays}
+    return {"overdue": plan.overdue, "moves": len(plan.moves), "watch": watch, "stays": stays}
 
 
 # --- the sweep before ------------------------------------------------------------------------------------------------

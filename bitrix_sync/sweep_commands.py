@@ -104,7 +104,7 @@ def described(desk: Desk, plan: Plan) -> Account:
 
     return {
         "sweep": plan.slot,
-        "overdue": len(plan.late),
+        "overdue": plan.overdue,
         "moves": len(plan.moves),
         "held": plan.held,
         "watch": desk.rulebook.rules.safety.watch,

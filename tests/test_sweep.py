@@ -174,6 +174,17 @@ def test_deferred_tasks_stay_and_those_awaiting_acceptance_are_told(place: Depar
     assert "Deferred" not in place.heard(HEAD, E1)
 
 
+def test_the_load_in_a_message_is_that_of_the_report(place: Department) -> None:
+    place.task("Offer", MARIA, "2026-03-03 16:00")
+    awaiting = place.task("Awaiting", MARIA, "2026-03-03 08:00", control=True)
+    place.portal.state.complete_task(awaiting, by=MARIA)
+    place.sweeps("2026-03-03 09:00")
+    (line,) = report.load(place.store, now=place.service.clock())
+    assert (line["open"], line["overdue"], line["today"]) == (2, 0, 2)
+    assert section(place.heard(HEAD, M2), "Load") == ["Мария Кузнецова: open 2, overdue 0, due that day 2"]
+    assert report.sweeps(place.store)[0]["overdue"] == 0
+
+
 def test_a_task_of_a_closed_deal_is_not_moved_and_told_in_the_morning(place: Department) -> None:
     deal = place.add_deal("Romashka", stage="EXECUTING")
     task = place.task("Papers", MARIA, "2026-03-02 12:00", deal=deal)

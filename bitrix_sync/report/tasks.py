@@ -8,9 +8,8 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from bitrix_sync.facts import AWAITING, MOVABLE_STATUSES
-from bitrix_sync.operations import TaskRecord
-from bitrix_sync.overdue import supervisor_of
+from bitrix_sync.facts import AWAITING
+from bitrix_sync.overdue import is_overdue, supervisor_of
 from bitrix_sync.report.scene import Line, Scene, hours_of, scene
 from bitrix_sync.rules.persons import head_over
 from bitrix_sync.store import Store, queries
@@ -134,17 +133,11 @@ def task_line(here: Scene, row: Row[Any]) -> Line:
         "age_hours": hours_of(late),
         "slip_hours": hours_of(slipped),
         "status": record.status,
-        "overdue": is_late(record, here.now),
+        "overdue": is_overdue(record, here.now),
         "awaiting": record.status == AWAITING,
         "open": record.open,
         "closed": here.local(record.closed),
     }
-
-
-def is_late(record: TaskRecord, now: datetime) -> bool:
-    """Waiting or in progress with its deadline past; one that awaits acceptance has been done."""
-    open_ = not record.gone and record.status in MOVABLE_STATUSES
-    return open_ and record.deadline is not None and record.deadline < now
 
 
 # --- slips -----------------------------------------------------------------------------------------------------------
