@@ -450,8 +450,8 @@ class Service:
         text = str(fault) if expected else f"unexpected error ({type(fault).__name__}); the log says where"
         if text != self.trouble:
             log.error("cannot work", problem=text, refused=isinstance(fault, PortalRefused), exc_info=not expected)
+            self.trouble = text  # first, for to keep it may take long where the database is the trouble
             self.keep_trouble(text)
-        self.trouble = text
         self.errands.give_up(self.store, text)
         pause = TROUBLE_PAUSES[min(self.troubles, len(TROUBLE_PAUSES) - 1)]
         self.troubles += 1
