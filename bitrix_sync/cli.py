@@ -409,7 +409,7 @@ def release(as_json: Json = False) -> None:
 @app.command()
 def backup(file: Annotated[Path, typer.Argument(help="Where the copy is written; must not exist.")]) -> None:
     """A consistent copy of the store while the service runs; to restore, put it in place and start."""
-    with_store(lambda store: store.backup(file))
+    with_store(lambda store: store.backup(file), create=False)
     out.print(f"written: {file}", markup=False)
 
 
@@ -471,11 +471,11 @@ def _readable(value: Any) -> str:
     return "-" if value in (None, "") else str(value)
 
 
-def with_store(use: Callable[[Any], Any]) -> Any:
-    """Open the store, use it, close it."""
+def with_store(use: Callable[[Any], Any], *, create: bool = True) -> Any:
+    """Open the store, use it, close it. ``create``: make an empty one if there is none."""
     from bitrix_sync.store import Store
 
-    store = Store(settings(need_portal=False).database_url)
+    store = Store(settings(need_portal=False).database_url, create=create)
     try:
         return use(store)
     finally:

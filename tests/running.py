@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -130,3 +132,14 @@ def event(token: str, *, name: str = "ONCRMDEALUPDATE", number: int = 1) -> byte
         "auth[application_token]": token,
     }
     return urlencode(fields).encode()
+
+
+@contextmanager
+def full_disk(process: int = 0) -> Iterator[None]:
+    """No file of a process (0: this one) can grow, as on a disk that is full."""
+    usual = resource.prlimit(process, resource.RLIMIT_FSIZE)
+    resource.prlimit(process, resource.RLIMIT_FSIZE, (8192, usual[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(process, resource.RLIMIT_FSIZE, usual)

@@ -3,17 +3,22 @@ and that what was decided waits without harm while the world goes on."""
 
 from __future__ import annotations
 
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
+import ctypes
+import os
+import sqlite3
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
 from bitrix_sync.operations import State
 from tests.live import Office, office, utc
-from tests.running import until
+from tests.running import COMMAND, LONGEST, ROOT, full_disk, until
+from tests.shell import Shell
 from tests.sweeping import DIRECTOR, HEAD, IGOR, MARIA, OLGA, Department, department
 from tests.test_service import Town, portal_on_a_monday
 
@@ -187,17 +192,6 @@ def test_a_backup_put_back_on_a_portal_that_went_on_doubles_nothing_and_loses_no
 # --- as a process ----------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def full_disk(process: int = 0) -> Iterator[None]:
-    """No file of a process (0: this one) can grow, as on a disk that is full."""
-    usual = resource.prlimit(process, resource.RLIMIT_FSIZE)
-    resource.prlimit(process, resource.RLIMIT_FSIZE, (8192, usual[1]))
-    try:
-        yield
-    finally:
-        resource.prlimit(process, resource.RLIMIT_FSIZE, usual)
-
-
 def test_a_full_disk_is_told_in_a_line_and_survived(tmp_path: Path) -> None:
     with portal_on_a_monday() as portal:
         town = Town(tmp_path, portal)
@@ -212,6 +206,159 @@ def test_a_full_disk_is_told_in_a_line_and_survived(tmp_path: Path) -> None:
         assert service.end() == 0
         assert service.said.count("cannot work") == 1
         assert "Traceback" not in service.said
+
+
+# --- a database that cannot be used ----------------------------------------------------------------------------------
+
+COMMANDS = (["run"], ["status"], ["why", "1"], ["backup", "copy.db"])
+
+
+def newer(file: Path) -> None:
+    """As a later version leaves it."""
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+
+
+def foreign(file: Path) -> None:
+    """As another program leaves its own."""
+    file.unlink()
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute("CREATE TABLE places (id INTEGER)")
+
+
+def damaged(file: Path) -> None:
+    """Everything but its beginning is noise."""
+    noise = Random(1).randbytes(file.stat().st_size)
+    file.write_bytes(file.read_bytes()[:8192] + noise[8192:])
+
+
+def cut(file: Path) -> None:
+    """As a copy that was broken off."""
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def words(file: Path) -> None:
+    """Somebody named the rules."""
+    file.write_text("version: 1\nlanguage: ru\n" * 100, encoding="utf-8")
+
+
+def directory(file: Path) -> None:
+    """Somebody made a directory of its name."""
+    file.unlink()
+    file.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (newer, "made by a newer bitrix-sync (schema 9999"),
+        (foreign, "belongs to another program"),
+        (damaged, "the file is damaged; put a backup in its place"),
+        (cut, "the file is damaged; put a backup in its place"),
+        (words, "this file is no database"),
+        (directory, "is a directory"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_told_in_a_line_and_left_as_it_is(
+    spoil: Callable[[Path], None], said: str, place: Office
+) -> None:
+    place.service.close()
+    file = place.folder / "store.db"
+    spoil(file)
+    before = file.read_bytes() if file.is_file() else None
+    shell = Shell(place.folder, place.environ)
+    for command in COMMANDS:
+        ran = shell(*command)
+        assert (ran.code, ran.out, ran.err.count("\n")) == (1, "", 1), command
+        assert said in ran.err
+        assert str(file) in ran.err
+        assert (file.read_bytes() if file.is_file() else None) == before
+        assert not (place.folder / "copy.db").exists()
+
+
+def test_a_database_that_is_not_there_is_not_copied(place: Office) -> None:
+    """Else a nightly backup in the wrong directory would succeed for ever."""
+    shell = Shell(place.folder, {**place.environ, "DATABASE_URL": f"sqlite:///{place.folder / 'elsewhere.db'}"})
+    for command in (["backup", "copy.db"], ["why", "1"]):
+        ran = shell(*command)
+        assert (ran.code, ran.out, ran.err.count("\n")) == (1, "", 1), command
+        assert "elsewhere.db: is not there" in ran.err
+    assert not (place.folder / "elsewhere.db").exists()
+    assert not (place.folder / "copy.db").exists()
+
+
+def not_almighty() -> None:
+    """From here on file modes count for this process, whoever it is (root included)."""
+    for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+        ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP; without the right to it, it is not needed
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_where_nothing_may_be_written_a_line_says_so(there: bool, place: Office) -> None:
+    place.service.close()
+    file = place.folder / "store.db"
+    if there:
+        file.chmod(0o400)
+    else:
+        file.unlink()
+    before = file.read_bytes() if there else None
+    place.folder.chmod(0o500)
+    environ = {**os.environ, **place.environ, "PYTHONPATH": str(ROOT)}
+    try:
+        begun = [
+            subprocess.Popen(
+                [*COMMAND, *command],
+                cwd=place.folder,
+                env=environ,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                preexec_fn=not_almighty,
+            )
+            for command in (COMMANDS if there else COMMANDS[:2])
+        ]
+        for one in begun:
+            out, err = one.communicate(timeout=LONGEST)
+            assert (one.returncode, out, err.count("\n")) == (1, "", 1), err
+            assert f"database {file}: " in err
+            assert "writable for this user" in err
+    finally:
+        place.folder.chmod(0o700)
+    assert (file.read_bytes() if there else None) == before
+
+
+def test_a_locked_database_is_waited_for_and_can_be_read_and_copied_meanwhile(tmp_path: Path) -> None:
+    with portal_on_a_monday() as portal:
+        town = Town(tmp_path, portal, BITRIX_POLL_SECONDS="0.2")
+        service = town.run().ready()
+        deal = town.add_deal()
+        until(town.has(deal, "first-call"))
+        with closing(sqlite3.connect(tmp_path / "bitrix-sync.db", isolation_level=None)) as other:
+            until(lambda: begin(other))
+            shell = Shell(tmp_path, town.environ)
+            for command in (["status"], ["why", str(deal)], ["backup", "copy.db"]):
+                ran = shell(*command)
+                assert (ran.code, ran.err) == (0, "")
+            late = town.add_deal()
+            until(lambda: "another program holds it locked" in service.why_not_ready)
+            assert town.rules_of(late) == []
+        until(town.has(late, "first-call"))
+        service.ready()
+        assert service.end() == 0
+        assert service.said.count("cannot work") == 1
+        assert "Traceback" not in service.said
+
+
+def begin(connection: sqlite3.Connection) -> bool:
+    """Take the database for writing, as a shell that somebody left open."""
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError:
+        return False
+    return True
+
+
+# --- what is in doubt ------------------------------------------------------------------------------------------------
 
 
 def test_a_lease_that_cannot_be_noted_now_is_noted_later(place: Office) -> None:

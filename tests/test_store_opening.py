@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import sqlite3
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic import command
@@ -21,7 +23,9 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from bitrix_sync.errors import StoreError
+from bitrix_sync.operations import State
 from bitrix_sync.store import Store, database, schema
+from tests.running import full_disk
 
 MIGRATIONS = Path(database.__file__).parent / "migrations"
 
@@ -32,6 +36,7 @@ def scripts() -> ScriptDirectory:
     return ScriptDirectory.from_config(config)
 
 
+RELEASES = sorted((Path(__file__).parent / "data").glob("release-*.sql"))
 VERSIONS = [script.revision for script in scripts().walk_revisions()]
 
 
@@ -72,6 +77,17 @@ def sqlalchemy(path: Path) -> Iterator[Connection]:
     with engine.begin() as connection:
         yield connection
     engine.dispose()
+
+
+def contents(connection: sqlite3.Connection) -> dict[str, list[dict[str, Any]]]:
+    """Every row of every table."""
+    tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    found = {}
+    for table in tables:
+        rows = connection.execute(f"SELECT * FROM {table} ORDER BY rowid")
+        names = [column[0] for column in rows.description]
+        found[table] = [dict(zip(names, row, strict=True)) for row in rows]
+    return found
 
 
 # --- the file --------------------------------------------------------------------------------------------------------
@@ -138,6 +154,34 @@ def test_a_database_of_every_version_is_brought_forward(path: Path, version: str
         assert store.take_lease("a", 1, "b", schema._EPOCH) == 1
     with sqlalchemy(path) as connection:
         assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
+
+
+@pytest.mark.parametrize("release", RELEASES, ids=lambda file: file.stem)
+def test_a_database_of_every_release_is_brought_forward_with_all_that_was_in_it(path: Path, release: Path) -> None:
+    """The files are what ``.dump`` says of a database after two days of work with that release; they never change."""
+    with plain(path) as connection:
+        connection.executescript(release.read_text("utf-8"))
+        before = contents(connection)
+    with open_store(path) as store:
+        assert len(store.deals()) == len(before["deals"])
+        assert len(store.operations()) == len(before["operations"])
+        assert len(store.task_records()) == len(before["tasks"])
+        assert {sweep.slot for sweep in store.sweeps()} == {row["slot"] for row in before["sweeps"]}
+        assert all(store.traces(row["deal_id"]) for row in before["traces"])
+        assert store.counts()[State.HELD] == 2
+    with plain(path) as connection:
+        after = contents(connection)
+    for table, rows in before.items():
+        if table != "alembic_version":
+            assert [{name: row[name] for name in rows[0]} for row in after[table]] == rows, table
+    with sqlalchemy(path) as connection:
+        assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
+
+
+def test_of_every_release_there_is_a_database() -> None:
+    changes = (Path(__file__).parent.parent / "CHANGELOG.md").read_text("utf-8")
+    released = re.findall(r"^## (\d+\.\d+\.\d+)", changes, re.MULTILINE)
+    assert sorted(f"release-{version}" for version in released) == [file.stem for file in RELEASES]
 
 
 def test_an_open_database_of_this_version_is_not_migrated_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,6 +252,15 @@ def test_a_locked_database_says_so_and_works_again_afterwards(path: Path) -> Non
         assert store.setting("a") == "b"
 
 
+def test_a_disk_without_any_room_is_called_full_also_at_the_opening(path: Path) -> None:
+    with open_store(path) as store:
+        store.set_setting("kept", "yes")
+    with full_disk():
+        assert "the disk is full; free some space" in refusal(path)
+    with open_store(path) as store:
+        assert store.setting("kept") == "yes"
+
+
 def test_a_full_disk_loses_nothing_that_was_recorded(path: Path) -> None:
     with open_store(path) as store:
         store.set_setting("kept", "yes")
@@ -256,6 +309,27 @@ def test_a_backup_never_overwrites(path: Path, tmp_path: Path) -> None:
         with pytest.raises(StoreError, match="does not exist; create it first"):
             store.backup(tmp_path / "no" / "copy.db")
     assert target.read_text() == "precious"
+
+
+def test_a_backup_for_which_there_is_no_room_leaves_nothing_and_names_its_place(path: Path, tmp_path: Path) -> None:
+    target = tmp_path / "copies" / "copy.db"
+    target.parent.mkdir()
+    with open_store(path) as store:
+        with full_disk(), pytest.raises(StoreError, match=f"backup to {target}: cannot be written; is the disk full"):
+            store.backup(target)
+        assert list(target.parent.iterdir()) == []
+        store.backup(target)
+    assert target.exists()
+
+
+def test_where_no_file_may_be_made_there_is_a_refusal_instead(path: Path) -> None:
+    with pytest.raises(
+        StoreError, match=r"store\.db: is not there; start `bitrix-sync run` first, or set DATABASE_URL"
+    ):
+        Store(f"sqlite:///{path}", create=False)
+    assert not path.exists()
+    open_store(path).close()
+    Store(f"sqlite:///{path}", create=False).close()
 
 
 def test_a_backup_in_the_place_of_a_killed_database_is_free_of_what_that_left(path: Path, tmp_path: Path) -> None:

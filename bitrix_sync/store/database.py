@@ -34,8 +34,14 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 class Database:
     """An opened database of the present version."""
 
-    def __init__(self, url: str, *, busy_seconds: float = BUSY_SECONDS) -> None:
+    def __init__(self, url: str, *, busy_seconds: float = BUSY_SECONDS, create: bool = True) -> None:
+        """``create``: make the file if there is none."""
         self.path = _path(url)
+        if not (create or self.path.exists()):
+            raise StoreError(
+                f"database {self.path}: is not there; start `bitrix-sync run` first, or set DATABASE_URL to where the"
+                " service runs"
+            )
         self._busy_seconds = busy_seconds
         self._turn = threading.Lock()
         _prepare_files(self.path)
@@ -78,9 +84,9 @@ class Database:
         except IntegrityError:
             raise
         except DatabaseError as error:
-            raise StoreError(self._say(str(error.orig))) from error
+            raise StoreError(self._say(error.orig)) from error
         except sqlite3.DatabaseError as error:
-            raise StoreError(self._say(str(error))) from error
+            raise StoreError(self._say(error)) from error
 
     def backup(self, target: Path) -> None:
         """A consistent copy in one file, mode 0600, while others read and write. Never overwrites."""
@@ -98,8 +104,13 @@ class Database:
                     contextlib.closing(sqlite3.connect(self.path, timeout=self._busy_seconds)) as source,
                     contextlib.closing(sqlite3.connect(part)) as copy,
                 ):
-                    source.backup(copy)  # one step: one snapshot, whatever is written meanwhile
-                    copy.execute("PRAGMA journal_mode=DELETE")
+                    try:
+                        source.backup(copy)  # one step: one snapshot, whatever is written meanwhile
+                        copy.execute("PRAGMA journal_mode=DELETE")
+                    except sqlite3.OperationalError as error:
+                        if error.sqlite_errorname in _UNWRITABLE:
+                            raise StoreError(f"backup to {target}: cannot be written; is the disk full?") from error
+                        raise
                 with part.open("rb") as written:
                     os.fsync(written.fileno())
                 part.rename(target)
@@ -134,14 +145,17 @@ class Database:
             else:
                 return
 
-    def _say(self, cause: str) -> str:
-        low = cause.lower()
+    def _say(self, cause: BaseException | None) -> str:
+        low = "disk is full" if getattr(cause, "sqlite_errorname", "") == _NO_ROOM else str(cause).lower()
         for word, sentence in _SENTENCES:
             if word in low:
                 return f"database {self.path}: {sentence}"
         return f"database {self.path}: {cause}"
 
 
+_NO_ROOM = "SQLITE_IOERR_SHMSIZE"
+"""What a full disk is called when not even the index of the write-ahead log can be made."""
+_UNWRITABLE = {"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC", "SQLITE_IOERR_TRUNCATE"}
 _SENTENCES = (
     ("locked", "another program holds it locked (an open sqlite shell?); close that and try again"),
     ("disk is full", "the disk is full; free some space and start again, nothing that was recorded is lost"),
@@ -206,6 +220,10 @@ def _prepare_files(path: Path) -> None:
                 _drop_foreign_log(path)
             else:
                 os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except PermissionError as error:
+        raise StoreError(
+            f"database {path}: cannot be opened; check that the file and its directory are writable for this user"
+        ) from error
     except OSError as error:
         raise StoreError(f"database {path}: cannot be opened: {error.strerror or error}") from error
 

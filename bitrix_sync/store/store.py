@@ -40,11 +40,16 @@ class Store:
     """The database at ``url`` (``sqlite:///path``), created or brought to the present version when it is opened."""
 
     def __init__(
-        self, url: str, *, crash_point: Callable[[str], None] | None = None, busy_seconds: float = BUSY_SECONDS
+        self,
+        url: str,
+        *,
+        crash_point: Callable[[str], None] | None = None,
+        busy_seconds: float = BUSY_SECONDS,
+        create: bool = True,
     ) -> None:
-        """``crash_point``: for this store alone, instead of the module's."""
+        """``crash_point``: for this store alone, instead of the module's. ``create``: make the file if it is missing."""
         self._crash_point = crash_point
-        self._database = Database(url, busy_seconds=busy_seconds)
+        self._database = Database(url, busy_seconds=busy_seconds, create=create)
 
     @property
     def path(self) -> Path:
