@@ -328,7 +328,7 @@ def test_deals_over_the_limit_come_first_by_how_long_they_are_over_it(store: Sto
     office.deal("сверх на день", ("AGREEMENT", NOW - 8 * DAY))
     office.deal("сверх на месяц", ("CONTRACT", NOW - 40 * DAY))
     office.deal("в пределах", ("AGREEMENT", NOW - 6 * DAY))
-    found = report.deals_in_stages(store, now=NOW)
+    found = report.deals_in_stages(store, now=NOW).lines
     assert [(line["title"], line["over"]) for line in found] == [
         ("сверх на месяц", True),
         ("сверх на день", True),
@@ -337,6 +337,9 @@ def test_deals_over_the_limit_come_first_by_how_long_they_are_over_it(store: Sto
     ]
     assert found[1]["over_since"] == datetime.fromisoformat("2026-03-11T18:00+03:00")
     assert found[1]["over_hours"] == 20.0
+    for limit in range(5):
+        part = report.deals_in_stages(store, now=NOW, limit=limit)
+        assert (part.deals, part.over, part.lines) == (4, 2, found[:limit])
 
 
 def test_the_limit_found_by_search_is_the_limit_of_each_deal(store: Store, office: Office) -> None:
@@ -349,7 +352,7 @@ def test_the_limit_found_by_search_is_the_limit_of_each_deal(store: Store, offic
         e.isoformat(): calendar.moment(calendar.nth_working_after(e.date(), limit.amount), calendar.usual_end)
         for e in entries
     }
-    found = report.deals_in_stages(store, now=NOW)
+    found = report.deals_in_stages(store, now=NOW).lines
     assert {line["title"]: line["over"] for line in found} == {title: end < NOW for title, end in ends.items()}
 
 

@@ -187,13 +187,14 @@ class Views:
     def home(self) -> Response:
         """What a manager asks first."""
         show = self.show()
-        lines, deals = report.load(self.store, now=self.now), report.deals_in_stages(self.store, now=self.now)
+        lines = report.load(self.store, now=self.now)
+        deals = report.deals_in_stages(self.store, now=self.now, limit=page_home.ROWS)
         return self.page(
             "home.html",
             open_tasks=sum(line["open"] for line in lines),
             overdue=sum(line["overdue"] for line in lines),
             due_today=sum(line["today"] for line in lines),
-            deals=len(deals),
+            deals=deals.deals,
             tomorrow=page_home.tomorrow(show, lines),
             stuck=page_home.stuck(show, deals),
             slips=page_home.slips(show, report.slips_by_person(self.store, now=self.now)),
@@ -232,18 +233,16 @@ class Views:
 
     def stages(self) -> Response:
         """Funnels with time in stage, and the deals over the limit."""
-        show, lines = self.show(), report.stages(self.store, now=self.now)
+        show, (lines, deals) = self.show(), report.stages_and_deals(self.store, now=self.now, limit=self.limit)
         funnels: dict[int, list[dict[str, Any]]] = {}
         for line in lines:
             funnels.setdefault(line["funnel_id"], []).append(line)
-        deals = report.deals_in_stages(self.store, now=self.now)
-        over = [deal for deal in deals if deal["over"]]
         return self.page(
             "stages.html",
             funnels=[page_home.funnel_table(show, own) for own in funnels.values()],
-            over=over[: self.limit],
-            count=len(over),
-            longest=sorted(deals, key=lambda deal: -(deal["hours"] or 0.0))[: page_home.ROWS],
+            over=[deal for deal in deals.lines if deal["over"]],
+            count=deals.over,
+            longest=deals.lines[: page_home.ROWS],
         )
 
     def moves(self) -> Response:

@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from bitrix_sync.facts import LOST, PROGRESS, WON
+from bitrix_sync.report import Present
 from bitrix_sync.rules.deadlines import counted
 from bitrix_sync.rules.model import Deadline, Duration
 from webhooks.page_charts import Day, Part, bar, column, days, stay, strip
@@ -72,14 +73,13 @@ def load_bar(show: Show, line: dict[str, Any], day: date, most: int) -> Any:
     return bar(parts, of=most, label=f"{due_label}, {late_label}")
 
 
-def stuck(show: Show, deals: list[dict[str, Any]]) -> Answer:
+def stuck(show: Show, deals: Present) -> Answer:
     """Deals over their stage's limit; without limits in the rules, those that have stayed longest."""
-    over = [deal for deal in deals if deal["over"]]
-    shown = over or sorted(deals, key=lambda deal: -(deal["hours"] or 0.0))
+    shown = [deal for deal in deals.lines if deal["over"] or not deals.over]
     limits = show.known.limits
     return {
         "limits": bool(limits),
-        "over": len(over),
+        "over": deals.over,
         "rows": [
             {**deal, "limit": [limits[deal["stage_id"]].amount, limits[deal["stage_id"]].unit]}
             if deal["over"]

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from bitrix_sync.errors import UserError
-from bitrix_sync.report.deals import deal_path, deals_in_stages, search, stages
+from bitrix_sync.report.deals import Present, deal_path, deals_in_stages, search, stages, stages_and_deals
 from bitrix_sync.report.scene import Line, frame
 from bitrix_sync.report.tasks import (
     employee,
@@ -56,6 +56,7 @@ def parts(
 
 __all__ = [
     "REPORTS",
+    "Present",
     "deal_path",
     "deals_in_stages",
     "employee",
@@ -72,6 +73,7 @@ __all__ = [
     "slips_by_person",
     "slips_by_rule",
     "stages",
+    "stages_and_deals",
     "standing",
     "state_of_things",
     "sweeps",

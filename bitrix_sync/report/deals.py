@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from heapq import nsmallest
 from itertools import pairwise
 from typing import Any
 
@@ -24,6 +25,15 @@ HISTORY = timedelta(days=180)
 """Stays that began earlier, and have ended, no longer say how long a stage takes today."""
 
 
+@dataclass(frozen=True, slots=True)
+class Present:
+    """Deals in progress: how many there are, how many are over their stage's limit, and lines of them."""
+
+    deals: int
+    over: int
+    lines: list[Line]
+
+
 def stages(store: Store, *, now: datetime) -> list[Line]:
     """A row for each stage of each funnel, in the portal's order: deals now, median and 90th percentile of hours (by
     the clock) that deals stay, how many are over the limit.
@@ -32,44 +42,77 @@ def stages(store: Store, *, now: datetime) -> list[Line]:
     stages have no time: a closed deal stays for ever.
     """
     with scene(store, now) as here:
-        rows = queries.deals_now(here.connection)
-        lasted: dict[str, list[float]] = {}
-        for row in queries.stays_since(here.connection, here.now - HISTORY):
-            lasted.setdefault(row.stage_id, []).append(row.hours)
-        closed = {row.stage_id: row.deals for row in queries.closed_by_stage(here.connection)}
-    last_over = _last_over(here, rows)
-    deals: Counter[str] = Counter()
-    over: Counter[str] = Counter()
-    for row in rows:
-        deals[row.stage_id] += 1
-        if row.entered is not None:
-            lasted.setdefault(row.stage_id, []).append((here.now - row.entered) / HOUR)
-            over[row.stage_id] += row.stage_id in last_over and row.entered <= last_over[row.stage_id]
-    stages_known = [stage for funnel in here.known.funnels for stage in funnel.stages]
-    vanished = {row.stage_id: Stage(row.stage_id, row.stage_id, row.funnel_id) for row in rows}
-    for stage in stages_known:
-        vanished.pop(stage.id, None)
-    lines: list[Line] = []
-    for stage in (*stages_known, *vanished.values()):
-        going = stage.semantic == PROGRESS
-        hours = sorted(lasted.get(stage.id, ())) if going else []
-        limit = here.known.limits.get(stage.id)
-        lines.append(
-            {
-                "funnel_id": stage.funnel_id,
-                "funnel": here.known.funnel_name(stage.funnel_id),
-                "stage_id": stage.id,
-                "stage": stage.name,
-                "semantic": stage.semantic,
-                "deals": deals[stage.id] if going else closed.get(stage.id, 0),
-                "median_hours": _share(hours, 0.5),
-                "p90_hours": _share(hours, 0.9),
-                "over_limit": over[stage.id],
-                "limit": [limit.amount, limit.unit] if limit else None,
-                "stays": len(hours),
-            }
-        )
-    return lines
+        return _stages(here, _Now(here))
+
+
+def deals_in_stages(store: Store, *, now: datetime, limit: int | None = None) -> Present:
+    """Deals in progress and how long each has been in its stage: those over the stage's limit first, by how long they
+    are over it, then the longest stays; ``limit`` cuts the lines."""
+    with scene(store, now) as here:
+        return _present(here, _Now(here), limit)
+
+
+def stages_and_deals(store: Store, *, now: datetime, limit: int) -> tuple[list[Line], Present]:
+    """Both, in one look."""
+    with scene(store, now) as here:
+        seen = _Now(here)
+        return _stages(here, seen), _present(here, seen, limit)
+
+
+class _Now:
+    """Deals in progress by stage, with their present visits; parted into those over the stage's limit, and the rest."""
+
+    def __init__(self, here: Scene) -> None:
+        self.rows = queries.deals_now(here.connection)
+        self.over: dict[str, list[Any]] = {}
+        self.within: dict[str, list[Any]] = {}
+        last_over = _last_over(here, self.rows)
+        for row in self.rows:
+            last = last_over.get(row.stage_id)
+            late = last is not None and row.entered is not None and row.entered <= last
+            (self.over if late else self.within).setdefault(row.stage_id, []).append(row)
+
+    def of(self, stage_id: str) -> list[Any]:
+        """All of a stage."""
+        return [*self.over.get(stage_id, ()), *self.within.get(stage_id, ())]
+
+
+def _stages(here: Scene, seen: _Now) -> list[Line]:
+    lasted: dict[str, list[float]] = {}
+    for stage_id, hours in queries.stays_since(here.connection, here.now - HISTORY):
+        lasted.setdefault(stage_id, []).append(hours)
+    closed = {row.stage_id: row.deals for row in queries.closed_by_stage(here.connection)}
+    known = [stage for funnel in here.known.funnels for stage in funnel.stages]
+    names = {stage.id for stage in known}
+    vanished = {
+        stage_id: Stage(stage_id, stage_id, rows[0].funnel_id)
+        for stage_id, rows in (seen.over | seen.within).items()
+        if stage_id not in names
+    }
+    return [
+        _stage_line(here, stage, seen, lasted.get(stage.id, []), closed.get(stage.id, 0))
+        for stage in (*known, *vanished.values())
+    ]
+
+
+def _stage_line(here: Scene, stage: Stage, seen: _Now, lasted: list[float], closed: int) -> Line:
+    """``lasted``: hours of the stays that have ended; ``closed``: deals that ended there."""
+    going, rows, limit = stage.semantic == PROGRESS, seen.of(stage.id), here.known.limits.get(stage.id)
+    present = [(here.now - row.entered) / HOUR for row in rows if row.entered is not None]
+    hours = sorted([*lasted, *present]) if going else []
+    return {
+        "funnel_id": stage.funnel_id,
+        "funnel": here.known.funnel_name(stage.funnel_id),
+        "stage_id": stage.id,
+        "stage": stage.name,
+        "semantic": stage.semantic,
+        "deals": len(rows) if going else closed,
+        "median_hours": _share(hours, 0.5),
+        "p90_hours": _share(hours, 0.9),
+        "over_limit": len(seen.over.get(stage.id, ())),
+        "limit": [limit.amount, limit.unit] if limit else None,
+        "stays": len(hours),
+    }
 
 
 def _share(hours: Sequence[float], share: float) -> float | None:
@@ -82,18 +125,25 @@ def _share(hours: Sequence[float], share: float) -> float | None:
     return round(hours[below] + (hours[above] - hours[below]) * (place - below), 2)
 
 
-def deals_in_stages(store: Store, *, now: datetime) -> list[Line]:
-    """Every deal in progress and how long it has been in its stage: those over the stage's limit first, by how long
-    they are over it, then the longest stays."""
-    with scene(store, now) as here:
-        rows = queries.deals_now(here.connection)
-    last_over = _last_over(here, rows)
-    lines = [_deal_line(here, row, last_over) for row in rows]
-    return sorted(lines, key=lambda one: (not one["over"], -(one["over_hours"] or one["hours"] or 0.0), one["deal_id"]))
+def _present(here: Scene, seen: _Now, limit: int | None) -> Present:
+    latest = [_deal_line(here, row, over=True) for late in seen.over.values() for row in _longest(late, limit)]
+    lines = sorted(latest, key=lambda one: (-one["over_hours"], one["deal_id"]))[:limit]
+    within = [row for rows in seen.within.values() for row in rows]
+    rest = None if limit is None else limit - len(lines)
+    lines += [_deal_line(here, row, over=False) for row in _longest(within, rest)]
+    return Present(len(seen.rows), len(seen.rows) - len(within), lines)
 
 
-def _deal_line(here: Scene, row: Any, last_over: Mapping[str, datetime]) -> Line:
-    over = row.entered is not None and row.stage_id in last_over and row.entered <= last_over[row.stage_id]
+def _longest(rows: Sequence[Any], limit: int | None) -> list[Any]:
+    """Those that came first, ``limit`` of them."""
+
+    def place(row: Any) -> tuple[bool, Any, int]:
+        return row.entered is None, row.entered, row.id
+
+    return sorted(rows, key=place) if limit is None else nsmallest(limit, rows, key=place)
+
+
+def _deal_line(here: Scene, row: Any, *, over: bool) -> Line:
     ended = (
         counted(Deadline(offset=here.known.limits[row.stage_id]), row.entered, here.known.calendar) if over else None
     )

@@ -175,14 +175,20 @@ def kept_since(connection: Connection, since: datetime) -> Rows:
 
 def stays_since(connection: Connection, since: datetime) -> Rows:
     """Ended stays in stages in progress that began since then: rows (stage_id, hours)."""
-    left = func.lead(_number(visits.c.entered)).over(partition_by=visits.c.deal_id, order_by=visits.c.id)
-    seen = (
-        select(visits.c.stage_id, visits.c.semantic, _number(visits.c.entered).label("entered"), left.label("left"))
-        .where(visits.c.entered >= since)
-        .subquery()
+    after, later = visits.alias("after"), visits.alias("later")
+    following = (
+        select(func.min(later.c.id))
+        .where(later.c.deal_id == visits.c.deal_id, later.c.id > visits.c.id)
+        .correlate(visits)
+        .scalar_subquery()
     )
-    hours = (seen.c.left - seen.c.entered) / float(HOUR)
-    query = select(seen.c.stage_id, hours.label("hours")).where(seen.c.left.is_not(None), seen.c.semantic == PROGRESS)
+    hours = (_number(after.c.entered) - _number(visits.c.entered)) / float(HOUR)
+    query = select(visits.c.stage_id, hours.label("hours")).where(
+        visits.c.entered >= since,
+        visits.c.semantic == PROGRESS,
+        after.c.id == following,
+        after.c.deal_id == visits.c.deal_id,
+    )
     return connection.execute(query).all()
 
 
