@@ -126,7 +126,7 @@ def settle(hands: Hands, applied: Applied) -> bool:
     found = find_created(hands.portal, creates)
     finished += [adopt(row, found) or Finished(row.id, State.PLANNED) for row in creates]
     others = [row for row in due if row.operation.kind not in READ_FIRST and row.operation.kind is not Kind.CREATE]
-    finished += [settle_one(hands, row) for row in others]
+    finished += look_up(hands, others).values()
     close(hands, due, finished, applied)
     return True
 
@@ -162,20 +162,34 @@ def adopt(row: Recorded, found: dict[str, int]) -> Finished | None:
     return None if task_id is None else Finished(row.id, State.DONE, result=task_id, error_text=FOUND)
 
 
-def settle_one(hands: Hands, row: Recorded) -> Finished:
-    """Look one operation up that is neither a create nor read before it is sent."""
-    operation, portal = row.operation, hands.portal
-    match operation.kind:
-        case Kind.CHECKLIST:
-            item = lookups.checklist(portal, row.task_id or 0).get(operation.payload["title"])
-            return Finished(row.id, State.DONE if item else State.PLANNED, result=item)
-        case Kind.LINE:
-            there = lookups.has_line(portal, row.task_id or 0, operation.payload["text"])
-        case Kind.MESSAGE if operation.payload["user"] == hands.self_id:
-            return Finished(row.id, State.DONE, error_text="sent once; the portal did not confirm it")
-        case _:
-            there = lookups.has_message(portal, operation.payload["user"], operation.payload["mark"])
-    return Finished(row.id, State.DONE if there else State.PLANNED)
+def look_up(hands: Hands, rows: Sequence[Recorded]) -> dict[int, Finished]:
+    """Look operations up that are neither creates nor read before they are sent, many in one request: by id, DONE if
+    they are in the portal, else PLANNED."""
+    portal, kinds = hands.portal, {row.id: row.operation.kind for row in rows}
+    items = lookups.checklists(portal, [row.task_id or 0 for row in rows if kinds[row.id] is Kind.CHECKLIST])
+    written = lookups.written(portal, [line_of(row) for row in rows if kinds[row.id] is Kind.LINE])
+    messages = [row for row in rows if is_message(row) and row.operation.payload["user"] != hands.self_id]
+    heard = lookups.heard(portal, [reader_of(row) for row in messages])
+    finished: dict[int, Finished] = {}
+    for row in rows:
+        item, note = None, ""
+        match kinds[row.id]:
+            case Kind.CHECKLIST:
+                item = items[row.task_id or 0].get(row.operation.payload["title"])
+                there = item is not None
+            case Kind.LINE:
+                there = line_of(row) in written
+            case _ if row in messages:
+                there = reader_of(row) in heard
+            case _:
+                there, note = True, "sent once; the portal did not confirm it"
+        finished[row.id] = Finished(row.id, State.DONE if there else State.PLANNED, item, error_text=note)
+    return finished
+
+
+def line_of(row: Recorded) -> tuple[int, str]:
+    """In which task a line stands, and what it says."""
+    return row.task_id or 0, str(row.operation.payload["text"])
 
 
 def moved_on(row: Recorded, history: Sequence[Visit]) -> Finished | None:
@@ -280,7 +294,7 @@ def weigh(hands: Hands, rows: list[Recorded]) -> tuple[list[Recorded], list[tupl
     history = reading.deal_history(hands.portal, movers)
     now = hands.portal.now()
     doubtful = said_before(hands, rows) | written_before(hands, rows)
-    heard = lookups.heard(hands.portal, [reader_of(row) for row in rows if row.id in doubtful and is_message(row)])
+    there = look_up(hands, [row for row in rows if row.id in doubtful])
     going: list[Recorded] = []
     settled: list[tuple[Recorded, Finished]] = []
     for row in rows:
@@ -292,15 +306,10 @@ def weigh(hands: Hands, rows: list[Recorded]) -> tuple[list[Recorded], list[tupl
             )
         ):
             settled.append((row, Finished(row.id, verdict.state, error_text=verdict.reason)))
-        elif row.id in doubtful and is_message(row):
-            if reader_of(row) in heard:
-                settled.append((row, Finished(row.id, State.DONE)))
-            else:
-                going.append(row)
         elif row.operation.kind is Kind.MOVE_DEAL and (moved := moved_on(row, history)):
             settled.append((row, moved))
-        elif row.id in doubtful and (there := settle_one(hands, row)).state is State.DONE:
-            settled.append((row, there))
+        elif row.id in doubtful and there[row.id].state is State.DONE:
+            settled.append((row, there[row.id]))
         else:
             going.append(row)
     return going, settled

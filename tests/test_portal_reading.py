@@ -369,8 +369,8 @@ def test_every_kind_of_operation_does_what_it_says(box: Sandbox, portal: Portal)
     carry_out(portal, Kind.PEOPLE, {"owner": 7, "supervisor": None, "drop": [11, 3]}, task=number)
     assert task().auditors == ()
     assert carry_out(portal, Kind.CHECKLIST, {"title": "Ask $result[x]", "index": 0}, task=number)
-    assert "Ask $result[x]" in reading.checklist(portal, number)
-    assert "Ask" not in reading.checklist(portal, number)
+    assert "Ask $result[x]" in reading.checklists(portal, [number])[number]
+    assert "Ask" not in reading.checklists(portal, [number])[number]
     carry_out(portal, Kind.DEFER, {"reason": "left"}, task=number)
     assert task().status == 6
     carry_out(portal, Kind.COMPLETE, {"reason": "left"}, task=number)
@@ -386,16 +386,16 @@ def test_a_line_is_found_again_in_comments_or_chat(box: Sandbox, portal: Portal,
     box.state.switches.new_task_card = new_card
     number = box.state.add_task("Call", responsible=5, by=1)
     text = "Deadline moved:\nthe ship date is «12 March» & later <soon>"
-    assert not reading.has_line(portal, number, text)
+    assert not reading.written(portal, [(number, text)])
     assert carry_out(portal, Kind.LINE, {"text": text}, task=number)
-    assert reading.has_line(portal, number, text)
-    assert not reading.has_line(portal, number, "Deadline moved")
+    asked = [(number, text), (number, "Deadline moved")]
+    assert reading.written(portal, asked) == {(number, text)}
 
 
 def test_a_chat_that_cannot_be_read_counts_as_said(box: Sandbox, portal: Portal) -> None:
     number = box.state.add_task("Call", responsible=5, by=5)
     box.state.switches.task_chat_members_only = True
-    assert reading.has_line(portal, number, "anything")
+    assert reading.written(portal, [(number, "anything")])
     key = next(iter(box.state.webhooks))
     box.state.set_scopes(*key, ["crm", "task"])
     assert reading.has_message(portal, 5, "mark")

@@ -381,3 +381,34 @@ def test_open_tasks_follow_a_new_responsible_with_their_supervisor(place: Office
     assert task.responsible_id == 9
     assert task.auditors
     assert before
+
+
+def test_check_lists_in_doubt_are_looked_up_together(place: Office) -> None:
+    deals = [place.add_deal(f"Deal {number}") for number in range(20)]
+    place.run()
+    place.wait(minutes=5)
+    for deal in deals:
+        place.move(deal, "PREPARATION")
+    place.portal.faults.next("empty_result", "tasks.task.add", times=20)
+    before = place.service.portal.stats.requests
+    place.run()
+    assert place.service.portal.stats.requests - before < 20, "not one request for each item"
+    lists = [sorted(item.title for item in (task.checklist or {}).values()) for task in place.tasks()]
+    assert sum("Materials" in titles and "Time" in titles for titles in lists) == 20
+
+
+def test_a_check_list_in_doubt_of_a_task_deleted_meanwhile_stops_nothing(tmp_path: Path) -> None:
+    with office(tmp_path, BITRIX_SETTLE_SECONDS="65") as place:
+        deal, other = place.add_deal(), place.add_deal()
+        place.run()
+        place.wait(minutes=5)
+        place.move(deal, "PREPARATION")
+        place.portal.faults.next("cut_after", "task.checklistitem.add", times=3)
+        place.run()
+        assert place.service.store.operations(state=State.UNKNOWN)
+        place.portal.state.delete_task(place.tasks(deal)[-1].id, by=5)
+        place.move(other, "PREPARATION")
+        place.environ["BITRIX_SETTLE_SECONDS"] = "0"
+        place.restart()
+        place.run()
+        assert place.marks(other) == ["first-call", "presentation"]

@@ -24,33 +24,70 @@ PAGES = 3
 """Pages of a chat that are looked through, the newest first: a doubt is settled within minutes."""
 
 
-def checklist(portal: Portal, task_id: int) -> dict[str, int]:
-    """Title → id of everything in a task's check lists, their headings too; the lowest id of equal titles."""
-    value = portal.read_one(Command("task.checklistitem.getlist", {"TASKID": task_id, "ORDER": {"ID": "asc"}})).value
-    found = [(str(row.get("TITLE") or ""), whole(row.get("ID")) or 0) for row in rows(value, "")]
+def checklists(portal: Portal, task_ids: Sequence[int]) -> dict[int, dict[str, int]]:
+    """Task → title → id of everything in its check lists, their headings too; the lowest id of equal titles. Fifty
+    tasks in one request; of a task that is gone or hidden there is nothing."""
+    wanted = list(dict.fromkeys(task_ids))
+    commands = [Command("task.checklistitem.getlist", {"TASKID": one, "ORDER": {"ID": "asc"}}) for one in wanted]
+    shown = portal.read(commands, optional=True) if commands else ()
+    return {task_id: _titles(outcome) for task_id, outcome in zip(wanted, shown, strict=True)}
+
+
+def _titles(outcome: Outcome) -> dict[str, int]:
+    listed = rows(outcome.value, "") if outcome.done else []
+    found = [(str(row.get("TITLE") or ""), whole(row.get("ID")) or 0) for row in listed]
     return dict(sorted(found, key=lambda item: -item[1]))
 
 
-def has_line(portal: Portal, task_id: int, text: str) -> bool:
-    """True when a comment of the task says this, or when nobody can tell."""
+def written(portal: Portal, asked: Sequence[tuple[int, str]]) -> set[tuple[int, str]]:
+    """Those of the tasks and texts of which a comment of the task says so, or of which nobody can tell; twenty-five
+    tasks in one request, and fifty of their chats in another."""
+    tasks = list(dict.fromkeys(task for task, _ in asked))
+    commands = [
+        command
+        for task in tasks
+        for command in (
+            Command("task.commentitem.getlist", {"TASKID": task, "ORDER": {"ID": "desc"}}),
+            Command("tasks.task.get", {"taskId": task, "select": ["ID", "CHAT_ID"]}),
+        )
+    ]
+    answers = portal.read(commands, optional=True) if commands else []
+    comments, chats = dict(zip(tasks, answers[::2], strict=True)), dict(zip(tasks, answers[1::2], strict=True))
+    there = {(task, text) for task, text in asked if _says(comments[task], "POST_MESSAGE", text)}
+    left = [pair for pair in asked if pair not in there]
+    there |= {(task, text) for task, text in left if not _chat_of(chats[task]) and not comments[task].done}
+    places = {task: f"chat{chat}" for task, _ in left if (chat := _chat_of(chats[task]))}
+    dialogs = [Command("im.dialog.messages.get", {"DIALOG_ID": place, "LIMIT": PAGE}) for place in places.values()]
+    latest = dict(zip(places, portal.read(dialogs, optional=True) if dialogs else (), strict=True))
+    for task, text in left:
+        if task in places and _chat_says(portal, latest[task], places[task], text):
+            there.add((task, text))
+    return there
+
+
+def _says(outcome: Outcome, key: str, text: str) -> bool:
     wanted = _bare(text)
-    comments, task = portal.read(
-        [
-            Command("task.commentitem.getlist", {"TASKID": task_id, "ORDER": {"ID": "desc"}}),
-            Command("tasks.task.get", {"taskId": task_id, "select": ["ID", "CHAT_ID"]}),
-        ],
-        optional=True,
-    )
-    if comments.done and any(_bare(str(row.get("POST_MESSAGE") or "")) == wanted for row in rows(comments.value, "")):
-        return True
-    found = task.value.get("task") if task.done and isinstance(task.value, dict) else None
-    chat = whole(found.get("chatId")) if isinstance(found, dict) else None
-    if not chat:
-        return not comments.done
-    texts = _chat(portal, f"chat{chat}")
+    return outcome.done and any(_bare(str(row.get(key) or "")) == wanted for row in rows(outcome.value, ""))
+
+
+def _chat_of(outcome: Outcome) -> int | None:
+    """The number of a task's chat."""
+    found = outcome.value.get("task") if outcome.done and isinstance(outcome.value, dict) else None
+    return whole(found.get("chatId")) or None if isinstance(found, dict) else None
+
+
+def _chat_says(portal: Portal, latest: Outcome, dialog: str, text: str) -> bool:
+    """Whether a task's chat holds the text; where it has more than the latest messages, it is looked through."""
+    texts: Sequence[str] | None = None
+    if latest.done:
+        found = rows(latest.value, "messages")
+        texts = [str(row.get("text") or "") for row in found]
+        if len(found) == PAGE:
+            texts = _chat(portal, dialog)
     if texts is None:
-        log.warning("the task's chat cannot be read; the line counts as written", task=task_id)
+        log.warning("the task's chat cannot be read; the line counts as written", chat=dialog)
         return True
+    wanted = _bare(text)
     return any(_bare(one) == wanted for one in texts)
 
 

@@ -15,7 +15,7 @@ from bitrix_sync.portal import bulk, parsing
 from bitrix_sync.portal.client import Portal
 from bitrix_sync.portal.directory import absences, company, directory
 from bitrix_sync.portal.forms import Command
-from bitrix_sync.portal.lookups import checklist, has_line, has_message
+from bitrix_sync.portal.lookups import checklists, has_message, written
 from bitrix_sync.portal.names import code_of
 from bitrix_sync.portal.news import WIDE, News, changes
 from bitrix_sync.portal.paging import LONG_PATIENCE, Source, read_lists
@@ -39,7 +39,7 @@ __all__ = [
     "News",
     "absences",
     "changes",
-    "checklist",
+    "checklists",
     "companies",
     "company",
     "contacts",
@@ -47,7 +47,6 @@ __all__ = [
     "deal_history",
     "deals",
     "directory",
-    "has_line",
     "has_message",
     "history_since",
     "open_deals",
@@ -59,6 +58,7 @@ __all__ = [
     "tasks_by_mark_or_deal",
     "tasks_command",
     "tasks_of_deals",
+    "written",
 ]
 
 CHUNK = 50
