@@ -2,7 +2,8 @@
 that teach the language while they are read.
 
 ``compose`` makes the text from a directory, ``start`` reads the portal and writes the file beside its schema; a file
-that is there already is never touched. What is written has been loaded against the same portal first.
+that is there already is never touched, but for the example that came with the project, which makes room. What is
+written has been loaded against the same portal first.
 """
 
 from __future__ import annotations
@@ -62,12 +63,14 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """What ``init`` wrote. ``warnings`` are those of loading it."""
+    """What ``init`` wrote. ``warnings`` are those of loading it; ``example``: where the example was put that was there
+    before, None if none was."""
 
     rules: Path
     schema: Path
     draft: Draft
     warnings: tuple[str, ...]
+    example: Path | None = None
 
     def account(self) -> list[str]:
         """What was done and what is left to do, line by line."""
@@ -75,6 +78,7 @@ class Started:
         return [
             f"written: {self.rules} ({draft.stages} stages of {draft.funnels} funnels, a suggested task each) and "
             f"{self.schema}",
+            *([f"put aside: the example that came with the project, now {self.example}"] if self.example else []),
             "",
             "fill in:",
             *(f"  - {line}" for line in draft.fill_in),
@@ -97,6 +101,7 @@ class Started:
             "stages": self.draft.stages,
             "fill_in": list(self.draft.fill_in),
             "warnings": list(self.warnings),
+            "example": str(self.example) if self.example else None,
         }
 
 
@@ -118,14 +123,41 @@ def start(settings: Settings) -> Started:
             f"the suggested {path.name} would not be right, nothing was written; please report this:\n{problems}"
         )
     schema = path.with_name(SCHEMA)
+    aside = put_aside(path) if is_example(path) else None
     write(path, draft.text)
     replace_schema(schema)
-    return Started(path, schema, draft, tuple(str(problem) for problem in loaded.warnings))
+    return Started(path, schema, draft, tuple(str(problem) for problem in loaded.warnings), aside)
+
+
+def example() -> str:
+    """The rules that came with the project: what ``rules.yaml`` is until ``init`` has made others."""
+    return Path(__file__).with_name("rules").joinpath("example.yaml").read_text(encoding="utf-8")
+
+
+def is_example(path: Path) -> bool:
+    """True for the example that came with the project, if nobody has touched it."""
+    try:
+        return not path.is_symlink() and path.read_text(encoding="utf-8") == example()
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def put_aside(path: Path) -> Path:
+    """The example makes room; where it is now. One that was put there before is the same, or somebody's work."""
+    aside = path.with_name(f"{path.stem}.example{path.suffix}")
+    try:
+        if aside.exists():
+            path.unlink()
+        else:
+            path.rename(aside)
+    except OSError as fault:
+        raise UserError(f"{path}: cannot be renamed to {aside.name} ({fault.strerror}); move it away") from None
+    return aside
 
 
 def refuse_existing(path: Path) -> None:
     """UserError when something is there: a file of rules is somebody's work."""
-    if path.exists() or path.is_symlink():
+    if (path.exists() or path.is_symlink()) and not is_example(path):
         raise UserError(
             f"{path} is there already and stays as it is. Edit it and run `bitrix-sync check`; or, to begin anew, move "
             "it away, or name another file: BITRIX_RULES=new.yaml bitrix-sync init"

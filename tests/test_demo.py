@@ -12,15 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from bitrix_sync import demo
 from bitrix_sync.demo.life import Life
 from bitrix_sync.demo.story import BEGIN
 from bitrix_sync.demo.teller import Teller
-from bitrix_sync.errors import UserError
 from bitrix_sync.sandbox import Sandbox
 from bitrix_sync.sandbox.clock import Clock
 from bitrix_sync.settings import spoken_language
-from tests.running import ROOT, Running, until
+from tests.running import Running, until
 from tests.shell import Ran, Shell
 
 TASKS = {
@@ -118,16 +116,6 @@ def test_the_morning_and_the_end_of_moving_are_told(story: Ran) -> None:
 def test_a_reason_and_the_load_are_shown(story: Ran) -> None:
     assert "✓ Сумма (OPPORTUNITY): 125 000; нужно: не меньше 100 000" in scene(story, "Почему так вышло?")
     assert re.search(r"Отдел продаж +Мария Кузнецова +\d", story.out)
-
-
-def test_rules_that_are_the_users_own_by_now_are_not_played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo, "PROJECT", tmp_path)
-    (tmp_path / "rules.yaml").write_text("version: 1\n", encoding="utf-8")
-    with pytest.raises(UserError, match=r"rules\.example\.yaml"):
-        demo.example()
-    shipped = (ROOT / "rules.yaml").read_text(encoding="utf-8")
-    (tmp_path / "rules.example.yaml").write_text(shipped, encoding="utf-8")
-    assert demo.example() == shipped
 
 
 @pytest.mark.parametrize(

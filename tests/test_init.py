@@ -21,9 +21,10 @@ from bitrix_sync.rules.load import Loaded, load
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.sandbox import Sandbox
 from bitrix_sync.sandbox.clock import Clock
-from bitrix_sync.starter import compose, quoted
+from bitrix_sync.starter import compose, example, quoted
 from bitrix_sync.starter_words import WORDS
 from bitrix_sync.suggestions import _EN, _RU, language_of, slug, suggest, unique
+from tests.running import ROOT
 from tests.shell import Shell
 
 TODAY = date(2026, 3, 2)
@@ -324,6 +325,29 @@ def test_init_never_overwrites_and_asks_the_portal_nothing_then(shell: Shell, pl
     assert "BITRIX_RULES" in ran.err
     assert (shell.folder / "rules.yaml").read_text(encoding="utf-8") == "mine"
     assert not place.log
+
+
+def test_the_example_that_came_with_the_project_makes_room(shell: Shell) -> None:
+    aside = shell.folder / "rules.example.yaml"
+    (shell.folder / "rules.yaml").write_text(example(), encoding="utf-8")
+    ran = shell("init")
+    assert (ran.code, "rules.example.yaml" in ran.out) == (0, True), ran
+    assert aside.read_text(encoding="utf-8") == example()
+    assert not [line for line in shell("check", "--json").json if line["level"] == "error"]
+    (shell.folder / "rules.yaml").write_text(example(), encoding="utf-8")
+    aside.write_text("mine", encoding="utf-8")
+    assert shell("init", "--json").json["example"] == "rules.example.yaml"
+    assert aside.read_text(encoding="utf-8") == "mine"
+    (shell.folder / "rules.yaml").write_text(f"{example()}# mine", encoding="utf-8")
+    assert shell("init").code == 1
+
+
+def test_the_rules_at_the_top_are_the_example_until_init_makes_others() -> None:
+    if (ROOT / "rules.example.yaml").exists():
+        pytest.skip("init has made others")
+    assert (ROOT / "rules.yaml").read_text(encoding="utf-8") == example(), (
+        "an example that was changed: cp rules.yaml bitrix_sync/rules/example.yaml"
+    )
 
 
 def test_init_writes_where_the_setting_says(shell: Shell) -> None:

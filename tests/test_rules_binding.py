@@ -54,7 +54,7 @@ def less(*stages: str) -> Directory:
 
 
 def test_the_shipped_example_is_bound_to_the_department() -> None:
-    rules = bound((ROOT / "rules.yaml").read_text(encoding="utf-8"))
+    rules = bound((ROOT / "bitrix_sync/rules/example.yaml").read_text(encoding="utf-8"))
     assert list(rules.by_id) == [
         *("first-call", "presentation", "offer", "offer-answer", "keep-in-touch", "contract", "prepayment", "shipment")
     ]
@@ -73,7 +73,10 @@ def test_the_shipped_example_loads_on_the_sandbox() -> None:
     with Sandbox(rate=None) as sandbox:
         portal = Portal(sandbox.url)
         try:
-            loaded = load((ROOT / "rules.yaml").read_text(encoding="utf-8"), directory=reading.directory(portal))
+            loaded = load(
+                (ROOT / "bitrix_sync/rules/example.yaml").read_text(encoding="utf-8"),
+                directory=reading.directory(portal),
+            )
         finally:
             portal.close()
     assert loaded.rules is not None, [str(one) for one in loaded.errors]

@@ -404,7 +404,7 @@ def test_offline_the_file_is_judged_by_itself() -> None:
 
 
 def test_offline_a_good_file_has_no_errors_and_no_rules() -> None:
-    loaded = load((ROOT / "rules.yaml").read_text(encoding="utf-8"))
+    loaded = load((ROOT / "bitrix_sync/rules/example.yaml").read_text(encoding="utf-8"))
     assert loaded == Loaded(None, [], [], {})
 
 
@@ -476,7 +476,7 @@ def test_the_schema_refuses_what_loading_refuses_and_nothing_else() -> None:
 
 def test_editors_are_content_with_the_shipped_example() -> None:
     validator = jsonschema.Draft202012Validator(json_schema())
-    validator.validate(read((ROOT / "rules.yaml").read_text(encoding="utf-8")).data)
+    validator.validate(read((ROOT / "bitrix_sync/rules/example.yaml").read_text(encoding="utf-8")).data)
 
 
 def test_editors_are_told_what_every_key_means() -> None:

@@ -20,23 +20,19 @@ from bitrix_sync.app import Service
 from bitrix_sync.demo.life import Life
 from bitrix_sync.demo.story import BEGIN, Story
 from bitrix_sync.demo.teller import Teller
-from bitrix_sync.errors import SettingError, UserError
+from bitrix_sync.errors import SettingError
 from bitrix_sync.portal.pacer import Stopped
 from bitrix_sync.sandbox import Sandbox, serve
 from bitrix_sync.sandbox.clock import Clock
 from bitrix_sync.sandbox.seed import build_department
 from bitrix_sync.sandbox.state import PortalState
 from bitrix_sync.settings import Listen, load_settings
+from bitrix_sync.starter import example
 from bitrix_sync.texts import Language
 from webhooks import page
 from webhooks.server import create_app
 from webhooks.server import serve as serve_web
 
-PROJECT = Path(__file__).parents[2]
-EXAMPLES = ("rules.yaml", "rules.example.yaml")
-"""Where the rules that came with the project are: the second after ``init`` has made others."""
-KNOWN_BY = ("id: first-call", "advance_to: КП отправлено", "id: shipment", "UF_CRM_SHIP_DATE")
-"""What is in them, and in no other file."""
 WEB = (Listen("127.0.0.1", 8080), Listen("127.0.0.1", 0))
 """Where the page is: the usual address, or any that is free."""
 SANDBOX_PORT = 8090
@@ -142,18 +138,6 @@ def company(language: Language) -> Iterator[tuple[Sandbox, Service]]:
             yield portal, service
         finally:
             service.close()
-
-
-def example() -> str:
-    """The rules that came with the project; UserError when they are there no more."""
-    for name in EXAMPLES:
-        path = PROJECT / name
-        if path.exists() and all(words in (text := path.read_text(encoding="utf-8")) for words in KNOWN_BY):
-            return text
-    raise UserError(
-        f"the demo plays the rules.yaml that came with the project; put it back into {PROJECT} "
-        "as rules.example.yaml (your own rules.yaml can stay)"
-    )
 
 
 def introduce(teller: Teller, portal: Sandbox, *, page: str = "") -> None:
