@@ -47,7 +47,7 @@ class Store:
         busy_seconds: float = BUSY_SECONDS,
         create: bool = True,
     ) -> None:
-        """``crash_point``: for this store alone, instead of the module's. ``create``: make the file if it is missing."""
+        """``crash_point``: for this store alone, not the module's. ``create``: make the file if it is missing."""
         self._crash_point = crash_point
         self._database = Database(url, busy_seconds=busy_seconds, create=create)
 
