@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from bitrix_sync.operations import Decision, Finished, Kind, Operation, Recording, State
 from bitrix_sync.store import Store, ledger
 from bitrix_sync.store import store as store_module
+from tests.running import until
 from tests.test_store_contract import NOW, act, make_create, make_deal, make_task, make_visit
 
 ROOT = Path(__file__).parents[1]
@@ -181,12 +182,20 @@ def test_a_backup_is_consistent_while_the_worker_writes(store: Store, tmp_path: 
 
     writer = threading.Thread(target=write)
     writer.start()
-    for number in range(3):
-        store.backup(tmp_path / f"copy{number}.db")
-    enough.set()
-    writer.join()
-    with Store(f"sqlite:///{tmp_path / 'copy2.db'}") as copy:
-        assert len(copy.deals()) == len(copy.operations()) == len(copy.task_records())
+    seen = [0]
+    try:
+        for number in range(3):
+            until(lambda: len(store.deals()) > seen[-1])
+            store.backup(tmp_path / f"copy{number}.db")
+            with Store(f"sqlite:///{tmp_path / f'copy{number}.db'}") as copy:
+                seen.append(len(copy.deals()))
+                assert seen[-1] == len(copy.operations()) == len(copy.task_records())
+                with copy.reading() as connection:
+                    assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
+    finally:
+        enough.set()
+        writer.join()
+    assert 0 < seen[1] < seen[2] < seen[3] <= len(store.deals())
 
 
 def test_a_great_pass_is_recorded_and_found_in_portions(store: Store) -> None:

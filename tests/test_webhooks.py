@@ -337,6 +337,7 @@ def filled(size: int) -> bytes:
 
 
 def test_the_limit_is_64_kib(client: FlaskClient, bell: Bell) -> None:
+    assert MAX_BODY == 65_536
     assert send(client, filled(MAX_BODY)) == 200
     assert send(client, filled(MAX_BODY + 1)) == 413
     assert len(bell.heard) == 1
