@@ -197,6 +197,16 @@ def test_a_method_that_nears_its_limit_rests_until_the_portal_says(server: Serve
     assert (outcome.kind, outcome.retry_at) == ("again", pytest.approx(reset, abs=2))
 
 
+def test_a_window_that_ends_within_this_second_is_waited_for_and_not_held_for_a_ban(
+    server: Server, portal: Portal
+) -> None:
+    refused = {"error": "OPERATION_TIME_LIMIT", "error_description": "blocked"}
+    server.plan = [(429, {**refused, "time": {"operating_reset_at": time.time() - 0.2}})]
+    retry_at = portal.call(ADD).retry_at
+    assert retry_at is not None
+    assert retry_at - time.time() < 5
+
+
 def test_a_full_bucket_holds_everything_back(server: Server, portal: Portal) -> None:
     server.plan = [(503, {"error": "QUERY_LIMIT_EXCEEDED", "error_description": "Too many requests"})]
     outcome = portal.call(ADD)

@@ -45,6 +45,8 @@ PATIENCE = 20.0
 """Seconds that a reading tries before it gives up; the service begins anew by itself, and says meanwhile why."""
 FIRST_DELAY, LONGEST_DELAY = 0.5, 15.0
 NO_CONNECTION_PAUSE = 1.0
+CUT = 1.0
+"""The portal tells the end of a window in whole seconds: it may come so much later."""
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -229,7 +231,7 @@ class Portal:
 
     def account(self, method: str, outcome: Outcome) -> Outcome:
         """Tell the pacer what an answer says about our pace; gives refusals the moment at which to ask again."""
-        reset_at = None if outcome.reset_at is None else outcome.reset_at - self._time.offset
+        reset_at = None if outcome.reset_at is None else outcome.reset_at + CUT - self._time.offset
         code = outcome.code.lower()
         if outcome.kind == "again" and code == QUERY_LIMIT:
             return replace(outcome, retry_at=self.pacer.overflowed())
