@@ -17,6 +17,7 @@ from bitrix_sync.guards import touched
 from bitrix_sync.operations import Decision, Finished, Kind, Operation, Recorded, Recording, State, TaskRecord
 from bitrix_sync.portal import reading
 from bitrix_sync.rules.persons import Picks
+from bitrix_sync.rules.suggest import cure
 from bitrix_sync.sync import Desk, PassReport, decide, picks_of, safety_room, sift, take_in, world_of
 
 CHUNK = 500
@@ -217,6 +218,9 @@ def remove(desk: Desk, args: Mapping[str, Any]) -> Steps:
     seen = {
         task.id: task for task in reading.tasks(desk.portal, [record.portal_id for record in made if record.portal_id])
     }
+    known = desk.store.rules_loaded()
+    if rule_id not in known and not made:
+        raise UserError(f"no rule `{rule_id}` was ever loaded. {cure(rule_id, sorted(known), 'The rules are')}".strip())
     writes = desk.store.last_writes([record.ref for record in made])
     doomed: list[TaskRecord] = []
     kept: list[Account] = []

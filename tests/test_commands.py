@@ -146,6 +146,11 @@ def test_remove_deletes_what_nobody_touched(place: Place) -> None:
     assert place.tasks(left) == [], "what was removed is not made again"
 
 
+def test_remove_of_a_rule_that_never_was_says_so(place: Place) -> None:
+    ran = place.shell("remove", "--rule", "presentaton", "--since", "2026-03-02", "--dry-run")
+    assert (ran.code, "Did you mean `presentation`?" in ran.err) == (1, True)
+
+
 def test_what_is_no_date_is_refused_and_nothing_stops(place: Place) -> None:
     ran = place.shell("remove", "--rule", "first-call", "--since", "yesterday")
     assert (ran.code, "2026-03-12" in ran.err, "Traceback" in ran.err) == (1, True, False)
