@@ -389,7 +389,8 @@ class Service:
 
     def shortest_rest(self) -> float:
         """Seconds after a reading from which on a write takes the next one along."""
-        return max(self.longest_rest() - QUICK, self.settings.poll_seconds / 4)
+        batch = min(QUICK, 2 * self.portal.last_seconds + TICK)
+        return max(self.longest_rest() - batch, self.settings.poll_seconds / 4)
 
     def overlap(self, *, wide: bool) -> timedelta | None:
         """What is read once more because it may have become visible late: all since ten minutes before it was read so

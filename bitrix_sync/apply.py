@@ -105,7 +105,7 @@ def apply(hands: Hands, *, interrupted: Callable[[], bool] = lambda: False, appl
     an account to go on with."""
     if applied is None:
         applied = Applied()
-        hands.read_ahead.clear()
+        forget_old(hands)
     while not interrupted():
         if not (settle(hands, applied) or send(hands, applied)):
             break
@@ -210,8 +210,8 @@ def moved_on(row: Recorded, history: Sequence[Visit]) -> Finished | None:
 def send(hands: Hands, applied: Applied, news: reading.News | None = None) -> bool:
     """Send one batch of what is ready, with the reading for the next one; True if there was anything to do. ``news``
     travels along if there is room."""
-    if news and (hands.read_at is None or hands.clock() - hands.read_at > READ_KEEPS):
-        hands.read_ahead.clear()
+    if news:
+        forget_old(hands)
     rows = ready(hands, AT_HAND)
     if not rows:
         hands.read_ahead.clear()
@@ -245,6 +245,12 @@ def send(hands: Hands, applied: Applied, news: reading.News | None = None) -> bo
     if news and opening:
         news.receive(outcomes[place:])
     return True
+
+
+def forget_old(hands: Hands) -> None:
+    """Drop what was read ahead if too much time has passed since, for other work came between."""
+    if hands.read_at is None or hands.clock() - hands.read_at > READ_KEEPS:
+        hands.read_ahead.clear()
 
 
 def ready(hands: Hands, limit: int) -> list[Recorded]:

@@ -173,6 +173,8 @@ def gather(
     )
     if applied is not None and writes(desk):
         send(desk.hands, applied, news)
+    else:
+        desk.hands.read_ahead.clear()  # this reading is newer
     changes = news.finish()
     if changes.company is not None:
         book.take_company(changes.company, now)
