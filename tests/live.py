@@ -91,11 +91,6 @@ class Office:
         """Somebody moves the deal."""
         self.portal.state.move_deal(deal_id, stage, by=by)
 
-    def on_the_minute(self) -> None:
-        """It is the minute that it was, to the second: deadlines in minutes are rounded up, and the start took its
-        time."""
-        self.portal.clock.set(self.portal.clock.now().replace(second=0, microsecond=0))
-
     def wait(self, **span: float) -> None:
         """Time passes in the portal."""
         self.portal.clock.advance(timedelta(**span))

@@ -731,7 +731,6 @@ def test_deadlines_count_from_the_entry_that_the_portal_recorded(tmp_path: Path)
     with office(tmp_path) as place:
         place.run()
         place.service.close()
-        place.on_the_minute()
         deal = place.add_deal()
         place.wait(minutes=25)
         place.start()

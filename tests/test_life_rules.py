@@ -110,7 +110,6 @@ def test_a_new_id_is_a_new_rule_and_a_new_title_is_not(place: Office) -> None:
 
 
 def test_the_edit_itself_moves_nothing_and_the_present_text_is_obeyed_from_the_next_reason_on(place: Office) -> None:
-    place.on_the_minute()
     deal = place.add_deal(fields={"UF_CRM_SHIP_DATE": "2026-03-12T10:00:00+03:00"})
     looks(place)
     looks(place)
@@ -135,7 +134,6 @@ def test_the_edit_itself_moves_nothing_and_the_present_text_is_obeyed_from_the_n
 
 
 def test_other_numbers_of_a_deadline_concern_new_tasks_only(place: Office) -> None:
-    place.on_the_minute()
     deal = place.add_deal()
     looks(place)
     edit(place, "deadline: {after: 30 workminutes}", "deadline: {after: 4 workdays}")

@@ -124,7 +124,6 @@ def test_what_an_entry_does_to_the_tasks_of_the_stage_that_is_left_is_shown(plac
 
 
 def test_a_task_that_is_there_is_named_and_not_made_again(place: Office, settings: Settings) -> None:
-    place.on_the_minute()
     deal = place.add_deal("Romashka")
     place.run()
     one = line(preview.of_deal(settings, deal), "first-call")
@@ -314,7 +313,6 @@ def test_a_file_that_is_not_in_force_yet_is_what_is_previewed(place: Office, set
 
 
 def test_the_table_has_what_a_boss_asks_for_and_ends_with_the_load(shell: Shell, place: Office) -> None:
-    place.on_the_minute()
     place.add_deal("Romashka [b]x[/b]", fields={"OPPORTUNITY": 5})
     ran = shell("preview", "--all")
     assert ran.code == 0, ran.err

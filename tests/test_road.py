@@ -23,7 +23,6 @@ def place(tmp_path: Path) -> Iterator[Office]:
 
 
 def test_a_deal_enters_a_stage_and_its_task_is_in_the_portal(place: Office) -> None:
-    place.on_the_minute()
     deal = place.add_deal("Romashka")
     report = place.run()
     (task,) = place.tasks(deal)

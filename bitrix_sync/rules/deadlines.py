@@ -2,8 +2,7 @@
 
 Source: the rules language, section Deadlines. Where it leaves a choice:
 
-- Results are whole minutes, as the portal keeps them. ``after`` so many minutes or hours is rounded up, so that nobody
-  has less time than promised; ``before``, and a field's own time, down, so that nothing ends after the date.
+- Results are whole minutes, as the portal keeps them: seconds are cut, as the portal would.
 - A field's own moment, which lifting does not pass, is the date-time as it stands; of a date, the end of that day's
   working hours, or ``at`` when that is later: ``at`` belongs to the deadline, the date to the deal.
 - ``before 0 workdays`` mirrors ``after``: that day if it works and its time is not beyond the moment, else the working
@@ -199,7 +198,7 @@ def _count(deadline: Deadline, origin: _Origin, calendar: Calendar) -> tuple[dat
     if offset.unit in MINUTES:
         if origin.moment is None:
             raise DeadlineError(origin.field, origin.value, f"has no time of day to count {offset.unit} from")
-        passed = _whole(_pass(offset, direction, origin.moment, calendar), up=direction > 0)
+        passed = _whole(_pass(offset, direction, origin.moment, calendar))
         return _keep_time(passed, deadline.on_day_off or "keep", calendar)
     if offset.unit == "workdays":
         if offset.amount == 0:
@@ -272,10 +271,9 @@ def _working(day: date, policy: OnDayOff, calendar: Calendar) -> date:
     return seek(day, inclusive=True)
 
 
-def _whole(moment: datetime, *, up: bool = False) -> datetime:
-    """The moment without seconds; ``up``: the next whole minute when it has any."""
-    cut = moment.replace(second=0, microsecond=0)
-    return cut + MINUTE if up and cut < moment else cut
+def _whole(moment: datetime) -> datetime:
+    """The moment without seconds."""
+    return moment.replace(second=0, microsecond=0)
 
 
 # --- wording ---------------------------------------------------------------------------------------------------------
