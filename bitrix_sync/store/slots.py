@@ -77,14 +77,19 @@ def ask(connection: Connection, kind: str, args: Mapping[str, Any], asked: datet
     return int(connection.execute(insert(requests).values(values).returning(requests.c.id)).scalar_one())
 
 
+def waiting(connection: Connection, epoch: int) -> int | None:
+    """Id of the oldest request that nobody works at; one whose former holder went before it answered counts as such."""
+    nobodys = or_(requests.c.state == ASKED, (requests.c.state == TAKEN) & (requests.c.epoch != epoch))
+    return connection.execute(select(requests.c.id).where(nobodys).order_by(requests.c.id).limit(1)).scalar()
+
+
 def take(connection: Connection, epoch: int) -> Request | None:
-    """The oldest request that nobody works at; one whose former holder went before it answered counts as such."""
-    waiting = or_(requests.c.state == ASKED, (requests.c.state == TAKEN) & (requests.c.epoch != epoch))
-    row = connection.execute(select(requests.c.id).where(waiting).order_by(requests.c.id).limit(1)).first()
-    if row is None:
+    """The oldest request that nobody works at, for this holder."""
+    number = waiting(connection, epoch)
+    if number is None:
         return None
-    connection.execute(update(requests).where(requests.c.id == row.id).values(state=TAKEN, epoch=epoch))
-    return read_request(connection, row.id)
+    connection.execute(update(requests).where(requests.c.id == number).values(state=TAKEN, epoch=epoch))
+    return read_request(connection, number)
 
 
 def is_asked(connection: Connection) -> bool:

@@ -341,6 +341,10 @@ class Store:
 
     def next_request(self, epoch: int) -> Request | None:
         """The oldest request that nobody works at, taken by the holder; also one that a former holder left behind."""
+        with self.reading() as connection:  # asked twice a second, mostly in vain: without the lock of a writer
+            lease.require(connection, epoch)
+            if slots.waiting(connection, epoch) is None:
+                return None
         with self._writing("next_request", epoch) as connection:
             return slots.take(connection, epoch)
 

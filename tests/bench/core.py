@@ -5,7 +5,6 @@ Each measurement runs in a process of its own, so that its peak of memory is its
 
 from __future__ import annotations
 
-import resource
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,6 +15,7 @@ from bitrix_sync.operations import DealState
 from bitrix_sync.rules.load import load
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.rules.persons import Picks
+from tests.bench.process import peak_mb
 
 MONDAY = datetime(2026, 3, 2, 7, tzinfo=UTC)
 FUNNELS, STAGES = 4, 10
@@ -125,15 +125,14 @@ def measure_deciding(count: int, rules_count: int) -> dict[str, Any]:
     now = MONDAY + timedelta(seconds=20)
     picks = Picks({}, {})
     world = plan.World(company=known, picks=picks, loaded=dict.fromkeys(rules.by_id, MONDAY), started=MONDAY)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_mb()
     begun = time.process_time()
     decisions = [plan.decide(state, rules, world, now=now) for state in states]
     spent = time.process_time() - begun
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "visits": count,
         "rules": len(rules.by_id),
         "operations": sum(len(decision.operations) for decision in decisions),
         "cpu": spent,
-        "kb_a_visit": (after - before) / count,
+        "kb_a_visit": 1024 * (peak_mb() - before) / count,
     }
