@@ -38,7 +38,9 @@ SCRIPTS = (OURS, "handler, requests", "list, fast-bitrix24")
 FAULTS, SEEDS = 0.05, (1, 2, 3)
 SETTLED = 120.0
 """Simulated seconds between the start of the service and what is measured."""
-HOUR = 3600.0
+HOUR, POLL = 3600.0, 30.0
+SLOT = 600.0
+"""Simulated seconds from the beginning to the sweep."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +122,10 @@ def burst(
 
 
 def sweep(name: str, count: int) -> Row:
-    """So many tasks are overdue, and it becomes eleven."""
+    """So many tasks are overdue, and the hour of the sweep comes."""
     how = {"sweeps": True} if name == OURS else {}
     with stage(name, count, least=floor(count) + floor(OWNERS), overdue=count, **how) as on:
-        left = MONDAY.timestamp() + HOUR - on.timeline.now()
+        left = MONDAY.timestamp() + SLOT - on.timeline.now()
         if name == OURS:
             on.contender.order("rest", seconds=left - 5)
             left = 5
@@ -131,10 +133,10 @@ def sweep(name: str, count: int) -> Row:
         return on.measured("sweep", on.place.moves_and_messages)
 
 
-def idle(profile: str | None = None) -> Row:
-    """An hour in which nothing happens."""
-    with stage(OURS, 100, least=int(HOUR / 30)) as on:
-        return on.measured("rest", lambda: (0, 0), seconds=HOUR, profile=profile)
+def idle(seconds: float = HOUR, profile: str | None = None) -> Row:
+    """A time in which nothing happens."""
+    with stage(OURS, 100, least=int(seconds / POLL)) as on:
+        return on.measured("rest", lambda: (0, 0), seconds=seconds, profile=profile)
 
 
 def total(rows: Sequence[Row]) -> Row:
@@ -194,7 +196,7 @@ def main() -> None:
     if options.profile:
         file = options.json.parent / f"{options.profile}.prof"
         row = (
-            idle(str(file.absolute()))
+            idle(profile=str(file.absolute()))
             if options.profile == "idle"
             else burst(OURS, 10_000, profile=str(file.absolute()))
         )

@@ -32,7 +32,7 @@ ROUNDS = 5
 HALF_SECONDS = 5.0
 
 
-def measure(events: int) -> dict[str, Any]:
+def measure(events: int, half_seconds: float = HALF_SECONDS) -> dict[str, Any]:
     """Events a second (medians of rounds), their ratio, the delay of answers at half that load, and what the burst led
     to: requests to the portal and passes."""
     with tempfile.TemporaryDirectory() as name, a_service(Path(name)) as (service, portal), a_constant() as constant:
@@ -49,7 +49,7 @@ def measure(events: int) -> dict[str, Any]:
         seconds = time.monotonic() - begun
         readings = len(portal.log) - readings
         speed = {kind: median(found) for kind, found in speeds.items()}
-        delays = sorted(asyncio.run(drip(addresses["service"], body, speed["service"] / 2, HALF_SECONDS)))
+        delays = sorted(asyncio.run(drip(addresses["service"], body, speed["service"] / 2, half_seconds)))
         asked = service.get("/readyz")[0]
     return {
         "events": events,

@@ -60,9 +60,9 @@ class Contender:
         return self
 
     def __exit__(self, *_: object) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
+        with self._process as process:
+            assert process.stdin is not None
+            process.stdin.close()
         self._log.close()
 
     def order(self, deed: str, **how: Any) -> Cost:

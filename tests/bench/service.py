@@ -35,7 +35,7 @@ funnels:
 SWEEPS = """
 overdue:
   tasks: deals
-  morning: {at: "11:00", move_to: {after: 1 workday}}
+  morning: {at: "10:10", move_to: {after: 1 workday}}
 """
 LONGEST = 43_200.0
 """Seconds after which a run ends though it has not done its work: then something is lost."""
