@@ -58,6 +58,9 @@ POINTS = (
     *(f"{name}:{when}-commit" for name in STORE_POINTS for when in ("before", "after")),
 )
 """Where a service may be doomed to end."""
+FIRST_POINTS = tuple(point for point in POINTS if point.startswith(("bind:", "note_rules:")))
+SWEEP_POINTS = tuple(point for point in POINTS if point.startswith(("claim_sweep:", "close_sweep:")))
+"""Those that are passed at the first start and in a sweep alone."""
 FREQUENT = {"send:before": 6, "send:after": 6, "record": 8, "mark_sending": 6, "finish": 6, "set_setting": 8}
 PATIENCE = 60.0
 """Seconds without any progress after which a run has failed."""
@@ -120,6 +123,7 @@ class World:
         self.outcome = Outcome(seed)
         self.slots: list[str] = []
         self.points = self.random.sample(POINTS, len(POINTS))
+        self.sweeping = False
         self.lives = Lives(self.settings(), folder, folder / "service.log")
 
     def settings(self) -> dict[str, str]:
@@ -146,14 +150,20 @@ class World:
         """Start the service, doomed as long as deaths are due."""
         self.point, self.doom, times = "", float("inf"), 0
         if self.outcome.kills < self.quota:
-            if self.random.random() < 0.6:
-                self.point = self.points[self.outcome.kills % len(self.points)]
+            if self.sweeping or self.random.random() < 0.6:
+                self.point = self.next_point()
                 often = FREQUENT.get(self.point, FREQUENT.get(self.point.partition(":")[0], 1))
                 times = self.random.randint(1, often)
                 self.doom = time.monotonic() + 4.0
             else:
                 self.doom_soon()
         self.lives.begin(f"{self.point}*{times}" if self.point else "")
+
+    def next_point(self) -> str:
+        """Where this life is to end: one of those that it can come to now alone, else the next in turn."""
+        if self.sweeping or not self.outcome.kills:
+            return self.random.choice(SWEEP_POINTS if self.sweeping else FIRST_POINTS)
+        return self.points[self.outcome.kills % len(self.points)]
 
     def doom_soon(self) -> None:
         """Let the life end at some moment: while it starts, or when it is at work."""
@@ -210,7 +220,7 @@ class World:
         self.quota = self.plan.kills // (chapters + 1)
         self.until("the first start", self.started)
         for chapter in range(chapters):
-            self.quota = self.plan.kills * (chapter + 1) // chapters
+            self.quota = self.plan.kills * (chapter + 1) // chapters - 1
             if self.lives.pid and self.doom == float("inf"):
                 self.doom_soon()
             self.work(self.plan.deeds // chapters, gently=False)
@@ -237,6 +247,9 @@ class World:
             moment += timedelta(days=1)
         self.slots.append(f"{moment:%Y-%m-%d}/{name}")
         self.portal.clock.set(moment)
+        self.quota, self.sweeping, self.doom = self.quota + 1, True, time.monotonic()
+        self.mind()
+        self.sweeping = False
         self.work(self.plan.deeds // (4 * self.plan.chapters), gently=True)
         self.until(f"the sweep {self.slots[-1]}", self.swept)
         self.until("everything read and carried out", self.quiet)
