@@ -7,9 +7,11 @@ only place, with the doors, where the clock is read.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -28,11 +30,12 @@ from bitrix_sync.portal.pace import QUICK
 from bitrix_sync.portal.pacer import Stopped
 from bitrix_sync.portal.paging import PAGE
 from bitrix_sync.portal.refusals import need_scopes
+from bitrix_sync.portal.writing import METHODS
 from bitrix_sync.rulebook import Rulebook, read_file
 from bitrix_sync.rules.load import load
 from bitrix_sync.settings import Settings
 from bitrix_sync.store import LeaseLost, Store
-from bitrix_sync.sync import OVERLAP, Desk, PassReport, carry_out, first_start, run_pass, tell_failures
+from bitrix_sync.sync import OVERLAP, Desk, PassReport, carry_out, first_start, run_pass, tell_failures, writes
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +61,10 @@ TICKS = frozenset({"poll", "rules", "slots", "stop"})
 """Reasons that are not events."""
 LONGEST_BACK = 3600.0
 """After a start so much is read once more, for nobody knows when the process before last did."""
+REST = "rest"
+"""The setting that says how long what waits will take."""
+REST_GAP = timedelta(seconds=5)
+"""How often is noted how long what waits will take."""
 TROUBLE_PAUSES = (2.0, 5.0, 10.0, 30.0, 60.0)
 FRESH = 60.0
 RENEW_SECONDS = 5.0
@@ -152,6 +159,7 @@ class Service:
         self.requests = 0
         self.proven: tuple[Directory, datetime] | None = None
         self.pace_noted: datetime | None = None
+        self.rest_noted: datetime | None = None
 
     # --- doors ---------------------------------------------------------------------------------------------------
 
@@ -353,7 +361,26 @@ class Service:
             self.put_off = events
             carry_out(desk, interrupted=self.interrupted)
         self.errands.go_on(desk)
+        self.note_rest(desk)
         self.recovered()
+
+    def note_rest(self, desk: Desk) -> None:
+        """For ``status``: how much waits, and until when it will take at the portal's present pace."""
+        now = self.clock()
+        if self.rest_noted is not None and now - self.rest_noted < REST_GAP:
+            return
+        self.rest_noted = now
+        waiting = self.store.waiting()
+        said = None
+        if waiting:
+            calls: Counter[str] = Counter()
+            for kind, count in waiting.items():
+                calls[METHODS[kind]] += count
+            span = desk.hands.pace.takes(calls, self.portal.pacer)
+            until = (self.portal.now() + span).isoformat() if span is not None and writes(desk) else None
+            said = json.dumps({"operations": sum(waiting.values()), "until": until})
+        if said != self.store.setting(REST):
+            self.store.set_setting(REST, said)
 
     def rest_between_events(self, desk: Desk) -> None:
         """A flood of events costs a reading now and then: until the next may be made, what is ready is written."""

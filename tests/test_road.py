@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,11 @@ import pytest
 from bitrix_sync import app, apply, commands
 from bitrix_sync.app import Service
 from bitrix_sync.operations import State
+from bitrix_sync.report import state_of_things
 from bitrix_sync.settings import load_settings
 from bitrix_sync.sync import take_in
 from tests.live import Office, office, utc
+from tests.sweeping import department
 
 
 @pytest.fixture
@@ -324,6 +327,28 @@ def test_who_ends_a_task_a_moment_before_us_makes_nothing_fail(
         states = {row.state for row in place.service.store.operations() if row.operation.key.startswith("leave:")}
         assert states <= {State.DONE, State.DROPPED}
         assert states
+
+
+def test_status_says_how_long_what_waits_will_take(tmp_path: Path) -> None:
+    with department(tmp_path) as place:
+        place.portal.limits.costs["tasks.task.add"] = 400.0
+        deals = [place.add_deal(f"Deal {number}") for number in range(300)]
+        place.turn()
+        place.wait(seconds=6)
+        place.turn()
+        made = len(place.tasks())
+        assert 100 < made < 125, "what fits into one window of operating time"
+        told = state_of_things(place.store, place.service.settings)["rest"]
+        assert told["operations"] == len(deals) - made
+        left = datetime.fromisoformat(told["until"]) - place.portal.clock.now()
+        assert timedelta(minutes=15) < left < timedelta(minutes=35)
+        for _ in range(4):
+            place.wait(minutes=10)
+            place.turn()
+        assert len(place.tasks()) == len(deals)
+        place.wait(seconds=6)
+        place.turn()
+        assert state_of_things(place.store, place.service.settings)["rest"] is None
 
 
 def test_a_deal_advances_when_its_tasks_are_done(tmp_path: Path) -> None:

@@ -22,8 +22,8 @@ DAY = timedelta(hours=24)
 
 
 def state_of_things(store: Store, settings: Settings) -> Line:
-    """For ``status``, JSON-able: cursor, queue by state, unknown operations, last pass, last sweeps, the portal's
-    budget, who works, what is in the way."""
+    """For ``status``, JSON-able: cursor, queue by state, how long the rest of it will take, unknown operations, last
+    pass, last sweeps, the portal's budget, who works, what is in the way."""
     cursor, lease, pacer = store.cursor(), store.lease(), store.pacer()
     unknown = store.unknown()
     rest = json.loads(store.setting("sweep_rest") or "{}")
@@ -37,6 +37,7 @@ def state_of_things(store: Store, settings: Settings) -> Line:
             "tasks_time": cursor.tasks_time.isoformat(),
         },
         "queue": {state.value: count for state, count in sorted(store.counts().items())},
+        "rest": json.loads(store.setting("rest") or "null"),
         "unknown": [
             {
                 "id": one.id,

@@ -114,6 +114,12 @@ def counts(connection: Connection) -> dict[State, int]:
     return {State(state): number for state, number in connection.execute(query)}
 
 
+def waiting(connection: Connection) -> dict[Kind, int]:
+    """How many operations of each kind have no end yet, those held back aside."""
+    query = select(operations.c.kind, func.count()).where(operations.c.state.in_(UNFINISHED))
+    return {Kind(kind): number for kind, number in connection.execute(query.group_by(operations.c.kind))}
+
+
 def created_since(connection: Connection, moment: datetime) -> int:
     """Tasks that were decided since then and let through: held, watched and dropped ones do not count."""
     apart = [State.HELD.value, State.WATCHED.value, State.DROPPED.value]

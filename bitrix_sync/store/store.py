@@ -300,6 +300,11 @@ class Store:
         with self.reading() as connection:
             return ledger.counts(connection)
 
+    def waiting(self) -> dict[Kind, int]:
+        """How many operations of each kind have no end yet, those held back aside."""
+        with self.reading() as connection:
+            return ledger.waiting(connection)
+
     def unsent(self, ids: Sequence[int]) -> int:
         """How many of these operations are still to be sent, or being sent."""
         with self.reading() as connection:
