@@ -646,6 +646,17 @@ def test_every_third_row_may_be_late_by_switch(portal: Portal) -> None:
     assert seen() == made
 
 
+def test_rows_may_be_late_by_chance_and_seed(portal: Portal) -> None:
+    def late(seed: int) -> list[int]:
+        state = sales_department().state
+        state.switches.turn({"history_late_chance": 0.4, "history_late_seed": seed})
+        made = [state.history[state.deals[state.add_deal("x")].history[0]] for _ in range(40)]
+        return [place for place, row in enumerate(made) if not state.visible_history(row)]
+
+    assert late(1) == late(1) != late(2)
+    assert 5 < len(late(1)) < 30
+
+
 @pytest.mark.parametrize(
     ("params", "code"),
     [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,9 +14,13 @@ import pytest
 import requests
 
 from bitrix_sync.sandbox.clock import Agenda, Clock
-from bitrix_sync.sandbox.control import Control
+from bitrix_sync.sandbox.control import LIMITS, Control
+from bitrix_sync.sandbox.events import Weather
 from bitrix_sync.sandbox.faults import ERRORS, KINDS, Fault
-from bitrix_sync.sandbox.wire import Request
+from bitrix_sync.sandbox.state import PortalState
+from bitrix_sync.sandbox.switches import Switches
+from bitrix_sync.sandbox.wire import Request, Shapes
+from tests.documents import document
 from tests.echo_portal import BEGINNING, CODE, Echo, echo_portal
 
 
@@ -222,6 +228,14 @@ def test_the_rest_of_a_batch_commits_late(echo: Echo) -> None:
     echo.sandbox.clock.advance(1)
     echo.post("t.echo")
     assert titles(echo) == ["0", "1", "2"]
+
+
+def test_a_fault_inside_a_late_batch_strikes_late(echo: Echo) -> None:
+    echo.sandbox.faults.next("late_run", "batch", hold=0.05)
+    echo.sandbox.faults.next("cut_after", "t.add")
+    with pytest.raises(requests.ConnectionError):
+        add_three(echo)
+    assert titles(echo) == ["0"]
 
 
 def test_a_late_batch_answers_whole(echo: Echo) -> None:
@@ -562,6 +576,26 @@ def test_other_processes_act_as_people_and_look_at_what_there_is(sales: Echo) ->
     assert control(sales, "GET", "messages") == control(sales, "GET", "notices") == []
 
 
+def test_other_processes_take_the_webhook_away_and_give_it_back(sales: Echo) -> None:
+    webhook = {"user_id": 1, "code": CODE}
+    control(sales, "POST", "act", {"do": "revoke_webhook", "with": webhook})
+    assert sales.post("t.echo").status_code == 401
+    control(sales, "POST", "act", {"do": "add_webhook", "with": {"user_id": 1, "code": "new", "scopes": ["task"]}})
+    renewed = sales.sandbox.url_of(1, "new")
+    assert sales.session.post(f"{renewed}t.add", json={}, timeout=5).status_code == 200
+    control(sales, "POST", "act", {"do": "restore_webhook", "with": webhook})
+    assert sales.post("t.add").status_code == 200
+    control(sales, "POST", "act", {"do": "set_scopes", "with": {**webhook, "scopes": ["crm"]}})
+    assert sales.post("t.add").status_code == 403
+
+
+def test_other_processes_make_a_template_and_leave_a_deal_to_nobody(sales: Echo) -> None:
+    control(sales, "POST", "act", {"do": "set_responsible", "with": {"deal_id": deal(sales), "user_id": 0}})
+    control(sales, "POST", "act", {"do": "add_deal", "with": {"title": "Каждый месяц", "recurring": True}})
+    rows = sales.post("crm.item.list", {"entityTypeId": 2}).json()["result"]["items"]
+    assert [(row["isRecurring"], row["assignedById"]) for row in rows] == [("N", 0), ("Y", 1)]
+
+
 def test_other_processes_subscribe_to_events(sales: Echo, handler: Handler) -> None:
     made = control(sales, "POST", "events", {"url": handler.url, "token": "t", "events": ["ONTASKADD"]})
     control(sales, "POST", "weather", {"duplicate": 1.0, "seed": 5})
@@ -583,6 +617,8 @@ def test_other_processes_set_limits_and_switches(sales: Echo) -> None:
     control(sales, "POST", "switches", {"history_as_strings": True, "auth_status": 403, "latency": 0})
     assert sales.sandbox.state.switches.history_as_strings
     assert sales.sandbox.shapes.auth_status == 403
+    control(sales, "POST", "limits", {"operating_limit": None, "longest": 8})
+    assert sales.post("t.list").status_code == 504
     control(sales, "POST", "switches", {"new_name": "localhost:1"})
     assert sales.post("t.echo").status_code == 302
 
@@ -633,3 +669,16 @@ def test_control_has_no_other_addresses(echo: Echo) -> None:
     answer = echo.session.get(f"http://{echo.sandbox.host}/sandbox/secrets", timeout=5)
     assert answer.status_code == 404
     assert CODE not in answer.text
+
+
+# --- the list of all of it ---------------------------------------------------------------------------------------
+
+
+def test_the_documentation_lists_everything_that_can_go_wrong() -> None:
+    found = re.findall(r"`(fault|switch|weather|limit|act|clock) (\w+)`", document("docs/sandbox.md"))
+    told = {way: {name for by, name in found if by == way} for way, _ in found}
+    assert told["fault"] == set(KINDS)
+    assert told["switch"] == {*Switches.__slots__, *Shapes.__slots__, "latency", "new_name"}
+    assert told["weather"] == set(Weather.__slots__)
+    assert told["limit"] == {*LIMITS, "fill"}
+    assert [verb for verb in told["act"] if not inspect.isfunction(getattr(PortalState, verb, None))] == []

@@ -262,7 +262,7 @@ def test_the_work_calendar(portal: Portal) -> None:
     assert (settings["work_time_start"], settings["work_time_end"]) == ("9", "18")
     assert settings["week_holidays"] == ["SA", "SU"]
     assert "23.02" in settings["year_holidays"].split(",")
-    portal.state.calendar = {"work_time_start": "9.30", "year_holidays": ""}
+    portal.state.set_calendar({"work_time_start": "9.30", "year_holidays": ""})
     assert portal.call("calendar.settings.get")["work_time_start"] == "9.30"
 
 

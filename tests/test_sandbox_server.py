@@ -341,6 +341,20 @@ def test_a_method_over_its_operating_time_rests_until_a_basket_is_dropped() -> N
         assert limits.refused("OPERATION_TIME_LIMIT") == 2
 
 
+def test_a_request_that_takes_too_long_is_cut_and_what_ran_has_run() -> None:
+    """60 s in the cloud (settings/performance/limits.md); the third of these commands is still running then."""
+    with echo_portal(rate=None) as echo:
+        echo.sandbox.limits.longest = 60
+        echo.sandbox.limits.costs["t.add"] = 25
+        answer = echo.post("batch", {"cmd": {f"k{number}": f"t.add?title={number}" for number in range(5)}})
+        assert (answer.status_code, answer.headers["content-type"]) == (504, "text/html")
+        assert [one["title"] for one in echo.added] == ["0", "1", "2"]
+        assert echo.post("t.add", {"title": "alone"}).status_code == 200
+        echo.sandbox.limits.costs["t.add"] = 61
+        assert echo.v3("t.add", {"title": "new"}).status_code == 504
+        assert len(echo.added) == 5
+
+
 def test_operating_time_is_counted_for_each_webhook_by_itself(echo: Echo) -> None:
     echo.sandbox.limits.operating_limit = 1
     echo.sandbox.state.add_webhook(5, "other", {"task"})

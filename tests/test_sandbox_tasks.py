@@ -191,7 +191,7 @@ def test_who_is_no_administrator_creates_for_others_only_what_he_does_himself(po
 
 def test_a_project_that_is_closed_or_unknown_takes_no_task(portal: Portal) -> None:
     assert add(portal, GROUP_ID=1)["group"]["name"] == "Запуск нового склада"
-    portal.state.workgroups[1].closed = True
+    portal.state.close_workgroup(1)
     assert refusal(portal, "tasks.task.add", fields={"TITLE": "x", "RESPONSIBLE_ID": 5, "GROUP_ID": 1})[0] == "0"
 
 

@@ -16,7 +16,8 @@ GET /sandbox/events       subscriptions, deliveries
 POST /sandbox/events      ``{"url", "token", "events"?}``: subscribe; gives the subscription
 DELETE /sandbox/events    delete all subscriptions
 POST /sandbox/weather     switches of the event queue (see events.Weather), and ``seed``
-POST /sandbox/limits      ``{"rate", "operating_limit", "ban", "stepwise", "costs", "cost_factor", "fill"}``
+POST /sandbox/limits      ``{"rate", "operating_limit", "ban", "stepwise", "costs", "cost_factor", "longest",
+                          "fill"}``
 POST /sandbox/switches    switches of the portal (switches.Switches) and of its answers (wire.Shapes), ``latency``,
                           ``new_name``
 POST /sandbox/act         ``{"do": verb, "with": {argument: value}}``: a person does something (verbs of PortalState)
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from bitrix_sync.sandbox.server import Sandbox
 
 PREFIX = "/sandbox/"
-LIMITS = ("rate", "operating_limit", "ban", "stepwise", "costs", "cost_factor")
+LIMITS = ("rate", "operating_limit", "ban", "stepwise", "costs", "cost_factor", "longest")
 
 
 class Control:

@@ -6,6 +6,7 @@ A change inside a funnel raises ONCRMDEALUPDATE; a change of funnel raises nothi
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -58,8 +59,10 @@ class DealBook(FunnelBook):
         fields: Mapping[str, Any] | None = None,
         at: When = None,
         late: float = 0,
+        recurring: bool = False,
     ) -> int:
-        """A person makes a deal. ``fields`` by upper-case codes; ``late``: seconds until its history row is visible."""
+        """A person makes a deal. ``fields`` by upper-case codes; ``late``: seconds until its history row is visible;
+        ``recurring``: it is no deal but the template of a recurring one."""
         moment = self.moment(at)
         begin = moment.astimezone(self.clock.zone).date()
         entered = self.stages[stage] if stage else self.stages_of(funnel)[0]
@@ -79,6 +82,7 @@ class DealBook(FunnelBook):
             mover_id=author,
             begin=begin,
             close=begin + timedelta(days=7),
+            recurring=recurring,
         )
         self._write(deal, fields or {})
         deal.title = title or deal.title or f"Сделка #{deal.id}"
@@ -154,14 +158,20 @@ class DealBook(FunnelBook):
 
     def _enter(self, deal: Deal, kind: int, at: datetime, late: float) -> None:
         row_id = self.number("history", 2)
-        every = self.switches.history_late_every
-        held = every and (len(self.history_ids) + 1) % every == 0
-        delay = late or (self.switches.history_late_seconds if held else 0)
+        delay = late or (self.switches.history_late_seconds if self._held(row_id) else 0)
         visible = at + timedelta(seconds=delay) if delay else None
         self._keep_row(HistoryRow(row_id, kind, deal.id, at, deal.funnel_id, deal.semantic, deal.stage_id, visible))
         deal.history.append(row_id)
         if visible:
             self.late_rows.add(row_id)
+
+    def _held(self, row_id: int) -> bool:
+        """Whether the switches let the row come late."""
+        switches = self.switches
+        if switches.history_late_every and (len(self.history_ids) + 1) % switches.history_late_every == 0:
+            return True
+        chance = switches.history_late_chance
+        return bool(chance) and random.Random(f"{switches.history_late_seed}:{row_id}").random() < chance
 
     def _keep_row(self, row: HistoryRow) -> None:
         self.history[row.id] = row

@@ -279,6 +279,8 @@ class RestEntry:
             price = self.limits.price(name, known.cost)
             call.cost += price
             self.limits.spend(call.key, name, price)
+        if self.limits.longest is not None and call.cost > self.limits.longest:
+            raise Broken(then=lambda: page(504))
         finished = self.clock.timestamp()
         return answer, Timing(begun, finished, finished - begun, self.limits.told(call.key, name))
 

@@ -61,7 +61,9 @@ class Limits:
     whole rate once a second, as the documentation says; False: evenly. ``operating_limit``: seconds of a method within
     ten minutes, None for no limit. ``ban``: newer portals refuse a method for 300 s instead and forget what was spent.
     ``costs``: operating seconds of one call by lower-case method, where the default shall not rule; all are multiplied
-    by ``cost_factor``. ``high_water``: the fullest that the bucket has been. ``refusals``: all that limits refused.
+    by ``cost_factor``. ``longest``: a request whose commands take more operating seconds than this is cut by the
+    frontend, as after 60 s in the cloud; None: never, for nothing here takes as long as it costs. ``high_water``: the
+    fullest that the bucket has been. ``refusals``: all that limits refused.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Limits:
         self.ban = False
         self.costs: dict[str, float] = {}
         self.cost_factor = 1.0
+        self.longest: float | None = None
         self.high_water = 0.0
         self.refusals: list[Refusal] = []
         self._clock = clock

@@ -260,7 +260,11 @@ class _Handler(BaseHTTPRequestHandler):
         if broken.then is None:
             self._cut()
             return
-        response = broken.then()
+        try:
+            response = broken.then()
+        except Broken as once_more:
+            self._break(once_more)
+            return
         if not broken.half:
             self._send(response)
             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -35,6 +35,14 @@ class StaffBook(Core):
     def set_scopes(self, user_id: int, code: str, scopes: Iterable[str]) -> None:
         """Tick other scopes in a webhook's form."""
         self.webhooks[user_id, code].scopes = set(scopes)
+
+    def revoke_webhook(self, user_id: int, code: str) -> None:
+        """Delete a webhook, or edit it, which gives it another address (:meth:`add_webhook`): the old one is dead."""
+        self.webhooks[user_id, code].alive = False
+
+    def restore_webhook(self, user_id: int, code: str) -> None:
+        """Take :meth:`revoke_webhook` back."""
+        self.webhooks[user_id, code].alive = True
 
     def is_admin(self, user_id: int) -> bool:
         """An active administrator."""
@@ -132,6 +140,16 @@ class StaffBook(Core):
         )
         self._changed()
         return number
+
+    def set_calendar(self, settings: Mapping[str, Any]) -> None:
+        """Other settings of the work calendar, by the portal's names (``work_time_start``, ``year_holidays`` ...)."""
+        self.calendar.update(settings)
+        self.touch()
+
+    def close_workgroup(self, group_id: int) -> None:
+        """A project is over: it takes no more tasks."""
+        self.workgroups[group_id].closed = True
+        self.touch()
 
     def subordinates(self, user_id: int) -> frozenset[int]:
         """Everyone in the departments that a user heads and below them, himself left out."""

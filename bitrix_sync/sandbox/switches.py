@@ -14,6 +14,9 @@ class Switches:
     """Numbers in ``crm.stagehistory.list`` come as strings, as in captures of 2022-23."""
     history_late_every: int = 0
     """Every n-th history row becomes visible ``history_late_seconds`` after later ones (0: never)."""
+    history_late_chance: float = 0.0
+    """Each history row becomes visible so late with this probability; which rows do, follows from the seed."""
+    history_late_seed: int = 0
     history_late_seconds: float = 5.0
     deadline_seconds_cut: bool = True
     """v2 stores a deadline without its seconds."""
