@@ -57,6 +57,7 @@ RU: dict[str, str] = {
     "sandbox.webhook": "Вебхук для .env:",
     "sandbox.look": "Посмотреть:",
     "sandbox.act": "Передвинуть сделку:",
+    "sandbox.fault": "Пусть следующие три ответа на создание задачи пропадут (остальное — в docs/sandbox.md):",
     "sandbox.events": "Слать события службе (BITRIX_APPLICATION_TOKEN=sandbox):",
 }
 EN: dict[str, str] = {
@@ -117,5 +118,6 @@ EN: dict[str, str] = {
     "sandbox.webhook": "Webhook for .env:",
     "sandbox.look": "To look:",
     "sandbox.act": "To move a deal:",
+    "sandbox.fault": "To lose the answers to the next three new tasks (all else that can go wrong: docs/sandbox.md):",
     "sandbox.events": "To send events to the service (BITRIX_APPLICATION_TOKEN=sandbox):",
 }

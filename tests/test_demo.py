@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 
 import pytest
+import requests
 
 from bitrix_sync.demo.life import Life
 from bitrix_sync.demo.story import BEGIN
@@ -164,11 +165,16 @@ class _Nobody:
 
 def test_the_sandbox_alone_says_how_to_work_with_it(tmp_path: Path) -> None:
     alone = Running(tmp_path, {"LANG": "C.UTF-8", "LC_ALL": ""}, "sandbox")
-    text = until(lambda: (said := alone.out.read_text("utf-8")).count("\n") >= 9 and said)
+    text = until(lambda: (said := alone.out.read_text("utf-8")).count("\n") >= 11 and said)
     webhook = re.search(r"BITRIX_WEBHOOK_URL=(\S+)", text)
     assert webhook
     assert webhook[1].startswith(alone.url)
     status, answer = alone.get(f"{webhook[1].removeprefix(alone.url)}profile")
     assert (status, json.loads(answer)["result"]["ADMIN"]) == (200, True)
+    order = re.search(r"curl -d '(.+)' (\S+/faults)", text)
+    assert order
+    assert requests.post(order[2], order[1], timeout=5).json() == {"result": None}
+    with pytest.raises(requests.ConnectionError):
+        requests.post(f"{webhook[1]}tasks.task.add", {"fields[TITLE]": "x", "fields[RESPONSIBLE_ID]": 7}, timeout=5)
     assert alone.end() == 0
     assert alone.err.read_text("utf-8") == ""

@@ -175,12 +175,14 @@ def tell_sandbox(teller: Teller, url: str, state: PortalState) -> None:
     """How to work with a sandbox whose webhook is ``url``."""
     root = url.partition("/rest/")[0]
     act = '{"do": "move_deal", "with": {"deal_id": 29, "stage_id": "PREPARATION", "by": 7}}'
+    fault = '{"kind": "cut_after", "method": "tasks.task.add", "times": 3}'
     events = f'{{"url": "http://127.0.0.1:8080/webhooks/bitrix24", "token": "{TOKEN}"}}'
     teller.say(teller.word("sandbox.title", count=open_deals(state)), style="bold")
     for key, line in (
         ("webhook", f"BITRIX_WEBHOOK_URL={url}"),
         ("look", f"curl {root}/sandbox/tasks"),
         ("act", f"curl -d '{act}' {root}/sandbox/act"),
+        ("fault", f"curl -d '{fault}' {root}/sandbox/faults"),
         ("events", f"curl -d '{events}' {root}/sandbox/events"),
     ):
         teller.say(teller.word(f"sandbox.{key}"))
