@@ -93,6 +93,8 @@ def summary(outcomes: list[Outcome], seeds: int, seconds: float) -> int:
         f"{sum(o.verdict.occurrences for o in outcomes)} tasks, {sum(o.verdict.moved for o in outcomes)} moved by "
         f"{sum(o.sweeps for o in outcomes)} sweeps, {sum(o.struck for o in outcomes)} faults on the way"
     )
+    if missed := [point for point in POINTS if point not in points]:
+        print(f"ended at none of: {', '.join(missed)}")
     if not wrong and len(outcomes) == seeds:
         print("nothing lost, nothing doubled, nothing refused")
     elif not wrong:

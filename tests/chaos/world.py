@@ -50,7 +50,7 @@ INSIDE = {"empty_result": 0.01, "internal+": 0.005, "internal": 0.005}
 ADDS = ("tasks.task.add", "task.checklistitem.add", "task.commentitem.add", "im.message.add")
 STORE_POINTS = (
     *("take_lease", "settle_at_start", "set_setting", "note_rules", "bind", "record", "mark_sending", "finish"),
-    *("renew_lease", "claim_sweep", "close_sweep"),
+    *("renew_lease", "claim_sweep"),
 )
 POINTS = (
     "send:before",
@@ -59,9 +59,9 @@ POINTS = (
 )
 """Where a service may be doomed to end."""
 FIRST_POINTS = tuple(point for point in POINTS if point.startswith(("bind:", "note_rules:")))
-SWEEP_POINTS = tuple(point for point in POINTS if point.startswith(("claim_sweep:", "close_sweep:")))
+SWEEP_POINTS = tuple(point for point in POINTS if point.startswith("claim_sweep:"))
 """Those that are passed at the first start and in a sweep alone."""
-FREQUENT = {"send:before": 6, "send:after": 6, "record": 8, "mark_sending": 6, "finish": 6, "set_setting": 8}
+FREQUENT = {"send:before": 3, "send:after": 3, "record": 4, "mark_sending": 3, "finish": 3, "set_setting": 4}
 PATIENCE = 60.0
 """Seconds without any progress after which a run has failed."""
 
@@ -122,7 +122,6 @@ class World:
         """Deaths until the end of this chapter."""
         self.outcome = Outcome(seed)
         self.slots: list[str] = []
-        self.points = self.random.sample(POINTS, len(POINTS))
         self.sweeping = False
         self.lives = Lives(self.settings(), folder, folder / "service.log")
 
@@ -150,11 +149,11 @@ class World:
         """Start the service, doomed as long as deaths are due."""
         self.point, self.doom, times = "", float("inf"), 0
         if self.outcome.kills < self.quota:
-            if self.sweeping or self.random.random() < 0.6:
+            if self.sweeping or self.random.random() < 0.8:
                 self.point = self.next_point()
                 often = FREQUENT.get(self.point, FREQUENT.get(self.point.partition(":")[0], 1))
                 times = self.random.randint(1, often)
-                self.doom = time.monotonic() + 4.0
+                self.doom = time.monotonic() + 6.0
             else:
                 self.doom_soon()
         self.lives.begin(f"{self.point}*{times}" if self.point else "")
@@ -163,7 +162,7 @@ class World:
         """Where this life is to end: one of those that it can come to now alone, else the next in turn."""
         if self.sweeping or not self.outcome.kills:
             return self.random.choice(SWEEP_POINTS if self.sweeping else FIRST_POINTS)
-        return self.points[self.outcome.kills % len(self.points)]
+        return POINTS[(5 * self.outcome.seed + 7 * self.outcome.kills) % len(POINTS)]
 
     def doom_soon(self) -> None:
         """Let the life end at some moment: while it starts, or when it is at work."""
