@@ -35,10 +35,12 @@ def until(holds: Callable[[], Any], *, seconds: float = LONGEST) -> Any:
 
 
 class Running:
-    """A process of the command line. ``environ``: settings; nothing else of ours is in its environment."""
+    """A process of the command line, or of another ``script`` of the project. ``environ``: settings; nothing else of
+    ours is in its environment."""
 
-    def __init__(self, folder: Path, environ: Mapping[str, str], *words: str) -> None:
+    def __init__(self, folder: Path, environ: Mapping[str, str], *words: str, script: str = "") -> None:
         self.folder, self.words, self.environ = folder, words or ("run",), dict(environ)
+        self.command = [sys.executable, str(ROOT / script)] if script else [*COMMAND, *self.words]
         self.out, self.err = folder / f"{self.words[0]}.out", folder / f"{self.words[0]}.err"
         self.process: subprocess.Popen[bytes] | None = None
         self.start()
@@ -48,7 +50,7 @@ class Running:
         plain = {name: value for name, value in os.environ.items() if not name.startswith(("BITRIX_", "DATABASE_"))}
         with self.out.open("wb") as out, self.err.open("wb") as err:
             self.process = subprocess.Popen(
-                [*COMMAND, *self.words],
+                self.command,
                 cwd=self.folder,
                 env={**plain, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **self.environ},
                 stdout=out,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -247,6 +248,29 @@ def same_store(town: Town) -> dict[str, str]:
         "DATABASE_URL": f"sqlite:///{town.folder / 'bitrix-sync.db'}",
         "BITRIX_RULES": str(town.folder / "rules.yaml"),
     }
+
+
+def test_scheduler_alone_is_the_service_without_its_web_side(tmp_path: Path) -> None:
+    """``python scheduler.py`` makes tasks, sweeps, and ends with SIGTERM; it opens no address."""
+    with portal_on_a_monday() as portal:
+        sweeps = 'overdue: {tasks: deals, evening: {at: "12:00", move_to: {after: 1 workday}}}\n'
+        town = Town(tmp_path, portal, RULES + sweeps)
+        late = portal.state.add_task("Offer", responsible=5, deadline=MONDAY, by=5, deals=[town.add_deal("Vector")])
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            address = taken.getsockname()
+        environ = {**town.environ, "BITRIX_POLL_SECONDS": "0.5", "BITRIX_LISTEN": f"127.0.0.1:{address[1]}"}
+        service = Running(tmp_path, environ, script="scheduler.py")
+        until(lambda: "working" in service.said)
+        deal = town.add_deal()
+        until(town.has(deal, "first-call"))
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(address, timeout=1)
+        assert service.end() == 0
+        portal.clock.set(MONDAY.replace(hour=12))
+        service.start()  # what is due is seen at once then, else within twenty seconds
+        until(lambda: portal.state.tasks[late].deadline == MONDAY.replace(day=3, hour=18))
+        assert service.end() == 0
+    assert "Traceback" not in service.said
 
 
 def test_a_portal_that_goes_away_is_told_by_readyz_and_waited_for(tmp_path: Path) -> None:
