@@ -324,8 +324,11 @@ def sweep(
     result = perform("sweep", {"name": name, "dry_run": dry_run})
     if not as_json:
         keys = ("task_id", "title", "owner", "supervisor", "fate")
-        rows = [[*(one[key] for key in keys), _minute(one["from"]), _minute(one["to"])] for one in result["tasks"]]
-        table("overdue", ["task", "title", "owner", "supervisor", "", "from", "to"], rows)
+        tasks = result["tasks"]
+        rows = [[*(one[key] for key in keys), _minute(one["from"]), _minute(one["to"]), one["why"]] for one in tasks]
+        table("overdue", ["task", "title", "owner", "supervisor", "", "from", "to", "why not"], rows)
+        if result.get("held"):
+            out.print("more moves than `max_moves`: such a sweep is held until `bitrix-sync release`", markup=False)
         if until := result.get("until"):
             out.print(f"the rest is up to `bitrix-sync run`: about until {_minute(until)}", markup=False)
     show_account(result, as_json=as_json)
@@ -348,7 +351,8 @@ def undo(
         if as_json:
             show(rows)
         else:
-            table("sweeps", ["sweep", "state", "moved"], [[r["slot"], r["state"], r["moved"]] for r in rows])
+            keys = ("slot", "state", "moved", "put_back", "reason")
+            table("sweeps", ["sweep", "state", "moved", "put back", ""], [[r[key] for key in keys] for r in rows])
         return
     show_account(perform("undo", {"slot": slot}), as_json=as_json)
 

@@ -159,7 +159,8 @@ class Writer:
         name, until = self.name(user), self.away.get(user)
         if until is not None:
             name = say(self.language, "sweep.away", zone=self.zone, name=name, until=until)
-        return self.line("load", name=name, open=open_, late=late, due=due)
+        key = "load" if self.first_day == self.last_day else "load_until"
+        return self.line(key, name=name, open=open_, late=late, due=due)
 
     def name(self, user: int) -> str:
         """A person's name."""

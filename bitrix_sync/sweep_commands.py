@@ -119,6 +119,7 @@ def described(desk: Desk, plan: Plan) -> Account:
                 "supervisor_id": one.supervisor,
                 "supervisor": names(one.supervisor) if one.supervisor else "",
                 "fate": one.fate,
+                "why": why_not_moved(one, plan),
                 "from": said(one.record.deadline),
                 "to": said(one.deadline),
                 "moves": one.record.moves,
@@ -126,6 +127,16 @@ def described(desk: Desk, plan: Plan) -> Account:
             for one in plan.late
         ],
     }
+
+
+def why_not_moved(one: overdue.Late, plan: Plan) -> str:
+    """Why a task is not moved; "" if it is."""
+    if one.fate == "move":
+        return ""
+    if one.fate == "awaiting":
+        return "it awaits acceptance"
+    deal = plan.seen.deals.get(one.record.deal_id)
+    return "its deal is closed" if deal is not None and deal.closed else f"its limit of moves: {one.record.moves}"
 
 
 def refusals(desk: Desk, rows: Iterable[Recorded]) -> list[Account]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 RU: dict[str, str] = {
     "sweep.morning": "Утро, {day:day}",
     "sweep.evening": "Вечер, {day:day}",
-    "sweep.stands_in": "Сейчас отсутствуют, поэтому их сообщение читаете вы: {names}",
+    "sweep.stands_in": "Сейчас отсутствуют, поэтому их сообщения читаете вы: {names}",
     "sweep.more": "…и ещё {count}",
     "sweep.away": "{name} (нет до {until:day})",
     "sweep.title.escalate": "Переносов больше нет, решать вам: {count:tasks}",
@@ -42,9 +42,10 @@ RU: dict[str, str] = {
     "sweep.line.due": "{at} {owner}: {task}",
     "sweep.line.own_due": "{at} {task}",
     "sweep.line.of_moved": "и {count:tasks} из перенесённых",
-    "sweep.line.all_moved": "все из перенесённых",
-    "sweep.line.stuck": "{deal}: «{stage}» с {since:moment}, ответственный {owner}",
+    "sweep.line.all_moved": "только перенесённые, см. выше",
+    "sweep.line.stuck": "{deal}: «{stage}» с {since:moment}, ответственный: {owner}",
     "sweep.line.load": "{name}: открыто {open}, просрочено {late}, срок в этот день {due}",
+    "sweep.line.load_until": "{name}: открыто {open}, просрочено {late}, срок по этот день {due}",
     "admin.moves_held": "Придержано переносов: {count}. Обход «{sweep}» захотел перенести больше {limit:of_deadlines}. "
     "Посмотрите: bitrix-sync held. Отпустить: bitrix-sync release.",
     "admin.rights_lost_tasks": "Портал перестал показывать {missing} из {known:of_tasks}. Похоже, у вебхука отобрали "
@@ -58,7 +59,7 @@ RU: dict[str, str] = {
 EN: dict[str, str] = {
     "sweep.morning": "Morning, {day:day}",
     "sweep.evening": "Evening, {day:day}",
-    "sweep.stands_in": "These are away, so you read their message: {names}",
+    "sweep.stands_in": "These are away, so you read their messages: {names}",
     "sweep.more": "…and {count} more",
     "sweep.away": "{name} (away until {until:day})",
     "sweep.title.escalate": "Not moved any more, for you to decide: {count:tasks}",
@@ -95,9 +96,10 @@ EN: dict[str, str] = {
     "sweep.line.due": "{at} {owner}: {task}",
     "sweep.line.own_due": "{at} {task}",
     "sweep.line.of_moved": "and {count:tasks} of those moved",
-    "sweep.line.all_moved": "all of them among those moved",
+    "sweep.line.all_moved": "only those moved, see above",
     "sweep.line.stuck": "{deal}: in “{stage}” since {since:moment}, responsible {owner}",
     "sweep.line.load": "{name}: open {open}, overdue {late}, due that day {due}",
+    "sweep.line.load_until": "{name}: open {open}, overdue {late}, due by then {due}",
     "admin.moves_held": "Moves held back: {count}. The sweep “{sweep}” wanted to move more than {limit:of_deadlines}. "
     "To look: bitrix-sync held. To let them go: bitrix-sync release.",
     "admin.rights_lost_tasks": "The portal no longer shows {missing} of {known:of_tasks}. The webhook seems to have "

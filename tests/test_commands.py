@@ -129,6 +129,7 @@ def test_a_sweep_is_done_once_and_can_be_undone(place: Place) -> None:
     assert "2026-03-02/evening" in place.done("undo").out
     place.done("undo", "2026-03-02/evening")
     assert task.deadline == before
+    assert "undone" in place.done("undo").out
     assert place.shell("undo", "2026-03-01/evening").code == 1
 
 

@@ -145,6 +145,18 @@ def test_before_a_weekend_it_says_what_is_due_up_to_the_next_working_day() -> No
     ]
 
 
+def test_before_a_weekend_the_load_counts_what_is_due_up_to_the_next_working_day() -> None:
+    tasks = [task(n, deadline=at(f"2026-03-{day} 12:00")) for n, day in enumerate(("06", "07", "09", "10"))]
+    shown = told(*tasks, slot="2026-03-06/evening", moment=at("2026-03-06 18:30"))
+    assert section(shown[HEAD], "Load of your people, Mon 9 March") == ["Ivan Ivanov: open 4, overdue 1, due by then 2"]
+
+
+def test_where_all_that_is_due_was_moved_there_it_is_not_listed_again() -> None:
+    moved = task(1, deadline=at("2026-03-06 18:00"))
+    shown = told(moved, rows=[move(moved)])
+    assert section(shown[OWNER], "Your tasks for Fri 6 March: 1 task") == ["only those moved, see above"]
+
+
 def test_titles_from_the_portal_are_links_and_no_markup() -> None:
     evil = task(1, "[b]x[/b] [url=http://evil]free[/url]\nline two", deadline=at("2026-03-06 12:00"))
     text = sent(evil)[OWNER]
@@ -304,7 +316,7 @@ def test_while_a_supervisor_is_away_the_one_above_reads_his_message() -> None:
     away = {HEAD: at("2026-03-16 00:00")}
     shown = told(task(1), rows=[move(task(1))], stays=[stay(task(1))], away=away, slot=M)
     assert HEAD not in shown
-    assert "These are away, so you read their message: Head Headov" in shown[BOSS]
+    assert "These are away, so you read their messages: Head Headov" in shown[BOSS]
     assert len(section(shown[BOSS], "Deadline moved: 1 task")) == 1
     assert section(shown[BOSS], "Not moved any more, told above you") == []
     assert "Ivan Ivanov" in section(shown[BOSS], "Load of your people")[0]

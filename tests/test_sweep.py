@@ -208,6 +208,17 @@ def test_what_the_portal_forbids_to_move_is_listed_with_its_reason(place: Depart
     ]
 
 
+def test_what_the_portal_agrees_to_move_and_does_not_is_listed_too(place: Department) -> None:
+    """As its own limits on changes of deadlines may have it."""
+    kept = place.task("Kept", MARIA, "2026-03-02 12:00")
+    place.portal.state.switches.kept_deadlines.add(kept)
+    place.sweeps("18:30")
+    assert (place.due(kept), states(place, E1), place.record(kept).moves) == ("2026-03-02 12:00", {"failed": 1}, 0)
+    assert section(place.heard(HEAD, E1), "The portal refused to move: 1 task") == [
+        "Мария Кузнецова: Kept. The portal agreed but kept the old deadline."
+    ]
+
+
 def test_a_task_that_nobody_controls_and_that_cannot_be_moved_is_told_to_the_administrators(place: Department) -> None:
     frozen = place.task("Frozen", DIRECTOR, "2026-03-02 12:00")
     place.portal.state.freeze_deadline(frozen)
@@ -290,7 +301,7 @@ def test_a_head_who_was_fired_or_is_missing_is_replaced_by_the_one_above(place: 
 def test_who_reads_for_somebody_who_is_away_is_told_so(place: Department) -> None:
     place.task("Delivery", LOGIST, "2026-03-02 12:00")
     place.sweeps("18:30")
-    assert "These are away, so you read their message: Сергей Морозов" in place.heard(DIRECTOR, E1)
+    assert "These are away, so you read their messages: Сергей Морозов" in place.heard(DIRECTOR, E1)
     assert place.heard(LOGIST_HEAD, E1) == ""
 
 
@@ -374,6 +385,23 @@ def test_a_dry_run_says_what_it_would_do_and_writes_nothing_anywhere(place: Depa
         (task, "move", "2026-03-03T18:00+03:00"),
         (unseen, "move", "2026-03-03T18:00+03:00"),
     ]
+
+
+def test_a_dry_run_says_why_a_task_is_not_moved(tmp_path: Path) -> None:
+    with department(tmp_path, RULES + SWEEPS.replace("limit: 3", "limit: 0")) as place:
+        deal = place.add_deal("Romashka", stage="EXECUTING")
+        place.task("Papers", MARIA, "2026-03-02 12:00", deal=deal)
+        place.move(deal, "WON")
+        place.task("Offer", MARIA, "2026-03-02 12:00")
+        awaiting = place.task("Awaiting", MARIA, "2026-03-02 12:00", control=True)
+        place.portal.state.complete_task(awaiting, by=MARIA)
+        place.until("15:00")
+        account = commands.perform(place.desk, "sweep", {"name": "evening", "dry_run": True})
+        assert [(line["title"], line["fate"], line["why"]) for line in account["tasks"]] == [
+            ("Papers", "stay", "its deal is closed"),
+            ("Offer", "stay", "its limit of moves: 0"),
+            ("Awaiting", "awaiting", "it awaits acceptance"),
+        ]
 
 
 def test_todays_sweep_may_be_run_before_its_hour_and_counts_as_done(place: Department) -> None:
@@ -491,7 +519,9 @@ def test_what_was_held_and_never_released_is_listed_when_the_next_slot_begins(tm
             place.portal.state.complete_task(task, by=MARIA)
         place.sweeps("2026-03-03 09:00")
         lines = section(place.heard(HEAD, E1), "Not moved in time: 3 tasks")
-        assert lines[0] == "Мария Кузнецова: Offer 0. Held by max_moves, and nobody released it."
+        assert lines[0] == (
+            "Мария Кузнецова: Offer 0. There were too many moves at once, and no administrator let them go."
+        )
         assert place.due(tasks[2]) == "2026-03-03 18:00"
         assert commands.perform(place.desk, "release", {})["released"] == 0
 

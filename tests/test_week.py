@@ -132,7 +132,7 @@ def test_the_week_of_a_sales_department(tmp_path: Path) -> None:
             "пн 9 марта, 18:00 Подготовить договор (Ромашка)"
         ]
         assert section(place.heard(LAWYER_HEAD, evening), "Загрузка сотрудников на пн 9 марта") == [
-            f"{place.desk.rulebook.company.name(lawyer)}: открыто 1, просрочено 0, срок в этот день 1"
+            f"{place.desk.rulebook.company.name(lawyer)}: открыто 1, просрочено 0, срок по этот день 1"
         ]
         assert place.heard(HEAD, evening) == place.heard(IGOR, evening) == ""
 
@@ -147,7 +147,7 @@ def test_the_week_of_a_sales_department(tmp_path: Path) -> None:
         evening = place.sweeps("18:30")
         assert place.due(contract) == "2026-03-10 18:00"
         assert section(place.heard(HEAD, evening), "Застряли на стадии: 1 сделка") == [
-            "Ромашка: «Договор» с пт 6 марта, 11:00, ответственный Мария Кузнецова"
+            "Ромашка: «Договор» с пт 6 марта, 11:00, ответственный: Мария Кузнецова"
         ]
 
         # The lawyers were to have till Wednesday, says Anna, and takes the evening back: as if it had not been.

@@ -53,6 +53,8 @@ class Switches:
     hidden_tasks: set[int] = field(default_factory=set)
     frozen_deadlines: set[int] = field(default_factory=set)
     """Tasks whose deadline the portal forbids to move (limit of deadline changes), whoever asks."""
+    kept_deadlines: set[int] = field(default_factory=set)
+    """Tasks whose deadline stays as it is though the portal answers that all is well."""
     locked_stages: set[str] = field(default_factory=set)
     """Stages that a webhook may not move a deal to (error ``-``)."""
     task_history_dates: str = "unix"

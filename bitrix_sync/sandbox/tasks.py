@@ -65,6 +65,8 @@ def task_update(state: PortalState, caller: Caller, params: dict[str, Any]) -> A
         raise RestError("0", _NOT_ALLOWED)
     if given.get("status") == DONE:
         given["status"] = _end_of(state, caller, task)
+    if number in state.switches.kept_deadlines:
+        given.pop("deadline", None)
     state.change_task(task, caller.user_id, **given)
     return _read_back(state, caller, task)
 
