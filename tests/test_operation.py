@@ -327,6 +327,32 @@ def test_where_nothing_may_be_written_a_line_says_so(there: bool, place: Office)
     assert (file.read_bytes() if there else None) == before
 
 
+def test_a_database_that_is_taken_away_stops_all_work_until_it_is_back(tmp_path: Path) -> None:
+    """Work that is noted in a file that nobody sees would be forgotten with the process."""
+    with portal_on_a_monday() as portal:
+        town = Town(tmp_path, portal, BITRIX_POLL_SECONDS="0.2")
+        service = town.run().ready()
+        deal = town.add_deal()
+        until(town.has(deal, "first-call"))
+        files = [*tmp_path.glob("bitrix-sync.db*")]
+        (tmp_path / "aside").mkdir()
+        for file in files:
+            file.rename(tmp_path / "aside" / file.name)
+        late = town.add_deal()
+        until(lambda: "the file was removed or replaced while it was in use" in service.why_not_ready)
+        assert town.rules_of(late) == []
+        assert service.end() == 0
+        assert not [*tmp_path.glob("bitrix-sync.db*")]
+        assert service.said.count("cannot work") == 1
+        assert "Traceback" not in service.said
+        for file in files:
+            (tmp_path / "aside" / file.name).rename(file)
+        service.start()
+        until(town.has(late, "first-call"))
+        assert town.rules_of(deal) == ["first-call"]
+        assert service.end() == 0
+
+
 def test_a_locked_database_is_waited_for_and_can_be_read_and_copied_meanwhile(tmp_path: Path) -> None:
     with portal_on_a_monday() as portal:
         town = Town(tmp_path, portal, BITRIX_POLL_SECONDS="0.2")

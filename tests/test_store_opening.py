@@ -8,7 +8,7 @@ import re
 import shutil
 import sqlite3
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -271,6 +271,34 @@ def test_a_full_disk_loses_nothing_that_was_recorded(path: Path) -> None:
             store.set_setting("big", "x" * 100_000)
         assert store.setting("kept") == "yes"
         assert store.setting("big") is None
+
+
+def test_a_file_that_is_taken_away_while_in_use_is_neither_written_nor_made_anew(path: Path, tmp_path: Path) -> None:
+    """Else all would be written where nobody sees it, and a second service would begin with an empty one."""
+    aside, copy = tmp_path / "aside.db", tmp_path / "copy.db"
+    deeds: list[Callable[[Store], object]] = [
+        lambda store: store.set_setting("kept", "no"),
+        lambda store: store.setting("kept"),
+        lambda store: store.backup(tmp_path / "another.db"),
+    ]
+    with open_store(path) as store:
+        store.set_setting("kept", "yes")
+        store.backup(copy)
+        path.rename(aside)
+        for deed in deeds:
+            with pytest.raises(StoreError, match="removed or replaced while it was in use; stop the service, put"):
+                deed(store)
+        assert not path.exists()
+        copy.rename(path)
+        for deed in deeds:
+            with pytest.raises(StoreError, match="removed or replaced while it was in use"):
+                deed(store)
+        assert not (tmp_path / "another.db").exists()
+        aside.rename(path)
+        assert store.setting("kept") == "yes"
+        store.set_setting("kept", "still")
+    with open_store(path) as store:
+        assert store.setting("kept") == "still"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

@@ -45,6 +45,7 @@ class Database:
         self._busy_seconds = busy_seconds
         self._turn = threading.Lock()
         _prepare_files(self.path)
+        self._file = self.path.stat()
         self._engine = _engine(self.path, busy_seconds)
         self._writer = self._engine.execution_options(immediate=True)
         self._resolved: Path | None = self.path.resolve()
@@ -66,6 +67,7 @@ class Database:
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
         """A consistent view of the last commit."""
+        self._require_file()
         with self.errors(), self._engine.connect() as connection, connection.begin():
             yield connection
 
@@ -73,8 +75,24 @@ class Database:
     def writing(self) -> Iterator[Connection]:
         """The one writing transaction; committed at the end, rolled back by any exception. Threads of this process wait
         for their turn as long as it takes, other processes ``BUSY_SECONDS``."""
-        with self._turn, self.errors(), self._writer.connect() as connection, connection.begin():
-            yield connection
+        with self._turn:
+            self._require_file()
+            with self.errors(), self._writer.connect() as connection, connection.begin():
+                yield connection
+
+    def _require_file(self) -> None:
+        """What is written to a file that was removed is seen by nobody, and gone with the process."""
+        try:
+            there = os.path.samestat(self.path.stat(), self._file)
+        except FileNotFoundError:
+            there = False
+        except OSError:
+            return  # the database will say it
+        if not there:
+            raise StoreError(
+                f"database {self.path}: the file was removed or replaced while it was in use; stop the service, put the"
+                " file or a backup in its place and start again"
+            )
 
     @contextlib.contextmanager
     def errors(self) -> Iterator[None]:
@@ -94,6 +112,7 @@ class Database:
             raise StoreError(f"backup to {target}: the directory {target.parent} does not exist; create it first")
         if target.exists():
             raise StoreError(f"backup to {target}: there is a file already; choose another name or remove it")
+        self._require_file()
         part = target.with_name(target.name + ".part")
         try:
             with self.errors():
