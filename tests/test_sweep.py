@@ -511,6 +511,25 @@ def test_release_lets_a_held_sweep_go_and_its_messages_follow(tmp_path: Path) ->
         assert place.readers(E1) == [DIRECTOR, HEAD, MARIA]
 
 
+def test_a_message_in_doubt_is_not_taken_for_the_notice_that_its_sweep_is_held(tmp_path: Path) -> None:
+    with department(tmp_path, CAREFUL.replace("admins: [1]", f"admins: [{HEAD}]")) as place:
+        for number in range(3):
+            place.task(f"Offer {number}", MARIA, "2026-03-02 12:00")
+        place.sweeps("18:30")
+        (notice,) = place.mail(HEAD)
+        assert E1 in notice
+        place.store.release(place.service.clock())
+        carry_out(place.desk)
+        sweep.run_due(place.desk)
+        rows = place.store.operations(sweep=E1, kind=Kind.MESSAGE)
+        place.store.mark_sending([row.id for row in rows], place.desk.hands.epoch, place.service.clock())
+        place.store.settle_at_start(place.service.clock())
+        place.wait(seconds=80)
+        place.turn()
+        assert len(section(place.mail(HEAD)[-1], "Deadline moved: 3 tasks")) == 3
+        assert len(place.mail(HEAD)) == 2
+
+
 def test_what_was_held_and_never_released_is_listed_when_the_next_slot_begins(tmp_path: Path) -> None:
     with department(tmp_path, CAREFUL) as place:
         tasks = [place.task(f"Offer {number}", MARIA, "2026-03-02 12:00") for number in range(3)]

@@ -121,7 +121,8 @@ def has_message(portal: Portal, user_id: int, mark: str) -> bool:
 
 
 def _marked(text: str, mark: str) -> bool:
-    return re.search(rf"(?<![\w:/-]){re.escape(mark)}(?![\w:/-])", text) is not None
+    """A message ends with its mark: one that only speaks of it (the notice that a sweep is held) is another one."""
+    return f" {_bare(text)}".endswith(f" {_bare(mark)}")
 
 
 def _chat(portal: Portal, dialog: str) -> Sequence[str] | None:

@@ -107,8 +107,8 @@ def moment_text(value: str | datetime | None) -> str:
 
 
 def signed(text: str, mark: str) -> str:
-    """The message with its mark at the end, by which it is found again, unless it holds it already."""
-    return text if not mark or mark in text else f"{text}\n\n{mark}"
+    """The message with its mark at the end, by which it is found again, unless it ends so already."""
+    return text if not mark or text.endswith(mark) else f"{text}\n\n{mark}"
 
 
 def _new_task(operation: Operation) -> dict[str, Any]:
