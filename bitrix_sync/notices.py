@@ -159,11 +159,11 @@ class _Post:
             self.tell_supervisor(one.supervisor, one.owner, one.fate, one.since, line)
 
     def escalate(self, one: Stay, record: TaskRecord) -> None:
-        """To the supervisor's own head, and the supervisor hears that it was."""
+        """To the supervisor's own head, and the supervisor hears of it; what nobody controls, to administrators."""
         said: dict[str, Any] = {"since": one.since, "count": one.moves}
         write = self.writer.task
         if one.at_top:
-            line = write("escalate_top", record, one.owner, **said)
+            line = write("escalate_top" if one.supervisor else "escalate_alone", record, one.owner, **said)
             self.tell_supervisor(one.supervisor, one.owner, "escalate", one.since, line)
             return
         name = self.writer.name(one.supervisor or 0)
@@ -205,7 +205,7 @@ class _Post:
             supervisor,
             owner,
             "due",
-            (due, self.writer.name(owner)),
+            (due, self.writer.name(owner), record.portal_id),
             None if moved else self.writer.task("due", record, owner, at=at),
             None if moved else self.writer.task("own_due", record, at=at),
         )

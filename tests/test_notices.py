@@ -305,6 +305,14 @@ def test_an_escalated_task_is_told_above_and_its_supervisor_knows() -> None:
     assert OWNER not in shown
 
 
+def test_an_escalated_task_that_nobody_controls_is_told_to_the_administrators_as_that() -> None:
+    shown = told(task(1), stays=[stay(task(1), supervisor=None, to=None, at_top=True)], slot=M)
+    assert set(shown) == {ADMIN}
+    assert section(shown[ADMIN], "Not moved any more, for you to decide: 1 task") == [
+        "Ivan Ivanov: Task 1. Was due Wed 4 March, 18:00, 3 moves. Nobody controls it"
+    ]
+
+
 def test_what_was_done_since_the_decision_is_not_told() -> None:
     done = task(1, status=DONE)
     assert told(done, stays=[stay(done)], slot=M) == {}
