@@ -340,6 +340,7 @@ def test_a_database_that_is_taken_away_stops_all_work_until_it_is_back(tmp_path:
             file.rename(tmp_path / "aside" / file.name)
         late = town.add_deal()
         until(lambda: "the file was removed or replaced while it was in use" in service.why_not_ready)
+        until(lambda: "cannot work" in service.said)
         assert town.rules_of(late) == []
         assert service.end() == 0
         assert not [*tmp_path.glob("bitrix-sync.db*")]
