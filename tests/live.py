@@ -115,7 +115,7 @@ def office(folder: Path, rules: str = RULES, *, at: datetime = MONDAY, **setting
     clock = Clock()
     clock.set(at)
     with Sandbox(clock=clock, rate=None) as portal:
-        place = Office(portal, folder, rules, **settings)
+        place = Office(portal, folder, rules, **{"BITRIX_RATE": "100/1000", **settings})
         try:
             yield place
         finally:

@@ -445,12 +445,14 @@ class Shaken(RuleBasedStateMachine):
 
     def ending(self, name: str) -> bool:
         """The shaken office is about to put the task aside, take it up again or end it: what people do to it before
-        that and what they do after it ends differently, in an office that never crashes too."""
+        that and what they do after it ends differently, in an office that never crashes too. Or it does not know yet
+        whether it has made the task: of what people do to that meanwhile the overlap tells, which is not here.
+        """
         task = self.shaken.task(name)
         return any(
             task is not None
             and MARK + one.operation.task == task.mark
-            and one.operation.kind in ENDINGS
+            and one.operation.kind in {*ENDINGS, Kind.CREATE}
             and one.state in (State.PLANNED, State.UNKNOWN)
             for one in self.shaken.ledger.values()
         )

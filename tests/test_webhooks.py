@@ -744,9 +744,11 @@ def test_an_address_that_is_taken_is_told_with_what_to_write(app: Flask) -> None
 
 
 PROGRAM = """
-    import sys, threading, time
+    import logging, sys, threading, time
     from bitrix_sync.settings import Listen
     from webhooks.server import serve
+
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # as log.configure does
 
     def slow(environ, start_response):
         print("begun", flush=True)
