@@ -613,7 +613,7 @@ def test_the_service_keeps_what_reports_need_without_asking_the_portal(tmp_path:
 
 
 def test_metrics_tell_what_is_worth_an_alert(tmp_path: Path) -> None:
-    with live.office(tmp_path) as place:
+    with live.office(tmp_path, BITRIX_RATE="2/50") as place:
         place.service.store.claim_sweep("2026-03-02/morning", place.desk.portal.now())
         place.service.store.close_sweep("2026-03-02/morning", "skipped", {"reason": "missed"})
         assert place.service.numbers()["last_pass_age_seconds"] == -1
