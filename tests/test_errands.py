@@ -127,15 +127,21 @@ class Cut(BaseException):
     """The process is gone, or its line."""
 
 
+def ask_and_be_cut(place: Office, monkeypatch: pytest.MonkeyPatch) -> int:
+    """The number of a backfill that was under way when everything ended, after one batch."""
+    number = ask(place, "backfill")
+    cut_after(monkeypatch, 1)
+    with pytest.raises(Cut):
+        turns(place)
+    monkeypatch.undo()
+    return number
+
+
 def test_what_a_killed_service_left_of_a_command_is_done_and_all_of_it_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with backlog(tmp_path) as (place, old):
-        number = ask(place, "backfill")
-        cut_after(monkeypatch, 1)
-        with pytest.raises(Cut):
-            turns(place)
-        monkeypatch.undo()
+        number = ask_and_be_cut(place, monkeypatch)
         place.restart()
         errands.finish(place.desk, number, commands.steps)
         request = place.service.store.request(number)
@@ -150,11 +156,7 @@ def test_who_waits_hears_of_trouble_and_what_was_planned_is_done_nevertheless(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with backlog(tmp_path) as (place, old):
-        number = ask(place, "backfill")
-        cut_after(monkeypatch, 1)
-        with pytest.raises(Cut):
-            turns(place)
-        monkeypatch.undo()
+        number = ask_and_be_cut(place, monkeypatch)
         monkeypatch.setattr(place.service.portal.pacer, "rest", lambda seconds: None)
         place.service.suffer(PortalError("the line was cut"))
         request = place.service.store.request(number)
