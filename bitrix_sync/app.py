@@ -35,7 +35,7 @@ from bitrix_sync.rulebook import Rulebook, read_file
 from bitrix_sync.rules.load import load
 from bitrix_sync.settings import Settings
 from bitrix_sync.store import LeaseLost, Store
-from bitrix_sync.sync import OVERLAP, Desk, PassReport, carry_out, first_start, run_pass, tell_failures, writes
+from bitrix_sync.sync import Desk, PassReport, carry_out, first_start, run_pass, tell_failures, writes
 
 log = structlog.get_logger(__name__)
 
@@ -426,7 +426,7 @@ class Service:
         gap = WIDE_PAGE_GAP * max(self.portal.memory.pages_of(reading.WIDE) - 3, self.read_since_wide)
         waiting = bool(self.store.ready(self.clock(), 1))
         gap = max(gap, WIDE_GAP) if waiting else max(min(gap, WIDE_GAP), self.longest_rest())
-        return OVERLAP + timedelta(seconds=min(passed, LONGEST_BACK)) if wide or passed >= gap else None
+        return reading.OVERLAP + timedelta(seconds=min(passed, LONGEST_BACK)) if wide or passed >= gap else None
 
     def read(
         self, desk: Desk, *, wide: bool = False, late: bool = False, expected: bool = False, along: bool = False

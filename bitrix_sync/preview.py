@@ -247,7 +247,7 @@ def _state(
 ) -> DealState:
     """What is remembered, brought up to what the portal shows. A visit that a first start would have read, or has,
     is history."""
-    past = {v.id for v in visits if cursor is None or v.entered < cursor.history_time - sync.OVERLAP}
+    past = {v.id for v in visits if cursor is None or v.entered < cursor.history_time - reading.OVERLAP}
     records = {record.ref: record for record in known.tasks}
     by_portal_id = {record.portal_id: record for record in known.tasks if record.portal_id}
     for task in tasks:

@@ -22,7 +22,6 @@ from bitrix_sync.store import Store
 
 log = structlog.get_logger(__name__)
 
-OVERLAP = timedelta(minutes=10)
 NEVER = datetime(2000, 1, 1, tzinfo=UTC)
 """Before any deal: where a portal without history begins."""
 SAFETY_WINDOW = timedelta(minutes=10)
@@ -77,7 +76,7 @@ class PassReport:
 def run_pass(
     desk: Desk,
     *,
-    overlap: timedelta | None = OVERLAP,
+    overlap: timedelta | None = reading.OVERLAP,
     late: bool = False,
     expected: bool = True,
     along: bool = False,
@@ -96,7 +95,7 @@ def run_pass(
 def take_in(
     desk: Desk,
     *,
-    overlap: timedelta | None = OVERLAP,
+    overlap: timedelta | None = reading.OVERLAP,
     late: bool = False,
     expected: bool = True,
     applied: Applied | None = None,
@@ -497,7 +496,7 @@ def first_start(desk: Desk) -> None:
     deals = reading.open_deals(portal, fields=rules.fields)
     read = [
         *reading.deal_history(portal, [deal.id for deal in deals]),
-        *reading.history_since(portal, cursor.history_time - OVERLAP),
+        *reading.history_since(portal, cursor.history_time - reading.OVERLAP),
     ]
     visits = {visit.id: visit for visit in read if visit.id <= cursor.history_id}
     records = [plan.observe(None, task, at=begun)[0] for task in reading.open_tasks(portal)]

@@ -459,7 +459,7 @@ def functions_of(path: str) -> frozenset[str]:
 
 @cache
 def packages() -> frozenset[str]:
-    """The first part of names such as ``plan.decide`` and ``portal.reading.changes``."""
+    """The first part of names such as ``plan.decide`` and ``portal.reading.News``."""
     inside = (path.stem for path in (ROOT / "bitrix_sync").iterdir() if not path.name.startswith("_"))
     return frozenset({*inside, "bitrix_sync", "webhooks", "scheduler"}) - {"schema"}
 

@@ -39,12 +39,12 @@ def now() -> datetime:
 
 
 def begun(portal: Portal) -> Cursor:
-    return reading.changes(portal, reading.cursor_now(portal), fields=FIELDS).cursor  # type: ignore[return-value]
+    return read(portal, reading.cursor_now(portal)).cursor  # type: ignore[return-value]
 
 
 def read(portal: Portal, cursor: Cursor | None, **more: Any) -> Changes:
     assert cursor is not None
-    return reading.changes(portal, cursor, fields=FIELDS, **more)
+    return reading.News(portal, cursor, fields=FIELDS, **more).finish()
 
 
 # --- what changed ----------------------------------------------------------------------------------------------------

@@ -33,19 +33,6 @@ NARROW, NARROW_LATE, WIDE = "narrow.", "late.", "wide."
 """Begin the names under which is remembered how many pages a reading without, with little and with overlap had."""
 
 
-def changes(
-    portal: Portal,
-    cursor: Cursor,
-    *,
-    fields: frozenset[str],
-    overlap: timedelta | None = OVERLAP,
-    people: Company | None = None,
-    away: tuple[datetime, datetime] | None = None,
-) -> Changes:
-    """The whole reading, as ``News`` says."""
-    return News(portal, cursor, fields=fields, overlap=overlap, people=people, away=away).finish()
-
-
 class News:
     """One reading of everything recorded after the cursor, and of what lies less than ``overlap`` before it (None:
     nothing, but with ``late`` the last minute of the history) once more.

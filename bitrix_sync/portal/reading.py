@@ -17,7 +17,7 @@ from bitrix_sync.portal.directory import absences, company, directory
 from bitrix_sync.portal.forms import Command
 from bitrix_sync.portal.lookups import checklists, has_message, written
 from bitrix_sync.portal.names import code_of
-from bitrix_sync.portal.news import WIDE, News, changes
+from bitrix_sync.portal.news import OVERLAP, WIDE, News
 from bitrix_sync.portal.paging import LONG_PATIENCE, Source, read_lists
 from bitrix_sync.portal.parsing import Row
 from bitrix_sync.portal.parsing import tasks as parse_tasks
@@ -35,10 +35,10 @@ from bitrix_sync.portal.sources import (
 from bitrix_sync.portal.writing import DEAL
 
 __all__ = [
+    "OVERLAP",
     "WIDE",
     "News",
     "absences",
-    "changes",
     "checklists",
     "companies",
     "company",
