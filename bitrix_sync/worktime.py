@@ -22,6 +22,7 @@ from bitrix_sync.errors import UserError
 Spans = tuple[tuple[time, time], ...]
 """Working hours of one day, in order: (from, to). The last minute of a day that works till midnight is 23:59."""
 
+ONE_MINUTE = timedelta(minutes=1)
 BARREN_YEARS = 10
 """So many years in a row without a working day: there will be none, the search gives up."""
 WORK_YEARS = 100
@@ -115,6 +116,15 @@ class Calendar:
             return wall.astimezone(UTC)
         return self._change(wall.replace(tzinfo=UTC) - after, wall.replace(tzinfo=UTC) - before)
 
+    def due(self, day: date, at: time) -> datetime:
+        """The moment as above, never on a day off when ``day`` works: where a change of clocks leaves out the end of the
+        day, and the time that comes next belongs to a day off, it is the last minute before the change."""
+        moment = self.moment(day, at)
+        shown = self.local(moment).date()
+        if shown != day and self.is_working(day) and not self.is_working(shown):
+            return moment - ONE_MINUTE
+        return moment
+
     def local(self, moment: datetime) -> datetime:
         """The moment on the zone's clocks. ValueError for a naive one."""
         if moment.tzinfo is None:
@@ -133,7 +143,9 @@ class Calendar:
             return now
         for start, end in self._stretches(now, forward=minutes > 0):
             if end - start >= left:
-                return start + left if minutes > 0 else end - left
+                found = start + left if minutes > 0 else end - left
+                # a change of clocks may leave nothing between the hours' end and a day off
+                return found if self.is_working(self.local(found).date()) else found - ONE_MINUTE
             left -= end - start
         raise CalendarError(f"There are no {abs(minutes)} working minutes within {WORK_YEARS} years of {now}.")
 

@@ -73,6 +73,13 @@ class SlowCalendar:
             self.moments[(day, minute)] = known
         return known
 
+    def due(self, day: date, minute: int) -> datetime:
+        """The same, but the last minute of a working day that has no such time, where the next day is off."""
+        found = self.moment(day, minute)
+        while self.works(day) and not self.works(found.astimezone(self.zone).date()):
+            found -= ONE_MINUTE
+        return found
+
     @cached_property
     def minutes(self) -> list[datetime]:
         """Every minute of UTC that is worked, between the first and the last day."""
@@ -104,6 +111,15 @@ class Case:
     on_day_off: str = ""
 
 
+def policy_of(case: Case) -> str:
+    """What it undergoes on a day off."""
+    if case.on_day_off:
+        return case.on_day_off
+    if case.unit in ("minutes", "hours"):
+        return "keep"
+    return "previous" if case.before or not case.unit else "next"
+
+
 def reckon(case: Case, moment: datetime, now: datetime, calendar: SlowCalendar) -> datetime:
     """When it is due. ``moment`` and ``now`` on whole minutes."""
     result = count(case, moment, calendar)
@@ -112,10 +128,27 @@ def reckon(case: Case, moment: datetime, now: datetime, calendar: SlowCalendar) 
     lifted = at_once(case, now, calendar)
     if case.source == "moment":
         return lifted
-    own = moment
+    wall = moment.astimezone(calendar.zone)
+    day = moment.date() if case.source == "date" else wall.date()
+    own = moment if case.source == "datetime" else last_of(day, case, calendar)
+    if not now < own < lifted:
+        return lifted
+    placed = off_day_off(day, policy_of(case), calendar)
+    if placed == day:
+        return own
+    latest = [calendar.due(placed, calendar.end(placed))]
     if case.source == "date":
-        own = calendar.moment(moment.date(), max(calendar.end(moment.date()), case.at or 0))
-    return min(lifted, own) if own > now else lifted
+        latest.append(last_of(placed, case, calendar))
+    else:
+        latest.append(calendar.due(placed, wall.hour * 60 + wall.minute))
+        if latest[1] > now:
+            return min(lifted, latest[1])
+    return min([lifted, *(found for found in (max(latest),) if found > now)])
+
+
+def last_of(day: date, case: Case, calendar: SlowCalendar) -> datetime:
+    """The last moment of that day that a date stands for."""
+    return calendar.due(day, max(calendar.end(day), case.at or 0))
 
 
 def at_once(case: Case, moment: datetime, calendar: SlowCalendar) -> datetime:
@@ -130,7 +163,7 @@ def at_once(case: Case, moment: datetime, calendar: SlowCalendar) -> datetime:
 
 def on(day: date, case: Case, calendar: SlowCalendar) -> datetime:
     """That day at ``at``, else at the end of hours."""
-    return calendar.moment(day, calendar.end(day) if case.at is None else case.at)
+    return calendar.due(day, calendar.end(day) if case.at is None else case.at)
 
 
 def count(case: Case, moment: datetime, calendar: SlowCalendar) -> datetime:
@@ -141,12 +174,13 @@ def count(case: Case, moment: datetime, calendar: SlowCalendar) -> datetime:
         for _ in range(case.amount * (60 if case.unit == "hours" else 1)):
             moment += -ONE_MINUTE if case.before else ONE_MINUTE
         wall = moment.astimezone(calendar.zone)
-        moved = off_day_off(wall.date(), case.on_day_off or ("keep" if case.unit else "previous"), calendar)
-        return moment if moved == wall.date() else calendar.moment(moved, wall.hour * 60 + wall.minute)
+        moved = off_day_off(wall.date(), policy_of(case), calendar)
+        return moment if moved == wall.date() else calendar.due(moved, wall.hour * 60 + wall.minute)
     if case.unit in ("workminutes", "workhours"):
         left = case.amount * (60 if case.unit == "workhours" else 1)
         passed = bisect_left(calendar.minutes, moment)
-        return calendar.minutes[passed - left] if case.before else calendar.minutes[passed + left - 1] + ONE_MINUTE
+        worked = calendar.minutes[passed - left] if case.before else calendar.minutes[passed + left - 1] + ONE_MINUTE
+        return worked if calendar.works(worked.astimezone(calendar.zone).date()) else worked - ONE_MINUTE
     if case.unit == "workdays":
         if case.amount == 0:
             return at_once(case, moment, calendar)
@@ -168,8 +202,7 @@ def count(case: Case, moment: datetime, calendar: SlowCalendar) -> datetime:
     else:
         for _ in range(case.amount * {"weeks": 7, "days": 1, "": 0}[case.unit]):
             day += step
-    default = "previous" if case.before or not case.unit else "next"
-    return on(off_day_off(day, case.on_day_off or default, calendar), case, calendar)
+    return on(off_day_off(day, policy_of(case), calendar), case, calendar)
 
 
 def off_day_off(day: date, policy: str, calendar: SlowCalendar) -> date:

@@ -501,9 +501,7 @@ TODAY_AT_3, TOMORROW_AT_3 = "2026-03-12T15:00:00+03:00", "2026-03-13T15:00:00+03
         (before(3, "workdays", field=DAY), "2026-03-12", "2026-03-12 19:00", "2026-03-13 18:00"),
         (before(3, "workdays", field=DAY, at=time(9, 30)), "2026-03-12", "2026-03-12 10:00", "2026-03-12 18:00"),
         (before(3, "workdays", field=DAY, at=time(20)), "2026-03-12", "2026-03-12 10:00", "2026-03-12 20:00"),
-        (before(3, "workdays", field=DAY), "2026-03-15", "2026-03-14 10:00", "2026-03-15 18:00"),
         (Deadline(field=DAY, at=time(9)), "2026-03-12", "2026-03-12 10:00", "2026-03-12 18:00"),
-        (Deadline(field=DAY), "2026-03-15", "2026-03-14 10:00", "2026-03-15 18:00"),
         (Deadline(field=DAY), "2026-03-10", "2026-03-12 10:00", "2026-03-12 18:00"),
         (after(1, "days", field=DAY), "2026-03-10", "2026-03-12 10:00", "2026-03-12 18:00"),
     ],
@@ -515,6 +513,71 @@ def test_for_every_kind_with_field_not_beyond_the_fields_own_moment_if_that_is_s
     found = computed(deadline, "2026-03-09 10:00", now=now, fields=fields)
     assert f"{PLAIN.local(found.at):%Y-%m-%d %H:%M}" == expected
     assert found.lifted
+
+
+@pytest.mark.parametrize(
+    ("deadline", "value", "now", "expected"),
+    [
+        (before(2, "workdays", field=DAY, at=time(10)), "2027-01-10", "2026-12-30 10:05", "2026-12-30 18:00"),
+        (before(2, "workdays", field=DAY, at=time(10)), "2027-01-10", "2026-12-30 18:00", "2027-01-11 10:00"),
+        (before(2, "workdays", field=DAY, at=time(10)), "2027-01-10", "2027-01-02 10:05", "2027-01-11 10:00"),
+        (
+            before(2, "workdays", field=DAY, at=time(10), on_day_off="keep"),
+            "2027-01-10",
+            "2027-01-02 10:05",
+            "2027-01-10 18:00",
+        ),
+        (
+            before(2, "workdays", field=DAY, at=time(10), on_day_off="next"),
+            "2027-01-10",
+            "2026-12-30 10:05",
+            "2027-01-11 10:00",
+        ),
+        (before(1, "weeks", field=DAY), "2027-01-03", "2026-12-29 10:00", "2026-12-29 18:00"),
+        (before(1, "weeks", field=DAY, at=time(9)), "2027-01-03", "2026-12-30 10:00", "2026-12-30 18:00"),
+        (Deadline(field=DAY), "2027-01-10", "2027-01-02 10:00", "2027-01-11 18:00"),
+        (Deadline(field=DAY, at=time(9)), "2027-01-10", "2026-12-30 12:00", "2026-12-30 18:00"),
+        (Deadline(field=WHEN), "2027-01-10T15:00:00+03:00", "2027-01-10 10:00", "2027-01-11 18:00"),
+        (Deadline(field=WHEN), "2027-01-10T15:00:00+03:00", "2026-12-30 16:00", "2026-12-30 18:00"),
+        (
+            before(2, "workdays", field=WHEN, at=time(10)),
+            "2027-01-10T15:00:00+03:00",
+            "2026-12-30 11:00",
+            "2026-12-30 15:00",
+        ),
+        (before(4, "workhours", field=WHEN), "2027-01-10T15:00:00+03:00", "2027-01-10 12:00", "2027-01-11 18:00"),
+        (before(9, "hours", field=WHEN), "2027-01-10T15:00:00+03:00", "2027-01-10 12:00", "2027-01-10 15:00"),
+        (
+            before(9, "hours", field=WHEN, on_day_off="previous"),
+            "2027-01-10T15:00:00+03:00",
+            "2027-01-10 12:00",
+            "2027-01-11 18:00",
+        ),
+    ],
+)
+def test_a_replaced_deadline_obeys_on_day_off_like_any_other_and_if_the_day_is_past_the_next_working_day(
+    deadline: Deadline, value: str, now: str, expected: str
+) -> None:
+    found = computed(deadline, "2026-12-29 09:00", now=now, calendar=RUSSIA, fields={deadline.field or "": value})
+    assert f"{RUSSIA.local(found.at):%Y-%m-%d %H:%M}" == expected
+    assert found.lifted
+
+
+@pytest.mark.parametrize(
+    ("deadline", "entry"),
+    [
+        (after(1, "days", at=time(23, 30)), "2024-03-29 10:00"),
+        (after(1, "workdays"), "2024-03-29 10:00"),
+        (after(0, "workdays"), "2024-03-30 10:00"),
+        (after(90, "workminutes"), "2024-03-30 21:29"),
+        (after(47, "hours", on_day_off="previous"), "2024-03-29 23:40"),
+    ],
+)
+def test_a_time_left_out_at_the_end_of_a_day_is_not_made_up_for_on_the_day_off_behind_it(
+    deadline: Deadline, entry: str
+) -> None:
+    nuuk = build_calendar(zone=ZoneInfo("America/Nuuk"), week=dict.fromkeys(range(6), ((time(9), time(23, 59)),)))
+    assert due(deadline, entry, calendar=nuuk) == "2024-03-30 22:59"
 
 
 def test_the_trace_says_that_it_was_lifted_and_held_back() -> None:
@@ -699,12 +762,14 @@ def test_never_in_the_past_and_always_a_whole_minute(case: tuple[Deadline, dict[
     assert found == compute(deadline, **world), "computing twice is computing once"
 
 
-@given(cases(units=UNITS[2:]))
-@modest
+@given(cases(policies=True))
+@settings(max_examples=400, deadline=None)
 def test_never_on_a_day_off_unless_said(case: tuple[Deadline, dict[str, Any]]) -> None:
+    """``keep`` says so, and minutes and hours by the clock are kept where the file is silent."""
     deadline, world = case
-    found = compute(deadline, **world)
-    if not found.data.get("capped"):
+    by_the_clock = deadline.offset is not None and deadline.offset.unit in CLOCK
+    if deadline.on_day_off != "keep" and not (by_the_clock and deadline.on_day_off is None):
+        found = compute(deadline, **world)
         calendar: Calendar = world["calendar"]
         assert calendar.is_working(calendar.local(found.at).date())
 

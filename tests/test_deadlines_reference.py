@@ -18,6 +18,7 @@ from bitrix_sync.worktime import Calendar, build_calendar
 from tests.deadline_reference import RUSSIAN_DAYS_OFF, RUSSIAN_WORKING_WEEKENDS, Case, SlowCalendar, days, reckon
 
 MOSCOW, BERLIN, NEW_YORK = ZoneInfo("Europe/Moscow"), ZoneInfo("Europe/Berlin"), ZoneInfo("America/New_York")
+NUUK = ZoneInfo("America/Nuuk")
 INDIA = timezone(timedelta(hours=5, minutes=30))
 NINE_TO_SIX: dict[int, list[tuple[int, int]]] = {weekday: [(540, 1080)] for weekday in range(5)}
 
@@ -93,6 +94,15 @@ SETTINGS = [
         days(dict.fromkeys((2025, 2026, 2027), "26.1 15.8 2.10 1.1")),
         days(dict.fromkeys((2025, 2026, 2027), "24.1 3.10")),
     ),
+    Setting(
+        "Nuuk: a Saturday that ends at eleven before Sundays off, weeks of holidays",
+        2024,
+        NUUK,
+        {weekday: [(540, 1080)] for weekday in (0, 2, 4)} | {5: [(600, 780), (1320, 1439)]},
+        {"days_off": days({2024: "1-21.7 20-31.12"})},
+        days({2024: "1-21.7 20-31.12"}),
+        hours=("00:00", "12:30", "23:00", "23:59"),
+    ),
 ]
 
 TIMED = [("minutes", 45), ("hours", 7), ("workminutes", 50), ("workhours", 9)]
@@ -109,6 +119,16 @@ KINDS = [
         Case(source, unit, amount, before, at)
         for source, (unit, amount), before, at in product(("date", "datetime"), DAYS, (False, True), (None, 690))
     ),
+    *(
+        Case("datetime", unit, amount, True, on_day_off=policy)
+        for (unit, amount), policy in product(TIMED[:2], POLICIES[1:])
+    ),
+    *(
+        Case(source, unit, amount, True, at, policy)
+        for source, (unit, amount), at, policy in product(
+            ("date", "datetime"), (("days", 3), ("workdays", 2)), (None, 30, 1410), POLICIES[1:]
+        )
+    ),
     *(Case(source, at=at, on_day_off=p) for source, at, p in product(("date", "datetime"), (None, 690), POLICIES)),
 ]
 MANY = 9
@@ -116,7 +136,12 @@ MANY = 9
 
 DAY, WHEN, EVENT = "UF_CRM_DAY", "UF_CRM_WHEN", Done("offer", same_stage=True)
 FIELDS = {DAY: DealField(DAY, "Day", "date"), WHEN: DealField(WHEN, "When", "datetime")}
-WAITS = [timedelta(0), timedelta(hours=-400), timedelta(hours=3), timedelta(days=2), timedelta(hours=-5)]
+WAITS = [
+    *(timedelta(hours=hours) for hours in (0, -400, 3, 48, -5)),
+    *(timedelta(days=-4, minutes=7), timedelta(days=-1), timedelta(hours=-11), timedelta(hours=-35)),
+]
+"""How long after the moment it counts from a deadline is computed. A field's lies ahead at most: what counts back from
+it is past by then."""
 
 
 def deadline_of(case: Case, *, event: bool) -> Deadline:

@@ -109,8 +109,10 @@ class Office:
         self.tasks[task.id] = replace(task, **values)
 
     def perform(self, operation: Operation, task_id: int | None, now: datetime) -> int | None:
-        """The portal carries out a command; the id of what it made."""
+        """The portal carries out a command; the id of what it made. No rule here keeps a day off, so none is set."""
         payload = operation.payload
+        for set_to in (payload.get("deadline"), payload.get("fields", {}).get("DEADLINE")):
+            assert set_to is None or self.rules.calendar.is_working(datetime.fromisoformat(set_to).date()), set_to
         if operation.kind is Kind.CREATE:
             fields = payload["fields"]
             number = self.newest = self.newest + 2

@@ -599,6 +599,9 @@ DEADLINES: Proofs = {
     "but for every kind with field not beyond the field's own moment if that is still ahead": (
         "deadlines::test_for_every_kind_with_field_not_beyond_the_fields_own_moment_if_that_is_still_ahead"
     ),
+    "a replaced deadline obeys on_day_off like any other, and if the day so found is past, the next working day": (
+        "deadlines::test_a_replaced_deadline_obeys_on_day_off_like_any_other_and_if_the_day_is_past_the_next_working_day"
+    ),
     "the trace says so": "deadlines::test_the_trace_says_that_it_was_lifted_and_held_back",
     "A change of clocks moves nothing: days are civil days": (
         "deadlines::test_a_change_of_clocks_moves_nothing_days_are_civil_days"

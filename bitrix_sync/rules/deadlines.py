@@ -4,7 +4,9 @@ Source: the rules language, section Deadlines. Where it leaves a choice:
 
 - Results are whole minutes, as the portal keeps them: seconds are cut, as the portal would.
 - A field's own moment, which lifting does not pass, is the date-time as it stands; of a date, the end of that day's
-  working hours, or ``at`` when that is later: ``at`` belongs to the deadline, the date to the deal.
+  working hours, or ``at`` when that is later: ``at`` belongs to the deadline, the date to the deal. On a day off it is
+  moved as a result would be; where its time of day is gone by but that day's hours last, their end takes its place.
+- ``workminutes`` and ``workhours`` end inside working hours, so what replaces their result is moved back off a day off.
 - ``before 0 workdays`` mirrors ``after``: that day if it works and its time is not beyond the moment, else the working
   day before.
 - A multiple field counts by its earliest value.
@@ -190,10 +192,9 @@ def _count(deadline: Deadline, origin: _Origin, calendar: Calendar) -> tuple[dat
     """When it is due, past or not, and the day off that it was moved off, if it was."""
     offset, direction, at = deadline.offset, deadline.direction, deadline.at
     if offset is None and origin.dated:
-        policy = deadline.on_day_off or "previous"
         if origin.moment is not None and at is None:
-            return _keep_time(_whole(origin.moment), policy, calendar)
-        return _place(origin.day, at, policy, calendar)
+            return _keep_time(_whole(origin.moment), _policy(deadline), calendar)
+        return _place(origin.day, at, _policy(deadline), calendar)
     offset = offset or AT_ONCE
     if offset.unit in MINUTES:
         if origin.moment is None:
@@ -205,32 +206,43 @@ def _count(deadline: Deadline, origin: _Origin, calendar: Calendar) -> tuple[dat
             return _at_once(origin.day, origin.moment, direction, at, calendar), None
         count = calendar.nth_working_after if direction > 0 else calendar.nth_working_before
         return _place(count(origin.day, offset.amount), at, "keep", calendar)
-    policy = deadline.on_day_off or ("next" if direction > 0 else "previous")
-    return _place(_civil(origin.day, offset, direction), at, policy, calendar)
+    return _place(_civil(origin.day, offset, direction), at, _policy(deadline), calendar)
 
 
 def _lift(deadline: Deadline, origin: _Origin, now: datetime, calendar: Calendar) -> tuple[datetime, bool]:
     """The deadline of what is past already: ``after 0 workdays`` from now, not beyond the field's own moment if that is
-    still ahead; and whether the field held it back."""
+    still ahead; and whether the field held it back. A field's moment on a day off holds back as ``on_day_off`` says."""
     lifted = _at_once(calendar.local(now).date(), now, 1, deadline.at, calendar)
     if deadline.field is None:
         return lifted, False
+    policy = _policy(deadline)
     if origin.moment is not None:
         own = _whole(origin.moment)
+        moved, day_off = _keep_time(own, policy, calendar)
     else:
-        own = calendar.moment(origin.day, max(calendar.end_of(origin.day), deadline.at or time.min))
-    return (own, True) if now < own < lifted else (lifted, False)
+        own, placed = _day_end(origin.day, deadline.at, calendar), _working(origin.day, policy, calendar)
+        moved, day_off = _day_end(placed, deadline.at, calendar), origin.day if placed != origin.day else None
+    if not now < own < lifted:
+        return lifted, False
+    if moved <= now and day_off is not None:
+        moved = _day_end(calendar.local(moved).date(), None, calendar)
+    return (moved, True) if now < moved < lifted else (lifted, False)
+
+
+def _day_end(day: date, at: time | None, calendar: Calendar) -> datetime:
+    """The end of that day's hours, or ``at`` when that is later."""
+    return calendar.due(day, max(calendar.end_of(day), at or time.min))
 
 
 def _at_once(day: date, moment: datetime | None, direction: int, at: time | None, calendar: Calendar) -> datetime:
     """``0 workdays``: today if it works and its time is still ahead, else the next working day (before: the last)."""
     if calendar.is_working(day):
-        due = calendar.moment(day, at or calendar.end_of(day))
+        due = calendar.due(day, at or calendar.end_of(day))
         if moment is None or (due > moment if direction > 0 else due <= moment):
             return due
     seek = calendar.next_working if direction > 0 else calendar.previous_working
     day = seek(day, inclusive=False)
-    return calendar.moment(day, at or calendar.end_of(day))
+    return calendar.due(day, at or calendar.end_of(day))
 
 
 def _pass(offset: Duration, direction: int, since: datetime, calendar: Calendar) -> datetime:
@@ -253,7 +265,7 @@ def _civil(day: date, offset: Duration, direction: int) -> date:
 def _place(day: date, at: time | None, policy: OnDayOff, calendar: Calendar) -> tuple[datetime, date | None]:
     """The day, or the working day next to it, at ``at`` or at the end of its hours; and the day off that was left."""
     placed = _working(day, policy, calendar)
-    return calendar.moment(placed, at or calendar.end_of(placed)), day if placed != day else None
+    return calendar.due(placed, at or calendar.end_of(placed)), day if placed != day else None
 
 
 def _keep_time(moment: datetime, policy: OnDayOff, calendar: Calendar) -> tuple[datetime, date | None]:
@@ -261,7 +273,7 @@ def _keep_time(moment: datetime, policy: OnDayOff, calendar: Calendar) -> tuple[
     wall = calendar.local(moment)
     day = wall.date()
     placed = _working(day, policy, calendar)
-    return (moment, None) if placed == day else (calendar.moment(placed, wall.time()), day)
+    return (moment, None) if placed == day else (calendar.due(placed, wall.time()), day)
 
 
 def _working(day: date, policy: OnDayOff, calendar: Calendar) -> date:
@@ -269,6 +281,15 @@ def _working(day: date, policy: OnDayOff, calendar: Calendar) -> date:
         return day
     seek = calendar.next_working if policy == "next" else calendar.previous_working
     return seek(day, inclusive=True)
+
+
+def _policy(deadline: Deadline) -> OnDayOff:
+    """What happens on a day off: as the file says, else as the kind of deadline has it."""
+    if deadline.on_day_off is not None:
+        return deadline.on_day_off
+    if deadline.offset is not None and deadline.offset.unit in ("minutes", "hours"):
+        return "keep"
+    return "next" if deadline.offset is not None and deadline.direction > 0 else "previous"
 
 
 def _whole(moment: datetime) -> datetime:
