@@ -64,6 +64,17 @@ def redact(text: str) -> str:
     return _redactor(text)
 
 
+def redact_all(value: Any) -> Any:
+    """The same for every text in a JSON-able value."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, Mapping):
+        return {redact_all(key): redact_all(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [redact_all(item) for item in value]
+    return value
+
+
 def configure(
     form: Literal["text", "json"] = "text",
     secrets: Iterable[str] = (),
@@ -176,18 +187,8 @@ def _hidden_inside(value: Any) -> Any:
 
 
 def _redact_strings(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    redacted: EventDict = _redacted(event)
+    redacted: EventDict = redact_all(event)
     return redacted
-
-
-def _redacted(value: Any) -> Any:
-    if isinstance(value, str):
-        return redact(value)
-    if isinstance(value, Mapping):
-        return {_redacted(key): _redacted(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_redacted(item) for item in value]
-    return value
 
 
 def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

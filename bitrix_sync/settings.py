@@ -141,6 +141,13 @@ def _rate(value: str) -> Rate:
     return Rate(float(match[1]), int(match[2]))
 
 
+def _proxy(value: str) -> str:
+    try:
+        return str(ipaddress.ip_address(value))
+    except ValueError:
+        raise ValueError(f"{value[:60]!r} is not the address of one machine") from None
+
+
 class Settings(BaseModel):
     """All settings, checked. Secrets hide themselves in every text form of it.
 
@@ -204,8 +211,14 @@ class Settings(BaseModel):
     page_password: SecretStr | None = Field(
         default=None,
         alias="BITRIX_PAGE_PASSWORD",
-        description="password of the page; none: the page answers only to loopback",
+        description="password of the page; none: the page answers only to loopback, and to nobody when a token is set",
         examples=["a password"],
+    )
+    trusted_proxy: Annotated[str | None, BeforeValidator(_proxy)] = Field(
+        default=None,
+        alias="BITRIX_TRUSTED_PROXY",
+        description="address of the one web server in front whose `X-Forwarded-For` says who asks; none: nobody's",
+        examples=["the IP address from which the web server in front asks, as 127.0.0.1"],
     )
     log: Literal["text", "json"] = Field(
         default="text", alias="BITRIX_LOG", description="`text` or `json`", examples=["text or json"]

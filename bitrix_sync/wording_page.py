@@ -328,8 +328,9 @@ RU: dict[str, str] = {
     "page.login.stale": "Форма устарела. Введите пароль ещё раз.",
     "page.login.wait": "Слишком много попыток. Попробуйте через {seconds} с.",
     "page.closed.title": "Страница закрыта",
-    "page.closed.text": "Без пароля страница отвечает только на этой же машине, по адресу localhost. Чтобы открыть её "
-    "для других, задайте BITRIX_PAGE_PASSWORD и перезапустите службу.",
+    "page.closed.text": "Без пароля страница отвечает только браузеру на этой же машине, по адресу localhost: не через "
+    "прокси и не тогда, когда портал присылает события (задан BITRIX_APPLICATION_TOKEN). Чтобы открыть её, задайте "
+    "BITRIX_PAGE_PASSWORD и перезапустите службу.",
 }
 
 EN: dict[str, str] = {
@@ -644,6 +645,7 @@ EN: dict[str, str] = {
     "page.login.stale": "The form is out of date. Enter the password again.",
     "page.login.wait": "Too many attempts. Try again in {seconds} s.",
     "page.closed.title": "This page is closed",
-    "page.closed.text": "Without a password the page answers only on this very machine, at localhost. To open it to "
-    "others, set BITRIX_PAGE_PASSWORD and start the service again.",
+    "page.closed.text": "Without a password the page answers only a browser on this very machine, at localhost: not "
+    "through a proxy, and not when the portal sends events here (BITRIX_APPLICATION_TOKEN is set). To open it, set "
+    "BITRIX_PAGE_PASSWORD and start the service again.",
 }

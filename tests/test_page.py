@@ -37,18 +37,17 @@ from tests.office import (
     settings,
 )
 from webhooks import page
+from webhooks.callers import CLIENTS_OWN, host_of, is_loopback, network_of, plain_address
 from webhooks.page_charts import Day, Part, bar, column, days, stay, strip
 from webhooks.page_login import (
     FORM,
+    KNOWN,
+    OF_A_CLIENT,
+    OF_ALL,
+    OF_MANY,
     SESSION,
-    TRIES_IN_ALL,
-    TRIES_PER_ADDRESS,
-    WINDOW_SECONDS,
     Attempts,
     Gate,
-    host_of,
-    is_loopback,
-    network_of,
 )
 from webhooks.page_show import environment
 from webhooks.server import create_app
@@ -372,6 +371,7 @@ def test_every_answer_is_hardened(client: FlaskClient, path: str) -> None:
 # --- who may look ----------------------------------------------------------------------------------------------------
 
 REMOTE = {"REMOTE_ADDR": "192.0.2.7"}
+NGINX_BY_DEFAULT: dict[str, Any] = {"environ_overrides": {"SERVER_PROTOCOL": "HTTP/1.0"}}
 
 
 @pytest.mark.parametrize("path", [*PAGES, "/static/page.css", "/csv/load", "/login", "/nothing"])
@@ -382,6 +382,24 @@ def test_without_a_password_the_page_answers_to_loopback_only(client: FlaskClien
     assert "Петрова" not in answer.text
 
 
+PROXY_HEADERS = (
+    *("X-Forwarded", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Forwarded-Server", "Via"),
+    *("X-Forwarded-Prefix", "X-Forwarded-Ssl", "X-Forward-For", "X-Client-IP", "Client-IP", "X-Cluster-Client-IP"),
+    *("X-Original-Forwarded-For", "X-Original-Host", "X-Original-URL", "X-Originating-IP", "X-Remote-IP"),
+    *("X-Remote-Addr", "X-Scheme", "X-Host", "X-URL-Scheme", "Front-End-Https", "True-Client-IP", "CF-Connecting-IP"),
+    *("CF-Ray", "CF-Visitor", "CDN-Loop", "Fastly-Client-IP", "Fastly-FF", "Akamai-Origin-Hop", "X-Azure-ClientIP"),
+    *("X-ARR-LOG-ID", "X-Amzn-Trace-Id", "X-Envoy-External-Address", "X-Request-Id", "Fly-Client-IP", "ProxyUser-IP"),
+    *(
+        "X-Varnish",
+        "WL-Proxy-Client-IP",
+        "Proxy-Connection",
+        "X-Traefik-Anything",
+        "Traceparent",
+        "X-Invented-Tomorrow",
+    ),
+)
+
+
 @pytest.mark.parametrize(
     "headers",
     [
@@ -389,6 +407,7 @@ def test_without_a_password_the_page_answers_to_loopback_only(client: FlaskClien
         {"X-Forwarded-For": "127.0.0.1"},
         {"Forwarded": "for=192.0.2.7"},
         {"X-Real-IP": "127.0.0.1"},
+        *({name: "127.0.0.1"} for name in PROXY_HEADERS),
         {"Host": "evil.example"},
         {"Host": "evil.example:8080"},
         {"Host": "localhost.evil.example"},
@@ -400,6 +419,16 @@ def test_a_request_passed_on_or_meant_for_another_name_is_not_local(
     client: FlaskClient, headers: dict[str, str]
 ) -> None:
     assert client.get("/", headers=headers).status_code == 403
+
+
+def test_http_1_0_closes_the_page_without_a_password(client: FlaskClient) -> None:
+    """nginx asks so unless it is told otherwise, with the Host of this machine and without a header of its own."""
+    assert client.get("/", **NGINX_BY_DEFAULT).status_code == 403
+
+
+def test_what_a_client_sends_by_itself_is_no_sign_of_a_proxy(client: FlaskClient) -> None:
+    own = dict.fromkeys(CLIENTS_OWN - {"host", "content-length", "transfer-encoding", "cookie"}, "x")
+    assert client.get("/", headers={**own, "Sec-Fetch-Mode": "navigate", "Sec-CH-UA": "x"}).status_code == 200
 
 
 @pytest.mark.parametrize("header", ["X-Forwarded-For", "X-Real-IP", "Forwarded", "Client-IP", "True-Client-IP"])
@@ -472,15 +501,20 @@ def test_a_session_ends_after_twelve_hours_and_with_the_password(store: Store) -
         cookie = client.get_cookie(SESSION)
         assert cookie is not None
         assert client.get("/").status_code == 200
-        other = web(store, settings=settings(BITRIX_PAGE_PASSWORD="another"))[0].test_client()
-        other.set_cookie(SESSION, cookie.value)
-        assert other.get("/").status_code == 303
         again = web(store, settings=settings(BITRIX_PAGE_PASSWORD=PASSWORD))[0].test_client()
         again.set_cookie(SESSION, cookie.value)
         assert again.get("/").status_code == 200, "a restart of the service ends no session"
-        clock.shift(13 * HOUR)
-        client.set_cookie(SESSION, cookie.value)
-        assert client.get("/").status_code == 303
+        clock.shift(11 * HOUR)
+        assert again.get("/").status_code == 200
+        clock.shift(2 * HOUR)
+        again.set_cookie(SESSION, cookie.value)
+        assert again.get("/").status_code == 303
+        log_in(again)
+        cookie = again.get_cookie(SESSION)
+        assert cookie is not None
+        other = web(store, settings=settings(BITRIX_PAGE_PASSWORD="another"))[0].test_client()
+        other.set_cookie(SESSION, cookie.value)
+        assert other.get("/").status_code == 303
 
 
 def test_the_form_of_another_site_cannot_log_in_or_out(guarded: FlaskClient) -> None:
@@ -498,8 +532,39 @@ def test_logging_out_takes_the_session_away(guarded: FlaskClient) -> None:
     log_in(guarded)
     home = read(guarded, "/")
     token = next(attrs["value"] for tag, attrs in home.tags if tag == "input" and attrs.get("name") == "token")
+    copied = guarded.get_cookie(SESSION)
+    assert copied is not None
     assert guarded.post("/logout", data={"token": token}).location == "/login"
     assert guarded.get("/").status_code == 303
+    guarded.set_cookie(SESSION, copied.value)
+    assert guarded.get("/").status_code == 303, "the session is over also where its cookie was kept"
+
+
+def test_a_logout_ends_one_session_and_a_new_password_all_of_them_for_good(store: Store) -> None:
+    furnish(store)
+
+    def browser(password: str | None) -> FlaskClient:
+        given = {} if password is None else {"BITRIX_PAGE_PASSWORD": password}
+        return web(store, settings=settings(**given))[0].test_client()
+
+    first, second = browser(PASSWORD), browser(PASSWORD)
+    for one in (first, second):
+        log_in(one)
+    form = read(first, "/")
+    token = next(attrs["value"] for tag, attrs in form.tags if tag == "input" and attrs.get("name") == "token")
+    first.post("/logout", data={"token": token})
+    assert second.get("/").status_code == 200
+    cookie = second.get_cookie(SESSION)
+    assert cookie is not None
+    for between in ("another", None):
+        log_in(again := browser(PASSWORD))
+        kept = again.get_cookie(SESSION)
+        assert kept is not None
+        browser(between)
+        back = browser(PASSWORD)
+        for value in (cookie.value, kept.value):
+            back.set_cookie(SESSION, value)
+            assert back.get("/").status_code == 303
 
 
 @pytest.mark.parametrize(
@@ -518,34 +583,92 @@ def test_guessing_is_slowed_down_by_address(store: Store) -> None:
     now = [0.0]
     gate = Gate(SecretStr(PASSWORD), store, clock=lambda: now[0])
     client = web(store, gate=gate)[0].test_client()
-    for _ in range(TRIES_PER_ADDRESS):
+    for _ in range(OF_A_CLIENT.burst):
         assert log_in(client, "guess").status_code == 403
     slowed = log_in(client)
-    assert (slowed.status_code, slowed.headers["Retry-After"]) == (429, str(int(WINDOW_SECONDS)))
+    assert (slowed.status_code, slowed.headers["Retry-After"]) == (429, str(int(OF_A_CLIENT.every)))
     elsewhere = log_in(client, environ_overrides=REMOTE)
     assert elsewhere.status_code == 303
-    now[0] = WINDOW_SECONDS
+    now[0] = OF_A_CLIENT.every
     client.delete_cookie(SESSION)
+    client.delete_cookie(KNOWN, path="/login")
     assert log_in(client).status_code == 303
 
 
 def test_guessing_from_many_addresses_is_slowed_down_in_all() -> None:
     now = [0.0]
     attempts = Attempts(lambda: now[0])
-    for number in range(TRIES_IN_ALL):
-        now[0] = float(number)
-        assert attempts.begin(f"192.0.2.{number}") == 0
-    assert attempts.begin("198.51.100.1") == pytest.approx(WINDOW_SECONDS - now[0])
-    now[0] = WINDOW_SECONDS
-    assert attempts.begin("198.51.100.1") == 0
-    assert attempts.begin("198.51.100.2") > 0
+
+    def begin(address: str) -> float:
+        return attempts.begin((address, OF_A_CLIENT), ("all", OF_ALL))
+
+    for number in range(OF_ALL.burst):
+        assert begin(f"192.0.2.{number}") == 0
+    assert begin("198.51.100.1") == pytest.approx(OF_ALL.every)
+    now[0] = OF_ALL.every
+    assert begin("198.51.100.1") == 0
+    assert begin("198.51.100.2") > 0
 
 
 def test_the_right_password_is_not_counted() -> None:
     attempts = Attempts(lambda: 0.0)
-    for _ in range(3 * TRIES_PER_ADDRESS):
-        assert attempts.begin("a") == 0
-        attempts.forgive("a")
+    for _ in range(3 * OF_A_CLIENT.burst):
+        assert attempts.begin(("a", OF_A_CLIENT)) == 0
+        attempts.forgive(("a", OF_A_CLIENT))
+
+
+def test_wrong_passwords_through_a_proxy_that_nobody_named_lock_nobody_out(store: Store) -> None:
+    """Behind one address everybody may stand: it is slowed down later, and less, than a client of its own is."""
+    furnish(store)
+    now = [0.0]
+    gate = Gate(SecretStr(PASSWORD), store, clock=lambda: now[0])
+    strangers, managers = (web(store, gate=gate)[0].test_client() for _ in range(2))
+    for _ in range(OF_A_CLIENT.burst + 1):
+        assert log_in(strangers, "guess", **NGINX_BY_DEFAULT).status_code == 403
+    assert log_in(managers, **NGINX_BY_DEFAULT).status_code == 303
+    while log_in(strangers, "guess", **NGINX_BY_DEFAULT).status_code == 403:
+        pass
+    managers.delete_cookie(SESSION)
+    assert log_in(managers, **NGINX_BY_DEFAULT).status_code == 303, "a browser that was let in before counts by itself"
+    new = web(store, gate=gate)[0].test_client()
+    answer = log_in(new, **NGINX_BY_DEFAULT)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, str(int(OF_MANY.every)))
+    now[0] = OF_MANY.every
+    assert log_in(new, **NGINX_BY_DEFAULT).status_code == 303
+
+
+@pytest.mark.parametrize("proxy", ["127.0.0.1", "::ffff:127.0.0.1"])
+def test_through_the_trusted_proxy_a_client_counts_by_its_own_address(store: Store, proxy: str) -> None:
+    furnish(store)
+    client = web(store, settings=settings(BITRIX_PAGE_PASSWORD=PASSWORD, BITRIX_TRUSTED_PROXY=proxy))[0].test_client()
+
+    def tried(password: str, forwarded: str, **more: Any) -> int:
+        client.delete_cookie(SESSION)
+        client.delete_cookie(KNOWN, path="/login")
+        return int(log_in(client, password, headers={"X-Forwarded-For": forwarded}, **more).status_code)
+
+    for number in range(OF_A_CLIENT.burst):
+        assert tried("guess", f"10.0.0.{number}, 192.0.2.7") == 403, "only the last hop is the proxy's word"
+    assert tried(PASSWORD, "192.0.2.7") == 429
+    assert tried(PASSWORD, "192.0.2.7:51234") == 429
+    assert tried(PASSWORD, "192.0.2.8") == 303
+    assert tried(PASSWORD, "192.0.2.7", environ_overrides={"REMOTE_ADDR": "203.0.113.9"}) == 303, "not the proxy's word"
+
+
+@pytest.mark.parametrize("forwarded", [{}, {"X-Forwarded-For": "127.0.0.1"}, {"X-Forwarded-For": "::1"}])
+def test_what_comes_through_the_trusted_proxy_is_never_local(busy: Store, forwarded: dict[str, str]) -> None:
+    client = web(busy, settings=settings(BITRIX_TRUSTED_PROXY="127.0.0.1"))[0].test_client()
+    assert client.get("/", headers=forwarded).status_code == 403
+
+
+def test_with_a_public_address_there_is_no_page_without_a_password(store: Store) -> None:
+    furnish(store)
+    client = web(store, settings=settings(BITRIX_APPLICATION_TOKEN="a-token-of-the-portal"))[0].test_client()
+    answer = client.get("/")
+    assert answer.status_code == 403
+    assert "BITRIX_APPLICATION_TOKEN" in answer.text
+    with_one = settings(BITRIX_APPLICATION_TOKEN="a-token-of-the-portal", BITRIX_PAGE_PASSWORD=PASSWORD)
+    assert log_in(web(store, settings=with_one)[0].test_client()).status_code == 303
 
 
 @pytest.mark.parametrize(
@@ -570,6 +693,23 @@ def test_the_name_in_a_host_header(host: str, name: str) -> None:
 )
 def test_loopback(address: str, local: bool) -> None:
     assert is_loopback(address) is local
+
+
+@pytest.mark.parametrize(
+    ("said", "address"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        (" 192.0.2.7:4711 ", "192.0.2.7"),
+        ('"[2001:DB8::1]:4711"', "2001:db8::1"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("unknown", None),
+        ("_hidden", None),
+        ("", None),
+        ("192.0.2.7.evil.example", None),
+    ],
+)
+def test_an_address_as_proxies_write_it(said: str, address: str | None) -> None:
+    assert plain_address(said) == address
 
 
 def test_ipv6_is_counted_by_customer() -> None:

@@ -53,6 +53,7 @@ def test_every_setting_is_read() -> None:
             "BITRIX_SETTLE_SECONDS": "0",
             "BITRIX_RATE": "5/250",
             "BITRIX_PAGE_PASSWORD": "open sesame",
+            "BITRIX_TRUSTED_PROXY": "2001:DB8::0001",
             "BITRIX_LOG": "json",
         },
         None,
@@ -67,6 +68,7 @@ def test_every_setting_is_read() -> None:
     assert settings.rate == Rate(5, 250)
     assert settings.page_password is not None
     assert settings.page_password.get_secret_value() == "open sesame"
+    assert settings.trusted_proxy == "2001:db8::1"
     assert settings.log == "json"
     assert settings.secrets() == ("abc", "one", "two", "open sesame")
 
@@ -231,6 +233,17 @@ def test_a_wrong_listening_address_is_told(listen: str) -> None:
 @pytest.mark.parametrize("listen", ["0.0.0.0:80", "[::]:8080", "localhost:1", "sync.example:65535"])
 def test_a_listening_address_reads_as_it_is_written(listen: str) -> None:
     assert str(load_settings({**PORTAL, "BITRIX_LISTEN": listen}, None).listen) == listen
+
+
+@pytest.mark.parametrize(
+    "proxy", ["nginx", "10.0.0.0/8", "127.0.0.1:80", "127.0.0.1, 10.0.0.1", "*", "1", "10.0.0.256"]
+)
+def test_a_wrong_proxy_is_told(proxy: str) -> None:
+    (line,) = problems(BITRIX_TRUSTED_PROXY=proxy)
+    assert line == (
+        f"BITRIX_TRUSTED_PROXY: {proxy!r} is not the address of one machine; "
+        "write the IP address from which the web server in front asks, as 127.0.0.1"
+    )
 
 
 @pytest.mark.parametrize("rate", ["2", "0/50", "2/0", "-2/50", "2/50/1", "a/b", "1e3/5", "nan/50"])

@@ -178,6 +178,47 @@ def test_a_database_of_every_release_is_brought_forward_with_all_that_was_in_it(
         assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
 
 
+def test_what_a_release_kept_of_the_webhooks_address_is_taken_out(path: Path) -> None:
+    """Version 0.1 kept the portal's words as they came."""
+    address = "https://portal.example/rest/1/s3cr3tc0de/tasks.task.add"
+    slashes = address.replace("/", "\\/")
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with sqlalchemy(path) as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0002")
+        operation = {
+            "key": "",
+            "kind": "task.create",
+            "payload": "{}",
+            "deal_id": 1,
+            "task": "",
+            "urgency": 1,
+            "attempts": 1,
+        }
+        operation |= {"look_first": 0, "sweep": "", "state": "failed", "error_code": "ERROR", "created": 0}
+        for number, text in enumerate((address, slashes, "no address, a rest of 5/7", "")):
+            row = {**operation, "key": str(number), "error_text": text}
+            names = ", ".join(row)
+            marks = ", ".join("?" * len(row))
+            connection.exec_driver_sql(f"INSERT INTO operations ({names}) VALUES ({marks})", tuple(row.values()))
+        connection.exec_driver_sql(
+            "INSERT INTO traces (deal_id, visit_id, rule_id, verdict, at, data, checks, digest) "
+            "VALUES (1, 1, 'r', 'advance_refused', 0, ?, '[]', 'd')",
+            (schema.to_json({"code": "E", "text": f'"{address}"', "number": 5}),),
+        )
+    with open_store(path) as store:
+        assert [row.error_text for row in store.operations()] == [
+            "https://portal.example/rest/1/***/tasks.task.add",
+            "https:\\/\\/portal.example\\/rest\\/1\\/***\\/tasks.task.add",
+            "no address, a rest of 5/7",
+            "",
+        ]
+        (trace,) = store.traces(1)
+        text = '"https://portal.example/rest/1/***/tasks.task.add"'
+        assert trace.data == {"code": "E", "text": text, "number": 5}
+
+
 def test_of_every_release_there_is_a_database() -> None:
     changes = (Path(__file__).parent.parent / "CHANGELOG.md").read_text("utf-8")
     released = re.findall(r"^## (\d+\.\d+\.\d+)", changes, re.MULTILINE)

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 import structlog
 from flask import Blueprint, Response, current_app, redirect, request, url_for
 from werkzeug.exceptions import HTTPException, NotFound
+from werkzeug.routing import BaseConverter
 from werkzeug.wrappers import Response as AnyResponse
 
 from bitrix_sync import report
@@ -59,6 +59,16 @@ HEADERS = {
 }
 
 
+class Number(BaseConverter):
+    """An id in an address: what is longer than the database can hold is none."""
+
+    regex = "[0-9]{1,18}"
+
+    def to_python(self, value: str) -> int:
+        """The id."""
+        return int(value)
+
+
 class Service(WebService, Protocol):
     """What the page needs of the service behind it, besides what the other addresses do."""
 
@@ -69,7 +79,14 @@ class Service(WebService, Protocol):
 def blueprint(service: Service, *, gate: Gate | None = None) -> Blueprint:
     """The page of ``service``; ``gate`` decides who may see it (by default by the settings' password)."""
     page = Blueprint("page", "webhooks", static_folder="static", static_url_path="/static")
-    door = gate or Gate(service.settings.page_password, service.store)
+    page.record(lambda state: state.app.url_map.converters.update(number=Number))
+    settings = service.settings
+    door = gate or Gate(
+        settings.page_password,
+        service.store,
+        proxy=settings.trusted_proxy,
+        public=bool(settings.application_tokens),
+    )
     views = Views(service, door)
 
     @page.before_request
@@ -105,8 +122,8 @@ def blueprint(service: Service, *, gate: Gate | None = None) -> Blueprint:
         ("/moves", views.moves),
         ("/service", views.service_page),
         ("/rules", views.rules),
-        ("/deals/<int:deal_id>", views.deal),
-        ("/people/<int:user_id>", views.person),
+        ("/deals/<number:deal_id>", views.deal),
+        ("/people/<number:user_id>", views.person),
         ("/find", views.find),
         ("/csv/<name>", views.csv),
         ("/login", views.login),
@@ -142,7 +159,7 @@ class Views:
     def render(self, template: str, *, status: int = 200, show: Show | None = None, **values: Any) -> Response:
         """A whole page. Strangers get nothing but the frame."""
         show = show or self.show()
-        logged_in = self.gate.has_password and self.gate.admits(request)
+        logged_in = self.logged_in()
         text = environment.get_template(template).render(
             s=show,
             t=show.t,
@@ -152,6 +169,13 @@ class Views:
             **values,
         )
         return Response(text, status=status, mimetype="text/html")
+
+    def logged_in(self) -> bool:
+        """True for somebody who may log out; a store that does not answer knows of nobody."""
+        try:
+            return self.gate.has_password and self.gate.admits(request)
+        except StoreError:
+            return False
 
     def page(self, template: str, **values: Any) -> Response:
         """A page for those who were let in: with the state of the service and what is wrong."""
@@ -348,7 +372,7 @@ class Views:
             response.headers["Retry-After"] = str(int(wait))
             return response
         if not right:
-            log.warning("a wrong password was given for the page", peer=request.remote_addr)
+            log.warning("a wrong password was given for the page", peer=self.gate.caller(request).address)
             return self._form(self.show().t("page.login.wrong"), 403)
         answer = Response(status=303, headers={"Location": _local_path(request.form.get("next", ""))})
         self.gate.open_session(request, answer)
@@ -359,7 +383,7 @@ class Views:
         if not self.gate.logout_token_fits(request, request.form.get("token", "")):
             return self.failed("page.logout", self.show().t("page.login.stale"), 400)
         answer = Response(status=303, headers={"Location": url_for("page.login")})
-        self.gate.end_session(answer)
+        self.gate.end_session(request, answer)
         return answer
 
     def _form(self, problem: str, status: int) -> Response:
@@ -373,6 +397,5 @@ class Views:
 
 def _local_path(wanted: str) -> str:
     """A path of this page, for going back to after the login; anything else is the overview."""
-    parts = urlsplit(wanted)
-    strange = parts.scheme or parts.netloc or not wanted.startswith("/") or wanted[1:2] in ("/", "\\")
-    return "/" if strange or any(ord(sign) < 32 for sign in wanted) else wanted
+    strange = not wanted.startswith("/") or wanted[1:2] in ("/", "\\") or any(ord(sign) < 32 for sign in wanted)
+    return "/" if strange else wanted

@@ -1,130 +1,167 @@
-"""Who may see the page: the password and its session, or, without a password, this machine alone.
+"""Who may see the page: the password and its sessions, or, without a password, this machine alone.
 
-Nothing here believes a header that a stranger can write: an address is the peer's, and a header is only ever a reason
-to refuse. A session is a signed cookie; its key is kept in the store and bound to the password, so that a new password
-ends every session.
+Who asks is told by ``callers``. A session is a row of the store; its id travels in a signed cookie, whose key is kept
+in the store too and bound to the password. A logout ends the row, a new password all rows.
 """
 
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import math
 import secrets
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from hashlib import sha256
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import scrypt, sha256
 
+import structlog
 from flask import Request, Response
 from itsdangerous import BadSignature, TimestampSigner
 from pydantic import SecretStr
 
+from bitrix_sync.errors import StoreError
 from bitrix_sync.store import Store
+from webhooks.callers import Caller, caller, network_of
 
-SESSION, FORM = "bitrix_sync_session", "bitrix_sync_form"
+SESSION, FORM, KNOWN = "bitrix_sync_session", "bitrix_sync_form", "bitrix_sync_known"
 SESSION_SECONDS = 12 * 3600
 FORM_SECONDS = 3600
+KNOWN_SECONDS = 180 * 24 * 3600
 SECRET_SETTING = "page_secret"  # noqa: S105  the name it has in the store
 
-WINDOW_SECONDS = 300.0
-TRIES_PER_ADDRESS, TRIES_IN_ALL = 5, 50
-"""Wrong passwords within the window before the next one has to wait."""
+log = structlog.get_logger(__name__)
 
-_FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip", "Via")
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """So many wrong passwords at once, then one more every so many seconds: slower, never shut."""
+
+    burst: int
+    every: float
+
+
+OF_A_CLIENT, OF_MANY, OF_ALL = Allowance(5, 60.0), Allowance(30, 10.0), Allowance(50, 6.0)
+"""A client's own address (or a browser that was logged in before); one behind which many may stand, as a proxy that
+does not say for whom; the whole world together."""
 
 
 class Attempts:
-    """Counts wrong passwords by address and in all. ``clock`` in seconds, only ever growing."""
+    """Counts wrong passwords by who gave them. ``clock`` in seconds, only ever growing."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._tries: deque[tuple[float, str]] = deque()
+        self._paid_until: dict[str, float] = {}
 
-    def begin(self, address: str) -> float:
-        """Note an attempt before its password is looked at: 0, or how many seconds it must wait instead."""
+    def begin(self, *counted: tuple[str, Allowance]) -> float:
+        """Note an attempt before its password is looked at, for each of ``counted``: 0, or how many seconds it must
+        wait instead."""
         with self._lock:
             now = self._clock()
-            while self._tries and self._tries[0][0] <= now - WINDOW_SECONDS:
-                self._tries.popleft()
-            mine = [at for at, who in self._tries if who == address]
-            full = [
-                own[-limit]
-                for own, limit in ((mine, TRIES_PER_ADDRESS), (self._all(), TRIES_IN_ALL))
-                if len(own) >= limit
-            ]
-            if full:
-                return max(full) + WINDOW_SECONDS - now
-            self._tries.append((now, address))
+            self._paid_until = {who: until for who, until in self._paid_until.items() if until > now}
+            paid = {who: self._paid_until.get(who, now) for who, _ in counted}
+            wait = max(paid[who] - (allowed.burst - 1) * allowed.every - now for who, allowed in counted)
+            if wait > 0:
+                return wait
+            self._paid_until |= {who: paid[who] + allowed.every for who, allowed in counted}
             return 0.0
 
-    def forgive(self, address: str) -> None:
-        """The password was right: what came from this address before counts no more."""
+    def forgive(self, *counted: tuple[str, Allowance]) -> None:
+        """The password was right: the attempt does not count."""
         with self._lock:
-            self._tries = deque(one for one in self._tries if one[1] != address)
-
-    def _all(self) -> list[float]:
-        return [at for at, _ in self._tries]
+            for who, allowed in counted:
+                self._paid_until[who] = self._paid_until.get(who, 0.0) - allowed.every
 
 
 class Gate:
-    """Lets in or keeps out. ``password`` None: only this machine is let in."""
+    """Lets in or keeps out. ``password`` None: only this machine is let in, and nobody when the service is ``public``,
+    for what makes it public (a web server, a tunnel) can make anybody look like this machine. ``proxy`` is the address
+    of the trusted one."""
 
     def __init__(
-        self, password: SecretStr | None, store: Store, *, clock: Callable[[], float] = time.monotonic
+        self,
+        password: SecretStr | None,
+        store: Store,
+        *,
+        proxy: str | None = None,
+        public: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._password = password.get_secret_value().encode() if password else None
         self._store = store
+        self._proxy = proxy
+        self._public = public
         self._attempts = Attempts(clock)
         self._lock = threading.Lock()
         self._secret: bytes | None = None
+        try:
+            self._key("seal")  # sessions of a former password end now, also if nobody looks before it comes back
+        except StoreError:
+            log.warning("the page's sessions could not be looked at; they will be at the first request")
 
     @property
     def has_password(self) -> bool:
         """True if people log in."""
         return self._password is not None
 
+    def caller(self, request: Request) -> Caller:
+        """Who sent the request."""
+        return caller(request, self._proxy)
+
     # --- this machine ------------------------------------------------------------------------------------------------
 
     def local(self, request: Request) -> bool:
-        """True for a request that comes from this machine itself and was meant for it: the peer is loopback, nobody
-        has passed it on, and its Host is a name of loopback (a foreign name that resolves here is DNS rebinding)."""
-        return (
-            is_loopback(request.remote_addr or "")
-            and not any(name in request.headers for name in _FORWARDED)
-            and is_loopback(host_of(request.host))
-        )
+        """True for a request that comes from this machine itself and was meant for it, where that can be told."""
+        return not self._public and self.caller(request).here
 
     # --- sessions ----------------------------------------------------------------------------------------------------
 
     def admits(self, request: Request) -> bool:
-        """True for a session that is ours and fresh; without a password for this machine."""
+        """True for a session that is ours, fresh and not ended; without a password for this machine."""
         if not self.has_password:
             return self.local(request)
-        return self._valid(request.cookies.get(SESSION, ""), "session", SESSION_SECONDS)
+        session = self._signed(request.cookies.get(SESSION, ""), "session", SESSION_SECONDS)
+        return session is not None and self._store.has_session(_digest(session))
 
     def try_password(self, request: Request, given: str) -> tuple[bool, float]:
         """Whether the password is right, and how many seconds to wait when it may not be tried now."""
-        address = network_of(request.remote_addr or "")
-        wait = self._attempts.begin(address)
+        counted = self._counted(request)
+        wait = self._attempts.begin(*counted)
         if wait > 0:
             return False, math.ceil(wait)
         right = self._password is not None and hmac.compare_digest(
             sha256(given.encode()).digest(), sha256(self._password).digest()
         )
         if right:
-            self._attempts.forgive(address)
+            self._attempts.forgive(*counted)
         return right, 0.0
 
+    def _counted(self, request: Request) -> tuple[tuple[str, Allowance], ...]:
+        """A browser that was let in before counts by itself: what strangers try cannot keep it out."""
+        known = self._signed(request.cookies.get(KNOWN, ""), "known", KNOWN_SECONDS)
+        if known is not None:
+            return ((f"known {known}", OF_A_CLIENT),)
+        who = self.caller(request)
+        return (network_of(who.address), OF_A_CLIENT if who.own else OF_MANY), ("all", OF_ALL)
+
     def open_session(self, request: Request, response: Response) -> None:
-        """Give the browser a new session."""
-        self._set(request, response, SESSION, self._sign(secrets.token_urlsafe(18), "session"), SESSION_SECONDS)
+        """Give the browser a new session, and what it is known by from then on."""
+        session, now = secrets.token_urlsafe(18), datetime.fromtimestamp(time.time(), UTC)
+        self._store.open_session(
+            _digest(session), now=now, over=now - timedelta(seconds=SESSION_SECONDS), seal=self._key("seal").hex()
+        )
+        self._set(request, response, SESSION, self._sign(session, "session"), SESSION_SECONDS)
+        known = self._sign(secrets.token_urlsafe(18), "known")
+        self._set(request, response, KNOWN, known, KNOWN_SECONDS, path="/login")
         response.delete_cookie(FORM, path="/login")
 
-    def end_session(self, response: Response) -> None:
-        """Take the session from the browser."""
+    def end_session(self, request: Request, response: Response) -> None:
+        """End the session here, whoever else may have its cookie, and take it from the browser."""
+        session = self._signed(request.cookies.get(SESSION, ""), "session", SESSION_SECONDS)
+        if session is not None:
+            self._store.end_session(_digest(session))
         response.delete_cookie(SESSION, path="/")
 
     # --- forms -------------------------------------------------------------------------------------------------------
@@ -138,7 +175,7 @@ class Gate:
     def login_token_fits(self, request: Request, token: str) -> bool:
         """True if the login form is one that this browser was given."""
         nonce = request.cookies.get(FORM, "")
-        return self._valid(nonce, "form", FORM_SECONDS) and hmac.compare_digest(
+        return self._signed(nonce, "form", FORM_SECONDS) is not None and hmac.compare_digest(
             self._mac("login", nonce).encode(), token.encode()
         )
 
@@ -155,8 +192,7 @@ class Gate:
     def _set(
         self, request: Request, response: Response, name: str, value: str, seconds: int, *, path: str = "/"
     ) -> None:
-        # a stranger who claims https only makes his own cookie stricter, so here a header may be believed
-        secure = request.is_secure or request.headers.get("X-Forwarded-Proto", "").strip().lower() == "https"
+        secure = self.caller(request).secure
         response.set_cookie(name, value, max_age=seconds, path=path, secure=secure, httponly=True, samesite="Strict")
 
     def _key(self, purpose: str) -> bytes:
@@ -166,48 +202,30 @@ class Gate:
                 if kept is None:
                     kept = secrets.token_hex(32)
                     self._store.set_setting(SECRET_SETTING, kept)
-                self._secret = hmac.digest(bytes.fromhex(kept), self._password or b"", "sha256")
-        return hmac.digest(self._secret, purpose.encode(), "sha256")
+                # slow on purpose: what the store keeps of it must not help to guess the password
+                secret = scrypt(self._password or b"", salt=bytes.fromhex(kept), n=2**14, r=8, p=1, dklen=32)
+                self._store.end_foreign_sessions(seal=_derived(secret, "seal").hex())
+                self._secret = secret
+        return _derived(self._secret, purpose)
 
     def _sign(self, value: str, purpose: str) -> str:
         return TimestampSigner(self._key(purpose), digest_method=sha256).sign(value).decode()
 
-    def _valid(self, value: str, purpose: str, seconds: int) -> bool:
+    def _signed(self, value: str, purpose: str, seconds: int) -> str | None:
+        """What was signed so, if that is not older than ``seconds``."""
         try:
-            TimestampSigner(self._key(purpose), digest_method=sha256).unsign(value, max_age=seconds)
+            return TimestampSigner(self._key(purpose), digest_method=sha256).unsign(value, max_age=seconds).decode()
         except BadSignature:
-            return False
-        return True
+            return None
 
     def _mac(self, purpose: str, value: str) -> str:
         return hmac.new(self._key(purpose), value.encode(), "sha256").hexdigest()
 
 
-def is_loopback(address: str) -> bool:
-    """True for an address (or the name) of this machine itself."""
-    if address == "localhost":
-        return True
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
-    return (mapped or parsed).is_loopback
+def _digest(session: str) -> str:
+    """What the store knows of a session: whoever reads the database, or a backup, cannot use it."""
+    return sha256(session.encode()).hexdigest()
 
 
-def host_of(host: str) -> str:
-    """The name in a Host header, without port and brackets."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.rpartition(":")[0] if host.count(":") == 1 else host
-
-
-def network_of(address: str) -> str:
-    """Whom attempts are counted for: an IPv4 address, or the /64 that one customer has of IPv6."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is None:
-        return str(ipaddress.ip_network((parsed, 64), strict=False))
-    return str(parsed)
+def _derived(secret: bytes, purpose: str) -> bytes:
+    return hmac.digest(secret, purpose.encode(), "sha256")

@@ -30,6 +30,7 @@ from bitrix_sync.settings import Listen, load_settings
 from bitrix_sync.starter import example
 from bitrix_sync.texts import Language
 from webhooks import page
+from webhooks.page_login import Gate
 from webhooks.server import create_app
 from webhooks.server import serve as serve_web
 
@@ -58,7 +59,7 @@ def live(language: Language) -> None:
         for listen in WEB:
             try:
                 serve_web(
-                    create_app(service, blueprints=[page.blueprint(service)]),
+                    create_app(service, blueprints=[page.blueprint(service, gate=Gate(None, service.store))]),
                     listen,
                     service.stopping,
                     announce=demo.begin,

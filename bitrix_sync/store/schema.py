@@ -15,7 +15,7 @@ from sqlalchemy import BigInteger, Boolean, Column, Float, ForeignKey, Index, In
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-HEAD = "0002"
+HEAD = "0003"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -296,4 +296,12 @@ requests = Table(
     Column("result", Json),
     Column("asked", Moment, nullable=False),
     Index("requests_state", "state", "id"),
+)
+
+page_sessions = Table(
+    "page_sessions",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("seal", Text, nullable=False),
+    Column("began", Moment, nullable=False),
 )

@@ -15,7 +15,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, insert, select
 
 from bitrix_sync.facts import Cursor, Deal, Visit
 from bitrix_sync.operations import DealState, Finished, Kind, Recorded, Recording, Slip, State, TaskRecord, Trace
@@ -23,7 +23,7 @@ from bitrix_sync.store import lease, ledger, queries, recall, recording, slots, 
 from bitrix_sync.store.database import BUSY_SECONDS, Database, insert_new, upsert
 from bitrix_sync.store.lease import Lease
 from bitrix_sync.store.rows import chunks, to_cursor
-from bitrix_sync.store.schema import bindings, picks, portal, rules_seen, settings, told
+from bitrix_sync.store.schema import bindings, page_sessions, picks, portal, rules_seen, settings, told
 from bitrix_sync.store.slots import Request, Sweep
 
 
@@ -132,6 +132,32 @@ class Store:
                 connection.execute(delete(settings).where(settings.c.name == name))
             else:
                 upsert(connection, settings, [{"name": name, "value": value}])
+
+    # --- the page's sessions -----------------------------------------------------------------------------------------
+
+    def open_session(self, digest: str, *, now: datetime, over: datetime, seal: str) -> None:
+        """Keeps a session of the page by its digest; those begun before ``over`` go. ``seal`` is the password's."""
+        with self._writing("open_session") as connection:
+            connection.execute(delete(page_sessions).where(page_sessions.c.began < over))
+            connection.execute(insert(page_sessions).values(digest=digest, seal=seal, began=now))
+
+    def has_session(self, digest: str) -> bool:
+        """True for one that was opened and not ended."""
+        with self.reading() as connection:
+            known = select(page_sessions.c.digest).where(page_sessions.c.digest == digest)
+            return connection.execute(known).first() is not None
+
+    def end_session(self, digest: str) -> None:
+        """The page's visitor has logged out."""
+        with self._writing("end_session") as connection:
+            connection.execute(delete(page_sessions).where(page_sessions.c.digest == digest))
+
+    def end_foreign_sessions(self, *, seal: str) -> None:
+        """Ends what was opened with another password."""
+        with self._writing("end_foreign_sessions") as connection:
+            connection.execute(delete(page_sessions).where(page_sessions.c.seal != seal))
+
+    # --- names -------------------------------------------------------------------------------------------------------
 
     def bindings(self) -> dict[str, str]:
         """Names of the rules file that were resolved once, and to what."""

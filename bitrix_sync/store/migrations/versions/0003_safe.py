@@ -1,0 +1,43 @@
+"""The page's sessions are rows, so that a logout ends them here and not in one browser alone; texts of the portal that
+were kept as they came lose what is secret in them."""
+
+from __future__ import annotations
+
+import json
+
+import sqlalchemy as sa
+from alembic import op
+
+from bitrix_sync.log import redact, redact_all
+from bitrix_sync.store.schema import to_json
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+KEPT_TEXTS = (("operations", "error_text"), ("operations", "error_code"), ("requests", "result"), ("traces", "data"))
+"""Table and column of every text, or JSON, that may repeat what the portal said."""
+
+
+def upgrade() -> None:
+    """Of the texts only those are read that may hold a webhook's address or name a token."""
+    op.create_table(
+        "page_sessions",
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("seal", sa.Text(), nullable=False),
+        sa.Column("began", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("digest"),
+    )
+    for table, text in KEPT_TEXTS:
+        _redact(sa.table(table, sa.column("id"), sa.column(text, sa.Text())), text)
+
+
+def _redact(table: sa.TableClause, text: str) -> None:
+    column, connection = table.c[text], op.get_bind()
+    suspect = sa.or_(*(column.ilike(f"%{part}%") for part in ("rest_", "rest%2f", "token", "auth", "secret")))
+    for row in connection.execute(sa.select(table.c.id, column).where(suspect)).all():
+        kept = row[1]
+        clean = to_json(redact_all(json.loads(kept))) if text in ("result", "data") else redact(kept)
+        if clean != kept:
+            connection.execute(sa.update(table).where(table.c.id == row.id).values({text: clean}))
