@@ -117,8 +117,8 @@ class Calendar:
         return self._change(wall.replace(tzinfo=UTC) - after, wall.replace(tzinfo=UTC) - before)
 
     def due(self, day: date, at: time) -> datetime:
-        """The moment as above, never on a day off when ``day`` works: where a change of clocks leaves out the end of the
-        day, and the time that comes next belongs to a day off, it is the last minute before the change."""
+        """The moment as above, never on a day off when ``day`` works: where a change of clocks leaves out the end of
+        the day, and the time that comes next belongs to a day off, it is the last minute before the change."""
         moment = self.moment(day, at)
         shown = self.local(moment).date()
         if shown != day and self.is_working(day) and not self.is_working(shown):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import json
 import logging
 import socket
@@ -9,7 +11,9 @@ import ssl
 import struct
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -19,6 +23,7 @@ from urllib3.exceptions import MaxRetryError, NameResolutionError, NewConnection
 
 from bitrix_sync.errors import PortalError, PortalRefused, SettingError
 from bitrix_sync.operations import Kind
+from bitrix_sync.portal import body
 from bitrix_sync.portal.client import Command, Portal
 from bitrix_sync.portal.pacer import Stopped
 from bitrix_sync.portal.wire import moved_address, parse_address
@@ -113,6 +118,31 @@ def late(handler: BaseHTTPRequestHandler) -> None:
     time.sleep(0.4)
 
 
+def trickle(handler: BaseHTTPRequestHandler, *, start: bytes, drop: bytes, end: bytes) -> None:
+    """A byte before each time-out, then a whole answer: for whoever still listens."""
+    handler.close_connection = True
+    with contextlib.suppress(OSError):
+        for part in (start, *[drop] * 60, end):
+            handler.wfile.write(part)
+            handler.wfile.flush()
+            time.sleep(0.05)
+
+
+DONE = b'{"result": {"task": {"id": 8}}}'
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+TRICKLES = {
+    "headers": partial(trickle, start=b"HTTP/1.1 200 OK\r\nX: ", drop=b"x", end=b"\r\n\r\n" + DONE),
+    "a body that says its length": partial(trickle, start=HEAD % (60 + len(DONE)), drop=b" ", end=DONE),
+    "a body that ends with the connection": partial(trickle, start=b"HTTP/1.1 200 OK\r\n\r\n", drop=b" ", end=DONE),
+}
+BOMBS = {
+    "zeros": gzip.compress(b" " * (body.LIMIT + 1)),
+    "lists": gzip.compress(b'{"result": [' + b"[]," * body.VALUES + b"1]}"),
+    "cut": gzip.compress(DONE)[:-4],
+    "no gzip": b"PK" + DONE,
+}
+
+
 @pytest.fixture
 def server() -> Iterator[Server]:
     server = Server()
@@ -159,6 +189,53 @@ def test_a_write_without_a_whole_answer_is_unknown_and_never_repeated(
     assert len(server.seen) == 1
 
 
+@pytest.mark.parametrize("name", TRICKLES)
+def test_an_answer_that_trickles_is_not_waited_for_to_its_end(server: Server, name: str) -> None:
+    """Each byte comes in time, so nothing but an end of the whole exchange ends it."""
+    portal = Portal(server.url, rate=(1000.0, 1000), timeouts=(0.3, 0.5))
+    server.plan = [TRICKLES[name], {"result": {"task": {"id": "9"}}}]
+    outcome = portal.call(ADD)
+    assert (outcome.kind, outcome.text) == ("unknown", "the answer does not end")
+    assert portal.call(ADD).done, "the next one goes by another connection"
+    portal.close()
+
+
+def test_a_kept_connection_that_trickles_is_cut_as_well(server: Server) -> None:
+    portal = Portal(server.url, rate=(1000.0, 1000), timeouts=(0.3, 0.5))
+    server.plan = [{"result": {"task": {"id": "7"}}}, TRICKLES["headers"]]
+    assert portal.call(ADD).done
+    assert portal.call(ADD).kind == "unknown"
+    assert server.connections == 1
+    portal.close()
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_an_answer_that_unpacks_to_more_than_there_may_be_is_refused(server: Server, name: str) -> None:
+    portal = Portal(server.url, rate=(1000.0, 1000))
+    server.plan = [(200, BOMBS[name], {"Content-Encoding": "gzip"})]
+    assert portal.call(ADD).kind == "unknown"
+    server.plan = [(200, gzip.compress(DONE), {"Content-Encoding": "gzip"})]
+    assert portal.call(ADD).done
+    portal.close()
+
+
+def test_a_packed_body_is_not_unpacked_beyond_its_bound() -> None:
+    bomb = gzip.compress(bytes(1 << 28))
+    tracemalloc.start()
+    try:
+        with pytest.raises(body.Unfit, match="larger than"):
+            body.Body("gzip").take(bomb)
+        assert tracemalloc.get_traced_memory()[1] < 3 * body.LIMIT
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("coding", ["br", "zstd", "deflate", "gzip, gzip"])
+def test_a_packing_that_nobody_asked_for_is_no_answer(server: Server, portal: Portal, coding: str) -> None:
+    server.plan = [(200, DONE, {"Content-Encoding": coding})]
+    assert portal.call(ADD).kind == "unknown"
+
+
 def test_a_write_that_found_no_portal_did_not_run() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -173,7 +250,7 @@ def test_a_write_that_found_no_portal_did_not_run() -> None:
 def test_an_answer_larger_than_memory_should_hold_is_refused(
     server: Server, portal: Portal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bitrix_sync.portal.wire.BODY_LIMIT", 100_000)
+    monkeypatch.setattr("bitrix_sync.portal.body.LIMIT", 100_000)
     server.plan = [(200, b" " * 400_000)]
     assert portal.call(ADD).kind == "unknown"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import re
 import threading
 import time
@@ -13,11 +15,11 @@ from urllib.parse import parse_qsl
 import pytest
 
 from bitrix_sync.errors import PortalError, PortalRefused
-from bitrix_sync.portal import bulk
+from bitrix_sync.portal import body, bulk
 from bitrix_sync.portal.client import Command, Portal
 from bitrix_sync.portal.pacer import Stopped
 from bitrix_sync.portal.paging import Source, read_lists, read_offsets
-from tests.test_portal_client import Server
+from tests.test_portal_client import BOMBS, TRICKLES, Server
 
 HISTORY = Source("crm.stagehistory.list", {"filter": {">=CREATED_TIME": "x"}}, "items", "ID", "ID", "history")
 TASKS = Source("tasks.task.list", {"filter": {"REAL_STATUS": [2, 3]}, "select": ["ID"]}, "tasks", "id", "ID", "tasks")
@@ -281,6 +283,60 @@ def test_the_library_never_sees_a_fault(server: Lists, fault: Any) -> None:
     server.plan = [fault, *server.plan]
     assert len(bulk.read_all(portal, TASKS)) == 160
     portal.close()
+
+
+BULK_BOMBS = [
+    pytest.param((200, BOMBS["zeros"], {"Content-Encoding": "gzip"}), id="packed"),
+    pytest.param((200, BOMBS["lists"], {"Content-Encoding": "gzip"}), id="many values"),
+    pytest.param((200, b" " * (body.LIMIT + 1)), id="large"),
+    pytest.param((200, {"result": {"tasks": [{"id": "1"}] * 50}, "total": 10**9}), id="a total without end"),
+    *(pytest.param(fault, id=name) for name, fault in TRICKLES.items()),
+]
+
+
+@pytest.mark.parametrize("fault", BULK_BOMBS)
+def test_the_library_is_spared_what_has_no_end(server: Lists, fault: Any) -> None:
+    portal = Portal(server.url, rate=(1000.0, 1000), timeouts=(0.3, 0.5))
+    server.ids = {"tasks.task.list": list(range(1, 161))}
+    asked: list[str] = []
+
+    def once(handler: BaseHTTPRequestHandler) -> None:
+        asked.append(handler.headers["Accept-Encoding"])
+        fault(handler) if callable(fault) else server.say(handler, *fault)
+
+    server.plan = [once, *server.plan]
+    assert len(bulk.read_all(portal, TASKS)) == 160
+    assert asked == ["gzip"]
+    portal.close()
+
+
+def test_a_packed_answer_is_read_by_the_library(server: Lists, portal: Portal) -> None:
+    answer = {"result": {"tasks": [{"id": "1"}, {"id": "2"}]}, "total": 2}
+    server.plan = [(200, gzip.compress(json.dumps(answer).encode()), {"Content-Encoding": "gzip"})]
+    assert numbers(bulk.read_all(portal, TASKS), "id") == [1, 2]
+    assert server.plan == []
+
+
+def test_a_list_without_end_is_given_up(server: Lists, portal: Portal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bitrix_sync.portal.paging.MOST_ROWS", 1000)
+    server.ids = {"tasks.task.list": list(range(1, 3001))}
+    with pytest.raises(PortalError, match="does not end"):
+        read_lists(portal, [TASKS])
+    with pytest.raises(PortalError, match="does not end"):
+        read_offsets(portal, [(Command("tasks.task.list"), "tasks")])
+
+
+def test_a_total_beyond_all_pages_asks_for_one_batch_more(server: Lists, portal: Portal) -> None:
+    server.ids = {"department.get": list(range(1, 120))}
+
+    def boasting(handler: BaseHTTPRequestHandler) -> None:
+        server.say(handler, 200, {"result": server.list("department.get", {}, 0), "total": 10**9})
+
+    server.plan = [boasting, *server.plan]
+    (read,) = read_offsets(portal, [(Command("department.get"), "")])
+    assert read is not None
+    assert len(read) == 119
+    assert len(server.calls) < 120
 
 
 def test_the_library_stops_when_the_service_does(server: Lists) -> None:

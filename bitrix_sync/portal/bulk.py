@@ -19,18 +19,20 @@ import structlog
 
 from bitrix_sync.errors import PortalError
 from bitrix_sync.portal.answers import Outcome, lost, read_answer, read_batch, whole
+from bitrix_sync.portal.body import LIMIT, PACKED, Body, Unfit
 from bitrix_sync.portal.client import REDIRECTS, Portal
 from bitrix_sync.portal.forms import Command
 from bitrix_sync.portal.pacer import Stopped
-from bitrix_sync.portal.paging import LONG_PATIENCE, PAGE, Source, read_lists, read_offsets
+from bitrix_sync.portal.paging import LONG_PATIENCE, MOST_ROWS, PAGE, Source, read_lists, read_offsets
 from bitrix_sync.portal.parsing import Row
-from bitrix_sync.portal.wire import CONNECT_SECONDS, READ_SECONDS
 
 log = structlog.get_logger(__name__)
 
 PARALLEL = 4
 """Requests under way at once: enough to hide their latency, the bucket sets the pace anyway."""
 BEYOND_REACH = 10**9
+MOST_BYTES = 8 * LIMIT
+"""Of all answers to one reading; what is more is read page by page."""
 TRIES = 4
 
 Result = TypeVar("Result")
@@ -85,12 +87,28 @@ def _get_all(portal: Portal, method: str, params: Mapping[str, Any], key: str) -
     return list(unique.values())
 
 
+class _Answer(aiohttp.ClientResponse):
+    """An answer whose body is read within its bounds; the library itself asks for nothing that was not read so."""
+
+    async def read(self) -> bytes:
+        if self._body is None:
+            try:
+                body = Body(self.headers.get("Content-Encoding", ""))
+                async for part in self.content.iter_any():
+                    body.take(part)
+                self._body = body.whole()
+            except BaseException:
+                self.close()
+                raise
+        return self._body
+
+
 class _Reader:
     """One reading by the library: its session, and the total that the portal named."""
 
     def __init__(self, portal: Portal, method: str) -> None:
         self._portal, self._method = portal, method
-        self.total = 0
+        self.total = self._size = 0
 
     async def read(self, params: dict[str, Any]) -> Any:
         """What the library makes of all pages of a list; raises what went wrong."""
@@ -108,13 +126,20 @@ class _Reader:
                 """It is there."""
 
         logging.getLogger("fast_bitrix24").setLevel(logging.WARNING)  # it logs whole answers
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=READ_SECONDS)
+        connect, read = self._portal.timeouts
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=read)
         root = self._portal.secret_root
         async with aiohttp.ClientSession(
             middlewares=(self._middleware,),
             timeout=timeout,
-            headers={"User-Agent": self._portal.user_agent, "Accept": "application/json"},
+            headers={
+                "User-Agent": self._portal.user_agent,
+                "Accept": "application/json",
+                "Accept-Encoding": PACKED,
+            },
             trust_env=root.startswith("https:"),
+            auto_decompress=False,
+            response_class=_Answer,
         ) as session:
             bitrix = BitrixAsync(
                 root,
@@ -146,8 +171,12 @@ class _Reader:
     ) -> tuple[aiohttp.ClientResponse | None, Outcome]:
         sent = self._portal.clock()
         try:
-            response = await handler(request)
-            body = await response.read()
+            async with asyncio.timeout(sum(self._portal.timeouts)):
+                response = await handler(request)
+                body = await response.read()
+        except Unfit as fault:
+            self._portal.count(lost(str(fault)), self._portal.clock() - sent)
+            raise NotDone(lost(str(fault))) from None
         except (aiohttp.ClientError, TimeoutError, OSError) as fault:
             outcome = lost(type(fault).__name__)
             self._portal.count(outcome, self._portal.clock() - sent)
@@ -163,6 +192,9 @@ class _Reader:
             outcome = self._portal.account(name, outcome)
         self._portal.count(outcome, now - sent)
         self.total = max(self.total, outcome.total or 0)
+        self._size += len(body)
+        if self.total > MOST_ROWS or self._size > MOST_BYTES:
+            raise NotDone(Outcome("refused", code="too_much"))
         return response, self._judge_batch(envelope, now) if batch and outcome.done else outcome
 
     def _judge_batch(self, envelope: Mapping[str, Any], now: float) -> Outcome:

@@ -79,6 +79,8 @@ class Portal:
     ) -> None:
         self._address = parse_address(url)
         self.clock = clock
+        self.timeouts = timeouts
+        """Seconds for a connection and for a byte; their sum is what a whole exchange may take."""
         self._wire = Wire(user_agent, connect=timeouts[0], read=timeouts[1])
         self._on_answer = on_answer
         self._time = PortalClock()

@@ -22,6 +22,8 @@ from bitrix_sync.portal.refusals import explain
 PAGE = 50
 CAPITAL_START = frozenset({"department.get"})
 """Methods whose page begins at ``START`` (docs: departments/department-get.md), though portals know ``start`` too."""
+MOST_ROWS = 2_000_000
+"""A list with more rows has no end that could be waited for."""
 CHAIN_PATIENCE = 5.0
 """A chain that fails so long is read page by page."""
 LONG_PATIENCE = 900.0
@@ -191,6 +193,7 @@ def _take(portal: Portal, state: _Progress, answers: Sequence[tuple[Command, Out
             state.ask = 1  # either the end or a reference that led nowhere: asked again by the id itself
             return
         state.found.extend(found)
+        _bound(portal, source.method, len(state.found))
         state.pages += 1
         if len(found) < PAGE or 0 < source.most <= len(state.found):
             state.done = True
@@ -228,7 +231,8 @@ def read_offsets(
                 continue
             found[index][page] = rows(outcome.value, lists[index][1])
             if found[index][page] and found[index][page] != found[index].get(page - 1):
-                pages[index] = max(pages[index], _pages_said(outcome, page))
+                _bound(portal, lists[index][0].method, page * PAGE)
+                pages[index] = max(pages[index], min(_pages_said(outcome, page), page + 1 + BATCH_LIMIT))
     for index, parts in enumerate(found):
         if name:
             portal.memory.pages[f"{name}:{index}"] = max(1, sum(bool(part) for part in parts.values()))
@@ -236,6 +240,11 @@ def read_offsets(
         None if index in refused else [row for page in sorted(parts) for row in parts[page]]
         for index, parts in enumerate(found)
     ]
+
+
+def _bound(portal: Portal, method: str, count: int) -> None:
+    if count > MOST_ROWS:
+        raise PortalError(f"portal {portal.host}: {method} does not end: more than {MOST_ROWS} rows; none was taken")
 
 
 def _pages_said(outcome: Outcome, page: int) -> int:

@@ -1,6 +1,9 @@
 """One HTTP exchange with the portal: bytes out, bytes in, and whether anything left at all.
 
 The webhook's address is a password. The exceptions of requests contain it, so none of them gets out of this module.
+
+A time-out of requests is that of one byte, and an answer that trickles never meets it. So an exchange has an end of its
+own, from its first byte to its last: then its connection is cut, wherever it stands.
 """
 
 from __future__ import annotations
@@ -9,23 +12,27 @@ import contextlib
 import ipaddress
 import json
 import re
+import socket
 import ssl
 import threading
-import time
 from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 import requests
 import urllib3.exceptions
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
+from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from bitrix_sync.errors import SettingError
+from bitrix_sync.portal.body import PACKED, Body, Unfit
 
 CONNECT_SECONDS, READ_SECONDS = 5.0, 70.0
-"""The portal cuts a request at 60 s; we wait a little longer, to hear it."""
-WHOLE_ANSWER_SECONDS = 150.0
-BODY_LIMIT = 64 * 1024 * 1024
+"""The portal cuts a request at 60 s; we wait a little longer, to hear it. Both together are what a whole exchange may
+take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,51 +129,156 @@ class Wire:
     """A kept-alive connection; one request at a time. Never follows a redirect, never repeats a request."""
 
     def __init__(self, user_agent: str, *, connect: float = CONNECT_SECONDS, read: float = READ_SECONDS) -> None:
-        self._timeout = (connect, read)
+        self._timeout, self._whole = (connect, read), connect + read
         self._lock = threading.Lock()
         self._session = requests.Session()
         self._session.headers.update(
-            {"User-Agent": user_agent, "Accept": "application/json", "Content-Type": "application/json"}
+            {
+                "User-Agent": user_agent,
+                "Accept": "application/json",
+                "Accept-Encoding": PACKED,
+                "Content-Type": "application/json",
+            }
         )
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, _Adapter())
 
     def post(self, address: Address, method: str, params: Mapping[str, Any]) -> Reply | Failure:
         """POST a method's parameters as JSON."""
         body = json.dumps(params, ensure_ascii=False, allow_nan=False).encode()
         with self._lock:
             self._session.trust_env = not address.loopback
-            try:
-                return self._exchange(address.root + method, body)
-            except requests.RequestException as fault:
-                return _failure(fault)
-            except (urllib3.exceptions.HTTPError, OSError) as fault:
-                return Failure(f"the connection broke ({type(fault).__name__})", left=True)
+            with _Exchange(self._whole) as exchange:
+                try:
+                    reply = self._exchange(address.root + method, body)
+                except requests.RequestException as fault:
+                    reply = _failure(fault)
+                except (urllib3.exceptions.HTTPError, OSError) as fault:
+                    reply = Failure(f"the connection broke ({type(fault).__name__})", left=True)
+            return Failure("the answer does not end", left=exchange.sent) if exchange.over else reply
 
     @contextlib.contextmanager
     def hurried(self, seconds: float) -> Iterator[None]:
         """Meanwhile no answer is waited for longer than that."""
-        usual = self._timeout
-        self._timeout = (min(usual[0], seconds), min(usual[1], seconds))
+        usual, whole = self._timeout, self._whole
+        self._timeout, self._whole = (min(usual[0], seconds), min(usual[1], seconds)), min(whole, seconds)
         try:
             yield
         finally:
-            self._timeout = usual
+            self._timeout, self._whole = usual, whole
 
     def close(self) -> None:
         """Close the connection."""
         self._session.close()
 
-    def _exchange(self, url: str, body: bytes) -> Reply | Failure:
-        begun = time.monotonic()
-        with self._session.post(url, data=body, timeout=self._timeout, allow_redirects=False, stream=True) as response:
-            parts, size = [], 0
-            for part in response.iter_content(65536):
-                parts.append(part)
-                size += len(part)
-                if size > BODY_LIMIT:
-                    return Failure(f"the answer is larger than {BODY_LIMIT >> 20} MB", left=True)
-                if time.monotonic() - begun > WHOLE_ANSWER_SECONDS:
-                    return Failure("the answer does not end", left=True)
-            return Reply(response.status_code, b"".join(parts), response.headers.get("Location", ""))
+    def _exchange(self, url: str, data: bytes) -> Reply | Failure:
+        with self._session.post(url, data=data, timeout=self._timeout, allow_redirects=False, stream=True) as response:
+            try:
+                body = Body(response.headers.get("Content-Encoding", ""))
+                for part in response.raw.stream(65536, decode_content=False):
+                    body.take(part)
+                return Reply(response.status_code, body.whole(), response.headers.get("Location", ""))
+            except Unfit as fault:
+                return Failure(str(fault), left=True)
+
+
+# --- an end for every exchange ---------------------------------------------------------------------------------------
+
+
+class _Exchange:
+    """One request under way, which ends in time: ``over`` once its time was up and its connection was cut. ``sent``:
+    some of it may have left."""
+
+    def __init__(self, seconds: float) -> None:
+        self.over = self.sent = False
+        self._line: socket.socket | None = None
+        self._lock = threading.Lock()
+        self._timer = threading.Timer(seconds, self._cut)
+        self._timer.daemon = True
+
+    def __enter__(self) -> _Exchange:
+        self._before = _UNDERWAY.set(self)
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        _UNDERWAY.reset(self._before)
+        with self._lock:
+            self._let_go()
+
+    def goes_by(self, line: socket.socket) -> None:
+        """The connection that the request takes. A second handle of it is kept: TLS takes the first one away."""
+        with self._lock:
+            self._let_go()
+            self._line = socket.fromfd(line.fileno(), line.family, line.type)
+            if self.over:
+                self._shut()
+
+    def _cut(self) -> None:
+        with self._lock:
+            self.over = True
+            self._shut()
+
+    def _shut(self) -> None:
+        if self._line is not None:
+            with contextlib.suppress(OSError):
+                self._line.shutdown(socket.SHUT_RDWR)
+
+    def _let_go(self) -> None:
+        if self._line is not None:
+            self._line.close()
+            self._line = None
+
+
+_UNDERWAY: ContextVar[_Exchange | None] = ContextVar("exchange", default=None)
+
+
+class _Line(HTTPConnection):
+    """A connection that tells the exchange under way which one it is."""
+
+    def _new_conn(self) -> socket.socket:
+        line = super()._new_conn()
+        if (exchange := _UNDERWAY.get()) is not None:
+            exchange.goes_by(line)
+        return line
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        if (exchange := _UNDERWAY.get()) is not None:
+            exchange.sent = True
+            if self.sock is not None:
+                exchange.goes_by(self.sock)
+        super().request(*args, **kwargs)
+
+
+class _SafeLine(_Line, HTTPSConnection):
+    """The same with TLS."""
+
+
+class _Lines(HTTPConnectionPool):
+    ConnectionCls = _Line
+
+
+class _SafeLines(HTTPSConnectionPool):
+    ConnectionCls = _SafeLine
+
+
+class _Adapter(HTTPAdapter):
+    """Makes these connections, by a proxy too."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        _use_lines(self.poolmanager)
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        if not proxy.lower().startswith("socks"):
+            _use_lines(manager)
+        return manager
+
+
+def _use_lines(manager: PoolManager) -> None:
+    manager.pool_classes_by_scheme = {"http": _Lines, "https": _SafeLines}
 
 
 def _failure(fault: requests.RequestException) -> Failure:
