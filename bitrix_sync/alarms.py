@@ -1,15 +1,16 @@
 """What the administrators hear of the rules themselves: a new file that was refused, rules that are off because what
-they need has vanished from the portal. Each piece of news once."""
+they need has vanished from the portal; and that the portal shows no deal at all. Each piece of news once."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from hashlib import blake2b
 
 from bitrix_sync import texts
 from bitrix_sync.operations import Operation, Recording
-from bitrix_sync.sync import Desk, tell_admins
+from bitrix_sync.sync import SEES_NO_DEALS, Desk, tell_admins
 
 OFF, REFUSED = "rules_off_told", "rules_refused_told"
 """Settings: what was told last."""
@@ -66,3 +67,22 @@ def listed(rules: list[str]) -> str:
 def named(desk: Desk, news: str) -> str:
     """A name for this piece of news at this time: the same may come again another day."""
     return f"{desk.portal.now():%Y-%m-%dT%H:%M}:{blake2b(news.encode(), digest_size=6).hexdigest()}"
+
+
+def tell_of_deals(desk: Desk) -> bool:
+    """While the portal shows no deal at all since the first start, the administrators know it; True once when it begins
+    to show some: they hear what that means for what was there before."""
+    since = desk.store.setting(SEES_NO_DEALS)
+    if since is None:
+        return False
+    seen = bool(desk.store.deals())
+    if not desk.rulebook.rules.safety.watch:
+        rules = desk.rulebook.rules
+        began = rules.calendar.local(datetime.fromisoformat(since))
+        who = desk.rulebook.company.name(desk.rulebook.company.self_id)
+        text = texts.say(rules.language, f"admin.{'deals_seen' if seen else SEES_NO_DEALS}", who=who, began=began)
+        operations = tell_admins(desk.rulebook, f"{'deals-seen' if seen else 'no-deals'}:{since}", text)
+        desk.store.record(Recording(at=desk.portal.now(), operations=operations), desk.hands.epoch)
+    if seen:
+        desk.store.set_setting(SEES_NO_DEALS, None)
+    return seen

@@ -292,6 +292,7 @@ class Service:
             first_start(desk)
         tell_failures(desk)
         alarms.tell_of_rules(desk)
+        alarms.tell_of_deals(desk)
         self.desk = desk
         return desk
 
@@ -445,6 +446,8 @@ class Service:
         if overlap is not None:
             self.last_wide, self.read_since_wide = begun, 0.0
         self.fruitless = 0 if report.recorded or report.visits else self.fruitless + expected
+        if alarms.tell_of_deals(desk):
+            audit.meet_deals(desk)
         desk.rulebook.show()
         self.last_pass = self.clock()
         self.store.set_setting("last_pass", self.last_pass.isoformat())

@@ -16,13 +16,15 @@ from bitrix_sync.facts import Changes, Deal, PortalTask
 from bitrix_sync.operations import MARK, Kind, Operation, Recorded, Recording, Slip, State, TaskRecord
 from bitrix_sync.portal import reading
 from bitrix_sync.store import Store
-from bitrix_sync.sync import FEW, Desk, Gathered, carry_out, decide, observe_tasks, sift, tell_admins
+from bitrix_sync.sync import FEW, Desk, Gathered, carry_out, decide, has_changed, observe_tasks, sift, tell_admins
 
 log = structlog.get_logger(__name__)
 
 HOUR = 3
 """Local hour of the nightly audit."""
 LOOK_BACK = timedelta(hours=48)
+CHUNK = 500
+"""Deals judged at a time."""
 KEEP = timedelta(days=180)
 """How long traces and the payloads of finished operations are kept."""
 SHARE = 0.05
@@ -66,18 +68,33 @@ def run_due(desk: Desk) -> None:
 
 
 def audit(desk: Desk) -> None:
-    """Read the history of two days and all that is open again; decide what was missed; look once more for tasks that
-    were made twice; forget what is old."""
+    """Read the history of two days and all that is open again, deals as the portal shows them; decide what was missed;
+    look once more for tasks that were made twice; forget what is old."""
     now = desk.portal.now()
     changes = Changes(visits=tuple(reading.history_since(desk.portal, now - LOOK_BACK)))
     recording, report = decide(desk, sift(desk, changes))
     desk.store.record(recording, desk.hands.epoch)
+    met = meet_deals(desk)
     seen = look(desk)
     note(desk, seen)
     resent = desk.store.resent_creates(desk.hands.clock() - TWIN_REST)
     look_for_twins(desk, [row for row in resent if row.sent and now - row.sent < LOOK_BACK], now)
     desk.store.prune(now - KEEP)
-    log.info("nightly audit", missed_visits=report.visits, vanished=seen.vanished["tasks"], lost=seen.lost)
+    log.info("nightly audit", missed_visits=report.visits, deals=met, vanished=seen.vanished["tasks"], lost=seen.lost)
+
+
+def meet_deals(desk: Desk) -> int:
+    """Take in each open deal of the portal that is not remembered as it is now, with its whole history: one that could
+    not be read before, or whose change was missed; returns how many."""
+    remembered = desk.store.deals(open_only=True)
+    read = reading.open_deals(desk.portal, fields=desk.rulebook.rules.fields)
+    new = [deal for deal in read if has_changed(remembered.get(deal.id), deal)]
+    for begin in range(0, len(new), CHUNK):
+        deals = new[begin : begin + CHUNK]
+        visits = reading.deal_history(desk.portal, [deal.id for deal in deals])
+        recording, _ = decide(desk, sift(desk, Changes(visits=tuple(visits), deals=tuple(deals))))
+        desk.store.record(recording, desk.hands.epoch)
+    return len(new)
 
 
 def look(desk: Desk, *, fresh: Sequence[PortalTask] = ()) -> Look:

@@ -73,6 +73,7 @@ def webhook(settings: Settings) -> tuple[list[Line], Directory | None]:
     portal = Portal(settings.portal.get_secret_value(), rate=settings.rate)
     try:
         directory = reading.directory(portal)
+        deals = not directory.funnels or reading.shows_deals(portal)
     except BitrixSyncError as fault:
         return [Line("error", "webhook", str(fault))], None
     finally:
@@ -105,6 +106,8 @@ def webhook(settings: Settings) -> tuple[list[Line], Directory | None]:
         lines.append(
             Line("error", "rights", "no funnel can be read; give the webhook's user a CRM role that reads deals")
         )
+    if not deals:
+        lines.append(Line("warning", "rights", no_deals(name)))
     drift = portal.offset.total_seconds()
     if abs(drift) > CLOCK_WARNING:
         lines.append(
@@ -118,6 +121,14 @@ def webhook(settings: Settings) -> tuple[list[Line], Directory | None]:
     else:
         lines.append(Line("ok", "clocks", f"{drift:+.1f} s apart"))
     return lines, directory
+
+
+def no_deals(name: str) -> str:
+    """What it means that the portal shows no deal in progress to this user."""
+    return (
+        f"the portal shows no deal in progress; if there are any, let {name} read deals "
+        "(CRM > Settings > Access permissions)"
+    )
 
 
 def rules_file(settings: Settings, directory: Directory | None, *, offline: bool) -> list[Line]:

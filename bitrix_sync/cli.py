@@ -428,6 +428,8 @@ def status(as_json: Json = False) -> None:
         show(rows)
     else:
         table("status", ["", ""], [[key, _readable(value)] for key, value in rows.items()])
+        if rows["sees_no_deals_since"]:
+            out.print("the portal has shown no deal since the first start; `bitrix-sync check` says what to do")
 
 
 @app.command()

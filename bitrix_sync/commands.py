@@ -18,7 +18,7 @@ from bitrix_sync.operations import Decision, Finished, Kind, Operation, Recorded
 from bitrix_sync.portal import reading
 from bitrix_sync.rules.persons import Picks
 from bitrix_sync.rules.suggest import cure
-from bitrix_sync.sync import Desk, PassReport, decide, picks_of, safety_room, sift, take_in, world_of
+from bitrix_sync.sync import SEES_NO_DEALS, Desk, PassReport, decide, picks_of, safety_room, sift, take_in, world_of
 
 CHUNK = 500
 """Deals judged at a time by backfill."""
@@ -51,7 +51,8 @@ def sync(desk: Desk, args: Mapping[str, Any]) -> Steps:
     report = take_in(desk)
     ids = [row.id for row in desk.store.operations(state=State.PLANNED)]
     yield Wait(ids)
-    return {**account(report), **written(desk, ids)}
+    blind = {"sees_no_deals": True} if desk.store.setting(SEES_NO_DEALS) else {}
+    return {**account(report), **blind, **written(desk, ids)}
 
 
 def account(report: PassReport) -> Account:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -22,8 +22,8 @@ from bitrix_sync.store import Store
 
 log = structlog.get_logger(__name__)
 
-NEVER = datetime(2000, 1, 1, tzinfo=UTC)
-"""Before any deal: where a portal without history begins."""
+SEES_NO_DEALS = "sees_no_deals"
+"""The setting that says since when the portal has shown no deal at all: the moment of the first start, ISO."""
 SAFETY_WINDOW = timedelta(minutes=10)
 FEW = 20
 """More tasks that vanish at once are no deletions by people, unless they are few among all."""
@@ -487,12 +487,15 @@ def failure_notices(desk: Desk, row: Recorded, deal: Deal | None) -> tuple[Opera
 
 
 def first_start(desk: Desk) -> None:
-    """Read open deals with their history and open tasks as facts, and decide nothing from them: the cursor begins at
-    the portal's latest history row, and so do the rules: to a second of our clock nothing can fall between."""
+    """Read open deals with their history and open tasks as facts, and decide nothing from them.
+
+    The cursor begins at the portal's latest history row. The rules begin at this moment of the portal's time, whatever
+    was there to be read: a stay that began before it never makes them act, with whatever number and whenever its row
+    becomes visible. History knows whole seconds; within the second itself the numbers tell: what the history shows now
+    is past, what has a higher number is new. A portal that shows no deal at all is told of (``alarms``)."""
     portal, rules = desk.portal, desk.rulebook.rules
     begun = portal.now()
     cursor = reading.cursor_now(portal)
-    desk.store.note_rules(list(rules.by_id), cursor.history_time if cursor.history_id else NEVER)
     deals = reading.open_deals(portal, fields=rules.fields)
     read = [
         *reading.deal_history(portal, [deal.id for deal in deals]),
@@ -500,6 +503,8 @@ def first_start(desk: Desk) -> None:
     ]
     visits = {visit.id: visit for visit in read if visit.id <= cursor.history_id}
     records = [plan.observe(None, task, at=begun)[0] for task in reading.open_tasks(portal)]
+    desk.store.note_rules(list(rules.by_id), begun)
+    desk.store.set_setting(SEES_NO_DEALS, None if deals else begun.isoformat())
     desk.store.record(
         Recording(
             at=begun,
@@ -512,3 +517,9 @@ def first_start(desk: Desk) -> None:
         desk.hands.epoch,
     )
     log.info("first start", deals=len(deals), visits=len(visits), tasks=len(records))
+    if not deals:
+        log.error(
+            "the portal shows no deal in progress; may the webhook's user read deals? (CRM > Settings > Access "
+            "permissions)",
+            user=desk.rulebook.company.name(desk.rulebook.company.self_id),
+        )

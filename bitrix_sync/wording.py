@@ -318,6 +318,12 @@ _RU: dict[str, str] = {
     "({text}). Заполните нужные поля и переведите сделку сами.",
     "admin.create_failed": "Портал не дал поставить задачу «{title}» по сделке «{deal}»: {text} ({code}). Исправьте "
     "причину; для сделки, которая ещё на этой стадии, поставьте задачу сами.",
+    "admin.sees_no_deals": "Портал не показывает ни одной сделки в работе. Если они есть, дайте пользователю вебхука "
+    "({who}) право читать сделки: CRM → Настройки → Права доступа. Проверить: bitrix-sync check. Служба работает и "
+    "ждёт; на то, что началось до {began:moment}, правила сами не подействуют.",
+    "admin.deals_seen": "Портал начал показывать сделки. На стадии, куда сделки вошли до {began:moment}, правила сами "
+    "не действуют. Посмотреть, какие задачи можно поставить: bitrix-sync backfill --dry-run. Поставить: "
+    "bitrix-sync backfill.",
     "admin.twin": "Две одинаковые задачи: лишняя № {task} «{title}» уже в работе, поэтому сама не удалена. Решите, "
     "какую оставить.",
     "notice.brake": "Сделка «{deal}» за сутки автоматически перешла {count:times} и остановлена на стадии «{stage}». "
@@ -432,6 +438,12 @@ _EN: dict[str, str] = {
     "“{stage}” ({text}). Fill in what is missing and move the deal yourself.",
     "admin.create_failed": "The portal refused to make the task “{title}” for the deal “{deal}”: {text} ({code}). "
     "Remove the cause; for a deal that is still in this stage, set the task yourself.",
+    "admin.sees_no_deals": "The portal shows no deal in progress. If there are any, let the webhook's user ({who}) "
+    "read deals: CRM > Settings > Access permissions. To check: bitrix-sync check. The service works and waits; the "
+    "rules do not act by themselves on what began before {began:moment}.",
+    "admin.deals_seen": "The portal has begun to show deals. The rules do not act by themselves on stages that were "
+    "entered before {began:moment}. To see which tasks could be made: bitrix-sync backfill --dry-run. To make them: "
+    "bitrix-sync backfill.",
     "admin.twin": "Two tasks are the same: the extra one, No. {task} “{title}”, is already being worked on, so it was "
     "not deleted. Decide which one stays.",
     "notice.brake": "The deal “{deal}” was moved automatically {count:times} within 24 hours and was stopped in the "

@@ -219,6 +219,20 @@ def test_what_a_release_kept_of_the_webhooks_address_is_taken_out(path: Path) ->
         assert trace.data == {"code": "E", "text": text, "number": 5}
 
 
+@pytest.mark.parametrize("seen", [True, False], ids=["a stay was seen to begin", "none was"])
+def test_rules_that_were_said_to_have_been_there_for_ever_get_a_beginning(path: Path, seen: bool) -> None:
+    with plain(path) as connection:
+        connection.executescript(RELEASES[0].read_text("utf-8"))
+        connection.execute("UPDATE rules_seen SET loaded = 946684800000000 WHERE rule_id = 'call'")
+        connection.execute("UPDATE visits SET handled = NOT ? OR id < 60", (seen,))
+        (later,) = connection.execute("SELECT loaded FROM rules_seen WHERE rule_id <> 'call' LIMIT 1").fetchone()
+        wanted = "SELECT min(entered) FROM visits WHERE NOT handled" if seen else "SELECT recorded FROM portal"
+        (began,) = connection.execute(wanted).fetchone()
+    with open_store(path) as store:
+        loaded = {rule: schema.Moment().process_bind_param(at, None) for rule, at in store.rules_loaded().items()}
+        assert loaded == {"call": began, "show": later, "ship": later}
+
+
 def test_of_every_release_there_is_a_database() -> None:
     changes = (Path(__file__).parent.parent / "CHANGELOG.md").read_text("utf-8")
     released = re.findall(r"^## (\d+\.\d+\.\d+)", changes, re.MULTILINE)

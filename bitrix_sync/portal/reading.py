@@ -53,6 +53,7 @@ __all__ = [
     "open_tasks",
     "overdue_tasks",
     "parse_tasks",
+    "shows_deals",
     "tasks",
     "tasks_by_mark",
     "tasks_by_mark_or_deal",
@@ -114,6 +115,12 @@ def open_deals(portal: Portal, *, fields: frozenset[str]) -> list[Deal]:
     """Every open deal that the webhook may read."""
     found = bulk.read_all(portal, deals_source(portal, {"closed": "N"}, fields))
     return facts(found, deal_parser(portal, fields), lambda deal: not deal.closed)
+
+
+def shows_deals(portal: Portal) -> bool:
+    """False when the webhook may read no open deal, or there is none."""
+    command = Command("crm.item.list", {"entityTypeId": DEAL, "select": ["id"], "filter": {"closed": "N"}, "start": 0})
+    return bool(parsing.rows(portal.read_one(command).value, "items"))
 
 
 def companies(portal: Portal, company_ids: Sequence[int]) -> list[Contact]:

@@ -60,6 +60,7 @@ def state_of_things(store: Store, settings: Settings) -> Line:
         "holder": None if lease is None else {"name": lease.holder, "until": lease.until.isoformat()},
         "paused": bool(store.setting("paused")),
         "trouble": redact(store.setting("trouble") or ""),
+        "sees_no_deals_since": store.setting("sees_no_deals"),
         "rules": store.setting("rules_digest"),
         "rules_error": store.setting("rules_error") or "",
         "rules_off": json.loads(store.setting("rules_off") or "{}"),

@@ -1,5 +1,6 @@
 """The page's sessions are rows, so that a logout ends them here and not in one browser alone; texts of the portal that
-were kept as they came lose what is secret in them."""
+were kept as they came lose what is secret in them; what was entered before the first start never acts, also where that
+start saw nothing of the portal's history."""
 
 from __future__ import annotations
 
@@ -21,7 +22,9 @@ KEPT_TEXTS = (("operations", "error_text"), ("operations", "error_code"), ("requ
 
 
 def upgrade() -> None:
-    """Of the texts only those are read that may hold a webhook's address or name a token."""
+    """Of the texts only those are read that may hold a webhook's address or name a token. Rules that were said to have
+    been there for ever, as the first start had found an empty history, began with the first stay that was seen to
+    begin, or, if none was, with the latest recording."""
     op.create_table(
         "page_sessions",
         sa.Column("digest", sa.Text(), nullable=False),
@@ -31,6 +34,10 @@ def upgrade() -> None:
     )
     for table, text in KEPT_TEXTS:
         _redact(sa.table(table, sa.column("id"), sa.column(text, sa.Text())), text)
+    op.execute(
+        "UPDATE rules_seen SET loaded = (SELECT coalesce((SELECT min(entered) FROM visits WHERE NOT handled), recorded,"
+        " rules_seen.loaded) FROM portal) WHERE loaded <= 946684800000000"  # 1 January 2000
+    )
 
 
 def _redact(table: sa.TableClause, text: str) -> None:
