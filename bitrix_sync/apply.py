@@ -469,4 +469,7 @@ def close(hands: Hands, rows: Sequence[Recorded], finished: Sequence[Finished], 
     hands.store.finish(list(finished), hands.epoch, hands.clock())
     by_id = {row.id: row for row in rows}
     for one in finished:
+        if one.state is State.FAILED:
+            key, said = by_id[one.id].operation.key, {"code": one.error_code, "text": one.error_text}
+            log.error("the portal refused", operation=key, **said)
         applied.add(by_id[one.id], one)

@@ -392,7 +392,7 @@ def resume() -> None:
 
 @app.command()
 def held(as_json: Json = False) -> None:
-    """What the safety limits hold back."""
+    """What the safety limits hold back, and what the portal refused and release would try again."""
     from bitrix_sync.report import held_back
 
     rows = with_store(held_back)
@@ -400,13 +400,15 @@ def held(as_json: Json = False) -> None:
         show(rows)
     else:
         table(
-            "held", ["kind", "deal", "task", "since"], [[r["kind"], r["deal_id"], r["title"], r["since"]] for r in rows]
+            "held",
+            ["kind", "deal", "task", "since", "why"],
+            [[r["kind"], r["deal_id"], r["title"], r["since"], r["why"] or "held"] for r in rows],
         )
 
 
 @app.command()
 def release(as_json: Json = False) -> None:
-    """Let go what the safety limits hold back."""
+    """Let go what the safety limits hold back; try again what the portal refused."""
     show_account(perform("release"), as_json=as_json)
 
 

@@ -248,7 +248,7 @@ class Recording:
     picks: tuple[tuple[str, int], ...] = ()
     told: tuple[str, ...] = ()
     renewed: tuple[Operation, ...] = ()
-    """Creations that were held and are decided anew: they are planned with the payload that they have here."""
+    """What was held or refused and is decided anew: planned (or held) with the payload that it has here."""
     sweep: tuple[str, str, Mapping[str, Any]] | None = None
 
 

@@ -8,13 +8,14 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from bitrix_sync import plan, texts
+from bitrix_sync import failures, plan, texts
 from bitrix_sync.apply import Applied, Hands, apply, send
 from bitrix_sync.errors import PortalError
 from bitrix_sync.facts import Changes, Contact, Deal, PortalTask, Visit
 from bitrix_sync.operations import MARK, Decision, Kind, Operation, Recorded, Recording, Slip, State, TaskRecord
 from bitrix_sync.portal import reading
 from bitrix_sync.portal.client import Portal
+from bitrix_sync.portal.writing import METHODS
 from bitrix_sync.rulebook import Rulebook
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.rules.persons import Picks, head_over
@@ -324,7 +325,7 @@ def decide(
     report = PassReport(len(facts.visits), len(facts.deals), len(facts.tasks))
     if rules.safety.watch:
         decisions = [watched(decision, report) for decision in decisions]
-    failures = rules_that_failed(desk, decisions, facts.deals, facts.now)
+    failed = rules_that_failed(desk, decisions, facts.deals, facts.now)
     room = safety_room(desk, facts.now) if room is None else room
     decisions, notices = within_safety(desk, decisions, facts.now, report, room)
     report.recorded = sum(len(decision.operations) for decision in decisions)
@@ -338,7 +339,7 @@ def decide(
         tasks=tuple(record for ref, record in facts.tasks.items() if ref not in decided_tasks),
         slips=tuple(facts.slips),
         decisions=tuple(decisions),
-        operations=notices if rules.safety.watch else (*notices, *failures),
+        operations=notices if rules.safety.watch else (*notices, *failed),
         picks=world.picks.changes(),
     ), report
 
@@ -442,45 +443,63 @@ def tell_admins(rulebook: Rulebook, key: str, text: str) -> tuple[Operation, ...
 
 
 def tell_failures(desk: Desk) -> None:
-    """A move that the portal refused: the supervisor, once per visit. A task that it refused to make: the admins."""
-    failed = [
-        row for kind in (Kind.MOVE_DEAL, Kind.CREATE) for row in desk.store.operations(state=State.FAILED, kind=kind)
-    ]
-    told = desk.store.told([f"failed:{row.operation.key}" for row in failed])
-    new = [row for row in failed if f"failed:{row.operation.key}" not in told]
-    if not new:
+    """What the portal refused: a deal's move to the supervisor, everything else to the admins, once per cause and hour.
+    A message that did not reach an admin stays in the log and in ``status``, for there is nobody else to tell."""
+    rows = desk.store.untold_failures()
+    if not rows:
         return
-    deals = desk.store.deals([row.operation.deal_id for row in new])
-    notices = [note for row in new for note in failure_notices(desk, row, deals.get(row.operation.deal_id))]
-    desk.store.record(
-        Recording(
-            at=desk.portal.now(),
-            operations=tuple(notices),
-            told=tuple(f"failed:{row.operation.key}" for row in new),
-        ),
-        desk.hands.epoch,
-    )
+    now = desk.portal.now()
+    heard = desk.store.told_between(failures.TOLD, now - failures.QUIET, now)
+    found = failures_of(desk, rows)
+    news = failures.gather([one for one in found if one.reader is not None], heard)
+    notices: list[Operation] = []
+    for key, alike in news.items():
+        readers = (alike[0].reader,) if alike[0].reader else desk.rulebook.admins
+        notices += tell(readers, f"{key}@{now.isoformat()}", failures.said(desk.rulebook.rules.language, alike))
+    told = [one for alike in news.values() for one in alike] + [one for one in found if one.reader is None]
+    if not told:
+        return
+    keys = (*(f"{key}@{now.isoformat()}" for key in news), *(failed_key(one.row) for one in told))
+    desk.store.record(Recording(at=now, operations=tuple(notices), told=keys), desk.hands.epoch)
 
 
-def failure_notices(desk: Desk, row: Recorded, deal: Deal | None) -> tuple[Operation, ...]:
-    """Who hears of one refusal, and what."""
-    rules, operation = desk.rulebook.rules, row.operation
-    title = deal.title if deal else f"#{operation.deal_id}"
-    log.error("the portal refused", operation=operation.key, code=row.error_code, text=row.error_text)
-    if operation.kind is Kind.MOVE_DEAL:
-        stage = rules.stage_names.get(operation.payload["stage"], operation.payload["stage"])
-        text = texts.say(rules.language, "notice.move_refused", deal=title, stage=stage, text=row.error_text)
-        reader = head_over(desk.rulebook.company, deal.responsible_id) if deal else None
-        return tell((reader,) if reader else desk.rulebook.admins, f"refused:{operation.key}", text)
-    text = texts.say(
-        rules.language,
-        "admin.create_failed",
-        title=operation.payload["fields"]["TITLE"],
-        deal=title,
-        text=row.error_text,
-        code=row.error_code,
-    )
-    return tell(desk.rulebook.admins, f"refused:{operation.key}", text)
+def failures_of(desk: Desk, rows: Sequence[Recorded]) -> list[failures.Failure]:
+    """Refused operations with the names that their messages need, and who hears of each."""
+    rules, company, admins = desk.rulebook.rules, desk.rulebook.company, desk.rulebook.admins
+    records = {record.ref: record for record in desk.store.task_records(refs={row.operation.task for row in rows})}
+    ids = {row.operation.deal_id or record_deal(records.get(row.operation.task)) for row in rows}
+    deals, titles = desk.store.deals(ids), desk.store.deal_titles(ids)
+    found = []
+    for row in rows:
+        operation, record = row.operation, records.get(row.operation.task)
+        payload = operation.payload
+        deal_id = operation.deal_id or record_deal(record)
+        deal, user, stage = deals.get(deal_id), int(payload.get("user") or 0), str(payload.get("stage") or "")
+        reader: int | None = None if user in admins else 0
+        if operation.kind is Kind.MOVE_DEAL and deal is not None:
+            reader = head_over(company, deal.responsible_id) or 0
+        found.append(
+            failures.Failure(
+                row,
+                METHODS[operation.kind],
+                reader,
+                task=record.title if record else str(payload.get("fields", {}).get("TITLE", "")),
+                deal=titles.get(deal_id, f"#{deal_id}" if deal_id else ""),
+                stage=rules.stage_names.get(stage, stage),
+                user=company.name(user) if user else "",
+            )
+        )
+    return found
+
+
+def record_deal(record: TaskRecord | None) -> int:
+    """The deal of a task; 0 for one without."""
+    return record.deal_id if record else 0
+
+
+def failed_key(row: Recorded) -> str:
+    """Says that a refusal was told."""
+    return f"failed:{row.operation.key}"
 
 
 # --- first start -----------------------------------------------------------------------------------------------------

@@ -50,6 +50,8 @@ NOUNS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "moves": ("перенос", "переноса", "переносов"),
         "of_moves": ("переноса", "переносов", "переносов"),
         "rules": ("правило", "правила", "правил"),
+        "moved_deals": ("сделку", "сделки", "сделок"),
+        "refusals": ("отказ", "отказа", "отказов"),
     },
     "en": {
         "tasks": ("task", "tasks"),
@@ -72,6 +74,8 @@ NOUNS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "moves": ("move", "moves"),
         "of_moves": ("move", "moves"),
         "rules": ("rule", "rules"),
+        "moved_deals": ("deal", "deals"),
+        "refusals": ("refusal", "refusals"),
     },
 }
 """Nouns that are counted: for 1, for 2 (Russian only: 2 to 4), for the rest."""
@@ -119,6 +123,27 @@ CHOICES: Mapping[str, Mapping[str, Mapping[str, str]]] = {
             "follow": "вслед за сделкой",
             "undo": "обход отменён",
             "*": "{}",
+        },
+        "of_deal": {"": "", "*": " по сделке «{}»"},
+        "refused": {
+            "task.create": "поставить задачу",
+            "task.deadline": "перенести срок задачи",
+            "task.people": "сменить исполнителя или контролёра задачи",
+            "task.complete": "завершить задачу",
+            "task.defer": "отложить задачу",
+            "task.resume": "возобновить задачу",
+            "task.delete": "удалить задачу",
+            "task.checklist": "дополнить чек-лист задачи",
+            "task.line": "написать в задачу",
+            "deal.move": "перевести сделку",
+            "message": "доставить сообщение",
+        },
+        "refused_cure": {
+            "task.create": " Устраните причину. Для сделок, которые ещё на этой стадии, задачи будут поставлены снова "
+            "с новым файлом правил, по команде bitrix-sync release или bitrix-sync backfill.",
+            "deal.move": " Устраните причину и переведите сделку сами.",
+            "message": " Передайте сами то, что важно, и проверьте, может ли вебхук писать этому сотруднику.",
+            "*": " Подробности: bitrix-sync status и журнал службы.",
         },
         "settled": {
             "the task is gone": "Задачи больше нет.",
@@ -178,6 +203,27 @@ CHOICES: Mapping[str, Mapping[str, Mapping[str, str]]] = {
             "follow": "following the deal",
             "undo": "a sweep undone",
             "*": "{}",
+        },
+        "of_deal": {"": "", "*": " of the deal “{}”"},
+        "refused": {
+            "task.create": "make a task",
+            "task.deadline": "move a task's deadline",
+            "task.people": "change a task's owner or supervisor",
+            "task.complete": "complete a task",
+            "task.defer": "defer a task",
+            "task.resume": "resume a task",
+            "task.delete": "delete a task",
+            "task.checklist": "add to a task's check list",
+            "task.line": "write a line in a task",
+            "deal.move": "move a deal",
+            "message": "deliver a message",
+        },
+        "refused_cure": {
+            "task.create": " Remove the cause. For deals that are still in the stage the tasks are made again with a "
+            "new rules file, by bitrix-sync release or by bitrix-sync backfill.",
+            "deal.move": " Remove the cause and move the deal yourself.",
+            "message": " Pass on what matters, and see whether the webhook may write to this employee.",
+            "*": " Details: bitrix-sync status and the log of the service.",
         },
         "settled": {
             "the task is gone": "The task is gone.",
@@ -316,8 +362,14 @@ _RU: dict[str, str] = {
     "admin.rules_refused": "Новый файл правил не принят, работает прежний. Ошибки:\n{problems}",
     "notice.move_refused": "Все задачи сделки «{deal}» выполнены, но портал не дал перевести её на стадию «{stage}» "
     "({text}). Заполните нужные поля и переведите сделку сами.",
-    "admin.create_failed": "Портал не дал поставить задачу «{title}» по сделке «{deal}»: {text} ({code}). Исправьте "
-    "причину; для сделки, которая ещё на этой стадии, поставьте задачу сами.",
+    "notice.moves_refused": "Все задачи выполнены, но портал не дал перевести на стадию «{stage}» {count:moved_deals}: "
+    "{deals} ({text}). Заполните нужные поля и переведите сделки сами.",
+    "admin.refused": "{count:refusals} портала: не удалось {kind:refused}. Например: {example}. Ответ портала: "
+    "{text}{code:named}.{cure:refused_cure}",
+    "refused.task": "задача «{title}»{deal:of_deal}",
+    "refused.move": "сделка «{deal}», стадия «{stage}»",
+    "refused.message": "адресат — {user}",
+    "refused.deal": "«{deal}»",
     "admin.sees_no_deals": "Портал не показывает ни одной сделки в работе. Если они есть, дайте пользователю вебхука "
     "({who}) право читать сделки: CRM → Настройки → Права доступа. Проверить: bitrix-sync check. Служба работает и "
     "ждёт; на то, что началось до {began:moment}, правила сами не подействуют.",
@@ -436,8 +488,14 @@ _EN: dict[str, str] = {
     "admin.rules_refused": "The new rules file was refused, the previous one goes on. Errors:\n{problems}",
     "notice.move_refused": "Every task of the deal “{deal}” is done, but the portal refused to move it to the stage "
     "“{stage}” ({text}). Fill in what is missing and move the deal yourself.",
-    "admin.create_failed": "The portal refused to make the task “{title}” for the deal “{deal}”: {text} ({code}). "
-    "Remove the cause; for a deal that is still in this stage, set the task yourself.",
+    "notice.moves_refused": "Every task is done, but the portal refused to move {count:moved_deals} to the stage "
+    "“{stage}”: {deals} ({text}). Fill in what is missing and move the deals yourself.",
+    "admin.refused": "{count:refusals} by the portal: it was not possible to {kind:refused}. For example: {example}. "
+    "Its answer: {text}{code:named}.{cure:refused_cure}",
+    "refused.task": "the task “{title}”{deal:of_deal}",
+    "refused.move": "the deal “{deal}”, the stage “{stage}”",
+    "refused.message": "for {user}",
+    "refused.deal": "“{deal}”",
     "admin.sees_no_deals": "The portal shows no deal in progress. If there are any, let the webhook's user ({who}) "
     "read deals: CRM > Settings > Access permissions. To check: bitrix-sync check. The service works and waits; the "
     "rules do not act by themselves on what began before {began:moment}.",

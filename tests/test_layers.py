@@ -15,7 +15,8 @@ LAYERS: Mapping[str, frozenset[str]] = {
     "services": frozenset(
         {
             *("alarms", "app"),
-            *("apply", "audit", "check", "commands", "errands", "notices", "preview", "report", "rulebook", "starter"),
+            *("apply", "audit", "check", "commands", "errands", "notices", "preview", "report", "retrying"),
+            *("rulebook", "starter"),
             *("sweep", "sweep_commands", "sweep_news", "sweep_state", "sync", "why"),
         }
     ),
@@ -24,6 +25,7 @@ LAYERS: Mapping[str, frozenset[str]] = {
         {
             "errors",
             "facts",
+            "failures",
             "guards",
             "letters",
             "operations",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,10 +15,13 @@ from bitrix_sync.report.scene import Line, Scene, hours_of, scene
 from bitrix_sync.settings import Settings
 from bitrix_sync.snapshot import SETTING, Slot, unpack
 from bitrix_sync.store import Store, queries
+from bitrix_sync.texts import folded, shortened
 
 UNFINISHED = (State.PLANNED.value, State.SENDING.value, State.UNKNOWN.value)
 LOOK_BACK_DAYS = 31
 SHOWN_SWEEPS = 6
+SHOWN_CAUSES = 10
+SHOWN_TEXT = 200
 DAY = timedelta(hours=24)
 
 
@@ -27,6 +31,7 @@ def state_of_things(store: Store, settings: Settings) -> Line:
     cursor, lease, pacer = store.cursor(), store.lease(), store.pacer()
     unknown = store.unknown()
     rest = json.loads(store.setting("sweep_rest") or "{}")
+    refused, unheard = _refused(store)
     return {
         "cursor": None
         if cursor is None
@@ -48,6 +53,9 @@ def state_of_things(store: Store, settings: Settings) -> Line:
             }
             for one in unknown
         ],
+        "refused": refused,
+        "unheard": unheard,
+        "tried_by_release": len(store.refused()),
         "last_pass": store.setting("last_pass"),
         "last_sweeps": [_in_short(one, rest) for one in sweeps(store, limit=SHOWN_SWEEPS)],
         "budget": None
@@ -66,6 +74,30 @@ def state_of_things(store: Store, settings: Settings) -> Line:
         "rules_off": json.loads(store.setting("rules_off") or "{}"),
         "rules_failing": _failing(store),
     }
+
+
+def _refused(store: Store) -> tuple[list[Line], list[Line]]:
+    """What the portal refused in the ``DAY`` before the last pass: counted by kind and words, the most frequent first;
+    and the messages among it, by reader, for of those nobody may have heard."""
+    last = store.setting("last_pass")
+    with store.reading() as connection:
+        rows = queries.failures_since(connection, datetime.fromisoformat(last) - DAY if last else None)
+    counted = Counter((row.kind, row.error_code, row.error_text) for row in rows)
+    refused = [
+        {"kind": kind, "count": count, "code": code, "text": redact(folded(text))}
+        for (kind, code, text), count in counted.most_common(SHOWN_CAUSES)
+    ]
+    unheard = [
+        {
+            "user": row.payload.get("user"),
+            "text": shortened(folded(str(row.payload.get("text", ""))), SHOWN_TEXT),
+            "error": redact(folded(f"{row.error_text} ({row.error_code})")),
+            "at": row.ended.isoformat(),
+        }
+        for row in rows
+        if row.kind == Kind.MESSAGE.value
+    ]
+    return refused, unheard[-SHOWN_CAUSES:]
 
 
 def _failing(store: Store) -> dict[str, int]:
@@ -89,8 +121,9 @@ def _in_short(sweep: Line, rest: Line) -> Line:
 
 
 def held_back(store: Store) -> list[Line]:
-    """What the safety limits hold back, and tasks that nobody can be found for; oldest first."""
-    held = store.operations(state=State.HELD)
+    """What ``release`` lets go: what the safety limits hold back, tasks that nobody can be found for (``held``); then
+    what the portal refused, if the deal is still in that stage (``failed``; ``why`` is its answer). Oldest first."""
+    held = [*store.operations(state=State.HELD), *store.refused()]
     titles = {one.ref: one.title for one in store.task_records(refs={one.operation.task for one in held})}
     return [
         {
@@ -103,6 +136,8 @@ def held_back(store: Store) -> list[Line]:
             or one.operation.task,
             "sweep": one.operation.sweep,
             "since": one.created.isoformat() if one.created else None,
+            "state": one.state.value,
+            "why": redact(folded(one.error_text)) or one.error_code,
         }
         for one in held
     ]

@@ -12,19 +12,36 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, exists, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    bindparam,
+    case,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
 
 from bitrix_sync.facts import DEFERRED, DONE
 from bitrix_sync.facts import WAITING as PENDING
 from bitrix_sync.operations import Finished, Kind, Operation, Recorded, State
 from bitrix_sync.store import taskrows
 from bitrix_sync.store.rows import chunks, moment_of, to_recorded
-from bitrix_sync.store.schema import operations, portal, slips, tasks
+from bitrix_sync.store.schema import deals, operations, portal, slips, tasks, told, visits
 
 UNFINISHED = (State.PLANNED.value, State.HELD.value, State.SENDING.value, State.UNKNOWN.value)
 WAITING = (State.PLANNED.value, State.HELD.value)
 ITEM = "item:"
 """Begins the keys of check-list items."""
+_FAILED = "failed:"
+"""Begins the keys that say of an operation that its refusal was told."""
 _ENDS = (State.DONE, State.FAILED, State.DROPPED)
 
 
@@ -106,6 +123,13 @@ def find(
     parts = chunks(list(ids if ids is not None else keys or ()))
     found = [to_recorded(row) for part in parts for row in connection.execute(query.where(named(part)))]
     return sorted(found, key=lambda recorded: recorded.id)[:limit]
+
+
+def untold_failures(connection: Connection) -> list[Recorded]:
+    """Failed operations of which the store does not know that they were told, by id."""
+    said = exists().where(told.c.key == literal(_FAILED) + operations.c.key)
+    query = _all().where(operations.c.state == State.FAILED.value, ~said).order_by(operations.c.id)
+    return [to_recorded(row) for row in connection.execute(query)]
 
 
 def counts(connection: Connection) -> dict[State, int]:
@@ -213,20 +237,50 @@ def release(connection: Connection, keys: Collection[str] | None, later: int = 0
     )
 
 
-def renew(connection: Connection, decided_anew: Iterable[Operation]) -> None:
-    """Plans what is held with the payload that it has now; old news, so the portal is looked at first."""
+def renew(connection: Connection, decided_anew: Iterable[Operation], at: datetime) -> None:
+    """Plans what is held, was refused or was dropped for it, with the payload that it has now; old news, so the portal
+    is looked at first. A refusal that comes again is told again."""
+    moment = literal(at, operations.c.created.type)
     for operation in decided_anew:
+        idle = operations.c.state.in_([State.HELD.value, State.FAILED.value, State.DROPPED.value])
         connection.execute(
             update(operations)
-            .where(operations.c.key == operation.key, operations.c.state == State.HELD.value)
+            .where(operations.c.key == operation.key, idle)
             .values(
                 payload=dict(operation.payload),
                 urgency=operation.urgency,
-                state=State.PLANNED.value,
+                created=case((operations.c.state == State.HELD.value, operations.c.created), else_=moment),
+                state=operation.state.value,
                 look_first=True,
                 not_before=None,
+                attempts=0,
+                error_code="",
+                error_text="",
+                ended=None,
             )
         )
+        connection.execute(delete(told).where(told.c.key == _FAILED + operation.key))
+
+
+def refused(connection: Connection) -> list[Recorded]:
+    """Refused creations and moves of the visits in which their deals still are, by id."""
+    latest = select(func.max(visits.c.id)).where(visits.c.deal_id == operations.c.deal_id).scalar_subquery()
+    query = (
+        select(operations, tasks.c.portal_id, tasks.c.visit_id, latest.label("latest"))
+        .outerjoin(tasks, tasks.c.id == operations.c.task_row)
+        .join(deals, deals.c.id == operations.c.deal_id)
+        .where(
+            operations.c.state == State.FAILED.value,
+            operations.c.kind.in_([Kind.CREATE.value, Kind.MOVE_DEAL.value]),
+            deals.c.gone.is_(False),
+        )
+        .order_by(operations.c.id)
+    )
+    return [
+        to_recorded(row)
+        for row in connection.execute(query)
+        if row.latest == (row.visit_id if row.kind == Kind.CREATE.value else row.payload.get("visit"))
+    ]
 
 
 @dataclass(frozen=True, slots=True)

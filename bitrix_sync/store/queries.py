@@ -285,6 +285,14 @@ def failed_since(connection: Connection, since: datetime) -> int:
     return int(connection.execute(query).scalar_one())
 
 
+def failures_since(connection: Connection, since: datetime | None) -> Rows:
+    """Operations that the portal has refused since then (our clock; None: ever), oldest first: rows (kind, payload,
+    error_code, error_text, ended)."""
+    o = operations.c
+    query = select(o.kind, o.payload, o.error_code, o.error_text, o.ended).where(o.state == State.FAILED.value)
+    return connection.execute((query if since is None else query.where(o.ended >= since)).order_by(o.id)).all()
+
+
 def recent_operations(connection: Connection, *, states: Collection[State] | None = None, limit: int) -> Rows:
     """Operations, the newest first, with the title, portal id and owner of their task and the title of their deal."""
     query = (

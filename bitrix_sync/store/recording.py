@@ -42,7 +42,7 @@ def write(connection: Connection, recording: Recording) -> list[int]:
     )
     planned = [*chain.from_iterable(decision.operations for decision in made), *recording.operations]
     ids, acted_on = _write_operations(connection, planned, recording.at)
-    ledger.renew(connection, recording.renewed)
+    ledger.renew(connection, recording.renewed, recording.at)
     ledger.drop_orphans(connection, ended | acted_on, recording.at)
     _write_traces(connection, [trace for decision in made for trace in decision.traces])
     insert_new(connection, told, [{"key": key, "at": recording.at} for key in recording.told])

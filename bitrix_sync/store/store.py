@@ -258,6 +258,12 @@ class Store:
                 for key in connection.execute(select(told.c.key).where(told.c.key.in_(part))).scalars()
             }
 
+    def told_between(self, prefix: str, begin: datetime, end: datetime) -> set[str]:
+        """Keys of that beginning that were told after ``begin`` and up to ``end``."""
+        with self.reading() as connection:
+            said = select(told.c.key).where(told.c.key.startswith(prefix, autoescape=True))
+            return set(connection.execute(said.where(told.c.at > begin, told.c.at <= end)).scalars())
+
     def record(self, recorded: Recording, epoch: int) -> list[int]:
         """Writes down a pass or sweep, all or nothing; returns the ids of the operations that are new, rising.
 
@@ -320,6 +326,16 @@ class Store:
             return ledger.find(
                 connection, state=state, sweep=sweep, keys=keys, ids=ids, deal_id=deal_id, kind=kind, limit=limit
             )
+
+    def untold_failures(self) -> list[Recorded]:
+        """What the portal refused and nobody was told of yet, by id."""
+        with self.reading() as connection:
+            return ledger.untold_failures(connection)
+
+    def refused(self) -> list[Recorded]:
+        """Creations and moves that the portal refused, of the visits in which their deals still are, by id."""
+        with self.reading() as connection:
+            return ledger.refused(connection)
 
     def counts(self) -> dict[State, int]:
         """How many operations are in each state; states without any are missing."""

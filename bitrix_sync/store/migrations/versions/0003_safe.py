@@ -24,7 +24,8 @@ KEPT_TEXTS = (("operations", "error_text"), ("operations", "error_code"), ("requ
 def upgrade() -> None:
     """Of the texts only those are read that may hold a webhook's address or name a token. Rules that were said to have
     been there for ever, as the first start had found an empty history, began with the first stay that was seen to
-    begin, or, if none was, with the latest recording."""
+    begin, or, if none was, with the latest recording. Refusals of every kind are told from now on; of those of former
+    times only the log knew."""
     op.create_table(
         "page_sessions",
         sa.Column("digest", sa.Text(), nullable=False),
@@ -37,6 +38,10 @@ def upgrade() -> None:
     op.execute(
         "UPDATE rules_seen SET loaded = (SELECT coalesce((SELECT min(entered) FROM visits WHERE NOT handled), recorded,"
         " rules_seen.loaded) FROM portal) WHERE loaded <= 946684800000000"  # 1 January 2000
+    )
+    op.execute(
+        "INSERT INTO told (key, at) SELECT 'failed:' || key, coalesce(ended, created) FROM operations"
+        " WHERE state = 'failed' AND 'failed:' || key NOT IN (SELECT key FROM told)"
     )
 
 
