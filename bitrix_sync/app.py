@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from bitrix_sync import alarms, audit, commands, sweep, sweep_state
+from bitrix_sync import alarms, audit, commands, retrying, sweep, sweep_state
 from bitrix_sync.apply import Hands, ready
 from bitrix_sync.errands import Errands
 from bitrix_sync.errors import BitrixSyncError, PortalError, PortalRefused, RulesError, StoreError
@@ -350,6 +350,7 @@ class Service:
         if "slots" in reasons:
             sweep.run_due(desk)
             audit.run_due(desk)
+            tell_failures(desk)
         events = (reasons - TICKS) | self.put_off
         if wide or "poll" in reasons or self.reading_is_due():
             self.read(desk, wide=wide, late=self.late_is_due(), expected=bool(events), along=self.busy())
@@ -361,6 +362,8 @@ class Service:
         else:
             self.put_off = events
             carry_out(desk, interrupted=self.interrupted)
+        if wide or "rules" in reasons:
+            retrying.after_new_rules(desk)
         self.errands.go_on(desk)
         self.note_rest(desk)
         self.recovered()

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from bitrix_sync import audit, plan, sweep_commands, sweep_state
+from bitrix_sync import audit, plan, retrying, sweep_commands, sweep_state
 from bitrix_sync.errands import Account, Steps, Told, Wait, carry
 from bitrix_sync.errors import UserError
 from bitrix_sync.facts import Changes, Company
@@ -115,7 +115,10 @@ def backfill(desk: Desk, args: Mapping[str, Any]) -> Steps:
             said += decided
         else:
             recorded += desk.store.record(recording, desk.hands.epoch)
-    said += [row.operation for row in desk.store.operations(ids=recorded)]
+    tried = retrying.try_again(desk, deals=ids, room=safety_room(desk, begun) - unrecorded, dry=dry)
+    held += sum(operation.state is State.HELD for operation in tried)
+    recorded += [row.id for row in desk.store.operations(keys=[one.key for one in tried])] if not dry else []
+    said += tried if dry else [row.operation for row in desk.store.operations(ids=recorded)]
     planned = [planned_line(one, desk.rulebook.company) for one in said if one.kind is Kind.CREATE]
     yield Wait(recorded)
     return {"dry_run": dry, "deals": len(ids), "planned": planned, "held": held, **written(desk, recorded)}
@@ -135,7 +138,7 @@ def planned_line(operation: Operation, company: Company) -> Account:
 def release(desk: Desk, args: Mapping[str, Any]) -> Steps:
     """Let go what the safety limits hold back. A task without an owner who works here, or whose deadline has passed
     meanwhile, is decided anew; nobody is found: it stays held. When too much had vanished from the portal to be
-    believed, the next look believes it."""
+    believed, the next look believes it. What the portal refused is tried again."""
     now = desk.portal.now()
     believed = audit.believe(desk.store)
     drop_ended(desk)
@@ -144,15 +147,23 @@ def release(desk: Desk, args: Mapping[str, Any]) -> Steps:
     stale = [row.operation for row in held if is_stale(row.operation, desk.rulebook.company, now)]
     creations = {row.operation.key for row in held if row.operation.kind is Kind.CREATE}
     others = {row.operation.key for row in held} - creations
+    tried = retrying.try_again(desk)
     renewed = renew(desk, stale)
     usable = creations - {operation.key for operation in stale}
     released = renewed + desk.store.release(now, usable, later=plan.LATER) + desk.store.release(now, others)
     sweep_state.let_go(desk.store, now)
-    ids = [*args.get("again", ()), *set_free(desk, held)]
+    again = desk.store.operations(keys=[operation.key for operation in tried])
+    ids = [*args.get("again", ()), *set_free(desk, held), *(row.id for row in again)]
     yield Wait(ids)
     yield from sweep_commands.after_release(desk)
     still_held = len(stale) - renewed
-    return {"released": released, "still_held": still_held, "believed": believed, **written(desk, ids)}
+    return {
+        "released": released,
+        "still_held": still_held,
+        "believed": believed,
+        "tried_again": len(tried),
+        **written(desk, ids),
+    }
 
 
 def set_free(desk: Desk, held: Iterable[Recorded]) -> list[int]:
@@ -196,8 +207,8 @@ def renew(desk: Desk, held: Sequence[Operation]) -> int:
         anew = plan.decide_anew(state, desk.rulebook.rules, world, occurrence=operation.task, now=facts.now)
         if anew is None:
             continue
-        creation, decision = anew
-        creations.append(replace(creation, urgency=creation.urgency + plan.LATER))
+        creations.append(replace(anew.operations[0], urgency=anew.operations[0].urgency + plan.LATER))
+        decision = replace(anew, operations=())
         decisions.append(decision)
         known = {record.occurrence: record for record in (*state.tasks, *decision.tasks)}
         states[operation.deal_id] = replace(state, tasks=tuple(known.values()))

@@ -110,19 +110,40 @@ def decide(
 
 
 def decide_anew(
-    state: DealState, rules: Rules, world: World, *, occurrence: str, now: datetime
-) -> tuple[Operation, Decision] | None:
-    """Decide a task whose creation is held once more: its owner, deadline and text as they are now.
+    state: DealState, rules: Rules, world: World, *, occurrence: str, now: datetime, refused: bool = False
+) -> Decision | None:
+    """Decide a task whose creation is held, or was refused, once more: its owner, deadline and text as they are now.
 
-    The creation to be planned in the place of the held one, and the record with its trace. None when there is still
-    nobody to own it, or its rule, its visit or its deal is gone.
+    The creation and its check list, to be planned in the place of those there were, and the record with its trace. None
+    when there is still nobody to own it, or its rule, its visit or its deal is gone. ``refused``: also None when the
+    deal has gone on, or the rule would not act on it any more.
     """
     record = next((one for one in state.tasks if one.occurrence == occurrence), None)
     visit = next((one for one in state.visits if record is not None and one.id == record.visit_id), None)
     rule = rules.by_id.get(record.rule_id) if record is not None else None
     if state.deal is None or record is None or visit is None or rule is None or rule.disabled:
         return None
-    return _Deciding(state, state.deal, rules, world, now, backfill=False).make_anew(rule, visit, record)
+    deciding = _Deciding(state, state.deal, rules, world, now, backfill=False)
+    if refused and not deciding.is_wanted(rule, visit):
+        return None
+    return deciding.make_anew(rule, visit, record)
+
+
+def advance_anew(state: DealState, rules: Rules, world: World, *, now: datetime) -> Operation | None:
+    """The automatic move of a deal that was refused in its present visit; None when it is not wanted any more."""
+    deal = state.deal
+    if deal is None or deal.closed or not state.visits:
+        return None
+    refused = advance_key(max(visit.id for visit in state.visits))
+    state = replace(state, keys=state.keys - {refused})
+    deciding = _Deciding(state, deal, rules, world, now, backfill=False)
+    deciding.advance()
+    return next((one for one in deciding.operations if one.key == refused), None)
+
+
+def advance_key(visit_id: int) -> str:
+    """Key of the automatic move that ends a visit."""
+    return f"advance:{visit_id}"
 
 
 def observe(record: TaskRecord | None, seen: PortalTask, *, at: datetime) -> tuple[TaskRecord, Slip | None]:
@@ -361,16 +382,27 @@ class _Deciding:
         except DeadlineError as fault:
             self.trace(visit, rule.id, "deadline_error", field=fault.field, value=str(fault.value))
 
-    def make_anew(self, rule: Rule, visit: Visit, held: TaskRecord) -> tuple[Operation, Decision] | None:
+    def make_anew(self, rule: Rule, visit: Visit, held: TaskRecord) -> Decision | None:
         """See ``decide_anew``. The deal is looked at again soon after."""
         started = held.started or visit.entered
         make = partial(self.make, rule, visit, number=held.number, started=started, checks=(), name=held.occurrence)
         self.attempt(rule, visit, make)
-        for operation in self.operations:
-            if operation.kind is Kind.CREATE and operation.state is State.PLANNED:
-                tasks, traces = tuple(self.changed.values()), tuple(self.traces)
-                return operation, Decision(self.deal.id, tasks=tasks, traces=traces, wake_at=self.now)
-        return None
+        operations = tuple(one for one in self.operations if one.kind in (Kind.CREATE, Kind.CHECKLIST))
+        if not operations or operations[0].state is not State.PLANNED:
+            return None
+        return Decision(self.deal.id, operations, tuple(self.changed.values()), tuple(self.traces), wake_at=self.now)
+
+    def is_wanted(self, rule: Rule, visit: Visit) -> bool:
+        """True when the rule would act on the visit today: deal and rule are still there, its condition holds."""
+        policy = self.rules.policies.get(visit.stage_id)
+        if visit is not self.latest or visit.stage_id != self.deal.stage_id or policy is None:
+            return False
+        if rule not in policy.rules or self.out_of_reach(rule, visit, over=False):
+            return False
+        try:
+            return self.judge(rule).holds
+        except CannotJudge:
+            return False
 
     def out_of_reach(self, rule: Rule, visit: Visit, over: bool) -> tuple[str, dict[str, Any]] | None:
         """Why the rule cannot act on the visit whatever the deal says: a verdict and its values; None: it can."""
@@ -782,7 +814,7 @@ class _Deciding:
         if len(recent) >= AUTOMATIC_MOVES:
             self.brake(visit, policy)
             return
-        key = f"advance:{visit.id}"
+        key = advance_key(visit.id)
         if key not in self.state.keys:
             payload = {"stage": policy.advance_to, "visit": visit.id}
             self.operations.append(Operation(key, Kind.MOVE_DEAL, payload, self.deal.id, urgency=ADVANCE))

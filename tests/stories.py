@@ -192,7 +192,7 @@ class Story:
             self.carry_out(operation)
         return self
 
-    def anew(self, rule_id: str) -> tuple[Operation, Decision] | None:
+    def anew(self, rule_id: str) -> Decision | None:
         """The rule's newest task, decided once more."""
         name = self.task(rule_id).occurrence
         return plan.decide_anew(self.state, self.rules, self.world(), occurrence=name, now=self.now)

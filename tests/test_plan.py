@@ -257,7 +257,8 @@ def test_a_task_that_was_held_is_decided_anew_with_owner_deadline_and_text() -> 
     story.company = replace(COMPANY, self_id=77)
     assert story.anew("call") is None, "the deal still has no responsible"
     story.rules = replace(story.rules, fallback_owner=OTHER)
-    creation, decision = story.anew("call") or (None, None)
+    decision = story.anew("call")
+    creation = decision.operations[0] if decision else None
     assert creation is not None
     assert decision is not None
     fields = creation.payload["fields"]

@@ -1,0 +1,84 @@
+"""What the portal refused is tried again when its cause may be gone: a new rules file, ``backfill``, ``release``.
+
+Tasks and moves of deals that are still in the same stage, as far as the rules want them today. Each is decided anew and
+looked up in the portal before it is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+import structlog
+
+from bitrix_sync import plan
+from bitrix_sync.facts import Changes
+from bitrix_sync.operations import Decision, Kind, Operation, Recording
+from bitrix_sync.sync import Desk, PassReport, safety_room, sift, within_safety, world_of
+
+log = structlog.get_logger(__name__)
+
+TRIED = "refused_tried"
+"""Setting: digest of the rules with which refusals were tried last."""
+
+
+def after_new_rules(desk: Desk) -> None:
+    """Try again once for each rules file that comes into force."""
+    digest = desk.rulebook.rules.digest
+    if desk.rulebook.rules.safety.watch or desk.store.setting(TRIED) == digest:
+        return
+    try_again(desk, room=safety_room(desk, desk.portal.now()))
+    desk.store.set_setting(TRIED, digest)
+
+
+def try_again(
+    desk: Desk,
+    *,
+    deals: Collection[int] | None = None,
+    rules: Collection[str] | None = None,
+    room: int | None = None,
+    dry: bool = False,
+) -> list[Operation]:
+    """Plan refused creations and moves anew; returns those that were. ``deals``, ``rules``: only of these; ``room``: so
+    many tasks are let through, the others are held (None: all); ``dry``: nothing is written."""
+    rows = [row for row in desk.store.refused() if deals is None or row.operation.deal_id in deals]
+    if rules is not None:
+        records = {one.ref: one.rule_id for one in desk.store.task_records(refs={row.operation.task for row in rows})}
+        rows = [row for row in rows if records.get(row.operation.task) in rules]
+    if not rows or desk.rulebook.rules.safety.watch:
+        return []
+    facts = sift(desk, Changes(), ask={row.operation.deal_id for row in rows})
+    world, book = world_of(desk, facts), desk.rulebook.rules
+    states = desk.store.deal_states({row.operation.deal_id for row in rows})
+    decisions: list[Decision] = []
+    for row in rows:
+        deal_id = row.operation.deal_id
+        state = replace(states[deal_id], deal=facts.deals.get(deal_id))
+        decision: Decision | None
+        if row.operation.kind is Kind.CREATE:
+            occurrence = row.operation.task
+            decision = plan.decide_anew(state, book, world, occurrence=occurrence, now=facts.now, refused=True)
+        else:
+            move = plan.advance_anew(state, book, world, now=facts.now)
+            decision = Decision(deal_id, (move,), wake_at=facts.now) if move is not None else None
+        if decision is None:
+            continue
+        decisions.append(decision)
+        known = {record.occurrence: record for record in (*state.tasks, *decision.tasks)}
+        states[deal_id] = replace(state, tasks=tuple(known.values()))
+    notices: tuple[Operation, ...] = ()
+    if room is not None:
+        decisions, notices = within_safety(desk, decisions, facts.now, PassReport(), room)
+    planned = tuple(operation for decision in decisions for operation in decision.operations)
+    tried = [operation for operation in planned if operation.kind is not Kind.CHECKLIST]
+    if not dry and planned:
+        recording = Recording(
+            at=facts.now,
+            decisions=tuple(replace(decision, operations=()) for decision in decisions),
+            operations=(*planned, *notices),
+            renewed=planned,
+            picks=world.picks.changes(),
+        )
+        desk.store.record(recording, desk.hands.epoch)
+        log.info("what was refused is tried again", operations=len(tried))
+    return tried
