@@ -1,6 +1,6 @@
 """The page's sessions are rows, so that a logout ends them here and not in one browser alone; texts of the portal that
 were kept as they came lose what is secret in them; what was entered before the first start never acts, also where that
-start saw nothing of the portal's history."""
+start saw nothing of the portal's history; what was refused before is no news."""
 
 from __future__ import annotations
 
