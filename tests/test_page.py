@@ -282,6 +282,77 @@ def test_what_does_not_exist_is_answered_with_404(client: FlaskClient, path: str
     assert answer.headers["Content-Security-Policy"] == page.POLICY
 
 
+ODD = (
+    *(str(number) for number in (0, -1, 2**63 - 1, 2**63, 10**30)),
+    *(
+        "9" * 5000,
+        "٣",
+        "1e5",
+        "0x10",
+        "１２",
+        "%00",
+        "%ff%fe",
+        "%ED%A0%80",
+        "//[",
+        "//[x]:y",
+        "[",
+        "http://[::1",
+        "?#",
+        "%0d%0a",
+    ),
+    *(
+        "\u2028",
+        "'\"--",
+        "a" * 9000,
+        "..%2f..%2f",
+        "%u0041",
+        "+",
+        "&",
+        "=",
+        "null",
+        "{{7*7}}",
+        "\\\\[",
+        "/" * 300,
+        "-0",
+        "1.0",
+    ),
+)
+
+
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: odd[:12].encode("unicode_escape").decode())
+@pytest.mark.parametrize("inside", [False, True], ids=["outside", "inside"])
+def test_nothing_odd_in_an_address_a_query_a_form_or_a_cookie_is_an_error(
+    store: Store, odd: str, inside: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of every address that there is: a refusal may be the stranger's fault, a 500 would be ours."""
+    given = {} if inside else {"BITRIX_PAGE_PASSWORD": PASSWORD}
+    furnish(store)
+    app = web(store, settings=settings(**given))[0]
+    client = app.test_client()
+    rules = [rule for rule in app.url_map.iter_rules() if rule.methods]
+    assert len(rules) > 15
+    names = ("q", "all", "next", "token", "password", "deal_id", "anything")
+    for rule in rules:
+        path = re.sub(r"<[^>]*>", lambda _: odd, rule.rule)
+        query = "&".join(f"{name}={odd}" for name in names)
+        for method in sorted((rule.methods or set()) - {"OPTIONS", "HEAD"}):
+            for address in (f"{path}?{query}",) if "<" in rule.rule else (f"{path}?{query}", f"{path}{odd}"):
+                for cookie in (SESSION, FORM, KNOWN):
+                    client.set_cookie(cookie, odd[:2000], path="/")
+                form = {"content_type": "application/x-www-form-urlencoded", "data": query} if method == "POST" else {}
+                with client.open(address, method=method, **form) as answer:
+                    assert answer.status_code < 500, f"{method} {address[:200]}"
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("host", ["[", "]", "[::1", "a b", "a:b:c", "é", "", "localhost:99999", "@", "//[", "x" * 300])
+def test_no_name_of_this_machine_is_an_error(guarded: FlaskClient, client: FlaskClient, host: str) -> None:
+    for browser in (guarded, client):
+        for path in ("/", "/login", "/nothing", "/healthz"):
+            assert browser.get(path, headers={"Host": host}).status_code < 500
+            assert browser.get(path, headers={"X-Forwarded-For": host, "Cookie": host}).status_code < 500
+
+
 def test_a_store_that_does_not_answer_is_told(store: Store) -> None:
     furnish(store)
     client = web(store)[0].test_client()

@@ -684,6 +684,127 @@ def test_garbage_on_the_line_is_a_bad_request(app: Flask) -> None:
         assert line.recv(100).startswith(b"HTTP/1.0 400 ")
 
 
+# --- clients that keep us waiting -----------------------------------------------------------------------------------
+
+
+def closed(line: socket.socket, *, feed: bytes = b"") -> bool:
+    """True when the server ends the connection, though the client goes on sending ``feed`` bit by bit."""
+    line.settimeout(0.05 if feed else 20)
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            if line.recv(65536) == b"":
+                return True
+        except TimeoutError:
+            pass
+        except OSError:
+            return True
+        try:
+            line.sendall(feed)
+        except OSError:
+            return True
+    return False
+
+
+@pytest.mark.parametrize(
+    ("begin", "feed"),
+    [
+        (b"", b""),
+        (b"GET / HTT", b""),
+        (b"GET / HTTP/1.1\r\n", b"X: y\r\n"),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n", b"x"),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+        (b"\r\n", b"\r\n"),
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", b""),
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /", b"x"),
+    ],
+    ids=["nothing", "half a line", "headers", "body", "chunks", "empty lines", "kept alive", "the second request"],
+)
+def test_a_request_that_does_not_come_whole_is_not_waited_for(
+    app: Flask, monkeypatch: pytest.MonkeyPatch, begin: bytes, feed: bytes
+) -> None:
+    for name in ("REQUEST_SECONDS", "IDLE_SECONDS", "TEND_SECONDS"):
+        monkeypatch.setattr(server_module, name, 0.2)
+    with served(app) as url, socket.create_connection(url_address(url), 20) as line:
+        line.sendall(begin)
+        assert closed(line, feed=feed)
+
+
+def test_an_answer_that_nobody_takes_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(server_module, "TEND_SECONDS", 0.1)
+    size = 8_000_000
+
+    def large(_environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        start_response("200 OK", [("Content-Length", str(size))])
+        return [b"x" * size]
+
+    server, stop = WebServer(large, Listen("127.0.0.1", 0)), threading.Event()
+    line = socket.socket()
+    line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    line.connect(url_address(server.url))
+    line.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    thread = threading.Thread(target=server.run, args=[stop])
+    thread.start()
+    try:
+        line.settimeout(20)
+        line.recv(1)
+        for _ in range(200):
+            if not server._open():
+                break
+            time.sleep(0.05)
+        assert server._open() == []
+    finally:
+        stop.set()
+        thread.join(20)
+        line.close()
+
+
+def test_however_many_keep_us_waiting_the_next_one_is_answered(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More connections than may be open: of one address, then of many."""
+    monkeypatch.setattr(server_module, "SHARE", 20)
+    monkeypatch.setattr(server_module, "CONNECTIONS", 50)
+    lines: list[socket.socket] = []
+    with served(app) as url:
+        try:
+            for number in range(120):
+                source = f"127.0.0.{2 + number // 24}"
+                lines.append(socket.create_connection(url_address(url), 20, source_address=(source, 0)))
+                lines[-1].sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
+                if number in (23, 119):
+                    assert requests.get(url + "/healthz", timeout=20).text == "ok\n"
+            first, last = lines[0], lines[-1]
+            assert closed(first), "what has kept us waiting longest makes room"
+            last.sendall(b"x" * 9)
+            assert last.recv(12).startswith(b"HTTP/1.1 404"), "and the newest is served"
+        finally:
+            for line in lines:
+                line.close()
+
+
+def test_who_is_being_answered_does_not_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "SHARE", 3)
+    begun, go_on = threading.Semaphore(0), threading.Event()
+
+    def slow(_environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        begun.release()
+        go_on.wait(20)
+        start_response("200 OK", [("Content-Length", "4")])
+        return [b"done"]
+
+    with served(slow) as url:
+        lines = [socket.create_connection(url_address(url), 20) for _ in range(3)]
+        for line in lines:
+            line.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert begun.acquire(timeout=20)
+        with socket.create_connection(url_address(url), 20) as more:
+            assert closed(more)
+        go_on.set()
+        for line in lines:
+            with line, line.makefile("rb") as answer:
+                assert answer.readline() == b"HTTP/1.1 200 OK\r\n"
+
+
 def url_address(url: str) -> tuple[str, int]:
     host, _, port = url.removeprefix("http://").rpartition(":")
     return host, int(port)

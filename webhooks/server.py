@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from waitress.task import ErrorTask
 from bitrix_sync.errors import SettingError
 from bitrix_sync.settings import Listen
 from webhooks import Service, health, metrics
+from webhooks.callers import network_of
 from webhooks.door import MAX_BODY, Deliveries, EventDoor
 
 if TYPE_CHECKING:
@@ -27,9 +29,14 @@ if TYPE_CHECKING:
 THREADS = 4
 BACKLOG = 2048
 """Connections that may wait in the system's queue: a burst of events comes on many at once."""
-CONNECTIONS = 512
-"""Open ones, well below the usual limit of 1,024 files a process; more wait in the queue."""
-IDLE_SECONDS = 30
+CONNECTIONS, SHARE = 512, 128
+"""Open ones in all, well below the usual limit of 1,024 files a process, and of one address. The next one after them
+is taken all the same: that which has kept us waiting longest makes room for it."""
+REQUEST_SECONDS, IDLE_SECONDS, ANSWER_SECONDS = 20.0, 30.0, 120.0
+"""For a whole request with its body, from its first byte; for the first byte; for taking the answer."""
+TEND_SECONDS = 1.0
+"""Between two looks for connections whose time is over."""
+NEVER = 10**9
 GRACE_SECONDS = 4.0
 """For what is in flight when the end is asked for; the whole process has ten."""
 LINGER_SECONDS = 5.0
@@ -81,8 +88,9 @@ class WebServer:
             sockets=[_bound(listen)],
             threads=THREADS,
             backlog=BACKLOG,
-            connection_limit=CONNECTIONS,
-            channel_timeout=IDLE_SECONDS,
+            # whose turn it is to go is decided here (``_admit``, ``_turn``), by a clock that does not jump
+            connection_limit=2 * CONNECTIONS,
+            channel_timeout=NEVER,
             # beyond this waitress refuses by itself while it reads; chunks need room for their framing
             max_request_body_size=4 * MAX_BODY,
             max_request_header_size=16 * 1024,
@@ -90,7 +98,8 @@ class WebServer:
             clear_untrusted_proxy_headers=False,
             ident="",
         )
-        self._server.channel_class = _Channel
+        self._server.channel_class = self._admit
+        self._tended = time.monotonic()
         self.url = f"http://{Listen(listen.host, int(self._server.effective_port))}"
 
     def wake(self) -> None:
@@ -112,10 +121,33 @@ class WebServer:
 
     def _turn(self, timeout: float) -> None:
         wasyncore.loop(timeout=timeout, use_poll=True, map=self._channels, count=1)
+        now = time.monotonic()
+        if now - self._tended >= TEND_SECONDS:
+            self._tended = now
+            for channel in self._open():
+                if channel.overdue(now):
+                    channel.handle_close()
+
+    def _open(self) -> list[_Channel]:
+        return [channel for channel in self._channels.values() if isinstance(channel, _Channel)]
 
     def _busy(self) -> bool:
-        channels = [channel for channel in self._channels.values() if isinstance(channel, HTTPChannel)]
-        return any(channel.requests or channel.request or channel.total_outbufs_len for channel in channels)
+        return any(channel.requests or channel.request or channel.total_outbufs_len for channel in self._open())
+
+    def _admit(self, server: Any, connection: socket.socket, address: Any, *rest: Any, **more: Any) -> None:
+        """Take a new connection. Where its address, or the server, has as many as it may, another one goes: of the
+        address, or of the address that has most, that which has kept us waiting longest. Who is being answered stays:
+        if there are none but those, the new one goes."""
+        owner, channels = network_of(address[0]), self._open()
+        shares = Counter(channel.owner for channel in channels)
+        crowd = owner if shares[owner] >= SHARE else max(shares, key=lambda who: shares[who], default=owner)
+        if shares[owner] >= SHARE or len(channels) >= CONNECTIONS:
+            waiting = [channel for channel in channels if channel.owner == crowd and not channel.requests]
+            if not waiting:
+                connection.close()
+                return
+            min(waiting, key=lambda channel: channel.since).handle_close()
+        _Channel(server, connection, address, *rest, **more).owner = owner
 
 
 def _bound(listen: Listen) -> socket.socket:
@@ -163,14 +195,53 @@ class _Refusal(ErrorTask):  # type: ignore[misc]
 
 
 class _Channel(HTTPChannel):  # type: ignore[misc]
-    """Reads on for a while, and forgets, after a body was refused half-way.
+    """A connection that knows since when it keeps us waiting: for a request, or until its answer is taken.
 
-    A connection that is closed on unread bytes is reset, and its client sees a broken pipe in place of the 413.
+    After a body was refused half-way it reads on for a while, and forgets: a connection that is closed on unread bytes
+    is reset, and its client sees a broken pipe in place of the 413.
     """
 
     error_task_class = _Refusal
     refused = False
     lingers_until = 0.0
+    owner = ""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        self.since = time.monotonic()
+        self._begun = False
+        super().__init__(*args, **more)
+
+    def overdue(self, now: float) -> bool:
+        """True when its time is over. While its request is being answered it has all the time it takes us, unless the
+        client does not take the answer."""
+        if self.lingers_until:
+            return now > self.lingers_until
+        if self.total_outbufs_len:
+            return now - self.since > ANSWER_SECONDS
+        if self.requests:
+            return False
+        return now - self.since > (IDLE_SECONDS if self.request is None else REQUEST_SECONDS)
+
+    def received(self, data: bytes) -> bool:
+        taken = bool(super().received(data))
+        if self.request is not None and not self._begun:  # empty lines are not the end of one
+            self._begun, self.since = True, time.monotonic()
+        return taken
+
+    def service(self) -> None:
+        self._begun = False
+        super().service()
+
+    def write_soon(self, data: Any) -> int:
+        if not self.total_outbufs_len:
+            self.since = time.monotonic()
+        return int(super().write_soon(data))
+
+    def _flush_some(self, do_close: bool = True) -> bool:
+        flushed = bool(super()._flush_some(do_close=do_close))
+        if flushed and not self.total_outbufs_len:
+            self.since = time.monotonic()
+        return flushed
 
     def handle_close(self) -> None:
         if self.refused and not self.lingers_until:
@@ -193,6 +264,4 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
         try:
             self.recv(64 * 1024)
         except OSError:
-            self.handle_close()
-        if time.monotonic() > self.lingers_until and self.connected:
             self.handle_close()
