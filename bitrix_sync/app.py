@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from bitrix_sync import alarms, audit, commands, retrying, sweep, sweep_state
+from bitrix_sync import alarms, audit, commands, known, retrying, sweep, sweep_state
 from bitrix_sync.apply import Hands, ready
 from bitrix_sync.errands import Errands
 from bitrix_sync.errors import BitrixSyncError, PortalError, PortalRefused, RulesError, StoreError
@@ -31,7 +31,7 @@ from bitrix_sync.portal.pacer import Stopped
 from bitrix_sync.portal.paging import PAGE
 from bitrix_sync.portal.refusals import need_scopes
 from bitrix_sync.portal.writing import METHODS
-from bitrix_sync.rulebook import Rulebook, read_file
+from bitrix_sync.rulebook import Rulebook, need_bound, read_file
 from bitrix_sync.rules.load import load
 from bitrix_sync.settings import Settings
 from bitrix_sync.store import LeaseLost, Store
@@ -218,16 +218,24 @@ class Service:
         except PortalRefused:
             raise
         except PortalError as fault:
-            self.trouble = str(fault)
-            self.keep_trouble(self.trouble)
-            log.error("cannot work", problem=self.trouble, refused=False)
+            self.cannot_work_yet(fault)
             return
         self.proven = directory, self.portal.now()
         need_scopes(directory.scopes, host=self.portal.host)
+        if last := known.unpack(self.store.setting(known.SETTING)):
+            directory = known.directory_with(last, directory)
         text, _ = read_file(self.settings.rules)
         loaded = load(text, self.settings.rules.name, directory=directory, bindings=self.store.bindings())
-        if loaded.rules is None:
-            raise RulesError([str(problem) for problem in loaded.errors])
+        try:
+            need_bound(loaded, directory)
+        except PortalError as fault:
+            self.cannot_work_yet(fault)
+
+    def cannot_work_yet(self, fault: PortalError) -> None:
+        """Note why the worker will have to try again."""
+        self.trouble = str(fault)
+        self.keep_trouble(self.trouble)
+        log.error("cannot work", problem=self.trouble, refused=False)
 
     def restore_pace(self) -> None:
         """Take what an earlier process may have in the portal's bucket for sent, before anything more is."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 WAITING, IN_PROGRESS, AWAITING, DONE, DEFERRED = 2, 3, 4, 5, 6
 """Task statuses of the portal (REAL_STATUS)."""
@@ -18,6 +18,27 @@ MOVABLE_STATUSES = frozenset({WAITING, IN_PROGRESS})
 
 PROGRESS, WON, LOST = "P", "S", "F"
 """Semantics of a stage; a deal in a stage of S or F is closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """The third end of a reading: neither read nor surely absent, so nothing may be decided from it and what was known
+    last stays. ``code`` is the portal's or ours; ``why`` is for an administrator."""
+
+    code: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """The second end of a reading: the portal says that there is no such thing. ``why`` is for an administrator."""
+
+    why: str = ""
+
+
+Fact = TypeVar("Fact")
+End: TypeAlias = Fact | Absent | Unread
+"""Every reading has one of three ends: the fact, surely absent, not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +142,17 @@ class Absence:
 @dataclass(frozen=True, slots=True)
 class Company:
     """Users, departments and absences of the portal at one moment. ``self_id`` is the webhook's own user (who may be
-    missing from ``users``: a hidden system user)."""
+    missing from ``users``: a hidden system user). ``unread``: which of the three could not be read, and why; they are
+    then as known last, or empty (``missing``) if nobody ever knew. ``without``: which of them the portal or the webhook
+    does not have at all."""
 
     users: Mapping[int, User] = field(default_factory=dict)
     departments: Mapping[int, Department] = field(default_factory=dict)
     absences: tuple[Absence, ...] = ()
     self_id: int = 0
+    unread: Mapping[str, Unread] = field(default_factory=dict)
+    missing: frozenset[str] = frozenset()
+    without: Mapping[str, Absent] = field(default_factory=dict)
 
     def active(self, user_id: int) -> bool:
         """True for a known user who is not fired."""
@@ -187,7 +213,10 @@ class Directory:
     """What names in a rules file can mean: funnels, fields, users, departments, workgroups of one portal.
 
     ``groups`` is None when the webhook may not read workgroups: their ids are then taken on trust. ``calendar`` is None
-    and ``time_zone`` "" when they may not be read; ``utc_offset`` (seconds) is always known.
+    and ``time_zone`` "" when they may not be read; ``utc_offset`` (seconds) is always known. ``unread``: parts that
+    could not be read (``funnels``, ``stages:5`` of one funnel, ``fields``, ``options:SOURCE`` of fields, ``groups``,
+    ``calendar``, ...); they are then as known last, or empty. ``without``: parts that the portal or the webhook does
+    not have at all.
     """
 
     funnels: tuple[Funnel, ...]
@@ -199,6 +228,8 @@ class Directory:
     utc_offset: int = 0
     admin: bool = False
     scopes: frozenset[str] = frozenset()
+    unread: Mapping[str, Unread] = field(default_factory=dict)
+    without: Mapping[str, Absent] = field(default_factory=dict)
 
     def stage(self, stage_id: str) -> Stage | None:
         """The stage with this full id, or None."""

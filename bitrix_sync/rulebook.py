@@ -12,11 +12,12 @@ from pathlib import Path
 
 import structlog
 
-from bitrix_sync import snapshot
-from bitrix_sync.errors import PortalRefused, RulesError, UserError
-from bitrix_sync.facts import Company, Directory
+from bitrix_sync import known, snapshot
+from bitrix_sync.errors import PortalError, PortalRefused, RulesError, UserError
+from bitrix_sync.facts import Company, Directory, Unread
 from bitrix_sync.plan import admins_of
 from bitrix_sync.portal import reading
+from bitrix_sync.portal.answers import NO_METHOD, NO_SCOPE
 from bitrix_sync.portal.client import Portal
 from bitrix_sync.rules import words
 from bitrix_sync.rules.load import Loaded, load
@@ -41,10 +42,11 @@ class Rulebook:
         """``read``: the directory, if it was read already, and when; used if that was just now."""
         self.path, self.portal, self.store = path, portal, store
         now = portal.now()
-        if read is None or not timedelta() <= now - read[1] < COMPANY_KEEPS:
-            read = reading.directory(portal), portal.now()
-        self.directory: Directory = peopled(read[0], portal)
-        self.read_at = self.company_at = read[1]
+        self.kept = store.setting(known.SETTING)
+        self.fruitless = 0
+        fresh = read is not None and timedelta() <= now - read[1] < COMPANY_KEEPS
+        self.directory: Directory = self.learn(read[0] if read and fresh else None, known.unpack(self.kept))
+        self.read_at = self.company_at = read[1] if read and fresh else portal.now()
         self.absences_read = False
         self.error = ""
         self.warnings: list[str] = []
@@ -72,12 +74,11 @@ class Rulebook:
         """Read and bind the file; RulesError with every problem, UserError when it cannot be read."""
         text, self.stamp = read_file(self.path)
         loaded = load(text, str(self.path.name), directory=self.directory, bindings=self.store.bindings())
-        if loaded.rules is None:
-            raise RulesError([str(problem) for problem in loaded.errors])
+        rules = need_bound(loaded, self.directory)
         self.accept(loaded)
         self.source, self.loaded = text, self.portal.now()
         self.show()
-        return loaded.rules
+        return rules
 
     def accept(self, loaded: Loaded) -> None:
         """Put a good file in force: its new bindings are kept, its new rules begin to act from now on."""
@@ -90,10 +91,10 @@ class Rulebook:
         self.store.set_setting("rules_error", "")
         off = {rule.id: rule.disabled for rule in loaded.rules.by_id.values() if rule.disabled}
         self.store.set_setting("rules_off", json.dumps(off, ensure_ascii=False))
-        known = set(self.warnings)
+        before = set(self.warnings)
         self.error, self.warnings = "", [str(problem) for problem in loaded.warnings]
         for warning in self.warnings:
-            if warning not in known:
+            if warning not in before:
                 log.warning("rules", problem=warning)
 
     def show(self) -> None:
@@ -135,6 +136,9 @@ class Rulebook:
             self.load_now()
         except (RulesError, UserError) as fault:
             return self.refuse(fault)
+        except PortalError as fault:
+            log.warning("rules cannot be compared with the portal; those in force go on", problem=str(fault))
+            return False
         log.info("rules loaded", rules=len(self.rules.by_id), digest=self.rules.digest)
         return True
 
@@ -148,13 +152,52 @@ class Rulebook:
 
     def refresh_directory(self) -> None:
         """Read names and people of the portal again."""
-        self.directory = peopled(reading.directory(self.portal), self.portal)
+        self.directory = self.learn(None, self.directory)
         self.read_at = self.company_at = self.portal.now()
         self.absences_read = False
 
+    def learn(self, read: Directory | None, last: Directory | None) -> Directory:
+        """A reading of the portal (``read``: it was made already) with what was known ``last`` in the place of what it
+        did not bring; kept for the next start. Raises PortalError when nothing was ever known of the employees or the
+        funnels: then every task would go astray."""
+        if read is None:
+            try:
+                read = reading.directory(self.portal)
+            except PortalRefused:
+                raise
+            except PortalError as fault:
+                if last is None:
+                    raise
+                read = known.all_unread(last, Unread("no_answer", str(fault)))
+        learnt = known.directory_with(last, read) if last is not None else read
+        self.fruitless = self.fruitless + 1 if learnt.unread or learnt.company.unread else 0
+        if not learnt.company.users:
+            raise refusal(learnt.company.unread["users"])
+        end = learnt.unread.get("funnels")
+        if not learnt.funnels and end is not None and end.code != known.EMPTY:
+            raise refusal(end)
+        for part, end in self.unread_parts(learnt).items():
+            log.warning("could not be read; what was known last stays", part=part, problem=end.why)
+        self.keep(learnt)
+        return learnt
+
+    def keep(self, learnt: Directory) -> None:
+        """What is known now is there after a restart too."""
+        packed = known.pack(learnt)
+        if packed != self.kept:
+            self.store.set_setting(known.SETTING, packed)
+            self.kept = packed
+
+    def unread_parts(self, directory: Directory | None = None) -> dict[str, Unread]:
+        """What the last reading did not bring, by part."""
+        shown = directory or self.directory
+        return {**shown.unread, **shown.company.unread}
+
     def freshen(self, now: datetime) -> bool:
-        """Once an hour: bind the same file to the portal as it is now, so that what vanished is noticed."""
-        if now - self.read_at < DIRECTORY_KEEPS:
+        """Once an hour: bind the same file to the portal as it is now, so that what vanished is noticed; sooner when
+        the last reading did not bring everything."""
+        again = COMPANY_KEEPS * 2 ** min(self.fruitless, 6) if self.fruitless else DIRECTORY_KEEPS
+        if now - self.read_at < min(again, DIRECTORY_KEEPS):
             return False
         self.refresh_directory()
         self.bind_anew()
@@ -164,10 +207,15 @@ class Rulebook:
         """Before deals are judged: people (and absences, if the file asks for them) not older than a minute."""
         if not self.company_is_old(now):
             return
-        company = reading.company(self.portal)
-        if away := self.away(now):
-            ids = [user.id for user in company.users.values() if user.active]
-            company = replace(company, absences=tuple(reading.absences(self.portal, ids, *away)))
+        try:
+            company = reading.company(self.portal)
+            if away := self.away(now):
+                ids = [user.id for user in (company.users or self.company.users).values() if user.active]
+                company = known.with_absences(company, reading.absences(self.portal, ids, *away))
+        except PortalRefused:
+            raise
+        except PortalError as fault:
+            company = known.company_unread(self.company, Unread("no_answer", str(fault)))
         self.take_company(company, now)
 
     def company_is_old(self, now: datetime) -> bool:
@@ -180,8 +228,10 @@ class Rulebook:
 
     def take_company(self, company: Company, now: datetime) -> None:
         """People that were read just now, with absences if the file asks for them."""
-        self.directory = peopled(replace(self.directory, company=company), self.portal)
+        self.directory = replace(self.directory, company=known.company_with(self.company, company))
         self.company_at, self.absences_read = now, self.rules.uses_absences
+        if company.unread:
+            log.warning("people could not be read; those known last stay", parts=sorted(company.unread))
 
 
 def _by_load(person: Person) -> bool:
@@ -196,15 +246,20 @@ def _by_load(person: Person) -> bool:
             return other is not None and _by_load(other)
 
 
-def peopled(directory: Directory, portal: Portal) -> Directory:
-    """The same directory; PortalRefused when the webhook may no longer read employees, for then every task would go to
-    the wrong owner."""
-    if not directory.company.users:
-        raise PortalRefused(
-            "insufficient_scope",
-            f"portal {portal.host}: no employee can be read; tick the scope 'user_basic' in the webhook's form",
-        )
-    return directory
+def refusal(end: Unread) -> PortalError:
+    """Why there can be no work at all. What an administrator must put right is a refusal."""
+    return PortalRefused(end.code, end.why) if end.code in (known.EMPTY, NO_SCOPE, NO_METHOD) else PortalError(end.why)
+
+
+def need_bound(loaded: Loaded, directory: Directory) -> Rules:
+    """The rules. Raises RulesError for a file with errors; PortalError for one that could only not be compared with the
+    portal, or of which rules would be off for that reason alone."""
+    off = loaded.rules is not None and any(rule.disabled for rule in loaded.rules.by_id.values())
+    if (loaded.rules is None or off) and (parts := known.nowhere(directory)):
+        raise PortalError("; ".join(dict.fromkeys(end.why for end in parts.values())))
+    if loaded.rules is None:
+        raise RulesError([str(problem) for problem in loaded.errors])
+    return loaded.rules
 
 
 def read_file(path: Path) -> tuple[str, Stamp]:

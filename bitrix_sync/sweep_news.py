@@ -121,5 +121,6 @@ def away_now(desk: Desk, sweep: Sweep) -> dict[int, datetime]:
     _, last = overdue.due_days(sweep.slot, calendar)
     until = calendar.moment(last, calendar.end_of(last))
     ids = sorted(user.id for user in users.values() if user.active)
-    absences = reading.absences(desk.portal, ids, sweep.moment, until)
+    read = reading.absences(desk.portal, ids, sweep.moment, until)
+    absences = read if isinstance(read, tuple) else desk.rulebook.company.absences
     return overdue.away_through(absences, moment=sweep.moment, until=until)

@@ -27,6 +27,7 @@ LAYERS: Mapping[str, frozenset[str]] = {
             "facts",
             "failures",
             "guards",
+            "known",
             "letters",
             "operations",
             "overdue",

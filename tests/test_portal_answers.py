@@ -189,4 +189,6 @@ def test_an_add_without_an_id_inside_a_batch_is_unknown() -> None:
 
 
 def test_an_empty_result_in_a_batch_is_a_result() -> None:
-    assert read_batch({"result": {"result": {"k0": False}}}, ["user.get"], now=NOW)[0].kind == "done"
+    assert read_batch({"result": {"result": {"k0": False}}}, ["user.admin"], now=NOW)[0].kind == "done"
+    assert read_batch({"result": {"result": {"k0": []}}}, ["user.get"], now=NOW)[0].kind == "done"
+    assert read_batch({"result": {"result": {"k0": False}}}, ["user.get"], now=NOW)[0].kind == "unknown"

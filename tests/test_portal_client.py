@@ -30,7 +30,7 @@ from bitrix_sync.portal.wire import moved_address, parse_address
 
 CODE = "secretcode123456"
 ADD = Command("tasks.task.add", {"fields": {"TITLE": "Call", "RESPONSIBLE_ID": 5}})
-LIST = Command("tasks.task.list", {"filter": {"ID": [1, 2]}, "select": ["ID"]})
+LIST = Command("tasks.task.get", {"filter": {"ID": [1, 2]}, "select": ["ID"]})
 
 
 class Server:
@@ -404,7 +404,7 @@ def test_more_than_fifty_commands_go_in_several_batches(server: Server, portal: 
 
 def test_one_command_needs_no_batch(server: Server, portal: Portal) -> None:
     assert portal.batch([LIST])[0].done
-    assert server.seen[0][0].endswith("tasks.task.list")
+    assert server.seen[0][0].endswith("tasks.task.get")
 
 
 @pytest.mark.parametrize(
@@ -450,7 +450,7 @@ def test_a_method_blocked_inside_a_batch_rests_the_others_go_on(server: Server, 
     assert first[0].retry_at is not None
     assert [outcome.kind for outcome in portal.batch([ADD, LIST])] == ["again", "done"]
     assert len(server.seen) == 2
-    assert portal.pacer.budget().operating == {"tasks.task.list": 12.5}
+    assert portal.pacer.budget().operating == {"tasks.task.get": 12.5}
 
 
 def test_an_empty_batch_asks_nothing(server: Server, portal: Portal) -> None:
@@ -490,7 +490,7 @@ def test_only_what_is_missing_of_a_reading_is_asked_again(server: Server) -> Non
 def test_a_reading_gives_up_with_a_clear_line(server: Server) -> None:
     portal, skipped = quick(server)
     server.plan = [drop] * 50
-    with pytest.raises(PortalError, match=r"tasks\.task\.list: the connection broke") as caught:
+    with pytest.raises(PortalError, match=r"tasks\.task\.get: the connection broke") as caught:
         portal.read([LIST])
     assert not isinstance(caught.value, PortalRefused)
     assert sum(skipped) <= 60
@@ -517,7 +517,7 @@ def test_a_reading_does_not_wait_longer_than_it_may_for_a_resting_method(server:
         (403, "ACCESS_DENIED", "plan or its REST subscription"),
         (503, "OVERLOAD_LIMIT", "write to its support"),
         (302, "", "renamed"),
-        (400, "ERROR_CORE", r"tasks\.task\.list refused: ERROR_CORE why"),
+        (400, "ERROR_CORE", r"tasks\.task\.get refused: ERROR_CORE why"),
     ],
 )
 def test_a_refused_reading_says_what_to_do(server: Server, portal: Portal, status: int, code: str, says: str) -> None:

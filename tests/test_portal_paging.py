@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 import pytest
 
 from bitrix_sync.errors import PortalError, PortalRefused
+from bitrix_sync.facts import Unread
 from bitrix_sync.portal import body, bulk
 from bitrix_sync.portal.client import Command, Portal
 from bitrix_sync.portal.pacer import Stopped
@@ -210,7 +211,7 @@ def test_a_refused_list_is_told(server: Lists, portal: Portal) -> None:
 def test_small_tables_are_read_by_offset(server: Lists, portal: Portal, count: int) -> None:
     server.ids = {"user.get": list(range(1, count + 1))}
     (users,) = read_offsets(portal, [(Command("user.get"), "")], name="company")
-    assert users is not None
+    assert isinstance(users, list)
     assert numbers(users, "ID") == server.ids["user.get"]
     before = server.requests
     read_offsets(portal, [(Command("user.get"), "")], name="company")
@@ -222,14 +223,39 @@ def test_a_table_that_repeats_its_only_page_ends(server: Lists, portal: Portal) 
     server.plan = [page] * 5
     (users,) = read_offsets(portal, [(Command("user.get"), "")])
     assert len(server.seen) == 2
-    assert users is not None
+    assert isinstance(users, list)
 
 
-def test_a_refused_table_may_be_missing(server: Lists, portal: Portal) -> None:
-    server.plan = [(403, {"error": "insufficient_scope", "error_description": ""})] * 2
-    assert read_offsets(portal, [(Command("user.get"), "")], optional=True) == [None]
-    with pytest.raises(PortalRefused, match="'user_basic'"):
-        read_offsets(portal, [(Command("user.get"), "")])
+REFUSED = (403, {"error": "insufficient_scope", "error_description": ""})
+
+
+def test_a_refused_table_is_not_read_and_says_why(server: Lists, portal: Portal) -> None:
+    server.plan = [REFUSED]
+    (users,) = read_offsets(portal, [(Command("user.get"), "")])
+    assert isinstance(users, Unread)
+    assert "'user_basic'" in users.why
+
+
+def test_a_table_that_counts_more_than_it_shows_is_not_read(server: Lists, portal: Portal) -> None:
+    server.plan = [{"result": [{"ID": "1"}], "total": 3}]
+    (users,) = read_offsets(portal, [(Command("user.get"), "")])
+    assert isinstance(users, Unread)
+
+
+@pytest.mark.parametrize(
+    "result", [None, True, "text", 5, {}, {"tasks": None}, {"tasks": "x"}, {"tasks": {}}, {"other": []}]
+)
+def test_a_list_that_is_no_list_is_unknown_and_asked_for_again(server: Lists, portal: Portal, result: Any) -> None:
+    server.plan = [{"result": result}, {"result": result}, *server.plan]
+    server.ids = {"tasks.task.list": [1, 2]}
+    (found,) = read_lists(portal, [TASKS])
+    assert numbers(found, "id") == [1, 2]
+
+
+def test_a_list_that_counts_rows_and_shows_none_is_not_believed(server: Lists, portal: Portal) -> None:
+    server.plan = [{"result": {"tasks": []}, "total": 3}]
+    with pytest.raises(PortalError, match="fewer rows than it counts"):
+        read_lists(portal, [TASKS])
 
 
 # --- by the library --------------------------------------------------------------------------------------------------
@@ -368,10 +394,10 @@ def test_a_renamed_portal_is_followed_by_ourselves(server: Lists, portal: Portal
 def test_departments_are_read_whole_where_pages_begin_at_a_start_in_capitals(server: Lists, portal: Portal) -> None:
     server.ids, server.start = {"department.get": list(range(1, 161))}, "START"
     read = bulk.read_table(portal, Command("department.get"))
-    assert read is not None
+    assert isinstance(read, list)
     assert [row["ID"] for row in read] == [str(number) for number in range(1, 161)]
 
 
-def test_a_missing_scope_makes_a_table_absent(server: Lists, portal: Portal) -> None:
+def test_a_missing_scope_leaves_a_table_unread(server: Lists, portal: Portal) -> None:
     server.plan = [(403, {"error": "insufficient_scope", "error_description": ""})] * 2
-    assert bulk.read_table(portal, Command("department.get")) is None
+    assert isinstance(bulk.read_table(portal, Command("department.get")), Unread)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bitrix_sync.facts import Absence, PortalCalendar
+from bitrix_sync.facts import Absence, PortalCalendar, Unread
 from bitrix_sync.portal import parsing
 from bitrix_sync.portal.answers import read_answer, read_batch
 from bitrix_sync.portal.directory import calendar
@@ -60,7 +60,7 @@ def test_a_captured_page_of_history_is_read_whole() -> None:
 
 def test_a_captured_batch_with_an_empty_list_is_done() -> None:
     _, envelope = read_answer(200, sample("batch_list_empty.json"), method="batch", now=0)
-    (outcome,) = read_batch(envelope, ["tasks.task.list"], now=0, keys=["order0000000000"])
+    (outcome,) = read_batch(envelope, ["crm.status.list"], now=0, keys=["order0000000000"])
     assert (outcome.kind, outcome.value, outcome.operating) == ("done", [], 0)
 
 
@@ -287,17 +287,34 @@ def test_the_portals_calendar_is_understood() -> None:
     )
 
 
+WHOLE = {"work_time_start": "9", "work_time_end": "18.00", "year_holidays": "", "week_holidays": ["SA", "SU"]}
+
+
 @pytest.mark.parametrize(
-    "settings",
-    [None, [], {}, {"work_time_start": "19", "work_time_end": "9"}, {"work_time_start": "x", "work_time_end": "9"}],
+    "half",
+    [
+        {"work_time_start": "19"},
+        {"work_time_start": "x"},
+        {"work_time_end": None},
+        *({"week_holidays": one} for one in (None, "", "weekend", ["SA", 7], 67, {"SA": "Y"}, [""])),
+        *({"year_holidays": one} for one in (None, [], "soon", "1.01,x", "41.01", 101, {})),
+        *({"year_workdays": one} for one in (None, "never", ["31.12"])),
+    ],
 )
-def test_a_calendar_that_makes_no_sense_is_none(settings: Any) -> None:
-    assert calendar(settings) is None
+def test_a_calendar_told_by_half_is_not_read(half: dict[str, Any]) -> None:
+    assert isinstance(calendar(WHOLE), PortalCalendar)
+    assert isinstance(calendar(WHOLE | half), Unread)
 
 
-def test_a_calendar_without_days_off_has_none() -> None:
-    found = calendar({"work_time_start": "9", "work_time_end": "18.00", "year_holidays": ""})
-    assert found == PortalCalendar(540, 1080, frozenset())
+@pytest.mark.parametrize(
+    "settings", [None, [], {}, "text", 5, *({k: WHOLE[k] for k in WHOLE if k != one} for one in WHOLE)]
+)
+def test_a_calendar_of_which_a_part_is_missing_is_not_read(settings: Any) -> None:
+    assert isinstance(calendar(settings), Unread)
+
+
+def test_a_company_may_work_every_day() -> None:
+    assert calendar(WHOLE | {"week_holidays": []}) == PortalCalendar(540, 1080, frozenset())
 
 
 def test_samples_are_json() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bitrix_sync.errors import PortalError, PortalRefused
-from bitrix_sync.facts import Changes, Cursor, Visit
+from bitrix_sync.facts import Absent, Changes, Cursor, Visit
 from bitrix_sync.operations import Kind, Operation
 from bitrix_sync.portal import reading, writing
 from bitrix_sync.portal.client import Command, Portal
@@ -311,7 +311,9 @@ def test_what_a_missing_scope_hides_is_empty(box: Sandbox, portal: Portal) -> No
     assert (directory.calendar, directory.groups, directory.time_zone) == (None, None, "")
     assert (dict(directory.company.users), dict(directory.company.departments)) == ({}, {})
     assert directory.scopes == {"crm", "task"}
-    assert reading.absences(portal, [5], now(), now() + timedelta(days=9)) == []
+    assert isinstance(reading.absences(portal, [5], now(), now() + timedelta(days=9)), Absent)
+    assert "'user_basic'" in directory.company.unread["users"].why
+    assert {"calendar", "groups"} <= directory.without.keys()
 
 
 def test_without_deals_there_is_nothing_to_do(box: Sandbox, portal: Portal) -> None:

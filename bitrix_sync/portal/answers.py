@@ -44,7 +44,14 @@ class Outcome:
         """True when the command ran and ``value`` is its result."""
         return self.kind == "done"
 
+    @property
+    def heard(self) -> bool:
+        """True when the portal itself has spoken of this command, whatever it said: it is there and works."""
+        return self.kind in ("done", "refused") or self.code.lower() in (GARBAGE, NOT_IN_ANSWER, OPERATION_LIMIT)
 
+
+GARBAGE, NOT_IN_ANSWER = "garbage", "not_in_answer"
+"""Our own codes for an answer that makes no sense, and for one of a batch that says nothing of a command."""
 QUERY_LIMIT = "query_limit_exceeded"
 OPERATION_LIMIT = "operation_time_limit"
 BEFORE_IT_RAN = frozenset({QUERY_LIMIT, OPERATION_LIMIT, "expired_token", "error_batch_length_exceeded"})
@@ -66,7 +73,7 @@ WHOLE_PORTAL = frozenset(
     }
 )
 """Codes that say: nothing goes until an administrator does something."""
-NO_SCOPE, NO_ACCESS = "insufficient_scope", "access_denied"
+NO_SCOPE, NO_ACCESS, NO_METHOD = "insufficient_scope", "access_denied", "error_method_not_found"
 ESSENTIAL = ("crm.", "task.", "tasks.", "batch")
 """Methods without whose scope there is no work at all."""
 
@@ -74,6 +81,28 @@ ADDS = frozenset({"tasks.task.add", "task.checklistitem.add", "task.commentitem.
 """Methods that answer with the id of what they made; without an id nobody knows what happened."""
 NOTICES = frozenset({"im.notify.system.add", "im.notify.personal.add"})
 """These answer ``false`` when no notice was made (docs: chats/notifications)."""
+
+LISTS: Mapping[str, str] = {
+    "crm.stagehistory.list": "items",
+    "crm.item.list": "items",
+    "crm.category.list": "categories",
+    "crm.status.list": "",
+    "crm.deal.userfield.list": "",
+    "tasks.task.list": "tasks",
+    "task.checklistitem.getlist": "",
+    "task.commentitem.getlist": "",
+    "user.get": "",
+    "department.get": "",
+    "sonet_group.get": "",
+    "im.dialog.messages.get": "messages",
+}
+"""Readings of lists, and where the rows stand in their result ("": they are the result)."""
+MAPS: Mapping[str, str] = {
+    "crm.item.fields": "fields",
+    "crm.item.get": "item",
+    "calendar.settings.get": "",
+}
+"""Readings of one thing with its fields, and where it stands."""
 
 EXPIRED_PAUSE = 60.0
 TEXT_LIMIT = 300
@@ -112,13 +141,34 @@ def read_envelope(envelope: Mapping[str, Any], *, status: int, method: str, now:
 
 
 def read_result(value: Any, *, method: str) -> Outcome:
-    """A result as it stands in an envelope or in a batch. An add that gives no id may have made something."""
+    """A result as it stands in an envelope or in a batch. An add that gives no id may have made something; a list that
+    is no list tells nothing, least of all that there is nothing."""
     name = method.lower()
+    if name in LISTS and rows_of(value, LISTS[name]) is None:
+        return Outcome("unknown", code=GARBAGE, text="the portal answered no list")
+    if name in MAPS and not _filled(value, MAPS[name]):
+        return Outcome("unknown", code=GARBAGE, text="the portal answered without what was asked for")
     if name in ADDS and made_id(name, value) is None:
         return Outcome("unknown", value, code="no_id", text="the portal answered without an id")
     if name in NOTICES and value is False:
         return Outcome("refused", value, code="not_created", text="the portal made no notice and gave no reason")
     return Outcome("done", value)
+
+
+def rows_of(value: Any, key: str) -> list[Any] | None:
+    """The rows in a list's result: ``{"items": [...]}`` by ``key``, or with key "" the result itself; a list whose keys
+    have gaps comes as a map of rows. None: this is no list (an empty one is ``[]``, never ``{}``)."""
+    inner = value.get(key) if key and isinstance(value, Mapping) else None if key else value
+    if isinstance(inner, list):
+        return inner
+    if isinstance(inner, Mapping) and inner and all(isinstance(row, Mapping) for row in inner.values()):
+        return list(inner.values())
+    return None
+
+
+def _filled(value: Any, key: str) -> bool:
+    inner = value.get(key) if key and isinstance(value, Mapping) else None if key else value
+    return isinstance(inner, Mapping) and bool(inner)
 
 
 def made_id(method: str, value: Any) -> int | None:
@@ -242,7 +292,7 @@ def read_batch(
         elif key in values:
             outcome = read_result(values[key], method=method)
         else:
-            outcome = Outcome("unknown", code="not_in_answer", text="the batch's answer says nothing of this command")
+            outcome = Outcome("unknown", code=NOT_IN_ANSWER, text="the batch's answer says nothing of this command")
         operating, reset_at = read_account(times.get(key))
         total, following = whole(totals.get(key)), whole(nexts.get(key))
         outcome = replace(outcome, total=total, next=following, operating=operating, reset_at=reset_at)

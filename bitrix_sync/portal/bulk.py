@@ -18,6 +18,7 @@ import aiohttp
 import structlog
 
 from bitrix_sync.errors import PortalError
+from bitrix_sync.facts import Unread
 from bitrix_sync.portal.answers import Outcome, lost, read_answer, read_batch, whole
 from bitrix_sync.portal.body import LIMIT, PACKED, Body, Unfit
 from bitrix_sync.portal.client import REDIRECTS, Portal
@@ -54,14 +55,14 @@ def read_all(portal: Portal, source: Source) -> list[Row]:
     return read_lists(portal, [source], patience=LONG_PATIENCE)[0]
 
 
-def read_table(portal: Portal, command: Command) -> list[Row] | None:
-    """All rows of a list that can only be paged by ``start`` (users, departments); None when its scope is missing."""
+def read_table(portal: Portal, command: Command) -> list[Row] | Unread:
+    """All rows of a list that can only be paged by ``start`` (users, departments)."""
     # the library takes no order that is a word; whether rows were lost between pages is seen from their number
     unordered = {name: value for name, value in command.params.items() if name not in ("sort", "order")}
     found = _get_all(portal, command.method, unordered, "ID")
     if found is not None:
         return found
-    return read_offsets(portal, [(command, "")], optional=True)[0]
+    return read_offsets(portal, [(command, "")])[0]
 
 
 def _get_all(portal: Portal, method: str, params: Mapping[str, Any], key: str) -> list[Row] | None:

@@ -18,6 +18,7 @@ import structlog
 
 from bitrix_sync import __version__
 from bitrix_sync.errors import PortalError, PortalRefused
+from bitrix_sync.facts import Unread
 from bitrix_sync.operations import Kind
 from bitrix_sync.portal.answers import (
     OPERATION_LIMIT,
@@ -185,10 +186,11 @@ class Portal:
         return [outcomes[index] for index in range(len(commands))]
 
     def read(self, commands: Sequence[Command], *, optional: bool = False, patience: float = PATIENCE) -> list[Outcome]:
-        """Outcomes of readings, all ``done`` (with ``optional``: or ``refused`` each for itself).
+        """Outcomes of readings, all ``done`` (with ``optional``: or each not, for itself).
 
         What did not run, or may not have, is asked again with growing pauses for ``patience`` seconds. Raises
-        PortalRefused (what an administrator must do) or PortalError (try later).
+        PortalRefused (what an administrator must do) or PortalError (try later). With ``optional`` only what concerns
+        the whole portal is raised: a refusal of everything, or that it answers nothing at all.
         """
         outcomes: dict[int, Outcome] = {}
         left = list(range(len(commands)))
@@ -206,7 +208,9 @@ class Portal:
             last = left[0]
             wait = max(delay, *((outcomes[index].retry_at or 0.0) - self.clock() for index in left))
             if self.clock() + wait > until:
-                raise self._giving_up(commands[last], outcomes[last])
+                if optional and any(outcome.heard for outcome in outcomes.values()):
+                    return [outcomes[index] for index in range(len(commands))]
+                raise self.fault(commands[last].method, outcomes[last])
             if chained:
                 left = list(range(len(commands)))
             self.pacer.rest(wait)
@@ -303,12 +307,18 @@ class Portal:
         if outcome.code == "stopping":
             raise Stopped("the service is stopping")
         if outcome.kind == "refused" and (outcome.fatal or not optional):
-            raise PortalRefused(outcome.code, explain(self.host, command.method, outcome))
+            raise self.fault(command.method, outcome)
 
-    def _giving_up(self, command: Command, outcome: Outcome) -> PortalError:
-        if outcome.code.lower() == "expired_token":
-            return PortalRefused(outcome.code, explain(self.host, command.method, outcome))
-        return PortalError(explain(self.host, command.method, outcome))
+    def fault(self, method: str, outcome: Outcome) -> PortalError:
+        """What a reading raises for an outcome that is not ``done``."""
+        text = explain(self.host, method, outcome)
+        if outcome.kind == "refused" or outcome.code.lower() == "expired_token":
+            return PortalRefused(outcome.code, text)
+        return PortalError(text)
+
+    def unread(self, method: str, outcome: Outcome) -> Unread:
+        """The same as the end of a reading without which others go on."""
+        return Unread(outcome.code.lower() or outcome.kind, explain(self.host, method, outcome))
 
 
 def _resting(until: float) -> Outcome:

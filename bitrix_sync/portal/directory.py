@@ -1,7 +1,7 @@
 """What names can mean on a portal: funnels, fields, people, workgroups, its calendar and what the webhook may do.
 
-What a missing scope hides is left empty, so that a check can say what is missing; without crm or task there is
-nothing to do, and PortalRefused says so.
+What could not be read is named, so that what was known last stays and a check can say what is missing; without crm or
+task there is nothing to do, and PortalRefused says so.
 """
 
 from __future__ import annotations
@@ -15,19 +15,23 @@ from zoneinfo import ZoneInfo
 from bitrix_sync.facts import (
     PROGRESS,
     Absence,
+    Absent,
     Company,
     DealField,
     Directory,
+    End,
     Funnel,
     PortalCalendar,
     Stage,
+    Unread,
 )
+from bitrix_sync.known import EMPTY
 from bitrix_sync.portal import bulk, parsing
-from bitrix_sync.portal.answers import Outcome, whole
+from bitrix_sync.portal.answers import GARBAGE, NO_METHOD, NO_SCOPE, Outcome, whole
 from bitrix_sync.portal.client import PATIENCE, Portal
 from bitrix_sync.portal.forms import Command
 from bitrix_sync.portal.names import code_of, synonyms
-from bitrix_sync.portal.paging import from_start, read_offsets
+from bitrix_sync.portal.paging import from_start, read_offsets, told_by_half
 from bitrix_sync.portal.parsing import Row, rows, whole_or
 from bitrix_sync.portal.writing import DEAL
 
@@ -42,42 +46,92 @@ USERS = Command(
 DEPARTMENTS = Command("department.get", {"sort": "ID", "order": "ASC"})
 WEEKDAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 CHUNK = 50
+NEVER_HAD = frozenset({NO_SCOPE, NO_METHOD})
+"""Codes that say: this webhook, or this portal, has no such thing at all."""
+OPTIONAL = frozenset({"profile", "scopes", "groups", "calendar", "user_fields", "departments", "options", "time_zone"})
+"""Parts without which rules can work."""
+NO_FUNNEL = (
+    "portal {host}: no funnel can be read; give the webhook's user a CRM role that reads deals "
+    "(CRM > Settings > Access permissions)"
+)
+NO_PEOPLE = "portal {host}: no employee can be read; tick the scope 'user_basic' in the webhook's form"
 
 
 def directory(portal: Portal, *, patience: float = PATIENCE) -> Directory:
-    """Everything that a rules file can name. Remembers the names of the deal's fields for later readings. ``patience``:
-    seconds after which a portal that gives no answer at all is given up."""
-    profile, scope, fields, settings, own = portal.read(
-        [
-            Command("profile"),
-            Command("scope"),
-            Command("crm.item.fields", {"entityTypeId": DEAL}),
-            Command("calendar.settings.get"),
-            Command("calendar.user.settings.get"),
-        ],
-        optional=True,
-        patience=patience,
-    )
+    """Everything that a rules file can name; what could not be read is empty and named in ``unread``. Remembers the
+    names of the deal's fields for later readings. ``patience``: seconds after which a portal that gives no answer at
+    all is given up."""
+    commands = [
+        Command("profile"),
+        Command("scope"),
+        Command("crm.item.fields", {"entityTypeId": DEAL}),
+        Command("calendar.settings.get"),
+        Command("calendar.user.settings.get"),
+    ]
+    outcomes = portal.read(commands, optional=True, patience=patience)
+    profile, scope, fields, settings, own = outcomes
+    parts = _Parts(portal)
     lists = [
         (Command("crm.category.list", {"entityTypeId": DEAL}), "categories"),
         (Command("crm.deal.userfield.list", {"order": {"ID": "ASC"}}), ""),
         (Command("sonet_group.get", {"ORDER": {"ID": "ASC"}, "IS_ADMIN": "Y"}), ""),
     ]
-    categories, user_fields, groups = read_offsets(portal, lists, name="directory", optional=True)
+    categories, user_fields, groups = read_offsets(portal, lists, name="directory")
+    funnels = parts.rows("funnels", "crm.category.list", categories)
+    if not funnels and not isinstance(categories, Unread):
+        parts.lack("funnels", Unread(EMPTY, NO_FUNNEL.format(host=portal.host)))
     described = _described(fields)
-    dictionaries = _dictionaries(portal, categories or [], described)
+    for name, command, outcome in zip(("profile", "scopes", "fields"), commands, outcomes, strict=False):
+        if not outcome.done:
+            parts.lack(name, portal.unread(command.method, outcome))
+    dictionaries = _dictionaries(portal, funnels, described, parts)
     portal.memory.names.update({code: name for name, (code, _) in described.items()})
+    group_rows = parts.rows("groups", "sonet_group.get", groups)
+    ids = [whole(row.get("ID")) for row in group_rows]
+    hours: PortalCalendar | Unread = (
+        calendar(settings.value) if settings.done else portal.unread("calendar.settings.get", settings)
+    )
+    if isinstance(hours, Unread):
+        parts.lack("calendar", hours)
+    zone = _zone(portal, own, profile)
+    if not zone and not own.done:
+        parts.lack("time_zone", portal.unread("calendar.user.settings.get", own))
     return Directory(
-        funnels=_funnels(categories or [], dictionaries),
-        fields=_fields(described, user_fields or [], dictionaries),
+        funnels=_funnels(funnels, dictionaries),
+        fields=_fields(described, parts.rows("user_fields", "crm.deal.userfield.list", user_fields), dictionaries),
         company=_everyone(portal),
-        groups=None if groups is None else frozenset(found for row in groups if (found := whole(row.get("ID")))),
-        calendar=calendar(settings.value) if settings.done else None,
-        time_zone=_zone(portal, own, profile),
+        groups=None if isinstance(groups, Unread) else frozenset(found for found in ids if found),
+        calendar=None if isinstance(hours, Unread) else hours,
+        time_zone=zone,
         utc_offset=portal.utc_offset,
         admin=isinstance(profile.value, Mapping) and parsing.yes(profile.value.get("ADMIN"), default=False),
-        scopes=_scopes(scope.value),
+        scopes=_scopes(scope.value) if scope.done else frozenset(),
+        unread=parts.unread,
+        without=parts.without,
     )
+
+
+class _Parts:
+    """Which parts of a directory could not be read, and which there are not."""
+
+    def __init__(self, portal: Portal) -> None:
+        self.portal = portal
+        self.unread: dict[str, Unread] = {}
+        self.without: dict[str, Absent] = {}
+
+    def lack(self, part: str, end: Unread) -> None:
+        """A part was not read. Of what the portal or the webhook does not have there is surely nothing."""
+        if end.code in NEVER_HAD and part.partition(":")[0] in OPTIONAL:
+            self.without[part] = Absent(end.why)
+        else:
+            self.unread[part] = end
+
+    def rows(self, part: str, method: str, found: list[Row] | Unread) -> list[Row]:
+        """The rows of a part; none of one that was not read."""
+        if isinstance(found, Unread):
+            self.lack(part, found)
+            return []
+        return found
 
 
 def _scopes(value: Any) -> frozenset[str]:
@@ -92,8 +146,8 @@ def _scopes(value: Any) -> frozenset[str]:
 def company(portal: Portal) -> Company:
     """People and departments as they are now, without absences; one request for a company of average size."""
     lists = [(USERS, ""), (DEPARTMENTS, "")]
-    people, departments = read_offsets(portal, lists, name="company", optional=True)
-    return _company(portal, people or [], departments or [])
+    people, departments = read_offsets(portal, lists, name="company")
+    return _company(portal, people, departments)
 
 
 def company_commands(known: Company) -> list[Command]:
@@ -103,12 +157,12 @@ def company_commands(known: Company) -> list[Command]:
 
 
 def company_of(portal: Portal, known: Company, outcomes: Sequence[Outcome]) -> Company | None:
-    """What their outcomes tell; None when the company has grown beyond them, or its people may not be read."""
+    """What their outcomes tell; None when they do not tell all: it is then read by itself."""
     pages = -(-max(len(known.users), 1) // CHUNK)
     parts = outcomes[:pages], outcomes[pages:]
-    if not all(one.done for one in parts[0]):
+    if not all(one.done for one in outcomes):
         return None
-    found = [[row for one in part if one.done for row in rows(one.value, "")] for part in parts]
+    found = [[row for one in part for row in rows(one.value, "")] for part in parts]
     totals = [max((one.total or 0 for one in part), default=0) for part in parts]
     if any(one.next is not None for part in parts for one in part[-1:]) or any(
         len({whole(row.get("ID")) for row in part}) < total for part, total in zip(found, totals, strict=True)
@@ -119,22 +173,28 @@ def company_of(portal: Portal, known: Company, outcomes: Sequence[Outcome]) -> C
 
 def _everyone(portal: Portal) -> Company:
     """The same by bulk, for companies of any size."""
-    people, departments = bulk.read_table(portal, USERS), bulk.read_table(portal, DEPARTMENTS)
-    return _company(portal, people or [], departments or [])
+    return _company(portal, bulk.read_table(portal, USERS), bulk.read_table(portal, DEPARTMENTS))
 
 
-def _company(portal: Portal, people: Sequence[Row], departments: Sequence[Row]) -> Company:
-    users = [user for row in people if (user := parsing.user(row)) is not None]
-    nodes = [node for row in departments if (node := parsing.department(row)) is not None]
+def _company(portal: Portal, people: list[Row] | Unread, departments: list[Row] | Unread) -> Company:
+    parts = _Parts(portal)
+    users = [user for row in parts.rows("users", USERS.method, people) if (user := parsing.user(row)) is not None]
+    listed = parts.rows("departments", DEPARTMENTS.method, departments)
+    nodes = [node for row in listed if (node := parsing.department(row)) is not None]
+    if not users and "users" not in parts.unread:
+        parts.lack("users", Unread(EMPTY, NO_PEOPLE.format(host=portal.host)))
     return Company(
         users={user.id: user for user in sorted(users, key=lambda user: user.id)},
         departments={node.id: node for node in sorted(nodes, key=lambda node: node.id)},
         self_id=portal.self_id,
+        unread=parts.unread,
+        missing=frozenset(parts.unread) | {"absences"},
+        without=parts.without,
     )
 
 
-def absences(portal: Portal, user_ids: Sequence[int], start: datetime, end: datetime) -> list[Absence]:
-    """Absences of these users between two moments; none when the webhook may not read calendars."""
+def absences(portal: Portal, user_ids: Sequence[int], start: datetime, end: datetime) -> End[tuple[Absence, ...]]:
+    """Absences of these users between two moments; Absent when the webhook may not read calendars."""
     commands = absence_commands(user_ids, start, end)
     return absences_of(portal, user_ids, start, end, portal.read(commands, optional=True) if commands else [])
 
@@ -150,17 +210,15 @@ def absence_commands(user_ids: Sequence[int], start: datetime, end: datetime) ->
 
 def absences_of(
     portal: Portal, user_ids: Sequence[int], start: datetime, end: datetime, outcomes: Sequence[Outcome]
-) -> list[Absence]:
+) -> End[tuple[Absence, ...]]:
     """What their outcomes tell."""
-    wanted = set(user_ids)
-    found = [
-        absence
-        for outcome in outcomes
-        if outcome.done
-        for absence in parsing.absences(outcome.value, utc_offset=portal.utc_offset)
-        if absence.user_id in wanted
-    ]
-    return [absence for absence in found if absence.start < end and absence.end > start]
+    wanted, found = set(user_ids), list[Absence]()
+    for outcome in outcomes:
+        if not outcome.done:
+            end_ = portal.unread("calendar.accessibility.get", outcome)
+            return Absent(end_.why) if end_.code in NEVER_HAD else end_
+        found += [one for one in parsing.absences(outcome.value, utc_offset=portal.utc_offset) if one.user_id in wanted]
+    return tuple(absence for absence in found if absence.start < end and absence.end > start)
 
 
 # --- funnels and fields ----------------------------------------------------------------------------------------------
@@ -178,21 +236,25 @@ def _described(fields: Outcome) -> dict[str, tuple[str, Row]]:
 
 
 def _dictionaries(
-    portal: Portal, categories: Sequence[Row], described: Mapping[str, tuple[str, Row]]
+    portal: Portal, categories: Sequence[Row], described: Mapping[str, tuple[str, Row]], parts: _Parts
 ) -> dict[str, list[Row]]:
-    """Entries of crm.status.list by ENTITY_ID: the stages of every funnel, and what the fields choose from."""
-    wanted = [_stage_entity(whole_or(row.get("id"))) for row in categories]
-    wanted += [str(row["statusType"]) for _, row in described.values() if row.get("statusType")]
-    wanted = list(dict.fromkeys(wanted))
+    """Entries of crm.status.list by ENTITY_ID: the stages of every funnel, and what the fields choose from. A funnel
+    without any stage was not read: there is none."""
+    stages = {_stage_entity(number): f"stages:{number}" for row in categories for number in (whole_or(row.get("id")),)}
+    choices = {str(row["statusType"]) for _, row in described.values() if row.get("statusType")}
+    wanted = stages | {entity: f"options:{entity}" for entity in sorted(choices - stages.keys())}
     commands = [
         (Command("crm.status.list", {"filter": {"ENTITY_ID": entity}, "order": {"SORT": "ASC"}}), "")
         for entity in wanted
     ]
-    lists = read_offsets(portal, commands, optional=True) if commands else []
-    return {
-        entity: [row for row in found or [] if row.get("ENTITY_ID", entity) == entity]
-        for entity, found in zip(wanted, lists, strict=True)
-    }
+    lists = read_offsets(portal, commands) if commands else []
+    found: dict[str, list[Row]] = {}
+    for (entity, part), listed in zip(wanted.items(), lists, strict=True):
+        entries = parts.rows(part, "crm.status.list", listed)
+        found[entity] = [row for row in entries if row.get("ENTITY_ID", entity) == entity]
+        if entity in stages and not found[entity] and part not in parts.unread:
+            parts.lack(part, told_by_half(portal, "crm.status.list"))
+    return found
 
 
 def _stage_entity(funnel_id: int) -> str:
@@ -255,23 +317,31 @@ def _options(row: Row, user_field: Row, dictionaries: Mapping[str, Sequence[Row]
 # --- calendar --------------------------------------------------------------------------------------------------------
 
 
-def calendar(value: Any) -> PortalCalendar | None:
-    """The working time of calendar.settings.get; None when its hours make no sense. Days are ``d.mm`` without a year,
-    hours ``9``, ``9.30``, ``18.00`` (docs: calendar/calendar-settings-get.md)."""
+def calendar(value: Any) -> PortalCalendar | Unread:
+    """The working time of calendar.settings.get, whole or not at all: half of it would make a holiday or a Saturday a
+    working day. Days are ``d.mm`` without a year, hours ``9``, ``9.30``, ``18.00`` (docs:
+    calendar/calendar-settings-get.md)."""
     if not isinstance(value, Mapping):
-        return None
+        return Unread(GARBAGE, "calendar.settings.get tells no working time")
     start, end = _minutes(value.get("work_time_start")), _minutes(value.get("work_time_end"))
+    off = _weekdays(value.get("week_holidays"))
+    holidays = _days(value.get("year_holidays"))
+    working = _days(value.get("year_workdays", ""))
     if start is None or end is None or start >= end:
+        return Unread(GARBAGE, "calendar.settings.get tells no working hours that make sense")
+    if off is None or holidays is None or working is None:
+        key = "week_holidays" if off is None else "year_holidays" if holidays is None else "year_workdays"
+        return Unread(GARBAGE, f"calendar.settings.get tells its working time by half: `{key}` is missing or no list")
+    return PortalCalendar(start_minute=start, end_minute=end, days_off=off, holidays=holidays, working_days=working)
+
+
+def _weekdays(value: Any) -> frozenset[int] | None:
+    """Weekdays of codes as a list or after commas; None when they are not told. No day off at all is an empty list."""
+    codes = value if isinstance(value, list) else value.split(",") if isinstance(value, str) else None
+    if codes is None:
         return None
-    off = value.get("week_holidays")
-    codes = off if isinstance(off, list) else str(off or "").split(",")
-    return PortalCalendar(
-        start_minute=start,
-        end_minute=end,
-        days_off=frozenset(WEEKDAYS.index(code) for one in codes if (code := str(one).strip().upper()) in WEEKDAYS),
-        holidays=_days(value.get("year_holidays")),
-        working_days=_days(value.get("year_workdays")),
-    )
+    days = [str(one).strip().upper() for one in codes]
+    return frozenset(map(WEEKDAYS.index, days)) if all(day in WEEKDAYS for day in days) else None
 
 
 def _minutes(value: Any) -> int | None:
@@ -283,9 +353,14 @@ def _minutes(value: Any) -> int | None:
     return hours * 60 + minutes if hours * 60 + minutes <= 24 * 60 and minutes < 60 else None
 
 
-def _days(value: Any) -> frozenset[tuple[int, int]]:
-    found = re.findall(r"(?<!\d)(\d{1,2})\.(\d{1,2})(?!\d)", str(value or ""))
-    return frozenset((int(day), int(month)) for day, month in found if 1 <= int(day) <= 31 and 1 <= int(month) <= 12)
+def _days(value: Any) -> frozenset[tuple[int, int]] | None:
+    """Days of a year, ``d.mm`` after commas, or none of them; None when they are not told."""
+    if not isinstance(value, str):
+        return None
+    entries = [one.strip() for one in re.split(r"[,;|]", value) if one.strip()]
+    found = [re.fullmatch(r"(\d{1,2})\.(\d{1,2})(?:\.\d{2,4})?", one) for one in entries]
+    days = frozenset((int(one[1]), int(one[2])) for one in found if one)
+    return days if all(found) and all(1 <= day <= 31 and 1 <= month <= 12 for day, month in days) else None
 
 
 def _zone(portal: Portal, own: Outcome, profile: Outcome) -> str:

@@ -7,10 +7,10 @@ its own; ``News.finish`` then reads what is left, or all of it if nothing came.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from bitrix_sync.facts import Changes, Company, Cursor
+from bitrix_sync.known import with_absences
 from bitrix_sync.portal import parsing
 from bitrix_sync.portal.answers import Outcome
 from bitrix_sync.portal.client import Portal
@@ -136,4 +136,4 @@ class News:
         company = company_of(self._portal, self._people, staff)
         if company is None or self._away is None:
             return company
-        return replace(company, absences=tuple(absences_of(self._portal, self._employed, *self._away, absent)))
+        return with_absences(company, absences_of(self._portal, self._employed, *self._away, absent))

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bitrix_sync.errors import PortalError, PortalRefused
-from bitrix_sync.portal.answers import Outcome, whole
+from bitrix_sync.facts import Unread
+from bitrix_sync.portal.answers import GARBAGE, Outcome, whole
 from bitrix_sync.portal.client import PATIENCE, Portal
 from bitrix_sync.portal.forms import BATCH_LIMIT, Command
 from bitrix_sync.portal.pacer import Stopped
 from bitrix_sync.portal.parsing import Row, rows
-from bitrix_sync.portal.refusals import explain
 
 PAGE = 50
 CAPITAL_START = frozenset({"department.get"})
@@ -172,7 +172,7 @@ def _take(portal: Portal, state: _Progress, answers: Sequence[tuple[Command, Out
     for page, (command, outcome) in enumerate(answers):
         if not outcome.done:
             if page == 0:
-                raise PortalRefused(outcome.code, explain(portal.host, command.method, outcome))
+                raise portal.fault(command.method, outcome)
             portal.memory.references = False
             return
         found = rows(outcome.value, source.key)
@@ -186,6 +186,8 @@ def _take(portal: Portal, state: _Progress, answers: Sequence[tuple[Command, Out
             portal.memory.references = False
             return
         state.total = outcome.total if outcome.total else state.total
+        if not state.pages and outcome.total and len(found) < min(PAGE, outcome.total):
+            raise PortalError(told_by_half(portal, source.method).why)
         if page and not found and state.total is not None and len(state.found) >= state.total:
             state.done = True
             return
@@ -209,42 +211,48 @@ def _continues(numbers: Sequence[int], last: int) -> bool:
     return all(one < other for one, other in zip([last, *numbers], numbers, strict=False))
 
 
-def read_offsets(
-    portal: Portal, lists: Sequence[tuple[Command, str]], *, name: str = "", optional: bool = False
-) -> list[list[Row] | None]:
-    """All rows of lists that can only be paged by ``start``: small ones, which seldom change. Each is a command and
-    the key of its rows. Pages that were there last time (under ``name``) are asked for at once. With ``optional`` a
-    refused list is None."""
+def read_offsets(portal: Portal, lists: Sequence[tuple[Command, str]], *, name: str = "") -> list[list[Row] | Unread]:
+    """All rows of lists that can only be paged by ``start``: small ones, which seldom change; one of which a page is
+    refused, makes no sense or is missing is not read at all. Each is a command and the key of its rows. Pages that were
+    there last time (under ``name``) are asked for at once."""
     found: list[dict[int, list[Row]]] = [{} for _ in lists]
+    totals = [0] * len(lists)
     pages = [portal.memory.pages.get(f"{name}:{index}", 1) if name else 1 for index in range(len(lists))]
-    refused: set[int] = set()
+    unread: dict[int, Unread] = {}
     while plan := [
         (index, page)
         for index, count in enumerate(pages)
         for page in range(count)
-        if page not in found[index] and index not in refused
+        if page not in found[index] and index not in unread
     ]:
         commands = [from_start(lists[index][0], page * PAGE) for index, page in plan]
-        for (index, page), outcome in zip(plan, portal.read(commands, optional=optional), strict=True):
+        for (index, page), outcome in zip(plan, portal.read(commands, optional=True), strict=True):
             if not outcome.done:
-                refused.add(index)
+                unread[index] = portal.unread(lists[index][0].method, outcome)
                 continue
             found[index][page] = rows(outcome.value, lists[index][1])
+            totals[index] = outcome.total or 0
             if found[index][page] and found[index][page] != found[index].get(page - 1):
                 _bound(portal, lists[index][0].method, page * PAGE)
                 pages[index] = max(pages[index], min(_pages_said(outcome, page), page + 1 + BATCH_LIMIT))
     for index, parts in enumerate(found):
+        if sum(map(len, parts.values())) < totals[index] and index not in unread:
+            unread[index] = told_by_half(portal, lists[index][0].method)
         if name:
             portal.memory.pages[f"{name}:{index}"] = max(1, sum(bool(part) for part in parts.values()))
     return [
-        None if index in refused else [row for page in sorted(parts) for row in parts[page]]
-        for index, parts in enumerate(found)
+        unread.get(index) or [row for page in sorted(parts) for row in parts[page]] for index, parts in enumerate(found)
     ]
 
 
 def _bound(portal: Portal, method: str, count: int) -> None:
     if count > MOST_ROWS:
         raise PortalError(f"portal {portal.host}: {method} does not end: more than {MOST_ROWS} rows; none was taken")
+
+
+def told_by_half(portal: Portal, method: str) -> Unread:
+    """The end of a reading of a list that has fewer rows than the portal counts."""
+    return Unread(GARBAGE, f"portal {portal.host}: {method} shows fewer rows than it counts")
 
 
 def _pages_said(outcome: Outcome, page: int) -> int:

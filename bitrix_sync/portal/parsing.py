@@ -11,7 +11,7 @@ from datetime import UTC, datetime, time, timedelta, timezone
 from typing import Any
 
 from bitrix_sync.facts import LOST, PROGRESS, WON, Absence, Deal, Department, PortalTask, User, Visit
-from bitrix_sync.portal.answers import number, whole
+from bitrix_sync.portal.answers import number, rows_of, whole
 from bitrix_sync.portal.names import values
 
 Row = Mapping[str, Any]
@@ -20,10 +20,7 @@ Row = Mapping[str, Any]
 def rows(value: Any, key: str) -> list[Row]:
     """The rows of a list's result: ``{"items": [...]}`` by ``key``, or with key "" the result itself. A row without
     fields comes as ``[]`` and is an empty one, so that a page keeps its length."""
-    inner = value.get(key) if key and isinstance(value, Mapping) else value
-    if isinstance(inner, Mapping):
-        inner = list(inner.values())
-    return [row if isinstance(row, Mapping) else {} for row in inner] if isinstance(inner, list) else []
+    return [row if isinstance(row, Mapping) else {} for row in rows_of(value, key) or ()]
 
 
 def whole_or(value: Any, default: int = 0) -> int:

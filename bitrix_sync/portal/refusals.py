@@ -6,7 +6,7 @@ from collections.abc import Set
 from datetime import UTC, datetime
 
 from bitrix_sync.errors import PortalRefused
-from bitrix_sync.portal.answers import NO_ACCESS, NO_SCOPE, OPERATION_LIMIT, QUERY_LIMIT, Outcome
+from bitrix_sync.portal.answers import NO_ACCESS, NO_METHOD, NO_SCOPE, OPERATION_LIMIT, QUERY_LIMIT, Outcome
 
 NEW_WEBHOOK = "make a new incoming webhook in the portal (Developer resources) and set its address"
 WHOLE = {
@@ -65,6 +65,11 @@ def explain(host: str, method: str, outcome: Outcome) -> str:
         return f"{where}the webhook lacks the scope '{scope_of(method) or method}'; tick it in the webhook's form"
     if code == NO_ACCESS and outcome.fatal:
         return f"{where}REST is refused ({outcome.text or code}); the plan or its REST subscription has probably ended"
+    if code == NO_METHOD:
+        return (
+            f"{where}it has no method {method}: its version is too old, or the module is not installed or is "
+            "switched off; update or switch it on in the portal"
+        )
     if code in WHOLE:
         return where + WHOLE[code]
     if code == OPERATION_LIMIT:

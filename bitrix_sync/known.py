@@ -1,0 +1,88 @@
+"""What was known last: it stands in for what a reading of the portal did not bring, also after a restart. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from bitrix_sync.facts import Absence, Absent, Company, Directory, End, Unread
+
+SETTING = "known"
+"""Name in the store."""
+EMPTY = "empty"
+"""Code of a list that cannot be empty, and was: employees, funnels."""
+_DIRECTORY = TypeAdapter(Directory)
+
+
+def pack(directory: Directory) -> str:
+    """The directory as text for the store."""
+    return _DIRECTORY.dump_json(directory).decode("utf-8")
+
+
+def unpack(text: str | None) -> Directory | None:
+    """The directory that the text holds; None when there is none, or another version has written it."""
+    if not text:
+        return None
+    try:
+        return _DIRECTORY.validate_json(text)
+    except ValidationError:
+        return None
+
+
+def company_with(known: Company, read: Company) -> Company:
+    """People that were read just now; what could not be read is as known last."""
+    last = {name: getattr(known, name) for name in (*read.missing, *read.without) if name not in known.missing}
+    return replace(read, missing=read.missing & known.missing, **{name: one for name, one in last.items() if one})
+
+
+def with_absences(company: Company, absences: End[tuple[Absence, ...]]) -> Company:
+    """The company with its absences as they were read, or not."""
+    if isinstance(absences, Unread):
+        return replace(company, unread={**company.unread, "absences": absences}, missing=company.missing | {"absences"})
+    told = replace(company, missing=company.missing - {"absences"})
+    if isinstance(absences, Absent):
+        return replace(told, without={**told.without, "absences": absences})
+    return replace(told, absences=absences)
+
+
+def directory_with(known: Directory, read: Directory) -> Directory:
+    """A directory that was read just now; what could not be read is as known last."""
+    lacking = {*read.unread, *read.without}
+    kept: dict[str, Any] = {"company": company_with(known.company, read.company)}
+    plain = {"fields": "fields", "groups": "groups", "calendar": "calendar", "time_zone": "time_zone"}
+    plain |= {"profile": "admin", "scopes": "scopes", "funnels": "funnels"}
+    kept |= {name: getattr(known, name) for part, name in plain.items() if part in lacking}
+    if "fields" not in lacking and any(part == "user_fields" or part.startswith("options:") for part in lacking):
+        kept["fields"] = {
+            code: known.fields[code] if not field.options and code in known.fields else field
+            for code, field in read.fields.items()
+        }
+    if "funnels" not in lacking:
+        stages = {funnel.id: funnel.stages for funnel in known.funnels}
+        kept["funnels"] = tuple(
+            replace(funnel, stages=stages.get(funnel.id, ())) if f"stages:{funnel.id}" in lacking else funnel
+            for funnel in read.funnels
+        )
+    return replace(read, **kept)
+
+
+def company_unread(known: Company, why: Unread) -> Company:
+    """The company as known last, of which nothing could be read now."""
+    return replace(known, unread=dict.fromkeys(("users", "departments"), why))
+
+
+def all_unread(known: Directory, why: Unread) -> Directory:
+    """The directory as known last, of which nothing could be read now."""
+    parts = ("funnels", "fields", "groups", "calendar", "profile", "scopes", "time_zone")
+    company = company_unread(known.company, why)
+    return replace(known, unread=dict.fromkeys(parts, why), company=company)
+
+
+def nowhere(directory: Directory) -> dict[str, Unread]:
+    """Parts that rules are bound to, and that could neither be read now nor were ever known."""
+    bare = {"funnels": not directory.funnels, "fields": not directory.fields}
+    bare |= {f"stages:{funnel.id}": not funnel.stages for funnel in directory.funnels}
+    found = {part: end for part, end in directory.unread.items() if bare.get(part, part.startswith("options:"))}
+    return found | {part: end for part, end in directory.company.unread.items() if part in directory.company.missing}
