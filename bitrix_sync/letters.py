@@ -28,7 +28,7 @@ BULLET = "• "
 
 SECTIONS = (
     *("escalate", "escalated", "failed", "unsent", "moved", "moved_late", "remaining"),
-    *("awaiting", "closed_deal", "stuck", "fired", "due", "load"),
+    *("awaiting", "closed_deal", "gone_deal", "stuck", "fired", "due", "load"),
     *("own_moved", "own_due"),
 )
 """In the order in which they are shown: the supervisor's, then the owner's."""

@@ -11,13 +11,13 @@ from typing import Any
 from bitrix_sync.facts import AWAITING, MOVABLE_STATUSES, Company, Deal
 from bitrix_sync.letters import REASON, Letter, Line, Writer
 from bitrix_sync.operations import Kind, Operation, Recorded, State, TaskRecord
-from bitrix_sync.overdue import Fate, in_scope, is_overdue, reader_for, supervisor_of
+from bitrix_sync.overdue import Fate, gone_key, in_scope, is_overdue, reader_for, supervisor_of
 from bitrix_sync.plan import MESSAGE
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.rules.persons import head_over
 from bitrix_sync.texts import folded, shortened
 
-MUST_BE_HEARD = frozenset({"escalate", "failed", "unsent", "stuck", "fired"})
+MUST_BE_HEARD = frozenset({"escalate", "failed", "unsent", "gone_deal", "stuck", "fired"})
 """Sections whose lines go to the administrators when no supervisor can hear them."""
 UNFINISHED = frozenset({State.PLANNED, State.HELD, State.SENDING, State.UNKNOWN})
 NEXT_BEGAN, NOT_RELEASED, TOO_LATE = "the next sweep began", "held and not released", "its new deadline has passed"
@@ -71,9 +71,9 @@ def messages(news: News) -> tuple[tuple[str, ...], tuple[Operation, ...]]:
     An operation's key is the slot and the person: whatever happens, it is sent once."""
     post = _Post(news)
     post.moves()
-    post.stays()
+    told = post.stays()
     post.open_tasks()
-    told = post.stuck()
+    told += post.stuck()
     post.load()
     operations = [
         Operation(
@@ -146,8 +146,10 @@ class _Post:
 
     # --- what stays --------------------------------------------------------------------------------------------------
 
-    def stays(self) -> None:
-        """Escalated tasks, those that wait for acceptance, those of closed deals."""
+    def stays(self) -> tuple[str, ...]:
+        """Escalated tasks, those that wait for acceptance, those of closed deals and of such as are gone; the keys of
+        what is told only once and somebody hears."""
+        told: list[str] = []
         for one in self.news.stays:
             record = self.news.records.get(one.ref)
             if record is None or not record.open or (one.fate == "awaiting" and record.status != AWAITING):
@@ -156,7 +158,10 @@ class _Post:
                 self.escalate(one, record)
                 continue
             line = self.writer.task(one.fate, record, one.owner, since=one.since)
-            self.tell_supervisor(one.supervisor, one.owner, one.fate, one.since, line)
+            heard = self.tell_supervisor(one.supervisor, one.owner, one.fate, one.since, line)
+            if one.fate == "gone_deal" and heard:
+                told.append(gone_key(one.ref))
+        return tuple(told)
 
     def escalate(self, one: Stay, record: TaskRecord) -> None:
         """To the supervisor's own head, and the supervisor hears of it; what nobody controls, to administrators."""

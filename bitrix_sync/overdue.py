@@ -18,8 +18,9 @@ from bitrix_sync.rules.model import Head, Nobody, Overdue, Rules, Slot
 from bitrix_sync.rules.persons import head_over
 from bitrix_sync.worktime import Calendar
 
-Fate = Literal["move", "escalate", "stay", "awaiting", "closed_deal"]
-"""``stay``: neither moved nor told now, because that is told once a day. The others are told in every message."""
+Fate = Literal["move", "escalate", "stay", "awaiting", "closed_deal", "gone_deal"]
+"""``stay``: neither moved nor told now, because that is told once a day, or was told once for ever (``gone_deal``). The
+others are told in every message."""
 
 URGENCY = 60
 LOOK_BACK_DAYS = 31
@@ -159,13 +160,18 @@ def weigh(
     company: Company,
     deals: Mapping[int, Deal],
     moment: datetime,
+    gone: Collection[int] = (),
+    told: Collection[str] = (),
 ) -> list[Late]:
-    """The fate of each task whose deadline is past at the sweep's ``moment``, ordered by supervisor, owner and task."""
+    """The fate of each task whose deadline is past at the sweep's ``moment``, ordered by supervisor, owner and task.
+    ``gone``: deals that are no longer in the portal; ``told``: keys of what was told once for ever."""
     overdue = rules.overdue
     assert overdue is not None
     daily = slot.name == "morning" or all(one.name != "morning" for one in overdue.slots)
     late = [
-        _fate(record, overdue, rules, slot, company, deals, moment, daily)
+        _of_gone_deal(record, rules, company, told)
+        if record.deal_id in gone
+        else _fate(record, overdue, rules, slot, company, deals, moment, daily)
         for record in records
         if record.portal_id is not None
         and (is_overdue(record, moment) or waits_late(record, moment))
@@ -200,6 +206,17 @@ def in_scope(record: TaskRecord, overdue: Overdue, rules: Rules) -> bool:
             return bool(record.deal_id)
         case _:
             return True
+
+
+def gone_key(ref: str) -> str:
+    """Says that somebody heard of a task whose deal is gone."""
+    return f"gone-deal:{ref}"
+
+
+def _of_gone_deal(record: TaskRecord, rules: Rules, company: Company, told: Collection[str]) -> Late:
+    """No sweep moves it on for ever: what becomes of it is for people to say."""
+    supervisor = supervisor_of(record, company, rules=rules)
+    return Late(record, "stay" if gone_key(record.ref) in told else "gone_deal", supervisor)
 
 
 def _fate(

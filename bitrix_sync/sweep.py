@@ -159,8 +159,16 @@ def decide(desk: Desk, slot: str, rule: Slot, moment: datetime) -> Plan:
     if seen.lost:
         return Plan(slot, moment, seen)
     records = {record.ref: record for record in (*store.open_tasks(), *seen.tasks)}
+    orphans = [record for record in records.values() if record.deal_id and record.deal_id not in seen.deals]
     late = overdue.weigh(
-        records.values(), rules=rules, slot=rule, company=desk.rulebook.company, deals=seen.deals, moment=moment
+        records.values(),
+        rules=rules,
+        slot=rule,
+        company=desk.rulebook.company,
+        deals=seen.deals,
+        moment=moment,
+        gone={record.deal_id for record in orphans},
+        told=store.told([overdue.gone_key(record.ref) for record in orphans]),
     )
     return Plan(slot, moment, seen, late, overdue.operations(late, rules=rules, slot=slot))
 
@@ -188,7 +196,7 @@ def summary_of(plan: Plan, *, watch: bool) -> dict[str, Any]:
             "at_top": one.at_top,
         }
         for one in plan.late
-        if one.fate in ("escalate", "awaiting", "closed_deal")
+        if one.fate not in ("move", "stay")
     ]
     return {"overdue": plan.overdue, "moves": len(plan.moves), "watch": watch, "stays": stays}
 

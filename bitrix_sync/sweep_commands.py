@@ -135,6 +135,8 @@ def why_not_moved(one: overdue.Late, plan: Plan) -> str:
         return ""
     if one.fate == "awaiting":
         return "it awaits acceptance"
+    if one.record.deal_id and one.record.deal_id not in plan.seen.deals:
+        return "its deal is gone"
     deal = plan.seen.deals.get(one.record.deal_id)
     return "its deal is closed" if deal is not None and deal.closed else f"its limit of moves: {one.record.moves}"
 

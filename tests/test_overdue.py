@@ -16,6 +16,7 @@ from bitrix_sync.overdue import (
     away_through,
     due_days,
     due_slots,
+    gone_key,
     operations,
     reader_for,
     supervisor_of,
@@ -75,7 +76,9 @@ def task(rule_id: str = "call", **more: Any) -> TaskRecord:
 
 
 def fates(*records: TaskRecord, slot: Slot = EVENING, deals: dict[int, Deal] | None = None, **more: Any) -> list[Late]:
-    return weigh(records, rules=rules_with(**more), slot=slot, company=COMPANY, deals=deals or {}, moment=NIGHT)
+    of_gone = {name: more.pop(name) for name in ("gone", "told") if name in more}
+    rules = rules_with(**more)
+    return weigh(records, rules=rules, slot=slot, company=COMPANY, deals=deals or {}, moment=NIGHT, **of_gone)
 
 
 # --- fates -----------------------------------------------------------------------------------------------------------
@@ -160,6 +163,14 @@ def test_a_task_of_a_closed_deal_is_not_moved_and_told_in_the_morning() -> None:
     won = Deal(7, "R", 0, "WON", "S", OWNER, OWNER, 0, 0, NIGHT, NIGHT)
     assert fates(task(), deals={7: won})[0].fate == "stay"
     assert fates(task(), slot=MORNING, deals={7: won})[0].fate == "closed_deal"
+
+
+def test_a_task_whose_deal_is_gone_is_told_once_in_any_sweep_and_never_moved() -> None:
+    awaiting = task(status=AWAITING)
+    for slot in (MORNING, EVENING):
+        for record in (task(), task(moves=99), awaiting):
+            assert fates(record, slot=slot, gone={7})[0].fate == "gone_deal"
+            assert fates(record, slot=slot, gone={7}, told={gone_key(record.ref)})[0].fate == "stay"
 
 
 # --- people ----------------------------------------------------------------------------------------------------------

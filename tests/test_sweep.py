@@ -198,6 +198,36 @@ def test_a_task_of_a_closed_deal_is_not_moved_and_told_in_the_morning(place: Dep
     ]
 
 
+def test_a_task_of_a_deleted_deal_is_told_once_and_then_left_alone(place: Department) -> None:
+    deal = place.add_deal("Romashka", stage="EXECUTING")
+    task = place.task("Papers", MARIA, "2026-03-02 12:00", deal=deal)
+    place.turn()
+    place.portal.state.delete_deal(deal)
+    place.until("18:30")
+    account = commands.perform(place.desk, "sweep", {"name": "evening", "dry_run": True})
+    assert [one["why"] for one in account["tasks"] if one["title"] == "Papers"] == ["its deal is gone"]
+    place.sweeps("18:30")
+    (line,) = section(place.heard(HEAD, E1), "Deal deleted or hidden from the webhook, task still open")
+    assert "Papers" in line
+    assert "Was due Mon 2 March, 12:00, not moved any more" in line
+    for moment in ("2026-03-03 09:00", "18:30", "2026-03-04 09:00"):
+        slot = place.sweeps(moment)
+        assert "Papers" not in place.heard(HEAD, slot)
+        assert "Papers" not in place.heard(MARIA, slot)
+    assert place.due(task) == "2026-03-02 12:00"
+    place.portal.state.restore_deal(deal)
+    place.sweeps("18:30")
+    assert place.due(task) == "2026-03-05 18:00", "the deal is back, and its task goes on"
+
+
+def test_a_task_of_a_deleted_deal_that_nobody_controls_is_told_to_the_admins(place: Department) -> None:
+    deal = place.add_deal("Romashka", stage="EXECUTING")
+    place.task("Papers", DIRECTOR, "2026-03-02 12:00", deal=deal)
+    place.portal.state.delete_deal(deal)
+    place.sweeps("18:30")
+    assert "Papers" in place.heard(DIRECTOR, E1)
+
+
 def test_what_the_portal_forbids_to_move_is_listed_with_its_reason(place: Department) -> None:
     frozen, other = place.task("Frozen", MARIA, "2026-03-02 12:00"), place.task("Other", MARIA, "2026-03-02 12:00")
     place.portal.state.freeze_deadline(frozen)
