@@ -1,5 +1,6 @@
 """What the administrators hear of the rules themselves: a new file that was refused, rules that are off because what
-they need has vanished from the portal; and that the portal shows no deal at all. Each piece of news once."""
+they need has vanished from the portal; that the portal shows no deal at all, and that operations stay half-way. Each
+piece of news once."""
 
 from __future__ import annotations
 
@@ -8,14 +9,33 @@ from collections.abc import Mapping
 from datetime import datetime
 from hashlib import blake2b
 
+import structlog
+
 from bitrix_sync import texts
-from bitrix_sync.operations import Operation, Recording
+from bitrix_sync.operations import STUCK, Operation, Recording
 from bitrix_sync.sync import SEES_NO_DEALS, Desk, tell_admins
 
 OFF, REFUSED = "rules_off_told", "rules_refused_told"
 """Settings: what was told last."""
 SHOWN = 20
 """Rules named in one message, and lines of a refusal."""
+
+
+log = structlog.get_logger(__name__)
+
+
+def tell_of_stuck(desk: Desk) -> None:
+    """What is being sent for too long is in doubt from now on, so that it is looked up; the admins hear of it, for
+    nobody foresaw it."""
+    now = desk.hands.clock()
+    stuck = desk.store.stuck(now - STUCK)
+    if not stuck:
+        return
+    log.error("operations stayed half-way; they are looked up now", operations=stuck)
+    desk.store.settle_sending(desk.hands.epoch, now)
+    text = texts.say(desk.rulebook.rules.language, "admin.stuck", count=stuck)
+    notices = tell_admins(desk.rulebook, f"stuck:{desk.portal.now():%Y-%m-%dT%H}", text)
+    desk.store.record(Recording(at=desk.portal.now(), operations=notices), desk.hands.epoch)
 
 
 def tell_of_rules(desk: Desk) -> None:

@@ -19,11 +19,11 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from bitrix_sync import alarms, audit, commands, known, retrying, sweep, sweep_state
-from bitrix_sync.apply import Hands, ready
+from bitrix_sync.apply import Hands, make_good, ready
 from bitrix_sync.errands import Errands
 from bitrix_sync.errors import BitrixSyncError, PortalError, PortalRefused, RulesError, StoreError
 from bitrix_sync.facts import Directory
-from bitrix_sync.operations import State
+from bitrix_sync.operations import STUCK, State
 from bitrix_sync.portal import reading
 from bitrix_sync.portal.client import Portal
 from bitrix_sync.portal.pace import QUICK
@@ -179,8 +179,11 @@ class Service:
             return Health(False, self.trouble)
         try:
             self.store.cursor()
+            stuck = self.store.stuck(self.clock() - STUCK)
         except StoreError as fault:
             return Health(False, str(fault))
+        if stuck:
+            return Health(False, f"being sent for more than {STUCK.seconds // 60} minutes: {stuck}")
         limit = 3 * self.settings.poll_seconds + FRESH
         age = (self.clock() - self.last_pass).total_seconds() if self.last_pass else float("inf")
         if age > limit:
@@ -198,6 +201,7 @@ class Service:
             "bucket_free": float(budget.free),
             "rules_refused": 1.0 if self.desk and self.desk.rulebook.error else 0.0,
             "ready": 1.0 if self.health().ready else 0.0,
+            "stuck": float(self.store.stuck(now - STUCK)),
             **{f"operations_{state.value}": float(counts.get(state, 0)) for state in State},
             **sweep_state.numbers(self.store, self.portal.now()),
         }
@@ -351,6 +355,8 @@ class Service:
             wide, reasons = True, reasons | {"slots"}
         desk = self.desk
         assert desk is not None
+        make_good(desk.hands)
+        alarms.tell_of_stuck(desk)
         if "rules" in reasons:
             desk.rulebook.reload_if_changed()
             alarms.tell_of_rules(desk)

@@ -1,17 +1,20 @@
 """Carry operations out: settle what is unknown, look before old creates, read before changes, send, note the outcome.
 
 Each step works on one batch, so whoever runs it can look up between two of them. Nothing is sent that is not committed
-as ``sending`` first, nothing is sent twice before it was looked up.
+as ``sending`` first, nothing is sent twice before it was looked up. Whatever happens between the two commits, even what
+ends the thread: what is known of a batch is kept until the database takes it, and the rest of it is unknown at once.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import structlog
 
+from bitrix_sync.errors import BitrixSyncError, PortalError
 from bitrix_sync.facts import PortalTask, Visit
 from bitrix_sync.guards import NEED_READING, OF_STATUS, guard
 from bitrix_sync.operations import MARK, Finished, Kind, Operation, Recorded, State
@@ -21,7 +24,7 @@ from bitrix_sync.portal.client import Command, Portal
 from bitrix_sync.portal.forms import fits_batch
 from bitrix_sync.portal.pace import Pace
 from bitrix_sync.portal.pacer import RESERVE
-from bitrix_sync.store import Store
+from bitrix_sync.store import LeaseLost, Store
 
 log = structlog.get_logger(__name__)
 
@@ -42,6 +45,7 @@ LOOK_KEEPS = timedelta(minutes=1)
 READ_KEEPS = timedelta(seconds=5)
 """What was read ahead is believed so long by a batch that takes the reading of what changed along."""
 GIVE_UP_LATER = timedelta(seconds=30)
+PUT_OFF = timedelta(minutes=1)
 UPDATE = writing.METHODS[Kind.DEADLINE]
 FOUND = "found in the portal"
 """Note of a creation that was not sent, or not known to have arrived: its task may have all that belongs to it."""
@@ -73,6 +77,10 @@ class Hands:
     read_at: datetime | None = None
     looked: dict[int, datetime] = field(default_factory=dict)
     """Creations that were looked up and not found, and when."""
+    under_way: bool = False
+    """Something may be marked as being sent of which the store does not hold yet what became of it."""
+    owed: dict[int, Finished] = field(default_factory=dict)
+    """What is known to have become of operations, and is not noted yet."""
 
 
 @dataclass(slots=True)
@@ -115,8 +123,44 @@ def apply(hands: Hands, *, interrupted: Callable[[], bool] = lambda: False, appl
 # --- settling --------------------------------------------------------------------------------------------------------
 
 
+def make_good(hands: Hands) -> None:
+    """After trouble, before anything else: note what is known of what was being sent; the rest of it is unknown. Raises
+    as the store does, and is then to be called again."""
+    if not (hands.under_way or hands.owed):
+        return
+    note(hands)
+    hands.store.settle_sending(hands.epoch, hands.clock())
+    hands.under_way = False
+
+
+def note(hands: Hands) -> None:
+    """Note what is owed to the store, all at once; where the store stumbles over one, the others without it: that one
+    is unknown, so that it is looked up and tried again."""
+    owed = list(hands.owed.values())
+    try:
+        hands.store.finish(owed, hands.epoch, hands.clock())
+    except LeaseLost:
+        hands.owed.clear()  # whoever has it now finds out by himself
+        raise
+    except (BitrixSyncError, OSError, MemoryError):
+        raise
+    except Exception:
+        for one in owed:
+            try:
+                hands.store.finish([one], hands.epoch, hands.clock())
+            except (BitrixSyncError, OSError, MemoryError):
+                raise
+            except Exception as fault:
+                log.exception("the outcome of an operation cannot be noted; it is unknown", operation=one.id)
+                doubt = Finished(one.id, State.UNKNOWN, error_text=f"cannot be noted ({type(fault).__name__})")
+                hands.store.finish([doubt], hands.epoch, hands.clock())
+            del hands.owed[one.id]
+    hands.owed.clear()
+
+
 def settle(hands: Hands, applied: Applied) -> bool:
     """Look up every unknown operation whose rest is over; True if there was one."""
+    make_good(hands)
     now = hands.clock()
     due = [row for row in hands.store.unknown() if now >= rests_until(row, hands.settle)][:FULL_BATCH]
     if not due:
@@ -134,7 +178,7 @@ def settle(hands: Hands, applied: Applied) -> bool:
 def rests_until(row: Recorded, settle_for: timedelta) -> datetime:
     """When an unknown operation may be looked up: the later of sent + settle and noticed + 10 s. Also what may be sent
     twice without harm: if it came through late, it would undo what was sent after it."""
-    sent = row.sent or row.noticed or datetime.max.replace(tzinfo=UTC)
+    sent = row.sent or row.noticed or datetime.min.replace(tzinfo=UTC)
     return max(sent + settle_for, (row.noticed or sent) + min(settle_for, LATE_COMMIT))
 
 
@@ -210,6 +254,7 @@ def moved_on(row: Recorded, history: Sequence[Visit]) -> Finished | None:
 def send(hands: Hands, applied: Applied, news: reading.News | None = None) -> bool:
     """Send one batch of what is ready, with the reading for the next one; True if there was anything to do. ``news``
     travels along if there is room."""
+    make_good(hands)
     if news:
         forget_old(hands)
     rows = ready(hands, AT_HAND)
@@ -222,29 +267,57 @@ def send(hands: Hands, applied: Applied, news: reading.News | None = None) -> bo
     going = set(hands.pace.batch(methods, hands.portal.pacer, most=most))
     following = [row for place, row in enumerate(rows) if place not in going]
     rows, settled = weigh(hands, [row for place, row in enumerate(rows) if place in going])
+    commands: dict[int, Command] = {}
+
+    def make_command(row: Recorded) -> None:
+        commands[row.id] = command_of(hands, row)
+
+    settled += [(row, one) for row in rows if (one := of_sense(hands, row, make_command)) is not None]
+    rows = [row for row in rows if row.id in commands]
     close(hands, [row for row, _ in settled], [finished for _, finished in settled], applied)
     if not rows:
         return bool(settled)
-    next_ids = task_ids(following)[:FULL_BATCH]
-    commands = {row.id: command_of(hands, row) for row in rows}
     rows = travelling(rows, commands)
     hands.portal.pacer.await_slot()
-    marked = set(hands.store.mark_sending([row.id for row in rows], hands.epoch, hands.clock()))
-    rows = [row for row in rows if row.id in marked]
+    try:
+        hands.under_way = True
+        marked = set(hands.store.mark_sending([row.id for row in rows], hands.epoch, hands.clock()))
+        rows = [row for row in rows if row.id in marked]
+        send_marked(hands, rows, commands, task_ids(following)[:FULL_BATCH], news, applied)
+    except BaseException:
+        with contextlib.suppress(Exception):  # what cannot be noted now is noted before anything else is done
+            make_good(hands)
+        raise
+    return True
+
+
+def send_marked(
+    hands: Hands,
+    rows: Sequence[Recorded],
+    commands: Mapping[int, Command],
+    next_ids: Sequence[int],
+    news: reading.News | None,
+    applied: Applied,
+) -> None:
+    """Send what is marked as being sent, with the reading of the tasks ``next_ids`` and that of the ``news``, and note
+    what became of it."""
     ahead = [reading.tasks_command(next_ids)] if next_ids and len(rows) > 1 else []
     place = len(rows) + len(ahead)
     opening = news.opening(place, min(ALONG, FULL_BATCH - place)) if news and len(rows) > 1 else []
     crash_point("send:before")
     outcomes = hands.portal.batch([*(commands[row.id] for row in rows), *ahead, *opening])
     crash_point("send:after")
-    hands.pace.learn([commands[row.id].method for row in rows], outcomes[: len(rows)], hands.portal.last_seconds)
-    finished = [judge(row, outcome, hands.clock()) for row, outcome in zip(rows, outcomes, strict=False)]
-    finished = look_again(hands, rows, finished)
-    hands.read_ahead, hands.read_at = read_tasks(next_ids, outcomes[len(rows)]) if ahead else {}, hands.clock()
+    now = hands.clock()
+    finished = [judge_safely(row, outcome, now) for row, outcome in zip(rows, outcomes, strict=False)]
+    refused = refused_ends(rows, finished)
+    hands.owed |= {one.id: one for one in finished if one.id not in refused}
+    finished = look_again(hands, refused, finished)
     close(hands, rows, finished, applied)
+    hands.under_way = len(finished) < len(rows)
+    hands.pace.learn([commands[row.id].method for row in rows], outcomes[: len(rows)], hands.portal.last_seconds)
+    hands.read_ahead, hands.read_at = read_tasks(next_ids, outcomes[len(rows)]) if ahead else {}, hands.clock()
     if news and opening:
         news.receive(outcomes[place:])
-    return True
 
 
 def forget_old(hands: Hands) -> None:
@@ -301,24 +374,33 @@ def weigh(hands: Hands, rows: list[Recorded]) -> tuple[list[Recorded], list[tupl
     now = hands.portal.now()
     doubtful = said_before(hands, rows) | written_before(hands, rows)
     there = look_up(hands, [row for row in rows if row.id in doubtful])
-    going: list[Recorded] = []
-    settled: list[tuple[Recorded, Finished]] = []
-    for row in rows:
+
+    def outcome(row: Recorded) -> Finished | None:
+        """What a look settled; None: it is to be sent."""
         if row in old and (adopted := adopt(row, found)):
-            settled.append((row, adopted))
-        elif needs_reading(row) and (
-            verdict := guard(
-                row.operation, hands.read_ahead.get(row.task_id or 0), records.get(row.operation.task), now=now
-            )
-        ):
-            settled.append((row, Finished(row.id, verdict.state, error_text=verdict.reason)))
-        elif row.operation.kind is Kind.MOVE_DEAL and (moved := moved_on(row, history)):
-            settled.append((row, moved))
-        elif row.id in doubtful and there[row.id].state is State.DONE:
-            settled.append((row, there[row.id]))
-        else:
-            going.append(row)
-    return going, settled
+            return adopted
+        seen, record = hands.read_ahead.get(row.task_id or 0), records.get(row.operation.task)
+        if needs_reading(row) and (verdict := guard(row.operation, seen, record, now=now)):
+            return Finished(row.id, verdict.state, error_text=verdict.reason)
+        if row.operation.kind is Kind.MOVE_DEAL:
+            return moved_on(row, history)
+        return there[row.id] if row.id in doubtful and there[row.id].state is State.DONE else None
+
+    settled = [(row, one) for row in rows if (one := of_sense(hands, row, outcome)) is not None]
+    known = {row.id for row, _ in settled}
+    return [row for row in rows if row.id not in known], settled
+
+
+def of_sense(hands: Hands, row: Recorded, judged: Callable[[Recorded], Finished | None]) -> Finished | None:
+    """What is ``judged`` of an operation; one of which we can make no sense is put off, and the others go on."""
+    try:
+        return judged(row)
+    except (BitrixSyncError, OSError, MemoryError):
+        raise
+    except Exception as fault:
+        log.exception("an operation is put off, for it makes no sense; the others go on", operation=row.operation.key)
+        text = f"makes no sense ({type(fault).__name__}); the log says more"
+        return Finished(row.id, State.PLANNED, not_before=hands.clock() + PUT_OFF, error_text=text)
 
 
 def written_before(hands: Hands, rows: Sequence[Recorded]) -> set[int]:
@@ -431,15 +513,34 @@ def judge(row: Recorded, outcome: Outcome, now: datetime) -> Finished:
             return Finished(row.id, State.UNKNOWN, error_code=outcome.code, error_text=outcome.text)
 
 
-def look_again(hands: Hands, rows: Sequence[Recorded], finished: Sequence[Finished]) -> list[Finished]:
-    """The portal refuses to end a task that has ended: when somebody was quicker by a moment, nothing has failed."""
-    kinds = {row.id: row for row in rows if row.operation.kind in OF_STATUS and needs_reading(row)}
-    refused = [kinds[one.id] for one in finished if one.state is State.FAILED and one.id in kinds]
+def judge_safely(row: Recorded, outcome: Outcome, now: datetime) -> Finished:
+    """The same; an answer that cannot be judged leaves its own operation in doubt and no other."""
+    try:
+        return judge(row, outcome, now)
+    except Exception as fault:
+        log.exception("an answer of the portal cannot be judged", operation=row.operation.key)
+        return Finished(row.id, State.UNKNOWN, error_text=f"its answer cannot be judged ({type(fault).__name__})")
+
+
+def refused_ends(rows: Sequence[Recorded], finished: Sequence[Finished]) -> dict[int, Recorded]:
+    """Which of the operations that end a task were refused, by id."""
+    ends = {row.id: row for row in rows if row.operation.kind in OF_STATUS and needs_reading(row)}
+    return {one.id: ends[one.id] for one in finished if one.state is State.FAILED and one.id in ends}
+
+
+def look_again(hands: Hands, refused: Mapping[int, Recorded], finished: Sequence[Finished]) -> list[Finished]:
+    """The portal refuses to end a task that has ended: when somebody was quicker by a moment, nothing has failed. As
+    long as the tasks cannot be read it is unknown."""
     if not refused:
         return list(finished)
-    seen = {task.id: task for task in reading.tasks(hands.portal, task_ids(refused))}
+    try:
+        seen = {task.id: task for task in reading.tasks(hands.portal, task_ids(list(refused.values())))}
+    except PortalError as fault:
+        return [
+            Finished(one.id, State.UNKNOWN, error_text=str(fault)) if one.id in refused else one for one in finished
+        ]
     now = hands.portal.now()
-    settled = {row.id: guard(row.operation, seen.get(row.task_id or 0), None, now=now) for row in refused}
+    settled = {row.id: guard(row.operation, seen.get(row.task_id or 0), None, now=now) for row in refused.values()}
     return [
         Finished(one.id, verdict.state, error_text=verdict.reason) if (verdict := settled.get(one.id)) else one
         for one in finished
@@ -466,7 +567,8 @@ def close(hands: Hands, rows: Sequence[Recorded], finished: Sequence[Finished], 
     """Note what became of operations, in the store and in the account of this run."""
     if not finished:
         return
-    hands.store.finish(list(finished), hands.epoch, hands.clock())
+    hands.owed |= {one.id: one for one in finished}
+    note(hands)
     by_id = {row.id: row for row in rows}
     for one in finished:
         if one.state is State.FAILED:

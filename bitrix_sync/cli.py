@@ -422,10 +422,11 @@ def backup(file: Annotated[Path, typer.Argument(help="Where the copy is written;
 @app.command()
 def status(as_json: Json = False) -> None:
     """Cursor, queue, unknown operations, last pass, last sweeps, budget of the portal."""
+    from bitrix_sync.app import utc_now
     from bitrix_sync.report import state_of_things
 
     loaded = settings()
-    rows = with_store(lambda store: state_of_things(store, loaded))
+    rows = with_store(lambda store: state_of_things(store, loaded, now=utc_now()))
     if as_json:
         show(rows)
     else:

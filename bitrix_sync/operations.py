@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -42,6 +42,10 @@ class Kind(StrEnum):
     LINE = "task.line"  # a line in the task's comments
     MOVE_DEAL = "deal.move"
     MESSAGE = "message"
+
+
+STUCK = timedelta(minutes=5)
+"""What is being sent for so long has met trouble that nobody foresaw: no request takes so long."""
 
 
 class State(StrEnum):

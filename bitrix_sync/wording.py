@@ -376,6 +376,8 @@ _RU: dict[str, str] = {
     "admin.deals_seen": "Портал начал показывать сделки. На стадии, куда сделки вошли до {began:moment}, правила сами "
     "не действуют. Посмотреть, какие задачи можно поставить: bitrix-sync backfill --dry-run. Поставить: "
     "bitrix-sync backfill.",
+    "admin.stuck": "Дольше пяти минут отправляются операции: {count}. Так быть не должно. Служба сверится с порталом и "
+    "продолжит сама. Если такое повторится, посмотрите журнал службы.",
     "admin.twin": "Две одинаковые задачи: лишняя № {task} «{title}» уже в работе, поэтому сама не удалена. Решите, "
     "какую оставить.",
     "notice.brake": "Сделка «{deal}» за сутки автоматически перешла {count:times} и остановлена на стадии «{stage}». "
@@ -502,6 +504,8 @@ _EN: dict[str, str] = {
     "admin.deals_seen": "The portal has begun to show deals. The rules do not act by themselves on stages that were "
     "entered before {began:moment}. To see which tasks could be made: bitrix-sync backfill --dry-run. To make them: "
     "bitrix-sync backfill.",
+    "admin.stuck": "Being sent for more than five minutes, which should never be: {count}. The service compares "
+    "with the portal and goes on by itself. If this happens again, see the log of the service.",
     "admin.twin": "Two tasks are the same: the extra one, No. {task} “{title}”, is already being worked on, so it was "
     "not deleted. Decide which one stays.",
     "notice.brake": "The deal “{deal}” was moved automatically {count:times} within 24 hours and was stopped in the "

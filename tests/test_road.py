@@ -203,7 +203,7 @@ def test_a_change_of_funnel_is_found_without_any_event(place: Office) -> None:
     assert place.marks(deal) == ["first-call"]
 
 
-def test_a_kill_between_send_and_note_makes_no_second_task(place: Office) -> None:
+def test_an_end_between_send_and_note_makes_no_second_task(place: Office) -> None:
     deal = place.add_deal()
     store = place.service.store
 
@@ -222,7 +222,7 @@ def test_a_kill_between_send_and_note_makes_no_second_task(place: Office) -> Non
     finally:
         apply.crash_point = before
     assert len(place.tasks(deal)) == 1
-    assert store.counts()[State.SENDING] == 1
+    assert store.counts()[State.UNKNOWN] == 1
     place.service.store.drop_lease(place.desk.hands.epoch)
     place.start()
     place.run()

@@ -25,6 +25,7 @@ HELP: Mapping[str, str] = {
     "requests_total": "HTTP requests to the portal since the start",
     "bucket_free": "Requests that the portal would take at once",
     "rules_refused": "1 while the rules file has errors and the last good one is in force",
+    "stuck": "Operations that are being sent for more than five minutes, which none ever should",
     "ready": "1 while /readyz answers 200",
 }
 

@@ -40,7 +40,8 @@ def batch_line(command: Command) -> str:
         if not _expressible(value, command.refers):
             raise ValueError(f"{command.method}: {path} cannot travel in a batch")
         bare = "[]$" if command.refers and str(value).startswith(REFERENCES) else ""  # a reference stands unencoded
-        pairs.append(f"{quote(path, safe='[]$')}={quote(str(value), safe=bare)}")
+        said = quote(str(value), safe=bare, errors="replace")  # half a surrogate is no text in UTF-8
+        pairs.append(f"{quote(path, safe='[]$', errors='replace')}={said}")
     return f"{command.method}?{'&'.join(pairs)}" if pairs else command.method
 
 

@@ -126,7 +126,8 @@ def moved_address(address: Address, location: str, method: str) -> Address | Non
 
 
 class Wire:
-    """A kept-alive connection; one request at a time. Never follows a redirect, never repeats a request."""
+    """A kept-alive connection; one request at a time. Never follows a redirect, never repeats a request, and raises
+    nothing: whatever goes wrong is a Failure, and only what surely came before the first byte has not ``left``."""
 
     def __init__(self, user_agent: str, *, connect: float = CONNECT_SECONDS, read: float = READ_SECONDS) -> None:
         self._timeout, self._whole = (connect, read), connect + read
@@ -145,16 +146,21 @@ class Wire:
 
     def post(self, address: Address, method: str, params: Mapping[str, Any]) -> Reply | Failure:
         """POST a method's parameters as JSON."""
-        body = json.dumps(params, ensure_ascii=False, allow_nan=False).encode()
+        try:
+            # half a surrogate is no text in UTF-8, and the portal would read a body that is none as an empty one
+            body = json.dumps(params, ensure_ascii=False, allow_nan=False).encode(errors="replace")
+        except Exception as fault:
+            return Failure(f"its parameters cannot be written as JSON ({type(fault).__name__})", left=False)
         with self._lock:
             self._session.trust_env = not address.loopback
-            with _Exchange(self._whole) as exchange:
-                try:
-                    reply = self._exchange(address.root + method, body)
-                except requests.RequestException as fault:
-                    reply = _failure(fault)
-                except (urllib3.exceptions.HTTPError, OSError) as fault:
-                    reply = Failure(f"the connection broke ({type(fault).__name__})", left=True)
+            try:
+                with _Exchange(self._whole) as exchange:
+                    try:
+                        reply = self._exchange(address.root + method, body)
+                    except Exception as fault:
+                        reply = _failure(fault)
+            except Exception as fault:
+                return _failure(fault)
             return Failure("the answer does not end", left=exchange.sent) if exchange.over else reply
 
     @contextlib.contextmanager
@@ -281,8 +287,8 @@ def _use_lines(manager: PoolManager) -> None:
     manager.pool_classes_by_scheme = {"http": _Lines, "https": _SafeLines}
 
 
-def _failure(fault: requests.RequestException) -> Failure:
-    """Did anything leave? Only what failed while connecting surely did not."""
+def _failure(fault: Exception) -> Failure:
+    """Did anything leave? Only what failed while connecting surely did not; of anything unheard of nobody knows."""
     cause = fault.args[0] if fault.args else None
     reason = getattr(cause, "reason", cause)
     if isinstance(fault, requests.ConnectTimeout):
@@ -303,17 +309,16 @@ def _failure(fault: requests.RequestException) -> Failure:
     return Failure(f"the connection broke ({type(fault).__name__})", left=True)
 
 
-def _caused_by(fault: BaseException | None, kind: type[BaseException]) -> bool:
-    """Look through causes, contexts and urllib3's reasons."""
+def _caused_by(fault: BaseException, kind: type[BaseException]) -> bool:
+    """Look through causes, contexts and reasons: that of urllib3 is an exception, that of ssl a text."""
     seen: set[int] = set()
-    waiting = [fault]
+    waiting: list[object] = [fault]
     while waiting:
         one = waiting.pop()
-        if one is None or id(one) in seen:
+        if not isinstance(one, BaseException) or id(one) in seen:
             continue
         seen.add(id(one))
         if isinstance(one, kind):
             return True
-        waiting += [one.__cause__, one.__context__, getattr(one, "reason", None)]
-        waiting += [part for part in one.args if isinstance(part, BaseException)]
+        waiting += [one.__cause__, one.__context__, getattr(one, "reason", None), *one.args]
     return False

@@ -10,7 +10,7 @@ from typing import Any
 
 from bitrix_sync import texts
 from bitrix_sync.log import redact
-from bitrix_sync.operations import Kind, State
+from bitrix_sync.operations import STUCK, Kind, State
 from bitrix_sync.report.scene import Line, Scene, hours_of, scene
 from bitrix_sync.settings import Settings
 from bitrix_sync.snapshot import SETTING, Slot, unpack
@@ -25,9 +25,10 @@ SHOWN_TEXT = 200
 DAY = timedelta(hours=24)
 
 
-def state_of_things(store: Store, settings: Settings) -> Line:
-    """For ``status``, JSON-able: cursor, queue by state, how long the rest of it will take, unknown operations, last
-    pass, last sweeps, the portal's budget, who works, what is in the way."""
+def state_of_things(store: Store, settings: Settings, *, now: datetime | None = None) -> Line:
+    """For ``status``, JSON-able: cursor, queue by state, how long the rest of it will take, unknown operations, what
+    stays half-way (``now``: our clock, without which nobody can tell), last pass, last sweeps, the portal's budget, who
+    works, what is in the way."""
     cursor, lease, pacer = store.cursor(), store.lease(), store.pacer()
     unknown = store.unknown()
     rest = json.loads(store.setting("sweep_rest") or "{}")
@@ -56,6 +57,7 @@ def state_of_things(store: Store, settings: Settings) -> Line:
         "refused": refused,
         "unheard": unheard,
         "tried_by_release": len(store.refused()),
+        "stuck": store.stuck(now - STUCK) if now else None,
         "last_pass": store.setting("last_pass"),
         "last_sweeps": [_in_short(one, rest) for one in sweeps(store, limit=SHOWN_SWEEPS)],
         "budget": None

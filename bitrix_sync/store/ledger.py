@@ -215,12 +215,19 @@ def mark_sending(connection: Connection, ids: Sequence[int], *, epoch: int, now:
 
 
 def settle(connection: Connection, now: datetime) -> int:
-    """Whatever was on its way when its process ended may have arrived: unknown from now on. Returns how many."""
+    """Whatever was on its way when its process ended or met trouble may have arrived: unknown from now on. Returns how
+    many."""
     return connection.execute(
         update(operations)
         .where(operations.c.state == State.SENDING.value)
         .values(state=State.UNKNOWN.value, noticed=now)
     ).rowcount
+
+
+def stuck(connection: Connection, before: datetime) -> int:
+    """How many are being sent since before that moment."""
+    query = select(func.count()).where(operations.c.state == State.SENDING.value, operations.c.sent < before)
+    return int(connection.execute(query).scalar_one())
 
 
 def release(connection: Connection, keys: Collection[str] | None, later: int = 0) -> int:

@@ -306,6 +306,16 @@ class Store:
         with self._writing("settle_at_start") as connection:
             return ledger.settle(connection, now)
 
+    def settle_sending(self, epoch: int, now: datetime) -> int:
+        """The same for the holder itself after trouble, while it sends nothing."""
+        with self._writing("settle_sending", epoch) as connection:
+            return ledger.settle(connection, now)
+
+    def stuck(self, before: datetime) -> int:
+        """How many operations are being sent since before that moment (our clock), longer than a request takes."""
+        with self.reading() as connection:
+            return ledger.stuck(connection, before)
+
     def unknown(self) -> list[Recorded]:
         """Operations of which nobody knows whether they arrived; ``sent`` and ``noticed`` say since when."""
         return self.operations(state=State.UNKNOWN)
