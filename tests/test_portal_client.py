@@ -26,6 +26,7 @@ from bitrix_sync.operations import Kind
 from bitrix_sync.portal import body
 from bitrix_sync.portal.client import Command, Portal
 from bitrix_sync.portal.pacer import Stopped
+from bitrix_sync.portal.timing import PortalClock
 from bitrix_sync.portal.wire import moved_address, parse_address
 
 CODE = "secretcode123456"
@@ -574,6 +575,86 @@ def test_a_clock_that_was_set_is_noticed_at_once(server: Server, portal: Portal)
         server.plan = [{"result": 1, "time": {"finish": time.time() + ahead + 0.25, "duration": 0}}]
         portal.call(LIST)
         assert portal.offset.total_seconds() == pytest.approx(ahead, abs=1.5)
+
+
+NONSENSE: dict[str, Any] = {
+    "a text": "soon",
+    "a list": [],
+    "words": {"start": "then", "finish": "soon", "duration": "long", "date_finish": "never"},
+    "no number": {"start": float("nan"), "finish": float("nan"), "duration": float("nan")},
+    "without end": {"finish": float("inf"), "duration": float("inf")},
+    "true": {"finish": True},
+    "nought": {"finish": 0},
+    "far future": {"finish": 9e13, "duration": 9e13},
+    "the year 2500": {"finish": 16_725_225_600.5},
+    "milliseconds": {"finish": 1_766_000_000_000},
+    "before 2000": {"finish": 900_000_000},
+    "ends before it starts": {"start": time.time() + 120, "finish": time.time() - 120},
+}
+
+
+@pytest.mark.parametrize("block", NONSENSE.values(), ids=NONSENSE)
+def test_a_time_that_makes_no_sense_teaches_nothing(server: Server, portal: Portal, block: Any) -> None:
+    """However often it is told."""
+    server.plan = [{"result": 1, "time": block}] * 3
+    for _ in range(3):
+        assert portal.call(LIST).done
+    assert abs(portal.offset.total_seconds()) < 5
+    assert not portal.clock_known
+
+
+@pytest.mark.parametrize("known", [None, 60.0])
+@pytest.mark.parametrize("far", [-400 * 86_400.0, 3 * 86_400.0, 30 * 365 * 86_400.0])
+def test_a_clock_far_from_what_was_known_is_believed_when_a_second_answer_agrees(
+    known: float | None, far: float
+) -> None:
+    clock, now = PortalClock(), 1_766_000_000.0
+
+    def learn(ahead: float, told: float | None = None) -> float:
+        nonlocal now
+        now += 10.0
+        finish = now + ahead if told is None else told
+        clock.learn({"finish": finish + 0.25, "duration": 0.0}, sent=now - 0.1, received=now + 0.1)
+        return clock.offset
+
+    usual = 0.0 if known is None else pytest.approx(known, abs=1)
+    if known is not None:
+        learn(known)
+    assert learn(far) == usual, "one alone"
+    assert learn(known or 0.0) == pytest.approx(known or 0.0, abs=1)
+    assert learn(far) == pytest.approx(known or 0.0, abs=1), "the one before was long ago"
+    assert learn(2 * far) == pytest.approx(known or 0.0, abs=1), "another one"
+    assert learn(2 * far) == pytest.approx(2 * far, abs=1)
+
+
+def test_a_far_clock_that_stands_still_is_none() -> None:
+    clock, stuck = PortalClock(), 1_800_000_000.25
+    for number in range(20):
+        now = 1_766_000_000.0 + 0.2 * number
+        clock.learn({"finish": stuck, "duration": 0.0}, sent=now - 0.1, received=now)
+    assert clock.best is None
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"operating": 475.0, "operating_reset_at": 9e13},
+        {"operating": 475.0, "operating_reset_at": "never"},
+        {"operating": 475.0, "operating_reset_at": float("nan")},
+        {"operating": 9e13, "operating_reset_at": time.time() + 60},
+        {"operating": -5.0, "duration": -5.0},
+        {"operating": 1.0, "duration": 9e13},
+    ],
+    ids=str,
+)
+def test_no_account_that_makes_no_sense_stops_a_method_for_long(
+    server: Server, portal: Portal, block: dict[str, Any]
+) -> None:
+    server.plan = [{"result": 1, "time": block}]
+    outcome = portal.call(LIST)
+    assert (outcome.seconds or 0.0) <= 3600
+    until = portal.pacer.blocked(LIST.method)
+    assert until is None or until - portal.clock() <= 660
 
 
 def test_a_batch_tells_how_long_its_longest_request_took(server: Server, portal: Portal) -> None:

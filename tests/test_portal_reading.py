@@ -156,12 +156,35 @@ def test_a_burst_is_read_whole_and_the_next_time_in_one_request(box: Sandbox, po
 
 
 def test_the_cursor_never_goes_back_nor_into_the_future(box: Sandbox, portal: Portal) -> None:
-    far = Cursor(10**6, *[now() + timedelta(days=1)] * 3)
+    far = Cursor(10**6, *[now() + timedelta(seconds=20)] * 3)
     assert read(portal, far).cursor == far
     box.state.add_deal("From tomorrow", responsible=5, at=now() + timedelta(days=1))
     cursor = read(portal, begun(portal)).cursor
     assert cursor is not None
     assert cursor.history_time <= portal.now()
+
+
+def test_one_answer_with_a_time_far_ahead_loses_no_edit(box: Sandbox, portal: Portal) -> None:
+    cursor = begun(portal)
+    for ahead in (0, 55, 0, 55):  # whichever reading has it
+        box.clock.advance(timedelta(minutes=ahead))
+        cursor = read(portal, cursor, overlap=None).cursor or cursor
+        box.clock.advance(timedelta(minutes=-ahead))
+        edited = box.state.add_deal(f"After an answer {ahead} minutes ahead", responsible=5)
+        seen = read(portal, cursor, overlap=None)
+        assert edited in {deal.id for deal in seen.deals}
+        cursor = seen.cursor or cursor
+
+
+def test_a_cursor_from_a_clock_that_was_ahead_comes_back_and_finds_what_was_edited_meanwhile(
+    box: Sandbox, portal: Portal
+) -> None:
+    edited = box.state.add_deal("While the cursor was ahead", responsible=5)
+    ahead = Cursor(10**6, *[now() + timedelta(minutes=55)] * 3)
+    first = read(portal, ahead, overlap=None)
+    assert edited not in {deal.id for deal in first.deals}
+    assert first.cursor is not None
+    assert edited in {deal.id for deal in read(portal, first.cursor, overlap=None).deals}
 
 
 def test_the_portals_own_clock_is_used(portal: Portal, box: Sandbox) -> None:

@@ -104,6 +104,8 @@ MAPS: Mapping[str, str] = {
 }
 """Readings of one thing with its fields, and where it stands."""
 
+LONGEST_SPAN = 3600.0
+"""More seconds than a portal can need for anything: it cuts a request at sixty."""
 EXPIRED_PAUSE = 60.0
 TEXT_LIMIT = 300
 
@@ -240,15 +242,21 @@ def unsent(text: str, *, code: str = "not_sent", retry_at: float | None = None) 
 
 
 def read_account(time: Any) -> tuple[float | None, float | None]:
-    """``operating`` and ``operating_reset_at`` of a ``time`` block; each may be missing."""
+    """``operating`` and ``operating_reset_at`` of a ``time`` block; each may be missing, or make no sense."""
     if not isinstance(time, Mapping):
         return None, None
-    return number(time.get("operating")), number(time.get("operating_reset_at"))
+    return _span(time.get("operating")), number(time.get("operating_reset_at"))
 
 
 def read_duration(time: Any) -> float | None:
-    """``duration`` of a ``time`` block, which may be missing."""
-    return number(time.get("duration")) if isinstance(time, Mapping) else None
+    """``duration`` of a ``time`` block, which may be missing, or make no sense."""
+    return _span(time.get("duration")) if isinstance(time, Mapping) else None
+
+
+def _span(value: Any) -> float | None:
+    """Seconds that a portal may have needed; None for anything else."""
+    seconds = number(value)
+    return seconds if seconds is not None and 0 <= seconds <= LONGEST_SPAN else None
 
 
 def number(value: Any) -> float | None:

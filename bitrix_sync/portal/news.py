@@ -24,6 +24,9 @@ OVERLAP = timedelta(minutes=10)
 HISTORY_RESTS, CHANGE_RESTS = timedelta(minutes=50), timedelta(seconds=10)
 """How far the cursor stays behind the time of a whole reading: rows of the history may become visible so late, and the
 overlap; of deals and tasks whose change was missed the overlap, the next change or the night's reading tells."""
+AHEAD, BACK = timedelta(minutes=1), timedelta(hours=1)
+"""A cursor so far ahead of the portal's time was set by a clock that was wrong: it goes back so much, and the overlap,
+before that time, for what was changed meanwhile was not read."""
 CROWD = 50
 """More deals or tasks changed in one second are not read again for what else that second may bring, but by the overlap:
 moves of deals are in the history, which goes by ids."""
@@ -39,8 +42,9 @@ class News:
 
     ``fields``: codes of the deal's fields to read. The new cursor holds the newest id and times seen, never older ones
     than before nor one from the future; what was seen whole and is long past moves it on too, so that a burst is not
-    read again for ever. ``people``: the company as last read, to be read again in the same request, with its absences
-    between the moments of ``away``.
+    read again for ever. The future begins at the earlier of the portal's times before and after the reading: one answer
+    with a wrong time moves nothing. ``people``: the company as last read, to be read again in the same request, with
+    its absences between the moments of ``away``.
     """
 
     def __init__(
@@ -121,9 +125,13 @@ class News:
         )
 
     def _newest(self, before: datetime, seen: Iterable[datetime], rest: timedelta) -> datetime:
-        now = self._portal.now()
-        passed = [] if self._seen_whole is None else [self._seen_whole - rest]
-        return max([before, *passed, *(min(moment, now) for moment in seen)])
+        now, passed = self._portal.now(), list[datetime]()
+        if self._seen_whole is not None:
+            now = min(now, self._seen_whole)
+            passed.append(now - rest)
+        if before > now + AHEAD:
+            before = now - BACK - OVERLAP
+        return max([before, *passed, *(moment for moment in seen if moment <= now)])
 
     def _after(self, before: datetime, changed: Sequence[datetime]) -> datetime:
         newest = self._newest(before, changed, CHANGE_RESTS)

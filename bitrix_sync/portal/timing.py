@@ -4,29 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from bitrix_sync.portal.answers import number
+from bitrix_sync.portal.answers import number, read_duration
 
 KEEP = 600.0
 """A better sample rules for so many seconds; after that any newer one does."""
+FAR = 2 * 86_400.0
+"""A portal's clock further from what was known is believed when a second answer says the same."""
+EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC).timestamp(), datetime(2100, 1, 1, tzinfo=UTC).timestamp()
+"""What lies outside is no time of a portal's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The portal's clock minus ours, in seconds, give or take ``error``; seen at ``at`` (our clock)."""
+    """The portal's clock minus ours, in seconds, give or take ``error``; seen at ``at`` (our clock). ``told`` is what
+    the portal said."""
 
     offset: float
     error: float
     at: float
+    told: float
 
 
 class PortalClock:
-    """Keeps the best recent sample, and the offset from UTC in which the portal's server writes."""
+    """Keeps the best recent sample, and the offset from UTC in which the portal's server writes. An answer without a
+    plausible time teaches nothing."""
 
     def __init__(self) -> None:
         self.best: Sample | None = None
+        self.doubted: Sample | None = None
+        """One that is far from all that was known; a second one like it makes both true."""
         self.utc_offset = 0
 
     @property
@@ -39,28 +48,49 @@ class PortalClock:
         if not isinstance(time, Mapping):
             return
         written = _moment(time.get("date_finish")) or _moment(time.get("date_start"))
-        if written is not None:
-            self.utc_offset = int((written.utcoffset() or timedelta()).total_seconds())
-        finish = number(time.get("finish"))
-        if finish is None:
+        finish, start = number(time.get("finish")), number(time.get("start"))
+        if time.get("finish") is None:
             moment = _moment(time.get("date_finish"))
             finish = None if moment is None else moment.timestamp()
-        if finish is None or finish <= 0:
+        if finish is None or not EARLIEST <= finish <= LATEST or (start is not None and start > finish):
             return
-        spread = 0.0
+        told, spread = finish, 0.0
         if finish.is_integer():  # whole seconds: somewhere within that second
             finish, spread = finish + 0.5, 0.5
-        took = number(time.get("duration")) or 0.0
+        took = read_duration(time) or 0.0
         on_the_way = max(0.0, (received - sent) - max(0.0, took))
-        sample = Sample(finish - (received - on_the_way / 2), on_the_way / 2 + spread, received)
+        sample = Sample(finish - (received - on_the_way / 2), on_the_way / 2 + spread, received, told)
+        if not self._believes(sample):
+            return
+        if written is not None:
+            self.utc_offset = int((written.utcoffset() or timedelta()).total_seconds())
         if self.best is None or _better(sample, self.best):
             self.best = sample
+
+    def _believes(self, sample: Sample) -> bool:
+        """False for a clock that is far from what was known (ours, before any answer), until another answer agrees that
+        it is there and goes on."""
+        if abs(sample.offset - self.offset) <= FAR:
+            self.doubted = None
+            return True
+        doubted = self.doubted
+        if doubted is None or _contradict(sample, doubted):
+            self.doubted = sample
+            return False
+        if sample.told == doubted.told:
+            return False
+        self.doubted = None
+        return True
 
 
 def _better(sample: Sample, best: Sample) -> bool:
     """True for a sharper sample, for any when the best is old, and for one that contradicts it: a clock was set."""
-    contradicts = abs(sample.offset - best.offset) > sample.error + best.error + 1.0
-    return contradicts or sample.error <= best.error or not 0 <= sample.at - best.at < KEEP
+    return _contradict(sample, best) or sample.error <= best.error or not 0 <= sample.at - best.at < KEEP
+
+
+def _contradict(one: Sample, other: Sample) -> bool:
+    """True when both cannot be samples of one clock."""
+    return abs(one.offset - other.offset) > one.error + other.error + 1.0
 
 
 def _moment(text: Any) -> datetime | None:
