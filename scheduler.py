@@ -1,45 +1,82 @@
-"""The schedule, and nothing else: when the service polls, looks at its rules file, its slots and its lease.
+"""The schedule, and nothing else: when the service polls, looks at its rules file and at its slots.
 
-``python scheduler.py`` is the service without its web side. APScheduler only ticks: what a tick means, and that a slot
-is run once, is decided by the service from the store.
+``python scheduler.py`` is the service without its web side. A tick only rings: what it means, and that a slot is run
+once, is decided by the service from the store. Ticks go by the monotonic clock, so no clock that is set stops them.
 """
 
 from __future__ import annotations
 
-import logging
 import signal
 import sys
 import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from apscheduler.schedulers.background import BackgroundScheduler
+import structlog
 
-from bitrix_sync.app import Service, check_file
+from bitrix_sync.app import TICKS, WORKER, Service, check_file
 from bitrix_sync.errors import BitrixSyncError
 
+log = structlog.get_logger(__name__)
+
 RULES_SECONDS = 5
-LEASE_SECONDS = 5
 SLOTS_SECONDS = 20
+LONGEST_REST = 5.0
+"""Seconds after which the schedule gives a sign of life, though nothing is due."""
 
 
-def schedule(service: Service) -> BackgroundScheduler:
-    """The ticks of one service, not yet started."""
-    ticks = BackgroundScheduler(job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None})
-    ticks.add_job(service.poll, "interval", seconds=service.settings.poll_seconds)
-    ticks.add_job(service.bell.ring, "interval", ["rules"], seconds=RULES_SECONDS)
-    ticks.add_job(service.bell.ring, "interval", ["slots"], seconds=SLOTS_SECONDS)
-    ticks.add_job(service.renew_lease, "interval", seconds=LEASE_SECONDS)
-    return ticks
+@dataclass(slots=True)
+class Tick:
+    """What is called every so many seconds; ``due`` by the clock of the schedule."""
+
+    call: Callable[[], object]
+    every: float
+    due: float
+
+
+def schedule(service: Service, *, now: float) -> list[Tick]:
+    """The ticks of one service, from ``now`` on."""
+    ticks = (
+        (service.poll, float(service.settings.poll_seconds)),
+        (lambda: service.bell.ring("rules"), float(RULES_SECONDS)),
+        (lambda: service.bell.ring("slots"), float(SLOTS_SECONDS)),
+    )
+    return [Tick(call, every, now + every) for call, every in ticks]
+
+
+def tick(ticks: Sequence[Tick], *, now: float) -> float:
+    """Call what is due, each once however late it is; seconds until the next is. What fails is tried at its next."""
+    for one in ticks:
+        if one.due <= now:
+            one.due = now + one.every
+            try:
+                one.call()
+            except Exception:
+                log.exception("a tick failed; the others go on")
+    return max(0.0, min(LONGEST_REST, *(one.due - now for one in ticks)))
+
+
+def go_on(service: Service) -> None:
+    """Tick until the service stops."""
+    ticks, rest = schedule(service, now=time.monotonic()), 0.0
+    while not service.stopping.wait(rest):
+        rest = tick(ticks, now=time.monotonic())
+        service.give_sign(TICKS)
 
 
 def run(service: Service) -> None:
-    """Tick and work until the service is stopped (SIGTERM, Ctrl-C)."""
-    logging.getLogger("apscheduler").setLevel(logging.WARNING)
-    ticks = schedule(service)
-    ticks.start()
+    """Tick and work until the service is stopped (SIGTERM, Ctrl-C), or has to end by itself: ``service.failed``."""
+    service.tend(WORKER, lambda: work(service))
+
+
+def work(service: Service) -> None:
+    """The worker, with the threads that it needs beside it."""
     try:
-        service.work()
+        service.begin(TICKS, lambda: go_on(service))
+        with service.keeping_lease():
+            service.work()
     finally:
-        ticks.shutdown(wait=False)
         service.close()
 
 
@@ -61,7 +98,7 @@ def main() -> int:
         signal.signal(signal.SIGTERM, lambda *_: service.stop())
         signal.signal(signal.SIGINT, lambda *_: service.stop())
     run(service)
-    return 0
+    return 3 if service.failed else 0
 
 
 if __name__ == "__main__":

@@ -10,7 +10,9 @@ import contextlib
 import json
 import os
 import socket
+import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,8 +20,9 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from bitrix_sync import alarms, audit, commands, known, retrying, sweep, sweep_state
+from bitrix_sync import alarms, audit, commands, known, retrying, snapshot, sweep, sweep_state
 from bitrix_sync.apply import Hands, make_good, ready
+from bitrix_sync.clock import Clock
 from bitrix_sync.errands import Errands
 from bitrix_sync.errors import BitrixSyncError, PortalError, PortalRefused, RulesError, StoreError
 from bitrix_sync.facts import Directory
@@ -57,7 +60,7 @@ ECHOES = frozenset({"ONTASKUPDATE", "ONTASKDELETE"})
 """Events that wait while operations are being written: then most of them echo our own writes."""
 TICK = 0.5
 """Seconds after which the worker looks at requests and at what has rested enough, though nobody rang."""
-TICKS = frozenset({"poll", "rules", "slots", "stop"})
+NO_EVENTS = frozenset({"lease", "poll", "rules", "slots", "stop"})
 """Reasons that are not events."""
 LONGEST_BACK = 3600.0
 """After a start so much is read once more, for nobody knows when the process before last did."""
@@ -66,8 +69,12 @@ REST = "rest"
 REST_GAP = timedelta(seconds=5)
 """How often is noted how long what waits will take."""
 TROUBLE_PAUSES = (2.0, 5.0, 10.0, 30.0, 60.0)
+WAIT_PAUSE = 5.0
+"""Seconds between two looks whether the process that works for the portal is gone."""
 FRESH = 60.0
 RENEW_SECONDS = 5.0
+WORKER, TICKS, LEASE, WEB = "worker", "ticks", "lease", "web"
+"""The threads that all hangs on."""
 FIRST_PATIENCE = 3.0
 """Seconds that the start waits for a portal that gives no answer, before the web side opens and says so."""
 FIRST_ANSWER = 5.0
@@ -83,8 +90,20 @@ def check_file(settings: Settings) -> None:
 
 
 def utc_now() -> datetime:
-    """Our own clock."""
+    """The machine's clock."""
     return datetime.now(UTC)
+
+
+class Waiting(PortalError):
+    """Another process works for this portal; there is nothing to do but wait until it is gone."""
+
+
+@dataclass(slots=True)
+class Tended:
+    """A thread that all hangs on, and when it last gave a sign, by the monotonic clock; None: it gives none."""
+
+    thread: threading.Thread
+    sign: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,30 +142,37 @@ class Bell:
 
 
 class Service:
-    """One portal's service. ``clock`` is our own; ``sleep`` waits for it (seconds)."""
+    """One portal's service. ``clock``: its time, or what that is driven by; ``sleep`` waits for it (seconds)."""
 
     def __init__(
         self,
         settings: Settings,
         *,
-        clock: Callable[[], datetime] = utc_now,
+        clock: Callable[[], datetime] | None = None,
         sleep: Callable[[float], object] | None = None,
     ) -> None:
         self.settings = settings
-        self.clock = clock
+        self.time = clock if isinstance(clock, Clock) else Clock() if clock is None else Clock.driven(clock)
+        """Our own time, by which all that rests is measured: nothing that sets a clock moves it."""
+        self.clock = self.time.wall
+        """The machine's clock, by which people and other processes are told."""
         self.stopping = threading.Event()
+        self.failed = ""
+        """Why the process must end though nobody asked for it."""
+        self.tended: dict[str, Tended] = {}
         self.bell = Bell()
         self.store = Store(settings.database_url)
         self.portal = Portal(
             settings.webhook_url.get_secret_value(),
             rate=settings.rate,
-            clock=lambda: self.clock().timestamp(),
+            clock=self.time.seconds,
             sleep=sleep,
             stop=self.stopping,
             on_answer=self.count_answer,
         )
-        self.started = clock()
+        self.started = self.time()
         self.epoch: int | None = None
+        self.lease_lost = False
         self.desk: Desk | None = None
         self.errands = Errands(commands.steps)
         self.trouble = "starting"
@@ -173,26 +199,41 @@ class Service:
         if self.reading_is_due():
             self.bell.ring("poll")
 
+    def alive(self) -> Health:
+        """Whether every thread lives and the schedule ticks: what a process cannot put right without a new start."""
+        if self.failed:
+            return Health(False, self.failed)
+        for name, tended in list(self.tended.items()):
+            if not tended.thread.is_alive():
+                return Health(False, f"the thread '{name}' has ended")
+            silent = 0.0 if tended.sign is None else time.monotonic() - tended.sign
+            if silent > FRESH:
+                return Health(False, f"the thread '{name}' has given no sign for {silent:.0f} s")
+        return Health(True, "ok")
+
     def health(self) -> Health:
-        """Ready when the database answers, rules are loaded, nothing is in the way and the last pass is fresh."""
+        """Ready when every thread lives, the database answers, rules are loaded, nothing is in the way and the last
+        pass is fresh."""
+        if not (state := self.alive()).ready:
+            return state
         if self.trouble:
             return Health(False, self.trouble)
         try:
             self.store.cursor()
-            stuck = self.store.stuck(self.clock() - STUCK)
+            stuck = self.store.stuck(self.time() - STUCK)
         except StoreError as fault:
             return Health(False, str(fault))
         if stuck:
             return Health(False, f"being sent for more than {STUCK.seconds // 60} minutes: {stuck}")
         limit = 3 * self.settings.poll_seconds + FRESH
-        age = (self.clock() - self.last_pass).total_seconds() if self.last_pass else float("inf")
+        age = (self.time() - self.last_pass).total_seconds() if self.last_pass else float("inf")
         if age > limit:
             return Health(False, f"the last pass is {age:.0f} s old, more than {limit:.0f} s")
         return Health(True, "ok")
 
     def numbers(self) -> Mapping[str, float]:
         """Gauges for /metrics."""
-        now = self.clock()
+        now = self.time()
         counts = self.store.counts()
         budget = self.portal.pacer.budget()
         return {
@@ -243,42 +284,54 @@ class Service:
 
     def restore_pace(self) -> None:
         """Take what an earlier process may have in the portal's bucket for sent, before anything more is."""
-        if (kept := self.store.pacer()) and (self.pace_noted is None or kept[1] > self.pace_noted):
-            self.pace_noted = kept[1]
-            self.portal.pacer.restore(*kept)
+        if (kept := self.store.pacer()) and kept[1] != self.pace_noted:
+            level, self.pace_noted = kept
+            shift = self.store.clock_shift(self.time.base)
+            idle = timedelta() if shift is None else self.time() - (self.pace_noted + shift)
+            self.portal.pacer.restore(level, idle.total_seconds())
 
     def take_lease(self) -> bool:
         """Become the one writer of this portal; False while another process is."""
         self.restore_pace()
-        self.epoch = self.store.take_lease(holder_name(), os.getpid(), socket.gethostname(), self.clock())
+        self.epoch = self.store.take_lease(
+            holder_name(), os.getpid(), socket.gethostname(), self.time(), base=self.time.base
+        )
+        self.lease_lost = False
         self.renew_lease()  # the level is noted before the first request: who is killed soon leaves no older one
         return self.epoch is not None
 
     def renew_lease(self) -> None:
         """Keep the lease, and with it the pacer's level for whoever comes after a crash."""
-        if self.epoch is None:
+        epoch, now = self.epoch, self.time()
+        if epoch is None:
             return
-        now = self.clock()
         try:
-            held = self.store.renew_lease(self.epoch, now, self.portal.pacer.level)
+            held = self.store.renew_lease(epoch, now, self.portal.pacer.level)
         except StoreError:
             return  # the worker meets the same trouble and tells of it; the next tick tries again
         self.pace_noted = now
-        if not held:
-            log.error("stopping", problem=str(LeaseLost()))
-            self.stop()
+        if not held and epoch == self.epoch:
+            self.lease_lost = True
+            self.bell.ring("lease")
+
+    def lose_lease(self, lost: LeaseLost) -> None:
+        """Another process works for the portal now: what was under way is its business. We wait until it is gone."""
+        log.error("waiting", problem=str(lost))
+        self.epoch = self.desk = None
+        self.errands = Errands(commands.steps)
+        self.trouble = str(lost)
 
     @contextlib.contextmanager
     def keeping_lease(self) -> Iterator[None]:
-        """Renew the lease in the background: for a command, which has no schedule of its own."""
+        """Renew the lease in the background, in a thread of its own."""
         done = threading.Event()
 
         def renew() -> None:
             while not done.wait(RENEW_SECONDS):
                 self.renew_lease()
+                self.give_sign(LEASE)
 
-        keeper = threading.Thread(target=renew, name="lease", daemon=True)
-        keeper.start()
+        keeper = self.begin(LEASE, renew, done)
         try:
             yield
         finally:
@@ -288,7 +341,7 @@ class Service:
     def open(self) -> Desk:
         """Bind the rules, settle what an earlier process left, read the portal for the first time if need be."""
         assert self.epoch is not None, "the lease comes first"
-        self.store.settle_at_start(self.clock())
+        self.store.settle_at_start(self.time())
         rulebook = Rulebook(self.settings.rules, self.portal, self.store, read=self.proven)
         self.proven = None
         hands = Hands(
@@ -297,7 +350,7 @@ class Service:
             self.epoch,
             self_id=rulebook.company.self_id,
             settle=timedelta(seconds=self.settings.settle_seconds),
-            clock=self.clock,
+            clock=self.time,
         )
         desk = Desk(self.store, self.portal, rulebook, hands, started=self.portal.now())
         if self.store.cursor() is None:
@@ -305,6 +358,7 @@ class Service:
         tell_failures(desk)
         alarms.tell_of_rules(desk)
         alarms.tell_of_deals(desk)
+        self.show_clock()
         self.desk = desk
         return desk
 
@@ -312,6 +366,35 @@ class Service:
         """Begin no new work; what is in flight ends or is left as unknown."""
         self.stopping.set()
         self.bell.ring("stop")
+
+    def fail(self, reason: str) -> None:
+        """End the process though nobody asked for it, with exit code 3: whoever looks after it starts it anew."""
+        log.critical("stopping", problem=reason, exc_info=sys.exc_info()[0] is not None)
+        self.failed = self.failed or reason
+        self.stop()
+
+    def tend(self, name: str, work: Callable[[], object], over: threading.Event | None = None) -> None:
+        """Do what all hangs on, in the present thread, until we stop or it is ``over``. If it ends before that, however
+        it does, the process ends: it must not look alive."""
+        self.tended[name] = Tended(threading.current_thread())
+        try:
+            work()
+        except BaseException as fault:
+            self.fail(f"the thread '{name}' has ended ({type(fault).__name__}); the log says where")
+        if not (self.stopping.is_set() or (over is not None and over.is_set())):
+            self.fail(f"the thread '{name}' has ended")
+
+    def begin(self, name: str, work: Callable[[], object], over: threading.Event | None = None) -> threading.Thread:
+        """The same in a thread of its own."""
+        thread = threading.Thread(target=self.tend, args=(name, work, over), name=name, daemon=True)
+        self.tended[name] = Tended(thread)
+        thread.start()
+        return thread
+
+    def give_sign(self, name: str) -> None:
+        """A thread that turns in circles has come round."""
+        if name in self.tended:
+            self.tended[name].sign = time.monotonic()
 
     def close(self) -> None:
         """Give the lease back and close what is open."""
@@ -335,8 +418,8 @@ class Service:
                 self.turn(reasons, wide)
                 wide = False
             except LeaseLost as lost:
-                log.error("stopping", problem=str(lost))
-                self.stop()
+                self.lose_lease(lost)
+                wide = True
             except Stopped:
                 break
             except Exception as fault:
@@ -345,12 +428,12 @@ class Service:
 
     def turn(self, reasons: set[str], wide: bool) -> None:
         """What is due now: a lease, the rules file, what commands ask, sweeps, a reading, or writing alone."""
+        if self.lease_lost and self.epoch is not None:
+            raise LeaseLost
         if self.desk is None:
             if self.epoch is None and not self.take_lease():
                 holder = self.store.lease()
-                raise PortalError(
-                    f"waiting: another process ({holder.holder if holder else '?'}) works for this portal"
-                )
+                raise Waiting(f"waiting: another process ({holder.holder if holder else '?'}) works for this portal")
             self.open()
             wide, reasons = True, reasons | {"slots"}
         desk = self.desk
@@ -365,7 +448,7 @@ class Service:
             sweep.run_due(desk)
             audit.run_due(desk)
             tell_failures(desk)
-        events = (reasons - TICKS) | self.put_off
+        events = (reasons - NO_EVENTS) | self.put_off
         if wide or "poll" in reasons or self.reading_is_due():
             self.read(desk, wide=wide, late=self.late_is_due(), expected=bool(events), along=self.busy())
         elif events and not (events <= ECHOES and self.busy()):
@@ -384,7 +467,7 @@ class Service:
 
     def note_rest(self, desk: Desk) -> None:
         """For ``status``: how much waits, and until when it will take at the portal's present pace."""
-        now = self.clock()
+        now = self.time()
         if self.rest_noted is not None and now - self.rest_noted < REST_GAP:
             return
         self.rest_noted = now
@@ -442,7 +525,7 @@ class Service:
         the last time. None: not now; the more there is, the less often."""
         passed = self.since(self.last_wide)
         gap = WIDE_PAGE_GAP * max(self.portal.memory.pages_of(reading.WIDE) - 3, self.read_since_wide)
-        waiting = bool(self.store.ready(self.clock(), 1))
+        waiting = bool(self.store.ready(self.time(), 1))
         gap = max(gap, WIDE_GAP) if waiting else max(min(gap, WIDE_GAP), self.longest_rest())
         return reading.OVERLAP + timedelta(seconds=min(passed, LONGEST_BACK)) if wide or passed >= gap else None
 
@@ -466,8 +549,9 @@ class Service:
         if alarms.tell_of_deals(desk):
             audit.meet_deals(desk)
         desk.rulebook.show()
-        self.last_pass = self.clock()
-        self.store.set_setting("last_pass", self.last_pass.isoformat())
+        self.last_pass = self.time()
+        self.store.set_setting("last_pass", self.clock().isoformat())
+        self.show_clock()
         if report.recorded or report.visits:
             log.info(
                 "pass",
@@ -488,20 +572,26 @@ class Service:
         return self.stopping.is_set() or travels or events or self.store.is_asked()
 
     def since(self, moment: float) -> float:
-        """Seconds since a moment of our clock; very many if it has been put back meanwhile."""
-        passed = self.portal.clock() - moment
-        return passed if passed >= 0 else float("inf")
+        """Seconds since a moment of our clock."""
+        return self.portal.clock() - moment
+
+    def show_clock(self) -> None:
+        """For reports, which ask no portal: how far its clock is ahead of the machine's, in whole minutes."""
+        ahead = str(60 * round((self.portal.now() - self.clock()).total_seconds() / 60))
+        if self.store.setting(snapshot.CLOCK_SETTING) != ahead:
+            self.store.set_setting(snapshot.CLOCK_SETTING, ahead)
 
     def suffer(self, fault: Exception) -> None:
         """Note trouble, tell it once, and rest. What nobody expected is told with its trace, and does not end us."""
-        expected = isinstance(fault, BitrixSyncError | OSError)
+        expected, waits = isinstance(fault, BitrixSyncError | OSError), isinstance(fault, Waiting)
         text = str(fault) if expected else f"unexpected error ({type(fault).__name__}); the log says where"
         if text != self.trouble:
             log.error("cannot work", problem=text, refused=isinstance(fault, PortalRefused), exc_info=not expected)
             self.trouble = text  # first, for to keep it may take long where the database is the trouble
-            self.keep_trouble(text)
+            if not waits:  # then the store's trouble is the other's
+                self.keep_trouble(text)
         self.errands.give_up(self.store, text)
-        pause = TROUBLE_PAUSES[min(self.troubles, len(TROUBLE_PAUSES) - 1)]
+        pause = WAIT_PAUSE if waits else TROUBLE_PAUSES[min(self.troubles, len(TROUBLE_PAUSES) - 1)]
         self.troubles += 1
         with contextlib.suppress(Stopped):
             self.portal.pacer.rest(pause)

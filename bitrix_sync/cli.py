@@ -194,7 +194,7 @@ def run() -> None:
     import threading
 
     import scheduler
-    from bitrix_sync.app import Service, check_file
+    from bitrix_sync.app import WEB, Service, check_file
     from bitrix_sync.log import configure
     from webhooks import page
     from webhooks.server import create_app, serve
@@ -212,10 +212,16 @@ def run() -> None:
             service.stopping,
             announce=lambda url: begin(url, worker.start),
         )
+    except (KeyboardInterrupt, UserError):
+        raise
+    except BaseException as fault:
+        service.fail(f"the thread '{WEB}' has ended ({type(fault).__name__}); the log says where")
     finally:
         service.stop()
         if worker.is_alive():
             worker.join(END_WITHIN)
+    if service.failed:
+        raise typer.Exit(3)
 
 
 def begin(url: str, start: Callable[[], None]) -> None:

@@ -134,7 +134,6 @@ def configure(
 
 _LIBRARIES = {
     "urllib3": logging.WARNING,
-    "apscheduler": logging.WARNING,
     "alembic": logging.WARNING,
     "asyncio": logging.WARNING,
     "waitress": logging.WARNING,

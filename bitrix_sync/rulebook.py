@@ -99,9 +99,6 @@ class Rulebook:
 
     def show(self) -> None:
         """Keep the names and the rules where reports find them without asking the portal (see ``snapshot``)."""
-        ahead = str(60 * round(self.portal.offset.total_seconds() / 60))
-        if self.store.setting(snapshot.CLOCK_SETTING) != ahead:
-            self.store.set_setting(snapshot.CLOCK_SETTING, ahead)
         if (self.directory, self.loaded) == self.shown:
             return
         packed = snapshot.pack(

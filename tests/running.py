@@ -40,7 +40,7 @@ class Running:
 
     def __init__(self, folder: Path, environ: Mapping[str, str], *words: str, script: str = "") -> None:
         self.folder, self.words, self.environ = folder, words or ("run",), dict(environ)
-        self.command = [sys.executable, str(ROOT / script)] if script else [*COMMAND, *self.words]
+        self.command = [sys.executable, str(ROOT / script), *self.words] if script else [*COMMAND, *self.words]
         self.out, self.err = folder / f"{self.words[0]}.out", folder / f"{self.words[0]}.err"
         self.process: subprocess.Popen[bytes] | None = None
         self.start()

@@ -20,7 +20,7 @@ LAYERS: Mapping[str, frozenset[str]] = {
             *("sweep", "sweep_commands", "sweep_news", "sweep_state", "sync", "why"),
         }
     ),
-    "outside world": frozenset({"log", "portal", "settings", "store"}),
+    "outside world": frozenset({"clock", "log", "portal", "settings", "store"}),
     "pure core": frozenset(
         {
             "errors",
@@ -56,7 +56,7 @@ DOWN = ("doors", "services", "outside world", "pure core")
 SIBLINGS: Mapping[str, frozenset[str]] = {
     "cli": frozenset({"webhooks", "scheduler", "demo", "sandbox"}),  # the command line is what starts the others
     "demo": frozenset({"webhooks", "scheduler", "sandbox"}),
-    "portal": frozenset({"log"}),
+    "portal": frozenset({"clock", "log"}),
     "store": frozenset({"log"}),
 }
 """What else one may import beside or across its layer. Services know one another, but for ``app``, which wires them."""

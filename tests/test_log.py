@@ -30,7 +30,7 @@ Written = Callable[[], str]
 @pytest.fixture(autouse=True)
 def _put_back() -> Iterator[None]:
     root, hooks, level = logging.getLogger(), (sys.excepthook, threading.excepthook), logging.getLogger().level
-    levels = {name: logging.getLogger(name).level for name in ("urllib3", "waitress", "waitress.queue", "apscheduler")}
+    levels = {name: logging.getLogger(name).level for name in ("urllib3", "waitress", "waitress.queue")}
     yield
     for handler in [handler for handler in root.handlers if type(handler).__module__ == log.__name__]:
         root.removeHandler(handler)
@@ -54,7 +54,7 @@ def written(form: Form) -> Written:
     """What the configured log has written so far; the level is DEBUG for the libraries too."""
     stream = io.StringIO()
     log.configure(form, stream=stream, level=logging.DEBUG)
-    for name in ("urllib3", "waitress", "apscheduler"):
+    for name in ("urllib3", "waitress"):
         logging.getLogger(name).setLevel(logging.DEBUG)
     return stream.getvalue
 

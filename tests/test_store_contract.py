@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -133,14 +134,44 @@ def test_only_one_holder_at_a_time(store: Store) -> None:
     assert held.until == NOW + timedelta(seconds=30)
 
 
-def test_a_silent_holder_is_succeeded_thirty_seconds_after_its_last_renewal(store: Store) -> None:
+@pytest.mark.parametrize("ahead", [-60 * MINUTE, timedelta(), 60 * MINUTE])
+def test_a_silent_holder_elsewhere_is_succeeded_after_thirty_seconds_in_which_we_saw_no_renewal(
+    store: Store, ahead: timedelta
+) -> None:
+    """Whatever its clock says, and however far ours is from it."""
+    ours = NOW + ahead
     first = store.take_lease("a", 4711, "elsewhere", NOW)
     assert first is not None
-    assert store.renew_lease(first, NOW + MINUTE)
-    assert store.take_lease("b", os.getpid(), "here", NOW + MINUTE + timedelta(seconds=29)) is None
-    second = store.take_lease("b", os.getpid(), "here", NOW + MINUTE + timedelta(seconds=30))
-    assert second is not None
-    assert second > first
+    for second in (0, 20, 29):
+        assert store.take_lease("b", os.getpid(), "here", ours + timedelta(seconds=second)) is None
+    assert store.renew_lease(first, NOW + timedelta(seconds=29))
+    for second in (31, 60):
+        assert store.take_lease("b", os.getpid(), "here", ours + timedelta(seconds=second)) is None
+    second_epoch = store.take_lease("b", os.getpid(), "here", ours + timedelta(seconds=61))
+    assert second_epoch is not None
+    assert second_epoch > first
+
+
+def test_a_holder_of_this_machine_holds_while_its_process_lives_whatever_clocks_say(store: Store) -> None:
+    with subprocess.Popen(["sleep", "60"]) as holder:
+        assert store.take_lease("a", holder.pid, "here", NOW) is not None
+        for away in (-60 * MINUTE, MINUTE, 60 * MINUTE, 365 * 24 * 60 * MINUTE):
+            assert store.take_lease("b", os.getpid(), "here", NOW + away) is None
+        holder.kill()
+        os.waitid(os.P_PID, holder.pid, os.WEXITED | os.WNOWAIT)  # ended, and not buried
+        assert store.take_lease("b", os.getpid(), "here", NOW) is not None
+
+
+def test_a_process_that_got_the_number_of_a_holder_that_is_gone_does_not_hold(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with subprocess.Popen(["sleep", "60"]) as other, monkeypatch.context() as patch:
+        patch.setattr(lease, "_begun", lambda pid: "12345")
+        assert store.take_lease("a", other.pid, "here", NOW) is not None
+        assert store.take_lease("b", os.getpid(), "here", NOW) is None
+        patch.undo()
+        assert store.take_lease("b", os.getpid(), "here", NOW) is not None
+        other.kill()
 
 
 def test_a_holder_whose_process_is_gone_from_this_host_is_succeeded_at_once(store: Store) -> None:
@@ -153,18 +184,13 @@ def test_a_process_number_proves_nothing_outside_its_container(store: Store, mon
     assert store.take_lease("a", STRANGER, "here", NOW) is not None
     monkeypatch.setattr(lease, "_THIS_PLACE", "another container of this machine")
     assert store.take_lease("b", STRANGER, "here", NOW) is None
-    assert store.take_lease("b", STRANGER, "here", NOW + MINUTE) is not None
+    assert store.take_lease("b", STRANGER, "here", NOW + MINUTE) is not None  # no renewal seen for a minute
 
 
 def test_a_process_number_given_anew_is_not_its_former_bearer(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     assert store.take_lease("a", os.getpid(), "here", NOW) is not None
     monkeypatch.setattr(lease, "_THIS_PROCESS", "the next process")
     assert store.take_lease("b", os.getpid(), "here", NOW) is not None
-
-
-def test_a_renewal_from_a_clock_that_was_put_back_does_not_hold_for_ever(store: Store) -> None:
-    assert store.take_lease("a", 4711, "elsewhere", NOW) is not None
-    assert store.take_lease("b", os.getpid(), "here", NOW - 60 * MINUTE) is not None
 
 
 def test_the_same_holder_may_take_it_anew_with_a_new_epoch(store: Store, epoch: int) -> None:
@@ -182,6 +208,7 @@ def test_a_dropped_lease_is_free_and_its_epoch_void(store: Store, epoch: int) ->
 def test_a_former_holder_can_write_nothing(store: Store, epoch: int) -> None:
     [number] = plan_task(store, epoch, make_task(1, 10))
     later = NOW + MINUTE
+    store.drop_lease(epoch)
     newer = store.take_lease("other", os.getpid(), "here", later)
     assert newer is not None
     assert store.renew_lease(epoch, later) is False
@@ -207,6 +234,66 @@ def test_the_pacer_level_is_kept_with_the_renewal(store: Store, epoch: int) -> N
     store.renew_lease(epoch, NOW, 12.5)
     store.renew_lease(epoch, NOW + MINUTE)
     assert store.pacer() == (12.5, NOW)
+
+
+# --- moments of an earlier process -----------------------------------------------------------------------------------
+
+
+def handed_over(store: Store, epoch: int, base: float | None, moment: datetime) -> dict[str, Recorded]:
+    """A process whose clock has its origin at 1000.0 leaves work behind and ends; the next begins at ``moment``."""
+    store.drop_lease(epoch)
+    epoch = store.take_lease("worker", os.getpid(), "here", NOW, base=1000.0) or 0
+    numbers = [plan_task(store, epoch, make_task(number, 10 + number))[0] for number in (1, 2, 3)]
+    store.renew_lease(epoch, NOW, 12.5)
+    store.mark_sending(numbers[:2], epoch, NOW)
+    store.finish(
+        [Finished(numbers[1], State.UNKNOWN), Finished(numbers[2], State.PLANNED, not_before=NOW + 5 * MINUTE)],
+        epoch,
+        NOW,
+    )
+    store.drop_lease(epoch)
+    assert store.take_lease("worker", os.getpid(), "here", moment, base=base) is not None
+    store.settle_at_start(moment)
+    return {row.operation.task: row for row in store.operations()}
+
+
+SECOND = timedelta(seconds=1)
+
+
+@pytest.mark.parametrize("jump", [-55 * MINUTE, timedelta(), 55 * MINUTE])
+def test_moments_of_an_earlier_process_are_moved_as_the_clock_was_set(
+    store: Store, epoch: int, jump: timedelta
+) -> None:
+    """Ten seconds lie between the two processes, whatever the machine's clock says of it."""
+    moment = NOW + jump + 10 * SECOND
+    rows = handed_over(store, epoch, 1000.0 + jump.total_seconds(), moment)
+    assert [rows[name].sent for name in ("1:call", "2:call")] == [NOW + jump] * 2
+    assert rows["2:call"].noticed == NOW + jump
+    assert rows["3:call"].operation.not_before == NOW + jump + 5 * MINUTE
+    assert store.pacer() == (12.5, NOW + jump)
+
+
+@pytest.mark.parametrize("jump", [-55 * MINUTE, timedelta(), 55 * MINUTE])
+def test_after_a_new_boot_what_may_have_been_sent_rests_from_now_and_nothing_longer_than_it_may(
+    store: Store, epoch: int, jump: timedelta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moment = NOW + jump + 10 * SECOND
+    boots = iter(["before", "after"])
+    monkeypatch.setattr(lease, "THIS_BOOT", "before")
+    take = store.take_lease
+
+    def taken(*given: Any, **named: Any) -> int | None:
+        monkeypatch.setattr(lease, "THIS_BOOT", next(boots))
+        return take(*given, **named)
+
+    monkeypatch.setattr(store, "take_lease", taken)
+    rows = handed_over(store, epoch, 1000.0, moment)
+    assert [rows[name].sent for name in ("1:call", "2:call")] == [moment] * 2
+    assert rows["2:call"].noticed == moment
+    put_off = rows["3:call"].operation.not_before
+    assert put_off is not None
+    assert put_off - moment <= 11 * MINUTE
+    assert store.pacer() == (12.5, moment)
 
 
 # --- small things ----------------------------------------------------------------------------------------------------

@@ -28,6 +28,9 @@ class Service(Protocol):
     def wake(self, reason: str) -> None:
         """Read the portal now, because of ``reason`` (an event's name). Returns at once."""
 
+    def alive(self) -> Health:
+        """Ready while every thread lives and the schedule ticks."""
+
     def health(self) -> Health:
         """Ready when the database answers, rules are loaded and the last pass is fresh."""
 

@@ -1,4 +1,4 @@
-"""``/healthz`` says that the process lives, ``/readyz`` that it does its work, or why not."""
+"""``/healthz`` says that the process lives with all its threads, ``/readyz`` that it does its work, or why not."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ def blueprint(service: Service) -> Blueprint:
 
     @health.get("/healthz")
     def healthz() -> Response:
-        return Response("ok\n", mimetype="text/plain")
+        state = service.alive()
+        return Response(f"{redact(state.reason)}\n", 200 if state.ready else 503, mimetype="text/plain")
 
     @health.get("/readyz")
     def readyz() -> tuple[Response, int]:

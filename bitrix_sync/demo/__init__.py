@@ -20,7 +20,7 @@ from bitrix_sync.app import Service
 from bitrix_sync.demo.life import Life
 from bitrix_sync.demo.story import BEGIN, Story
 from bitrix_sync.demo.teller import Teller
-from bitrix_sync.errors import SettingError
+from bitrix_sync.errors import BitrixSyncError, SettingError
 from bitrix_sync.portal.pacer import Stopped
 from bitrix_sync.sandbox import Sandbox, serve
 from bitrix_sync.sandbox.clock import Clock
@@ -99,6 +99,8 @@ class _Live:
             life = Life(self.portal, self.service, self.teller)
             threading.Thread(target=life.go_on, name="people", daemon=True).start()
             scheduler.run(self.service)
+            if self.service.failed:
+                raise BitrixSyncError(self.service.failed)
         except Stopped:
             return
         except Exception as fault:

@@ -1,14 +1,13 @@
 """The client of one portal: one road, one pace, every answer judged.
 
 ``call`` and ``batch`` never repeat anything: they tell what became of each command. ``read`` is for readings, which may
-be repeated. Moments given as floats are epoch seconds of our own clock.
+be repeated. Moments given as floats are epoch seconds of our own clock, which is never set (``bitrix_sync.clock``).
 """
 
 from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -17,6 +16,7 @@ from typing import Any
 import structlog
 
 from bitrix_sync import __version__
+from bitrix_sync.clock import Clock
 from bitrix_sync.errors import PortalError, PortalRefused
 from bitrix_sync.facts import Unread
 from bitrix_sync.operations import Kind
@@ -71,7 +71,7 @@ class Portal:
         url: str,
         *,
         rate: tuple[float, int] = (2.0, 50),
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
         sleep: Callable[[float], object] | None = None,
         stop: threading.Event | None = None,
         user_agent: str = f"bitrix-sync/{__version__}",
@@ -79,14 +79,14 @@ class Portal:
         timeouts: tuple[float, float] = (CONNECT_SECONDS, READ_SECONDS),
     ) -> None:
         self._address = parse_address(url)
-        self.clock = clock
+        self.clock = clock or Clock().seconds
         self.timeouts = timeouts
         """Seconds for a connection and for a byte; their sum is what a whole exchange may take."""
         self._wire = Wire(user_agent, connect=timeouts[0], read=timeouts[1])
         self._on_answer = on_answer
         self._time = PortalClock()
         self.user_agent = user_agent
-        self.pacer = Pacer(rate[0], rate[1], clock=clock, sleep=sleep, stop=stop)
+        self.pacer = Pacer(rate[0], rate[1], clock=self.clock, sleep=sleep, stop=stop)
         self.stats = Stats()
         self.memory = Memory()
         self.last_seconds = 0.0

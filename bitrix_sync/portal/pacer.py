@@ -2,17 +2,16 @@
 
 Docs: settings/performance/limits.md. The counter grows by one a request (a batch is one), shrinks by ``rate`` a
 second, and above ``size`` the portal refuses. A slot is charged before the bytes leave, so a crash never leaves us
-believing that the bucket is emptier than it is. Moments are epoch seconds of our own clock.
+believing that the bucket is emptier than it is. Moments are epoch seconds of our own clock, which is never set.
 """
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
+from bitrix_sync.clock import Clock
 from bitrix_sync.errors import PortalError
 
 LIMIT, STOP_AT = 480.0, 470.0
@@ -21,6 +20,8 @@ RESERVE = 20.0
 """Of these so many are kept for urgent work."""
 WINDOW = 600.0
 """Seconds in which a method may use its operating time."""
+LATEST_RESET = WINDOW + 60.0
+"""A reset that is told for later than in so many seconds is not believed."""
 BAN = 300.0
 """Newer portals ban a method for so long; assumed when a refusal does not tell."""
 SAME_WINDOW = 2.0
@@ -58,7 +59,7 @@ class Pacer:
         rate: float,
         size: int,
         *,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
         sleep: Callable[[float], object] | None = None,
         stop: threading.Event | None = None,
     ) -> None:
@@ -68,10 +69,10 @@ class Pacer:
         self._room = max(1.0, self.size - self.rate - SPARE)
         """What may be in the bucket by our count. The portal takes a second's drain off at once, so its count may be
         that much higher, and requests may reach it closer together than they left."""
-        self._clock, self._stop = clock, stop or threading.Event()
+        self._clock, self._stop = clock or Clock().seconds, stop or threading.Event()
         self._sleep: Callable[[float], object] = sleep or self._stop.wait
         self._lock = threading.Lock()
-        self._level, self._at = 0.0, clock()
+        self._level, self._at = 0.0, self._clock()
         self._held_until, self._pause = 0.0, 0.0
         self._operating: dict[str, tuple[float, float]] = {}
         self._costs: dict[str, float] = {}
@@ -84,12 +85,12 @@ class Pacer:
             self._drain()
             return self._level
 
-    def restore(self, level: float, at: datetime) -> None:
-        """Take over from an earlier process that noted ``level`` at ``at`` (aware). It may have sent much since, so the
-        bucket counts as full until shortly after that moment, and drains from there."""
+    def restore(self, level: float, ago: float) -> None:
+        """Take over from an earlier process that noted ``level`` so many seconds ago. It may have sent much since, so
+        the bucket counts as full until shortly after that moment, and drains from there."""
         with self._lock:
             self._drain()
-            idle = max(0.0, self._clock() - at.astimezone(UTC).timestamp() - SINCE_NOTED)
+            idle = max(0.0, ago - SINCE_NOTED)
             assumed = max(float(self.size), level) - idle * self.rate
             self._level = max(self._level, min(float(self.size), assumed), 0.0)
 
@@ -152,7 +153,7 @@ class Pacer:
             return
         with self._lock:
             name, now = method.lower(), self._clock()
-            until = reset_at if reset_at is not None else now + 2 * BAN
+            until = reset_at if reset_at is not None and reset_at <= now + LATEST_RESET else now + 2 * BAN
             used, before = self._operating.get(name, (0.0, 0.0))
             if operating > used and abs(until - before) < SAME_WINDOW:
                 self._costs[name] = max(operating - used, 0.9 * self._costs.get(name, 0.0))
@@ -183,7 +184,7 @@ class Pacer:
         """The portal refuses the method; returns until when."""
         with self._lock:
             now = self._clock()
-            if reset_at is None or reset_at <= now:
+            if reset_at is None or not now < reset_at <= now + LATEST_RESET:
                 known = self._operating.get(method.lower(), (0.0, 0.0))[1]
                 reset_at = known if known > now else now + BAN
             self._banned[method.lower()] = reset_at

@@ -18,18 +18,27 @@ from bitrix_sync.errors import BitrixSyncError
 from bitrix_sync.store.schema import portal
 
 TERM = timedelta(seconds=30)
-"""How long a holder that cannot be asked is waited for after its last renewal."""
+"""How long a holder that cannot be asked may go without a renewal."""
 
 _THIS_PROCESS = uuid4().hex
+ENDED = "ended"
+
+
+def _boot() -> str:
+    """This boot of the machine; "" where the system does not tell."""
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return ""
 
 
 def _place() -> str:
     """Where process numbers mean the same: this boot of the machine and this namespace (a container has its own)."""
     with contextlib.suppress(OSError):
-        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {Path('/proc/self/ns/pid').readlink()}"
+        return f"{_boot()} {Path('/proc/self/ns/pid').readlink()}"
     return ""
 
 
+THIS_BOOT = _boot()
 _THIS_PLACE = _place()
 
 
@@ -37,12 +46,28 @@ class LeaseLost(BitrixSyncError):
     """Another process works for this portal now; whatever this one still wanted to write is void."""
 
     def __init__(self) -> None:
-        super().__init__("another bitrix-sync process has taken over this database; this one must stop writing")
+        super().__init__("another bitrix-sync process has taken over this database; this one writes nothing more")
+
+
+@dataclass(slots=True)
+class Watch:
+    """What one who waits has seen of the holder's row: that it stood so since a moment of his own clock. By that alone
+    a holder on another machine is judged, for two machines' clocks cannot be compared."""
+
+    epoch: int = 0
+    until: datetime | None = None
+    since: datetime | None = None
+
+    def stands_still(self, epoch: int, until: datetime, now: datetime) -> bool:
+        """True when the row has not changed for ``TERM``."""
+        if self.since is None or (self.epoch, self.until) != (epoch, until):
+            self.epoch, self.until, self.since = epoch, until, now
+        return now - self.since >= TERM
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Who works for the portal. ``until`` is the last renewal (our clock) and ``TERM``."""
+    """Who works for the portal. ``until`` is the last renewal (the holder's clock) and ``TERM``."""
 
     epoch: int
     holder: str
@@ -51,26 +76,25 @@ class Lease:
     until: datetime
 
 
-def take(connection: Connection, *, holder: str, pid: int, host: str, now: datetime) -> int | None:
-    """The new epoch, or None while another holder lives (or may live)."""
+def take(connection: Connection, *, holder: str, pid: int, host: str, now: datetime, watch: Watch) -> int | None:
+    """The new epoch, or None while another holder lives (or may live). ``watch`` keeps what was seen of it. A holder of
+    this machine is asked: while its process lives it holds, whatever clocks say."""
     row = connection.execute(select(portal).where(portal.c.id == 1).with_for_update()).one()
+    process = f"{_THIS_PROCESS} {_begun(pid)}"
     if row.holder is not None:
-        same_place = row.host == host and row.place == _THIS_PLACE
-        same_process = same_place and row.pid == pid and row.process == _THIS_PROCESS
-        myself = same_process and row.holder == holder
-        # our number on a row that this process did not write: its writer is gone, the number was given anew
-        dead = same_place and not same_process and (row.pid == pid or _gone(row.pid))
-        # a renewal far in the future was made by a clock that has been put back since
-        stale = abs(now - (row.until - TERM)) >= TERM
-        if not (myself or dead or stale):
+        myself = row.pid == pid and row.process == process and row.holder == holder
+        if row.host == host and row.place == _THIS_PLACE:
+            # our number on a row that this process did not write: its writer is gone, the number was given anew
+            free = myself or (row.process != process and (row.pid == pid or not _lives(row.pid, row.process)))
+        else:
+            free = watch.stands_still(row.epoch, row.until, now)
+        if not free:
             return None
     epoch = int(row.epoch) + 1
     connection.execute(
         update(portal)
         .where(portal.c.id == 1)
-        .values(
-            epoch=epoch, holder=holder, process=_THIS_PROCESS, place=_THIS_PLACE, pid=pid, host=host, until=now + TERM
-        )
+        .values(epoch=epoch, holder=holder, process=process, place=_THIS_PLACE, pid=pid, host=host, until=now + TERM)
     )
     return epoch
 
@@ -108,11 +132,22 @@ def read(connection: Connection) -> Lease | None:
     return Lease(epoch=row.epoch, holder=row.holder, pid=row.pid, host=row.host, until=row.until)
 
 
-def _gone(pid: int) -> bool:
+def _lives(pid: int, process: str) -> bool:
+    """Whether the process of that number is still the one that wrote ``process``: numbers are given anew."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
-        return True
-    except PermissionError:
         return False
-    return False
+    except PermissionError:
+        pass
+    wrote, now = process.partition(" ")[2], _begun(pid)
+    return now != ENDED and (not wrote or not now or wrote == now)
+
+
+def _begun(pid: int) -> str:
+    """When a process began, in the kernel's ticks since the boot; ``ENDED`` for one that only waits to be buried, ""
+    where the system does not tell."""
+    with contextlib.suppress(OSError, IndexError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return ENDED if fields[0] in "ZX" else fields[19]
+    return ""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from sqlalchemy import Connection, delete, insert, select
 
 from bitrix_sync.facts import Cursor, Deal, Visit
 from bitrix_sync.operations import DealState, Finished, Kind, Recorded, Recording, Slip, State, TaskRecord, Trace
-from bitrix_sync.store import lease, ledger, queries, recall, recording, slots, upkeep
+from bitrix_sync.store import clocks, lease, ledger, queries, recall, recording, slots, upkeep
 from bitrix_sync.store.database import BUSY_SECONDS, Database, insert_new, upsert
 from bitrix_sync.store.lease import Lease
 from bitrix_sync.store.rows import chunks, to_cursor
@@ -50,6 +50,7 @@ class Store:
         """``crash_point``: for this store alone, not the module's. ``create``: make the file if it is missing."""
         self._crash_point = crash_point
         self._database = Database(url, busy_seconds=busy_seconds, create=create)
+        self._watch = lease.Watch()
 
     @property
     def path(self) -> Path:
@@ -86,11 +87,16 @@ class Store:
 
     # --- the lease ---------------------------------------------------------------------------------------------------
 
-    def take_lease(self, holder: str, pid: int, host: str, now: datetime) -> int | None:
-        """The new epoch, or None while another holder works. A holder whose process is gone from this host is succeeded
-        at once, another one 30 s after its last renewal; ``now`` is our clock."""
+    def take_lease(self, holder: str, pid: int, host: str, now: datetime, *, base: float | None = None) -> int | None:
+        """The new epoch, or None while another holder works. A holder of this machine works as long as its process
+        lives; one of another machine is succeeded when we have seen no renewal for 30 s. ``now`` is our clock, ``base``
+        where it has its origin (``clock.Clock``): what a former holder noted by its own is understood by ours from now
+        on."""
         with self._writing("take_lease") as connection:
-            return lease.take(connection, holder=holder, pid=pid, host=host, now=now)
+            epoch = lease.take(connection, holder=holder, pid=pid, host=host, now=now, watch=self._watch)
+            if epoch is not None and base is not None:
+                clocks.hand_over(connection, base=base, now=now)
+            return epoch
 
     def renew_lease(self, epoch: int, now: datetime, level: float | None = None) -> bool:
         """Another 30 s; ``level`` is the pacer's, kept for a successor. False: another holder has taken over."""
@@ -108,10 +114,16 @@ class Store:
             return lease.read(connection)
 
     def pacer(self) -> tuple[float, datetime] | None:
-        """The pacer's level at the last renewal that told it, and when that was."""
+        """The pacer's level at the last renewal that told it, and when that was (the holder's clock)."""
         with self.reading() as connection:
             row = connection.execute(select(portal.c.pacer_level, portal.c.pacer_at)).one()
         return None if row.pacer_level is None else (row.pacer_level, row.pacer_at)
+
+    def clock_shift(self, base: float) -> timedelta | None:
+        """What to add to a moment that the last holder noted by its clock, to have it by the clock with this ``base``;
+        None: nobody can tell."""
+        with self.reading() as connection:
+            return clocks.shift(connection, base)
 
     # --- small things ------------------------------------------------------------------------------------------------
 

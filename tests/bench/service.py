@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bitrix_sync.app import Bell, Service
+from bitrix_sync.app import RENEW_SECONDS, Bell, Service
 from bitrix_sync.log import configure
 from bitrix_sync.operations import State
 from bitrix_sync.settings import load_settings
 from bitrix_sync.sweep_state import DONE
-from scheduler import LEASE_SECONDS, RULES_SECONDS, SLOTS_SECONDS
+from scheduler import RULES_SECONDS, SLOTS_SECONDS
 from tests.bench.process import serve
 from tests.bench.timeline import HEARD, Timeline
 
@@ -73,7 +73,7 @@ class SimulatedBell(Bell):
             "poll": float(service.settings.poll_seconds),
             "rules": RULES_SECONDS,
             "slots": SLOTS_SECONDS,
-            "lease": LEASE_SECONDS,
+            "lease": RENEW_SECONDS,
         }
         self.timers = Timers(timeline, every)
         self.heard = tuple(timeline.counts())

@@ -42,7 +42,8 @@ def die_at(name: str, times: int) -> None:
 
 def hurry() -> None:
     """Shorter pauses."""
-    scheduler.SLOTS_SECONDS, scheduler.LEASE_SECONDS = 0.3, 1  # type: ignore[assignment]
+    scheduler.SLOTS_SECONDS = 0.3  # type: ignore[assignment]
+    app.RENEW_SECONDS, app.WAIT_PAUSE = 1.0, 0.2
     app.EVENT_GAP, app.BUSY_GAP, app.WIDE_GAP, app.TICK = 0.2, 0.5, 2.0, 0.2
     app.TROUBLE_PAUSES = (0.2, 0.5, 1.0)  # type: ignore[assignment]
     audit.TWIN_REST = timedelta(seconds=1)
