@@ -219,7 +219,7 @@ def look_up(hands: Hands, rows: Sequence[Recorded]) -> dict[int, Finished]:
         item, note = None, ""
         match kinds[row.id]:
             case Kind.CHECKLIST:
-                item = items[row.task_id or 0].get(row.operation.payload["title"])
+                item = items[row.task_id or 0].get(lookups.bare(row.operation.payload["title"]))
                 there = item is not None
             case Kind.LINE:
                 there = line_of(row) in written

@@ -5,7 +5,7 @@ A message is named by a key, ``say(language, key, **values)`` fills it in. A pla
 ``{sum:number}`` "150 000", ``{owner_path:path}`` a list joined by arrows, ``{ending:ending}`` a word of a table.
 
 What comes from the portal (titles, names, values) cannot bring BB code along: ``say`` makes it harmless. Own code, such
-as a link, is passed as ``Markup``.
+as a link, is passed as ``Markup``. Where the portal reads no code, text stays as it is: see ``sendable``.
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ _NO_BREAK = "\N{NO-BREAK SPACE}"
 _OPENING = re.compile(r"&(?:amp;)*(?:#0*91(?!\d)|#x0*5b(?![\da-f])|(?:lbrack|lsqb)(?=;));?", re.IGNORECASE)
 _CLOSING = re.compile(r"&(?:amp;)*(?:#0*93(?!\d)|#x0*5d(?![\da-f])|(?:rbrack|rsqb)(?=;));?", re.IGNORECASE)
 _UNPRINTABLE = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_UNSENDABLE = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff]")
 _QUOTES = re.compile(r">{2,}")
 _SUSPECT = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\\[\\]&>]|-{20}")
 """Whatever any of the others could change; most texts have none of it."""
@@ -95,6 +96,12 @@ def harmless(text: str) -> str:
     text = _UNPRINTABLE.sub("", text.replace("\r\n", "\n")).translate(_TRANSLATED)
     text = _CLOSING.sub("］", _OPENING.sub("［", text))
     return _QUOTE_FRAME.sub("—", _QUOTE_START.sub(r"\1›", _QUOTES.sub("»", text)))
+
+
+def sendable(text: str) -> str:
+    """The text as it is, for places where markup is not read (titles, check lists, fields): only what cannot travel
+    goes, control characters but line breaks and tabs, and halves of characters."""
+    return _UNSENDABLE.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def folded(text: str) -> str:

@@ -685,6 +685,37 @@ def test_text_of_the_portal_brings_no_code_into_a_task(tmp_path: Path) -> None:
         assert task.description == "[b]［url=http://evil.example］Romashka［/url］ {{ owner }}[/b]"
 
 
+NAMES = [
+    "[VIP] Romashka",
+    "[url=http://evil.example]x[/url] >> [b]a & b[/b] &amp; &#91;",
+    "costs $result[k0] $next[k1] $TOTAL[0] $Error[x] $time[y]",
+    "$result[",
+    "-------------------------------- «кавычки» <b>'\"\\ {{ owner }} {% x %}",
+]
+
+
+def test_titles_and_check_lists_are_as_the_deal_has_it_also_when_they_have_to_be_looked_up(tmp_path: Path) -> None:
+    """The portal reads no code there. What it would replace in a batch goes alone; what was in doubt is found again."""
+    rules = file(
+        "Новая заявка:",
+        "  - {id: t, title: '{{ deal.TITLE }}', description: 'x: {{ deal.TITLE }}', deadline: {after: 1 workday},",
+        "     checklist: ['{{ deal.TITLE }}', 'Plain']}",
+    )
+    with office(tmp_path, rules) as place:
+        deals = {place.add_deal(name): name for name in NAMES}
+        place.portal.faults.next("cut_after", "tasks.task.add", times=2)
+        place.portal.faults.next("cut_after", "task.checklistitem.add", times=20)
+        for _ in range(30):
+            place.run()
+            place.wait(minutes=1)
+        for deal, name in deals.items():
+            (task,) = place.tasks(deal)
+            assert task.title == name
+            assert sorted(item.title for item in task.checklist.values()) == sorted(["Checklist", name, "Plain"])
+            assert "[" not in task.description
+        assert place.service.store.counts().get(State.UNKNOWN, 0) == 0
+
+
 # --- commands --------------------------------------------------------------------------------------------------------
 
 

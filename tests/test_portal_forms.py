@@ -42,6 +42,8 @@ def test_commands_are_encoded_as_php_reads_them(params: dict[str, Any], line: st
         {"fields": {"DESCRIPTION": "a\n$total[0]"}},
         {"list": ["ok", "$error[k0]"]},
         {"list": ["$time[k0]"]},
+        {"fields": {"TITLE": "$RESULT[x]"}},
+        {"fields": {"a": {"b": ["x", {"c": "…$result["}]}}},
     ],
 )
 def test_what_a_batch_cannot_say_goes_alone(params: dict[str, Any]) -> None:

@@ -225,6 +225,24 @@ def test_values_of_the_portal_cannot_bring_bb_code():
     assert text == "[b]［url=http://evil］жми［/url］ ［b］ » ［USER=1］x［/USER］\n»цитата[/b]"
 
 
+@pytest.mark.parametrize(
+    "title", ["[VIP] Ромашка", "&#91;b&#93; >> «x» [[", "-" * 40, "$result[k0]", "a\u202eb", "［VIP］", "<b>&amp;</b>"]
+)
+def test_a_title_or_a_field_of_the_task_shows_the_deals_text_as_it_is(title):
+    everywhere = context(title, client=Contact(1, {"TITLE": title}), UF_TEXT=title, UF_LIST=[title, title])
+    for source in ("{{ deal.TITLE }}", "{{ deal }}", "{{ company }}", "{{ company.TITLE }}", "{{ deal.UF_TEXT }}"):
+        assert render(source, context=everywhere, limit=250) == title
+        assert render(source, context=everywhere, limit=250, may_be_empty=True) == title
+        assert render(source, context=everywhere, markup=False) == title
+    assert render("{{ deal.UF_LIST|join(', ') }} {{ owner }}", context=everywhere, limit=250) == (
+        f"{title}, {title} Анна [CEO]"
+    )
+
+
+def test_what_cannot_travel_is_in_no_title():
+    assert render("{{ deal.TITLE }}", context=context("a\x00b\x1b\x9bc\ud800d\r\ne"), limit=250) == "abcd e"
+
+
 def test_formatted_comments_become_plain_text():
     comments = "[p]Звонить [b]утром[/b][/p][url=http://x]сайт[/url]<br>[VIP] <b>да</b> [[b]b]"
     assert shown("{{ deal.COMMENTS }}", COMMENTS=comments) == "Звонить утром\nсайт\n［VIP］ да ［b］"
@@ -238,13 +256,14 @@ HOSTILE = st.text(st.sampled_from("[]/=b{}%#'\"|~&;91x\n\r\x00>\u202e\ud800"), m
 def test_whatever_a_deal_is_called_no_code_gets_in_and_no_template_is_run(title, text, other):
     source = "{{ deal.TITLE }}|{{ deal.UF_TEXT|upper }}|{{ deal.UF_LIST|join(', ') }}|{{ deal.COMMENTS|title }}"
     given_context = context(title, UF_TEXT=text, UF_LIST=[other, title], COMMENTS=title)
-    for limit in (None, 250):
-        result = render(source, context=given_context, limit=limit)
-        result.encode()
-        assert not set(result) & set("[]\r\x00\u202e")
-        assert ">>" not in result
-    assert len(result) <= 250
-    assert "\n" not in result
+    result = render(source, context=given_context)
+    result.encode()
+    assert not set(result) & set("[]\r\x00\u202e")
+    assert ">>" not in result
+    as_title = render(source, context=given_context, limit=250)
+    as_title.encode()
+    assert not set(as_title) & set("\r\n\x00")
+    assert len(as_title) <= 250
 
 
 # --- what is wrong with a template -----------------------------------------------------------------------------------

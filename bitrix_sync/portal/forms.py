@@ -47,7 +47,7 @@ def batch_line(command: Command) -> str:
 
 def _expressible(value: Any, refers: bool) -> bool:
     if isinstance(value, str):
-        return refers or not any(mark in value for mark in REFERENCES)
+        return refers or "$" not in value or not any(mark in value.lower() for mark in REFERENCES)
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

@@ -25,8 +25,8 @@ PAGES = 3
 
 
 def checklists(portal: Portal, task_ids: Sequence[int]) -> dict[int, dict[str, int]]:
-    """Task → title → id of everything in its check lists, their headings too; the lowest id of equal titles. Fifty
-    tasks in one request; of a task that is gone or hidden there is nothing."""
+    """Task → title (``bare``) → id of everything in its check lists, their headings too; the lowest id of equal titles.
+    Fifty tasks in one request; of a task that is gone or hidden there is nothing."""
     wanted = list(dict.fromkeys(task_ids))
     commands = [Command("task.checklistitem.getlist", {"TASKID": one, "ORDER": {"ID": "asc"}}) for one in wanted]
     shown = portal.read(commands, optional=True) if commands else ()
@@ -35,7 +35,7 @@ def checklists(portal: Portal, task_ids: Sequence[int]) -> dict[int, dict[str, i
 
 def _titles(outcome: Outcome) -> dict[str, int]:
     listed = rows(outcome.value, "") if outcome.done else []
-    found = [(str(row.get("TITLE") or ""), whole(row.get("ID")) or 0) for row in listed]
+    found = [(bare(str(row.get("TITLE") or "")), whole(row.get("ID")) or 0) for row in listed]
     return dict(sorted(found, key=lambda item: -item[1]))
 
 
@@ -66,8 +66,8 @@ def written(portal: Portal, asked: Sequence[tuple[int, str]]) -> set[tuple[int, 
 
 
 def _says(outcome: Outcome, key: str, text: str) -> bool:
-    wanted = _bare(text)
-    return outcome.done and any(_bare(str(row.get(key) or "")) == wanted for row in rows(outcome.value, ""))
+    wanted = bare(text)
+    return outcome.done and any(bare(str(row.get(key) or "")) == wanted for row in rows(outcome.value, ""))
 
 
 def _chat_of(outcome: Outcome) -> int | None:
@@ -87,8 +87,8 @@ def _chat_says(portal: Portal, latest: Outcome, dialog: str, text: str) -> bool:
     if texts is None:
         log.warning("the task's chat cannot be read; the line counts as written", chat=dialog)
         return True
-    wanted = _bare(text)
-    return any(_bare(one) == wanted for one in texts)
+    wanted = bare(text)
+    return any(bare(one) == wanted for one in texts)
 
 
 def heard(portal: Portal, asked: Sequence[tuple[int, str]]) -> set[tuple[int, str]]:
@@ -122,7 +122,7 @@ def has_message(portal: Portal, user_id: int, mark: str) -> bool:
 
 def _marked(text: str, mark: str) -> bool:
     """A message ends with its mark: one that only speaks of it (the notice that a sweep is held) is another one."""
-    return f" {_bare(text)}".endswith(f" {_bare(mark)}")
+    return f" {bare(text)}".endswith(f" {bare(mark)}")
 
 
 def _chat(portal: Portal, dialog: str) -> Sequence[str] | None:
@@ -143,7 +143,7 @@ def _chat(portal: Portal, dialog: str) -> Sequence[str] | None:
     return texts
 
 
-def _bare(text: str) -> str:
-    """A text without what the portal does to it on its way: line breaks as tags, entities, spaces."""
+def bare(text: str) -> str:
+    """A text as it is compared, without what the portal does to it: line breaks as tags, entities, spaces."""
     broken = re.sub(r"<br\s*/?>|\[br\]", "\n", text, flags=re.IGNORECASE)
     return " ".join(html.unescape(broken).split())

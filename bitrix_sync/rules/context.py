@@ -2,8 +2,9 @@
 
 Source: the rules language, section Templates. Fields stand under their codes; a field that was not read is an error,
 an empty one is "". Options of lists and statuses are their texts, employees are records with ``id`` and ``name``, dates
-and moments are dates and moments (of the file's zone), numbers are numbers, yes/no fields are true or false. Every text
-of the portal is made harmless (``texts.harmless``); that of COMMENTS loses its formatting first.
+and moments are dates and moments (of the file's zone), numbers are numbers, yes/no fields are true or false. Texts stay
+as the portal has them (``texts.sendable``), only COMMENTS loses its formatting; where the portal reads markup they are
+made harmless first (``Context.harmless``).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 from bitrix_sync.facts import Company, Contact, Deal, DealField
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.rules.values import civil_date, filled, instant, number
-from bitrix_sync.texts import harmless, shortened
+from bitrix_sync.texts import harmless, sendable, shortened
 
 MAX_VALUE = 10_000
 """Characters of one value; a longer one ends with an ellipsis."""
@@ -51,6 +52,23 @@ class Context:
 
     values: Mapping[str, Any]
     language: str
+
+    def harmless(self) -> Context:
+        """The same for a text in which the portal reads BB code: no value brings any along."""
+        return Context({name: _harmless(value) for name, value in self.values.items()}, self.language)
+
+
+def _harmless(value: Any) -> Any:
+    if isinstance(value, str):
+        return harmless(value).strip()
+    if isinstance(value, Record):
+        values = value.values
+        return Record(
+            value.kind,
+            None if values is None else {name: _harmless(one) for name, one in values.items()},
+            harmless(value.shown).strip(),
+        )
+    return [_harmless(one) for one in value] if isinstance(value, list) else value
 
 
 def build_context(
@@ -170,4 +188,4 @@ def _plain(value: Any) -> str:
 
 
 def _text(value: Any) -> str:
-    return harmless(shortened(str(value), MAX_VALUE)).strip()
+    return sendable(shortened(str(value), MAX_VALUE)).strip()

@@ -156,13 +156,19 @@ def _apply(name: str, node: nodes.Node) -> nodes.Filter:
 # --- public ----------------------------------------------------------------------------------------------------------
 
 
-def render(source: str, *, context: Context, limit: int | None = None, may_be_empty: bool = False) -> str:
+def render(
+    source: str, *, context: Context, limit: int | None = None, may_be_empty: bool = False, markup: bool = True
+) -> str:
     """The rendered template. With ``limit`` it is a title: one line of at most so many characters, the rest cut with an
-    ellipsis, and empty only if it ``may_be_empty`` (a check-list item that is to be left out).
+    ellipsis, and empty only if it ``may_be_empty`` (a check-list item that is to be left out). The portal reads BB code
+    in whatever is no title, unless ``markup`` is False (a field of the task): values of the deal can bring none there,
+    and stay as they are everywhere else.
 
     Raises TemplateFault.
     """
     template = _compiled(source)
+    if markup and limit is None:
+        context = context.harmless()
     run = Run(context.language)
     pieces: list[str] = []
     length = 0
