@@ -139,7 +139,7 @@ def rules_file(settings: Settings, directory: Directory | None, *, offline: bool
         return [Line("error", "rules", str(fault))]
     loaded = load(text, settings.rules.name, directory=directory, bindings=bindings(settings))
     lines = [Line("error", "rules", str(problem)) for problem in loaded.errors]
-    lines += [Line("warning", "rules", str(problem)) for problem in loaded.warnings]
+    lines += [Line("error" if problem.grave else "warning", "rules", str(problem)) for problem in loaded.warnings]
     if loaded.errors:
         return lines
     if loaded.rules is not None:

@@ -187,14 +187,16 @@ class Funnel:
 
 @dataclass(frozen=True, slots=True)
 class DealField:
-    """A field of the deal (crm.item.fields). ``type`` is the portal's (string, integer, double, money, date, datetime,
-    boolean, enumeration, crm_status, employee, user, ...); ``options`` maps an option id to its text."""
+    """A field of the deal (crm.item.fields) or of tasks (tasks.task.getFields). ``type`` is the portal's (string,
+    integer, double, money, date, datetime, boolean, enumeration, crm_status, employee, user, ...); ``options`` maps an
+    option id to its text; ``required``: the portal refuses a new task without it."""
 
     code: str
     title: str
     type: str = "string"
     multiple: bool = False
     options: Mapping[str, str] = field(default_factory=dict)
+    required: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +218,7 @@ class Directory:
     and ``time_zone`` "" when they may not be read; ``utc_offset`` (seconds) is always known. ``unread``: parts that
     could not be read (``funnels``, ``stages:5`` of one funnel, ``fields``, ``options:SOURCE`` of fields, ``groups``,
     ``calendar``, ...); they are then as known last, or empty. ``without``: parts that the portal or the webhook does
-    not have at all.
+    not have at all. ``task_fields``: fields of tasks by code.
     """
 
     funnels: tuple[Funnel, ...]
@@ -230,6 +232,7 @@ class Directory:
     scopes: frozenset[str] = frozenset()
     unread: Mapping[str, Unread] = field(default_factory=dict)
     without: Mapping[str, Absent] = field(default_factory=dict)
+    task_fields: Mapping[str, DealField] = field(default_factory=dict)
 
     def stage(self, stage_id: str) -> Stage | None:
         """The stage with this full id, or None."""

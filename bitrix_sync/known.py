@@ -52,7 +52,7 @@ def directory_with(known: Directory, read: Directory) -> Directory:
     lacking = {*read.unread, *read.without}
     kept: dict[str, Any] = {"company": company_with(known.company, read.company)}
     plain = {"fields": "fields", "groups": "groups", "calendar": "calendar", "time_zone": "time_zone"}
-    plain |= {"profile": "admin", "scopes": "scopes", "funnels": "funnels"}
+    plain |= {"profile": "admin", "scopes": "scopes", "funnels": "funnels", "task_fields": "task_fields"}
     kept |= {name: getattr(known, name) for part, name in plain.items() if part in lacking}
     if "fields" not in lacking and any(part == "user_fields" or part.startswith("options:") for part in lacking):
         kept["fields"] = {
@@ -75,7 +75,7 @@ def company_unread(known: Company, why: Unread) -> Company:
 
 def all_unread(known: Directory, why: Unread) -> Directory:
     """The directory as known last, of which nothing could be read now."""
-    parts = ("funnels", "fields", "groups", "calendar", "profile", "scopes", "time_zone")
+    parts = ("funnels", "fields", "groups", "calendar", "profile", "scopes", "time_zone", "task_fields")
     company = company_unread(known.company, why)
     return replace(known, unread=dict.fromkeys(parts, why), company=company)
 

@@ -15,7 +15,18 @@ from functools import partial
 from typing import Any
 
 from bitrix_sync import texts
-from bitrix_sync.facts import DEFERRED, DONE, IN_PROGRESS, WAITING, Company, Contact, Deal, PortalTask, Visit
+from bitrix_sync.facts import (
+    DEFERRED,
+    DONE,
+    IN_PROGRESS,
+    WAITING,
+    Company,
+    Contact,
+    Deal,
+    DealField,
+    PortalTask,
+    Visit,
+)
 from bitrix_sync.operations import (
     Check,
     DealState,
@@ -29,8 +40,9 @@ from bitrix_sync.operations import (
     occurrence_key,
 )
 from bitrix_sync.rules.conditions import CannotJudge, Judgement, judge
-from bitrix_sync.rules.context import build_context
+from bitrix_sync.rules.context import Context, build_context
 from bitrix_sync.rules.deadlines import MINUTES, Computed, DeadlineError, compute, counted
+from bitrix_sync.rules.fields import TEXTS, Unfit, fit
 from bitrix_sync.rules.model import (
     Deadline,
     Done,
@@ -514,6 +526,7 @@ class _Deciding:
         if chosen.marked:
             note = texts.say(self.rules.language, "line.last_resort", owner=self.world.company.name(owner))
             description = f"{description}\n\n{note}".strip()
+        own = self.own_fields(rule, context)
         key = name or occurrence_key(visit.id, rule.id, number)
         record = self.keep(
             TaskRecord(
@@ -539,7 +552,7 @@ class _Deciding:
             self.world.picks.add(owner, computed.at)
         else:
             self.tell_of_nobody(rule, key, title)
-        fields = self.task_fields(rule, title, description, owner, supervisor, computed.at)
+        fields = self.task_fields(rule, title, description, owner, supervisor, computed.at) | own
         self.add(
             f"create:{key}",
             Kind.CREATE,
@@ -565,7 +578,36 @@ class _Deciding:
             deadline=computed.at.isoformat(),
             branch=computed.branch,
             lifted=computed.lifted,
+            **({"fields": {code: self.shown_field(code, value) for code, value in own.items()}} if own else {}),
         )
+
+    def own_fields(self, rule: Rule, context: Context) -> dict[str, Any]:
+        """The user fields of the task; one whose templates render to nothing is left out. TemplateFault for a value
+        that the field does not take."""
+        found: dict[str, Any] = {}
+        for code, values in rule.fields:
+            field = self.rules.task_fields.get(code) or DealField(code, code)
+            plain = context if field.type in TEXTS else replace(context, language="")
+            ready: list[Any] = []
+            for value in values:
+                text = render(value, context=plain) if isinstance(value, str) else value
+                if text == "":
+                    continue
+                try:
+                    zone, company = self.rules.calendar.zone, self.world.company
+                    ready.append(fit(text, field, zone=zone, company=company) if isinstance(value, str) else value)
+                except Unfit as fault:
+                    raise TemplateFault(f"fields > {code}: {fault}") from None
+            if ready:
+                found[code] = ready if field.multiple or len(values) > 1 else ready[0]
+        return found
+
+    def shown_field(self, code: str, value: Any) -> str:
+        """The value of a user field for people."""
+        field = self.rules.task_fields.get(code)
+        values = value if isinstance(value, list) else [value]
+        options = field.options if field else {}
+        return ", ".join(options.get(str(one), str(one)) for one in values)
 
     def is_old_news(self, visit: Visit) -> bool:
         """Older than this process or than ten minutes: a downtime, a restored backup. History knows seconds."""

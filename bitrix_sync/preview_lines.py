@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from bitrix_sync import texts
 from bitrix_sync.facts import Company, Deal, Directory, Visit
 from bitrix_sync.operations import Check, DealState, Decision, Kind, Operation, State, TaskRecord, Trace
+from bitrix_sync.rules.fields import OWN
 from bitrix_sync.rules.model import Rule, Rules
 from bitrix_sync.why_lines import status_text
 
@@ -246,6 +247,7 @@ def _line(rules: Rules, deal: Deal, funnel_id: int, stage_id: str) -> Line:
         "supervisor_id": None,
         "supervisor": "",
         "deadline": None,
+        "fields": {},
         "verdict": "",
         "why": [],
         "checks": [],
@@ -274,4 +276,10 @@ def _task(rules: Rules, company: Company, record: TaskRecord, created: Operation
         "supervisor_id": record.supervisor_id,
         "supervisor": company.name(record.supervisor_id) if record.supervisor_id else "",
         "deadline": rules.calendar.local(record.deadline) if record.deadline else None,
+        "fields": own_fields(created.payload["fields"]) if created is not None else {},
     }
+
+
+def own_fields(fields: Mapping[str, Any]) -> Line:
+    """The user fields that a rule fills, among those of a creation."""
+    return {code: value for code, value in fields.items() if code.startswith(OWN)}

@@ -188,7 +188,9 @@ def explain(
     elif trace.verdict == "followed" and _BASIS.match(str(values["why"])):
         values["why"] = _cause(language, "", str(values["why"]), titles, {}, zone)
     sentence = _fill(language, MESSAGES[language][f"why.{trace.verdict}"], values, zone=zone, clean=str, year=True)
-    return [sentence, *(check_text(language, check) for check in trace.checks)]
+    filled = trace.data.get("fields") if trace.verdict == "made" else None
+    own = [phrase(language, "made.field", name=name, value=value) for name, value in (filled or {}).items()]
+    return [sentence, *own, *(check_text(language, check) for check in trace.checks)]
 
 
 def deadline_followed(

@@ -257,6 +257,7 @@ _RU: dict[str, str] = {
     # why a rule did or did not do something
     "why.made": "Поставлена задача «{title}»{task:named}. Исполнитель: {owner} ({owner_path:path}). "
     "{supervisor:controlled} Срок: {deadline:moment}{branch:branch}.{lifted:lifted}",
+    "made.field": "Поле {name}: {value}",
     "why.condition_false": "Условие (if) не выполнено, поэтому задачи нет. При изменении сделки оно проверится снова.",
     "why.cannot_judge": "Условие нельзя проверить: в поле «{field}» стоит «{value}», а нужно {wanted}. Исправьте "
     "значение в сделке или условие в правилах.",
@@ -389,6 +390,7 @@ _RU: dict[str, str] = {
 _EN: dict[str, str] = {
     "why.made": "Task “{title}”{task:named} was made. Owner: {owner} ({owner_path:path}). "
     "{supervisor:controlled} Deadline: {deadline:moment}{branch:branch}.{lifted:lifted}",
+    "made.field": "Field {name}: {value}",
     "why.condition_false": "The condition (if) does not hold, so there is no task. It is judged again when the deal "
     "changes.",
     "why.cannot_judge": "The condition cannot be judged: the field “{field}” holds “{value}”, but what is needed is "

@@ -50,6 +50,21 @@ FIELDS = (
     DealField("UF_CRM_ADDRESS", "Адрес", "string"),
     DealField("UF_CRM_ADDRESS2", "адрес ", "string"),
 )
+TASK_FIELDS = (
+    DealField("TITLE", "Название", required=True),
+    DealField("RESPONSIBLE_ID", "Исполнитель", "integer", required=True),
+    DealField("UF_CRM_TASK", "Элементы CRM", "crm"),
+    DealField("UF_OBJECT", "Объект", "string"),
+    DealField("UF_HOURS", "Трудоёмкость", "double"),
+    DealField("UF_PLACES", "Число мест", "integer"),
+    DealField("UF_VISIT_DATE", "Дата выезда", "date"),
+    DealField("UF_VISIT_AT", "Время выезда", "datetime"),
+    DealField("UF_KIND", "Вид работ", "enumeration", options={"21": "Монтаж", "22": "Сервис", "23": "сервис"}),
+    DealField("UF_URGENT", "Срочно", "boolean"),
+    DealField("UF_ENGINEER", "Инженер", "employee"),
+    DealField("UF_HELPERS", "Помощники", "employee", multiple=True),
+    DealField("UF_PHOTO", "Фото", "file"),
+)
 USERS = (
     User(1, "Анна Смирнова", email="user1@standart.example", departments=(1,)),
     User(3, "Виктор Орлов", email="user3@standart.example", departments=(3,)),
@@ -89,6 +104,7 @@ DIRECTORY = Directory(
     utc_offset=3 * 3600,
     admin=True,
     scopes=SCOPES,
+    task_fields={field.code: field for field in TASK_FIELDS},
 )
 
 

@@ -120,6 +120,14 @@ FIELDS = (
     DealField("UF_CRM_URGENT", "Urgent", "boolean"),
     DealField("UF_CRM_NOTE", "Note"),
 )
+TASK_FIELDS = (
+    DealField("UF_OBJECT", "Object"),
+    DealField("UF_HOURS", "Hours", "double"),
+    DealField("UF_VISIT_DATE", "Visit", "date"),
+    DealField("UF_KIND", "Kind", "enumeration", options={"1": "Монтаж", "2": "Installation"}),
+    DealField("UF_URGENT", "Urgent", "boolean"),
+    DealField("UF_ENGINEER", "Engineer", "employee"),
+)
 USERS = (
     User(1, "", email="maria@example.com", departments=(1,)),
     User(5, "", email="oleg@example.com", departments=(2,)),
@@ -150,6 +158,7 @@ def portal(language: str) -> Directory:
         utc_offset=3 * 3600,
         admin=True,
         scopes=frozenset({"crm", "task", "user_basic", "department", "im", "calendar"}),
+        task_fields={field.code: field for field in TASK_FIELDS},
     )
 
 

@@ -284,6 +284,16 @@ TASK: Proofs = {
         "broken_rules/tasks: a project by name",
     ),
     "tags: list": "life::test_observers_participants_project_and_tags_reach_the_portal",
+    "fields: the task's own user fields by code (UF_...): a template, a number, a date, a list; default none": (
+        "task_fields::test_fields_are_rendered_at_creation_typed_as_the_portal_wants_them",
+        "task_fields::test_a_value_is_sent_as_its_field_takes_it",
+        "broken_rules/fields: codes that tasks do not have",
+        "broken_rules/fields: fields that a key or the service sets",
+    ),
+    "fields: check names those that the portal demands": (
+        "task_fields::test_a_field_that_becomes_required_is_named_by_check_told_and_cured_by_a_new_file",
+        "task_fields::test_what_the_portal_demands_and_rules_lack_is_named_with_its_cure",
+    ),
     "control: true: the supervisor is the task's creator and accepts the result": (
         "life::test_control_lets_the_supervisor_accept_and_a_required_result_keeps_the_task_open",
         "life::test_whoever_controls_the_task_of_a_new_responsible_accepts_its_result",

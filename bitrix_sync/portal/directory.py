@@ -44,11 +44,16 @@ USERS = Command(
     },
 )
 DEPARTMENTS = Command("department.get", {"sort": "ID", "order": "ASC"})
+TASK_TYPES = {"enum": "enumeration", "list": "enumeration", "number": "double", "float": "double", "int": "integer"}
+TASK_TYPES |= {"bool": "boolean", "text": "string"}
+"""Types of task fields that the portal calls by more than one name."""
 WEEKDAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 CHUNK = 50
 NEVER_HAD = frozenset({NO_SCOPE, NO_METHOD})
 """Codes that say: this webhook, or this portal, has no such thing at all."""
-OPTIONAL = frozenset({"profile", "scopes", "groups", "calendar", "user_fields", "departments", "options", "time_zone"})
+OPTIONAL = frozenset(
+    {"profile", "scopes", "groups", "calendar", "user_fields", "departments", "options", "time_zone", "task_fields"}
+)
 """Parts without which rules can work."""
 NO_FUNNEL = (
     "portal {host}: no funnel can be read; give the webhook's user a CRM role that reads deals "
@@ -67,9 +72,11 @@ def directory(portal: Portal, *, patience: float = PATIENCE) -> Directory:
         Command("crm.item.fields", {"entityTypeId": DEAL}),
         Command("calendar.settings.get"),
         Command("calendar.user.settings.get"),
+        Command("tasks.task.getFields"),
+        Command("task.item.userfield.getlist", {"ORDER": {"ID": "ASC"}, "FILTER": {}}),
     ]
     outcomes = portal.read(commands, optional=True, patience=patience)
-    profile, scope, fields, settings, own = outcomes
+    profile, scope, fields, settings, own, of_tasks, own_of_tasks = outcomes
     parts = _Parts(portal)
     lists = [
         (Command("crm.category.list", {"entityTypeId": DEAL}), "categories"),
@@ -84,6 +91,9 @@ def directory(portal: Portal, *, patience: float = PATIENCE) -> Directory:
     for name, command, outcome in zip(("profile", "scopes", "fields"), commands, outcomes, strict=False):
         if not outcome.done:
             parts.lack(name, portal.unread(command.method, outcome))
+    task_fields = _task_fields(of_tasks, own_of_tasks)
+    if not task_fields:
+        parts.lack("task_fields", portal.unread("tasks.task.getFields", of_tasks))
     dictionaries = _dictionaries(portal, funnels, described, parts)
     portal.memory.names.update({code: name for name, (code, _) in described.items()})
     group_rows = parts.rows("groups", "sonet_group.get", groups)
@@ -108,6 +118,7 @@ def directory(portal: Portal, *, patience: float = PATIENCE) -> Directory:
         scopes=_scopes(scope.value) if scope.done else frozenset(),
         unread=parts.unread,
         without=parts.without,
+        task_fields=task_fields,
     )
 
 
@@ -304,6 +315,37 @@ def _fields(
         for other in synonyms(code):
             found.setdefault(other, DealField(other, field.title, field.type, field.multiple, field.options))
     return found
+
+
+def _task_fields(described: Outcome, own: Outcome) -> dict[str, DealField]:
+    """Fields of tasks by code, as tasks.task.getFields tells them; of user fields labels, obligation, values of lists
+    also as task.item.userfield.getlist does (docs: api-reference/tasks)."""
+    inner = described.value.get("fields") if described.done and isinstance(described.value, Mapping) else None
+    found = {str(code): row for code, row in (inner or {}).items() if isinstance(row, Mapping)}
+    listed = {str(row.get("FIELD_NAME")): row for row in rows(own.value, "")} if own.done else {}
+    fields: dict[str, DealField] = {}
+    for code in (*found, *(name for name in listed if found and name not in found)):
+        row, user_field = found.get(code, {}), listed.get(code, {})
+        kind = str(user_field.get("USER_TYPE_ID") or row.get("type") or "string").lower()
+        values = row.get("values")
+        options = {str(key): str(text) for key, text in values.items()} if isinstance(values, Mapping) else {}
+        fields[code] = DealField(
+            code=code,
+            title=_label(user_field.get("EDIT_FORM_LABEL")) or str(row.get("title") or code),
+            type=TASK_TYPES.get(kind, kind),
+            multiple=parsing.yes(user_field.get("MULTIPLE") or row.get("multiple"), default=False),
+            options=_options({}, user_field, {}) or options,
+            required=parsing.yes(row.get("required"), default=False)
+            or parsing.yes(user_field.get("MANDATORY"), default=False),
+        )
+    return fields
+
+
+def _label(label: Any) -> str:
+    """A label: a text, or texts by language."""
+    if isinstance(label, Mapping):
+        return str(label.get("ru") or next((text for text in label.values() if text), ""))
+    return str(label or "")
 
 
 def _options(row: Row, user_field: Row, dictionaries: Mapping[str, Sequence[Row]]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 from typing import NamedTuple
 
 from bitrix_sync.facts import PROGRESS, Directory
@@ -85,6 +86,7 @@ class _Binding:
         self.names = Names(directory, bindings, remarks)
         self.drafts: dict[str, _Draft] = {}
         self.paths: dict[str, Path] = {}
+        self.zone: tzinfo = UTC
 
     def run(self, digest: str) -> Bound:
         file, names = self.file, self.names
@@ -95,12 +97,13 @@ class _Binding:
         self.parts.begin((), frozenset())
         self.supervisor = self.parts.person(file.supervisor, ("supervisor",))
         self.supervisor_gone = self.parts.gone
+        calendar = working_calendar(file, self.directory, self.remarks)
+        self.zone = calendar.zone if calendar is not None else UTC
         rules = self.rules(spots)
         for spot in spots:
             self.say_of_stages(spot)
         self.warn_of_circles()
         overdue = self.overdue()
-        calendar = working_calendar(file, self.directory, self.remarks)
         if calendar is None:
             return Bound(None, names.bound, self.paths)
         return Bound(
@@ -123,6 +126,7 @@ class _Binding:
                 stage_names={stage.id: stage.name for funnel in self.directory.funnels for stage in funnel.stages},
                 funnel_names={funnel.id: funnel.name for funnel in self.directory.funnels},
                 deal_fields=self.directory.fields,
+                task_fields=self.directory.task_fields,
             ),
             names.bound,
             self.paths,
@@ -318,6 +322,7 @@ class _Binding:
             priority=task.priority,
             project=task.project,
             tags=tuple(task.tags),
+            fields=parts.fillings(task.fields, (*path, "fields"), self.zone),
             control=task.control,
             result_required=task.result_required,
             again=task.again,

@@ -44,6 +44,7 @@ from bitrix_sync.rules.scalars import (
     Country,
     Day,
     DayKey,
+    Filling,
     Flag,
     Name,
     RuleId,
@@ -59,6 +60,15 @@ from bitrix_sync.rules.scalars import (
 )
 
 # --- tasks and stages ------------------------------------------------------------------------------------------------
+
+
+def _check_stage_key(value: Any) -> str:
+    if not str(value).strip():
+        raise told("The name is empty.", 'Write it as the portal shows it, or its id, or "*".')
+    return str(value)
+
+
+StageKey = Annotated[str, PlainValidator(_check_stage_key), WithJsonSchema({"type": "string", "pattern": r"\S"})]
 
 
 class TaskOverdue(Shape):
@@ -104,6 +114,11 @@ class Task(Shape):
     priority: Literal["low", "normal", "high"] = Field(default="normal", description="Priority of the task.")
     project: Annotated[int, Strict(), Field(ge=1)] | None = Field(default=None, description="Id of a workgroup.")
     tags: list[Text] = Field(default=[], description="Tags of the task.")
+    fields: dict[StageKey, Filling] = Field(
+        default={},
+        description="The task's own user fields by code: a template, a number, a date, true or false, or a list.",
+        examples=[{"UF_OBJECT": "{{ deal.UF_CRM_ADDRESS }}", "UF_HOURS": 4}],
+    )
     control: Flag = Field(
         default=False,
         description="true: the supervisor is the creator and accepts the result (administrator's webhook).",
@@ -151,15 +166,6 @@ Stage = Annotated[
     Annotated[list[Task], Tag("=stage:tasks")] | Annotated[StageMapping, Tag("=stage:mapping")],
     kinds("no_stage", _stage_kind, _no_stage),
 ]
-
-
-def _check_stage_key(value: Any) -> str:
-    if not str(value).strip():
-        raise told("The name is empty.", 'Write it as the portal shows it, or its id, or "*".')
-    return str(value)
-
-
-StageKey = Annotated[str, PlainValidator(_check_stage_key), WithJsonSchema({"type": "string", "pattern": r"\S"})]
 
 
 # --- the rest of the file --------------------------------------------------------------------------------------------
@@ -322,3 +328,8 @@ def templates(task: Task) -> Iterator[tuple[Path, str]]:
         yield ("description",), task.description
     for index, item in enumerate(task.checklist):
         yield ("checklist", index), item
+    for code, value in task.fields.items():
+        if isinstance(value, str):
+            yield ("fields", code), value
+        elif isinstance(value, list):
+            yield from ((("fields", code, index), one) for index, one in enumerate(value) if isinstance(one, str))

@@ -38,7 +38,8 @@ class TemplateFault(UserError):
 
 @dataclass(slots=True)
 class Run:
-    """One rendering under way: what it has used up, and the language of its words."""
+    """One rendering under way: what it has used up, and the language of its words; "" writes for
+    machines: ISO dates, true and false, ids of people."""
 
     language: str
     work: int = 0
@@ -63,6 +64,12 @@ class Run:
                 return value
             case None:
                 return ""
+            case bool() if not self.language:
+                return str(value).lower()
+            case datetime() | date() if not self.language:
+                return value.isoformat()
+            case Record() if not self.language and value.values and "id" in value.values:
+                return str(value.values["id"])
             case bool():
                 return phrase(self.language, "seen.choice", value=value)
             case int():

@@ -72,5 +72,5 @@ def _problems(faults: Iterable[Fault], root: Node, name: str) -> list[Problem]:
     found: dict[Problem, None] = {}
     for fault in faults:
         line, column = fault.at or place(root, fault.path, key=fault.key)
-        found[Problem(name, line, column, crumbs(root, fault.path), fault.wrong, fault.cure)] = None
+        found[Problem(name, line, column, crumbs(root, fault.path), fault.wrong, fault.cure, fault.grave)] = None
     return sorted(found, key=lambda problem: (problem.line, problem.column))

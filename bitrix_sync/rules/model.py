@@ -217,6 +217,8 @@ class Rule:
     priority: Literal["low", "normal", "high"] = "normal"
     project: int | None = None
     tags: tuple[str, ...] = ()
+    fields: tuple[tuple[str, tuple[Any, ...]], ...] = ()
+    """Code and values of each user field of the task that it fills; texts are templates, the others ready."""
     control: bool = False
     result_required: bool = False
     again: Duration | None = None
@@ -292,3 +294,5 @@ class Rules:
     funnel_names: Mapping[int, str] = field(default_factory=dict)
     deal_fields: Mapping[str, Any] = field(default_factory=dict)
     """DealField by code, for rendering list values as their text and for comparing by type."""
+    task_fields: Mapping[str, Any] = field(default_factory=dict)
+    """The same of tasks."""

@@ -16,8 +16,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from bitrix_sync.facts import DealField, Directory, Funnel, User
+from bitrix_sync.rules.fields import OWN, not_for_fields
 from bitrix_sync.rules.problem import Path, Remarks
 from bitrix_sync.rules.suggest import LISTED, did_you_mean, fold, listed
+
+MANY = frozenset({"deals", "tasks"})
+"""Whose fields are looked up, in the plural."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,8 @@ class Names:
         self.departments = Things("department", "", {str(one.id): one.name for one in departments.values()})
         self.groups = Things("group", "", {str(one): "" for one in directory.groups or ()})
         self.every_stage = Things("stage", "*/", {s.id: "" for f in directory.funnels for s in f.stages})
+        own = {code: one.title for code, one in directory.task_fields.items() if code.startswith(OWN)}
+        self.task_fields = Things("task_field", "", {code: own[code] for code in own if not not_for_fields(code)})
         self._stages: dict[int, Things] = {}
         self._options: dict[str, Things] = {}
         self._emails: dict[str, list[User]] = {}
@@ -127,6 +133,19 @@ class Names:
             self.remarks.fault(path, "The fields of deals cannot be read.", "Give the webhook the scope crm.", key=key)
             return None
         return self._find(self.fields, name, path, "field", "deals", key=key, ids_shown=True)
+
+    def task_field(self, code: str, path: Path) -> Found | None:
+        """A user field of tasks by its code, on trust when the fields of tasks cannot be read. None: unknown, and
+        remarked."""
+        things = self.task_fields
+        if not self.directory.task_fields:
+            return self._bind(things.key(code), code.strip().upper())
+        if things.by_id(code) is None and (meant := things.by_name(code)):
+            self.remarks.fault(path, f"`{code}` is the title of a field.", f"Write its code: `{meant[0]}`.", key=True)
+            return None
+        cure = did_you_mean(code, list(things.names)) or listed(list(things.names), "Their codes are")
+        cure = cure or "Make it in the portal, or leave it out."
+        return self._find(things, code, path, "user field", "tasks", key=True, cure=cure)
 
     def option(self, field: DealField, text: str, path: Path) -> Found | None:
         """A list value or status of a field, by id or text. None: unknown, and remarked."""
@@ -249,7 +268,7 @@ class Names:
                 )
                 return self._bind(bond, bound)
         if len(bearers) > 1:
-            verb = "have" if where == "deals" else "has"
+            verb = "have" if where in MANY else "has"
             self.remarks.fault(
                 path,
                 f"{_upper(where)} {verb} several {what}s of the name `{name}`: {', '.join(bearers)}.",
@@ -272,9 +291,9 @@ class Names:
         if ids_shown:
             known += things.names
         if not cure:
-            listing = listed(_first(known), f"Its {what}s are") if where != "deals" else ""
+            listing = listed(_first(known), f"Its {what}s are") if where not in MANY else ""
             cure = did_you_mean(name, known) or listing
-        none = "have" if where == "deals" else "has"
+        none = "have" if where in MANY else "has"
         self.remarks.fault(
             path,
             f"{_upper(where)} {none} no {what} `{name}`.",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from bitrix_sync.facts import PROGRESS, Company, Directory
+from bitrix_sync.rules.fields import named, unfilled
 from bitrix_sync.rules.file import File, stages
 from bitrix_sync.rules.model import (
     Creator,
@@ -44,6 +45,16 @@ def remark(
     _owners_without_supervisor(rules, directory.company, remarks)
     _rights(file, rules, directory, remarks, paths)
     _scopes(file, rules, directory, remarks)
+    _demanded(rules, directory, remarks, paths)
+
+
+def _demanded(rules: Rules, directory: Directory, remarks: Remarks, paths: Mapping[str, Path]) -> None:
+    """Fields that the portal demands of every task: without them it refuses each of them."""
+    for field, lacking, cure in unfilled(rules.by_id, directory.task_fields):
+        which = "the rule" if len(lacking) == 1 else "the rules"
+        wrong = f"{named(field)} is required by the portal in every task; it will refuse those of {which} "
+        shown = ", ".join([*lacking[:LISTED], *(["…"] if len(lacking) > LISTED else [])])
+        remarks.warn(paths[lacking[0]], f"{wrong}{shown}.", cure, grave=True)
 
 
 def _stages_without_task(

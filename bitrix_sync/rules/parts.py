@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, tzinfo
 from typing import Any, Literal
 
 from bitrix_sync.facts import DealField
 from bitrix_sync.rules.deadlines import MINUTES
+from bitrix_sync.rules.fields import Unfit, fit, holds_files, is_template, not_for_fields
+from bitrix_sync.rules.fields import named as _titled
 from bitrix_sync.rules.forms import (
     AfterEntry,
     ByEvent,
@@ -357,6 +359,34 @@ class Parts:
         )
         return wish
 
+    # --- fields of the task ------------------------------------------------------------------------------------------
+
+    def fillings(self, said: Mapping[str, Any], path: Path, zone: tzinfo) -> tuple[tuple[str, tuple[Any, ...]], ...]:
+        """The user fields that a task fills: templates as they are, other values as the portal takes them."""
+        found: list[tuple[str, tuple[Any, ...]]] = []
+        for name, value in said.items():
+            where = (*path, name)
+            code = "" if not_for_fields(name) else self.need(self.names.task_field(name, where), where, key=True)
+            if not code:
+                continue
+            field = self.names.directory.task_fields.get(code, DealField(code, code))
+            if holds_files(field):
+                self.remarks.fault(where, f"{_titled(field)} holds files, which a rule cannot attach.", "Leave it out.")
+            if isinstance(value, list) and not field.multiple and field.code in self.names.directory.task_fields:
+                self.remarks.fault(where, f"{_titled(field)} holds one value, not a list.", "Write one value.")
+            values = value if isinstance(value, list) else [value]
+            found.append((code, tuple(self._filling(one, field, where, zone) for one in values)))
+        return tuple(found)
+
+    def _filling(self, value: Any, field: DealField, path: Path, zone: tzinfo) -> Any:
+        if isinstance(value, str) and is_template(value):
+            return self.template(value, path)
+        try:
+            return fit(value, field, zone=zone, company=self.names.directory.company)
+        except Unfit as fault:
+            self.remarks.fault(path, str(fault), fault.cure)
+            return value
+
     # --- templates ---------------------------------------------------------------------------------------------------
 
     def template(self, source: str, path: Path) -> str:
@@ -378,11 +408,3 @@ class Parts:
         meant = [near] if near else nearest(code, names.fields.names)
         cure = f"Did you mean `deal.{meant[0]}`?" if meant else "Write the code of a field of the deal."
         self.remarks.fault(path, f"Deals have no field `{show(code).strip('`')}`.", cure)
-
-
-def _titled(field: DealField) -> str:
-    return (
-        f"The field {field.title} ({field.code})"
-        if field.title and field.title != field.code
-        else f"The field {field.code}"
-    )

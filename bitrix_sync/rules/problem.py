@@ -11,13 +11,15 @@ Path = tuple[str | int, ...]
 @dataclass(frozen=True, slots=True)
 class Fault:
     """Something wrong at a path of the file: with the value there or, if ``key``, with its key. ``cure``: what to write
-    instead. ``at``: line and column, where they are not those of the path."""
+    instead. ``at``: line and column, where they are not those of the path. ``grave``: of a warning that nothing will
+    come of what the file asks for."""
 
     path: Path
     wrong: str
     cure: str = ""
     key: bool = False
     at: tuple[int, int] | None = None
+    grave: bool = False
 
 
 @dataclass(slots=True)
@@ -31,9 +33,9 @@ class Remarks:
         """Something is wrong."""
         self.faults.append(Fault(path, wrong, cure, key))
 
-    def warn(self, path: Path, wrong: str, cure: str = "", *, key: bool = False) -> None:
+    def warn(self, path: Path, wrong: str, cure: str = "", *, key: bool = False, grave: bool = False) -> None:
         """Something is worth knowing."""
-        self.warnings.append(Fault(path, wrong, cure, key))
+        self.warnings.append(Fault(path, wrong, cure, key, grave=grave))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class Problem:
     """``rules.yaml:14:9: funnels > Продажи > Договор > contract > deadline: what is wrong. What to write instead.``
 
     ``line`` and ``column`` count from 1; ``path`` is the part before the text, already worded ("" for the file as a
-    whole); ``cure`` may be "".
+    whole); ``cure`` may be "". ``grave``: see ``Fault``.
     """
 
     file: str
@@ -50,6 +52,7 @@ class Problem:
     path: str
     wrong: str
     cure: str = ""
+    grave: bool = False
 
     def __str__(self) -> str:
         path = f"{self.path}:" if self.path else ""

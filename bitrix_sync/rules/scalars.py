@@ -306,6 +306,28 @@ def read_wish(value: Any) -> Any:
     return read_scalar(value)
 
 
+def read_filling(value: Any) -> Any:
+    """The value of a task's field, or a list of values."""
+    if isinstance(value, list):
+        if not value:
+            raise told("The list is empty.", "Write the values, or leave the field out.")
+        return [_one_filling(one) for one in value]
+    return _one_filling(value)
+
+
+def _one_filling(value: Any) -> str | int | float | bool:
+    if isinstance(value, str) and not value.strip():
+        raise told("The text is empty.", "Write a value, or leave the field out.")
+    if isinstance(value, str | int | float):
+        return value
+    if value is None:
+        raise told("Nothing stands here.", "Write a value, or leave the field out.")
+    raise told(
+        f"{_what(value)} is no value of a field.", "Write a template, a number, a date, true or false, or a list."
+    )
+
+
+FILLING_SCHEMA: dict[str, Any] = {"type": ["string", "number", "boolean"], "pattern": r"\S"}
 SCALAR_SCHEMA: dict[str, Any] = {"type": ["string", "number", "boolean"]}
 LIST_SCHEMA: dict[str, Any] = {"type": "array", "items": SCALAR_SCHEMA, "minItems": 1}
 _SPAN_SCHEMA: dict[str, Any] = {
@@ -371,5 +393,10 @@ _READ_USER, _TELL_USER = _typed(_parse_user, anyOf=[USER_ID_SCHEMA, EMAIL_SCHEMA
 User = Annotated[int | str, _READ_USER, _TELL_USER]
 TestScalar = Annotated[Any, PlainValidator(read_scalar), WithJsonSchema(SCALAR_SCHEMA)]
 Wish = Annotated[Any, PlainValidator(read_wish), WithJsonSchema({"anyOf": [SCALAR_SCHEMA, LIST_SCHEMA]})]
+Filling = Annotated[
+    Any,
+    PlainValidator(read_filling),
+    WithJsonSchema({"anyOf": [FILLING_SCHEMA, {"type": "array", "items": FILLING_SCHEMA, "minItems": 1}]}),
+]
 Whole = Annotated[int, Strict()]
 Flag = Annotated[bool, Strict()]

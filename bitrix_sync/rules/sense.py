@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from bitrix_sync.rules.deadlines import MINUTES
+from bitrix_sync.rules.fields import not_for_fields
 from bitrix_sync.rules.file import File, Overdue, Placed, Sweep, Task, WorkCalendar, stages, templates
 from bitrix_sync.rules.forms import (
     AfterEntry,
@@ -164,6 +165,10 @@ def _judge_task(task: Task, path: Path, placed: Placed, file: File, known: list[
         for problem in template_problems(source):
             end = "" if problem.endswith(("?", ".")) else "."
             remarks.fault((*path, *below), f"The template is wrong: {problem}{end}")
+    _judge_keys((*path, "fields"), task.fields, remarks)
+    for code in task.fields:
+        if (reason := not_for_fields(code)) is not None:
+            remarks.fault((*path, "fields", code), *reason, key=True)
     if isinstance(task.start, DoneEvent):
         _refer((*path, "start", "done"), task.start.done, task.id, known, remarks)
     for below, rule in _persons_tasks(task):

@@ -138,6 +138,11 @@ class Words:
             (rule.on_leave != "keep", f"on_leave.{rule.on_leave}", dict),
             (rule.on_close != "keep", f"on_close.{rule.on_close}", dict),
             (rule.checklist, "checklist", lambda: {"items": ", ".join(rule.checklist)}),
+            (
+                rule.fields,
+                "fields",
+                lambda: {"codes": ", ".join(map(self.task_field, (code for code, _ in rule.fields)))},
+            ),
             (rule.priority != "normal", f"priority.{rule.priority}", dict),
             (rule.control, "control", dict),
             (rule.result_required, "result", dict),
@@ -157,6 +162,11 @@ class Words:
             ),
         )
         return tuple(self.say(f"rule.note.{key}", **values()) for holds, key, values in notes if holds)
+
+    def task_field(self, code: str) -> str:
+        """A user field of tasks by its title."""
+        field = self.rules.task_fields.get(code)
+        return field.title if field else code
 
     # --- deadlines ---------------------------------------------------------------------------------------------------
 

@@ -112,7 +112,7 @@ class Funnel:
 
 @dataclass(slots=True)
 class UserField:
-    """A user field of deals. ``options`` maps an option's id to its text."""
+    """A user field of deals or of tasks. ``options`` maps an option's id to its text."""
 
     id: int
     code: str

@@ -7,13 +7,14 @@ with the payload of api-reference/tasks/events-tasks.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from bitrix_sync.sandbox import values
 from bitrix_sync.sandbox.indexes import SortedIds, TimeIndex
 from bitrix_sync.sandbox.protocol import RestError
+from bitrix_sync.sandbox.records import UserField
 from bitrix_sync.sandbox.talk_book import TalkBook
 from bitrix_sync.sandbox.task_records import (
     AWAITING,
@@ -62,6 +63,7 @@ class TaskBook(TalkBook):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.tasks: dict[int, Task] = {}
+        self.task_fields: dict[str, UserField] = {}
         self.task_ids = SortedIds()
         self.tasks_changed = TimeIndex()
         self.tasks_by_mark: defaultdict[str, set[int]] = defaultdict(set)
@@ -158,6 +160,37 @@ class TaskBook(TalkBook):
             self.tasks_by_mark[task.xml_id].discard(task.id)
         for binding in task.crm:
             self.tasks_by_binding[binding].discard(task.id)
+
+    # User fields of tasks
+
+    def add_task_field(
+        self,
+        code: str,
+        title: str,
+        kind: str,
+        *,
+        multiple: bool = False,
+        mandatory: bool = False,
+        options: Mapping[Any, str] | Iterable[str] = (),
+    ) -> str:
+        """A new user field of tasks. ``options`` are texts (ids are given) or texts by id."""
+        if isinstance(options, Mapping):
+            choices = {int(number): text for number, text in options.items()}
+        else:
+            choices = {self.number("option", 2): text for text in options}
+        self.task_fields[code] = UserField(self.number("field", 2), code, title, kind, multiple, mandatory, choices)
+        self.touch()
+        return code
+
+    def demand_task_field(self, code: str, *, mandatory: bool = True) -> None:
+        """Make a user field obligatory for every new task, or not any more."""
+        self.task_fields[code].mandatory = mandatory
+        self.touch()
+
+    def delete_task_field(self, code: str) -> None:
+        """Take a user field away; no method shows its values any more."""
+        del self.task_fields[code]
+        self.touch()
 
     # What people do
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from bitrix_sync.sandbox import values
 from bitrix_sync.sandbox.protocol import RestError
+from bitrix_sync.sandbox.records import UserField
 from bitrix_sync.sandbox.state import PortalState
 from bitrix_sync.sandbox.task_records import AWAITING, DEFERRED, DONE, IN_PROGRESS, WAITING, Task
 
@@ -55,7 +57,70 @@ def read(state: PortalState, fields: dict[str, Any], task: Task | None = None) -
     if sent.get("STATUS") not in (None, ""):
         found["status"] = values.php_int(sent["STATUS"])
     _check(state, found, task)
+    own = {code: _own(state, field, fields[code]) for code, field in state.task_fields.items() if code in fields}
+    empty = [
+        field
+        for code, field in state.task_fields.items()
+        if field.mandatory and (task is None or code in own) and own.get(code) in (None, "", ())
+    ]
+    if empty:
+        raise RestError("ERROR_CORE", "<br>".join(f'Field "{field.title}" is required' for field in empty) + "<br>")
+    if own:
+        found["extra"] = {**(task.extra if task else {}), **own}
     return found
+
+
+def _own(state: PortalState, field: UserField, value: Any) -> Any:
+    """The value of a user field, as its type keeps it; None for none."""
+    if field.multiple:
+        return tuple(_own_one(state, field, one) for one in values.listed(value) if one not in (None, ""))
+    return None if value in (None, "", []) else _own_one(state, field, value)
+
+
+def _own_one(state: PortalState, field: UserField, value: Any) -> Any:
+    """One value.
+
+    :raises RestError: ``ERROR_CORE`` for what is no value of that type.
+    """
+    wrong = RestError("ERROR_CORE", f'The value of the field "{field.title}" is incorrect<br>')
+    if isinstance(value, list | dict):
+        raise wrong
+    match field.type:
+        case "integer" | "double":
+            if not re.fullmatch(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?", str(value)):
+                raise wrong
+            return values.php_float(value) if field.type == "double" else values.php_int(value)
+        case "boolean":
+            return 0 if value in (0, "0", False) else 1
+        case "date":
+            day = values.civil_date(value, state.clock.zone)
+            if day is None:
+                raise wrong
+            return day.isoformat()
+        case "datetime":
+            at = values.moment(value, state.clock.zone)
+            if at is None:
+                raise wrong
+            return values.iso(at, state.clock.zone)
+        case "enumeration":
+            if values.integer(value) not in field.options:
+                raise wrong
+            return values.integer(value)
+        case "employee":
+            if values.integer(value) not in state.users:
+                raise wrong
+            return values.integer(value)
+    return str(value)
+
+
+def described(state: PortalState) -> dict[str, dict[str, Any]]:
+    """What ``tasks.task.getFields`` says: the fields of every portal, then this one's own. Of a list it names the type
+    alone; its values are told by ``task.item.userfield.getlist``."""
+    own = {
+        code: {"title": field.title, "type": field.type, **({"required": True} if field.mandatory else {})}
+        for code, field in state.task_fields.items()
+    }
+    return DESCRIPTIONS | own
 
 
 def _words(value: Any) -> tuple[str, ...]:

@@ -95,6 +95,8 @@ class Task:
     checklist: dict[int, ChecklistItem] | None = None
     results: list[Result] | None = None
     log: list[Change] = field(default_factory=list)
+    extra: dict[str, Any] = field(default_factory=dict)
+    """User fields by code."""
 
     @property
     def finished(self) -> bool:

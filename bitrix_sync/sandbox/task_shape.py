@@ -144,6 +144,8 @@ def row(look: View, task: Task, select: Iterable[str] | None) -> dict[str, Any]:
         shown["tags"] = _map(state, tags)
     if not asked.isdisjoint(_ON_DEMAND):
         shown |= {"ufCrmTask": list(task.crm) or False, "ufTaskWebdavFiles": False, "ufMailMessage": None}
+    own = state.task_fields if "UF_*" in asked else asked & state.task_fields.keys()
+    shown |= {camel(code): _own(task.extra.get(code)) for code in own}
     shown["group"] = _group(state, task) if "GROUP_ID" in names else _map(state, {})
     if "CREATED_BY" in names:
         shown["creator"] = _person(state, task.creator_id)
@@ -156,6 +158,13 @@ def row(look: View, task: Task, select: Iterable[str] | None) -> dict[str, Any]:
         if column in names:
             shown[name] = _map(state, {str(user): _person(state, user) for user in people if user in state.users})
     return shown
+
+
+def _own(value: Any) -> Any:
+    """The value of a user field: strings, lists for multiple ones, false for none."""
+    if isinstance(value, tuple):
+        return [str(one) for one in value]
+    return False if value is None else str(value)
 
 
 def listed(look: View, task: Task, select: Iterable[str] | None) -> dict[str, Any]:

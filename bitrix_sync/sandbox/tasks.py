@@ -9,12 +9,21 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from bitrix_sync.sandbox import task_fields, task_list, task_parts, task_rights, task_shape, tasks_v3, values
+from bitrix_sync.sandbox import (
+    task_fields,
+    task_list,
+    task_parts,
+    task_rights,
+    task_shape,
+    task_userfields,
+    tasks_v3,
+    values,
+)
 from bitrix_sync.sandbox.protocol import Answer, Caller, RestError, method
 from bitrix_sync.sandbox.state import PortalState
 from bitrix_sync.sandbox.task_records import AWAITING, DEFERRED, DONE, IN_PROGRESS, RESULT_REQUIRED, WAITING, Task
 
-__all__ = ["task_list", "task_parts", "tasks_v3"]
+__all__ = ["task_list", "task_parts", "task_userfields", "tasks_v3"]
 
 _DATES = frozenset({"ID", "DEADLINE", "START_DATE_PLAN", "END_DATE_PLAN", "DURATION_PLAN", "DURATION"})
 _NOT_ALLOWED = "Action on the task is not allowed"
@@ -148,7 +157,7 @@ def task_delegate(state: PortalState, caller: Caller, params: dict[str, Any]) ->
 @method("tasks.task.getfields", "task")
 def task_get_fields(state: PortalState, caller: Caller, params: dict[str, Any]) -> Answer:
     """The fields of tasks."""
-    return Answer({"fields": task_fields.DESCRIPTIONS})
+    return Answer({"fields": task_fields.described(state)})
 
 
 @method("tasks.task.getaccess", "task")
