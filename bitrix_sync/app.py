@@ -20,11 +20,11 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from bitrix_sync import alarms, audit, commands, known, retrying, snapshot, sweep, sweep_state
+from bitrix_sync import alarms, audit, commands, identity, known, retrying, snapshot, sweep, sweep_state
 from bitrix_sync.apply import Hands, make_good, ready
 from bitrix_sync.clock import Clock
 from bitrix_sync.errands import Errands
-from bitrix_sync.errors import BitrixSyncError, PortalError, PortalRefused, RulesError, StoreError
+from bitrix_sync.errors import BitrixSyncError, ForeignPortal, PortalError, PortalRefused, RulesError, StoreError
 from bitrix_sync.facts import Directory
 from bitrix_sync.operations import STUCK, State
 from bitrix_sync.portal import reading
@@ -38,7 +38,17 @@ from bitrix_sync.rulebook import Rulebook, need_bound, read_file
 from bitrix_sync.rules.load import load
 from bitrix_sync.settings import Settings
 from bitrix_sync.store import LeaseLost, Store
-from bitrix_sync.sync import Desk, PassReport, carry_out, first_start, run_pass, tell_failures, writes
+from bitrix_sync.sync import (
+    Desk,
+    PassReport,
+    carry_out,
+    first_start,
+    put_back,
+    run_pass,
+    tell_failures,
+    tell_strangers,
+    writes,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -142,7 +152,9 @@ class Bell:
 
 
 class Service:
-    """One portal's service. ``clock``: its time, or what that is driven by; ``sleep`` waits for it (seconds)."""
+    """One portal's service. ``clock``: its time, or what that is driven by; ``sleep`` waits for it (seconds).
+    ``same_portal``: an administrator says that the portal is the one that the store was made on, though nothing shows
+    it."""
 
     def __init__(
         self,
@@ -150,8 +162,10 @@ class Service:
         *,
         clock: Callable[[], datetime] | None = None,
         sleep: Callable[[float], object] | None = None,
+        same_portal: bool = False,
     ) -> None:
         self.settings = settings
+        self.same_portal = same_portal
         self.time = clock if isinstance(clock, Clock) else Clock() if clock is None else Clock.driven(clock)
         """Our own time, by which all that rests is measured: nothing that sets a clock moves it."""
         self.clock = self.time.wall
@@ -184,6 +198,9 @@ class Service:
         self.put_off: set[str] = set()
         self.requests = 0
         self.proven: tuple[Directory, datetime] | None = None
+        self.standing: identity.Standing | None = None
+        self.member, self.heard = "", ""
+        """Member id that the portal's events tell, and one that was told since and is not looked at yet."""
         self.pace_noted: datetime | None = None
         self.rest_noted: datetime | None = None
 
@@ -193,6 +210,12 @@ class Service:
         """An event came: read now instead of at the next poll."""
         if reason not in QUIET:
             self.bell.ring(reason)
+
+    def meet(self, domain: str, member: str) -> None:
+        """A genuine event says which portal it comes from. One of another portal, whose token is known too, says
+        nothing of ours."""
+        if member and member != self.member and identity.is_of(self.portal, domain):
+            self.heard = member
 
     def poll(self) -> None:
         """The poll's time has come: read, unless something else was a reason to meanwhile."""
@@ -254,19 +277,24 @@ class Service:
     # --- start and end -------------------------------------------------------------------------------------------
 
     def prove(self) -> None:
-        """Before the service starts: a refused webhook, one that lacks a scope which nothing goes without, or a file
-        that is wrong on this portal, ends it at once; a portal that cannot be reached is tried again."""
+        """Before the service starts: a refused webhook, one that lacks a scope which nothing goes without, a portal
+        that is not the store's, or a file that is wrong on this portal, ends it at once; a portal that cannot be
+        reached is tried again."""
         self.restore_pace()
         try:
             with self.portal.hurried(FIRST_ANSWER):
                 directory = reading.directory(self.portal, patience=FIRST_PATIENCE)
+                need_scopes(directory.scopes, host=self.portal.host)
+                self.identify(patience=FIRST_PATIENCE)
         except PortalRefused:
+            raise
+        except ForeignPortal as fault:
+            self.keep_trouble(str(fault))
             raise
         except PortalError as fault:
             self.cannot_work_yet(fault)
             return
         self.proven = directory, self.portal.now()
-        need_scopes(directory.scopes, host=self.portal.host)
         if last := known.unpack(self.store.setting(known.SETTING)):
             directory = known.directory_with(last, directory)
         text, _ = read_file(self.settings.rules)
@@ -281,6 +309,20 @@ class Service:
         self.trouble = str(fault)
         self.keep_trouble(self.trouble)
         log.error("cannot work", problem=self.trouble, refused=False)
+
+    def identify(self, *, patience: float = identity.PATIENCE) -> identity.Standing:
+        """Whether the portal is the one that the store was made on, asked once for each opening; ForeignPortal if it is
+        another one."""
+        if self.standing is None:
+            self.standing = identity.look(self.store, self.portal, patience=patience)
+        if not self.same_portal:
+            identity.require(self.standing)
+        return self.standing
+
+    def identify_address(self) -> None:
+        """For a command that leaves its work to the running service: this must work for the same portal."""
+        if self.store.setting(identity.HOST) not in (None, identity.host_of(self.portal)):
+            self.identify()
 
     def restore_pace(self) -> None:
         """Take what an earlier process may have in the portal's bucket for sent, before anything more is."""
@@ -342,6 +384,7 @@ class Service:
         """Bind the rules, settle what an earlier process left, read the portal for the first time if need be."""
         assert self.epoch is not None, "the lease comes first"
         self.store.settle_at_start(self.time())
+        standing = self.identify()
         rulebook = Rulebook(self.settings.rules, self.portal, self.store, read=self.proven)
         self.proven = None
         hands = Hands(
@@ -355,7 +398,12 @@ class Service:
         desk = Desk(self.store, self.portal, rulebook, hands, started=self.portal.now())
         if self.store.cursor() is None:
             first_start(desk)
+        elif standing.contradicted:
+            put_back(desk, standing, sure=self.same_portal)
+        identity.note(self.store, standing)
+        self.standing, self.same_portal = None, False
         tell_failures(desk)
+        tell_strangers(desk)
         alarms.tell_of_rules(desk)
         alarms.tell_of_deals(desk)
         self.show_clock()
@@ -423,6 +471,8 @@ class Service:
             except Stopped:
                 break
             except Exception as fault:
+                if isinstance(fault, ForeignPortal):
+                    self.desk = self.standing = None  # nothing is done until the portal is looked at again
                 self.suffer(fault)
                 wide = True
 
@@ -438,6 +488,12 @@ class Service:
             wide, reasons = True, reasons | {"slots"}
         desk = self.desk
         assert desk is not None
+        if self.heard:
+            self.member, self.heard = self.heard, ""
+            if identity.hear(self.store, self.member):
+                standing = identity.look(self.store, self.portal)
+                identity.require(standing)
+                identity.note(self.store, standing)
         make_good(desk.hands)
         alarms.tell_of_stuck(desk)
         if "rules" in reasons:

@@ -16,8 +16,8 @@ import structlog
 
 from bitrix_sync.errors import BitrixSyncError, PortalError
 from bitrix_sync.facts import PortalTask, Visit
-from bitrix_sync.guards import NEED_READING, OF_STATUS, guard
-from bitrix_sync.operations import MARK, Finished, Kind, Operation, Recorded, State
+from bitrix_sync.guards import NEED_READING, OF_STATUS, Settled, guard, is_of_deal
+from bitrix_sync.operations import FOREIGN, MARK, Finished, Kind, Operation, Recorded, State
 from bitrix_sync.portal import lookups, parsing, reading, writing
 from bitrix_sync.portal.answers import Outcome
 from bitrix_sync.portal.client import Command, Portal
@@ -49,7 +49,9 @@ PUT_OFF = timedelta(minutes=1)
 UPDATE = writing.METHODS[Kind.DEADLINE]
 FOUND = "found in the portal"
 """Note of a creation that was not sent, or not known to have arrived: its task may have all that belongs to it."""
-READ_FIRST = NEED_READING | {Kind.MOVE_DEAL}
+STRANGER_CODE = "stranger"
+"""Error code of an operation that ended because its task's number is another task's now."""
+READ_FIRST = (NEED_READING - PARTS) | {Kind.MOVE_DEAL}
 """What was in doubt needs no look-up of its own: it is weighed against a reading before every send anyway."""
 
 
@@ -183,14 +185,15 @@ def rests_until(row: Recorded, settle_for: timedelta) -> datetime:
 
 
 def find_created(portal: Portal, rows: Sequence[Recorded]) -> dict[str, int]:
-    """Mark → lowest task id in the portal, looked up by mark and among the tasks of the deals."""
+    """Mark → lowest task id in the portal, looked up by mark and among the tasks of the deals. A task of another deal
+    is not the one: the portal was put back, and the number of the history row is used again."""
     if not rows:
         return {}
-    marks = {mark_of(row) for row in rows}
-    tasks = reading.tasks_by_mark_or_deal(portal, sorted(marks), sorted({row.operation.deal_id for row in rows}))
+    deals = {mark_of(row): row.operation.deal_id for row in rows}
+    tasks = reading.tasks_by_mark_or_deal(portal, sorted(deals), sorted(set(deals.values())))
     found: dict[str, int] = {}
     for task in tasks:
-        if task.mark in marks:
+        if task.mark in deals and is_of_deal(task, deals[task.mark]):
             found[task.mark] = min(task.id, found.get(task.mark, task.id))
     return found
 
@@ -237,13 +240,14 @@ def line_of(row: Recorded) -> tuple[int, str]:
 
 
 def moved_on(row: Recorded, history: Sequence[Visit]) -> Finished | None:
-    """A move of a deal is done if history shows its stage after the visit, and pointless if it shows another one. None:
-    the visit is still the deal's latest, so it may be sent."""
+    """A move of a deal is done if history shows its stage after the visit, and pointless if it shows another one, or
+    the visit no more. None: the visit is still the deal's latest, so it may be sent."""
     payload = row.operation.payload
-    later = [visit for visit in history if visit.deal_id == row.operation.deal_id and visit.id > payload["visit"]]
+    of_deal = [visit for visit in history if visit.deal_id == row.operation.deal_id]
+    later = [visit for visit in of_deal if visit.id > payload["visit"]]
     if any(visit.stage_id == payload["stage"] for visit in later):
         return Finished(row.id, State.DONE)
-    if later:
+    if later or all(visit.id != payload["visit"] for visit in of_deal):
         return Finished(row.id, State.DROPPED, error_text="the deal has moved elsewhere meanwhile")
     return None
 
@@ -368,7 +372,9 @@ def weigh(hands: Hands, rows: list[Recorded]) -> tuple[list[Recorded], list[tupl
     if unread:
         seen = {task.id: task for task in reading.tasks(hands.portal, unread)}
         hands.read_ahead |= {task_id: seen.get(task_id) for task_id in unread}
-    records = {r.ref: r for r in hands.store.task_records(refs=[r.operation.task for r in rows if needs_reading(r)])}
+    remembered = hands.store.task_records(refs=[row.operation.task for row in rows if needs_reading(row)])
+    records = {record.ref: record for record in remembered}
+    records |= {f"{FOREIGN}{record.portal_id}": record for record in remembered}  # met before it was known to be ours
     movers = [row.operation.deal_id for row in rows if row.operation.kind is Kind.MOVE_DEAL]
     history = reading.deal_history(hands.portal, movers)
     now = hands.portal.now()
@@ -381,7 +387,7 @@ def weigh(hands: Hands, rows: list[Recorded]) -> tuple[list[Recorded], list[tupl
             return adopted
         seen, record = hands.read_ahead.get(row.task_id or 0), records.get(row.operation.task)
         if needs_reading(row) and (verdict := guard(row.operation, seen, record, now=now)):
-            return Finished(row.id, verdict.state, error_text=verdict.reason)
+            return verdict_on(row, verdict)
         if row.operation.kind is Kind.MOVE_DEAL:
             return moved_on(row, history)
         return there[row.id] if row.id in doubtful and there[row.id].state is State.DONE else None
@@ -401,6 +407,12 @@ def of_sense(hands: Hands, row: Recorded, judged: Callable[[Recorded], Finished 
         log.exception("an operation is put off, for it makes no sense; the others go on", operation=row.operation.key)
         text = f"makes no sense ({type(fault).__name__}); the log says more"
         return Finished(row.id, State.PLANNED, not_before=hands.clock() + PUT_OFF, error_text=text)
+
+
+def verdict_on(row: Recorded, verdict: Settled) -> Finished:
+    """What a look at its task makes of an operation."""
+    code = STRANGER_CODE if verdict.stranger else ""
+    return Finished(row.id, verdict.state, error_code=code, error_text=verdict.reason, stranger=verdict.stranger)
 
 
 def written_before(hands: Hands, rows: Sequence[Recorded]) -> set[int]:
@@ -541,10 +553,7 @@ def look_again(hands: Hands, refused: Mapping[int, Recorded], finished: Sequence
         ]
     now = hands.portal.now()
     settled = {row.id: guard(row.operation, seen.get(row.task_id or 0), None, now=now) for row in refused.values()}
-    return [
-        Finished(one.id, verdict.state, error_text=verdict.reason) if (verdict := settled.get(one.id)) else one
-        for one in finished
-    ]
+    return [verdict_on(refused[one.id], verdict) if (verdict := settled.get(one.id)) else one for one in finished]
 
 
 def kept_old(row: Recorded, outcome: Outcome) -> bool:

@@ -11,12 +11,25 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from bitrix_sync import texts
+from bitrix_sync import identity, texts
 from bitrix_sync.facts import Changes, Deal, PortalTask
-from bitrix_sync.operations import MARK, Kind, Operation, Recorded, Recording, Slip, State, TaskRecord
+from bitrix_sync.guards import is_of_deal
+from bitrix_sync.operations import FOREIGN, MARK, Kind, Operation, Recorded, Recording, Slip, State, TaskRecord
 from bitrix_sync.portal import reading
 from bitrix_sync.store import Store
-from bitrix_sync.sync import FEW, Desk, Gathered, carry_out, decide, has_changed, observe_tasks, sift, tell_admins
+from bitrix_sync.sync import (
+    FEW,
+    Desk,
+    Gathered,
+    carry_out,
+    decide,
+    has_changed,
+    observe_tasks,
+    put_back,
+    recognised,
+    sift,
+    tell_admins,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -51,6 +64,10 @@ class Look:
     vanished: Mapping[str, int]
     of: Mapping[str, int]
     lost: str = ""
+    operations: tuple[Operation, ...] = ()
+    """What the admins hear of tasks that are not those remembered."""
+    released: tuple[str, ...] = ()
+    doubted: tuple[str, ...] = ()
 
 
 def run_due(desk: Desk) -> None:
@@ -71,6 +88,10 @@ def audit(desk: Desk) -> None:
     """Read the history of two days and all that is open again, deals as the portal shows them; decide what was missed;
     look once more for tasks that were made twice; forget what is old."""
     now = desk.portal.now()
+    standing = identity.look(desk.store, desk.portal)
+    identity.require(standing)
+    if standing.contradicted:
+        put_back(desk, standing)
     changes = Changes(visits=tuple(reading.history_since(desk.portal, now - LOOK_BACK)))
     recording, report = decide(desk, sift(desk, changes))
     desk.store.record(recording, desk.hands.epoch)
@@ -106,7 +127,7 @@ def look(desk: Desk, *, fresh: Sequence[PortalTask] = ()) -> Look:
     unread = [record.portal_id for record in known if record.portal_id is not None and record.portal_id not in seen]
     seen |= {task.id: task for task in reading.tasks(portal, unread)}
     facts = Gathered(portal.now(), Changes(tasks=tuple(seen.values())))
-    observe_tasks(store, facts)
+    observe_tasks(desk, facts)
     missing = [record for record in known if record.portal_id not in seen]
     deal_ids = sorted({record.deal_id for record in (*known, *facts.tasks.values()) if record.deal_id})
     deals = {deal.id: deal for deal in reading.deals(portal, deal_ids, fields=desk.rulebook.rules.fields)}
@@ -124,6 +145,9 @@ def look(desk: Desk, *, fresh: Sequence[PortalTask] = ()) -> Look:
         vanished=vanished,
         of=of,
         lost=doubtful[0] if doubtful and store.setting(BELIEVED) is None else "",
+        operations=recognised(desk, facts),
+        released=facts.released,
+        doubted=tuple(facts.seen.doubted),
     )
 
 
@@ -135,7 +159,16 @@ def note(desk: Desk, seen: Look) -> None:
         report_rights_lost(desk, seen)
         return
     store.record(
-        Recording(at=seen.at, tasks=seen.tasks, slips=seen.slips, gone_deals=seen.gone_deals), desk.hands.epoch
+        Recording(
+            at=seen.at,
+            tasks=seen.tasks,
+            slips=seen.slips,
+            gone_deals=seen.gone_deals,
+            operations=seen.operations,
+            released=seen.released,
+            doubted=seen.doubted,
+        ),
+        desk.hands.epoch,
     )
     for doubt in (DOUBTED, BELIEVED):
         store.set_setting(doubt, None)
@@ -188,14 +221,15 @@ def remove_twins(desk: Desk, now: datetime) -> None:
 
 
 def look_for_twins(desk: Desk, rows: Sequence[Recorded], now: datetime) -> None:
-    """Of two tasks with one mark the one that we know stays, for its check list hangs on it (if we know neither, the
-    elder); the other one goes if nobody touched it, else the admins are told."""
-    known = {
-        record.occurrence: record.portal_id for record in desk.store.task_records([row.operation.task for row in rows])
-    }
+    """Of two tasks of a deal with one mark the one that we know stays, for its check list hangs on it (if we know
+    neither, the elder); the other one goes if nobody touched it, else the admins are told."""
+    records = desk.store.task_records([row.operation.task for row in rows])
+    known = {record.occurrence: record.portal_id for record in records}
+    deals = {MARK + record.occurrence: record.deal_id for record in records}
     by_mark: dict[str, list[PortalTask]] = {}
-    for task in reading.tasks_by_mark(desk.portal, [MARK + occurrence for occurrence in known]):
-        by_mark.setdefault(task.mark, []).append(task)
+    for task in reading.tasks_by_mark(desk.portal, list(deals)):
+        if is_of_deal(task, deals[task.mark]):
+            by_mark.setdefault(task.mark, []).append(task)
     operations: list[Operation] = []
     for mark, tasks in by_mark.items():
         ours = known[mark.removeprefix(MARK)]
@@ -218,7 +252,8 @@ def twin_operations(desk: Desk, twin: PortalTask) -> tuple[Operation, ...]:
     if touched(twin):
         text = texts.say(desk.rulebook.rules.language, "admin.twin", task=twin.id, title=twin.title)
         return tell_admins(desk.rulebook, f"twin:{twin.id}", text)
-    return (Operation(f"twin:{twin.id}", Kind.DELETE, {"reason": "twin"}, task=f"task:{twin.id}", state=State.PLANNED),)
+    payload = {"reason": "twin", "mark": twin.mark}
+    return (Operation(f"twin:{twin.id}", Kind.DELETE, payload, task=f"{FOREIGN}{twin.id}", state=State.PLANNED),)
 
 
 def touched(task: PortalTask) -> bool:

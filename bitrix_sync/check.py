@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from bitrix_sync import identity
 from bitrix_sync.errors import BitrixSyncError, StoreError, UserError
 from bitrix_sync.facts import Directory
 from bitrix_sync.portal import reading
@@ -48,10 +49,11 @@ def examine(settings: Settings, *, offline: bool) -> list[Line]:
     """Every line; nothing is written anywhere but the database's own file when it does not exist yet."""
     lines = [Line("ok", "settings", f"portal {settings.portal or '(not set)'}, rules {settings.rules}")]
     lines += database(settings)
-    directory = None
+    directory: Directory | None = None
     if not offline:
         found, directory = webhook(settings)
         lines += found
+        lines += the_stores_portal(settings) if directory is not None else []
     lines += rules_file(settings, directory, offline=offline)
     lines += events(settings)
     return lines
@@ -65,6 +67,30 @@ def database(settings: Settings) -> list[Line]:
             return [Line("ok", "database", f"{store.path}, {began}")]
     except StoreError as fault:
         return [Line("error", "database", str(fault))]
+
+
+def the_stores_portal(settings: Settings) -> list[Line]:
+    """Is the portal the one that the database was made on?"""
+    assert settings.portal is not None
+    portal = Portal(settings.portal.get_secret_value(), rate=settings.rate)
+    try:
+        with Store(settings.database_url) as store:
+            standing = identity.look(store, portal)
+    except StoreError:
+        return []  # said above
+    except BitrixSyncError as fault:
+        return [Line("warning", "portal", f"not compared with the database: {fault}")]
+    finally:
+        portal.close()
+    if standing.foreign:
+        return [Line("error", "portal", standing.refusal())]
+    if standing.put_back:
+        text = f"was put back from a backup: {len(standing.contradicted)} rows of its history are not those known"
+        return [Line("warning", "portal", f"{text}; the next start goes on from what it holds now")]
+    if standing.moved:
+        return [Line("ok", "portal", f"is the database's under a new address, {standing.before} before")]
+    known = f"{len(standing.true)} known rows of its history are there" if standing.begun else "is not known yet"
+    return [Line("ok", "portal", f"{standing.host}, {known}")]
 
 
 def webhook(settings: Settings) -> tuple[list[Line], Directory | None]:

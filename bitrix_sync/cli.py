@@ -95,6 +95,7 @@ def perform(kind: str, args: Mapping[str, Any] | None = None) -> dict[str, Any]:
     try:
         with progress() as told:
             if not service.take_lease():
+                service.identify_address()
                 return ask(service, kind, args or {}, told)
             with service.keeping_lease():
                 return commands.perform(service.open(), kind, args or {}, told=told)
@@ -189,7 +190,16 @@ def show_account(result: Mapping[str, Any], *, as_json: bool) -> None:
 
 
 @app.command()
-def run() -> None:
+def run(
+    same_portal: Annotated[
+        bool,
+        typer.Option(
+            "--same-portal",
+            help="Once, after a refusal: it is the portal that the database was made on, though its address or its "
+            "history says otherwise. A portal that is another one needs a DATABASE_URL of its own.",
+        ),
+    ] = False,
+) -> None:
     """The service: web side, passes, sweeps; one process until SIGTERM or Ctrl-C."""
     import threading
 
@@ -202,7 +212,7 @@ def run() -> None:
     loaded = load_settings()
     configure(loaded.log, loaded.secrets())
     check_file(loaded)
-    service = Service(loaded)
+    service = Service(loaded, same_portal=same_portal)
     service.prove()
     worker = threading.Thread(target=scheduler.run, args=(service,), name="worker", daemon=True)
     try:

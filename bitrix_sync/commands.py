@@ -13,7 +13,7 @@ from bitrix_sync import audit, plan, retrying, sweep_commands, sweep_state
 from bitrix_sync.errands import Account, Steps, Told, Wait, carry
 from bitrix_sync.errors import UserError
 from bitrix_sync.facts import Changes, Company
-from bitrix_sync.guards import touched
+from bitrix_sync.guards import is_stranger, touched
 from bitrix_sync.operations import Decision, Finished, Kind, Operation, Recorded, Recording, State, TaskRecord
 from bitrix_sync.portal import reading
 from bitrix_sync.rules.persons import Picks
@@ -238,7 +238,7 @@ def remove(desk: Desk, args: Mapping[str, Any]) -> Steps:
     kept: list[Account] = []
     for record in made:
         task = seen.get(record.portal_id or 0)
-        if task is None:
+        if task is None or is_stranger(task, record):
             continue
         last = writes.get(record.ref)
         why = touched(record, task, written=last + desk.portal.offset if last else None)

@@ -27,6 +27,10 @@ class RulesError(UserError):
         self.problems = problems
 
 
+class ForeignPortal(UserError):
+    """The store was made on another portal: nothing may be written to this one by what it says."""
+
+
 class PortalError(BitrixSyncError):
     """The portal could not be reached or failed; trying again later may help."""
 

@@ -1,6 +1,8 @@
 """Whether an operation still makes sense, now that its task has been read again just before the write. Pure.
 
-A person may have changed the task since the decision; what a person did is never overwritten.
+A person may have changed the task since the decision; what a person did is never overwritten. And a number is no
+identity: on a portal that was put back from its backup, or made anew, the number of a task of ours may be that of a
+person's task now. What tells them apart is the mark.
 """
 
 from __future__ import annotations
@@ -9,24 +11,52 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bitrix_sync.facts import DEFERRED, DONE, IN_PROGRESS, MOVABLE_STATUSES, WAITING, PortalTask
-from bitrix_sync.operations import Kind, Operation, State, TaskRecord
+from bitrix_sync.operations import FOREIGN, MARK, Kind, Operation, State, TaskRecord
 
 ENDABLE = frozenset({WAITING, IN_PROGRESS, DEFERRED})
 
 ECHO = timedelta(seconds=5)
 """So much later the portal may date a change of ours, and our clock may differ from its."""
-NEED_READING = frozenset({Kind.DEADLINE, Kind.PEOPLE, Kind.COMPLETE, Kind.DEFER, Kind.RESUME, Kind.DELETE})
-"""Kinds whose task is read before they are sent."""
+NEED_READING = frozenset(
+    {
+        *(Kind.DEADLINE, Kind.PEOPLE, Kind.COMPLETE, Kind.DEFER, Kind.RESUME, Kind.DELETE),
+        *(Kind.CHECKLIST, Kind.LINE),
+    }
+)
+"""Kinds whose task is read before they are sent: all that change one."""
+SAME_CREATION = timedelta(hours=2)
+"""So much the time of a task's creation may differ from what was read before: portals show it in the summer's offset in
+winter."""
+STRANGER = "another task has its number now"
+"""Why an operation ends whose task is not the one that it was decided for."""
 OF_STATUS = frozenset({Kind.COMPLETE, Kind.DEFER, Kind.RESUME, Kind.DELETE})
 """Those which the portal refuses when the task has another status meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """The operation need not be sent: it is DONE already, or DROPPED for the ``reason``."""
+    """The operation need not be sent: it is DONE already, or DROPPED for the ``reason``. ``stranger``: the task under
+    that number is not the one that we know."""
 
     state: State
     reason: str
+    stranger: bool = False
+
+
+def is_stranger(seen: PortalTask, record: TaskRecord | None, ref: str = "") -> bool:
+    """True when the task that the portal shows is not the one remembered under its number: another mark, and for a task
+    that no rule made, another time of creation. ``ref``: its name in operations, where there is no record."""
+    occurrence = record.occurrence if record is not None else "" if ref.startswith(FOREIGN) else ref
+    if occurrence:
+        return seen.mark != MARK + occurrence
+    if record is None or record.created is None or seen.created is None:
+        return False
+    return abs(seen.created - record.created) > SAME_CREATION
+
+
+def is_of_deal(seen: PortalTask, deal_id: int) -> bool:
+    """True when the task is bound to the deal, or to none."""
+    return deal_id in seen.deal_ids or not seen.deal_ids
 
 
 def guard(operation: Operation, seen: PortalTask | None, record: TaskRecord | None, *, now: datetime) -> Settled | None:
@@ -34,6 +64,8 @@ def guard(operation: Operation, seen: PortalTask | None, record: TaskRecord | No
     ``now`` the portal's time."""
     if seen is None:
         return Settled(State.DONE if operation.kind is Kind.DELETE else State.DROPPED, "the task is gone")
+    if is_stranger(seen, record, operation.task) or seen.mark != operation.payload.get("mark", seen.mark):
+        return Settled(State.DROPPED, STRANGER, stranger=True)
     match operation.kind:
         case Kind.DEADLINE:
             return _deadline(operation, seen, record, now)

@@ -17,6 +17,8 @@ from bitrix_sync.facts import OPEN_STATUSES, WAITING, Cursor, Deal, Visit
 
 MARK = "bitrix-sync:"
 """Prefix of XML_ID of every task that the service makes."""
+FOREIGN = "task:"
+"""Begins the ref of a task that no rule made."""
 
 
 def occurrence_key(visit_id: int, rule_id: str, number: int = 1) -> str:
@@ -74,7 +76,7 @@ class Operation:
       that the decision was based on
     - PEOPLE: ``owner`` id or None; ``supervisor`` id or None to add, ``drop`` ids of former supervisors to remove,
       ``creator`` id or None: who accepts the result from now on
-    - COMPLETE, DEFER, RESUME, DELETE: ``reason``
+    - COMPLETE, DEFER, RESUME, DELETE: ``reason``; of a twin ``mark``, the task's
     - CHECKLIST: ``title``, ``index``; ``under``: key of the operation that makes the check list it hangs on
     - LINE: ``text``
     - MOVE_DEAL: ``stage``, ``visit``: the visit that must still be the latest
@@ -153,7 +155,7 @@ class TaskRecord:
     @property
     def ref(self) -> str:
         """Its name in operations: the occurrence, or ``task:<portal id>`` for a foreign task."""
-        return self.occurrence or f"task:{self.portal_id}"
+        return self.occurrence or f"{FOREIGN}{self.portal_id}"
 
     @property
     def open(self) -> bool:
@@ -251,6 +253,12 @@ class Recording:
     operations: tuple[Operation, ...] = ()
     picks: tuple[tuple[str, int], ...] = ()
     told: tuple[str, ...] = ()
+    retired: tuple[Visit, ...] = ()
+    """Visits that the portal's history has no more, forgotten before all else: their ids may be other visits' now."""
+    released: tuple[str, ...] = ()
+    """Tasks (refs) whose numbers are other tasks' now: they are gone."""
+    doubted: tuple[str, ...] = ()
+    """Creations (keys) whose tasks were seen in the portal before they were sent: they are looked up first."""
     renewed: tuple[Operation, ...] = ()
     """What was held or refused and is decided anew: planned (or held) with the payload that it has here."""
     sweep: tuple[str, str, Mapping[str, Any]] | None = None
@@ -259,7 +267,8 @@ class Recording:
 @dataclass(frozen=True, slots=True)
 class Finished:
     """What became of a sent (or looked up) operation. ``state`` DONE, FAILED, UNKNOWN, DROPPED, or PLANNED to send it
-    again not before ``not_before`` (our clock)."""
+    again not before ``not_before`` (our clock). ``stranger``: its task's number is another task's now, so that the one
+    that we knew is gone."""
 
     id: int
     state: State
@@ -267,3 +276,4 @@ class Finished:
     error_code: str = ""
     error_text: str = ""
     not_before: datetime | None = None
+    stranger: bool = False

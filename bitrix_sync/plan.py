@@ -78,6 +78,9 @@ PRIORITIES = {"low": 0, "normal": 1, "high": 2}
 RESULT_REQUIRED = [{"VALUE": "Y", "CODE": 3}]
 TAKEN_OVER = "taken over"
 """Basis of a task that belongs to a new visit now: its deadline is counted anew from there."""
+ADOPTED = "adopted"
+"""Basis of a task of ours that was found in the portal by its mark: what its deadline was counted from is found out at
+the first look, if it is still the one that the rule gives; else it was changed, and stays."""
 ACTS = frozenset({"left", "closed", "backfill"})
 """Moments that say what we did; the others say what happened."""
 ENDS = (Kind.COMPLETE, Kind.DELETE)
@@ -736,6 +739,10 @@ class _Deciding:
                 self.trace(visit, rule.id, "deadline_error", field=fault.field, value=str(fault.value))
                 continue
             if computed.basis == record.basis:
+                continue
+            if record.basis == ADOPTED:
+                unchanged = computed.at == record.deadline
+                self.keep(replace(record, basis=computed.basis, follow_off=not unchanged))
                 continue
             if computed.at == self.deadline_to_be(record):
                 self.keep(replace(record, basis=computed.basis))

@@ -14,9 +14,10 @@ from datetime import datetime
 
 import structlog
 
-from bitrix_sync import plan, sync
+from bitrix_sync import plan, recognition, sync
 from bitrix_sync.errors import RulesError, UserError
 from bitrix_sync.facts import Changes, Cursor, Deal, Directory, PortalTask, Stage, Visit
+from bitrix_sync.guards import is_stranger
 from bitrix_sync.operations import MARK, DealState, TaskRecord
 from bitrix_sync.portal import reading
 from bitrix_sync.portal.client import Portal
@@ -232,7 +233,7 @@ def _judge(look: Look, deals: Sequence[Deal], picks: Picks, preview: Preview, *,
 
 def _new_visits(look: Look, history: Sequence[Visit]) -> dict[int, list[Visit]]:
     found: dict[int, list[Visit]] = {}
-    for visit in sync.new_visits(look.store, Changes(visits=tuple(history))):
+    for visit in recognition.rows(look.store, history).new:
         found.setdefault(visit.deal_id, []).append(visit)
     return found
 
@@ -254,32 +255,19 @@ def _state(
         record = by_portal_id.get(task.id)
         if record is None and task.mark.startswith(MARK) and task.mark.removeprefix(MARK) in records:
             continue
-        seen = plan.observe(record, task, at=look.now)[0] if record else _by_mark(task, deal.id, look.now)
+        if record is not None and not is_stranger(task, record):
+            seen: TaskRecord | None = plan.observe(record, task, at=look.now)[0]
+        elif (seen := recognition.by_mark(task, at=look.now)) is not None:
+            seen = replace(seen, deal_id=deal.id)
         if seen is not None:
             records[seen.ref] = seen
+    used_again = {visit.id for visit in visits}
     return replace(
         known,
         deal=deal,
-        visits=(*known.visits, *visits),
+        visits=(*(visit for visit in known.visits if visit.id not in used_again), *visits),
         tasks=tuple(records.values()),
         handled=known.handled | past,
-    )
-
-
-def _by_mark(task: PortalTask, deal_id: int, now: datetime) -> TaskRecord | None:
-    """A task of ours that is not remembered (another store made it), known by its mark; None for a foreign one."""
-    parts = task.mark.removeprefix(MARK).split(":") if task.mark.startswith(MARK) else []
-    if len(parts) not in (2, 3) or not all(part.isdecimal() for part in (parts[0], *parts[2:])):
-        return None
-    seen, _ = plan.observe(None, task, at=now)
-    return replace(
-        seen,
-        occurrence=task.mark.removeprefix(MARK),
-        deal_id=deal_id,
-        visit_id=int(parts[0]),
-        rule_id=parts[1],
-        number=int(parts[2]) if len(parts) == 3 else 1,
-        follow_off=True,
     )
 
 

@@ -8,11 +8,23 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from bitrix_sync import failures, plan, texts
-from bitrix_sync.apply import Applied, Hands, apply, send
+from bitrix_sync import failures, identity, plan, recognition, texts
+from bitrix_sync.apply import STRANGER_CODE, Applied, Hands, apply, send
 from bitrix_sync.errors import PortalError
 from bitrix_sync.facts import Changes, Contact, Deal, PortalTask, Visit
-from bitrix_sync.operations import MARK, Decision, Kind, Operation, Recorded, Recording, Slip, State, TaskRecord
+from bitrix_sync.guards import is_stranger
+from bitrix_sync.operations import (
+    FOREIGN,
+    MARK,
+    Decision,
+    Kind,
+    Operation,
+    Recorded,
+    Recording,
+    Slip,
+    State,
+    TaskRecord,
+)
 from bitrix_sync.portal import reading
 from bitrix_sync.portal.client import Portal
 from bitrix_sync.portal.writing import METHODS
@@ -26,6 +38,8 @@ log = structlog.get_logger(__name__)
 SEES_NO_DEALS = "sees_no_deals"
 """The setting that says since when the portal has shown no deal at all: the moment of the first start, ISO."""
 SAFETY_WINDOW = timedelta(minutes=10)
+SHOWN = 10
+"""Tasks named in one message."""
 FEW = 20
 """More tasks that vanish at once are no deletions by people, unless they are few among all."""
 JUDGE_AGAIN = timedelta(minutes=10)
@@ -57,8 +71,14 @@ class Gathered:
     slips: list[Slip] = field(default_factory=list)
     touched: set[int] = field(default_factory=set)
     """Deals of rules' tasks of which something is new that a decision may look at."""
+    seen: recognition.Observed = field(default_factory=recognition.Observed)
     companies: dict[int, Contact] = field(default_factory=dict)
     contacts: dict[int, Contact] = field(default_factory=dict)
+
+    @property
+    def released(self) -> tuple[str, ...]:
+        """Tasks whose numbers are other tasks' now."""
+        return tuple(record.ref for record in self.seen.strangers)
 
 
 @dataclass(slots=True)
@@ -137,6 +157,8 @@ def carry_out(
     applied = apply(desk.hands, interrupted=interrupted, applied=applied)
     if applied.failed:
         tell_failures(desk)
+    if any(finished.stranger for _, finished in applied.dropped):
+        tell_strangers(desk)
     return applied
 
 
@@ -184,9 +206,14 @@ def gather(
 def sift(desk: Desk, changes: Changes, *, ask: Iterable[int] = ()) -> Gathered:
     """Tell what is new in a reading, and read what must be judged but was not in it."""
     store, portal, rules = desk.store, desk.portal, desk.rulebook.rules
+    found = recognition.rows(store, changes.visits)
+    if found.against and (lost := put_back(desk, identity.look(store, portal), changes.visits)):
+        found, cursor = recognition.rows(store, changes.visits), store.cursor()
+        changes = replace(changes, cursor=cursor if changes.cursor else None)
+        ask = {*ask, *(visit.deal_id for visit in lost)}
     facts = Gathered(portal.now(), changes)
-    facts.visits = new_visits(store, changes)
-    observe_tasks(store, facts)
+    facts.visits = found.new
+    observe_tasks(desk, facts)
     doubt_open_tasks(desk, facts)
     read = {deal.id: deal for deal in changes.deals}
     stored = store.deals(read)
@@ -211,44 +238,29 @@ def has_changed(before: Deal | None, deal: Deal) -> bool:
     return deal != replace(before, fields={code: before.fields.get(code, now) for code, now in deal.fields.items()})
 
 
-def new_visits(store: Store, changes: Changes) -> list[Visit]:
-    """Rows not known yet. A row that repeats a known visit of its deal (same time, stage and type) under a new id,
-    while the old id is no longer there, is that visit: the deal was restored."""
-    known = store.known_visits([visit.id for visit in changes.visits])
-    unknown = [visit for visit in changes.visits if visit.id not in known]
-    if not unknown:
-        return []
-    there = {visit.id for visit in changes.visits}
-    states = store.deal_states(sorted({visit.deal_id for visit in unknown}))
-    restored = {
-        (visit.deal_id, visit.entered, visit.stage_id, visit.kind)
-        for state in states.values()
-        for visit in state.visits
-        if visit.id not in there
-    }
-    return [v for v in unknown if (v.deal_id, v.entered, v.stage_id, v.kind) not in restored]
+def observe_tasks(desk: Desk, facts: Gathered) -> None:
+    """What the tasks read teach about those remembered, and which of them are ours though nobody remembers them."""
+    seen = recognition.observe(desk.store, facts.changes.tasks, at=facts.now)
+    facts.tasks |= seen.tasks
+    facts.slips += seen.slips
+    facts.touched |= seen.touched
+    facts.seen = seen
+    if seen.met:
+        adopt(desk, facts)
 
 
-def observe_tasks(store: Store, facts: Gathered) -> None:
-    """What the tasks read teach about those remembered; a task of ours on its way is left to its operation."""
-    seen_tasks = facts.changes.tasks
-    by_id = {r.portal_id: r for r in store.task_records(portal_ids=[task.id for task in seen_tasks])}
-    marked = [
-        task.mark.removeprefix(MARK) for task in seen_tasks if task.id not in by_id and task.mark.startswith(MARK)
-    ]
-    by_mark = {record.occurrence: record for record in store.task_records(refs=marked)} if marked else {}
-    for seen in seen_tasks:
-        record = by_id.get(seen.id)
-        on_its_way = by_mark.get(seen.mark.removeprefix(MARK)) if seen.mark.startswith(MARK) else None
-        if record is None and on_its_way is not None and on_its_way.portal_id is None:
-            continue
-        observed, slip = plan.observe(record, seen, at=facts.now)
-        if observed != record:
-            facts.tasks[observed.ref] = observed
-            if observed.rule_id and observed.deal_id and matters(record, observed):
-                facts.touched.add(observed.deal_id)
-        if slip is not None:
-            facts.slips.append(slip)
+def adopt(desk: Desk, facts: Gathered) -> None:
+    """Tasks with a mark of ours that the store does not know become its tasks, if visit and deal agree: an older
+    database was put back, or another service works on this portal. One that a rule makes now is looked up instead."""
+    visits = {visit.id: visit for visit in facts.changes.visits}
+    named = {record.visit_id for task in facts.seen.met if (record := recognition.by_mark(task, at=facts.now))}
+    visits |= desk.store.known_visits(named - visits.keys())
+    visits |= {visit.id: visit for visit in reading.visits(desk.portal, sorted(named - visits.keys()))}
+    known = {record.ref for record in desk.store.task_records(refs=[m.mark.removeprefix(MARK) for m in facts.seen.met])}
+    for record in recognition.adopted(facts.seen.met, visits, at=facts.now, apart=known):
+        facts.tasks.pop(f"{FOREIGN}{record.portal_id}", None)
+        facts.tasks[record.ref] = record
+        facts.touched.add(record.deal_id)
 
 
 def doubt_open_tasks(desk: Desk, facts: Gathered) -> None:
@@ -265,26 +277,27 @@ def doubt_open_tasks(desk: Desk, facts: Gathered) -> None:
         if record.open and record.portal_id is not None and record.ref not in facts.tasks
         if deal_id in advancing or record.rule_id in taking_over
     ]
-    seen = {task.id for task in reading.tasks(desk.portal, [one.portal_id for one in doubted if one.portal_id])}
-    missing = [record for record in doubted if record.portal_id not in seen]
+    seen = {task.id: task for task in reading.tasks(desk.portal, [one.portal_id for one in doubted if one.portal_id])}
+    missing = [one for one in doubted if (task := seen.get(one.portal_id or 0)) is None or is_stranger(task, one)]
     if len(missing) <= FEW:
         facts.tasks |= {record.ref: replace(record, gone=True) for record in missing}
-
-
-def matters(before: TaskRecord | None, after: TaskRecord) -> bool:
-    """False when only that is new of a task which no decision looks at, as after our own creation of it."""
-    if before is None:
-        return True
-    shown = {name: getattr(before, name) for name in ("title", "creator_id", "auditors", "created", "changed")}
-    return replace(after, **shown) != before
 
 
 def observe_seen(desk: Desk, seen: Sequence[PortalTask]) -> None:
     """Remember what a reading of tasks outside a pass taught (a sweep's)."""
     facts = Gathered(desk.portal.now(), Changes(tasks=tuple(seen)))
-    observe_tasks(desk.store, facts)
-    recording = Recording(at=facts.now, tasks=tuple(facts.tasks.values()), slips=tuple(facts.slips))
-    desk.store.record(recording, desk.hands.epoch)
+    observe_tasks(desk, facts)
+    desk.store.record(
+        Recording(
+            at=facts.now,
+            tasks=tuple(facts.tasks.values()),
+            slips=tuple(facts.slips),
+            operations=recognised(desk, facts),
+            released=facts.released,
+            doubted=tuple(facts.seen.doubted),
+        ),
+        desk.hands.epoch,
+    )
 
 
 def gather_clients(portal: Portal, rules: Rules, facts: Gathered) -> None:
@@ -325,6 +338,7 @@ def decide(
     report = PassReport(len(facts.visits), len(facts.deals), len(facts.tasks))
     if rules.safety.watch:
         decisions = [watched(decision, report) for decision in decisions]
+    decisions = [looked_up(decision, facts) for decision in decisions]
     failed = rules_that_failed(desk, decisions, facts.deals, facts.now)
     room = safety_room(desk, facts.now) if room is None else room
     decisions, notices = within_safety(desk, decisions, facts.now, report, room)
@@ -339,9 +353,23 @@ def decide(
         tasks=tuple(record for ref, record in facts.tasks.items() if ref not in decided_tasks),
         slips=tuple(facts.slips),
         decisions=tuple(decisions),
-        operations=notices if rules.safety.watch else (*notices, *failed),
+        operations=notices if rules.safety.watch else (*notices, *failed, *recognised(desk, facts)),
         picks=world.picks.changes(),
+        released=facts.released,
+        doubted=tuple(facts.seen.doubted),
     ), report
+
+
+def looked_up(decision: Decision, facts: Gathered) -> Decision:
+    """The same; creations of tasks that were seen in the portal just now are looked up before they are sent."""
+    met = {task.mark.removeprefix(MARK) for task in facts.seen.met}
+    if met.isdisjoint(one.task for one in decision.operations):
+        return decision
+    operations = (
+        replace(one, look_first=True) if one.kind is Kind.CREATE and one.task in met else one
+        for one in decision.operations
+    )
+    return replace(decision, operations=tuple(operations))
 
 
 def world_of(desk: Desk, facts: Gathered, picks: Picks | None = None) -> plan.World:
@@ -442,6 +470,70 @@ def tell_admins(rulebook: Rulebook, key: str, text: str) -> tuple[Operation, ...
     return tell(rulebook.admins, f"admin:{key}", text)
 
 
+def recognised(desk: Desk, facts: Gathered) -> tuple[Operation, ...]:
+    """What the admins hear of tasks that are not those remembered, and of tasks of ours that nobody remembers."""
+    told = tuple(one for record in facts.seen.strangers for one in of_stranger(desk, record))
+    if not facts.seen.met:
+        return told
+    language, first = desk.rulebook.rules.language, desk.store.cursor() is None
+    when = "first" if first else "start" if desk.catching_up else "running"
+    shown = ", ".join([*(str(task.id) for task in facts.seen.met[:SHOWN]), *(["…"] * (len(facts.seen.met) > SHOWN))])
+    text = texts.say(language, f"admin.marks_{when}", count=len(facts.seen.met), tasks=shown)
+    day = desk.rulebook.rules.calendar.local(facts.now)
+    log.warning("tasks of ours that the database does not know", count=len(facts.seen.met), tasks=shown)
+    return (*told, *tell_admins(desk.rulebook, f"marks-{when}:{day:%Y-%m-%d}", text))
+
+
+def of_stranger(desk: Desk, record: TaskRecord) -> tuple[Operation, ...]:
+    """A task that we knew is gone, for another one has its number. Of tasks that no rule made nobody need hear."""
+    if not record.rule_id:
+        return ()
+    log.error("another task has the number of one that we knew", was=record.ref)
+    text = texts.say(desk.rulebook.rules.language, "admin.stranger", title=record.title)
+    return tell_admins(desk.rulebook, f"stranger:{record.ref}", text)
+
+
+def tell_strangers(desk: Desk) -> None:
+    """The admins hear, once for each task, that operations ended because another task has its number."""
+    ended = desk.store.operations(state=State.DROPPED, error_code=STRANGER_CODE)
+    records = {record.ref: record for record in desk.store.task_records(refs=[row.operation.task for row in ended])}
+    told = [one for record in records.values() if record.gone for one in of_stranger(desk, record)]
+    if told:
+        desk.store.record(Recording(at=desk.portal.now(), operations=tuple(told)), desk.hands.epoch)
+
+
+def put_back(
+    desk: Desk, standing: identity.Standing, read: Sequence[Visit] = (), *, sure: bool = False
+) -> Sequence[Visit]:
+    """The portal counts ids of its history anew: it was put back from its backup, or it is another one (ForeignPortal,
+    unless an administrator is ``sure``). What it has no more is forgotten, the admins hear of it, and open tasks are
+    read again. ``read``: rows of the reading that showed it. Returns the visits forgotten."""
+    if not sure:
+        identity.require(standing)
+    store, cursor = desk.store, desk.store.cursor()
+    found = recognition.rows(store, read)
+    known = store.known_visits([visit.id for visit in read])
+    true = [visit for visit in read if visit.id in known and recognition.same(visit, known[visit.id])]
+    lost = recognition.forgotten(store, [*standing.contradicted, *found.against], [*standing.true, *true])
+    if not lost or cursor is None:
+        return ()
+    first = min(visit.id for visit in lost)
+    text = texts.say(desk.rulebook.rules.language, "admin.put_back", count=len(lost))
+    key = f"put-back:{desk.portal.now():%Y-%m-%dT%H:%M}"
+    store.record(
+        Recording(
+            at=desk.portal.now(),
+            cursor=replace(cursor, history_id=min(cursor.history_id, first - 1)),
+            retired=tuple(lost),
+            operations=tell_admins(desk.rulebook, key, text),
+        ),
+        desk.hands.epoch,
+    )
+    log.error("the portal was put back from its backup", forgotten=len(lost), first=first)
+    observe_seen(desk, reading.open_tasks(desk.portal))
+    return lost
+
+
 def tell_failures(desk: Desk) -> None:
     """What the portal refused: a deal's move to the supervisor, everything else to the admins, once per cause and hour.
     A message that did not reach an admin stays in the log and in ``status``, for there is nobody else to tell."""
@@ -521,7 +613,8 @@ def first_start(desk: Desk) -> None:
         *reading.history_since(portal, cursor.history_time - reading.OVERLAP),
     ]
     visits = {visit.id: visit for visit in read if visit.id <= cursor.history_id}
-    records = [plan.observe(None, task, at=begun)[0] for task in reading.open_tasks(portal)]
+    facts = Gathered(begun, Changes(visits=tuple(visits.values()), tasks=tuple(reading.open_tasks(portal))))
+    observe_tasks(desk, facts)
     desk.store.note_rules(list(rules.by_id), begun)
     desk.store.set_setting(SEES_NO_DEALS, None if deals else begun.isoformat())
     desk.store.record(
@@ -531,11 +624,12 @@ def first_start(desk: Desk) -> None:
             visits=tuple(visits.values()),
             history=True,
             deals=tuple(deals),
-            tasks=tuple(records),
+            tasks=tuple(facts.tasks.values()),
+            operations=recognised(desk, facts),
         ),
         desk.hands.epoch,
     )
-    log.info("first start", deals=len(deals), visits=len(visits), tasks=len(records))
+    log.info("first start", deals=len(deals), visits=len(visits), tasks=len(facts.tasks))
     if not deals:
         log.error(
             "the portal shows no deal in progress; may the webhook's user read deals? (CRM > Settings > Access "

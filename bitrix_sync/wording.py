@@ -52,6 +52,7 @@ NOUNS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "rules": ("правило", "правила", "правил"),
         "moved_deals": ("сделку", "сделки", "сделок"),
         "refusals": ("отказ", "отказа", "отказов"),
+        "of_rows": ("записи", "записей", "записей"),
     },
     "en": {
         "tasks": ("task", "tasks"),
@@ -76,6 +77,7 @@ NOUNS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "rules": ("rule", "rules"),
         "moved_deals": ("deal", "deals"),
         "refusals": ("refusal", "refusals"),
+        "of_rows": ("row", "rows"),
     },
 }
 """Nouns that are counted: for 1, for 2 (Russian only: 2 to 4), for the rest."""
@@ -148,6 +150,8 @@ CHOICES: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         "settled": {
             "the task is gone": "Задачи больше нет.",
             "the task was not created": "Задача так и не была поставлена.",
+            "another task has its number now": "Под её номером теперь другая задача.",
+            "the portal was put back": "Портал восстановили из резервной копии.",
             "there already": "Так уже было.",
             "closed": "Задача уже закрыта.",
             "closed or awaiting acceptance": "Задача уже закрыта или ждёт приёмки.",
@@ -228,6 +232,8 @@ CHOICES: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         "settled": {
             "the task is gone": "The task is gone.",
             "the task was not created": "The task was never made.",
+            "another task has its number now": "Another task has its number now.",
+            "the portal was put back": "The portal was put back from a backup.",
             "there already": "It was so already.",
             "closed": "The task is closed already.",
             "closed or awaiting acceptance": "The task is closed or awaits acceptance.",
@@ -379,6 +385,19 @@ _RU: dict[str, str] = {
     "bitrix-sync backfill.",
     "admin.stuck": "Дольше пяти минут отправляются операции: {count}. Так быть не должно. Служба сверится с порталом и "
     "продолжит сама. Если такое повторится, посмотрите журнал службы.",
+    "admin.stranger": "Номер задачи «{title}» теперь у другой задачи портала, нашей задачи больше нет. Чужую "
+    "программа не трогает. Обычно так бывает, когда портал восстановили из резервной копии.",
+    "admin.put_back": "Портал восстановили из резервной копии: в нём больше нет {count:of_rows} истории, которые "
+    "помнит программа, или под их номерами уже другие. Работа продолжается по тому, что есть в портале сейчас. "
+    "Проверьте сделки и задачи последних дней.",
+    "admin.marks_first": "База программы новая, но в портале уже есть задачи с её пометкой ({count:tasks}: {tasks}). "
+    "Они приняты как свои. Если прежняя база потерялась, остановите программу, верните базу из резервной копии и "
+    "запустите снова.",
+    "admin.marks_start": "В портале есть задачи с пометкой программы, о которых её база не знает ({count:tasks}: "
+    "{tasks}). Похоже, базу вернули из более старой копии. Что удалось узнать, принято как своё.",
+    "admin.marks_running": "В портале появились задачи с пометкой программы, которых она не ставила ({count:tasks}: "
+    "{tasks}). Похоже, с этим порталом работает ещё одна bitrix-sync со своей базой, и задачи ставятся дважды. "
+    "Оставьте одну.",
     "admin.twin": "Две одинаковые задачи: лишняя № {task} «{title}» уже в работе, поэтому сама не удалена. Решите, "
     "какую оставить.",
     "notice.brake": "Сделка «{deal}» за сутки автоматически перешла {count:times} и остановлена на стадии «{stage}». "
@@ -508,6 +527,20 @@ _EN: dict[str, str] = {
     "bitrix-sync backfill.",
     "admin.stuck": "Being sent for more than five minutes, which should never be: {count}. The service compares "
     "with the portal and goes on by itself. If this happens again, see the log of the service.",
+    "admin.stranger": "The number of the task “{title}” belongs to another task of the portal now; ours is gone. The "
+    "other one is left alone. This is usually so after the portal was put back from a backup.",
+    "admin.put_back": "The portal was put back from a backup: {count:of_rows} of its history that this program "
+    "remembers are gone from it, or others have their numbers. Work goes on from what the portal holds now. Look "
+    "through the deals and tasks of the last days.",
+    "admin.marks_first": "The program's database is new, but the portal already has tasks with its mark "
+    "({count:tasks}: {tasks}). They are taken as its own. If the former database was lost, stop the program, put the "
+    "database back from a backup and start again.",
+    "admin.marks_start": "The portal has tasks with the program's mark that its database does not know "
+    "({count:tasks}: {tasks}). An older backup of the database seems to have been put back. What could be recognised "
+    "is taken as its own.",
+    "admin.marks_running": "Tasks have appeared in the portal with the program's mark that it did not make "
+    "({count:tasks}: {tasks}). Another bitrix-sync with a database of its own seems to work on this portal, so that "
+    "tasks are made twice. Leave one of them.",
     "admin.twin": "Two tasks are the same: the extra one, No. {task} “{title}”, is already being worked on, so it was "
     "not deleted. Decide which one stays.",
     "notice.brake": "The deal “{deal}” was moved automatically {count:times} within 24 hours and was stopped in the "

@@ -282,6 +282,7 @@ class Door:
     started: datetime = NOW - 5 * DAY
     figures: Mapping[str, float] = field(default_factory=lambda: {"bucket_free": 48.0})
     heard: list[str] = field(default_factory=list)
+    met: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def clock(self) -> Callable[[], datetime]:
@@ -289,6 +290,9 @@ class Door:
 
     def wake(self, reason: str) -> None:
         self.heard.append(reason)
+
+    def meet(self, domain: str, member: str) -> None:
+        self.met.append((domain, member))
 
     def health(self) -> Standing:
         return self.standing

@@ -16,7 +16,7 @@ OLD = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 NEW = OLD + timedelta(days=1)
 THIRD = OLD + timedelta(days=2)
 NOW = OLD + timedelta(hours=1)
-TASK = PortalTask(5, "Call", WAITING, owner_id=7, creator_id=1, deadline=OLD)
+TASK = PortalTask(5, "Call", WAITING, owner_id=7, creator_id=1, deadline=OLD, mark="bitrix-sync:10:call")
 RECORD = TaskRecord("10:call", portal_id=5, title="Call", deadline=OLD, owner_id=7, owner_sent=7, sent=(OLD,))
 
 

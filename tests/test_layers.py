@@ -16,7 +16,7 @@ LAYERS: Mapping[str, frozenset[str]] = {
         {
             *("alarms", "app"),
             *("apply", "audit", "check", "commands", "errands", "notices", "preview", "report", "retrying"),
-            *("rulebook", "starter"),
+            *("identity", "recognition", "rulebook", "starter"),
             *("sweep", "sweep_commands", "sweep_news", "sweep_state", "sync", "why"),
         }
     ),

@@ -77,10 +77,14 @@ class Bell:
     state: Callable[[], State] = lambda: State(True, "ok")
     figures: Callable[[], Mapping[str, float]] = dict
     heard: list[str] = field(default_factory=list)
+    met: list[tuple[str, str]] = field(default_factory=list)
     started: datetime = datetime(2026, 3, 12, 9, tzinfo=UTC)
 
     def wake(self, reason: str) -> None:
         self.heard.append(reason)
+
+    def meet(self, domain: str, member: str) -> None:
+        self.met.append((domain, member))
 
     def health(self) -> State:
         return self.state()

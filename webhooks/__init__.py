@@ -28,6 +28,9 @@ class Service(Protocol):
     def wake(self, reason: str) -> None:
         """Read the portal now, because of ``reason`` (an event's name). Returns at once."""
 
+    def meet(self, domain: str, member: str) -> None:
+        """A genuine event names the portal that it comes from. Returns at once."""
+
     def alive(self) -> Health:
         """Ready while every thread lives and the schedule ticks."""
 

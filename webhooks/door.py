@@ -88,11 +88,18 @@ class EventDoor:
     """WSGI: answers the address itself and leaves every other path to the application behind it."""
 
     def __init__(
-        self, behind: WSGIApplication, *, tokens: Sequence[str], wake: Callable[[str], None], deliveries: Deliveries
+        self,
+        behind: WSGIApplication,
+        *,
+        tokens: Sequence[str],
+        wake: Callable[[str], None],
+        meet: Callable[[str, str], None],
+        deliveries: Deliveries,
     ) -> None:
         self._behind = behind
         self._tokens = tuple(token.encode() for token in tokens)
         self._wake = wake
+        self._meet = meet
         self._deliveries = deliveries
         self._quiet_until = 0.0
 
@@ -103,6 +110,7 @@ class EventDoor:
         status, reason, event = self._judge(environ)
         if status == HTTPStatus.OK and event is not None:
             try:
+                self._meet(event.domain, event.member_id)
                 self._wake(event.name)
             except Exception:
                 log.exception("an event could not wake the service; the next poll will see what it told of")

@@ -54,7 +54,7 @@ def create_app(service: Service, *, blueprints: Iterable[Blueprint] = ()) -> Fla
     for blueprint in (health.blueprint(service), metrics.blueprint(service, deliveries), *blueprints):
         app.register_blueprint(blueprint)
     tokens = [token.get_secret_value() for token in service.settings.application_tokens]
-    door = EventDoor(app.wsgi_app, tokens=tokens, wake=service.wake, deliveries=deliveries)
+    door = EventDoor(app.wsgi_app, tokens=tokens, wake=service.wake, meet=service.meet, deliveries=deliveries)
     app.wsgi_app = door  # type: ignore[method-assign]
     return app
 

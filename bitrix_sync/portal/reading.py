@@ -39,6 +39,7 @@ __all__ = [
     "WIDE",
     "News",
     "absences",
+    "anchors",
     "checklists",
     "companies",
     "company",
@@ -59,6 +60,7 @@ __all__ = [
     "tasks_by_mark_or_deal",
     "tasks_command",
     "tasks_of_deals",
+    "visits",
     "written",
 ]
 
@@ -80,6 +82,31 @@ def cursor_now(portal: Portal) -> Cursor:
     now = portal.now()
     latest = max(found, key=lambda visit: visit.id, default=None)
     return Cursor(latest.id if latest else 0, min(latest.entered, now) if latest else now, now, now)
+
+
+def visits(portal: Portal, visit_ids: Sequence[int]) -> list[Visit]:
+    """These rows of the history, by id; one that is gone or hidden by rights is absent."""
+    wanted = set(visit_ids)
+    sources = [history_source({"@ID": list(part)}) for part in _chunks(visit_ids)]
+    lists = read_lists(portal, sources) if sources else []
+    return sorted(facts(_joined(lists), parsing.visit, lambda visit: visit.id in wanted), key=lambda visit: visit.id)
+
+
+def anchors(portal: Portal, visit_ids: Sequence[int], *, patience: float) -> tuple[list[Visit], list[Visit]]:
+    """Up to fifty rows of the history by id, and the latest ones, in one request."""
+    if len(visit_ids) > CHUNK:
+        raise ValueError(f"{CHUNK} visits at the most")
+    params = {"entityTypeId": DEAL, "select": list(VISIT_FIELDS), "start": 0}
+    commands = [Command("crm.stagehistory.list", {**params, "order": {"ID": "DESC"}})]
+    if visit_ids:
+        by_id = {"order": {"ID": "ASC"}, "filter": {"@ID": list(visit_ids)}}
+        commands.append(Command("crm.stagehistory.list", {**params, **by_id}))
+    latest, *named = (
+        facts(parsing.rows(outcome.value, "items"), parsing.visit)
+        for outcome in portal.read(commands, patience=patience)
+    )
+    wanted = set(visit_ids)
+    return [visit for found in named for visit in found if visit.id in wanted], latest
 
 
 def history_since(portal: Portal, moment: datetime) -> list[Visit]:

@@ -34,6 +34,7 @@ def state_of_things(store: Store, settings: Settings, *, now: datetime | None = 
     rest = json.loads(store.setting("sweep_rest") or "{}")
     refused, unheard = _refused(store)
     return {
+        "portal": store.setting("portal_host"),
         "cursor": None
         if cursor is None
         else {

@@ -21,6 +21,7 @@ POST /sandbox/limits      ``{"rate", "operating_limit", "ban", "stepwise", "cost
 POST /sandbox/switches    switches of the portal (switches.Switches) and of its answers (wire.Shapes), ``latency``,
                           ``new_name``
 POST /sandbox/act         ``{"do": verb, "with": {argument: value}}``: a person does something (verbs of PortalState)
+POST /sandbox/anew        the portal is made anew at its address: ids from 1, another member id
 GET /sandbox/tasks        every task; ``?id=``
 GET /sandbox/deals        every deal; ``?id=``
 GET /sandbox/history      the rows of the stage history
@@ -72,6 +73,7 @@ class Control:
             ("POST", "limits"): self._turn_limits,
             ("POST", "switches"): self._turn_switches,
             ("POST", "act"): self._act,
+            ("POST", "anew"): lambda given: sandbox.make_anew(),
             ("GET", "tasks"): lambda given: _chosen(sandbox.state.tasks, given),
             ("GET", "deals"): lambda given: _chosen(sandbox.state.deals, given),
             ("GET", "history"): lambda given: list(sandbox.state.history.values()),

@@ -100,6 +100,7 @@ class Events:
         self.sent: deque[Delivery] = deque(maxlen=KEPT)
         self.subscriptions: dict[int, Subscription] = {}
         self._clock, self._host = clock, host
+        self.member_id = MEMBER_ID
         self._random = random.Random(seed)
         self._lock = threading.Lock()
         self._number = 973
@@ -189,7 +190,7 @@ class Events:
             ("auth[domain]", self._host),
             ("auth[client_endpoint]", f"http://{self._host}/rest/"),
             ("auth[server_endpoint]", SERVER),
-            ("auth[member_id]", MEMBER_ID),
+            ("auth[member_id]", self.member_id),
             ("auth[application_token]", target.token),
         ]
         return "&".join(f"{quote_plus(name)}={quote_plus(value)}" for name, value in pairs)

@@ -122,17 +122,19 @@ _DEALS: tuple[tuple[str, int, int, float, tuple[Step, ...], dict[str, Any]], ...
 )
 
 
-def build_department(clock: Clock, switches: Switches | None = None) -> PortalState:
+def build_department(clock: Clock, switches: Switches | None = None, *, work: bool = True) -> PortalState:
     """A sales department of a dozen people: two funnels, sixteen deals with their history, a few tasks.
 
     Everything lies in the days before the clock's present. The webhook is user 1 with :data:`CODE`. No event is raised.
+    ``work=False``: no deal and no task yet.
     """
     state = PortalState(clock, switches=switches)
     _add_company(state)
     _add_funnels(state)
     _add_fields(state)
     _add_clients(state)
-    _play(state, _history_of(state))
+    if work:
+        _play(state, _history_of(state))
     return state
 
 

@@ -125,6 +125,13 @@ class Sandbox:
         """Give the portal another ``host:port`` (such as ``localhost:PORT``): requests to other names get a 302."""
         self.rest.new_name = host
 
+    def make_anew(self) -> None:
+        """The portal is deleted and made anew at the same address: the department of ``seed`` without deals and tasks,
+        ids from 1, another member id."""
+        with self.state.lock:
+            self.state.become(seed.build_department(self.clock, work=False))
+        self.events.member_id = f"{int(self.events.member_id, 16) + 1:032x}"
+
     def settle(self, timeout: float = 5.0) -> bool:
         """Wait until late work and events that are due are through; False if ``timeout`` real seconds do not do."""
         return self.agenda.settle(timeout) and self.events.settle(timeout)

@@ -8,6 +8,9 @@ can be called with JSON. Method handlers live in ``crm.py``, ``tasks.py``, ``peo
 
 from __future__ import annotations
 
+from copy import deepcopy
+from typing import Any
+
 from bitrix_sync.sandbox.clock import Clock
 from bitrix_sync.sandbox.deal_book import DealBook
 from bitrix_sync.sandbox.records import Deal, HistoryRow, Webhook
@@ -18,12 +21,36 @@ from bitrix_sync.sandbox.task_records import Task
 
 __all__ = ["PortalState", "Switches", "Webhook"]
 
+OF_THE_MACHINE = frozenset({"backup", "clock", "emit", "ignored_filters", "lock", "revision", "selections", "switches"})
+"""What a backup of the portal does not hold."""
+
 
 class PortalState(DealBook, TaskBook, StaffBook):
     """One portal. ``emit(event, data)`` is called for every documented event; a server sets it."""
 
     def __init__(self, clock: Clock, *, switches: Switches | None = None) -> None:
         super().__init__(clock, switches=switches or Switches())
+        self.backup: dict[str, Any] | None = None
+
+    # Backups
+
+    def back_up(self) -> None:
+        """The provider keeps a copy of all that the portal knows, in place of the one before."""
+        known = {name: value for name, value in vars(self).items() if name not in OF_THE_MACHINE}
+        self.backup = deepcopy(known)
+
+    def put_back(self) -> None:
+        """The portal is put back from its copy: what came later never was, and its ids are given again."""
+        if self.backup is None:
+            raise ValueError("there is no backup")
+        vars(self).update(deepcopy(self.backup))
+        self.touch()
+
+    def become(self, other: PortalState) -> None:
+        """The portal is made anew: it knows what the other one knows, and nothing else."""
+        known = {name: value for name, value in vars(other).items() if name not in OF_THE_MACHINE}
+        vars(self).update(deepcopy(known))
+        self.touch()
 
     # What a webhook may read
 

@@ -42,6 +42,8 @@ ITEM = "item:"
 """Begins the keys of check-list items."""
 _FAILED = "failed:"
 """Begins the keys that say of an operation that its refusal was told."""
+TAKEN = "number_taken"
+"""Error of a creation that the portal says it carried out under the number of another task of ours."""
 _ENDS = (State.DONE, State.FAILED, State.DROPPED)
 
 
@@ -102,6 +104,7 @@ def find(
     keys: Collection[str] | None,
     deal_id: int | None,
     kind: Kind | None,
+    error_code: str | None,
     limit: int | None,
     ids: Collection[int] | None = None,
 ) -> list[Recorded]:
@@ -116,6 +119,8 @@ def find(
         conditions.append(operations.c.deal_id == deal_id)
     if kind is not None:
         conditions.append(operations.c.kind == kind.value)
+    if error_code is not None:
+        conditions.append(operations.c.error_code == error_code)
     query = _all().where(and_(True, *conditions)).order_by(operations.c.id).limit(limit)
     if keys is None and ids is None:
         return [to_recorded(row) for row in connection.execute(query)]
@@ -244,6 +249,16 @@ def release(connection: Connection, keys: Collection[str] | None, later: int = 0
     )
 
 
+def doubt(connection: Connection, keys: Collection[str]) -> None:
+    """The portal is looked at before these creations are sent for the first time: their tasks were seen there."""
+    for part in chunks(list(keys)):
+        connection.execute(
+            update(operations)
+            .where(operations.c.key.in_(part), operations.c.attempts == 0, operations.c.state.in_(WAITING))
+            .values(look_first=True)
+        )
+
+
 def renew(connection: Connection, decided_anew: Iterable[Operation], at: datetime) -> None:
     """Plans what is held, was refused or was dropped for it, with the payload that it has now; old news, so the portal
     is looked at first. A refusal that comes again is told again."""
@@ -316,18 +331,20 @@ def finish(connection: Connection, outcomes: Iterable[Finished], now: datetime) 
         )
     ]
     _note_states(connection, [by_id[row.id] for row in rows], now)
-    touched: set[int] = set()
-    made: list[tuple[int, int | None]] = []
+    strangers = {row.task_row for row in rows if by_id[row.id].stranger and row.task_row is not None}
+    taskrows.release(connection, strangers)
+    touched: set[int] = strangers
+    made: list[tuple[int, int, int | None]] = []
     for row in rows:
         outcome = by_id[row.id]
         if outcome.state not in _ENDS or row.task_row is None:
             continue
         if outcome.state is State.DONE and row.kind == Kind.CREATE.value:
-            made.append((row.task_row, outcome.result))
+            made.append((row.id, row.task_row, outcome.result))
             continue
         text = outcome.error_text or outcome.error_code
         touched |= _follow(connection, _Ended(dict(row._mapping), outcome.state, outcome.result, text), now)
-    _adopt_all(connection, made)
+    touched |= _adopt_all(connection, made)
     drop_orphans(connection, touched, now)
 
 
@@ -382,9 +399,10 @@ def _set(connection: Connection, task: int, **values: Any) -> None:
     connection.execute(update(tasks).where(tasks.c.id == task).values(**values))
 
 
-def _adopt_all(connection: Connection, made: Sequence[tuple[int, int | None]]) -> None:
-    """Tasks (rows) have their portal ids; those that nobody has seen yet, in one statement."""
-    numbers = [portal_id for _, portal_id in made if portal_id is not None]
+def _adopt_all(connection: Connection, made: Sequence[tuple[int, int, int | None]]) -> set[int]:
+    """Tasks have their portal ids (operation, task's row, id); those that nobody has seen yet, in one statement. A
+    creation whose id is another task's fails: returns the rows of those tasks."""
+    numbers = [portal_id for _, _, portal_id in made if portal_id is not None]
     if len(numbers) < len(made):
         raise ValueError("a creation that is done has the id of its task as result")
     seen = {
@@ -393,7 +411,7 @@ def _adopt_all(connection: Connection, made: Sequence[tuple[int, int | None]]) -
         for number in connection.execute(select(tasks.c.portal_id).where(tasks.c.portal_id.in_(part))).scalars()
     }
     fresh: dict[int, int] = {}
-    for (task, _), number in zip(made, numbers, strict=True):
+    for (_, task, _), number in zip(made, numbers, strict=True):
         if number not in seen:
             fresh[task] = number
             seen.add(number)
@@ -402,22 +420,30 @@ def _adopt_all(connection: Connection, made: Sequence[tuple[int, int | None]]) -
             update(tasks).where(tasks.c.id == bindparam("row")).values(portal_id=bindparam("adopted")),
             [{"row": task, "adopted": number} for task, number in fresh.items()],
         )
-    for (task, _), number in zip(made, numbers, strict=True):
-        if fresh.get(task) != number:
-            _adopt(connection, task, number)
+    failed: set[int] = set()
+    for (operation, task, _), number in zip(made, numbers, strict=True):
+        if fresh.get(task) != number and (owner := _adopt(connection, task, number)):
+            text = f"the portal gave it the number {number}, which is that of the task {owner}"
+            values = {"state": State.FAILED.value, "error_code": TAKEN, "error_text": text}
+            connection.execute(update(operations).where(operations.c.id == operation).values(values))
+            _set(connection, task, status=0)
+            failed.add(task)
+    return failed
 
 
-def _adopt(connection: Connection, task: int, portal_id: int) -> None:
-    """The task was already seen, and taken for a foreign one: the two rows become one."""
+def _adopt(connection: Connection, task: int, portal_id: int) -> str:
+    """The task was already seen, and taken for a foreign one: the two rows become one. Returns the occurrence that has
+    the number already, if it is another one of ours."""
     seen = connection.execute(select(tasks.c.id, tasks.c.occurrence).where(tasks.c.portal_id == portal_id)).first()
     if seen is None:
         _set(connection, task, portal_id=portal_id)
     elif seen.id != task:
         if seen.occurrence is not None:
-            raise ValueError(f"task {portal_id} belongs to {seen.occurrence} already")
+            return str(seen.occurrence)
         held = taskrows.absorb(connection, seen.id, task)
         counted = {name: tasks.c[name] + held[name] for name in ("moves", "moves_by_us", "moves_by_people")}
         _set(connection, task, portal_id=portal_id, **{name: held[name] for name in taskrows.SEEN}, **counted)
+    return ""
 
 
 def _move(connection: Connection, task: int, ended: _Ended, now: datetime) -> None:

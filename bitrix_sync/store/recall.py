@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import Column, Connection, Row, Table, func, select
 
 from bitrix_sync.facts import LOST, OPEN_STATUSES, WON, Deal, Visit
-from bitrix_sync.operations import DealState, Kind, Slip, State, TaskRecord, Trace
-from bitrix_sync.store.rows import FOREIGN, chunks, to_deal, to_slip, to_task, to_trace, to_visit
+from bitrix_sync.operations import FOREIGN, DealState, Kind, Slip, State, TaskRecord, Trace
+from bitrix_sync.store.rows import chunks, to_deal, to_slip, to_task, to_trace, to_visit
 from bitrix_sync.store.schema import deals, moments, operations, portal, slips, tasks, traces, visits
 
 _DAY = timedelta(hours=24)
@@ -122,13 +122,36 @@ def due_deals(connection: Connection, now: datetime) -> list[int]:
     return list(connection.execute(query).scalars())
 
 
-def known_visits(connection: Connection, ids: Iterable[int]) -> set[int]:
-    """Those of the ids that are recorded."""
+def known_visits(connection: Connection, ids: Iterable[int]) -> dict[int, Visit]:
+    """Those of the ids that are recorded, with what they were."""
     return {
-        visit
+        row.id: to_visit(row)
         for part in chunks(list(ids))
-        for visit in connection.execute(select(visits.c.id).where(visits.c.id.in_(part))).scalars()
+        for row in connection.execute(select(visits).where(visits.c.id.in_(part)))
     }
+
+
+def newest_visit(connection: Connection) -> Visit | None:
+    """The visit with the highest id."""
+    row = connection.execute(select(visits).order_by(visits.c.id.desc()).limit(1)).first()
+    return None if row is None else to_visit(row)
+
+
+def anchors(connection: Connection, newest: int, older: int) -> list[Visit]:
+    """By which a portal is known: so many of the newest visits, and others spread over all before them, by id."""
+    latest = [to_visit(row) for row in connection.execute(select(visits).order_by(visits.c.id.desc()).limit(newest))]
+    if len(latest) < newest:
+        return latest[::-1]
+    before = select(visits.c.id).where(visits.c.id < latest[-1].id).order_by(visits.c.id)
+    ids = list(connection.execute(before).scalars())
+    spread = known_visits(connection, ids[:: max(len(ids) // older, 1)][:older])
+    return sorted([*spread.values(), *latest], key=lambda visit: visit.id)
+
+
+def visits_from(connection: Connection, first: int, before: datetime) -> list[Visit]:
+    """Visits with this id or a higher one that were entered before a moment."""
+    query = select(visits).where(visits.c.id >= first, visits.c.entered < before).order_by(visits.c.id)
+    return [to_visit(row) for row in connection.execute(query)]
 
 
 def task_records(

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from bitrix_sync.facts import Deal
 from bitrix_sync.operations import Operation, Recording, Slip, Trace
-from bitrix_sync.store import ledger, slots, taskrows
+from bitrix_sync.store import ledger, retiring, slots, taskrows
 from bitrix_sync.store.database import insert_new, upsert
 from bitrix_sync.store.rows import chunks, deal_row, operation_row, visit_row
 from bitrix_sync.store.schema import deals, moments, operations, picks, portal, slips, to_json, told, traces, visits
@@ -23,13 +23,17 @@ def write(connection: Connection, recording: Recording) -> list[int]:
     Returns the ids of the operations that are new, rising: those of the decisions in their order, then the others.
     """
     made = recording.decisions
+    if recording.retired:
+        retiring.retire(connection, recording.retired, recording.at)
+    released = taskrows.find(connection, recording.released)
+    taskrows.release(connection, released)
     insert_new(connection, visits, [visit_row(visit, handled=recording.history) for visit in recording.visits])
     upsert(connection, deals, [deal_row(deal) for deal in recording.deals])
     _note_movers(connection, recording.deals)
     for part in chunks(recording.gone_deals):
         connection.execute(update(deals).where(deals.c.id.in_(part)).values(gone=True, wake_at=None))
     _wake(connection, [(decision.deal_id, decision.wake_at) for decision in made])
-    ended = taskrows.write(connection, chain(recording.tasks, *(decision.tasks for decision in made)))
+    ended = released | taskrows.write(connection, chain(recording.tasks, *(decision.tasks for decision in made)))
     _write_slips(connection, recording.slips)
     insert_new(
         connection,
@@ -43,6 +47,7 @@ def write(connection: Connection, recording: Recording) -> list[int]:
     planned = [*chain.from_iterable(decision.operations for decision in made), *recording.operations]
     ids, acted_on = _write_operations(connection, planned, recording.at)
     ledger.renew(connection, recording.renewed, recording.at)
+    ledger.doubt(connection, recording.doubted)
     ledger.drop_orphans(connection, ended | acted_on, recording.at)
     _write_traces(connection, [trace for decision in made for trace in decision.traces])
     insert_new(connection, told, [{"key": key, "at": recording.at} for key in recording.told])

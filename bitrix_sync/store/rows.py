@@ -9,12 +9,10 @@ from typing import Any, TypeVar
 from sqlalchemy import Row
 
 from bitrix_sync.facts import Cursor, Deal, Visit
-from bitrix_sync.operations import Check, Kind, Operation, Recorded, Slip, State, TaskRecord, Trace
+from bitrix_sync.operations import FOREIGN, Check, Kind, Operation, Recorded, Slip, State, TaskRecord, Trace
 
 T = TypeVar("T")
 CHUNK = 500
-FOREIGN = "task:"
-"""Begins the ref of a task that no rule made."""
 
 
 def chunks(items: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:

@@ -219,10 +219,25 @@ class Store:
         with self.reading() as connection:
             return recall.due_deals(connection, now)
 
-    def known_visits(self, ids: Iterable[int]) -> set[int]:
-        """Those of the ids that are recorded."""
+    def known_visits(self, ids: Iterable[int]) -> dict[int, Visit]:
+        """Those of the ids that are recorded, with what they were: the id alone is no identity."""
         with self.reading() as connection:
             return recall.known_visits(connection, ids)
+
+    def newest_visit(self) -> Visit | None:
+        """The visit with the highest id."""
+        with self.reading() as connection:
+            return recall.newest_visit(connection)
+
+    def anchors(self, *, newest: int, older: int) -> list[Visit]:
+        """By which a portal is known: so many of the newest visits, and others spread over all before them, by id."""
+        with self.reading() as connection:
+            return recall.anchors(connection, newest, older)
+
+    def visits_from(self, first: int, *, before: datetime) -> list[Visit]:
+        """Visits with this id or a higher one that were entered before a moment, by id."""
+        with self.reading() as connection:
+            return recall.visits_from(connection, first, before)
 
     def task_records(
         self, refs: Collection[str] | None = None, portal_ids: Collection[int] | None = None
@@ -341,12 +356,21 @@ class Store:
         ids: Collection[int] | None = None,
         deal_id: int | None = None,
         kind: Kind | None = None,
+        error_code: str | None = None,
         limit: int | None = None,
     ) -> list[Recorded]:
         """Operations that fit every condition given (of ``keys`` and ``ids`` one), by id."""
         with self.reading() as connection:
             return ledger.find(
-                connection, state=state, sweep=sweep, keys=keys, ids=ids, deal_id=deal_id, kind=kind, limit=limit
+                connection,
+                state=state,
+                sweep=sweep,
+                keys=keys,
+                ids=ids,
+                deal_id=deal_id,
+                kind=kind,
+                error_code=error_code,
+                limit=limit,
             )
 
     def untold_failures(self) -> list[Recorded]:

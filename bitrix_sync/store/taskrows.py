@@ -11,8 +11,8 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
-from bitrix_sync.operations import TaskRecord
-from bitrix_sync.store.rows import FOREIGN, chunks, task_row
+from bitrix_sync.operations import FOREIGN, TaskRecord
+from bitrix_sync.store.rows import chunks, task_row
 from bitrix_sync.store.schema import operations, slips, tasks
 
 SEEN = ("title", "status", "gone", "owner_id", "creator_id", "auditors", "deadline", "created", "changed", "closed")
@@ -34,12 +34,17 @@ class _Known:
                     if row.portal_id is not None:
                         self.by_portal[row.portal_id] = (row.id, row.occurrence)
 
+    def owner_of(self, portal_id: int | None) -> str | None:
+        """The occurrence of ours that has this number."""
+        return None if portal_id is None else self.by_portal.get(portal_id, (0, None))[1]
+
 
 def write(connection: Connection, records: Iterable[TaskRecord]) -> set[int]:
     """Writes whole records by ref (the last one of a ref wins) and returns the rows of those that are gone or failed.
 
-    A portal id once known is never forgotten. A record without an occurrence, of a task that is ours, renews only what
-    the portal shows. Raises ValueError for a record with neither name, or two occurrences with one portal id.
+    A portal id once known is never forgotten (but by ``release``). A record without an occurrence, of a task that is
+    ours, renews only what the portal shows; one of ours with the number of another one of ours goes without it. Raises
+    ValueError for a record with neither name.
     """
     latest = {record.ref: record for record in records}
     if not latest:
@@ -54,6 +59,8 @@ def write(connection: Connection, records: Iterable[TaskRecord]) -> set[int]:
     new, whole, seen = [], [], []
     for record in wanted:
         row, number = task_row(record), _row_of(connection, known, record)
+        if record.occurrence and known.owner_of(record.portal_id) not in (None, record.occurrence):
+            row["portal_id"] = None
         if number is None:
             new.append(row)
         elif record.occurrence or known.by_portal[record.portal_id or 0][1] is None:
@@ -81,14 +88,26 @@ def _row_of(connection: Connection, known: _Known, record: TaskRecord) -> int | 
             raise ValueError("a task record needs an occurrence or a portal id")
         return shown[0] if shown else None
     own = known.by_occurrence.get(record.occurrence)
-    if shown is None or shown[0] == own:
+    if shown is None or shown[0] == own or shown[1] is not None:
         return own
-    if shown[1] is not None:
-        raise ValueError(f"task {record.portal_id} belongs to {shown[1]}, not to {record.occurrence}")
     if own is not None:
         absorb(connection, shown[0], own)
         return own
     return shown[0]
+
+
+def find(connection: Connection, refs: Collection[str]) -> set[int]:
+    """The rows of tasks by ref; one never heard of has none."""
+    occurrences = [ref for ref in refs if not ref.startswith(FOREIGN)]
+    known = _Known(connection, occurrences, [int(ref.removeprefix(FOREIGN)) for ref in refs if ref.startswith(FOREIGN)])
+    return {*known.by_occurrence.values(), *(row for row, _ in known.by_portal.values())}
+
+
+def release(connection: Connection, rows: Collection[int]) -> None:
+    """These tasks are gone, and their numbers belong to other tasks now."""
+    for part in chunks(sorted(rows)):
+        named = tasks.c.id.in_(part)
+        connection.execute(update(tasks).where(named).values(gone=True, portal_id=None))
 
 
 def absorb(connection: Connection, foreign: int, own: int) -> Mapping[str, Any]:

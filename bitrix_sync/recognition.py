@@ -1,0 +1,199 @@
+"""What is known is told from what only has its number: rows of the history by deal, time and stage, tasks by mark.
+
+The portal counts its ids again when it is made anew or put back from its backup. Nothing is ever recognised by its id
+alone; and a mark of ours that the store does not know belongs to it all the same, if its visit and its deal agree.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from bitrix_sync import plan
+from bitrix_sync.facts import PortalTask, Visit
+from bitrix_sync.guards import is_stranger
+from bitrix_sync.operations import MARK, Slip, TaskRecord
+from bitrix_sync.store import Store
+
+OCCURRENCE = re.compile(r"([1-9][0-9]{0,17}):([^:]+)(?::([1-9][0-9]{0,8}))?")
+OUT_OF_TURN = timedelta(hours=1)
+"""Ids of history rows rise with their time, some minutes aside: a lower id that came so much later is of another
+count."""
+
+
+@dataclass(slots=True)
+class Rows:
+    """History rows of one reading. ``new``: not known yet. ``against``: new ones that no portal can have beside those
+    known: an id used again, or one that comes long after higher ones."""
+
+    new: list[Visit] = field(default_factory=list)
+    against: list[Visit] = field(default_factory=list)
+
+
+def same(one: Visit, other: Visit) -> bool:
+    """True for one and the same entry of a deal into a stage."""
+    return (one.id, *_entry(one)) == (other.id, *_entry(other))
+
+
+def _entry(visit: Visit) -> tuple[int, datetime, str]:
+    return visit.deal_id, visit.entered.replace(microsecond=0), visit.stage_id
+
+
+def rows(store: Store, read: Sequence[Visit]) -> Rows:
+    """Which rows are new. One that repeats a known visit of its deal (same time, stage and type) under a new id, while
+    the old id is no longer there, is that visit: the deal was restored."""
+    known = store.known_visits([visit.id for visit in read])
+    unknown = [visit for visit in read if visit.id not in known or not same(visit, known[visit.id])]
+    if not unknown:
+        return Rows()
+    there = {visit.id for visit in read}
+    states = store.deal_states(sorted({visit.deal_id for visit in unknown}))
+    restored = {
+        (*_entry(visit), visit.kind) for state in states.values() for visit in state.visits if visit.id not in there
+    }
+    new = [visit for visit in unknown if (*_entry(visit), visit.kind) not in restored]
+    return Rows(new, against(store, new, known))
+
+
+def against(store: Store, new: Iterable[Visit], known: Mapping[int, Visit]) -> list[Visit]:
+    """Those of the new rows that cannot stand beside what is known."""
+    newest = store.newest_visit()
+    if newest is None:
+        return []
+    return [
+        visit
+        for visit in new
+        if visit.id in known or (visit.id < newest.id and visit.entered - newest.entered > OUT_OF_TURN)
+    ]
+
+
+def forgotten(store: Store, contradicted: Sequence[Visit], true: Iterable[Visit]) -> list[Visit]:
+    """The visits remembered that a portal has no more which shows these rows instead, and still has those that are
+    ``true``. Its ids went back to a number: what came later went too, unless some of that is there."""
+    known = store.known_visits([visit.id for visit in contradicted])
+    replaced = [known[one.id] for one in contradicted if one.id in known and not same(one, known[one.id])]
+    first = min((visit.id for visit in contradicted), default=0)
+    if not contradicted or any(visit.id >= first for visit in true):
+        return replaced
+    later = store.visits_from(first, before=max(visit.entered for visit in contradicted))
+    return list({visit.id: visit for visit in (*replaced, *later)}.values())
+
+
+@dataclass(slots=True)
+class Observed:
+    """What reading tasks taught. ``tasks``: records by ref that differ from those remembered. ``touched``: deals of
+    rules' tasks of which something is new that a decision may look at. ``strangers``: those remembered whose
+    number is another task's now. ``met``: tasks with a mark of ours that this store has not sent. ``doubted``: keys
+    of creations on their way whose task is there already."""
+
+    tasks: dict[str, TaskRecord] = field(default_factory=dict)
+    slips: list[Slip] = field(default_factory=list)
+    touched: set[int] = field(default_factory=set)
+    strangers: list[TaskRecord] = field(default_factory=list)
+    met: list[PortalTask] = field(default_factory=list)
+    doubted: list[str] = field(default_factory=list)
+
+
+def observe(store: Store, read: Iterable[PortalTask], *, at: datetime) -> Observed:
+    """Compare the tasks read with those remembered; a task of ours on its way is left to its operation."""
+    seen_tasks = {task.id: task for task in read}
+    by_id = {r.portal_id: r for r in store.task_records(portal_ids=list(seen_tasks))}
+    observed = Observed()
+    for task in seen_tasks.values():
+        known = by_id.get(task.id)
+        if known is None or not is_stranger(task, known):
+            continue
+        observed.strangers.append(known)
+        del by_id[task.id]
+        if known.occurrence:
+            observed.tasks[known.ref] = replace(known, gone=True, portal_id=None)
+            observed.touched |= {known.deal_id} - {0}
+    refs = [task.mark.removeprefix(MARK) for task in seen_tasks.values() if has_mark(task) and task.id not in by_id]
+    by_mark = {record.occurrence: record for record in store.task_records(refs=refs)} if refs else {}
+    unsent = unsent_creations(store, by_mark)
+    for task in seen_tasks.values():
+        record = by_id.get(task.id)
+        if record is None and has_mark(task):
+            marked = by_mark.get(task.mark.removeprefix(MARK))
+            if marked is None or (marked.portal_id is not None and is_others(store, marked, task)):
+                observed.met.append(task)
+            elif marked.portal_id is None and (marked.status == 0 or marked.gone):
+                record = replace(marked, portal_id=task.id)  # it is there though its creation failed, or is so again
+            elif marked.portal_id is None:
+                if marked.ref in unsent:
+                    observed.met.append(task)
+                    observed.doubted.append(unsent[marked.ref])
+                continue
+        _take(observed, record, task, at)
+    return observed
+
+
+def _take(observed: Observed, before: TaskRecord | None, task: PortalTask, at: datetime) -> None:
+    after, slip = plan.observe(before, task, at=at)
+    if after != before:
+        observed.tasks[after.ref] = after
+        if after.rule_id and after.deal_id and matters(before, after):
+            observed.touched.add(after.deal_id)
+    if slip is not None:
+        observed.slips.append(slip)
+
+
+def matters(before: TaskRecord | None, after: TaskRecord) -> bool:
+    """False when only that is new of a task which no decision looks at, as after our own creation of it."""
+    if before is None:
+        return True
+    shown = {name: getattr(before, name) for name in ("title", "creator_id", "auditors", "created", "changed")}
+    return replace(after, **shown) != before
+
+
+def has_mark(task: PortalTask) -> bool:
+    """True for a task that this program made, whatever its store."""
+    return task.mark.startswith(MARK)
+
+
+def unsent_creations(store: Store, marked: Mapping[str, TaskRecord]) -> dict[str, str]:
+    """Of these occurrences, those whose creation this store never sent, with its key."""
+    keys = {f"create:{ref}": ref for ref, record in marked.items() if record.portal_id is None}
+    rows = store.operations(keys=list(keys)) if keys else []
+    return {keys[row.operation.key]: row.operation.key for row in rows if not row.attempts}
+
+
+def is_others(store: Store, record: TaskRecord, task: PortalTask) -> bool:
+    """True when a second task with the mark of one that we know was made by somebody else in our way: we sent ours
+    once, so it is no twin of our own making; and a copy that a person makes has another creator."""
+    sent = [row.attempts for row in store.operations(keys=[f"create:{record.occurrence}"])]
+    return task.creator_id == record.creator_id and sent == [1]
+
+
+def by_mark(task: PortalTask, *, at: datetime) -> TaskRecord | None:
+    """A task of ours that is not remembered, known by its mark; None for a foreign one. What was said to it is not
+    known, so its deadline is the promise."""
+    parts = OCCURRENCE.fullmatch(task.mark.removeprefix(MARK)) if has_mark(task) else None
+    if parts is None:
+        return None
+    seen, _ = plan.observe(None, task, at=at)
+    return replace(
+        seen,
+        occurrence=parts[0],
+        visit_id=int(parts[1]),
+        rule_id=parts[2],
+        number=int(parts[3] or 1),
+        basis=plan.ADOPTED,
+        sent=(task.deadline,) if task.deadline else (),
+    )
+
+
+def adopted(
+    met: Iterable[PortalTask], visits: Mapping[int, Visit], *, at: datetime, apart: Collection[str] = ()
+) -> list[TaskRecord]:
+    """The records of those met whose visit and deal agree. ``apart``: occurrences that are remembered."""
+    found: dict[str, TaskRecord] = {}
+    for task in sorted(met, key=lambda task: -task.id):
+        record = by_mark(task, at=at)
+        visit = visits.get(record.visit_id) if record is not None else None
+        if record is None or visit is None or visit.deal_id not in task.deal_ids or record.ref in apart:
+            continue
+        found[record.ref] = replace(record, deal_id=visit.deal_id, started=visit.entered)
+    return list(found.values())
