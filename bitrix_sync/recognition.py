@@ -164,7 +164,7 @@ def is_others(store: Store, record: TaskRecord, task: PortalTask) -> bool:
     """True when a second task with the mark of one that we know was made by somebody else in our way: we sent ours
     once, so it is no twin of our own making; and a copy that a person makes has another creator."""
     sent = [row.attempts for row in store.operations(keys=[f"create:{record.occurrence}"])]
-    return task.creator_id == record.creator_id and sent == [1]
+    return record.creator_id in (0, task.creator_id) and sent == [1]
 
 
 def by_mark(task: PortalTask, *, at: datetime) -> TaskRecord | None:

@@ -473,15 +473,23 @@ def tell_admins(rulebook: Rulebook, key: str, text: str) -> tuple[Operation, ...
 def recognised(desk: Desk, facts: Gathered) -> tuple[Operation, ...]:
     """What the admins hear of tasks that are not those remembered, and of tasks of ours that nobody remembers."""
     told = tuple(one for record in facts.seen.strangers for one in of_stranger(desk, record))
-    if not facts.seen.met:
-        return told
-    language, first = desk.rulebook.rules.language, desk.store.cursor() is None
-    when = "first" if first else "start" if desk.catching_up else "running"
-    shown = ", ".join([*(str(task.id) for task in facts.seen.met[:SHOWN]), *(["…"] * (len(facts.seen.met) > SHOWN))])
-    text = texts.say(language, f"admin.marks_{when}", count=len(facts.seen.met), tasks=shown)
-    day = desk.rulebook.rules.calendar.local(facts.now)
-    log.warning("tasks of ours that the database does not know", count=len(facts.seen.met), tasks=shown)
-    return (*told, *tell_admins(desk.rulebook, f"marks-{when}:{day:%Y-%m-%d}", text))
+    if desk.store.cursor() is None:
+        return (*told, *of_marks(desk, "first", facts.seen.met))
+    older = [task for task in facts.seen.met if task.created is None or task.created < desk.started]
+    newer = [task for task in facts.seen.met if task not in older]
+    return (*told, *of_marks(desk, "start", older), *of_marks(desk, "running", newer))
+
+
+def of_marks(desk: Desk, when: str, met: Sequence[PortalTask]) -> tuple[Operation, ...]:
+    """Tasks with our mark that the database does not know: at its "first" start, made before this "start" or while we
+    are "running". Told once a day."""
+    if not met:
+        return ()
+    shown = ", ".join([*(str(task.id) for task in met[:SHOWN]), *(["…"] if len(met) > SHOWN else [])])
+    log.warning("tasks of ours that the database does not know", when=when, count=len(met), tasks=shown)
+    text = texts.say(desk.rulebook.rules.language, f"admin.marks_{when}", count=len(met), tasks=shown)
+    day = desk.rulebook.rules.calendar.local(desk.portal.now())
+    return tell_admins(desk.rulebook, f"marks-{when}:{day:%Y-%m-%d}", text)
 
 
 def of_stranger(desk: Desk, record: TaskRecord) -> tuple[Operation, ...]:

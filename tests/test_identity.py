@@ -280,8 +280,8 @@ def test_a_creation_whose_number_is_another_tasks_fails_and_is_found_by_its_mark
         (made,) = place.tasks(second)
         assert made.id == number
         read(place)
-        records = {one.portal_id: one.deal_id for one in place.desk.store.task_records() if one.portal_id}
-        assert records == {number: second}
+        records = {one.portal_id: one.deal_id for one in place.desk.store.task_records() if one.rule_id}
+        assert records == {None: first, number: second}
 
 
 # --- marks that nobody knows -----------------------------------------------------------------------------------------
@@ -365,9 +365,7 @@ def test_a_mark_whose_deal_is_another_is_no_task_of_ours(tmp_path: Path) -> None
     with office(tmp_path, RULES) as place:
         deal, other = place.add_deal(), place.add_deal()
         row = place.portal.state.deals[deal].history[0]
-        place.portal.state.add_task(
-            "Own", responsible=7, by=7, xml_id=f"bitrix-sync:{row}:gone-rule", crm=(f"D_{other}",)
-        )
+        place.portal.state.add_task("Own", responsible=7, by=7, xml_id=f"bitrix-sync:{row}:gone-rule", deals=[other])
         read(place)
         assert not place.desk.store.task_records(refs=[f"{row}:gone-rule"])
 
