@@ -20,6 +20,7 @@ from bitrix_sync.sandbox.seed import build_department
 from bitrix_sync.sandbox.server import Sandbox
 from bitrix_sync.sandbox.state import PortalState
 from bitrix_sync.settings import load_settings
+from bitrix_sync.store import Store
 from bitrix_sync.sync import carry_out, take_in
 from tests.live import MONDAY, Office, office
 from tests.running import Running, event, until
@@ -433,6 +434,8 @@ def test_a_portal_made_anew_under_a_running_service_is_no_longer_worked_for(tmp_
         portal.state.add_deal("A", stage="NEW", responsible=5, by=5)
         until(lambda: [task for task in portal.state.tasks.values() if task.xml_id])
         assert running.post("/webhooks/bitrix24", told(portal))[0] == 200
+        with Store(f"sqlite:///{tmp_path / 'store.db'}") as store:
+            until(lambda: store.setting(identity.MEMBER) == portal.events.member_id)
         portal.make_anew()
         before = {number: snapshot(task) for number, task in portal.state.tasks.items()}
         assert running.post("/webhooks/bitrix24", told(portal))[0] == 200
