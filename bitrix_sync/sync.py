@@ -475,7 +475,8 @@ def recognised(desk: Desk, facts: Gathered) -> tuple[Operation, ...]:
     told = tuple(one for record in facts.seen.strangers for one in of_stranger(desk, record))
     if desk.store.cursor() is None:
         return (*told, *of_marks(desk, "first", facts.seen.met))
-    older = [task for task in facts.seen.met if task.created is None or task.created < desk.started]
+    began = desk.started.replace(microsecond=0)
+    older = [task for task in facts.seen.met if task.created is None or task.created < began]
     newer = [task for task in facts.seen.met if task not in older]
     return (*told, *of_marks(desk, "start", older), *of_marks(desk, "running", newer))
 
