@@ -593,7 +593,7 @@ class _Deciding:
             plain = context if field.type in TEXTS else replace(context, language="")
             ready: list[Any] = []
             for value in values:
-                text = render(value, context=plain) if isinstance(value, str) else value
+                text = render(value, context=plain, markup=False) if isinstance(value, str) else value
                 if text == "":
                     continue
                 try:

@@ -291,6 +291,25 @@ def test_a_portal_that_goes_away_is_told_by_readyz_and_waited_for(tmp_path: Path
     assert CODE not in service.said
 
 
+def test_what_the_portal_refuses_is_told_once_and_made_when_a_new_file_removes_the_cause(tmp_path: Path) -> None:
+    """The portal demands a field of tasks that the rules do not fill; then they do, while the service runs."""
+    with portal_on_a_monday() as portal:
+        portal.state.add_task_field("UF_OBJECT", "Object", "string", mandatory=True)
+        town = Town(tmp_path, portal)
+        service = town.run(BITRIX_POLL_SECONDS="0.5").ready()
+        deals = [town.add_deal(f"Deal {number}") for number in range(30)]
+        until(lambda: portal.state.notices_of(1))
+        until(lambda: service.said.count("the portal refused") == len(deals))
+        rules = tmp_path / "rules.yaml"
+        filled = RULES.replace("- id: first-call\n", "- id: first-call\n        fields: {UF_OBJECT: x}\n")
+        rules.write_text(filled, encoding="utf-8")
+        until(lambda: all(town.rules_of(deal) == ["first-call"] for deal in deals))
+        (notice,) = portal.state.notices_of(1)
+        assert 'Field "Object" is required' in notice.text
+        assert service.end() == 0
+    assert "Traceback" not in service.said
+
+
 def test_sigterm_ends_it_though_the_portal_hangs(tmp_path: Path) -> None:
     with portal_on_a_monday() as portal:
         town = Town(tmp_path, portal)

@@ -200,11 +200,11 @@ def place(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Office]:
 
 
 def test_fields_are_rendered_at_creation_typed_as_the_portal_wants_them(place: Office) -> None:
-    deal = place.add_deal("Romashka", fields={"OPPORTUNITY": 1500.5, "UF_CRM_SHIP_DATE": "2026-03-20"})
+    deal = place.add_deal("[VIP] Romashka", fields={"OPPORTUNITY": 1500.5, "UF_CRM_SHIP_DATE": "2026-03-20"})
     place.run()
     (task,) = place.tasks(deal)
     shown = dict(task.extra)
-    assert "Romashka, 20" in shown.pop("UF_OBJECT")
+    assert "[VIP] Romashka, 20" in shown.pop("UF_OBJECT"), "no BB code is read there"
     assert shown.pop("UF_DUE").startswith("2026-03-03T18:00")
     assert shown == {
         "UF_HOURS": 1500.5,
