@@ -88,7 +88,7 @@ def main() -> int:
     try:
         settings = load_settings()
         configure(settings.log, settings.secrets())
-        check_file(settings)
+        check_file(settings, restart=True)
         service = Service(settings)
         service.prove()
     except BitrixSyncError as fault:

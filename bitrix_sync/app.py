@@ -24,17 +24,26 @@ from bitrix_sync import alarms, audit, commands, identity, known, retrying, snap
 from bitrix_sync.apply import Hands, make_good, ready
 from bitrix_sync.clock import Clock
 from bitrix_sync.errands import Errands
-from bitrix_sync.errors import BitrixSyncError, ForeignPortal, PortalError, PortalRefused, RulesError, StoreError
+from bitrix_sync.errors import (
+    BitrixSyncError,
+    ForeignPortal,
+    PortalError,
+    PortalRefused,
+    RulesError,
+    StoreError,
+    UserError,
+)
 from bitrix_sync.facts import Directory
 from bitrix_sync.operations import STUCK, State
 from bitrix_sync.portal import reading
+from bitrix_sync.portal.answers import NO_ACCESS, NO_SCOPE, WHOLE_PORTAL
 from bitrix_sync.portal.client import Portal
 from bitrix_sync.portal.pace import QUICK
 from bitrix_sync.portal.pacer import Stopped
 from bitrix_sync.portal.paging import PAGE
 from bitrix_sync.portal.refusals import need_scopes
 from bitrix_sync.portal.writing import METHODS
-from bitrix_sync.rulebook import Rulebook, need_bound, read_file
+from bitrix_sync.rulebook import Rulebook, kept_file, need_bound, read_file
 from bitrix_sync.rules.load import load
 from bitrix_sync.settings import Settings
 from bitrix_sync.store import LeaseLost, Store
@@ -83,6 +92,8 @@ WAIT_PAUSE = 5.0
 """Seconds between two looks whether the process that works for the portal is gone."""
 FRESH = 60.0
 RENEW_SECONDS = 5.0
+FINAL = WHOLE_PORTAL | {NO_SCOPE, NO_ACCESS, "redirect"}
+"""Codes with which a portal refuses us for good: a very first start has nothing to wait for."""
 WORKER, TICKS, LEASE, WEB = "worker", "ticks", "lease", "web"
 """The threads that all hangs on."""
 FIRST_PATIENCE = 3.0
@@ -91,12 +102,26 @@ FIRST_ANSWER = 5.0
 """Seconds that it waits then for each answer: a portal that hangs must not keep the web side closed."""
 
 
-def check_file(settings: Settings) -> None:
-    """Refuse a rules file that cannot be right on any portal before anything is made, even the database's file."""
-    text, _ = read_file(settings.rules)
-    problems = load(text, settings.rules.name, directory=None, bindings={}).errors
-    if problems:
-        raise RulesError([str(problem) for problem in problems])
+def check_file(settings: Settings, *, restart: bool = False) -> None:
+    """Refuse a rules file that cannot be right on any portal before anything is made, even the database's file. With
+    ``restart`` only if there is no last good one to go on with."""
+    try:
+        text, _ = read_file(settings.rules)
+        problems = load(text, settings.rules.name, directory=None, bindings={}).errors
+        if problems:
+            raise RulesError([str(problem) for problem in problems])
+    except UserError:
+        if not (restart and keeps_good_file(settings)):
+            raise
+
+
+def keeps_good_file(settings: Settings) -> bool:
+    """Whether the store holds a file that was in force before."""
+    try:
+        with Store(settings.database_url, create=False) as store:
+            return kept_file(store) is not None
+    except StoreError:
+        return False
 
 
 def utc_now() -> datetime:
@@ -277,38 +302,41 @@ class Service:
     # --- start and end -------------------------------------------------------------------------------------------
 
     def prove(self) -> None:
-        """Before the service starts: a refused webhook, one that lacks a scope which nothing goes without, a portal
-        that is not the store's, or a file that is wrong on this portal, ends it at once; a portal that cannot be
-        reached is tried again."""
+        """Before the service starts for the first time: a refused webhook, one that lacks a scope which nothing goes
+        without, or a file that is wrong on this portal, ends it at once; a portal that is not the store's does at any
+        start. One that cannot be reached, or answers what makes no sense, is tried again; so is all else at a later
+        start, as while it runs."""
         self.restore_pace()
         try:
             with self.portal.hurried(FIRST_ANSWER):
                 directory = reading.directory(self.portal, patience=FIRST_PATIENCE)
                 need_scopes(directory.scopes, host=self.portal.host)
                 self.identify(patience=FIRST_PATIENCE)
-        except PortalRefused:
-            raise
+            self.proven = directory, self.portal.now()
+            self.prove_file(directory)
+        except PortalRefused as refused:
+            if self.store.cursor() is None and refused.code.lower() in FINAL:
+                raise
+            self.note_trouble(refused)
         except ForeignPortal as fault:
             self.keep_trouble(str(fault))
             raise
-        except PortalError as fault:
-            self.cannot_work_yet(fault)
-            return
-        self.proven = directory, self.portal.now()
+        except UserError:
+            raise
+        except Exception as fault:
+            self.note_trouble(fault)
+
+    def prove_file(self, directory: Directory) -> None:
+        """Raises UserError for a file that is wrong on this portal, unless the last good one can go on."""
         if last := known.unpack(self.store.setting(known.SETTING)):
             directory = known.directory_with(last, directory)
-        text, _ = read_file(self.settings.rules)
-        loaded = load(text, self.settings.rules.name, directory=directory, bindings=self.store.bindings())
         try:
+            text, _ = read_file(self.settings.rules)
+            loaded = load(text, self.settings.rules.name, directory=directory, bindings=self.store.bindings())
             need_bound(loaded, directory)
-        except PortalError as fault:
-            self.cannot_work_yet(fault)
-
-    def cannot_work_yet(self, fault: PortalError) -> None:
-        """Note why the worker will have to try again."""
-        self.trouble = str(fault)
-        self.keep_trouble(self.trouble)
-        log.error("cannot work", problem=self.trouble, refused=False)
+        except UserError:
+            if kept_file(self.store) is None:
+                raise
 
     def identify(self, *, patience: float = identity.PATIENCE) -> identity.Standing:
         """Whether the portal is the one that the store was made on, asked once for each opening; ForeignPortal if it is
@@ -359,7 +387,7 @@ class Service:
     def lose_lease(self, lost: LeaseLost) -> None:
         """Another process works for the portal now: what was under way is its business. We wait until it is gone."""
         log.error("waiting", problem=str(lost))
-        self.epoch = self.desk = None
+        self.epoch = self.desk = self.standing = None
         self.errands = Errands(commands.steps)
         self.trouble = str(lost)
 
@@ -385,8 +413,8 @@ class Service:
         assert self.epoch is not None, "the lease comes first"
         self.store.settle_at_start(self.time())
         standing = self.identify()
-        rulebook = Rulebook(self.settings.rules, self.portal, self.store, read=self.proven)
-        self.proven = None
+        proven, self.proven = self.proven, None  # read anew if it cannot be used
+        rulebook = Rulebook(self.settings.rules, self.portal, self.store, read=proven)
         hands = Hands(
             self.store,
             self.portal,
@@ -639,18 +667,24 @@ class Service:
 
     def suffer(self, fault: Exception) -> None:
         """Note trouble, tell it once, and rest. What nobody expected is told with its trace, and does not end us."""
-        expected, waits = isinstance(fault, BitrixSyncError | OSError), isinstance(fault, Waiting)
-        text = str(fault) if expected else f"unexpected error ({type(fault).__name__}); the log says where"
-        if text != self.trouble:
-            log.error("cannot work", problem=text, refused=isinstance(fault, PortalRefused), exc_info=not expected)
-            self.trouble = text  # first, for to keep it may take long where the database is the trouble
-            if not waits:  # then the store's trouble is the other's
-                self.keep_trouble(text)
-        self.errands.give_up(self.store, text)
-        pause = WAIT_PAUSE if waits else TROUBLE_PAUSES[min(self.troubles, len(TROUBLE_PAUSES) - 1)]
+        self.note_trouble(fault)
+        self.errands.give_up(self.store, self.trouble)
+        pauses = (WAIT_PAUSE,) if isinstance(fault, Waiting) else TROUBLE_PAUSES
+        pause = pauses[min(self.troubles, len(pauses) - 1)]
         self.troubles += 1
         with contextlib.suppress(Stopped):
             self.portal.pacer.rest(pause)
+
+    def note_trouble(self, fault: Exception) -> None:
+        """Keep in mind what is in the way, and tell it if it is new."""
+        expected = isinstance(fault, BitrixSyncError | OSError)
+        text = str(fault) if expected else f"unexpected error ({type(fault).__name__}); the log says where"
+        if text != self.trouble:
+            told = None if expected else fault
+            log.error("cannot work", problem=text, refused=isinstance(fault, PortalRefused), exc_info=told)
+            self.trouble = text  # first, for to keep it may take long where the database is the trouble
+            if not isinstance(fault, Waiting):  # then the store's trouble is the other's
+                self.keep_trouble(text)
 
     def recovered(self) -> None:
         """All is well (again)."""

@@ -13,7 +13,7 @@ from bitrix_sync.errors import BitrixSyncError, StoreError, UserError
 from bitrix_sync.facts import Directory
 from bitrix_sync.portal import reading
 from bitrix_sync.portal.client import Portal
-from bitrix_sync.rulebook import read_file
+from bitrix_sync.rulebook import kept_file, read_file
 from bitrix_sync.rules.load import load
 from bitrix_sync.settings import Settings
 from bitrix_sync.store import Store
@@ -162,16 +162,27 @@ def rules_file(settings: Settings, directory: Directory | None, *, offline: bool
     try:
         text, _ = read_file(settings.rules)
     except UserError as fault:
-        return [Line("error", "rules", str(fault))]
+        return [Line("error", "rules", str(fault)), *kept_rules(settings)]
     loaded = load(text, settings.rules.name, directory=directory, bindings=bindings(settings))
     lines = [Line("error", "rules", str(problem)) for problem in loaded.errors]
     lines += [Line("error" if problem.grave else "warning", "rules", str(problem)) for problem in loaded.warnings]
     if loaded.errors:
-        return lines
+        return [*lines, *kept_rules(settings)]
     if loaded.rules is not None:
         return [*lines, Line("ok", "rules", f"{len(loaded.rules.by_id)} rules for {len(loaded.rules.policies)} stages")]
     what = "the file is right by itself" if offline else "not compared with the portal"
     return [*lines, Line("ok" if offline else "warning", "rules", f"{what}; names of the portal were not looked up")]
+
+
+def kept_rules(settings: Settings) -> list[Line]:
+    """Of a file that cannot be put in force: what is in force instead."""
+    try:
+        with Store(settings.database_url) as store:
+            kept = kept_file(store)
+    except StoreError:
+        return []
+    since = f"{kept.since:%Y-%m-%d %H:%M} UTC" if kept else ""
+    return [Line("warning", "rules", f"the last good file, in force since {since}, goes on until then")] if kept else []
 
 
 def bindings(settings: Settings) -> dict[str, str]:

@@ -211,7 +211,7 @@ def run(
 
     loaded = load_settings()
     configure(loaded.log, loaded.secrets())
-    check_file(loaded)
+    check_file(loaded, restart=True)
     service = Service(loaded, same_portal=same_portal)
     service.prove()
     worker = threading.Thread(target=scheduler.run, args=(service,), name="worker", daemon=True)

@@ -1,12 +1,13 @@
 """The rules in force: the file, bound to the portal's names, loaded again when it changes.
 
-A file with errors never replaces a good one that is running; its error is kept for ``status``, the page and the log.
+A file with errors never replaces a good one that is running; its error is kept for ``status``, the page and the log. A
+start is no worse than running on: the last good file is in the store, with what it was bound to.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -30,7 +31,31 @@ COMPANY_KEEPS = timedelta(minutes=1)
 """A pass that judges deals never uses people older than this."""
 DIRECTORY_KEEPS = timedelta(hours=1)
 ABSENCES_AHEAD = timedelta(days=90)
+KEPT = "rules_kept"
+"""The setting that holds the last good file."""
 Stamp = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The last good file: its text, since when it is in force (the portal's time), and what it was bound to."""
+
+    text: str
+    since: datetime
+    directory: Directory | None
+
+    def pack(self) -> str:
+        """As text for the store."""
+        directory = known.pack(self.directory) if self.directory else None
+        return json.dumps({"text": self.text, "since": self.since.isoformat(), "directory": directory})
+
+
+def kept_file(store: Store) -> Kept | None:
+    """The last good file; None before there was one."""
+    if not (packed := store.setting(KEPT)):
+        return None
+    found = json.loads(packed)
+    return Kept(found["text"], datetime.fromisoformat(found["since"]), known.unpack(found["directory"]))
 
 
 class Rulebook:
@@ -53,7 +78,10 @@ class Rulebook:
         self.stamp: Stamp | None = None
         self.source, self.loaded = "", self.read_at
         self.shown: tuple[Directory, datetime] | None = None
-        self.rules: Rules = self.load_now()
+        try:
+            self.rules: Rules = self.load_now()
+        except (RulesError, UserError) as fault:
+            self.rules = self.go_on_with_kept(fault)
 
     @property
     def company(self) -> Company:
@@ -76,9 +104,28 @@ class Rulebook:
         loaded = load(text, str(self.path.name), directory=self.directory, bindings=self.store.bindings())
         rules = need_bound(loaded, self.directory)
         self.accept(loaded)
-        self.source, self.loaded = text, self.portal.now()
+        if text != self.source:
+            self.source, self.loaded = text, self.portal.now()
+        self.store.set_setting(KEPT, Kept(text, self.loaded, self.directory).pack())
         self.show()
         return rules
+
+    def go_on_with_kept(self, fault: RulesError | UserError) -> Rules:
+        """At a start: the file cannot be put in force, so the last good one is, as if there had been no start. Raises
+        the fault if there is none."""
+        kept = kept_file(self.store)
+        if kept is None:
+            raise fault
+        bindings = self.store.bindings()
+        for directory in (self.directory, kept.directory):  # as it is, else as it was: something may have vanished
+            loaded = load(kept.text, self.path.name, directory=directory, bindings=bindings)
+            if loaded.rules is not None:
+                self.accept(loaded)
+                self.source, self.loaded = kept.text, kept.since
+                self.refuse(fault, since=kept.since.isoformat(timespec="seconds"))
+                self.show()
+                return loaded.rules
+        raise fault
 
     def accept(self, loaded: Loaded) -> None:
         """Put a good file in force: its new bindings are kept, its new rules begin to act from now on."""
@@ -139,10 +186,10 @@ class Rulebook:
         log.info("rules loaded", rules=len(self.rules.by_id), digest=self.rules.digest)
         return True
 
-    def refuse(self, fault: RulesError | UserError) -> bool:
+    def refuse(self, fault: RulesError | UserError, **more: str) -> bool:
         """The file cannot be put in force: the last good one goes on. False."""
         if str(fault) != self.error:
-            log.error("rules file refused; the last good one stays in force", problems=str(fault))
+            log.error("rules file refused; the last good one stays in force", problems=str(fault), **more)
             self.error = str(fault)
             self.store.set_setting("rules_error", self.error)
         return False
