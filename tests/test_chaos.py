@@ -16,3 +16,9 @@ def test_killed_again_and_again_it_loses_and_doubles_nothing(seed: int, tmp_path
     assert outcome.verdict.faults == [], log.read_text(encoding="utf-8")
     assert outcome.kills == 4
     assert outcome.verdict.occurrences > 60
+
+
+def test_ids_given_again_by_a_portal_that_was_put_back_mean_nothing(tmp_path: Path) -> None:
+    outcome = run(8, Plan(deeds=4, kills=0, chapters=1), tmp_path)
+    log = tmp_path / "8" / "service.log"
+    assert outcome.verdict.faults == [], log.read_text(encoding="utf-8")

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from bitrix_sync.sandbox.clock import Clock
 from bitrix_sync.sandbox.server import Sandbox
+from tests.chaos import portals
 from tests.chaos.lives import Lives
 from tests.chaos.office import BOSS, CODE, MOSCOW, RULES, START, TOKEN, build
 from tests.chaos.people import People
@@ -206,6 +207,7 @@ class World:
             self.outcome.verdict.wrong(str(stalled))
         else:
             self.outcome.verdict = judge(self.portal, self.store, self.people, self.slots, bucket=self.rate[1])
+            portals.play(self)
         self.outcome.seconds = time.monotonic() - began
         self.outcome.moves = self.people.diary.moves
         self.outcome.requests = sum(self.portal.journal.requests.values())
