@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
+from datetime import datetime
 
 import structlog
 
 from bitrix_sync import plan
 from bitrix_sync.facts import Changes
-from bitrix_sync.operations import Decision, Kind, Operation, Recording
+from bitrix_sync.operations import DealState, Decision, Kind, Operation, Recording
+from bitrix_sync.rules.model import Rules
 from bitrix_sync.sync import Desk, PassReport, safety_room, sift, within_safety, world_of
 
 log = structlog.get_logger(__name__)
@@ -54,13 +56,11 @@ def try_again(
     for row in rows:
         deal_id = row.operation.deal_id
         state = replace(states[deal_id], deal=facts.deals.get(deal_id))
-        decision: Decision | None
-        if row.operation.kind is Kind.CREATE:
-            occurrence = row.operation.task
-            decision = plan.decide_anew(state, book, world, occurrence=occurrence, now=facts.now, refused=True)
-        else:
-            move = plan.advance_anew(state, book, world, now=facts.now)
-            decision = Decision(deal_id, (move,), wake_at=facts.now) if move is not None else None
+        try:
+            decision = decided(row.operation, state, book, world, now=facts.now)
+        except Exception:
+            log.exception("deal cannot be judged; the others go on", deal=deal_id)
+            continue
         if decision is None:
             continue
         decisions.append(decision)
@@ -82,3 +82,11 @@ def try_again(
         desk.store.record(recording, desk.hands.epoch)
         log.info("what was refused is tried again", operations=len(tried))
     return tried
+
+
+def decided(refused: Operation, state: DealState, rules: Rules, world: plan.World, *, now: datetime) -> Decision | None:
+    """What comes of one refused operation today; None: it is not wanted any more."""
+    if refused.kind is Kind.CREATE:
+        return plan.decide_anew(state, rules, world, occurrence=refused.task, now=now, refused=True)
+    move = plan.advance_anew(state, rules, world, now=now)
+    return Decision(state.deal_id, (move,), wake_at=now) if move is not None else None
