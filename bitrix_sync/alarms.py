@@ -57,6 +57,24 @@ def tell_of_rules(desk: Desk) -> None:
     desk.store.set_setting(REFUSED, refused)
 
 
+def tell_of_unread(desk: Desk) -> None:
+    """The parts of the portal that could not be read, once a day for each and its cause."""
+    parts = desk.rulebook.unread_parts()
+    if not parts or desk.rulebook.rules.safety.watch:
+        return
+    language, now = desk.rulebook.rules.language, desk.portal.now()
+    day = f"{desk.rulebook.rules.calendar.local(now):%Y-%m-%d}"
+    by_cause: dict[str, list[str]] = {}
+    for part, end in parts.items():
+        by_cause.setdefault(f"{end.code}:{end.why}", []).append(part)
+    told: tuple[Operation, ...] = ()
+    for cause, parts_of_it in by_cause.items():
+        key = f"unread:{day}:{blake2b(cause.encode(), digest_size=6).hexdigest()}"
+        text = texts.say(language, "admin.unread", part=listed(parts_of_it), why=parts[parts_of_it[0]].why)
+        told += tell_admins(desk.rulebook, key, text)
+    desk.store.record(Recording(at=now, operations=told), desk.hands.epoch)
+
+
 def of_rules_off(desk: Desk, off: Mapping[str, str]) -> tuple[Operation, ...]:
     """One message for all rules that are newly off, with a line for each reason."""
     by_reason: dict[str, list[str]] = {}

@@ -433,6 +433,7 @@ class Service:
         tell_failures(desk)
         tell_strangers(desk)
         alarms.tell_of_rules(desk)
+        alarms.tell_of_unread(desk)
         alarms.tell_of_deals(desk)
         self.show_clock()
         self.desk = desk
@@ -619,7 +620,8 @@ class Service:
         """One pass, and its account."""
         begun = self.last_reading = self.portal.clock()
         self.put_off = set()
-        desk.rulebook.freshen(self.portal.now())
+        if desk.rulebook.freshen(self.portal.now()):
+            alarms.tell_of_unread(desk)
         overlap = self.overlap(wide=wide)
         report = run_pass(
             desk, overlap=overlap, late=late, expected=expected, along=along, interrupted=self.interrupted

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from bitrix_sync import identity, texts
-from bitrix_sync.facts import Changes, Deal, PortalTask
+from bitrix_sync.facts import Absent, Changes, Deal, PortalTask, Unread
 from bitrix_sync.guards import is_of_deal
 from bitrix_sync.operations import FOREIGN, MARK, Kind, Operation, Recorded, Recording, Slip, State, TaskRecord
 from bitrix_sync.portal import reading
@@ -52,7 +52,8 @@ DOUBTED, BELIEVED = "vanished", "vanished_believed"
 class Look:
     """All that is open as the portal shows it now, compared with what is known; nothing is written yet.
 
-    ``tasks``: the records that differ from those remembered, new ones too. ``deals``: every deal with an open task.
+    ``tasks``: the records that differ from those remembered, new ones too. ``deals``: every deal with an open task, as
+    remembered if it could not be read (``unread``).
     ``vanished``: how many known open tasks the portal no longer shows, ``of`` how many. ``lost``: "tasks" or "deals",
     if more of them have vanished than people delete at once: then rights were lost."""
 
@@ -64,6 +65,7 @@ class Look:
     vanished: Mapping[str, int]
     of: Mapping[str, int]
     lost: str = ""
+    unread: frozenset[int] = frozenset()
     operations: tuple[Operation, ...] = ()
     """What the admins hear of tasks that are not those remembered."""
     released: tuple[str, ...] = ()
@@ -93,7 +95,7 @@ def audit(desk: Desk) -> None:
     if standing.contradicted:
         put_back(desk, standing)
     changes = Changes(visits=tuple(reading.history_since(desk.portal, now - LOOK_BACK)))
-    recording, report = decide(desk, sift(desk, changes))
+    recording, report = decide(desk, sift(desk, changes, ask=desk.store.unjudged()))
     desk.store.record(recording, desk.hands.epoch)
     met = meet_deals(desk)
     seen = look(desk)
@@ -130,10 +132,13 @@ def look(desk: Desk, *, fresh: Sequence[PortalTask] = ()) -> Look:
     observe_tasks(desk, facts)
     missing = [record for record in known if record.portal_id not in seen]
     deal_ids = sorted({record.deal_id for record in (*known, *facts.tasks.values()) if record.deal_id})
-    deals = {deal.id: deal for deal in reading.deals(portal, deal_ids, fields=desk.rulebook.rules.fields)}
+    ends = reading.deals(portal, deal_ids, fields=desk.rulebook.rules.fields)
+    deals = {deal.id: deal for deal in reading.found_deals(ends)}
     remembered = store.deals(deal_ids)
-    gone = tuple(deal_id for deal_id in remembered if deal_id not in deals)
-    vanished = {"tasks": len(missing), "deals": len(gone)}
+    gone = tuple(deal_id for deal_id in remembered if isinstance(ends[deal_id], Absent))
+    hidden = [deal_id for deal_id in remembered if isinstance(ends[deal_id], Unread)]
+    vanished = {"tasks": len(missing), "deals": len(gone) + len(hidden)}
+    deals |= {deal_id: remembered[deal_id] for deal_id in hidden}
     of = {"tasks": len(known), "deals": len(remembered)}
     doubtful = [what for what in vanished if too_many(vanished[what], of[what])]
     return Look(
@@ -148,6 +153,7 @@ def look(desk: Desk, *, fresh: Sequence[PortalTask] = ()) -> Look:
         operations=recognised(desk, facts),
         released=facts.released,
         doubted=tuple(facts.seen.doubted),
+        unread=frozenset(hidden),
     )
 
 
@@ -174,7 +180,7 @@ def note(desk: Desk, seen: Look) -> None:
         store.set_setting(doubt, None)
     judged = {record.deal_id for record in seen.tasks if record.rule_id and record.deal_id in seen.deals}
     if judged:
-        read = Changes(deals=tuple(seen.deals[deal_id] for deal_id in sorted(judged)))
+        read = Changes(deals=tuple(seen.deals[deal_id] for deal_id in sorted(judged - seen.unread)))
         recording, _ = decide(desk, sift(desk, read, ask=judged))
         store.record(recording, desk.hands.epoch)
 

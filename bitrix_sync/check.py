@@ -128,10 +128,14 @@ def webhook(settings: Settings) -> tuple[list[Line], Directory | None]:
                 "deals that this user may not read are not seen",
             )
         )
-    if not directory.funnels:
-        lines.append(
-            Line("error", "rights", "no funnel can be read; give the webhook's user a CRM role that reads deals")
-        )
+    unread = {**directory.unread, **directory.company.unread}
+    lines += [Line("error", "readings", f"{part}: {end.why}") for part, end in unread.items()]
+    lacking = {**directory.without, **directory.company.without}
+    lines += [
+        Line("warning", "readings", f"{part}: {end.why}")
+        for part, end in lacking.items()
+        if "lacks the scope" not in end.why
+    ]
     if not deals:
         lines.append(Line("warning", "rights", no_deals(name)))
     drift = portal.offset.total_seconds()

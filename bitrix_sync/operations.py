@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Literal
 
-from bitrix_sync.facts import OPEN_STATUSES, WAITING, Cursor, Deal, Visit
+from bitrix_sync.facts import OPEN_STATUSES, WAITING, Cursor, Deal, Unread, Visit
 
 MARK = "bitrix-sync:"
 """Prefix of XML_ID of every task that the service makes."""
@@ -261,6 +261,8 @@ class Recording:
     """Creations (keys) whose tasks were seen in the portal before they were sent: they are looked up first."""
     renewed: tuple[Operation, ...] = ()
     """What was held or refused and is decided anew: planned (or held) with the payload that it has here."""
+    unjudged: Mapping[int, Unread] = field(default_factory=dict)
+    """Deals that were to be judged, of which something needed could not be read: they are judged later."""
     sweep: tuple[str, str, Mapping[str, Any]] | None = None
 
 

@@ -16,16 +16,17 @@ import structlog
 
 from bitrix_sync import plan, recognition, sync
 from bitrix_sync.errors import RulesError, UserError
-from bitrix_sync.facts import Changes, Cursor, Deal, Directory, PortalTask, Stage, Visit
+from bitrix_sync.facts import Absent, Changes, Cursor, Deal, Directory, PortalTask, Stage, Unread, Visit
 from bitrix_sync.guards import is_stranger
 from bitrix_sync.operations import MARK, DealState, TaskRecord
 from bitrix_sync.portal import reading
+from bitrix_sync.portal.answers import NO_ACCESS
 from bitrix_sync.portal.client import Portal
 from bitrix_sync.preview_lines import Preview, nothing, of_changes, of_load, of_rules, rules_of, uncovered
 from bitrix_sync.rulebook import Rulebook, read_file
 from bitrix_sync.rules.load import load
 from bitrix_sync.rules.model import Rules
-from bitrix_sync.rules.persons import Picks
+from bitrix_sync.rules.persons import NotRead, Picks
 from bitrix_sync.rules.suggest import did_you_mean, fold
 from bitrix_sync.settings import Settings
 from bitrix_sync.store import Store
@@ -61,9 +62,10 @@ def of_deal(settings: Settings, deal_id: int, *, stage: str = "") -> Preview:
     """One deal as it stands, or as if it entered ``stage`` (a name or an id) now. UserError for a deal or stage that
     the portal does not show."""
     with looking(settings) as look:
-        found = reading.deals(look.portal, [deal_id], fields=look.rules.fields)
-        if not found:
-            raise UserError(_unknown_deal(deal_id, look))
+        end = reading.deals(look.portal, [deal_id], fields=look.rules.fields)[deal_id]
+        if not isinstance(end, Deal):
+            raise UserError(_unknown_deal(deal_id, end, look))
+        found = [end]
         into = find_stage(stage, found[0], look.rulebook.directory) if stage else None
         preview = _begin(look)
         preview.deal, preview.deals, preview.entering = deal_id, 1, into.name if into else ""
@@ -149,7 +151,9 @@ def _order(directory: Directory) -> dict[str, int]:
     return {stage_id: place for place, stage_id in enumerate(stages)}
 
 
-def _unknown_deal(deal_id: int, look: Look) -> str:
+def _unknown_deal(deal_id: int, end: Absent | Unread, look: Look) -> str:
+    if isinstance(end, Unread) and end.code != NO_ACCESS:
+        return f"deal {deal_id}: it could not be read ({end.why})"
     who = look.rulebook.company.name(look.rulebook.company.self_id)
     return (
         f"deal {deal_id}: the portal does not show it. Is the number right (it is in the deal's address), is the deal "
@@ -192,6 +196,7 @@ def _judge(look: Look, deals: Sequence[Deal], picks: Picks, preview: Preview, *,
     ids = [deal.id for deal in deals]
     facts = sync.Gathered(look.now, Changes(), deals={deal.id: deal for deal in deals})
     sync.gather_clients(look.portal, look.rules, facts)
+    sync.set_aside(facts, lambda deal: look.rulebook.unread_funnel(deal.funnel_id))
     world = plan.World(
         company=look.rulebook.company,
         picks=picks,
@@ -208,6 +213,9 @@ def _judge(look: Look, deals: Sequence[Deal], picks: Picks, preview: Preview, *,
         for deal_id in task.deal_ids:
             tasks.setdefault(deal_id, []).append(task)
     for deal in deals:
+        if end := facts.unread.get(deal.id):
+            preview.lines.append(nothing(look.rules, deal, "preview.unread", why=end.why))
+            continue
         before = known[deal.id].deal
         state = _state(look, cursor, known[deal.id], deal, visits.get(deal.id, []), tasks.get(deal.id, []))
         if into is not None:
@@ -221,6 +229,9 @@ def _judge(look: Look, deals: Sequence[Deal], picks: Picks, preview: Preview, *,
                 responsible_before=before.responsible_id if before else None,
                 backfill=True,
             )
+        except NotRead as fault:
+            preview.lines.append(nothing(look.rules, deal, "preview.unread", why=str(fault)))
+            continue
         except Exception:
             log.exception("deal cannot be judged; the others go on", deal=deal.id)
             preview.lines.append(nothing(look.rules, deal, "preview.error"))

@@ -151,10 +151,10 @@ def uncovered(rules: Rules, directory: Directory, stage_id: str, count: int) -> 
     return {**_place(rules, stage.funnel_id if stage else 0, stage_id), "deals": count}
 
 
-def nothing(rules: Rules, deal: Deal, key: str) -> Line:
+def nothing(rules: Rules, deal: Deal, key: str, **values: Any) -> Line:
     """A deal of which nothing can be said but this sentence of the catalogue."""
     line = _line(rules, deal, deal.funnel_id, deal.stage_id)
-    return {**line, "verdict": key.partition(".")[2], "why": [texts.phrase(rules.language, key)]}
+    return {**line, "verdict": key.partition(".")[2], "why": [texts.phrase(rules.language, key, **values)]}
 
 
 def of_rules(

@@ -33,6 +33,8 @@ DIRECTORY_KEEPS = timedelta(hours=1)
 ABSENCES_AHEAD = timedelta(days=90)
 KEPT = "rules_kept"
 """The setting that holds the last good file."""
+UNREAD = "unread"
+"""The setting that says, for ``status``, which parts the last reading of the portal did not bring, and why."""
 Stamp = tuple[int, int, int]
 
 
@@ -220,8 +222,12 @@ class Rulebook:
         end = learnt.unread.get("funnels")
         if not learnt.funnels and end is not None and end.code != known.EMPTY:
             raise refusal(end)
-        for part, end in self.unread_parts(learnt).items():
-            log.warning("could not be read; what was known last stays", part=part, problem=end.why)
+        parts = {part: end.why for part, end in self.unread_parts(learnt).items()}
+        for part, why in parts.items():
+            log.warning("could not be read; what was known last stays", part=part, problem=why)
+        said = json.dumps(parts, ensure_ascii=False)
+        if said != (self.store.setting(UNREAD) or "{}"):
+            self.store.set_setting(UNREAD, said)
         self.keep(learnt)
         return learnt
 
@@ -231,6 +237,12 @@ class Rulebook:
         if packed != self.kept:
             self.store.set_setting(known.SETTING, packed)
             self.kept = packed
+
+    def unread_funnel(self, funnel_id: int) -> Unread | None:
+        """Why nothing can be said of a funnel's deals: its stages could not be read, and were never known."""
+        if any(funnel.id == funnel_id and funnel.stages for funnel in self.directory.funnels):
+            return None
+        return self.directory.unread.get(f"stages:{funnel_id}") or self.directory.unread.get("funnels")
 
     def unread_parts(self, directory: Directory | None = None) -> dict[str, Unread]:
         """What the last reading did not bring, by part."""

@@ -11,7 +11,7 @@ import structlog
 from bitrix_sync import failures, identity, plan, recognition, texts
 from bitrix_sync.apply import STRANGER_CODE, Applied, Hands, apply, send
 from bitrix_sync.errors import PortalError
-from bitrix_sync.facts import Changes, Contact, Deal, PortalTask, Visit
+from bitrix_sync.facts import Absent, Changes, Contact, Deal, End, PortalTask, Unread, Visit
 from bitrix_sync.guards import is_stranger
 from bitrix_sync.operations import (
     FOREIGN,
@@ -30,7 +30,7 @@ from bitrix_sync.portal.client import Portal
 from bitrix_sync.portal.writing import METHODS
 from bitrix_sync.rulebook import Rulebook
 from bitrix_sync.rules.model import Rules
-from bitrix_sync.rules.persons import Picks, head_over
+from bitrix_sync.rules.persons import NotRead, Picks, head_over
 from bitrix_sync.store import Store
 
 log = structlog.get_logger(__name__)
@@ -61,12 +61,14 @@ class Desk:
 
 @dataclass(slots=True)
 class Gathered:
-    """Facts of one pass. ``deals`` are the deals to be judged, read just now; None: gone or hidden by rights."""
+    """Facts of one pass. ``deals`` are the deals to be judged, read just now; None: gone. ``unread``: deals that were
+    to be judged, of which something needed could not be read."""
 
     now: datetime
     changes: Changes
     visits: list[Visit] = field(default_factory=list)
     deals: dict[int, Deal | None] = field(default_factory=dict)
+    unread: dict[int, Unread] = field(default_factory=dict)
     tasks: dict[str, TaskRecord] = field(default_factory=dict)
     slips: list[Slip] = field(default_factory=list)
     touched: set[int] = field(default_factory=set)
@@ -200,7 +202,7 @@ def gather(
     changes = news.finish()
     if changes.company is not None:
         book.take_company(changes.company, now)
-    return sift(desk, changes)
+    return sift(desk, changes, ask=desk.store.unjudged() if desk.catching_up else ())
 
 
 def sift(desk: Desk, changes: Changes, *, ask: Iterable[int] = ()) -> Gathered:
@@ -221,13 +223,28 @@ def sift(desk: Desk, changes: Changes, *, ask: Iterable[int] = ()) -> Gathered:
     dirty = {visit.deal_id for visit in facts.visits} | changed | set(ask)
     dirty |= facts.touched
     dirty |= set(store.due_deals(facts.now))
-    missing = sorted(dirty - read.keys())
-    read |= {deal.id: deal for deal in reading.deals(portal, missing, fields=rules.fields)}
-    facts.deals = {deal_id: read.get(deal_id) for deal_id in sorted(dirty)}
+    ends = read | reading.deals(portal, sorted(dirty - read.keys()), fields=rules.fields)
+    for deal_id in sorted(dirty):
+        match ends[deal_id]:
+            case Deal() as deal:
+                facts.deals[deal_id] = deal
+            case Unread() as end:
+                facts.unread[deal_id] = end
+            case Absent():
+                facts.deals[deal_id] = None
     gather_clients(portal, rules, facts)
+    set_aside(facts, lambda deal: desk.rulebook.unread_funnel(deal.funnel_id))
     if facts.deals:
         desk.rulebook.freshen_company(facts.now)
     return facts
+
+
+def set_aside(facts: Gathered, lack: Callable[[Deal], Unread | None]) -> None:
+    """Deals of which something that is needed could not be read are judged later."""
+    for deal in [deal for deal in facts.deals.values() if deal is not None]:
+        if end := lack(deal):
+            facts.unread[deal.id] = end
+            del facts.deals[deal.id]
 
 
 def has_changed(before: Deal | None, deal: Deal) -> bool:
@@ -303,10 +320,20 @@ def observe_seen(desk: Desk, seen: Sequence[PortalTask]) -> None:
 def gather_clients(portal: Portal, rules: Rules, facts: Gathered) -> None:
     """Companies and contacts of the deals to be judged, only if the file uses them."""
     judged = [deal for deal in facts.deals.values() if deal is not None]
-    if rules.uses_company and (ids := sorted({deal.company_id for deal in judged if deal.company_id})):
-        facts.companies = {one.id: one for one in reading.companies(portal, ids)}
-    if rules.uses_contact and (ids := sorted({deal.contact_id for deal in judged if deal.contact_id})):
-        facts.contacts = {one.id: one for one in reading.contacts(portal, ids)}
+    companies: dict[int, End[Contact]] = {}
+    contacts: dict[int, End[Contact]] = {}
+    if rules.uses_company:
+        companies = reading.companies(portal, sorted({deal.company_id for deal in judged if deal.company_id}))
+    if rules.uses_contact:
+        contacts = reading.contacts(portal, sorted({deal.contact_id for deal in judged if deal.contact_id}))
+
+    def lack(deal: Deal) -> Unread | None:
+        ends = (companies.get(deal.company_id), contacts.get(deal.contact_id))
+        return next((end for end in ends if isinstance(end, Unread)), None)
+
+    set_aside(facts, lack)
+    facts.companies = {number: one for number, one in companies.items() if isinstance(one, Contact)}
+    facts.contacts = {number: one for number, one in contacts.items() if isinstance(one, Contact)}
 
 
 # --- decide ----------------------------------------------------------------------------------------------------------
@@ -324,13 +351,17 @@ def decide(
     for visit in facts.visits:
         visits.setdefault(visit.deal_id, []).append(visit)
     decisions: list[Decision] = []
-    for deal_id, deal in facts.deals.items():
+    for deal_id, deal in list(facts.deals.items()):
         state = states[deal_id]
         before = state.deal.responsible_id if state.deal else None
         tasks = tuple(facts.tasks.get(record.ref, record) for record in state.tasks)
         state = replace(state, deal=deal, visits=(*state.visits, *visits.get(deal_id, ())), tasks=tasks)
         try:
             decided = plan.decide(state, rules, world, now=facts.now, responsible_before=before, backfill=backfill)
+        except NotRead as fault:
+            facts.unread[deal_id] = fault.end
+            del facts.deals[deal_id]
+            continue
         except Exception:
             log.exception("deal cannot be judged; the others go on", deal=deal_id)
             decided = Decision(deal_id, wake_at=facts.now + JUDGE_AGAIN)
@@ -353,7 +384,10 @@ def decide(
         tasks=tuple(record for ref, record in facts.tasks.items() if ref not in decided_tasks),
         slips=tuple(facts.slips),
         decisions=tuple(decisions),
-        operations=notices if rules.safety.watch else (*notices, *failed, *recognised(desk, facts)),
+        operations=notices
+        if rules.safety.watch
+        else (*notices, *failed, *recognised(desk, facts), *tell_unjudged(desk, facts)),
+        unjudged=facts.unread,
         picks=world.picks.changes(),
         released=facts.released,
         doubted=tuple(facts.seen.doubted),
@@ -370,6 +404,21 @@ def looked_up(decision: Decision, facts: Gathered) -> Decision:
         for one in decision.operations
     )
     return replace(decision, operations=tuple(operations))
+
+
+def tell_unjudged(desk: Desk, facts: Gathered) -> tuple[Operation, ...]:
+    """What could not be read of deals that were to be judged: in the log, and to the admins once a day for a cause."""
+    by_cause: dict[str, list[int]] = {}
+    for deal_id, end in facts.unread.items():
+        by_cause.setdefault(end.code, []).append(deal_id)
+    told: tuple[Operation, ...] = ()
+    for code, deals in by_cause.items():
+        why = facts.unread[deals[0]].why
+        log.warning("deals cannot be judged yet: something could not be read", deals=deals[:FEW], problem=why)
+        day = f"{desk.rulebook.rules.calendar.local(facts.now):%Y-%m-%d}"
+        text = texts.say(desk.rulebook.rules.language, "admin.unjudged", count=len(deals), deal=deals[0], why=why)
+        told += tell_admins(desk.rulebook, f"unjudged:{code}:{day}", text)
+    return told
 
 
 def world_of(desk: Desk, facts: Gathered, picks: Picks | None = None) -> plan.World:

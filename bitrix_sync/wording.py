@@ -398,6 +398,9 @@ _RU: dict[str, str] = {
     "admin.marks_running": "В портале появились задачи с пометкой программы, которых она не ставила ({count:tasks}: "
     "{tasks}). Похоже, с этим порталом работает ещё одна bitrix-sync со своей базой, и задачи ставятся дважды. "
     "Оставьте одну.",
+    "admin.unjudged": "Пока не обработано: {count:deals}, например № {deal}. Не удалось прочитать: {why}. Как только "
+    "удастся, правила отработают сами.",
+    "admin.unread": "Не удалось прочитать с портала ({part}): {why}. Остаётся в силе то, что было известно раньше.",
     "admin.twin": "Две одинаковые задачи: лишняя № {task} «{title}» уже в работе, поэтому сама не удалена. Решите, "
     "какую оставить.",
     "notice.brake": "Сделка «{deal}» за сутки автоматически перешла {count:times} и остановлена на стадии «{stage}». "
@@ -541,6 +544,9 @@ _EN: dict[str, str] = {
     "admin.marks_running": "Tasks have appeared in the portal with the program's mark that it did not make "
     "({count:tasks}: {tasks}). Another bitrix-sync with a database of its own seems to work on this portal, so that "
     "tasks are made twice. Leave one of them.",
+    "admin.unjudged": "Not dealt with yet: {count:deals}, No. {deal} for example. This could not be read: {why}. As "
+    "soon as it can be, the rules will act by themselves.",
+    "admin.unread": "Could not be read from the portal ({part}): {why}. What was known before stays in force.",
     "admin.twin": "Two tasks are the same: the extra one, No. {task} “{title}”, is already being worked on, so it was "
     "not deleted. Decide which one stays.",
     "notice.brake": "The deal “{deal}” was moved automatically {count:times} within 24 hours and was stopped in the "

@@ -194,6 +194,8 @@ def _company(portal: Portal, people: list[Row] | Unread, departments: list[Row] 
     nodes = [node for row in listed if (node := parsing.department(row)) is not None]
     if not users and "users" not in parts.unread:
         parts.lack("users", Unread(EMPTY, NO_PEOPLE.format(host=portal.host)))
+    if not nodes and "departments" not in parts.unread:  # of those known last nobody believes that all are gone
+        parts.without.setdefault("departments", Absent(f"portal {portal.host}: shows no department"))
     return Company(
         users={user.id: user for user in sorted(users, key=lambda user: user.id)},
         departments={node.id: node for node in sorted(nodes, key=lambda node: node.id)},

@@ -6,18 +6,33 @@ not know. An empty list of ids asks nothing. All of them raise PortalError and P
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from bitrix_sync.facts import DEFERRED, OPEN_STATUSES, Contact, Cursor, Deal, PortalTask, Visit
+from bitrix_sync.errors import PortalError, PortalRefused
+from bitrix_sync.facts import (
+    DEFERRED,
+    OPEN_STATUSES,
+    Absent,
+    Contact,
+    Cursor,
+    Deal,
+    End,
+    PortalTask,
+    Unread,
+    Visit,
+)
 from bitrix_sync.portal import bulk, parsing
+from bitrix_sync.portal.answers import GARBAGE, NO_SCOPE, WHOLE_PORTAL, Outcome
 from bitrix_sync.portal.client import Portal
 from bitrix_sync.portal.directory import absences, company, directory
 from bitrix_sync.portal.forms import Command
 from bitrix_sync.portal.lookups import checklists, has_message, written
 from bitrix_sync.portal.names import code_of
 from bitrix_sync.portal.news import OVERLAP, WIDE, News
+from bitrix_sync.portal.pacer import Stopped
 from bitrix_sync.portal.paging import LONG_PATIENCE, Source, read_lists
 from bitrix_sync.portal.parsing import Row
 from bitrix_sync.portal.parsing import tasks as parse_tasks
@@ -48,6 +63,7 @@ __all__ = [
     "deal_history",
     "deals",
     "directory",
+    "found_deals",
     "has_message",
     "history_since",
     "open_deals",
@@ -66,6 +82,9 @@ __all__ = [
 
 CHUNK = 50
 """Ids in one filter: as many rows as a page holds."""
+NOTHING_GOES = WHOLE_PORTAL | {NO_SCOPE, "redirect"}
+"""Codes of refusals that concern more than what was asked for."""
+NO_ANSWER = "no_answer"
 CONTACT, COMPANY = 3, 4
 """entityTypeId of contacts and companies."""
 
@@ -128,14 +147,69 @@ def deal_history(portal: Portal, deal_ids: Sequence[int]) -> list[Visit]:
 # --- deals -----------------------------------------------------------------------------------------------------------
 
 
-def deals(portal: Portal, deal_ids: Sequence[int], *, fields: frozenset[str]) -> list[Deal]:
-    """These deals, by id; one that is gone, hidden by rights or a template is absent."""
-    wanted = set(deal_ids)
-    sources = [deals_source(portal, {"@id": list(part)}, fields, most=len(part)) for part in _chunks(deal_ids)]
-    lists = read_lists(portal, sources, patience=LONG_PATIENCE) if sources else []
-    return sorted(
-        facts(_joined(lists), deal_parser(portal, fields), lambda deal: deal.id in wanted), key=lambda deal: deal.id
-    )
+def deals(portal: Portal, deal_ids: Sequence[int], *, fields: frozenset[str]) -> dict[int, End[Deal]]:
+    """The end of the reading of each of these deals, by id. A template is surely no deal; a list that leaves a deal out
+    does not say whether it is gone or hidden by rights: it is asked for by itself. Raises only what concerns the whole
+    portal."""
+    wanted = list(dict.fromkeys(deal_ids))
+    sources = [deals_source(portal, {"@id": list(part)}, fields, most=len(part)) for part in _chunks(wanted)]
+    found: dict[int, End[Deal]] = {}
+    with tolerated() as failed:
+        rows = _joined(read_lists(portal, sources)) if sources else []
+        found |= {one.id: one for one in facts(rows, deal_parser(portal, fields))}
+    left = [number for number in wanted if number not in found]
+    if failed and failed[0].code == NO_ANSWER:
+        found |= dict.fromkeys(left, failed[0])
+    else:
+        for part in _chunks(left):
+            found |= _each(portal, part, fields)
+    return {number: found[number] for number in sorted(wanted)}
+
+
+@contextlib.contextmanager
+def tolerated() -> Iterator[list[Unread]]:
+    """What a reading raises becomes its end, unless it concerns the whole portal."""
+    ends: list[Unread] = []
+    try:
+        yield ends
+    except PortalRefused as fault:
+        if fault.code.lower() in NOTHING_GOES:
+            raise
+        ends.append(Unread(fault.code.lower() or "refused", str(fault)))
+    except Stopped:
+        raise
+    except PortalError as fault:
+        ends.append(Unread(NO_ANSWER, str(fault)))
+
+
+def _each(portal: Portal, deal_ids: Sequence[int], fields: frozenset[str]) -> dict[int, End[Deal]]:
+    """Up to fifty deals, each asked for by itself."""
+    commands = [Command("crm.item.get", {"entityTypeId": DEAL, "id": number}) for number in deal_ids]
+    outcomes: list[Outcome] = []
+    with tolerated() as failed:
+        outcomes = portal.read(commands, optional=True)
+    if failed:
+        return dict.fromkeys(deal_ids, failed[0])
+    parse = deal_parser(portal, fields)
+    return {number: _end_of(portal, number, one, parse) for number, one in zip(deal_ids, outcomes, strict=True)}
+
+
+def _end_of(portal: Portal, number: int, outcome: Outcome, parse: Callable[[Row], Deal | None]) -> End[Deal]:
+    if not outcome.done:
+        end = portal.unread("crm.item.get", outcome)
+        return Absent(end.why) if end.code == "not_found" else end
+    row = outcome.value["item"]
+    found = parse(row)
+    if found is not None and found.id == number:
+        return found
+    if parsing.yes(row.get("isRecurring"), default=False):
+        return Absent("the template of a recurring deal")
+    return Unread(GARBAGE, f"portal {portal.host}: crm.item.get answers without what makes a deal")
+
+
+def found_deals(ends: Mapping[int, End[Deal]]) -> list[Deal]:
+    """The deals that were read."""
+    return [end for end in ends.values() if isinstance(end, Deal)]
 
 
 def open_deals(portal: Portal, *, fields: frozenset[str]) -> list[Deal]:
@@ -150,18 +224,18 @@ def shows_deals(portal: Portal) -> bool:
     return bool(parsing.rows(portal.read_one(command).value, "items"))
 
 
-def companies(portal: Portal, company_ids: Sequence[int]) -> list[Contact]:
-    """Companies with all their fields, for templates."""
+def companies(portal: Portal, company_ids: Sequence[int]) -> dict[int, End[Contact]]:
+    """Companies with all their fields, for templates. One that the portal does not show is absent."""
     return _clients(portal, COMPANY, company_ids)
 
 
-def contacts(portal: Portal, contact_ids: Sequence[int]) -> list[Contact]:
-    """Contacts with all their fields, for templates."""
+def contacts(portal: Portal, contact_ids: Sequence[int]) -> dict[int, End[Contact]]:
+    """Contacts, the same."""
     return _clients(portal, CONTACT, contact_ids)
 
 
-def _clients(portal: Portal, entity: int, client_ids: Sequence[int]) -> list[Contact]:
-    wanted = set(client_ids)
+def _clients(portal: Portal, entity: int, client_ids: Sequence[int]) -> dict[int, End[Contact]]:
+    found: dict[int, End[Contact]] = dict.fromkeys(client_ids, Absent())
     sources = [
         Source(
             "crm.item.list",
@@ -171,8 +245,10 @@ def _clients(portal: Portal, entity: int, client_ids: Sequence[int]) -> list[Con
         )
         for part in _chunks(client_ids)
     ]
-    lists = read_lists(portal, sources) if sources else []
-    return facts(_joined(lists), _client, lambda client: client.id in wanted)
+    with tolerated() as failed:
+        rows = _joined(read_lists(portal, sources)) if sources else []
+        found |= {one.id: one for one in facts(rows, _client, lambda client: client.id in found)}
+    return dict.fromkeys(client_ids, failed[0]) if failed else found
 
 
 def _client(row: Row) -> Contact | None:

@@ -76,6 +76,11 @@ def state_of_things(store: Store, settings: Settings, *, now: datetime | None = 
         "rules_error": store.setting("rules_error") or "",
         "rules_off": json.loads(store.setting("rules_off") or "{}"),
         "rules_failing": _failing(store),
+        "unread": {part: redact(why) for part, why in json.loads(store.setting("unread") or "{}").items()},
+        "unjudged": [
+            {"deal_id": deal, "since": since.isoformat(), "why": redact(end.why)}
+            for deal, (since, end) in store.unjudged().items()
+        ],
     }
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from bitrix_sync.facts import Company, Deal
+from bitrix_sync.facts import Company, Deal, Unread
 from bitrix_sync.operations import TaskRecord
 from bitrix_sync.rules.model import (
     Creator,
@@ -197,6 +197,14 @@ def head_over(company: Company, user_id: int, *, able: Callable[[int], bool] | N
     return None
 
 
+class NotRead(Exception):
+    """Who it is depends on something that could not be read: nobody can be named yet. ``end`` says what."""
+
+    def __init__(self, end: Unread) -> None:
+        super().__init__(end.why)
+        self.end = end
+
+
 class _Found(NamedTuple):
     """The outcome of a search. ``refused``: known users who were found but are not able, in order."""
 
@@ -228,6 +236,7 @@ class _Search:
     def away(self, user_id: int) -> bool:
         if not self.substitute_away or self.deadline is None:
             return False
+        self.need("absences")
         return any(a.user_id == user_id and a.start <= self.deadline < a.end for a in self.company.absences)
 
     def able(self, user_id: int) -> bool:
@@ -235,7 +244,17 @@ class _Search:
 
     def over(self, user_id: int) -> int | None:
         """The head who can stand in for this user: never the one whose work he would control."""
+        self.need("departments")
+        user = self.company.users.get(user_id)
+        if user is not None and not self.company.departments.keys() >= set(user.departments):
+            self.need("departments", anew=True)
         return head_over(self.company, user_id, able=lambda one: one != self.under and self.able(one))
+
+    def need(self, part: str, *, anew: bool = False) -> None:
+        """NotRead when nothing is known of a part of the company; with ``anew``, when what is known is of before."""
+        end = self.company.unread.get(part)
+        if end is not None and (anew or part in self.company.missing):
+            raise NotRead(end)
 
     def use(self, found: _Found) -> None:
         for pool, user in found.turns:
@@ -328,6 +347,7 @@ def _known(users: Iterable[int], search: _Search, how: str, **named: str) -> _Fo
         if search.able(user):
             return _Found(user, path=tuple(path), refused=tuple(refused))
         if user not in search.company.users:
+            search.need("users", anew=True)
             path.append(search.tell("unknown", name=name))
             continue
         path.append(search.tell("away" if search.company.active(user) else "fired", name=name))
@@ -347,6 +367,7 @@ def _head(search: _Search) -> _Found:
 def _from_department(person: FromDepartment, search: _Search) -> _Found:
     """Active direct members; the head only if there is no other."""
     company = search.company
+    search.need("departments")
     department = company.departments.get(person.department_id)
     title = department.name if department is not None else f"#{person.department_id}"
     head = department.head_id if department is not None else 0

@@ -248,8 +248,8 @@ class RestEntry:
             return self._run(call, name, parameters)
         call.spared.add(place)
         call.fault = fault.kind
-        if fault.kind == "empty_result":
-            return Answer([]), self._run(call, name, parameters)[1]
+        if fault.kind in ("empty_result", "garbage"):
+            return Answer([] if fault.kind == "empty_result" else "?"), self._run(call, name, parameters)[1]
         return self.strike(call, fault, lambda: self._run(call, name, parameters), later=later)
 
     def find(self, call: Call, name: str) -> Method:

@@ -50,9 +50,10 @@ KINDS: Mapping[str, str] = {
     "late_commit": "no answer (see hang), and it runs when `seconds` of the portal's clock have passed",
     "moved": "302 to `location`; nothing ran",
     "empty_result": "it ran, `result` is []",
+    "garbage": "it ran, `result` is a text that means nothing",
 }
 """Every kind and what it does. Seconds of ``hold`` are real ones."""
-OF_COMMANDS = frozenset({*ERRORS, "empty_result"})
+OF_COMMANDS = frozenset({*ERRORS, "empty_result", "garbage"})
 """Kinds that, drawn for a batch by chance, strike one of its commands."""
 OF_REQUESTS = frozenset({"moved", "batch_cut"})
 """Kinds that never strike a command inside a batch."""

@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Row, Table, func, select
 
-from bitrix_sync.facts import LOST, OPEN_STATUSES, WON, Deal, Visit
+from bitrix_sync.facts import LOST, OPEN_STATUSES, WON, Deal, Unread, Visit
 from bitrix_sync.operations import FOREIGN, DealState, Kind, Slip, State, TaskRecord, Trace
 from bitrix_sync.store.rows import chunks, to_deal, to_slip, to_task, to_trace, to_visit
-from bitrix_sync.store.schema import deals, moments, operations, portal, slips, tasks, traces, visits
+from bitrix_sync.store.schema import deals, moments, operations, portal, slips, tasks, traces, unjudged, visits
 
 _DAY = timedelta(hours=24)
 _CHANGES = (Kind.DEADLINE, Kind.PEOPLE, Kind.COMPLETE, Kind.DELETE)
@@ -119,7 +119,14 @@ def present_visits(connection: Connection, stages: Iterable[str]) -> dict[int, V
 def due_deals(connection: Connection, now: datetime) -> list[int]:
     """Deals that asked to be looked at by now, the longest waiting first."""
     query = select(deals.c.id).where(deals.c.wake_at <= now, deals.c.gone.is_(False)).order_by(deals.c.wake_at)
-    return list(connection.execute(query).scalars())
+    waiting = select(unjudged.c.deal_id).where(unjudged.c.again <= now).order_by(unjudged.c.again)
+    return list(dict.fromkeys([*connection.execute(waiting).scalars(), *connection.execute(query).scalars()]))
+
+
+def unjudged_deals(connection: Connection) -> dict[int, tuple[datetime, Unread]]:
+    """Deals of which something needed could not be read: since when, and what."""
+    query = select(unjudged).order_by(unjudged.c.since, unjudged.c.deal_id)
+    return {row.deal_id: (row.since, Unread(row.code, row.why)) for row in connection.execute(query)}
 
 
 def known_visits(connection: Connection, ids: Iterable[int]) -> dict[int, Visit]:

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import blake2b
 from itertools import chain
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from bitrix_sync.facts import Deal
 from bitrix_sync.operations import Operation, Recording, Slip, Trace
 from bitrix_sync.store import ledger, retiring, slots, taskrows
 from bitrix_sync.store.database import insert_new, upsert
 from bitrix_sync.store.rows import chunks, deal_row, operation_row, visit_row
-from bitrix_sync.store.schema import deals, moments, operations, picks, portal, slips, to_json, told, traces, visits
+from bitrix_sync.store.schema import (
+    deals,
+    moments,
+    operations,
+    picks,
+    portal,
+    slips,
+    to_json,
+    told,
+    traces,
+    unjudged,
+    visits,
+)
+
+SOON, SELDOM = timedelta(seconds=30), timedelta(hours=1)
+"""When a deal is asked for again of which something could not be read, at first and at the latest."""
 
 
 def write(connection: Connection, recording: Recording) -> list[int]:
@@ -32,6 +47,7 @@ def write(connection: Connection, recording: Recording) -> list[int]:
     _note_movers(connection, recording.deals)
     for part in chunks(recording.gone_deals):
         connection.execute(update(deals).where(deals.c.id.in_(part)).values(gone=True, wake_at=None))
+    _note_unjudged(connection, recording)
     _wake(connection, [(decision.deal_id, decision.wake_at) for decision in made])
     ended = released | taskrows.write(connection, chain(recording.tasks, *(decision.tasks for decision in made)))
     _write_slips(connection, recording.slips)
@@ -64,6 +80,24 @@ def write(connection: Connection, recording: Recording) -> list[int]:
         }
     connection.execute(update(portal).where(portal.c.id == 1).values(values))
     return ids
+
+
+def _note_unjudged(connection: Connection, recording: Recording) -> None:
+    """What waits longer is asked for more seldom."""
+    judged = {decision.deal_id for decision in recording.decisions} - recording.unjudged.keys()
+    since: dict[int, datetime] = {}
+    for part in chunks(sorted(judged)):
+        connection.execute(delete(unjudged).where(unjudged.c.deal_id.in_(part)))
+    for part in chunks(sorted(recording.unjudged)):
+        waiting = connection.execute(select(unjudged.c.deal_id, unjudged.c.since).where(unjudged.c.deal_id.in_(part)))
+        since |= {row.deal_id: row.since for row in waiting}
+    rows = []
+    for deal, end in recording.unjudged.items():
+        begun = since.get(deal, recording.at)
+        rest = min(max((recording.at - begun) / 2, SOON), SELDOM)
+        values = {"deal_id": deal, "since": begun, "again": recording.at + rest, "code": end.code, "why": end.why}
+        rows.append(values)
+    upsert(connection, unjudged, rows)
 
 
 def _wake(connection: Connection, wakes: list[tuple[int, datetime | None]]) -> None:

@@ -298,6 +298,18 @@ requests = Table(
     Index("requests_state", "state", "id"),
 )
 
+unjudged = Table(
+    "unjudged",
+    metadata,
+    Column("deal_id", Id, primary_key=True, autoincrement=False),
+    Column("since", Moment, nullable=False),
+    Column("again", Moment, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("why", Words, nullable=False),
+    Index("unjudged_again", "again"),
+)
+"""Deals that were to be judged, of which something needed could not be read."""
+
 page_sessions = Table(
     "page_sessions",
     metadata,

@@ -17,7 +17,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
 
-from bitrix_sync.facts import Cursor, Deal, Visit
+from bitrix_sync.facts import Cursor, Deal, Unread, Visit
 from bitrix_sync.operations import DealState, Finished, Kind, Recorded, Recording, Slip, State, TaskRecord, Trace
 from bitrix_sync.store import clocks, lease, ledger, queries, recall, recording, slots, upkeep
 from bitrix_sync.store.database import BUSY_SECONDS, Database, insert_new, upsert
@@ -215,9 +215,14 @@ class Store:
             return recall.present_visits(connection, stages)
 
     def due_deals(self, now: datetime) -> list[int]:
-        """Deals whose ``wake_at`` has come."""
+        """Deals whose ``wake_at`` has come, and those of which something that could not be read is to be asked for."""
         with self.reading() as connection:
             return recall.due_deals(connection, now)
+
+    def unjudged(self) -> dict[int, tuple[datetime, Unread]]:
+        """Deals that wait to be judged, for something needed could not be read: since when, and what."""
+        with self.reading() as connection:
+            return recall.unjudged_deals(connection)
 
     def known_visits(self, ids: Iterable[int]) -> dict[int, Visit]:
         """Those of the ids that are recorded, with what they were: the id alone is no identity."""

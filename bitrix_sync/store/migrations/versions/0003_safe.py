@@ -1,6 +1,7 @@
 """The page's sessions are rows, so that a logout ends them here and not in one browser alone; texts of the portal that
 were kept as they came lose what is secret in them; what was entered before the first start never acts, also where that
-start saw nothing of the portal's history; what was refused before is no news."""
+start saw nothing of the portal's history; what was refused before is no news; deals of which
+something could not be read are judged later."""
 
 from __future__ import annotations
 
@@ -33,6 +34,16 @@ def upgrade() -> None:
         sa.Column("began", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("digest"),
     )
+    op.create_table(
+        "unjudged",
+        sa.Column("deal_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False, autoincrement=False),
+        sa.Column("since", sa.BigInteger(), nullable=False),
+        sa.Column("again", sa.BigInteger(), nullable=False),
+        sa.Column("code", sa.Text(), nullable=False),
+        sa.Column("why", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("deal_id"),
+    )
+    op.create_index("unjudged_again", "unjudged", ["again"])
     for table, text in KEPT_TEXTS:
         _redact(sa.table(table, sa.column("id"), sa.column(text, sa.Text())), text)
     op.execute(
