@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+import sys
 from datetime import UTC, datetime, time
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bitrix_sync.facts import Company, Contact, Deal, DealField, User
+from bitrix_sync.rules.filters import FILTERS
 from bitrix_sync.rules.model import Rules, StagePolicy
 from bitrix_sync.rules.templates import Context, TemplateFault, build_context, check_template, names_used, render
 from bitrix_sync.worktime import build_calendar
@@ -368,6 +370,13 @@ BOMBS = [
     "{% for a in deal.UF_LIST %}" + "{% if deal.UF_TEXT|upper|lower|title %}{% endif %}" * 100 + "{% endfor %}",
     "{% for a in deal.UF_LIST %}{% set b = deal.UF_TEXT ~ deal.UF_TEXT ~ deal.UF_TEXT %}{% endfor %}" * 20,
     "{% for a in deal.UF_LIST %}" + "{{ '' }}" * 2000 + "{% endfor %}",
+    "{% for a in deal.UF_LIST %}" + "{% if 'b' in deal.UF_TEXT %}{% endif %}" * 300 + "{% endfor %}",
+    "{% for a in deal.UF_LIST %}" + "{% if deal.UF_TEXT[1:] %}{% endif %}" * 300 + "{% endfor %}",
+    "{% for a in deal.UF_LIST %}" + "{% if deal.UF_TEXT is eq deal.UF_LIST %}{% endif %}" * 300 + "{% endfor %}",
+    "{% for a in deal.UF_LIST %}" + "{% if a.b %}{% else %}{% endif %}" * 500 + "{% endfor %}",
+    "{% for a in deal.UF_LIST %}" + "{% set b = -1 %}" * 1000 + "{% endfor %}",
+    "{% set a = deal.UF_NINES ~ deal.UF_NINES ~ deal.UF_NINES %}" + "{{ a|number }}",
+    "{{ " + "9" * 4000 + " * 1 }}",
     "{{ ''.__class__.__mro__ }}",
     "{{ deal.__class__ }}",
     "{{ deal.values }}",
@@ -395,9 +404,102 @@ BOMBS = [
 
 @pytest.mark.parametrize("source", BOMBS)
 def test_a_bomb_is_refused_at_once(source):
-    bomb_context = context("Ромашка", UF_TEXT="я" * 10_000, UF_LIST=["x"] * 500, OPPORTUNITY=5)
+    bomb_context = context("Ромашка", UF_TEXT="я" * 10_000, UF_LIST=["x"] * 500, UF_NINES="9" * 10_000, OPPORTUNITY=5)
     with pytest.raises(TemplateFault):
         render(source, context=bomb_context)
+
+
+SIGNS = ("==", "!=", "<", "<=", ">", ">=", "in", "~", "+")
+LONG = [
+    *(f"{{{{ deal.UF_TEXT|{name} }}}}" for name in sorted(FILTERS) if not name.startswith(" ")),
+    *(f"{{% if deal.UF_TEXT is {name} %}}{{% endif %}}" for name in ("defined", "string", "none", "true", "number")),
+    *(f"{{% if deal.UF_TEXT is {name} 'x' %}}{{% endif %}}" for name in ("eq", "ne", "lt", "le", "gt", "ge", "in")),
+    *(f"{{% if 'x' is {name} deal.UF_TEXT %}}{{% endif %}}" for name in ("eq", "ne", "lt", "le", "gt", "ge", "in")),
+    *(
+        f"{{% if deal.UF_TEXT {sign} 'x' %}}{{% endif %}}"
+        for sign in ("==", "!=", "<", "<=", ">", ">=", "in", "~", "+")
+    ),
+    *(
+        f"{{% if 'x' {sign} deal.UF_TEXT %}}{{% endif %}}"
+        for sign in ("==", "!=", "<", "<=", ">", ">=", "in", "~", "+")
+    ),
+    *(f"{{% if 'x' {sign} deal.UF_MANY %}}{{% endif %}}" for sign in ("==", "!=", "in", "not in", "~")),
+    *(f"{{% if 'x'|{name} %}}{{% endif %}}" for name in ("replace('x', deal.UF_TEXT)", "join(deal.UF_TEXT)")),
+    *(f"{{% if deal.UF_TEXT[{cut}] %}}{{% endif %}}" for cut in ("1:", ":-1", "::-1", "::2")),
+    "{% if {'x': deal.UF_TEXT} == {'x': 'y'} %}{% endif %}",
+    "{% if 1 == 1 == deal.UF_TEXT %}{% endif %}",
+    "{% for a in deal.UF_TEXT[:500] if a == 'x' %}{% endfor %}",
+    "{{ deal.UF_TEXT }}",
+    "{{ deal.UF_MANY }}",
+]
+
+
+@pytest.mark.parametrize("source", LONG)
+def test_whatever_looks_at_a_long_text_is_counted_by_its_length(source, monkeypatch):
+    """The budget is less than the text is long, so whoever goes on to look at it has not counted it."""
+    known = context(UF_TEXT="я" * 10_000, UF_MANY=["я" * 100] * 100)
+    assert check_template(source) == []
+    monkeypatch.setattr("bitrix_sync.rules.filters.MAX_WORK", 4_000)
+    with pytest.raises(TemplateFault, match="makes too much text"):
+        render(source, context=known)
+
+
+EXPRESSIONS = st.recursive(
+    st.sampled_from(
+        ["deal.TITLE", "deal.UF_LIST", "deal.ID", "owner", "deadline", "'x'", "7", "1.5", "none", "deal.NO"]
+    ),
+    lambda inner: st.one_of(
+        st.builds("({} {} {})".format, inner, st.sampled_from(["~", "+", "-", "*", "/", "%", "in", "and", "<"]), inner),
+        st.builds("({}|{})".format, inner, st.sampled_from(["upper", "join(deal.TITLE)", "replace('x', deal.TITLE)"])),
+        st.builds(
+            "({}|{})".format, inner, st.sampled_from(["int", "round", "first", "sort", "unique", "number", "date"])
+        ),
+        st.builds("[{}, {}]".format, inner, inner),
+        st.builds("{}[{}]".format, inner, inner),
+        st.builds("({} if {} else {})".format, inner, inner, inner),
+    ),
+    max_leaves=12,
+)
+
+
+STATEMENTS = st.recursive(
+    st.one_of(
+        EXPRESSIONS.map("{{{{ {} }}}}".format),
+        EXPRESSIONS.map("{{% set v = {} %}}".format),
+        st.just("text"),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, min_size=2, max_size=6).map("".join),
+        st.builds("{{% if {} %}}{}{{% else %}}{}{{% endif %}}".format, EXPRESSIONS, inner, inner),
+        st.builds("{{% for w in {} %}}{}{{% endfor %}}".format, EXPRESSIONS | st.just("deal.UF_LIST"), inner),
+        st.builds(lambda times, part: part * times, st.sampled_from([3, 30]), inner),
+    ),
+    max_leaves=15,
+)
+MOST_CALLS = 600_000
+"""A third of a second. Counted, not measured: calls of Python and of C."""
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(STATEMENTS.filter(lambda source: len(source) <= 20_000))
+def test_no_template_costs_more_than_its_budget(source):
+    known = context("xx[b]" * 50, UF_LIST=["x" * 100] * 400)
+    check_template(source)
+    calls = 0
+
+    def count(frame, event, argument):
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        render(source, context=known)
+    except TemplateFault:
+        pass
+    finally:
+        sys.setprofile(before)
+    assert calls < MOST_CALLS
 
 
 def test_what_is_only_long_is_cut():
@@ -460,24 +562,6 @@ def test_any_template_is_rendered_or_refused(source):
     else:
         assert problems == []
     assert isinstance(text, str)
-
-
-EXPRESSIONS = st.recursive(
-    st.sampled_from(
-        ["deal.TITLE", "deal.UF_LIST", "deal.ID", "owner", "deadline", "'x'", "7", "1.5", "none", "deal.NO"]
-    ),
-    lambda inner: st.one_of(
-        st.builds("({} {} {})".format, inner, st.sampled_from(["~", "+", "-", "*", "/", "%", "in", "and", "<"]), inner),
-        st.builds("({}|{})".format, inner, st.sampled_from(["upper", "join(deal.TITLE)", "replace('x', deal.TITLE)"])),
-        st.builds(
-            "({}|{})".format, inner, st.sampled_from(["int", "round", "first", "sort", "unique", "number", "date"])
-        ),
-        st.builds("[{}, {}]".format, inner, inner),
-        st.builds("{}[{}]".format, inner, inner),
-        st.builds("({} if {} else {})".format, inner, inner, inner),
-    ),
-    max_leaves=12,
-)
 
 
 @settings(max_examples=300, deadline=None)

@@ -140,3 +140,9 @@ def test_filled_depends_on_what_the_field_holds(type_: str, value: Any, expected
 def test_a_field_of_unknown_type_is_filled_when_it_is_not_empty() -> None:
     assert filled(0, None)
     assert not filled("", None)
+
+
+def test_a_number_of_hundreds_of_digits_is_none():
+    with pytest.raises(ValueError, match="is not a number"):
+        number("9" * 101)
+    assert number("9" * 100) == 10**100 - 1

@@ -1,7 +1,8 @@
 """The filters of templates, and the budget that every rendering keeps to. Pure.
 
-Everything that makes text is counted before it is made, every round of a loop too: bounded in size and time without a
-clock. The filters bear the names of Jinja's where they do the same; ``date`` and ``number`` are our own.
+Everything that makes text or goes through it is counted before it is done, every round of a loop by the weight of its
+body: bounded in size and time without a clock. The filters bear the names of Jinja's where they do the same; ``date``
+and ``number`` are our own.
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ from bitrix_sync.wording import MONTHS, WEEKDAYS
 
 MAX_WORK = 1_000_000
 """Characters handled in one rendering, intermediate ones included."""
+STEP = 10
+"""What one act costs besides the text that it handles."""
+PART = 3
+"""What one round of a loop costs for each part of its body."""
 MAX_ROUNDS = 1_000
 """Rounds of all loops of one rendering together."""
 MAX_NUMBER = 10**15
@@ -46,13 +51,14 @@ class Run:
     rounds: int = 0
 
     def charge(self, size: int) -> None:
-        """Count text about to be made; a little for the step itself."""
-        self.work += size + 10
+        """Count text about to be made or gone through; a little for the step itself."""
+        self.work += size + STEP
         if self.work > MAX_WORK:
             raise TemplateFault("the template makes too much text: make it simpler")
 
-    def go_through(self, length: int) -> None:
-        """Count the rounds of a loop about to begin."""
+    def go_through(self, length: int, weight: int) -> None:
+        """Count the rounds of a loop about to begin, whose body has so many parts."""
+        self.charge(length * weight * PART)
         self.rounds += length
         if self.rounds > MAX_ROUNDS:
             raise TemplateFault(f"the loops of the template go beyond {MAX_ROUNDS} rounds: make it simpler")
@@ -132,9 +138,23 @@ def _filter(*names: str) -> Callable[[Filter], Filter]:
     return register
 
 
+def weighed_test(test: Any) -> Any:
+    """A test of Jinja's that counts what it looks at."""
+
+    @pass_context
+    @wraps(test)
+    def counted(context: JinjaContext, *args: Any) -> Any:
+        run_of(context).charge(sum(map(_size, args)))
+        return test(*args)
+
+    return counted
+
+
 def _size(value: Any) -> int:
     if isinstance(value, str):
         return len(value)
+    if isinstance(value, dict):
+        return _size([*value, *value.values()])
     return sum(_size(one) + 1 for one in value) if isinstance(value, list | tuple) else 1
 
 
@@ -223,7 +243,9 @@ def _reverse(run: Run, value: Any) -> Any:
 
 @_filter("sort")
 def _sort(run: Run, value: Any, reverse: bool = False) -> list[Any]:
-    return sorted(_many(value), reverse=bool(reverse))
+    many = _many(value)
+    run.charge(_size(many) * len(many).bit_length())
+    return sorted(many, reverse=bool(reverse))
 
 
 @_filter("unique")
@@ -294,9 +316,15 @@ def _date(run: Run, value: Any, form: str = "%d.%m.%Y") -> str:
 
 
 @_filter(" rounds")
-def _rounds(run: Run, value: Any) -> Any:
-    """What a ``for`` goes through."""
-    run.go_through(len(_many(value)))
+def _rounds(run: Run, value: Any, weight: int) -> Any:
+    """What a ``for`` goes through, its body having so many parts."""
+    run.go_through(len(_many(value)), weight)
+    return value
+
+
+@_filter(" weighed")
+def _weighed(run: Run, value: Any) -> Any:
+    """What is about to be compared, searched or cut: it has been counted on the way here."""
     return value
 
 
@@ -330,6 +358,8 @@ def _numeric(value: Any) -> int | float:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return bounded(value)
     exact = number(value)
+    if abs(exact) > MAX_NUMBER:
+        raise OverflowError("the number is too big")
     return bounded(int(exact) if exact == exact.to_integral_value() else float(exact))
 
 

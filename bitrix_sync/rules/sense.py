@@ -35,8 +35,8 @@ from bitrix_sync.rules.templates import MAX_SOURCE, check_template, names_used
 
 FILLED_BY_PORTAL = "CLOSEDATE"
 
-_MARKED = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
-_MARK = re.compile(r"[{][{%#]|[}%#][}]")
+_BEGINS, _ENDED = re.compile(r"\{[{%#]"), re.compile(r"[}%#]\}")
+_ENDS = {"{{": "}}", "{%": "%}", "{#": "#}"}
 
 
 def judge(file: File, data: Mapping[str, Any], remarks: Remarks, *, offline: bool) -> None:
@@ -314,9 +314,17 @@ def _marked(source: str) -> str | None:
     """What stands in braces, "" when nothing does; None when that cannot be told without reading the whole."""
     if len(source) > MAX_SOURCE:
         return None
-    if "{" not in source:
-        return ""
-    return None if _MARK.search(_MARKED.sub("", source)) else "".join(_MARKED.findall(source))
+    found: list[str] = []
+    rest = ""
+    at = 0
+    while (begins := _BEGINS.search(source, at)) is not None:
+        ends = source.find(_ENDS[begins[0]], begins.end())
+        if ends < 0:
+            return None
+        found.append(source[begins.start() : ends + 2])
+        rest += source[at : begins.start()]
+        at = ends + 2
+    return None if _ENDED.search(rest + source[at:]) else "".join(found)
 
 
 @lru_cache(maxsize=2048)

@@ -1,13 +1,29 @@
-"""The nearest known word: for whoever mistyped a key, a unit, a name."""
+"""The nearest known word: for whoever mistyped a key, a unit, a name.
+
+A comfort, so it is cheap: a word is compared in full only with the few known ones that have most letters in common with
+it, and who asks for many words in one go (a file with thousands of faults) has one budget for all of them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from difflib import SequenceMatcher, get_close_matches
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from difflib import SequenceMatcher
 from functools import lru_cache
+from heapq import nlargest
 
+NEAR = 0.6
+"""How much alike two words must be, from 0 to 1."""
 RIVALS = 0.08
 """A word that is less alike than the nearest by more than that is not worth naming."""
+COMPARED = 20
+"""So many words are compared in full."""
+LONGEST = 60
+"""Characters of a word that are looked at."""
+BUDGET = 2_000_000
+"""What the suggestions of one go may cost, counted in letters compared."""
 LISTED = 12
 """More names than that are not listed in a message."""
 
@@ -19,7 +35,7 @@ def fold(name: str) -> str:
 
 def nearest(word: str, known: Iterable[str]) -> list[str]:
     """Up to three of the ``known`` words that ``word`` may have been meant to be, the nearest first."""
-    return list(_nearest(word, tuple(known)))
+    return _nearest(word, tuple(known))
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -44,12 +60,65 @@ def listed(known: Iterable[str], what: str) -> str:
     return f"{what} {', '.join(words[:LISTED])}{more}."
 
 
-@lru_cache(maxsize=512)
-def _nearest(word: str, known: tuple[str, ...]) -> tuple[str, ...]:
-    by_fold: dict[str, str] = {}
+class _Purse:
+    """What is left of a budget."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def pay(self, cost: int) -> bool:
+        """False, for good, when there is not enough left."""
+        self.left = self.left - cost if self.left >= cost else 0
+        return self.left > 0
+
+
+_PURSE: ContextVar[_Purse | None] = ContextVar("purse", default=None)
+
+
+@contextmanager
+def sparing() -> Iterator[None]:
+    """Meanwhile all suggestions together cost no more than the budget; without it each one has a budget of its own."""
+    before = _PURSE.set(_Purse(BUDGET))
+    try:
+        yield
+    finally:
+        _PURSE.reset(before)
+
+
+def _nearest(word: str, known: tuple[str, ...]) -> list[str]:
+    purse = _PURSE.get() or _Purse(BUDGET)
+    wanted = fold(word)[:LONGEST]
+    letters = Counter(wanted)
+    if not wanted or not purse.pay(len(known) * (4 + len(letters))):
+        return []
+    common = (
+        (_share(len(wanted), letters, len(name), bag), name, one) for name, (one, bag) in _prepared(known).items()
+    )
+    found = []
+    for share, name, one in nlargest(COMPARED, common, key=lambda row: row[:2]):
+        if share < NEAR or not purse.pay(len(name) * len(wanted)):
+            break
+        like = SequenceMatcher(None, name, wanted).ratio()
+        if like >= NEAR:
+            found.append((like, name, one))
+    found.sort(reverse=True)
+    return [one for like, _, one in found[:3] if like >= found[0][0] - RIVALS]
+
+
+def _share(length: int, letters: Counter[str], other: int, bag: Counter[str]) -> float:
+    """How much alike two words can be at most: by their lengths, then by the letters that they have in common."""
+    most = 2.0 * min(length, other) / (length + other)
+    if most < NEAR:
+        return most
+    return 2.0 * sum(min(count, bag[letter]) for letter, count in letters.items()) / (length + other)
+
+
+@lru_cache(maxsize=16)
+def _prepared(known: tuple[str, ...]) -> dict[str, tuple[str, Counter[str]]]:
+    """Folded words, each with the first known one that is folded so, and its letters."""
+    words: dict[str, tuple[str, Counter[str]]] = {}
     for one in known:
-        by_fold.setdefault(fold(one), one)
-    wanted = fold(word)[:100]
-    found = get_close_matches(wanted, by_fold, n=3, cutoff=0.6)
-    likeness = [SequenceMatcher(None, one, wanted).ratio() for one in found]
-    return tuple(by_fold[one] for one, like in zip(found, likeness, strict=True) if like >= likeness[0] - RIVALS)
+        name = fold(one)[:LONGEST]
+        if name and name not in words:
+            words[name] = one, Counter(name)
+    return words

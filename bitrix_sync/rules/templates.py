@@ -1,16 +1,16 @@
 """Titles, descriptions and check-list items: Jinja2 in a cage. Pure, and bounded in time and size by counting.
 
 Source: the rules language, section Templates. A template may write values, choose (``if``), go through lists (``for``),
-name things (``set``, ``with``) and use the filters below; it may call nothing. Everything that makes text is counted
-against a budget before it is made, every round of a loop too, so neither a hostile title nor a careless template can
-hang a pass. The limits are far above what a task needs.
+name things (``set``, ``with``) and use the filters below; it may call nothing. Everything that makes, compares or
+searches text is counted against a budget before it is done, every round of a loop by all that stands in it, so neither
+a hostile title nor a careless template can hang a pass. The limits are far above what a task needs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import date
-from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
 
@@ -21,7 +21,18 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
 from bitrix_sync.rules.context import Context, Record, build_context
-from bitrix_sync.rules.filters import FILTERS, RUN, Run, TemplateFault, bounded, kind_of, run_of, written
+from bitrix_sync.rules.filters import (
+    FILTERS,
+    RUN,
+    Run,
+    TemplateFault,
+    bounded,
+    kind_of,
+    run_of,
+    weighed_test,
+    written,
+)
+from bitrix_sync.rules.suggest import nearest
 from bitrix_sync.texts import folded, shortened
 
 __all__ = ["Context", "TemplateFault", "build_context", "check_template", "names_used", "render"]
@@ -103,7 +114,7 @@ def _cage() -> _Cage:
     cage = _Cage(undefined=StrictUndefined, finalize=written, optimized=False, cache_size=0)
     cage.globals.clear()
     cage.filters = dict(FILTERS)
-    cage.tests = {name: cage.tests[name] for name in _TESTS}
+    cage.tests = {name: weighed_test(cage.tests[name]) for name in _TESTS}
     return cage
 
 
@@ -125,11 +136,26 @@ _INSTEAD = {
 
 
 class _Counting(NodeTransformer):
-    """Puts the counting in: around what a loop goes through, around ``~``, around lists that the template writes."""
+    """Puts the counting in: around what a loop goes through, with the weight of its body; around ``~``, what is
+    compared or cut, and lists that the template writes. Filters and tests count by themselves."""
 
     def visit_For(self, node: nodes.For) -> nodes.Node:
+        weight = sum(1 for _ in node.find_all(nodes.Node))
         self.generic_visit(node)
-        node.iter = _apply(" rounds", node.iter)
+        node.iter = _apply(" rounds", node.iter, nodes.Const(weight, lineno=node.lineno))
+        return node
+
+    def visit_Compare(self, node: nodes.Compare) -> nodes.Node:
+        self.generic_visit(node)
+        node.expr = _apply(" weighed", node.expr)
+        for operand in node.ops:
+            operand.expr = _apply(" weighed", operand.expr)
+        return node
+
+    def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:
+        self.generic_visit(node)
+        if isinstance(node.arg, nodes.Slice):
+            node.node = _apply(" weighed", node.node)
         return node
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:
@@ -149,8 +175,8 @@ class _Counting(NodeTransformer):
         return _apply(" flat", node) if node.ctx == "load" else node
 
 
-def _apply(name: str, node: nodes.Node) -> nodes.Filter:
-    return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
+def _apply(name: str, node: nodes.Node, *args: nodes.Expr) -> nodes.Filter:
+    return nodes.Filter(node, name, list(args), [], None, None, lineno=node.lineno)
 
 
 # --- public ----------------------------------------------------------------------------------------------------------
@@ -166,7 +192,10 @@ def render(
 
     Raises TemplateFault.
     """
-    template = _compiled(source)
+    read = _read(source)
+    template = read.template
+    if template is None:
+        raise TemplateFault("; ".join(read.problems))
     if markup and limit is None:
         context = context.harmless()
     run = Run(context.language)
@@ -195,60 +224,62 @@ def render(
 def check_template(source: str) -> list[str]:
     """Everything that is wrong with a template and can be told without a deal: syntax, what is not available, names and
     keys that do not exist. Empty: nothing."""
-    problems, _ = _parsed(source)
-    if not problems:
-        try:
-            _compiled(source)
-        except TemplateFault as fault:
-            problems = [str(fault)]
-    return problems
+    return list(_read(source).problems)
 
 
 def names_used(source: str) -> set[str]:
     """What the template reads: "deal.TITLE", "company.PHONE", "owner.name", and "deal" or "company" when they are used
     as a whole. Empty for one that cannot be read: what is wrong with it is told by ``check_template``."""
-    _, tree = _parsed(source)
-    if tree is None:
-        return set()
-    names: set[str] = set()
-    whole = {id(node): node.name for node in tree.find_all(nodes.Name) if node.ctx == "load" and node.name in _RECORDS}
-    for node, key in _keys(tree):
-        names.add(f"{node.name}.{key}")
-        whole.pop(id(node), None)
-    return names | set(whole.values())
+    return set(_read(source).names)
 
 
 # --- reading a template ----------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A template as it was read: what is wrong with it, what it reads, and the compiled one (None: it is wrong)."""
+
+    problems: tuple[str, ...]
+    names: frozenset[str] = frozenset()
+    template: Template | None = None
+
+
 @lru_cache(maxsize=2048)
-def _compiled(source: str) -> Template:
-    problems, tree = _parsed(source)
-    if tree is None or problems:
-        raise TemplateFault("; ".join(problems))
-    try:
-        counting = _Counting().visit(tree).set_environment(_CAGE)
-        return Template.from_code(_CAGE, _CAGE.compile(counting), {})
-    except (TemplateError, SyntaxError, ValueError, RecursionError, MemoryError) as fault:
-        raise TemplateFault(f"the template is too deep or cannot be read: {_said(fault)}") from None
-
-
-def _parsed(source: str) -> tuple[list[str], nodes.Template | None]:
-    """What is wrong with the template, and its tree (None when it cannot be read at all)."""
+def _read(source: str) -> _Read:
     if len(source) > MAX_SOURCE:
-        return [f"the template is longer than {MAX_SOURCE} characters: make it shorter"], None
+        return _Read((f"the template is longer than {MAX_SOURCE} characters: make it shorter",))
+    names: frozenset[str] = frozenset()
     try:
         tree = _CAGE.parse(source)
-        problems = [_at(source, line, problem) for line, problem in _problems(tree)]
+        parts = list(tree.find_all(nodes.Node))
+        names = _names(parts)
+        problems = tuple(dict.fromkeys(_at(source, line, problem) for line, problem in _problems(parts)))
+        if problems:
+            return _Read(problems, names)
+        counting = _Counting().visit(tree).set_environment(_CAGE)
+        return _Read((), names, Template.from_code(_CAGE, _CAGE.compile(counting), {}))
     except TemplateSyntaxError as fault:
-        return [_at(source, fault.lineno, fault.message or "cannot be read")], None
-    except (ValueError, OverflowError, RecursionError, MemoryError) as fault:
-        return [f"the template is too deep or cannot be read: {_said(fault)}"], None
-    return list(dict.fromkeys(problems)), tree
+        return _Read((_at(source, fault.lineno, fault.message or "cannot be read"),), names)
+    except (TemplateError, SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as fault:
+        return _Read((f"the template is too deep or cannot be read: {_said(fault)}",), names)
 
 
-def _problems(tree: nodes.Template) -> Iterator[tuple[int, str]]:
-    for node in tree.find_all(nodes.Node):
+def _names(parts: list[nodes.Node]) -> frozenset[str]:
+    names: set[str] = set()
+    whole = {id(node): node.name for node in parts if isinstance(node, nodes.Name) and _given(node)}
+    for node, key in _keys(parts):
+        names.add(f"{node.name}.{key}")
+        whole.pop(id(node), None)
+    return frozenset(names | set(whole.values()))
+
+
+def _given(name: nodes.Name) -> bool:
+    return name.ctx == "load" and name.name in _RECORDS
+
+
+def _problems(parts: list[nodes.Node]) -> Iterator[tuple[int, str]]:
+    for node in parts:
         if not isinstance(node, _ALLOWED):
             yield node.lineno, _INSTEAD.get(type(node), f"{type(node).__name__.lower()} is not available in a template")
         elif isinstance(node, nodes.Filter) and node.name not in _CAGE.filters:
@@ -261,33 +292,35 @@ def _problems(tree: nodes.Template) -> Iterator[tuple[int, str]]:
             yield node.lineno, "recursive loops are not available"
         elif isinstance(node, nodes.Name) and node.ctx != "load" and node.name in _RECORDS:
             yield node.lineno, f"{node.name} is given: choose another name"
-    named = {node.name for node in tree.find_all(nodes.Name) if node.ctx != "load"} | {*_RECORDS}
-    named |= {"loop"} if any(tree.find_all(nodes.For)) else set()
-    for node in tree.find_all(nodes.Name):
+    used = [node for node in parts if isinstance(node, nodes.Name)]
+    named = {node.name for node in used if node.ctx != "load"} | {*_RECORDS}
+    named |= {"loop"} if any(isinstance(node, nodes.For) for node in parts) else set()
+    near: dict[str, str] = {}
+    for node in used:
         if node.ctx == "load" and node.name not in named:
-            yield (
-                node.lineno,
-                f"{node.name} is unknown{_near(node.name, named) or '; known are ' + ', '.join(_RECORDS)}",
-            )
-    for node, key in _keys(tree):
+            if node.name not in near:
+                near[node.name] = _near(node.name, named) or "; known are " + ", ".join(_RECORDS)
+            yield node.lineno, f"{node.name} is unknown{near[node.name]}"
+    for node, key in _keys(parts):
         keys = _RECORDS[node.name]
         if keys is not None and key not in keys:
             yield node.lineno, f"{node.name} has no {key}: it has {', '.join(keys)}"
 
 
-def _keys(tree: nodes.Template) -> Iterator[tuple[nodes.Name, str]]:
+def _keys(parts: list[nodes.Node]) -> Iterator[tuple[nodes.Name, str]]:
     """Every ``name.key`` and ``name["key"]`` on a given name."""
-    for node in tree.find_all(nodes.Getattr):
-        if isinstance(node.node, nodes.Name) and node.node.name in _RECORDS:
+    for node in parts:
+        if isinstance(node, nodes.Getattr) and isinstance(node.node, nodes.Name) and node.node.name in _RECORDS:
             yield node.node, node.attr
-    for item in tree.find_all(nodes.Getitem):
-        key = item.arg.value if isinstance(item.arg, nodes.Const) else None
-        if isinstance(item.node, nodes.Name) and item.node.name in _RECORDS and isinstance(key, str):
-            yield item.node, key
+    for node in parts:
+        if isinstance(node, nodes.Getitem) and isinstance(node.node, nodes.Name) and node.node.name in _RECORDS:
+            key = node.arg.value if isinstance(node.arg, nodes.Const) else None
+            if isinstance(key, str):
+                yield node.node, key
 
 
-def _near(word: str, known: Any) -> str:
-    near = get_close_matches(word[:100], [name for name in known if not name.startswith(" ")], 1)
+def _near(word: str, known: Iterable[str]) -> str:
+    near = nearest(word, (name for name in known if not name.startswith(" ")))
     return f": did you mean {near[0]}?" if near else ""
 
 

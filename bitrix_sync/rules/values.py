@@ -34,6 +34,8 @@ ID_TYPES = frozenset(
 
 _ISO = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
+LONGEST_NUMBER = 100
+"""Characters of a number; what is longer counts nothing that a deal has, and takes the square of its length to read."""
 _MONEY = re.compile(r"([^|]*)\|[A-Za-z]{0,3}")
 
 
@@ -91,7 +93,7 @@ def number(value: object) -> Decimal:
     money = _MONEY.fullmatch(text)
     if money is not None:
         text = money[1].strip()
-    if not _NUMBER.fullmatch(text):
+    if len(text) > LONGEST_NUMBER or not _NUMBER.fullmatch(text):
         raise ValueError(f"{value!r} is not a number")
     return Decimal(text)
 
