@@ -63,9 +63,9 @@ SIBLINGS: Mapping[str, frozenset[str]] = {
 
 # fmt: off
 PURE_IMPORTS = frozenset({
-    "__future__", "bisect", "calendar", "collections", "copy", "dataclasses", "datetime", "decimal", "difflib",
-    "enum", "fractions", "functools", "hashlib", "heapq", "html", "itertools", "json", "math", "operator",
-    "re", "string", "textwrap", "types", "typing", "unicodedata", "zoneinfo", "holidays", "jinja2",
+    "__future__", "bisect", "calendar", "collections", "contextlib", "contextvars", "copy", "dataclasses", "datetime",
+    "decimal", "difflib", "enum", "fractions", "functools", "hashlib", "heapq", "html", "itertools", "json", "math",
+    "operator", "re", "string", "textwrap", "types", "typing", "unicodedata", "zoneinfo", "holidays", "jinja2",
     "markupsafe", "pydantic", "pydantic_core", "ruamel",
 })
 # fmt: on

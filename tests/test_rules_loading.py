@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import date, time
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,8 +18,8 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import ScalarNode, SequenceNode
 
 from bitrix_sync.facts import Directory
-from bitrix_sync.rules import model, shape
-from bitrix_sync.rules.load import Loaded, load
+from bitrix_sync.rules import model, shape, suggest
+from bitrix_sync.rules.load import MOST_SHOWN, Loaded, load
 from bitrix_sync.rules.model import Deadline, Done, Duration, Filled, Head, Nobody, OneOf, OwnerOf, UserId
 from bitrix_sync.rules.schema import json_schema
 from bitrix_sync.rules.tree import flaws
@@ -598,6 +599,45 @@ def test_any_file_with_the_right_beginning_is_answered(tree: dict[str, Any], tas
 def test_any_task_is_answered(extra: dict[str, Any]) -> None:
     task = {"id": "one", "title": "A", "deadline": {"after": "1 day"}, **extra}
     never_a_traceback(json.dumps({"version": 1, "funnels": {"Продажи": {"Договор": [task]}}}, ensure_ascii=False))
+
+
+START = """version: 1
+timezone: Europe/Moscow
+calendar: {hours: "09:00-18:00"}
+fallback_owner: 1
+funnels:
+  Продажи:
+"""
+ROW = "      - {{id: rule-{0}, title: {1}, deadline: {{after: 1 {2}}}, start: {{done: {3}}}}}\n"
+MISTYPED = {
+    "ids": START + "    Договор:\n" + "".join(ROW.format(n, "x", "workday", f"rule-x{n}") for n in range(2000)),
+    "names": START + "    Договор:\n" + "".join(ROW.format(n, f"'{{{{ own{n} }}}}'", "day", "r") for n in range(2000)),
+    "stages": START + "".join(f"    Договр {n}: []\n" for n in range(5000)),
+}
+
+
+@pytest.mark.parametrize("kind", MISTYPED)
+def test_thousands_of_faults_cost_one_budget_of_suggestions_and_the_first_are_shown(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted, not measured: letters of the pairs of words that are compared in full."""
+    compared: list[int] = []
+
+    class Counting(SequenceMatcher[str]):
+        def __init__(self, junk: None, a: str, b: str) -> None:
+            super().__init__(junk, a, b)
+            compared.append(len(a) * len(b))
+
+    monkeypatch.setattr("bitrix_sync.rules.suggest.SequenceMatcher", Counting)
+    found = load(MISTYPED[kind], directory=DIRECTORY)
+    assert 0 < sum(compared) <= suggest.BUDGET
+    assert len(found.errors) == MOST_SHOWN + 1
+    assert "more like these" in found.errors[-1].wrong
+    assert "Did you mean" in str(found.errors[0]) or "did you mean" in str(found.errors[0])
+
+
+def test_a_long_word_is_no_dearer_than_a_short_one() -> None:
+    assert suggest.nearest("x" * 1_000_000, ["x" * 999_999, "y"]) == ["x" * 999_999]
 
 
 def test_a_thousand_rules_are_loaded() -> None:

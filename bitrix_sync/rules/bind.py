@@ -87,6 +87,8 @@ class _Binding:
         self.drafts: dict[str, _Draft] = {}
         self.paths: dict[str, Path] = {}
         self.zone: tzinfo = UTC
+        self._mentioned: dict[str, frozenset[str]] = {}
+        self.stage_names = tuple(dict.fromkeys(stage.name for funnel in directory.funnels for stage in funnel.stages))
 
     def run(self, digest: str) -> Bound:
         file, names = self.file, self.names
@@ -184,7 +186,7 @@ class _Binding:
                 progress = [stage.id for stage in stages_there if stage.semantic == PROGRESS]
                 spot.stages |= dict.fromkeys(progress, funnel)
             return
-        mentioned = frozenset(map(fold, self.file.funnels[spot.placed.funnel]))
+        mentioned = self.mentioned(spot.placed.funnel)
         if not every_funnel:
             found = self.names.stage(funnels[0], name, path, mentioned, key=True)
             if found is None:
@@ -199,10 +201,16 @@ class _Binding:
             if not alive and lost:
                 spot.gone = f"The stage `{name}` is gone from every funnel"
             elif not alive and not any(self.names.stages(f).by_name(name) for f in funnels):
-                known = dict.fromkeys(s.name for f in self.directory.funnels for s in f.stages)
-                self.remarks.fault(path, f"No funnel has a stage `{name}`.", cure(name, known, "Stages are"), key=True)
+                wrong, meant = f"No funnel has a stage `{name}`.", cure(name, self.stage_names, "Stages are")
+                self.remarks.fault(path, wrong, meant, key=True)
         if spot.gone and not gone:
             self.names.warn_once(path, f"{spot.gone}.", "The rules for it are off; remove them here.", key=True)
+
+    def mentioned(self, funnel: str) -> frozenset[str]:
+        """The stages that the file names in a funnel, folded."""
+        if funnel not in self._mentioned:
+            self._mentioned[funnel] = frozenset(map(fold, self.file.funnels[funnel]))
+        return self._mentioned[funnel]
 
     def say_of_stages(self, spot: _Spot) -> None:
         """What an entry says of its stages besides tasks."""

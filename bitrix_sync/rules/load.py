@@ -18,8 +18,12 @@ from bitrix_sync.rules.bind import bind
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.rules.problem import Fault, Problem, Remarks
 from bitrix_sync.rules.sense import judge
+from bitrix_sync.rules.suggest import sparing
 from bitrix_sync.rules.tree import Node, crumbs, place
 from bitrix_sync.rules.yaml import Unreadable, read
+
+MOST_SHOWN = 200
+"""Problems of a file that are told one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,11 @@ def load(
     those of earlier loads; with them a name stays with its id after a rename, and what disappeared since disables the
     rules that need it instead of being an error.
     """
+    with sparing():
+        return _load(text, name, directory, bindings)
+
+
+def _load(text: str, name: str, directory: Directory | None, bindings: Mapping[str, str]) -> Loaded:
     try:
         root = read(text)
     except Unreadable as fault:
@@ -68,9 +77,15 @@ def load(
 
 
 def _problems(faults: Iterable[Fault], root: Node, name: str) -> list[Problem]:
-    """Faults with their places, in the file's order, each once."""
+    """Faults with their places, in the file's order, each once; of thousands the first, and how many more there are."""
     found: dict[Problem, None] = {}
     for fault in faults:
         line, column = fault.at or place(root, fault.path, key=fault.key)
         found[Problem(name, line, column, crumbs(root, fault.path), fault.wrong, fault.cure, fault.grave)] = None
-    return sorted(found, key=lambda problem: (problem.line, problem.column))
+    problems = sorted(found, key=lambda problem: (problem.line, problem.column))
+    if len(problems) <= MOST_SHOWN:
+        return problems
+    first, more = problems[:MOST_SHOWN], problems[MOST_SHOWN:]
+    wrong = f"There are {len(more)} more like these from here on; they are not shown."
+    cure, grave = "Correct the first ones, then look again.", any(problem.grave for problem in more)
+    return [*first, Problem(name, more[0].line, more[0].column, "", wrong, cure, grave)]

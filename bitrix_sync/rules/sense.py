@@ -7,7 +7,7 @@ found in ``bind.py``.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -84,29 +84,30 @@ def cycles(edges: Mapping[str, str]) -> list[list[str]]:
     found: list[list[str]] = []
     done: set[str] = set()
     for start in edges:
-        way: list[str] = []
+        way: dict[str, None] = {}
         node: str | None = start
         while node is not None and node in edges and node not in done and node not in way:
-            way.append(node)
+            way[node] = None
             node = edges[node]
         if node is not None and node in way:
-            found.append(way[way.index(node) :])
-        done |= set(way)
+            met = list(way)
+            found.append(met[met.index(node) :])
+        done |= way.keys()
     return found
 
 
 # --- names -----------------------------------------------------------------------------------------------------------
 
 
-def _written_ids(data: Mapping[str, Any]) -> list[str]:
-    """Every id that stands in the file, even that of a task which is wrong otherwise."""
+def _written_ids(data: Mapping[str, Any]) -> Collection[str]:
+    """Every id that stands in the file, each once, even that of a task which is wrong otherwise."""
     ids: list[Any] = []
     funnels = data.get("funnels")
     for funnel in funnels.values() if isinstance(funnels, dict) else ():
         for stage in funnel.values() if isinstance(funnel, dict) else ():
             tasks = stage.get("tasks") if isinstance(stage, dict) else stage
             ids += [one.get("id") for one in tasks if isinstance(one, dict)] if isinstance(tasks, list) else []
-    return [str(one) for one in ids if isinstance(one, str | int)]
+    return dict.fromkeys(str(one) for one in ids if isinstance(one, str | int)).keys()
 
 
 def _judge_names(file: File, remarks: Remarks) -> None:
@@ -149,18 +150,18 @@ def _judge_circles(file: File, remarks: Remarks) -> None:
             )
 
 
-def _refer(path: Path, rule: str, own: str, known: list[str], remarks: Remarks) -> None:
+def _refer(path: Path, rule: str, own: str, known: Collection[str], remarks: Remarks) -> None:
     """A reference to another task."""
     if rule == own:
         remarks.fault(path, f"The task `{rule}` refers to itself.", "Name another task's id.")
     elif rule not in known:
-        remarks.fault(path, f"No task has the id `{rule}`.", cure(rule, dict.fromkeys(known), "The ids are"))
+        remarks.fault(path, f"No task has the id `{rule}`.", cure(rule, known, "The ids are"))
 
 
 # --- tasks -----------------------------------------------------------------------------------------------------------
 
 
-def _judge_task(task: Task, path: Path, placed: Placed, file: File, known: list[str], remarks: Remarks) -> None:
+def _judge_task(task: Task, path: Path, placed: Placed, file: File, known: Collection[str], remarks: Remarks) -> None:
     for below, source in templates(task):
         for problem in template_problems(source):
             end = "" if problem.endswith(("?", ".")) else "."
@@ -210,7 +211,7 @@ def _judge_endings(task: Task, path: Path, file: File, remarks: Remarks) -> None
 
 
 def _judge_deadline(
-    deadline: Timed, path: Path, task: Task, placed: Placed, known: list[str], remarks: Remarks
+    deadline: Timed, path: Path, task: Task, placed: Placed, known: Collection[str], remarks: Remarks
 ) -> None:
     if isinstance(deadline, AfterEntry | ByField | ByEvent):
         _judge_time(deadline, path, remarks)

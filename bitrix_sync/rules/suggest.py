@@ -35,7 +35,8 @@ def fold(name: str) -> str:
 
 def nearest(word: str, known: Iterable[str]) -> list[str]:
     """Up to three of the ``known`` words that ``word`` may have been meant to be, the nearest first."""
-    return _nearest(word, tuple(known))
+    purse = _PURSE.get() or _Purse(BUDGET)
+    return _nearest(word, tuple(known), purse) if purse.left else []
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -53,11 +54,11 @@ def cure(word: str, known: Iterable[str], what: str) -> str:
 
 def listed(known: Iterable[str], what: str) -> str:
     """``The keys here are `after`, `at`.``; cut when it is long, "" when there is nothing to list."""
-    words = [f"`{one}`" for one in known]
+    words = tuple(known)
     if not words:
         return ""
     more = f" and {len(words) - LISTED} more" if len(words) > LISTED else ""
-    return f"{what} {', '.join(words[:LISTED])}{more}."
+    return f"{what} {', '.join(f'`{one}`' for one in words[:LISTED])}{more}."
 
 
 class _Purse:
@@ -85,8 +86,7 @@ def sparing() -> Iterator[None]:
         _PURSE.reset(before)
 
 
-def _nearest(word: str, known: tuple[str, ...]) -> list[str]:
-    purse = _PURSE.get() or _Purse(BUDGET)
+def _nearest(word: str, known: tuple[str, ...], purse: _Purse) -> list[str]:
     wanted = fold(word)[:LONGEST]
     letters = Counter(wanted)
     if not wanted or not purse.pay(len(known) * (4 + len(letters))):

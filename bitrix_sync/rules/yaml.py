@@ -31,10 +31,10 @@ from ruamel.yaml.tokens import ScalarToken
 
 from bitrix_sync.rules.tree import Node, Repeated
 
-MAX_LENGTH = 4_000_000
-"""Characters of a file: more than ten thousand rules."""
+MAX_LENGTH = 1_000_000
+"""Characters of a file: some five thousand rules."""
 MAX_DEPTH = 40
-MAX_NODES = 200_000
+MAX_NODES = 100_000
 """Values of a file, those repeated by aliases counted each time."""
 
 MERGE = "<<"
