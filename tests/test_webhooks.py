@@ -86,6 +86,9 @@ class Bell:
     def meet(self, domain: str, member: str) -> None:
         self.met.append((domain, member))
 
+    def alive(self) -> State:
+        return State(True, "ok")
+
     def health(self) -> State:
         return self.state()
 
@@ -388,6 +391,11 @@ def test_a_body_without_a_length_is_read_where_the_server_ends_it(client: FlaskC
     assert client.post(ADDRESS, environ_overrides={**environ, "wsgi.input_terminated": True}).status_code == 200
     assert client.post(ADDRESS, environ_overrides={**environ, "wsgi.input_terminated": False}).status_code == 400
     assert len(bell.heard) == 1
+
+
+def test_a_genuine_event_says_which_portal_it_comes_from(client: FlaskClient, bell: Bell) -> None:
+    assert send(client, GENUINE) == 200
+    assert bell.met == [("some-domain.bitrix24.com", "d897063e1ce7c5eb9f04b9751eef5915")]
 
 
 def test_an_event_is_accepted_even_if_the_service_cannot_be_woken() -> None:
