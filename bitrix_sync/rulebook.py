@@ -253,7 +253,7 @@ class Rulebook:
         """Once an hour: bind the same file to the portal as it is now, so that what vanished is noticed; sooner when
         the last reading did not bring everything."""
         again = COMPANY_KEEPS * 2 ** min(self.fruitless, 6) if self.fruitless else DIRECTORY_KEEPS
-        if now - self.read_at < min(again, DIRECTORY_KEEPS):
+        if timedelta() <= now - self.read_at < min(again, DIRECTORY_KEEPS):  # less: the clock was put back
             return False
         self.refresh_directory()
         self.bind_anew()
@@ -276,7 +276,9 @@ class Rulebook:
 
     def company_is_old(self, now: datetime) -> bool:
         """True when people must be read before deals are judged."""
-        return now - self.company_at >= COMPANY_KEEPS or (self.rules.uses_absences and not self.absences_read)
+        return not timedelta() <= now - self.company_at < COMPANY_KEEPS or (
+            self.rules.uses_absences and not self.absences_read
+        )
 
     def away(self, now: datetime) -> tuple[datetime, datetime] | None:
         """Between which moments absences are read; None: the file asks for none."""

@@ -201,6 +201,15 @@ def test_a_clock_that_is_set_stops_nothing_and_lets_no_command_take_the_lease(
         assert machine.service.end() == 0
 
 
+def test_people_and_names_are_read_anew_though_the_portals_clock_was_put_back(place: Office) -> None:
+    book, portal = place.desk.rulebook, place.desk.portal
+    assert not book.company_is_old(portal.now())
+    assert not book.freshen(portal.now())
+    back = portal.now() - timedelta(hours=3)
+    assert book.company_is_old(back)
+    assert book.freshen(back)
+
+
 # --- the lease -------------------------------------------------------------------------------------------------------
 
 
