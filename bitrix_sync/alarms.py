@@ -17,6 +17,8 @@ from bitrix_sync.sync import SEES_NO_DEALS, Desk, tell_admins
 
 OFF, REFUSED = "rules_off_told", "rules_refused_told"
 """Settings: what was told last."""
+BAD_ROWS = "bad_rows"
+"""Setting: rows that cannot be read, by cause."""
 SHOWN = 20
 """Rules named in one message, and lines of a refusal."""
 
@@ -36,6 +38,30 @@ def tell_of_stuck(desk: Desk) -> None:
     text = texts.say(desk.rulebook.rules.language, "admin.stuck", count=stuck)
     notices = tell_admins(desk.rulebook, f"stuck:{desk.portal.now():%Y-%m-%dT%H}", text)
     desk.store.record(Recording(at=desk.portal.now(), operations=notices), desk.hands.epoch)
+
+
+def tell_of_bad_rows(desk: Desk) -> None:
+    """Rows of the portal's that could not be read and were left out: kept for ``status``; the admins hear of each cause
+    once a day."""
+    bad = desk.portal.memory.bad
+    met = {f"{kind}: {cause}": (kind, cause, count) for (kind, cause), count in sorted(bad.causes().items())}
+    causes = {name: count for name, (_, _, count) in met.items()}
+    before = json.loads(desk.store.setting(BAD_ROWS) or "{}")
+    if causes == before:
+        return
+    new = {cause: count for cause, count in causes.items() if cause not in before}
+    for name in new:
+        kind, cause, count = met[name]
+        shown = bad.examples(kind, cause)
+        log.error("a row of the portal cannot be read; it is left out", row=kind, cause=cause, count=count, ids=shown)
+    if new:
+        lines = ", ".join(f"{cause} ({count})" for cause, count in list(new.items())[:SHOWN])
+        text = texts.say(desk.rulebook.rules.language, "admin.bad_rows", rows=lines)
+        day = desk.rulebook.rules.calendar.local(desk.portal.now()).date()
+        name = blake2b(repr(sorted(new)).encode(), digest_size=6).hexdigest()
+        notices = tell_admins(desk.rulebook, f"bad-rows:{day}:{name}", text)
+        desk.store.record(Recording(at=desk.portal.now(), operations=notices), desk.hands.epoch)
+    desk.store.set_setting(BAD_ROWS, json.dumps(causes, ensure_ascii=False))
 
 
 def tell_of_rules(desk: Desk) -> None:

@@ -291,6 +291,7 @@ class Service:
             "rules_refused": 1.0 if self.desk and self.desk.rulebook.error else 0.0,
             "ready": 1.0 if self.health().ready else 0.0,
             "stuck": float(self.store.stuck(now - STUCK)),
+            "bad_rows": float(self.portal.memory.bad.causes().total()),
             **{f"operations_{state.value}": float(counts.get(state, 0)) for state in State},
             **sweep_state.numbers(self.store, self.portal.now()),
         }
@@ -547,6 +548,7 @@ class Service:
         if wide or "rules" in reasons:
             retrying.after_new_rules(desk)
         self.errands.go_on(desk)
+        alarms.tell_of_bad_rows(desk)
         self.note_rest(desk)
         self.recovered()
 

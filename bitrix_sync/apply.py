@@ -22,6 +22,7 @@ from bitrix_sync.portal import lookups, parsing, reading, writing
 from bitrix_sync.portal.answers import Outcome
 from bitrix_sync.portal.client import Command, Portal
 from bitrix_sync.portal.forms import fits_batch
+from bitrix_sync.portal.memory import NAMELESS
 from bitrix_sync.portal.pace import Pace
 from bitrix_sync.portal.pacer import RESERVE
 from bitrix_sync.store import LeaseLost, Store
@@ -51,6 +52,7 @@ FOUND = "found in the portal"
 """Note of a creation that was not sent, or not known to have arrived: its task may have all that belongs to it."""
 STRANGER_CODE = "stranger"
 """Error code of an operation that ended because its task's number is another task's now."""
+UNREADABLE = "a task of the portal cannot be read"
 READ_FIRST = (NEED_READING - PARTS) | {Kind.MOVE_DEAL}
 """What was in doubt needs no look-up of its own: it is weighed against a reading before every send anyway."""
 
@@ -170,11 +172,17 @@ def settle(hands: Hands, applied: Applied) -> bool:
     finished = [Finished(row.id, State.PLANNED) for row in due if row.operation.kind in READ_FIRST]
     creates = [row for row in due if row.operation.kind is Kind.CREATE]
     found = find_created(hands.portal, creates)
-    finished += [adopt(row, found) or Finished(row.id, State.PLANNED) for row in creates]
+    absent = State.UNKNOWN if is_blind(hands) else State.PLANNED
+    finished += [adopt(row, found) or Finished(row.id, absent) for row in creates]
     others = [row for row in due if row.operation.kind not in READ_FIRST and row.operation.kind is not Kind.CREATE]
     finished += look_up(hands, others).values()
     close(hands, due, finished, applied)
-    return True
+    return any(one.state is not State.UNKNOWN for one in finished)
+
+
+def is_blind(hands: Hands) -> bool:
+    """True when a row of the last look-up by marks did not say whose it is: what was not found may be there."""
+    return NAMELESS in hands.portal.memory.bad.ids("mark")
 
 
 def rests_until(row: Recorded, settle_for: timedelta) -> datetime:
@@ -319,7 +327,8 @@ def send_marked(
     close(hands, rows, finished, applied)
     hands.under_way = len(finished) < len(rows)
     hands.pace.learn([commands[row.id].method for row in rows], outcomes[: len(rows)], hands.portal.last_seconds)
-    hands.read_ahead, hands.read_at = read_tasks(next_ids, outcomes[len(rows)]) if ahead else {}, hands.clock()
+    hands.read_ahead = read_tasks(hands.portal, next_ids, outcomes[len(rows)]) if ahead else {}
+    hands.read_at = hands.clock()
     if news and opening:
         news.receive(outcomes[place:])
 
@@ -377,7 +386,7 @@ def weigh(hands: Hands, rows: list[Recorded]) -> tuple[list[Recorded], list[tupl
     records |= {f"{FOREIGN}{record.portal_id}": record for record in remembered}  # met before it was known to be ours
     movers = [row.operation.deal_id for row in rows if row.operation.kind is Kind.MOVE_DEAL]
     history = reading.deal_history(hands.portal, movers)
-    now = hands.portal.now()
+    now, bad = hands.portal.now(), hands.portal.memory.bad.ids("task")
     doubtful = said_before(hands, rows) | written_before(hands, rows)
     there = look_up(hands, [row for row in rows if row.id in doubtful])
 
@@ -385,7 +394,11 @@ def weigh(hands: Hands, rows: list[Recorded]) -> tuple[list[Recorded], list[tupl
         """What a look settled; None: it is to be sent."""
         if row in old and (adopted := adopt(row, found)):
             return adopted
+        if row in old and is_blind(hands):
+            return Finished(row.id, State.PLANNED, not_before=hands.clock() + PUT_OFF, error_text=UNREADABLE)
         seen, record = hands.read_ahead.get(row.task_id or 0), records.get(row.operation.task)
+        if needs_reading(row) and row.task_id in bad:
+            return Finished(row.id, State.PLANNED, not_before=hands.clock() + PUT_OFF, error_text=UNREADABLE)
         if needs_reading(row) and (verdict := guard(row.operation, seen, record, now=now)):
             return verdict_on(row, verdict)
         if row.operation.kind is Kind.MOVE_DEAL:
@@ -443,7 +456,8 @@ def look_up_old(hands: Hands, rows: Sequence[Recorded]) -> tuple[list[Recorded],
     ahead = ready(hands, LOOK_AHEAD)
     old = [row for row in {one.id: one for one in (*rows, *ahead)}.values() if is_old_news(row)]
     found = find_created(hands.portal, old)
-    hands.looked |= {row.id: now for row in old if mark_of(row) not in found}
+    if not is_blind(hands):
+        hands.looked |= {row.id: now for row in old if mark_of(row) not in found}
     return [row for row in rows if is_old_news(row)], found
 
 
@@ -494,11 +508,11 @@ def task_ids(rows: Sequence[Recorded]) -> list[int]:
     return list(dict.fromkeys(row.task_id for row in rows if needs_reading(row) and row.task_id))
 
 
-def read_tasks(wanted: Sequence[int], outcome: Outcome) -> dict[int, PortalTask | None]:
+def read_tasks(portal: Portal, wanted: Sequence[int], outcome: Outcome) -> dict[int, PortalTask | None]:
     """The reading that travelled with a batch; nothing when it failed (it is then read again)."""
     if outcome.kind != "done":
         return {}
-    seen = {task.id: task for task in reading.parse_tasks(outcome.value) if task.id in wanted}
+    seen = {task.id: task for task in reading.parse_tasks(portal, outcome.value, wanted)}
     return {task_id: seen.get(task_id) for task_id in wanted}
 
 
@@ -551,8 +565,12 @@ def look_again(hands: Hands, refused: Mapping[int, Recorded], finished: Sequence
         return [
             Finished(one.id, State.UNKNOWN, error_text=str(fault)) if one.id in refused else one for one in finished
         ]
-    now = hands.portal.now()
-    settled = {row.id: guard(row.operation, seen.get(row.task_id or 0), None, now=now) for row in refused.values()}
+    now, bad = hands.portal.now(), hands.portal.memory.bad.ids("task")
+    settled = {
+        row.id: guard(row.operation, seen.get(row.task_id or 0), None, now=now)
+        for row in refused.values()
+        if row.task_id not in bad
+    }
     return [verdict_on(refused[one.id], verdict) if (verdict := settled.get(one.id)) else one for one in finished]
 
 

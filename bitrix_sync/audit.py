@@ -130,7 +130,8 @@ def look(desk: Desk, *, fresh: Sequence[PortalTask] = ()) -> Look:
     seen |= {task.id: task for task in reading.tasks(portal, unread)}
     facts = Gathered(portal.now(), Changes(tasks=tuple(seen.values())))
     observe_tasks(desk, facts)
-    missing = [record for record in known if record.portal_id not in seen]
+    there = seen.keys() | portal.memory.bad.ids("task")
+    missing = [record for record in known if record.portal_id not in there]
     deal_ids = sorted({record.deal_id for record in (*known, *facts.tasks.values()) if record.deal_id})
     ends = reading.deals(portal, deal_ids, fields=desk.rulebook.rules.fields)
     deals = {deal.id: deal for deal in reading.found_deals(ends)}

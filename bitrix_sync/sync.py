@@ -295,6 +295,8 @@ def doubt_open_tasks(desk: Desk, facts: Gathered) -> None:
         if deal_id in advancing or record.rule_id in taking_over
     ]
     seen = {task.id: task for task in reading.tasks(desk.portal, [one.portal_id for one in doubted if one.portal_id])}
+    unread = desk.portal.memory.bad.ids("task")
+    doubted = [one for one in doubted if one.portal_id in seen or one.portal_id not in unread]
     missing = [one for one in doubted if (task := seen.get(one.portal_id or 0)) is None or is_stranger(task, one)]
     if len(missing) <= FEW:
         facts.tasks |= {record.ref: replace(record, gone=True) for record in missing}

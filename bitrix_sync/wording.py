@@ -401,6 +401,8 @@ _RU: dict[str, str] = {
     "admin.unjudged": "Пока не обработано: {count:deals}, например № {deal}. Не удалось прочитать: {why}. Как только "
     "удастся, правила отработают сами.",
     "admin.unread": "Не удалось прочитать с портала ({part}): {why}. Остаётся в силе то, что было известно раньше.",
+    "admin.bad_rows": "Некоторые строки портала прочитать нельзя; они пропущены, остальная работа идёт: {rows}. "
+    "Номера — в журнале службы. Исправьте значение в портале или напишите в его поддержку.",
     "admin.twin": "Две одинаковые задачи: лишняя № {task} «{title}» уже в работе, поэтому сама не удалена. Решите, "
     "какую оставить.",
     "notice.brake": "Сделка «{deal}» за сутки автоматически перешла {count:times} и остановлена на стадии «{stage}». "
@@ -547,6 +549,8 @@ _EN: dict[str, str] = {
     "admin.unjudged": "Not dealt with yet: {count:deals}, No. {deal} for example. This could not be read: {why}. As "
     "soon as it can be, the rules will act by themselves.",
     "admin.unread": "Could not be read from the portal ({part}): {why}. What was known before stays in force.",
+    "admin.bad_rows": "Some rows of the portal cannot be read; they are left out, and all other work goes on: {rows}. "
+    "Their numbers are in the log of the service. Correct the value in the portal, or write to its support.",
     "admin.twin": "Two tasks are the same: the extra one, No. {task} “{title}”, is already being worked on, so it was "
     "not deleted. Decide which one stays.",
     "notice.brake": "The deal “{deal}” was moved automatically {count:times} within 24 hours and was stopped in the "

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from bitrix_sync.facts import Absence, PortalCalendar, Unread
-from bitrix_sync.portal import parsing
+from bitrix_sync.portal import parsing, reading
 from bitrix_sync.portal.answers import read_answer, read_batch
+from bitrix_sync.portal.client import Portal
 from bitrix_sync.portal.directory import calendar
+from bitrix_sync.portal.memory import Unreadable
 from bitrix_sync.portal.names import code_of, item_name, synonyms
 
 SAMPLES = Path(__file__).parent / "samples" / "portal"
@@ -82,8 +84,9 @@ def test_stages_of_numbered_funnels_get_their_prefix(stage: str | None, funnel: 
 
 
 @pytest.mark.parametrize("broken", [{"ID": None}, {"OWNER_ID": "x"}, {"CREATED_TIME": ""}, {"CREATED_TIME": "soon"}])
-def test_a_history_row_without_what_makes_it_one_is_left_out(broken: dict[str, Any]) -> None:
-    assert parsing.visit({**VISIT, **broken}) is None
+def test_a_history_row_without_what_makes_it_one_is_not_read(broken: dict[str, Any]) -> None:
+    with pytest.raises(Unreadable):
+        parsing.visit({**VISIT, **broken})
 
 
 DEAL = {
@@ -183,9 +186,17 @@ def test_observers_may_come_as_a_map() -> None:
 
 
 def test_tasks_are_found_in_every_shape_of_a_result() -> None:
-    assert [task.id for task in parsing.tasks({"tasks": [TASK, {"title": "no id"}, "junk"]})] == [8017]
-    assert parsing.tasks({"tasks": {"8017": TASK}})[0].id == 8017
-    assert parsing.tasks([]) == parsing.tasks({"tasks": []}) == parsing.tasks(None) == []
+    portal = Portal("http://127.0.0.1:1/rest/1/code/")
+
+    def ids(value: Any) -> list[int]:
+        return [task.id for task in reading.parse_tasks(portal, value, {8017, 8018})]
+
+    assert ids({"tasks": {"8017": TASK}}) == [8017]
+    assert ids([]) == ids({"tasks": []}) == ids(None) == []
+    assert not portal.memory.bad.ids("task")
+    assert ids({"tasks": [TASK, {"title": "no id"}, "junk"]}) == [8017]
+    assert 8018 in portal.memory.bad.ids("task"), "one of the rows may be its"
+    portal.close()
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ HELP: Mapping[str, str] = {
     "bucket_free": "Requests that the portal would take at once",
     "rules_refused": "1 while the rules file has errors and the last good one is in force",
     "stuck": "Operations that are being sent for more than five minutes, which none ever should",
+    "bad_rows": "Rows of the portal's that cannot be read and are left out",
     "ready": "1 while /readyz answers 200",
 }
 

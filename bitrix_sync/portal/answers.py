@@ -106,19 +106,44 @@ MAPS: Mapping[str, str] = {
 
 LONGEST_SPAN = 3600.0
 """More seconds than a portal can need for anything: it cuts a request at sixty."""
+LARGEST = 2**63
+"""No number of the portal's, and none that the store can keep, is as large."""
 EXPIRED_PAUSE = 60.0
 TEXT_LIMIT = 300
 
 
 def read_answer(status: int, body: bytes, *, method: str, now: float) -> tuple[Outcome, Mapping[str, Any]]:
     """Classify one HTTP answer; with it the decoded envelope ({} when the body is no JSON object)."""
-    try:
-        envelope = json.loads(body)
-    except (ValueError, RecursionError):
-        envelope = None
+    envelope = decoded(body)
     if not isinstance(envelope, dict):
         return _no_envelope(status, now), {}
     return read_envelope(envelope, status=status, method=method, now=now), envelope
+
+
+def decoded(body: bytes) -> Any:
+    """The JSON text of an answer; None for anything else. What is no text in UTF-8 (a byte, half a surrogate) is a mark
+    in its place, and what is no number is none: one bad value must not keep the rest from being read."""
+    text = body.decode("utf-8-sig", errors="replace")
+    try:
+        try:
+            value = json.loads(text, parse_constant=lambda _: None)
+        except ValueError:  # a number of thousands of digits, or no JSON at all
+            value = json.loads(text, parse_constant=lambda _: None, parse_int=float)
+        return _paired(value) if _SURROGATE.search(text) else value
+    except (ValueError, RecursionError):
+        return None
+
+
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+"""Half a character beyond the first 65,536: two of them are one."""
+
+
+def _paired(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-16", errors="surrogatepass").decode("utf-16", errors="replace")
+    if isinstance(value, dict):
+        return {_paired(name): _paired(one) for name, one in value.items()}
+    return [_paired(one) for one in value] if isinstance(value, list) else value
 
 
 def read_envelope(envelope: Mapping[str, Any], *, status: int, method: str, now: float) -> Outcome:
@@ -265,20 +290,20 @@ def number(value: Any) -> float | None:
         return None
     try:
         result = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return result if abs(result) < 1e15 else None
 
 
 def whole(value: Any) -> int | None:
-    """An int, given as JSON int or as digits."""
+    """An int, given as JSON int or as digits, as far as the portal's own numbers go."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
-        return value
+        return value if abs(value) < LARGEST else None
     if isinstance(value, str) and re.fullmatch(r"\s*-?\d{1,18}\s*", value):
         return int(value)
-    return int(value) if isinstance(value, float) and value.is_integer() else None
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < LARGEST else None
 
 
 def read_batch(

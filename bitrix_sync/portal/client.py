@@ -31,7 +31,7 @@ from bitrix_sync.portal.answers import (
     unsent,
 )
 from bitrix_sync.portal.forms import BATCH_LIMIT, Command, batch_line, fits_batch
-from bitrix_sync.portal.memory import Memory
+from bitrix_sync.portal.memory import BadRows, Memory
 from bitrix_sync.portal.pacer import Pacer, Stopped
 from bitrix_sync.portal.refusals import explain
 from bitrix_sync.portal.timing import PortalClock
@@ -48,6 +48,8 @@ FIRST_DELAY, LONGEST_DELAY = 0.5, 15.0
 NO_CONNECTION_PAUSE = 1.0
 CUT = 1.0
 """The portal tells the end of a window in whole seconds: it may come so much later."""
+LONGEST_WINDOW = 3600.0
+"""Seconds after which any window of operating time is over."""
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -88,7 +90,7 @@ class Portal:
         self.user_agent = user_agent
         self.pacer = Pacer(rate[0], rate[1], clock=self.clock, sleep=sleep, stop=stop)
         self.stats = Stats()
-        self.memory = Memory()
+        self.memory = Memory(BadRows(self.clock))
         self.last_seconds = 0.0
         """How long the last call was under way, or the longest request of the last batch."""
 
@@ -238,6 +240,8 @@ class Portal:
     def account(self, method: str, outcome: Outcome) -> Outcome:
         """Tell the pacer what an answer says about our pace; gives refusals the moment at which to ask again."""
         reset_at = None if outcome.reset_at is None else outcome.reset_at + CUT - self._time.offset
+        if reset_at is not None and reset_at > self.clock() + LONGEST_WINDOW:
+            reset_at = None  # no window is as long: nobody must rest for years because of one garbled number
         code = outcome.code.lower()
         if outcome.kind == "again" and code == QUERY_LIMIT:
             return replace(outcome, retry_at=self.pacer.overflowed())

@@ -33,6 +33,7 @@ from bitrix_sync.portal.forms import Command
 from bitrix_sync.portal.names import code_of, synonyms
 from bitrix_sync.portal.paging import from_start, read_offsets, told_by_half
 from bitrix_sync.portal.parsing import Row, rows, whole_or
+from bitrix_sync.portal.sources import guarded
 from bitrix_sync.portal.writing import DEAL
 
 USERS = Command(
@@ -189,9 +190,10 @@ def _everyone(portal: Portal) -> Company:
 
 def _company(portal: Portal, people: list[Row] | Unread, departments: list[Row] | Unread) -> Company:
     parts = _Parts(portal)
-    users = [user for row in parts.rows("users", USERS.method, people) if (user := parsing.user(row)) is not None]
+    read_user, read_node = guarded(portal, "user", parsing.user), guarded(portal, "department", parsing.department)
+    users = [user for row in parts.rows("users", USERS.method, people) if (user := read_user(row)) is not None]
     listed = parts.rows("departments", DEPARTMENTS.method, departments)
-    nodes = [node for row in listed if (node := parsing.department(row)) is not None]
+    nodes = [node for row in listed if (node := read_node(row)) is not None]
     if not users and "users" not in parts.unread:
         parts.lack("users", Unread(EMPTY, NO_PEOPLE.format(host=portal.host)))
     if not nodes and "departments" not in parts.unread:  # of those known last nobody believes that all are gone

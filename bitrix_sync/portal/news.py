@@ -11,13 +11,22 @@ from datetime import datetime, timedelta
 
 from bitrix_sync.facts import Changes, Company, Cursor
 from bitrix_sync.known import with_absences
-from bitrix_sync.portal import parsing
 from bitrix_sync.portal.answers import Outcome
 from bitrix_sync.portal.client import Portal
 from bitrix_sync.portal.directory import absence_commands, absences_of, company_commands, company_of
 from bitrix_sync.portal.forms import Command
 from bitrix_sync.portal.paging import Lists
-from bitrix_sync.portal.sources import deal_parser, deals_source, facts, history_source, said, second, tasks_source
+from bitrix_sync.portal.sources import (
+    deal_parser,
+    deals_source,
+    facts,
+    history_source,
+    said,
+    second,
+    task_parser,
+    tasks_source,
+    visit_parser,
+)
 
 OVERLAP = timedelta(minutes=10)
 """Rows become visible out of order: so much is read again."""
@@ -32,6 +41,9 @@ CROWD = 50
 moves of deals are in the history, which goes by ids."""
 LATE = timedelta(minutes=1)
 """Nearly all rows of the history that become visible late are there by then: so much is read again more often."""
+WAITS_FOR_ROW = 24 * 3600.0
+"""Seconds for which the time of the cursor waits for a row of the history that cannot be read; the others go on. The
+nightly audit, which reads two days, looks for it once more."""
 NARROW, NARROW_LATE, WIDE = "narrow.", "late.", "wide."
 """Begin the names under which is remembered how many pages a reading without, with little and with overlap had."""
 
@@ -99,16 +111,21 @@ class News:
         staff = [] if self._people is None else company_commands(self._people)
         absent = absence_commands(self._employed, *self._away) if self._away and self._employed else []
         (history_rows, deal_rows, task_rows), beside = self._lists.finish([*staff, *absent])
+        parsed = portal.clock()
         visits = facts(
             history_rows,
-            parsing.visit,
+            visit_parser(portal),
             lambda visit: visit.id > cursor.history_id if self._by_id else visit.entered >= second(self._history_from),
         )
+        if not self._by_id:
+            portal.memory.bad.forget_unmet("visit", parsed)
         deals = facts(
             deal_rows, deal_parser(portal, self._fields), lambda deal: deal.changed >= second(self._deals_from)
         )
         tasks = facts(
-            task_rows, parsing.task, lambda task: task.changed is None or task.changed >= second(self._tasks_from)
+            task_rows,
+            task_parser(portal),
+            lambda task: task.changed is None or task.changed >= second(self._tasks_from),
         )
         return Changes(
             visits=tuple(visits),
@@ -116,13 +133,21 @@ class News:
             tasks=tuple(tasks),
             cursor=Cursor(
                 history_id=max([cursor.history_id, *(visit.id for visit in visits)]),
-                history_time=self._newest(cursor.history_time, (visit.entered for visit in visits), HISTORY_RESTS),
+                history_time=cursor.history_time
+                if self._waits()
+                else self._newest(cursor.history_time, (visit.entered for visit in visits), HISTORY_RESTS),
                 deals_time=self._after(cursor.deals_time, [deal.changed for deal in deals]),
                 tasks_time=self._after(cursor.tasks_time, [task.changed for task in tasks if task.changed]),
             ),
             company=self._company(beside[: len(staff)], beside[len(staff) :]),
             requests=portal.stats.requests - begun,
         )
+
+    def _waits(self) -> bool:
+        """True while a row of the history cannot be read: all since then is read again with the overlap, until it
+        can be or has been waited for long enough."""
+        long_ago = self._portal.clock() - WAITS_FOR_ROW
+        return any(since > long_ago for since in self._portal.memory.bad.since("visit"))
 
     def _newest(self, before: datetime, seen: Iterable[datetime], rest: timedelta) -> datetime:
         now, passed = self._portal.now(), list[datetime]()

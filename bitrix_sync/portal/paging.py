@@ -168,7 +168,7 @@ def _pages(state: _Progress, start: int) -> Iterator[Command]:
 
 def _take(portal: Portal, state: _Progress, answers: Sequence[tuple[Command, Outcome]]) -> None:
     """Accept pages up to the first short one; a page that does not continue the one before was not chained."""
-    source = state.source
+    source, blind = state.source, False
     for page, (command, outcome) in enumerate(answers):
         if not outcome.done:
             if page == 0:
@@ -176,8 +176,12 @@ def _take(portal: Portal, state: _Progress, answers: Sequence[tuple[Command, Out
             portal.memory.references = False
             return
         found = rows(outcome.value, source.key)
-        numbers = [whole(row.get(source.row)) or 0 for row in found]
-        if not _continues(numbers, state.last):
+        numbers = [number for row in found if (number := whole(row.get(source.row)) or 0) > 0]
+        if page and blind:
+            state.ask = 1  # its reference led to a row without an id: asked again by the last one that has one
+            return
+        blind = len(found) == PAGE and not (whole(found[-1].get(source.row)) or 0) > 0
+        if not _continues(numbers, state.last) or (len(found) > 1 and not any(found)):
             if page == 0:
                 raise PortalError(
                     f"portal {portal.host}: {source.method} answers rows without ids or "
@@ -205,7 +209,7 @@ def _take(portal: Portal, state: _Progress, answers: Sequence[tuple[Command, Out
 
 
 def _continues(numbers: Sequence[int], last: int) -> bool:
-    """Ids grow strictly from ``last`` on; the order within a short page does not matter."""
+    """Ids, where rows have them, grow strictly from ``last`` on; the order within a short page does not matter."""
     if len(numbers) < PAGE:
         return all(one > last for one in numbers)
     return all(one < other for one, other in zip([last, *numbers], numbers, strict=False))

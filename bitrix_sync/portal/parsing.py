@@ -1,20 +1,30 @@
 """Rows of the portal's lists as facts. Pure.
 
-Numbers come as ints or as strings; nothing as null, ``""``, ``"0"``, ``false`` or an absent key; an empty map as
-``[]``. All are taken. A row without what makes it one (its id, its time) is None, and the reading leaves it out.
+Numbers come as ints or as strings; nothing as null, ``""``, ``"0"`` or ``false``; an empty map as ``[]``. All are
+taken. What decisions hang on is either told or Unreadable is raised: a deadline that makes no sense is not none.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, time, timedelta, timezone
 from typing import Any
 
 from bitrix_sync.facts import LOST, PROGRESS, WON, Absence, Deal, Department, PortalTask, User, Visit
 from bitrix_sync.portal.answers import number, rows_of, whole
+from bitrix_sync.portal.memory import Unreadable
 from bitrix_sync.portal.names import values
 
 Row = Mapping[str, Any]
+FIRST_YEAR, LAST_YEAR = 2, 9998
+"""Years that can be counted with in every zone."""
+STAGE = re.compile(r"(C\d{1,9}:)?[A-Za-z0-9_-]{1,60}")
+"""The full id of a stage."""
+TITLE_LIMIT = 1000
+DEPTH = 30
+"""Longest title that is kept, and how far a value may be nested."""
+_NOTHING: tuple[Any, ...] = ("", None, False, "0", "null", [])
 
 
 def rows(value: Any, key: str) -> list[Row]:
@@ -37,6 +47,8 @@ def moment(value: Any) -> datetime | None:
         parsed = datetime.fromisoformat(value)
     except ValueError:
         return None
+    if not FIRST_YEAR <= parsed.year <= LAST_YEAR:
+        return None
     return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
 
 
@@ -44,6 +56,55 @@ def minute(value: Any) -> datetime | None:
     """A deadline: a moment cut to the minute, as the portal stores it."""
     found = moment(value)
     return None if found is None else found.replace(second=0, microsecond=0)
+
+
+def own_id(row: Row, key: str) -> int:
+    """The id that makes a row what it is."""
+    found = whole(row.get(key))
+    if found is None or found <= 0:
+        raise Unreadable(f"{key} is no id")
+    return found
+
+
+def count(row: Row, key: str) -> int:
+    """A number or an id that must be told; 0 where the portal says that there is none."""
+    found = 0 if key in row and row[key] in _NOTHING else whole(row.get(key))
+    if found is None or found < 0:
+        raise Unreadable(f"{key} is no number")
+    return found
+
+
+def told_moment(row: Row, key: str) -> datetime | None:
+    """A moment that must be told; None where the portal says that there is none."""
+    if key in row and row[key] in _NOTHING:
+        return None
+    found = moment(row.get(key))
+    if found is None:
+        raise Unreadable(f"{key} is no moment")
+    return found
+
+
+def line(row: Row, key: str) -> str:
+    """A text, or a number that stands for one; of a very long one its beginning."""
+    value = row.get(key)
+    if isinstance(value, Mapping | list) or value is True:
+        raise Unreadable(f"{key} is no text")
+    return str("" if value is None or value is False else value)[:TITLE_LIMIT]
+
+
+def shallow(row: Row) -> Row:
+    """The row itself; Unreadable for one nested so far that nothing of it can be kept."""
+    level: list[Any] = [row]
+    for _ in range(DEPTH):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, Mapping) else outer)
+            if isinstance(inner, Mapping | list)
+        ]
+        if not level:
+            return row
+    raise Unreadable("its values are nested too far")
 
 
 def stage(stage_id: Any, funnel_id: int) -> str:
@@ -68,49 +129,52 @@ def yes(value: Any, default: bool = True) -> bool:
     return str(value).strip().lower() in ("true", "1", "y", "yes")
 
 
-def visit(row: Row) -> Visit | None:
+def visit(row: Row) -> Visit:
     """A row of crm.stagehistory.list."""
-    number_, deal, entered = whole(row.get("ID")), whole(row.get("OWNER_ID")), moment(row.get("CREATED_TIME"))
-    if not number_ or not deal or entered is None:
-        return None
-    funnel = whole_or(row.get("CATEGORY_ID"))
-    semantic = str(row.get("STAGE_SEMANTIC_ID") or PROGRESS)
+    funnel = count(row, "CATEGORY_ID") if "CATEGORY_ID" in row else 0
+    stage_id, entered = stage(line(row, "STAGE_ID"), funnel), told_moment(row, "CREATED_TIME")
+    if entered is None:
+        raise Unreadable("CREATED_TIME is missing")
+    if not STAGE.fullmatch(stage_id):
+        raise Unreadable("STAGE_ID is no stage")
     return Visit(
-        id=number_,
-        deal_id=deal,
+        id=own_id(row, "ID"),
+        deal_id=own_id(row, "OWNER_ID"),
         kind=whole_or(row.get("TYPE_ID")),
         funnel_id=funnel,
-        stage_id=stage(row.get("STAGE_ID"), funnel),
-        semantic=semantic,
+        stage_id=stage_id,
+        semantic=line(row, "STAGE_SEMANTIC_ID") or PROGRESS,
         entered=entered,
     )
 
 
 def deal(row: Row, *, fields: Iterable[str], names: Mapping[str, str]) -> Deal | None:
-    """A row of crm.item.list for deals; None also for the template of a recurring deal, which is no deal."""
-    number_ = whole(row.get("id"))
-    if not number_ or yes(row.get("isRecurring"), default=False):
+    """A row of crm.item.list for deals; None for the template of a recurring deal, which is no deal."""
+    number_ = own_id(row, "id")
+    if yes(row.get("isRecurring"), default=False):
         return None
-    funnel = whole_or(row.get("categoryId"))
-    stage_id = stage(row.get("stageId"), funnel)
+    funnel = count(row, "categoryId") if "categoryId" in row else 0
+    stage_id = stage(line(row, "stageId"), funnel)
     created = moment(row.get("createdTime"))
     changed = moment(row.get("updatedTime")) or created
     if created is None or changed is None:
-        return None
+        raise Unreadable("createdTime is no moment")
+    if not STAGE.fullmatch(stage_id):
+        raise Unreadable("stageId is no stage")
     return Deal(
         id=number_,
-        title=str(row.get("title") or ""),
+        title=line(row, "title"),
         funnel_id=funnel,
         stage_id=stage_id,
-        semantic=str(row.get("stageSemanticId") or _semantic(row, stage_id)),
-        responsible_id=whole_or(row.get("assignedById")),
+        semantic=line(row, "stageSemanticId") or _semantic(row, stage_id),
+        responsible_id=count(row, "assignedById") if "assignedById" in row else 0,
         creator_id=whole_or(row.get("createdBy")),
         company_id=whole_or(row.get("companyId")),
         contact_id=whole_or(row.get("contactId")) or next(iter(ids(row.get("contactIds"))), 0),
         created=created,
         changed=changed,
         moved_by=whole_or(row.get("movedBy")),
-        fields=values(row, fields, names),
+        fields=shallow(values(row, fields, names)),
     )
 
 
@@ -120,25 +184,33 @@ def _semantic(row: Row, stage_id: str) -> str:
     return WON if stage_id.rpartition(":")[2] == "WON" else LOST
 
 
-def task(row: Row) -> PortalTask | None:
+def task(row: Row) -> PortalTask:
     """A row of tasks.task.list."""
-    number_ = whole(row.get("id"))
-    if not number_:
-        return None
+    deadline = told_moment(row, "deadline") if "deadline" in row else None
     return PortalTask(
-        id=number_,
-        title=str(row.get("title") or ""),
-        status=whole_or(row.get("status")),
-        owner_id=whole_or(row.get("responsibleId")),
+        id=own_id(row, "id"),
+        title=line(row, "title"),
+        status=count(row, "status"),
+        owner_id=count(row, "responsibleId"),
         creator_id=whole_or(row.get("createdBy")),
-        deadline=minute(row.get("deadline")),
-        mark=str(row.get("xmlId") or ""),
+        deadline=None if deadline is None else deadline.replace(second=0, microsecond=0),
+        mark=line(row, "xmlId"),
         deal_ids=_deals(row.get("ufCrmTask")),
         auditors=ids(row.get("auditors")),
         created=moment(row.get("createdDate")),
         changed=moment(row.get("changedDate")),
         closed=moment(row.get("closedDate")),
     )
+
+
+def marked(row: Row) -> PortalTask:
+    """A row of tasks.task.list of which only matters whose it is: what else cannot be read counts as nothing, and the
+    task as touched by somebody."""
+    try:
+        return task(row)
+    except Unreadable:
+        deals = _deals(row.get("ufCrmTask"))
+        return PortalTask(own_id(row, "id"), "", 0, 0, 0, None, mark=line(row, "xmlId"), deal_ids=deals)
 
 
 def _deals(bindings: Any) -> tuple[int, ...]:
@@ -151,36 +223,31 @@ def _deals(bindings: Any) -> tuple[int, ...]:
     return tuple(found for text in texts if text.startswith("D_") and (found := whole(text[2:])))
 
 
-def tasks(value: Any) -> list[PortalTask]:
-    """The tasks of a result of tasks.task.list."""
-    return [found for row in rows(value, "tasks") if (found := task(row)) is not None]
+def _text(value: Any) -> str:
+    return value[:TITLE_LIMIT] if isinstance(value, str) else ""
 
 
-def user(row: Row) -> User | None:
+def user(row: Row) -> User:
     """A row of user.get."""
-    number_ = whole(row.get("ID"))
-    if not number_:
-        return None
-    email = str(row.get("EMAIL") or "")
-    name = " ".join(str(row.get(key) or "").strip() for key in ("NAME", "LAST_NAME")).strip()
+    number_ = own_id(row, "ID")
+    email = _text(row.get("EMAIL"))
+    name = " ".join(_text(row.get(key)).strip() for key in ("NAME", "LAST_NAME")).strip()
     return User(
         id=number_,
         name=name or email,
         active=yes(row.get("ACTIVE")),
         email=email,
         departments=ids(row.get("UF_DEPARTMENT")),
-        time_zone=str(row.get("TIME_ZONE") or ""),
+        time_zone=_text(row.get("TIME_ZONE")),
     )
 
 
-def department(row: Row) -> Department | None:
+def department(row: Row) -> Department:
     """A row of department.get; PARENT and UF_HEAD are absent where there is none."""
-    number_ = whole(row.get("ID"))
-    if not number_:
-        return None
+    number_ = own_id(row, "ID")
     return Department(
         id=number_,
-        name=str(row.get("NAME") or ""),
+        name=_text(row.get("NAME")),
         parent_id=whole_or(row.get("PARENT")),
         head_id=whole_or(row.get("UF_HEAD")),
     )
@@ -200,9 +267,11 @@ def absences(value: Any, *, utc_offset: int) -> list[Absence]:
             if event.get("ACCESSIBILITY") != "absent" or start is None or end is None:
                 continue
             whole_days = yes(event.get("DT_SKIP_TIME"), default=False)
-            begin, finish = _utc(start, whole_days, utc_offset), _utc(end, whole_days, utc_offset)
-            if whole_days:
-                finish += timedelta(days=1)
+            try:
+                begin, finish = _utc(start, whole_days, utc_offset), _utc(end, whole_days, utc_offset)
+                finish += timedelta(days=whole_days)
+            except (ValueError, OverflowError, OSError):
+                continue  # no moment of any calendar
             if begin < finish:
                 found.append(Absence(whole_or(user_id), begin, finish))
     return sorted(found, key=lambda one: (one.user_id, one.start))

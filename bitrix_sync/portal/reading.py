@@ -7,7 +7,7 @@ not know. An empty list of ids asks nothing. All of them raise PortalError and P
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -30,22 +30,25 @@ from bitrix_sync.portal.client import Portal
 from bitrix_sync.portal.directory import absences, company, directory
 from bitrix_sync.portal.forms import Command
 from bitrix_sync.portal.lookups import checklists, has_message, written
+from bitrix_sync.portal.memory import NAMELESS
 from bitrix_sync.portal.names import code_of
 from bitrix_sync.portal.news import OVERLAP, WIDE, News
 from bitrix_sync.portal.pacer import Stopped
 from bitrix_sync.portal.paging import LONG_PATIENCE, Source, read_lists
 from bitrix_sync.portal.parsing import Row
-from bitrix_sync.portal.parsing import tasks as parse_tasks
 from bitrix_sync.portal.sources import (
     TASK_FIELDS,
     VISIT_FIELDS,
     deal_parser,
     deals_source,
     facts,
+    guarded,
     history_source,
     said,
     second,
+    task_parser,
     tasks_source,
+    visit_parser,
 )
 from bitrix_sync.portal.writing import DEAL
 
@@ -97,7 +100,7 @@ def cursor_now(portal: Portal) -> Cursor:
         "crm.stagehistory.list",
         {"entityTypeId": DEAL, "select": list(VISIT_FIELDS), "order": {"ID": "DESC"}, "start": 0},
     )
-    found = facts(parsing.rows(portal.read_one(command).value, "items"), parsing.visit)
+    found = facts(parsing.rows(portal.read_one(command).value, "items"), visit_parser(portal))
     now = portal.now()
     latest = max(found, key=lambda visit: visit.id, default=None)
     return Cursor(latest.id if latest else 0, min(latest.entered, now) if latest else now, now, now)
@@ -131,7 +134,7 @@ def anchors(portal: Portal, visit_ids: Sequence[int], *, patience: float) -> tup
 def history_since(portal: Portal, moment: datetime) -> list[Visit]:
     """All visits entered at or after a moment, by id."""
     (found,) = read_lists(portal, [history_source({">=CREATED_TIME": said(portal, moment)}, "history")])
-    return facts(found, parsing.visit, lambda visit: visit.entered >= second(moment))
+    return facts(found, visit_parser(portal), lambda visit: visit.entered >= second(moment))
 
 
 def deal_history(portal: Portal, deal_ids: Sequence[int]) -> list[Visit]:
@@ -140,7 +143,7 @@ def deal_history(portal: Portal, deal_ids: Sequence[int]) -> list[Visit]:
     wanted = set(deal_ids)
     lists = read_lists(portal, sources, patience=LONG_PATIENCE) if sources else []
     return sorted(
-        facts(_joined(lists), parsing.visit, lambda visit: visit.deal_id in wanted), key=lambda visit: visit.id
+        facts(_joined(lists), visit_parser(portal), lambda visit: visit.deal_id in wanted), key=lambda visit: visit.id
     )
 
 
@@ -247,7 +250,10 @@ def _clients(portal: Portal, entity: int, client_ids: Sequence[int]) -> dict[int
     ]
     with tolerated() as failed:
         rows = _joined(read_lists(portal, sources)) if sources else []
-        found |= {one.id: one for one in facts(rows, _client, lambda client: client.id in found)}
+        parse = guarded(portal, "client", _client)
+        found |= {one.id: one for one in facts(rows, parse, lambda client: client.id in found)}
+        bad = portal.memory.bad.ids("client") & found.keys()
+        found |= dict.fromkeys(bad, Unread(GARBAGE, f"portal {portal.host}: crm.item.list tells a row by half"))
     return dict.fromkeys(client_ids, failed[0]) if failed else found
 
 
@@ -268,8 +274,19 @@ def tasks(portal: Portal, task_ids: Sequence[int]) -> list[PortalTask]:
     wanted = set(task_ids)
     commands = [tasks_command(part) for part in _chunks(task_ids)]
     outcomes = portal.read(commands, patience=LONG_PATIENCE) if commands else []
-    found = [task for outcome in outcomes for task in parse_tasks(outcome.value) if task.id in wanted]
+    found = [task for outcome in outcomes for task in parse_tasks(portal, outcome.value, wanted)]
     return sorted({task.id: task for task in found}.values(), key=lambda task: task.id)
+
+
+def parse_tasks(portal: Portal, value: Any, wanted: Collection[int]) -> list[PortalTask]:
+    """The tasks of a result of ``tasks_command``. Where a row does not say whose it is, it may be that of any which is
+    missing: none of these is absent."""
+    rows = parsing.rows(value, "tasks")
+    found = facts(rows, task_parser(portal), lambda task: task.id in wanted)
+    if any(parsing.whole_or(row.get("id")) <= 0 for row in rows):
+        for number in set(wanted) - {task.id for task in found}:
+            portal.memory.bad.note("task", number, "a row without an id")
+    return found
 
 
 def tasks_command(task_ids: Sequence[int]) -> Command:
@@ -311,7 +328,7 @@ def tasks_by_mark_or_deal(portal: Portal, marks: Sequence[str], deal_ids: Sequen
 def open_tasks(portal: Portal) -> list[PortalTask]:
     """Every open task that the webhook may read."""
     found = bulk.read_all(portal, tasks_source({"REAL_STATUS": sorted(OPEN_STATUSES)}))
-    return facts(found, parsing.task, lambda task: task.open)
+    return facts(found, task_parser(portal), lambda task: task.open)
 
 
 def overdue_tasks(portal: Portal, moment: datetime) -> list[PortalTask]:
@@ -321,7 +338,7 @@ def overdue_tasks(portal: Portal, moment: datetime) -> list[PortalTask]:
     (found,) = read_lists(portal, [source], patience=LONG_PATIENCE)
     return facts(
         found,
-        parsing.task,
+        task_parser(portal),
         lambda task: task.deadline is not None and task.deadline < moment and task.status in statuses,
     )
 
@@ -330,7 +347,8 @@ def _tasks_where(
     portal: Portal, filters: Sequence[Mapping[str, Any]], holds: Callable[[PortalTask], bool]
 ) -> list[PortalTask]:
     lists = read_lists(portal, [tasks_source(one) for one in filters], patience=LONG_PATIENCE) if filters else []
-    found = {task.id: task for task in facts(_joined(lists), parsing.task, holds)}
+    portal.memory.bad.read("mark", NAMELESS)
+    found = {task.id: task for task in facts(_joined(lists), guarded(portal, "mark", parsing.marked), holds)}
     return [found[number] for number in sorted(found)]
 
 

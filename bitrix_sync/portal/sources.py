@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, TypeVar
 
-from bitrix_sync.facts import Deal
+from bitrix_sync.facts import Deal, PortalTask, Visit
 from bitrix_sync.portal import parsing
 from bitrix_sync.portal.client import Portal
+from bitrix_sync.portal.memory import NAMELESS, Unreadable
 from bitrix_sync.portal.names import item_name
 from bitrix_sync.portal.paging import Source
-from bitrix_sync.portal.parsing import Row
+from bitrix_sync.portal.parsing import Row, whole_or
 from bitrix_sync.portal.writing import DEAL
 
 DEAL_FIELDS = (
@@ -57,7 +58,34 @@ def tasks_source(filters: Mapping[str, Any], name: str = "", *, growing: bool = 
 def deal_parser(portal: Portal, fields: Iterable[str]) -> Callable[[Row], Deal | None]:
     """What reads a row of ``deals_source``."""
     codes = frozenset(fields)
-    return lambda row: parsing.deal(row, fields=codes, names=portal.memory.names)
+    return guarded(portal, "deal", lambda row: parsing.deal(row, fields=codes, names=portal.memory.names))
+
+
+def visit_parser(portal: Portal) -> Callable[[Row], Visit | None]:
+    """What reads a row of ``history_source``."""
+    return guarded(portal, "visit", parsing.visit)
+
+
+def task_parser(portal: Portal) -> Callable[[Row], PortalTask | None]:
+    """What reads a row of ``tasks_source``."""
+    return guarded(portal, "task", parsing.task)
+
+
+def guarded(portal: Portal, kind: str, parse: Callable[[Row], Fact | None]) -> Callable[[Row], Fact | None]:
+    """The same reader of a row, which leaves a row out that it stumbles over, and notes it."""
+    bad = portal.memory.bad
+
+    def read(row: Row) -> Fact | None:
+        number = max(whole_or(row.get("id", row.get("ID"))), NAMELESS)
+        try:
+            fact = parse(row)
+        except Exception as fault:
+            bad.note(kind, number, str(fault) if isinstance(fault, Unreadable) else type(fault).__name__)
+            return None
+        bad.read(kind, number)
+        return fact
+
+    return read
 
 
 def facts(

@@ -58,6 +58,7 @@ def state_of_things(store: Store, settings: Settings, *, now: datetime | None = 
         "refused": refused,
         "unheard": unheard,
         "tried_by_release": len(store.refused()),
+        "bad_rows": json.loads(store.setting("bad_rows") or "{}"),
         "stuck": store.stuck(now - STUCK) if now else None,
         "last_pass": store.setting("last_pass"),
         "last_sweeps": [_in_short(one, rest) for one in sweeps(store, limit=SHOWN_SWEEPS)],

@@ -250,6 +250,9 @@ class RestEntry:
         call.fault = fault.kind
         if fault.kind in ("empty_result", "garbage"):
             return Answer([] if fault.kind == "empty_result" else "?"), self._run(call, name, parameters)[1]
+        if fault.kind == "garbled":
+            answer, timing = self._run(call, name, parameters)
+            return replace(answer, result=fault.garble(answer.result)), timing
         return self.strike(call, fault, lambda: self._run(call, name, parameters), later=later)
 
     def find(self, call: Call, name: str) -> Method:

@@ -51,16 +51,25 @@ KINDS: Mapping[str, str] = {
     "moved": "302 to `location`; nothing ran",
     "empty_result": "it ran, `result` is []",
     "garbage": "it ran, `result` is a text that means nothing",
+    "garbled": "it ran; in the row of its list whose id is `row` (None: in the first one) `field` has this `value`"
+    ' (no field: the row itself; `row` is "*" and no field: the whole result)',
 }
 """Every kind and what it does. Seconds of ``hold`` are real ones."""
-OF_COMMANDS = frozenset({*ERRORS, "empty_result", "garbage"})
+OF_COMMANDS = frozenset({*ERRORS, "empty_result", "garbage", "garbled"})
 """Kinds that, drawn for a batch by chance, strike one of its commands."""
 OF_REQUESTS = frozenset({"moved", "batch_cut"})
 """Kinds that never strike a command inside a batch."""
 LEFT_OPEN = frozenset({*PAGES, "internal", "refuse"})
 """Kinds for which ``effect`` says whether the command ran."""
+MISSING = "(missing)"
+"""As the ``value`` of ``garbled``: the key is not there."""
 GIVES_UP = 120.0
 """Longest that a hanging answer waits for the client to give up."""
+
+
+def _number(row: Mapping[str, Any]) -> int | None:
+    text = str(row.get("id", row.get("ID")))
+    return int(text) if text.isdecimal() else None
 
 
 class Broken(Exception):
@@ -97,6 +106,27 @@ class Fault:
     text: str | None = None
     status: int | None = None
     location: str = ""
+    row: int | str | None = None
+    field: str = ""
+    value: Any = None
+
+    def garble(self, result: Any) -> Any:
+        """A result with what ``garbled`` does to it; the same where there is no such row. ``MISSING``: no such key."""
+        if self.row == "*" and not self.field:
+            return self.value
+        found = result
+        while isinstance(found, dict) and found:
+            found = next((part for part in found.values() if isinstance(part, list)), next(iter(found.values())))
+        rows = found if isinstance(found, list) else []
+        for place, row in enumerate(rows):
+            if isinstance(row, dict) and self.row in (None, "*", row.get("id"), row.get("ID"), _number(row)):
+                changed = {**row, self.field: self.value} if self.field else self.value
+                if self.value == MISSING:
+                    changed = {name: one for name, one in row.items() if name != self.field}
+                rows[place] = changed
+                if self.row != "*":
+                    break
+        return result
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

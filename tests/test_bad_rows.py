@@ -1,0 +1,148 @@
+"""A row of the portal that cannot be read: left out, counted and told, not taken for absent; all other work goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bitrix_sync import audit
+from bitrix_sync.operations import State
+from bitrix_sync.portal import answers, parsing
+from bitrix_sync.portal.answers import decoded
+from bitrix_sync.portal.memory import Unreadable
+from bitrix_sync.report import state_of_things
+from bitrix_sync.sandbox.faults import MISSING
+from tests.live import Office, office
+
+DEEP: Any = "x"
+for _ in range(200):
+    DEEP = {"a": [DEEP]}
+ODD: tuple[Any, ...] = (
+    "0001-01-01T00:00:00+03:00",
+    "10000-01-01T00:00:00+03:00",
+    "9999-12-31T23:59:59-05:00",
+    2**63,
+    -(2**63) - 1,
+    10**400,
+    1e300,
+    -7,
+    "12.5",
+    "١٢x",
+    True,
+    [],
+    [[1]],
+    {"x": {"y": 1}},
+    "\ud83d",
+    "x" * 1_000_000,
+    DEEP,
+    MISSING,
+)
+TASK_KEYS = ("id", "deadline", "status", "responsibleId", "title", "xmlId", "ufCrmTask", "auditors", "changedDate")
+DEAL_KEYS = ("id", "categoryId", "stageId", "assignedById", "title", "createdTime", "updatedTime", "opportunity")
+VISIT_KEYS = ("ID", "OWNER_ID", "CREATED_TIME", "STAGE_ID", "CATEGORY_ID", "TYPE_ID")
+METHODS = ("tasks.task.list", "crm.item.list", "crm.stagehistory.list")
+CASES = [
+    *(("tasks.task.list", key, value) for key in TASK_KEYS for value in ODD),
+    *(("crm.item.list", key, value) for key in DEAL_KEYS for value in ODD),
+    *(("crm.stagehistory.list", key, value) for key in VISIT_KEYS for value in ODD),
+    *(
+        (method, "", row)
+        for method in ("tasks.task.list", "crm.item.list", "crm.stagehistory.list")
+        for row in (None, [], 7)
+    ),
+]
+
+
+@contextmanager
+def garbled(place: Office, method: str, field: str, value: Any, row: Any) -> Iterator[None]:
+    """From now on the portal tells nonsense in one row."""
+    place.portal.faults.next("garbled", method, times=None, row=row, field=field, value=value)
+    try:
+        yield
+    finally:
+        place.portal.faults.clear()
+
+
+@pytest.mark.parametrize("method", ["tasks.task.list", "crm.item.list", "crm.stagehistory.list"])
+def test_nonsense_in_one_row_stops_nothing_and_is_not_absence(tmp_path: Path, method: str) -> None:
+    with office(tmp_path) as place:
+        for number, (_, field, value) in enumerate(case for case in CASES[::11] if case[0] == method):
+            bad, good = place.add_deal("Bad"), place.add_deal("Good")
+            place.service.turn({"poll"}, wide=True)
+            task = place.tasks(bad)[0]
+            before = (len(place.tasks()), task.deadline, task.responsible_id, task.status)
+            next_row = max(place.portal.state.history) + 1
+            row = {"tasks.task.list": task.id, "crm.item.list": bad}.get(method, next_row)
+            place.wait(minutes=1)
+            with garbled(place, method, field, value, row):
+                place.portal.state.set_deadline(task.id, task.deadline, by=5)
+                fresh = place.add_deal("Fresh")
+                place.service.turn({"poll"}, wide=True)
+                audit.audit(place.desk)
+                if number % 6 == 0:
+                    place.restart()
+                    place.service.turn({"poll"}, wide=True)
+                other = place.add_deal("Other")
+                place.service.turn({"poll"}, wide=True)
+                assert place.marks(other) == ["first-call"], (field, repr(value)[:40])
+            place.wait(minutes=1)
+            place.service.turn({"poll"}, wide=True)
+            assert (len(place.tasks()) - 2, task.deadline, task.responsible_id, task.status) == before
+            record = {one.portal_id: one for one in place.service.store.task_records()}[task.id]
+            assert not record.gone, (field, repr(value)[:40])
+            assert place.marks(good) == place.marks(fresh) == place.marks(other) == ["first-call"], (field, value)
+        assert not place.service.store.counts().keys() & {State.SENDING, State.UNKNOWN, State.FAILED}
+
+
+def test_a_row_left_out_is_told_to_the_admins_in_status_and_in_the_figures(tmp_path: Path) -> None:
+    with office(tmp_path) as place:
+        deal = place.add_deal()
+        place.service.turn({"poll"}, wide=True)
+        task = place.tasks(deal)[0]
+        with garbled(place, "tasks.task.list", "deadline", "0001-01-01T00:00:00+03:00", task.id):
+            place.portal.state.start_task(task.id, by=5)
+            for _ in range(3):
+                place.service.turn({"poll"}, wide=True)
+        told = [notice for notice in place.portal.state.notices_of(1) if "cannot be read" in notice.text]
+        assert len(told) == 1
+        assert "deadline" in told[0].text
+        service = place.service
+        assert state_of_things(service.store, service.settings)["bad_rows"] == {"task: deadline is no moment": 1}
+        assert service.numbers()["bad_rows"] == 1
+        place.service.turn({"poll"}, wide=True)
+        assert state_of_things(service.store, service.settings)["bad_rows"] == {}
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        (b'\xef\xbb\xbf{"a": 1}', {"a": 1}),
+        (b'{"a": "\xff"}', {"a": "\ufffd"}),
+        (b'{"a": "\\ud83d"}', {"a": "\ufffd"}),
+        (b'{"a": "\\ud83d\\ude00"}', {"a": "\U0001f600"}),
+        (b'{"a": NaN, "b": [Infinity, -Infinity]}', {"a": None, "b": [None, None]}),
+        (b'{"a": ' + b"9" * 5000 + b', "b": 2}', {"a": float("inf"), "b": 2}),
+        (b"[" * 100_000, None),
+        (b'{"a": ', None),
+        (b"", None),
+    ],
+    ids=range(9),
+)
+def test_one_bad_value_keeps_no_answer_from_being_read(body: bytes, value: Any) -> None:
+    assert decoded(body) == value
+
+
+@pytest.mark.parametrize("value", ODD, ids=range(len(ODD)))
+def test_a_parser_gives_a_fact_that_the_store_can_keep_or_says_what_is_wrong(value: Any) -> None:
+    for parse in (parsing.visit, parsing.task, parsing.user, parsing.department, parsing.marked):
+        for key in (*TASK_KEYS, *VISIT_KEYS, "NAME", "UF_DEPARTMENT", "PARENT", "UF_HEAD"):
+            row = {"id": 1, "ID": 1, "OWNER_ID": 2, "CREATED_TIME": "2026-03-02T10:00:00+03:00", "STAGE_ID": "NEW"}
+            row |= {"status": 2, "responsibleId": 5, "deadline": None, key: value}
+            with suppress(Unreadable):
+                assert parse(row)
+    assert answers.whole(value) is None or abs(answers.whole(value) or 0) < 2**63
+    answers.number(value)
