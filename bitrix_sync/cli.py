@@ -316,9 +316,19 @@ def sync(as_json: Json = False) -> None:
 
 
 @app.command()
-def backfill(dry_run: DryRun = False, as_json: Json = False) -> None:
+def backfill(
+    rule: Annotated[str, typer.Option(help="Only tasks of this rule.", metavar="ID")] = "",
+    funnel: Annotated[str, typer.Option(help="Only deals of this funnel (name or id).", metavar="NAME")] = "",
+    stage: Annotated[str, typer.Option(help="Only deals in stages of this name, or id.", metavar="NAME")] = "",
+    deal: Annotated[int | None, typer.Option(help="Only this deal, by its number.", min=1, metavar="ID")] = None,
+    from_now: Annotated[bool, typer.Option("--from-now", help="Count deadlines from now, not from the entry.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Also make what `remove` took away.")] = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
     """Tasks for deals that already sit in a stage and have none for it."""
-    result = perform("backfill", {"dry_run": dry_run})
+    args = {"rule": rule, "funnel": funnel, "stage": stage, "deal": deal, "from_now": from_now, "removed": again}
+    result = perform("backfill", {**args, "dry_run": dry_run})
     if not as_json:
         rows = [
             [one["deal_id"], one["title"], one["owner"], _minute(one["deadline"]), "held" if one["held"] else ""]
@@ -331,23 +341,28 @@ def backfill(dry_run: DryRun = False, as_json: Json = False) -> None:
 @app.command()
 def sweep(
     name: Annotated[str, typer.Argument(help="morning or evening", metavar="morning|evening")],
+    again: Annotated[bool, typer.Option("--again", help="Run it once more, if it was undone.")] = False,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """Today's sweep now, though its hour has not come; its slot counts as done; exit 1 if it was done."""
     if name not in ("morning", "evening"):
         raise typer.BadParameter(f"no sweep is called '{name}'; write morning or evening")
-    result = perform("sweep", {"name": name, "dry_run": dry_run})
+    result = perform("sweep", {"name": name, "rerun": again, "dry_run": dry_run})
     if not as_json:
         keys = ("task_id", "title", "owner", "supervisor", "fate")
         tasks = result["tasks"]
-        rows = [[*(one[key] for key in keys), _minute(one["from"]), _minute(one["to"]), one["why"]] for one in tasks]
+        rows = [[*(one[key] for key in keys), *_span(one), one["why"]] for one in tasks]
         table("overdue", ["task", "title", "owner", "supervisor", "", "from", "to", "why not"], rows)
         if result.get("held"):
             out.print("more moves than `max_moves`: such a sweep is held until `bitrix-sync release`", markup=False)
         if until := result.get("until"):
             out.print(f"the rest is up to `bitrix-sync run`: about until {_minute(until)}", markup=False)
     show_account(result, as_json=as_json)
+
+
+def _span(line: Mapping[str, Any]) -> list[str]:
+    return [_minute(line["from"]), _minute(line["to"])]
 
 
 def _minute(moment: str | None) -> str:
@@ -357,6 +372,7 @@ def _minute(moment: str | None) -> str:
 @app.command()
 def undo(
     slot: Annotated[str | None, typer.Argument(help="2026-03-12/evening; without it, sweeps are listed")] = None,
+    dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """Put the deadlines of a sweep back where they are still what it set; without argument, list sweeps."""
@@ -370,7 +386,11 @@ def undo(
             keys = ("slot", "state", "moved", "put_back", "reason")
             table("sweeps", ["sweep", "state", "moved", "put back", ""], [[r[key] for key in keys] for r in rows])
         return
-    show_account(perform("undo", {"slot": slot}), as_json=as_json)
+    result = perform("undo", {"slot": slot, "dry_run": dry_run})
+    if dry_run and not as_json:
+        rows = [[*(one[key] for key in ("task_id", "title")), *_span(one), one["why"]] for one in result["tasks"]]
+        table("deadlines", ["task", "title", "from", "to", "why not"], rows)
+    show_account(result, as_json=as_json)
 
 
 @app.command()

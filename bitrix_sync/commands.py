@@ -4,21 +4,33 @@ running service for it (see ``errands``). Each takes the desk and JSON-able argu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from bitrix_sync import audit, plan, retrying, sweep_commands, sweep_state
 from bitrix_sync.errands import Account, Steps, Told, Wait, carry
 from bitrix_sync.errors import UserError
-from bitrix_sync.facts import Changes, Company
+from bitrix_sync.facts import Changes, Company, Deal
 from bitrix_sync.guards import is_stranger, touched
 from bitrix_sync.operations import Decision, Finished, Kind, Operation, Recorded, Recording, State, TaskRecord
 from bitrix_sync.portal import reading
+from bitrix_sync.rulebook import Rulebook
 from bitrix_sync.rules.persons import Picks
-from bitrix_sync.rules.suggest import cure
-from bitrix_sync.sync import SEES_NO_DEALS, Desk, PassReport, decide, picks_of, safety_room, sift, take_in, world_of
+from bitrix_sync.rules.suggest import cure, fold, listed
+from bitrix_sync.sync import (
+    SEES_NO_DEALS,
+    Desk,
+    Gathered,
+    PassReport,
+    decide,
+    picks_of,
+    safety_room,
+    sift,
+    take_in,
+    world_of,
+)
 
 CHUNK = 500
 """Deals judged at a time by backfill."""
@@ -91,23 +103,25 @@ def described(operation: Operation) -> Account:
 
 
 def backfill(desk: Desk, args: Mapping[str, Any]) -> Steps:
-    """Tasks for deals that already sit in a stage and have none for it; ``dry_run`` writes nothing. The safety limit
-    counts all of it together, however long it takes."""
+    """Tasks for deals that already sit in a stage and have none for it, as the portal shows them now, whether or not
+    they were ever seen before; ``dry_run`` writes nothing. The safety limit counts all of it together, however long it
+    takes, in a dry run too. ``rule``, ``funnel``, ``stage`` and ``deal`` are the choice of them; ``from_now`` and
+    ``removed``: see ``plan.Backfill``."""
     dry = bool(args.get("dry_run"))
-    begun, ids = desk.portal.now(), sorted(desk.store.deals(open_only=True))
+    begun, chosen = desk.portal.now(), choose(desk.rulebook, args)
+    ids = standing_in(desk, chosen.stages, args.get("deal"))
     picks: Picks | None = None
-    recorded: list[int] = list(args.get("again", ()))
+    recorded: list[int] = list(args.get("resumed", ()))
     said: list[Operation] = []
-    held = unrecorded = 0
+    held = unrecorded = unread = 0
     for begin in range(0, len(ids), CHUNK):
         yield Wait(tuple(recorded), rest=0.0, done=begin, of=len(ids))
-        asked = ids[begin : begin + CHUNK]
-        facts = sift(desk, Changes(), ask=asked)
-        facts.deals = {deal_id: facts.deals.get(deal_id) for deal_id in asked}
+        facts = as_they_are(desk, ids[begin : begin + CHUNK], chosen.stages)
         picks = picks if dry and picks is not None else picks_of(desk)
         room = safety_room(desk, begun) - unrecorded
-        recording, report = decide(desk, facts, backfill=True, room=room, picks=picks)
+        recording, report = decide(desk, facts, backfill=chosen.backfill, room=room, picks=picks)
         held += report.held
+        unread += len(facts.unread)
         said += report.watched
         if dry:
             decided = [operation for decision in recording.decisions for operation in decision.operations]
@@ -115,19 +129,95 @@ def backfill(desk: Desk, args: Mapping[str, Any]) -> Steps:
             said += decided
         else:
             recorded += desk.store.record(recording, desk.hands.epoch)
-    tried = retrying.try_again(desk, deals=ids, room=safety_room(desk, begun) - unrecorded, dry=dry)
+    rules = chosen.backfill.rules
+    tried = retrying.try_again(desk, deals=ids, rules=rules, room=safety_room(desk, begun) - unrecorded, dry=dry)
     held += sum(operation.state is State.HELD for operation in tried)
     recorded += [row.id for row in desk.store.operations(keys=[one.key for one in tried])] if not dry else []
     said += tried if dry else [row.operation for row in desk.store.operations(ids=recorded)]
     planned = [planned_line(one, desk.rulebook.company) for one in said if one.kind is Kind.CREATE]
     yield Wait(recorded)
-    return {"dry_run": dry, "deals": len(ids), "planned": planned, "held": held, **written(desk, recorded)}
+    return {
+        "dry_run": dry,
+        "deals": len(ids),
+        "planned": planned,
+        "held": held,
+        "unread": unread,
+        **written(desk, recorded),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a backfill is to do, in deals of which stages."""
+
+    stages: frozenset[str]
+    backfill: plan.Backfill
+
+
+def choose(rulebook: Rulebook, args: Mapping[str, Any]) -> Choice:
+    """What was asked for in ids: ``rule``, ``funnel`` and ``stage`` are names or ids, "" for all. UserError for a name
+    that there is not, and for a rule that stands elsewhere or is off."""
+    rules, directory = rulebook.rules, rulebook.directory
+    rule_id, funnel, stage = (str(args.get(name) or "") for name in ("rule", "funnel", "stage"))
+    backfill = plan.Backfill(
+        rules=frozenset({rule_id}) if rule_id else None,
+        from_now=bool(args.get("from_now")),
+        again=bool(args.get("removed")),
+    )
+    funnels = named("funnel", funnel, {str(one.id): one.name for one in directory.funnels})
+    stages = {one.id: one.name for found in directory.funnels if str(found.id) in funnels for one in found.stages}
+    places = named("stage", stage, stages)
+    covered = {place for place, policy in rules.policies.items() if any(backfill.covers(r.id) for r in policy.rules)}
+    if rule_id:
+        rule = rules.by_id.get(rule_id)
+        if rule is None:
+            raise UserError(f"no rule `{rule_id}`. {cure(rule_id, sorted(rules.by_id), 'The rules are')}".strip())
+        if rule.disabled:
+            raise UserError(f"the rule `{rule_id}` is switched off: {rule.disabled}")
+        if not covered & places:
+            names = sorted({rules.stage_names.get(place, place) for place in rule.stage_ids})
+            raise UserError(f"the rule `{rule_id}` does not stand there. {listed(names, 'Its stages are')}")
+    return Choice(frozenset(covered & places), backfill)
+
+
+def named(what: str, wanted: str, known: Mapping[str, str]) -> set[str]:
+    """The ids of all that bear this id or this name; without one all of them. UserError for none."""
+    if not wanted:
+        return set(known)
+    found = {number for number in known if fold(number) == fold(wanted)}
+    found = found or {number for number, name in known.items() if fold(name) == fold(wanted)}
+    if not found:
+        raise UserError(f"no {what} `{wanted}`. {cure(wanted, dict.fromkeys(known.values()), f'The {what}s are')}")
+    return found
+
+
+def standing_in(desk: Desk, stages: Set[str], deal_id: int | None) -> list[int]:
+    """The open deals that the portal shows in these stages, or the one, open or not. UserError if it is not shown."""
+    if deal_id is None:
+        found = reading.open_deals(desk.portal, fields=frozenset())
+        return sorted(deal.id for deal in found if deal.stage_id in stages)
+    end = reading.deals(desk.portal, [deal_id], fields=frozenset())[deal_id]
+    if not isinstance(end, Deal):
+        raise UserError(desk.rulebook.unknown_deal(deal_id, end))
+    return [deal_id] if end.stage_id in stages else []
+
+
+def as_they_are(desk: Desk, ids: Sequence[int], stages: Set[str]) -> Gathered:
+    """These deals with their whole history, read now; without those that are not in the stages any more. What could not
+    be read of them is judged later."""
+    history = reading.deal_history(desk.portal, ids)
+    facts = sift(desk, Changes(visits=tuple(history)), ask=ids)
+    deals = {number: facts.deals.get(number) for number in ids}
+    facts.deals = {number: deal for number, deal in deals.items() if deal is not None and deal.stage_id in stages}
+    facts.visits = [one for one in facts.visits if one.deal_id in facts.deals or one.deal_id in facts.unread]
+    return facts
 
 
 def planned_line(operation: Operation, company: Company) -> Account:
     """A task that backfill makes, or would make."""
     fields = operation.payload["fields"]
     return described(operation) | {
+        "rule": operation.task.split(":")[1],
         "owner_id": fields["RESPONSIBLE_ID"],
         "owner": company.name(fields["RESPONSIBLE_ID"]),
         "deadline": fields["DEADLINE"],
@@ -153,7 +243,7 @@ def release(desk: Desk, args: Mapping[str, Any]) -> Steps:
     released = renewed + desk.store.release(now, usable, later=plan.LATER) + desk.store.release(now, others)
     sweep_state.let_go(desk.store, now)
     again = desk.store.operations(keys=[operation.key for operation in tried])
-    ids = [*args.get("again", ()), *set_free(desk, held), *(row.id for row in again)]
+    ids = [*args.get("resumed", ()), *set_free(desk, held), *(row.id for row in again)]
     yield Wait(ids)
     yield from sweep_commands.after_release(desk)
     still_held = len(stale) - renewed
@@ -246,7 +336,7 @@ def remove(desk: Desk, args: Mapping[str, Any]) -> Steps:
             kept.append({"task_id": task.id, "title": task.title, "why": why})
         else:
             doomed.append(record)
-    unsent, ids = 0, list[int](args.get("again", ()))
+    unsent, ids = 0, list[int](args.get("resumed", ()))
     if not dry:
         unsent = desk.store.drop_unsent(rule_id, since=since)
         operations = tuple(

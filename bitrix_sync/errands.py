@@ -90,7 +90,7 @@ def refusal(fault: Exception, kind: str) -> Account:
 
 def arguments(request: Request) -> Mapping[str, Any]:
     """What the command is called with."""
-    return {**request.args, "again": request.result["ids"]} if request.result else request.args
+    return {**request.args, "resumed": request.result["ids"]} if request.result else request.args
 
 
 def finish(desk: Desk, number: int, begin: Begin, *, told: Told = lambda _text: None) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from bitrix_sync.facts import Company, Deal
 from bitrix_sync.operations import TaskRecord
-from bitrix_sync.overdue import day_of, due_days
+from bitrix_sync.overdue import day_of, due_days, name_of
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.texts import Markup, folded, harmless, moment_text, say, shortened
 
@@ -72,7 +72,7 @@ class Writer:
         self.slot, self.rules, self.company = slot, rules, company
         self.address, self.deals, self.away, self.until = address, deals, away, until
         self.language, self.zone = rules.language, rules.calendar.zone
-        self.morning = slot.endswith("/morning")
+        self.morning = name_of(slot) == "morning"
         self.first_day, self.last_day = due_days(slot, rules.calendar)
 
     def text(self, letter: Letter) -> str:

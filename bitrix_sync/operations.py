@@ -202,8 +202,9 @@ class Trace:
 @dataclass(frozen=True, slots=True)
 class DealState:
     """All that is remembered of one deal. ``deal`` None: gone. ``visits`` by id, ``tasks`` ours in order of making.
-    ``moments``: (visit id, name) → when it happened, for ever. ``keys``: keys of operations already recorded for it.
-    ``failed_moves``, ``moved``: automatic moves (done or planned), for the brake."""
+    ``moments``: (visit id, name) → when it happened, for ever, or when a person asked for it last.
+    ``keys``: keys of operations already recorded for it. ``moved``: automatic moves (done or planned), for the
+    brake."""
 
     deal_id: int
     deal: Deal | None
@@ -214,6 +215,8 @@ class DealState:
     moved: tuple[datetime, ...] = ()
     handled: frozenset[int] = frozenset()
     """Visits that were read as history (first start): facts, not reasons to act."""
+    unmade: Mapping[str, State] = field(default_factory=dict)
+    """Occurrences whose creation is held, has failed or was dropped."""
     underway: Mapping[tuple[str, Kind], tuple[Mapping[str, Any], ...]] = field(default_factory=dict)
     """(occurrence, DEADLINE, PEOPLE, COMPLETE or DELETE) → payloads of such changes that have no end yet, the newest
     last."""
@@ -229,6 +232,8 @@ class Decision:
     """New and changed records, whole."""
     traces: tuple[Trace, ...] = ()
     moments: Mapping[tuple[int, str], datetime] = field(default_factory=dict)
+    asked: Mapping[tuple[int, str], datetime] = field(default_factory=dict)
+    """Moments of which the latest counts: what a person asked for."""
     wake_at: datetime | None = None
     """When the deal must be looked at again though nothing changes (``again``)."""
 

@@ -40,14 +40,24 @@ class SlotDue:
     runs: bool
 
 
-def slot_name(day: date, name: str) -> str:
-    """``2026-03-12/evening``."""
-    return f"{day.isoformat()}/{name}"
+def slot_name(day: date, name: str, run: int = 1) -> str:
+    """``2026-03-12/evening``; run once more after it was undone it is a sweep of its own, ``2026-03-12/evening/2``."""
+    return f"{day.isoformat()}/{name}" if run == 1 else f"{day.isoformat()}/{name}/{run}"
+
+
+def run_of(slot: str) -> int:
+    """Which run of its slot a sweep is."""
+    return int(next(iter(slot.split("/")[2:]), 1))
 
 
 def day_of(slot: str) -> date:
     """The day of a slot's name."""
     return date.fromisoformat(slot.partition("/")[0])
+
+
+def name_of(slot: str) -> str:
+    """``morning`` or ``evening``."""
+    return slot.split("/")[1]
 
 
 def due_slots(
@@ -79,7 +89,7 @@ def due_days(slot: str, calendar: Calendar) -> tuple[date, date]:
     """The days, first and last, of which a sweep's messages say what is due: in the morning its own day, in the evening
     all that follow up to the next working day."""
     day = day_of(slot)
-    if slot.endswith("/morning"):
+    if name_of(slot) == "morning":
         return day, day
     return day + timedelta(days=1), calendar.next_working(day, inclusive=False)
 

@@ -81,8 +81,11 @@ TAKEN_OVER = "taken over"
 ADOPTED = "adopted"
 """Basis of a task of ours that was found in the portal by its mark: what its deadline was counted from is found out at
 the first look, if it is still the one that the rule gives; else it was changed, and stays."""
-ACTS = frozenset({"left", "closed", "backfill"})
+ACTS = frozenset({"left", "closed"})
 """Moments that say what we did; the others say what happened."""
+BACKFILL, FROM_NOW = "backfill", "from now"
+"""Begin the names of the moments when ``backfill`` last took a visit in for a rule, and when it last had the deadlines
+of the rule counted from that moment on; version 0.1 kept the first of them alone, for all rules."""
 ENDS = (Kind.COMPLETE, Kind.DELETE)
 ENDINGS = {"complete": Kind.COMPLETE, "defer": Kind.DEFER, "delete": Kind.DELETE}
 
@@ -90,6 +93,22 @@ URGENT, CREATE, ADVANCE, CHANGE, CHECKLIST, LINE, MESSAGE = 10, 20, 25, 30, 40, 
 """Urgency of operations: a first task with a near deadline goes before everything else."""
 LATER = 60
 """Added for a task of the past, that a person asked for (``backfill``, ``release``): what happens now goes first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backfill:
+    """What a person asks for: the rules act on the deal's present visit although it began before they were loaded.
+
+    ``rules``: these alone, None for all. ``from_now``: deadlines are counted from now. ``again``: what ``remove`` took
+    away is made once more."""
+
+    rules: frozenset[str] | None = None
+    from_now: bool = False
+    again: bool = False
+
+    def covers(self, rule_id: str) -> bool:
+        """True for a rule that is asked for."""
+        return self.rules is None or rule_id in self.rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +131,12 @@ def decide(
     *,
     now: datetime,
     responsible_before: int | None = None,
-    backfill: bool = False,
+    backfill: Backfill | None = None,
 ) -> Decision:
     """Decide one deal at the portal's time ``now``.
 
-    ``responsible_before`` is the deal's responsible when it was last seen (None: not seen before). ``backfill`` makes
-    the rules act on the deal's present visit although it began before they were loaded.
+    ``responsible_before`` is the deal's responsible when it was last seen (None: not seen before). ``backfill``: what
+    a person asks for beyond what comes by itself.
     """
     if state.deal is None or not state.visits:
         return Decision(state.deal_id)
@@ -138,7 +157,7 @@ def decide_anew(
     rule = rules.by_id.get(record.rule_id) if record is not None else None
     if state.deal is None or record is None or visit is None or rule is None or rule.disabled:
         return None
-    deciding = _Deciding(state, state.deal, rules, world, now, backfill=False)
+    deciding = _Deciding(state, state.deal, rules, world, now)
     if refused and not deciding.is_wanted(rule, visit):
         return None
     return deciding.make_anew(rule, visit, record)
@@ -151,7 +170,7 @@ def advance_anew(state: DealState, rules: Rules, world: World, *, now: datetime)
         return None
     refused = advance_key(max(visit.id for visit in state.visits))
     state = replace(state, keys=state.keys - {refused})
-    deciding = _Deciding(state, deal, rules, world, now, backfill=False)
+    deciding = _Deciding(state, deal, rules, world, now)
     deciding.advance()
     return next((one for one in deciding.operations if one.key == refused), None)
 
@@ -209,6 +228,12 @@ def admins_of(rules: Rules, company: Company) -> tuple[int, ...]:
     return rules.admins or ((rules.fallback_owner or company.self_id),)
 
 
+def taken_away(state: DealState, record: TaskRecord) -> bool:
+    """True when ``remove`` deleted the task, or dropped it before it was sent."""
+    unsent = state.unmade.get(record.occurrence) is State.DROPPED
+    return unsent or (record.gone and f"remove:{record.ref}" in state.keys)
+
+
 def next_start(pause: Duration, done: datetime, calendar: Calendar) -> datetime:
     """When ``again`` makes the next task: so much later, counted in days at that day's start of hours."""
     later = counted(Deadline(offset=pause), done, calendar)
@@ -226,7 +251,15 @@ def passed_limit(limit: Duration, visit: Visit, calendar: Calendar, now: datetim
 class _Deciding:
     """One deal's decision in the making. Lives for one call of ``decide``."""
 
-    def __init__(self, state: DealState, deal: Deal, rules: Rules, world: World, now: datetime, backfill: bool) -> None:
+    def __init__(
+        self,
+        state: DealState,
+        deal: Deal,
+        rules: Rules,
+        world: World,
+        now: datetime,
+        backfill: Backfill | None = None,
+    ) -> None:
         self.state, self.deal, self.rules, self.world, self.now = state, deal, rules, world, now
         self.visits = sorted(state.visits, key=lambda visit: visit.id)
         self.latest = self.visits[-1]
@@ -236,11 +269,12 @@ class _Deciding:
         self.operations: list[Operation] = []
         self.traces: list[Trace] = []
         self.moments: dict[tuple[int, str], datetime] = {}
+        self.asked: dict[tuple[int, str], datetime] = {}
         self.wake_at: datetime | None = None
 
     def run(self, responsible_before: int | None) -> Decision:
-        if self.backfill:
-            self.remember(self.latest, "backfill", self.now)
+        if self.backfill is not None:
+            self.take_in(self.latest, self.backfill)
         for before, visit in zip([None, *self.visits[:-1]], self.visits, strict=True):
             self.end_tasks(before, visit)
             self.make_tasks(visit)
@@ -255,6 +289,7 @@ class _Deciding:
             tasks=tuple(self.changed.values()),
             traces=tuple(self.traces),
             moments=self.moments,
+            asked=self.asked,
             wake_at=self.wake_at,
         )
 
@@ -262,13 +297,21 @@ class _Deciding:
 
     def moment(self, visit: Visit, name: str) -> datetime | None:
         key = (visit.id, name)
-        return self.state.moments.get(key) or self.moments.get(key)
+        return self.asked.get(key) or self.state.moments.get(key) or self.moments.get(key)
 
     def remember(self, visit: Visit, name: str, at: datetime) -> datetime:
         known = self.moment(visit, name)
         if known is None:
             self.moments[(visit.id, name)] = known = at
         return known
+
+    def take_in(self, visit: Visit, backfill: Backfill) -> None:
+        """Note for each rule of the stage that is asked for that it acts on the visit from now on."""
+        policy = self.rules.policies.get(visit.stage_id)
+        for rule in policy.rules if policy is not None else ():
+            if backfill.covers(rule.id):
+                names = (BACKFILL, FROM_NOW) if backfill.from_now else (BACKFILL,)
+                self.asked |= {(visit.id, f"{name}:{rule.id}"): self.now for name in names}
 
     def keep(self, record: TaskRecord) -> TaskRecord:
         self.records[record.occurrence] = self.changed[record.occurrence] = record
@@ -436,28 +479,55 @@ class _Deciding:
         loaded = self.world.loaded.get(rule.id)
         if loaded is None:
             return False
-        backfilled = self.moment(visit, "backfill")
-        if backfilled is not None and backfilled >= loaded:
+        return (visit.id, f"{BACKFILL}:{rule.id}") in self.asked or self.acts_by_itself(rule, visit, loaded)
+
+    def acts_by_itself(self, rule: Rule, visit: Visit, loaded: datetime) -> bool:
+        """Also when an earlier backfill took the visit in, for this rule or, in version 0.1, for all there were."""
+        taken_in = (self.state.moments.get((visit.id, name)) for name in (f"{BACKFILL}:{rule.id}", BACKFILL))
+        if any(moment is not None and moment >= loaded for moment in taken_in):
             return True
         return visit.id not in self.state.handled and visit.entered >= loaded.replace(microsecond=0)
 
+    def counted_from(self, rule: Rule, visit: Visit) -> datetime:
+        """What a new deadline is counted from, unless the rule waits for something: the entry, or a later moment from
+        which on the latest backfill has it counted."""
+        from_now, latest = (self.moment(visit, f"{name}:{rule.id}") for name in (FROM_NOW, BACKFILL))
+        return max(visit.entered, from_now) if from_now and latest and from_now >= latest else visit.entered
+
+    def comes_anew(self, rule: Rule, record: TaskRecord) -> bool:
+        """True when backfill makes another task in the place of this one, which was taken away."""
+        asked = self.backfill is not None and self.backfill.again and self.backfill.covers(rule.id)
+        return asked and taken_away(self.state, record)
+
+    def brought_by(self, rule: Rule, visit: Visit, before: TaskRecord | None) -> str:
+        """What brings the rule's task: the entry, so that it comes by itself, or a command."""
+        if before is not None and self.comes_anew(rule, before):
+            return "again"
+        if before is not None and self.state.unmade.get(before.occurrence) is State.FAILED:
+            return "backfill"
+        loaded = self.world.loaded.get(rule.id)
+        return "entry" if loaded is not None and self.acts_by_itself(rule, visit, loaded) else "backfill"
+
     def make_or_repeat(self, rule: Rule, visit: Visit) -> None:
         made = self.of_rule(rule.id, visit)
-        if made:
+        if made and not self.comes_anew(rule, made[-1]):
             self.repeat(rule, visit, made[-1])
             return
         judged = self.judge(rule)
         if not judged.holds:
             self.trace(visit, rule.id, "condition_false", judged.checks)
             return
-        started = visit.entered
+        started = self.counted_from(rule, visit)
+        if made and made[-1].started is not None:
+            started = max(started, made[-1].started)
         if rule.start is not None:
             begun = self.happened(visit)(rule.start)
             if begun is None:
-                self.trace(visit, rule.id, "waiting_start", judged.checks, event=_event_words(rule.start))
+                by = self.brought_by(rule, visit, made[-1] if made else None)
+                self.trace(visit, rule.id, "waiting_start", judged.checks, event=_event_words(rule.start), by=by)
                 return
-            started = max(begun, visit.entered)
-        earlier = self.of_rule(rule.id)
+            started = max(begun, started)
+        earlier = [record for record in self.of_rule(rule.id) if not self.comes_anew(rule, record)]
         if rule.repeat == "once" and earlier:
             self.trace(visit, rule.id, "exists", judged.checks, other=earlier[-1].occurrence, repeat="once")
             return
@@ -465,7 +535,8 @@ class _Deciding:
         if rule.repeat == "if_none_open" and still_open:
             self.take_over(rule, visit, still_open[-1], started)
             return
-        self.make(rule, visit, number=1, started=started, checks=judged.checks)
+        number = made[-1].number + 1 if made else 1
+        self.make(rule, visit, number=number, started=started, checks=judged.checks)
 
     def take_over(self, rule: Rule, visit: Visit, record: TaskRecord, started: datetime) -> None:
         """``repeat: if_none_open``: the open task belongs to the new visit; its deadline is counted from there. If
@@ -531,6 +602,8 @@ class _Deciding:
             description = f"{description}\n\n{note}".strip()
         own = self.own_fields(rule, context)
         key = name or occurrence_key(visit.id, rule.id, number)
+        before = self.of_rule(rule.id, visit)
+        by = self.brought_by(rule, visit, before[-1] if before else None)
         record = self.keep(
             TaskRecord(
                 occurrence=key,
@@ -561,8 +634,8 @@ class _Deciding:
             Kind.CREATE,
             {"fields": fields},
             record,
-            urgency=(URGENT if computed.at - self.now < DAY else CREATE) + LATER * self.backfill,
-            look_first=self.backfill or self.is_old_news(visit),
+            urgency=(URGENT if computed.at - self.now < DAY else CREATE) + LATER * bool(self.backfill),
+            look_first=self.backfill is not None or self.is_old_news(visit),
             state=State.PLANNED if owner else State.HELD,
         )
         self.add_checklist(
@@ -581,6 +654,7 @@ class _Deciding:
             deadline=computed.at.isoformat(),
             branch=computed.branch,
             lifted=computed.lifted,
+            by=by,
             **({"fields": {code: self.shown_field(code, value) for code, value in own.items()}} if own else {}),
         )
 

@@ -1,8 +1,8 @@
 """What the rules would do, shown and not done: the real decision over deals as the portal shows them now.
 
-Nothing is written: the portal is only read, and what the store remembers is looked up in a copy of it. Tasks are those
-that ``backfill`` would make for the deals' present visits and, where a stage is given, those of an entry into it now,
-by the same ``plan.decide`` that the service uses.
+Nothing is written: the portal is only read, and what the store remembers is looked up in a copy of it. Tasks are all
+that would come for the deals' present visits, by themselves or by ``backfill``, also what was refused or taken away
+before, and, where a stage is given, those of an entry into it now, by the same ``plan.decide`` that the service uses.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ import structlog
 
 from bitrix_sync import plan, recognition, sync
 from bitrix_sync.errors import RulesError, UserError
-from bitrix_sync.facts import Absent, Changes, Cursor, Deal, Directory, PortalTask, Stage, Unread, Visit
+from bitrix_sync.facts import Changes, Cursor, Deal, Directory, PortalTask, Stage, Visit
 from bitrix_sync.guards import is_stranger
-from bitrix_sync.operations import MARK, DealState, TaskRecord
+from bitrix_sync.operations import MARK, DealState, Decision, State, TaskRecord
 from bitrix_sync.portal import reading
-from bitrix_sync.portal.answers import NO_ACCESS
 from bitrix_sync.portal.client import Portal
 from bitrix_sync.preview_lines import Preview, nothing, of_changes, of_load, of_rules, rules_of, uncovered
 from bitrix_sync.rulebook import Rulebook, read_file
@@ -64,7 +63,7 @@ def of_deal(settings: Settings, deal_id: int, *, stage: str = "") -> Preview:
     with looking(settings) as look:
         end = reading.deals(look.portal, [deal_id], fields=look.rules.fields)[deal_id]
         if not isinstance(end, Deal):
-            raise UserError(_unknown_deal(deal_id, end, look))
+            raise UserError(look.rulebook.unknown_deal(deal_id, end))
         found = [end]
         into = find_stage(stage, found[0], look.rulebook.directory) if stage else None
         preview = _begin(look)
@@ -151,16 +150,6 @@ def _order(directory: Directory) -> dict[str, int]:
     return {stage_id: place for place, stage_id in enumerate(stages)}
 
 
-def _unknown_deal(deal_id: int, end: Absent | Unread, look: Look) -> str:
-    if isinstance(end, Unread) and end.code != NO_ACCESS:
-        return f"deal {deal_id}: it could not be read ({end.why})"
-    who = look.rulebook.company.name(look.rulebook.company.self_id)
-    return (
-        f"deal {deal_id}: the portal does not show it. Is the number right (it is in the deal's address), is the deal "
-        f"deleted, and may the webhook's user ({who}) read it? Rights: CRM > Settings > Access permissions"
-    )
-
-
 def _begin(look: Look) -> Preview:
     rules = look.rules
     return Preview(
@@ -227,8 +216,9 @@ def _judge(look: Look, deals: Sequence[Deal], picks: Picks, preview: Preview, *,
                 world,
                 now=look.now,
                 responsible_before=before.responsible_id if before else None,
-                backfill=True,
+                backfill=plan.Backfill(again=True),
             )
+            decision = _with_refused(look, state, world, decision)
         except NotRead as fault:
             preview.lines.append(nothing(look.rules, deal, "preview.unread", why=str(fault)))
             continue
@@ -238,8 +228,24 @@ def _judge(look: Look, deals: Sequence[Deal], picks: Picks, preview: Preview, *,
             continue
         if not state.visits:
             preview.lines.append(nothing(look.rules, deal, "preview.no_history"))
-        preview.lines += of_rules(look.rules, world.company, state, decision, loaded=world.loaded)
+        preview.lines += of_rules(look.rules, world.company, state, decision)
         preview.changes += of_changes(look.rules, state, decision)
+
+
+def _with_refused(look: Look, state: DealState, world: plan.World, decision: Decision) -> Decision:
+    """The decision, and what of the tasks that the portal refused would be tried again."""
+    for occurrence, became in state.unmade.items():
+        if became is not State.FAILED:
+            continue
+        anew = plan.decide_anew(state, look.rules, world, occurrence=occurrence, now=look.now, refused=True)
+        if anew is not None:
+            decision = replace(
+                decision,
+                operations=(*decision.operations, *anew.operations),
+                tasks=(*decision.tasks, *anew.tasks),
+                traces=(*decision.traces, *anew.traces),
+            )
+    return decision
 
 
 def _new_visits(look: Look, history: Sequence[Visit]) -> dict[int, list[Visit]]:
@@ -257,9 +263,8 @@ def _state(
     visits: Sequence[Visit],
     tasks: Sequence[PortalTask],
 ) -> DealState:
-    """What is remembered, brought up to what the portal shows. A visit that a first start would have read, or has,
-    is history."""
-    past = {v.id for v in visits if cursor is None or v.entered < cursor.history_time - reading.OVERLAP}
+    """What is remembered, brought up to what the portal shows. A visit that a first start would read is history."""
+    past = {visit.id for visit in visits} if cursor is None else set()
     records = {record.ref: record for record in known.tasks}
     by_portal_id = {record.portal_id: record for record in known.tasks if record.portal_id}
     for task in tasks:

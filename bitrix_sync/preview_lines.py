@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from bitrix_sync import texts
-from bitrix_sync.facts import Company, Deal, Directory, Visit
+from bitrix_sync.facts import Company, Deal, Directory
 from bitrix_sync.operations import Check, DealState, Decision, Kind, Operation, State, TaskRecord, Trace
 from bitrix_sync.rules.fields import OWN
 from bitrix_sync.rules.model import Rule, Rules
@@ -26,6 +26,8 @@ Line = dict[str, Any]
 class Preview:
     """What would happen. ``lines``: one for each deal and rule of its stage; ``result`` is "new" (a task would be
     made), "held" (made, but nobody can take it), "there" (it has its task already) or "none" (``why`` says it).
+    ``by``: what makes a new one, "entry", so that it comes by itself, "backfill", or "again" (backfill --again);
+    ``brings``: the command without which it does not come, "" if it needs none.
 
     ``changes``: what else would be done to tasks and deals. ``uncovered``: stages with deals and without a rule.
     ``load``: open tasks by owner, now and with the new ones. Moments are aware, on the clocks of the file's zone.
@@ -108,16 +110,20 @@ def _row(language: str, line: Line) -> list[Any]:
 
 def _note(language: str, line: Line) -> str:
     """Why no task comes, or which one is there."""
+    brings = texts.phrase(language, "preview.brings", command=line["brings"]) if line["brings"] else ""
     if line["result"] == "held":
-        return texts.phrase(language, "preview.held")
+        return " ".join(filter(None, [texts.phrase(language, "preview.held"), brings]))
+    if line["result"] == "new":
+        return brings
     if line["result"] == "there":
         if line["task_id"] is None:
-            return texts.phrase(language, "preview.on_its_way")
+            return brings or texts.phrase(language, "preview.on_its_way")
         status = status_text(language, line["status"])
         return texts.phrase(language, "preview.there", task=line["task_id"], status=status)
     if line["result"] == "none":
         failed = [texts.check_text(language, Check(**check)) for check in line["checks"] if not check["ok"]]
-        return "; ".join(failed if line["verdict"] == "condition_false" and failed else line["why"][:1])
+        said = failed if line["verdict"] == "condition_false" and failed else line["why"][:1]
+        return "; ".join([*said, *([brings] if brings else [])])
     return ""
 
 
@@ -126,9 +132,12 @@ def _closing(preview: Preview) -> Iterator[str]:
     if preview.lines:
         numbers: dict[str, Any] = {**counts}
         yield texts.phrase(language, "preview.counts", **numbers)
-    late = sum(line["by"] == "backfill" for line in preview.lines)
+    coming = [line["by"] for line in preview.lines if line["result"] in ("new", "held")]
+    late = [by for by in coming if by in ("backfill", "again")]
     if late:
-        yield texts.phrase(language, "preview.by_backfill", count=late)
+        yield texts.phrase(language, "preview.by_backfill", count=len(late))
+    if "again" in late:
+        yield texts.phrase(language, "preview.by_again", count=late.count("again"))
     if counts["new"] > preview.max_new_tasks:
         yield texts.phrase(language, "preview.over_limit", limit=preview.max_new_tasks)
     if preview.watch:
@@ -157,10 +166,8 @@ def nothing(rules: Rules, deal: Deal, key: str, **values: Any) -> Line:
     return {**line, "verdict": key.partition(".")[2], "why": [texts.phrase(rules.language, key, **values)]}
 
 
-def of_rules(
-    rules: Rules, company: Company, state: DealState, decision: Decision, *, loaded: Mapping[str, datetime]
-) -> list[Line]:
-    """What becomes of each rule of the deal's present stage. ``loaded``: when each rule was first loaded."""
+def of_rules(rules: Rules, company: Company, state: DealState, decision: Decision) -> list[Line]:
+    """What becomes of each rule of the deal's present stage."""
     if not state.visits or state.deal is None:
         return []
     visit = max(state.visits, key=lambda one: one.id)
@@ -171,20 +178,17 @@ def of_rules(
     for rule in rules_of(rules, visit.stage_id):
         line = _line(rules, state.deal, visit.funnel_id, visit.stage_id)
         line |= {"rule": rule.id, "entered": rules.calendar.local(visit.entered)}
-        if (trace := traces.get(rule.id)) is not None:
-            line |= _reason(rules, trace)
+        trace = traces.get(rule.id)
+        if trace is not None:
+            line |= _reason(rules, trace) | {"by": trace.data.get("by")}
         of_rule = [one for one in records.values() if one.rule_id == rule.id and one.visit_id == visit.id]
         if of_rule:
             record = max(of_rule, key=lambda one: one.number)
-            began = _began(state, visit, loaded.get(rule.id))
-            line |= _task(rules, company, record, created.get(record.ref), "entry" if began else "backfill")
+            line |= _task(rules, company, record, created.get(record.ref))
+            line["by"] = line["by"] if record.ref in created else None
+        line["brings"] = _command(line, held=bool(of_rule) and state.unmade.get(record.ref) is State.HELD)
         lines.append(line)
     return lines
-
-
-def _began(state: DealState, visit: Visit, loaded: datetime | None) -> bool:
-    """True when the rule was there as the visit began, so that its task comes by itself."""
-    return visit.id not in state.handled and loaded is not None and visit.entered >= loaded.replace(microsecond=0)
 
 
 def of_changes(rules: Rules, state: DealState, decision: Decision) -> list[Line]:
@@ -239,6 +243,7 @@ def _line(rules: Rules, deal: Deal, funnel_id: int, stage_id: str) -> Line:
         "rule": "",
         "result": "none",
         "by": None,
+        "brings": "",
         "task_id": None,
         "status": None,
         "title": "",
@@ -263,11 +268,20 @@ def _reason(rules: Rules, trace: Trace) -> Line:
     return {"verdict": trace.verdict, "why": words, "checks": [asdict(check) for check in trace.checks]}
 
 
-def _task(rules: Rules, company: Company, record: TaskRecord, created: Operation | None, by: str) -> Line:
+def _command(line: Line, *, held: bool) -> str:
+    """The command without which the task does not come; "" if it comes by itself, or is there."""
+    if held and line["result"] == "there":
+        return "bitrix-sync release"
+    if line["by"] in (None, "entry"):
+        return ""
+    again = " --again" if line["by"] == "again" else ""
+    return f"bitrix-sync backfill --deal {line['deal_id']} --rule {line['rule']}{again}"
+
+
+def _task(rules: Rules, company: Company, record: TaskRecord, created: Operation | None) -> Line:
     fresh = created is not None
     return {
         "result": "there" if created is None else "held" if created.state is State.HELD else "new",
-        "by": by if fresh else None,
         "task_id": record.portal_id,
         "status": None if fresh else "gone" if record.gone else record.status,
         "title": record.title,

@@ -15,10 +15,10 @@ import structlog
 
 from bitrix_sync import known, snapshot
 from bitrix_sync.errors import PortalError, PortalRefused, RulesError, UserError
-from bitrix_sync.facts import Company, Directory, Unread
+from bitrix_sync.facts import Absent, Company, Directory, Unread
 from bitrix_sync.plan import admins_of
 from bitrix_sync.portal import reading
-from bitrix_sync.portal.answers import NO_METHOD, NO_SCOPE
+from bitrix_sync.portal.answers import NO_ACCESS, NO_METHOD, NO_SCOPE
 from bitrix_sync.portal.client import Portal
 from bitrix_sync.rules import words
 from bitrix_sync.rules.load import Loaded, load
@@ -99,6 +99,16 @@ class Rulebook:
     def picks_by_load(self) -> bool:
         """True when some rule picks the least loaded owner, so that loads must be known."""
         return any(_by_load(rule.owner) for rule in self.rules.by_id.values())
+
+    def unknown_deal(self, deal_id: int, end: Absent | Unread) -> str:
+        """What to look at when a deal is not there, or could not be read."""
+        if isinstance(end, Unread) and end.code != NO_ACCESS:
+            return f"deal {deal_id}: it could not be read ({end.why})"
+        who = self.company.name(self.company.self_id)
+        return (
+            f"deal {deal_id}: the portal does not show it. Is the number right (it is in the deal's address), is the "
+            f"deal deleted, and may the webhook's user ({who}) read it? Rights: CRM > Settings > Access permissions"
+        )
 
     def load_now(self) -> Rules:
         """Read and bind the file; RulesError with every problem, UserError when it cannot be read."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,8 +11,10 @@ from bitrix_sync import overdue
 from bitrix_sync.apply import UPDATE
 from bitrix_sync.errands import Account, Steps, Wait
 from bitrix_sync.errors import UserError
+from bitrix_sync.guards import guard
 from bitrix_sync.operations import Finished, Kind, Operation, Recorded, Recording, State
-from bitrix_sync.store import Store
+from bitrix_sync.portal import reading
+from bitrix_sync.store import Store, Sweep
 from bitrix_sync.sweep import Plan, carry, decide, finish, go_on
 from bitrix_sync.sweep_news import tell_when_through
 from bitrix_sync.sweep_state import (
@@ -22,6 +25,7 @@ from bitrix_sync.sweep_state import (
     UNDONE,
     WAITING,
     count_states,
+    last_run,
     moves_of,
     note_rest,
     rest_of,
@@ -34,8 +38,8 @@ WAIT = timedelta(seconds=30)
 
 
 def sweep(desk: Desk, args: Mapping[str, Any]) -> Steps:
-    """Today's sweep of that ``name``, now, once; ``dry_run`` only says what it would do. UserError if it was done, or
-    if the file has none of that name."""
+    """Today's sweep of that ``name``, now, once; ``rerun``: once more, if it was undone; ``dry_run`` only says what it
+    would do. UserError if it was done, or if the file has none of that name."""
     store, rules, now = desk.store, desk.rulebook.rules, desk.portal.now()
     name = str(args["name"])
     slot = overdue.slot_name(rules.calendar.local(now).date(), name)
@@ -47,8 +51,12 @@ def sweep(desk: Desk, args: Mapping[str, Any]) -> Steps:
         )
     if args.get("dry_run"):
         return described(desk, decide(desk, slot, rule, now))
-    if not store.claim_sweep(slot, now) and "again" not in args:
-        raise UserError(f"the sweep {slot} was done already; `bitrix-sync undo {slot}` takes it back")
+    last = last_run(store, slot)
+    if last is not None:
+        slot = last.slot
+    if last is None or "resumed" not in args:
+        slot = next_run(slot, last, again=bool(args.get("rerun")))
+        store.claim_sweep(slot, now)
     claimed = store.sweep(slot)
     plan = carry(desk, claimed) if claimed is not None and claimed.state == CLAIMED else None
     yield from work_off(desk, slot)
@@ -60,8 +68,22 @@ def sweep(desk: Desk, args: Mapping[str, Any]) -> Steps:
         **counts,
         "failed": refusals(desk, rows),
         "messages": now_is.summary.get("messages", 0) if now_is else 0,
-        "until": rules.calendar.local(until).isoformat(timespec="minutes") if until else None,
+        "until": said(desk, until),
     }
+
+
+def next_run(slot: str, last: Sweep | None, *, again: bool) -> str:
+    """The name of the sweep that may run now; UserError if none may, for the ``last`` one was done, or was undone and
+    nobody said that it be done again."""
+    if last is None:
+        return slot
+    if last.state == UNDONE and not again:
+        raise UserError(
+            f"the sweep {slot} was undone; `bitrix-sync sweep {overdue.name_of(slot)} --again` does it once more"
+        )
+    if last.state not in (UNDONE, SKIPPED):
+        raise UserError(f"the sweep {slot} was done already; `bitrix-sync undo {slot}` takes it back")
+    return overdue.slot_name(overdue.day_of(slot), overdue.name_of(slot), overdue.run_of(slot) + 1)
 
 
 def work_off(desk: Desk, slot: str) -> Iterator[Wait]:
@@ -97,11 +119,7 @@ def after_release(desk: Desk) -> Iterator[Wait]:
 
 def described(desk: Desk, plan: Plan) -> Account:
     """A plan for people and programs."""
-    names, calendar = desk.rulebook.company.name, desk.rulebook.rules.calendar
-
-    def said(moment: datetime | None) -> str | None:
-        return calendar.local(moment).isoformat(timespec="minutes") if moment else None
-
+    names = desk.rulebook.company.name
     return {
         "sweep": plan.slot,
         "overdue": plan.overdue,
@@ -120,13 +138,18 @@ def described(desk: Desk, plan: Plan) -> Account:
                 "supervisor": names(one.supervisor) if one.supervisor else "",
                 "fate": one.fate,
                 "why": why_not_moved(one, plan),
-                "from": said(one.record.deadline),
-                "to": said(one.deadline),
+                "from": said(desk, one.record.deadline),
+                "to": said(desk, one.deadline),
                 "moves": one.record.moves,
             }
             for one in plan.late
         ],
     }
+
+
+def said(desk: Desk, moment: datetime | None) -> str | None:
+    """A moment on the clocks of the file's zone."""
+    return desk.rulebook.rules.calendar.local(moment).isoformat(timespec="minutes") if moment else None
 
 
 def why_not_moved(one: overdue.Late, plan: Plan) -> str:
@@ -159,15 +182,18 @@ def refusals(desk: Desk, rows: Iterable[Recorded]) -> list[Account]:
 
 
 def undo(desk: Desk, args: Mapping[str, Any]) -> Steps:
-    """Put the deadlines of a sweep back where they are still what it set; counts go back too. What it had not sent yet
-    is not sent; messages that were not written yet are not written."""
+    """Put the deadlines of a sweep, in its latest run, back where they are still what it set; counts go back too. What
+    it had not sent yet is not sent; messages that were not written yet are not written. ``dry_run`` only says it."""
     store, slot = desk.store, str(args["slot"])
-    row = store.sweep(slot)
+    row = last_run(store, slot) if re.fullmatch(SLOT, slot) else None
     if row is None or row.state == SKIPPED:
         known = ", ".join(one.slot for one in store.sweeps(limit=6) if one.state != SKIPPED) or "none yet"
         raise UserError(f"there was no sweep {slot}; there were: {known}")
-    if row.state == UNDONE and "again" not in args:
+    slot = row.slot
+    if row.state == UNDONE and "resumed" not in args:
         raise UserError(f"the sweep {slot} was undone already; look at `bitrix-sync undo`")
+    if args.get("dry_run"):
+        return to_be_undone(desk, slot)
     if desk.rulebook.rules.safety.watch:
         raise UserError("rules.yaml says 'watch: true', so nothing is written to the portal; take it out, then undo")
     moves = moves_of(store, slot)
@@ -192,6 +218,41 @@ def undo(desk: Desk, args: Mapping[str, Any]) -> Steps:
     }
 
 
+def to_be_undone(desk: Desk, slot: str) -> Account:
+    """What ``undo`` would do, from a reading of the tasks as they are now; nothing is written."""
+    moves = moves_of(desk.store, slot)
+    back = [undoing(one) for one in moves if one.state in (State.DONE, State.UNKNOWN) and one.operation.payload]
+    records = {one.ref: one for one in desk.store.task_records(refs=[one.task for one in back])}
+    ids = [one.portal_id for one in records.values() if one.portal_id is not None]
+    seen = {task.id: task for task in reading.tasks(desk.portal, ids)}
+    lines: list[Account] = []
+    for one in back:
+        record = records[one.task]
+        task = seen.get(record.portal_id or 0)
+        verdict = guard(one, task, record, now=desk.portal.now())
+        now_is = task.deadline if task is not None else None
+        lines.append(
+            {
+                "task_id": record.portal_id,
+                "title": record.title,
+                "deal_id": one.deal_id,
+                "from": said(desk, now_is),
+                "to": said(desk, datetime.fromisoformat(one.payload["deadline"])) if one.payload["deadline"] else None,
+                "why": verdict.reason if verdict is not None else "",
+            }
+        )
+    return {
+        "sweep": slot,
+        "dry_run": True,
+        "put_back": sum(not line["why"] for line in lines),
+        "left_alone": sum(bool(line["why"]) for line in lines),
+        "unsent": sum(one.state in WAITING for one in moves),
+        "tasks": lines,
+    }
+
+
+SLOT = r"\d{4}-\d\d-\d\d/\w+(/\d{1,9})?"
+"""What the name of a sweep looks like."""
 TAKEN_BACK = "the sweep was undone"
 """Why its unsent moves were dropped (a word of ``settled`` in the catalogue)."""
 

@@ -15,7 +15,7 @@ from bitrix_sync.apply import UPDATE
 from bitrix_sync.notices import UNFINISHED
 from bitrix_sync.operations import Kind, Recorded, State
 from bitrix_sync.rules.model import Rules, Slot
-from bitrix_sync.store import Store
+from bitrix_sync.store import Store, Sweep
 from bitrix_sync.sync import Desk
 
 CLAIMED, MOVING, HELD, DONE, SKIPPED, UNDONE = "claimed", "moving", "held", "done", "skipped", "undone"
@@ -29,8 +29,16 @@ SINCE, LET_GO, REST = "sweeps_since", "let_go", "sweep_rest"
 
 def slot_rule(rules: Rules, slot: str) -> Slot | None:
     """The slot's entry of the file; None if it has none (any more)."""
-    name = slot.partition("/")[2]
+    name = overdue.name_of(slot)
     return next((one for one in (rules.overdue.slots if rules.overdue else ()) if one.name == name), None)
+
+
+def last_run(store: Store, slot: str) -> Sweep | None:
+    """The latest run of a slot; of a run that is named by its number, that one."""
+    if overdue.run_of(slot) > 1:
+        return store.sweep(slot)
+    runs = [one for one in store.sweeps() if one.slot == slot or one.slot.startswith(f"{slot}/")]
+    return max(runs, key=lambda one: overdue.run_of(one.slot), default=None)
 
 
 def is_move(row: Recorded) -> bool:

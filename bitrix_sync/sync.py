@@ -342,7 +342,12 @@ def gather_clients(portal: Portal, rules: Rules, facts: Gathered) -> None:
 
 
 def decide(
-    desk: Desk, facts: Gathered, *, backfill: bool = False, room: int | None = None, picks: Picks | None = None
+    desk: Desk,
+    facts: Gathered,
+    *,
+    backfill: plan.Backfill | None = None,
+    room: int | None = None,
+    picks: Picks | None = None,
 ) -> tuple[Recording, PassReport]:
     """Judge each deal; a fault in one stops no other. ``room``: so many new tasks the safety limit lets through;
     ``picks``: what owners have to do; None: as the store says."""

@@ -19,7 +19,8 @@ from bitrix_sync import snapshot, texts
 from bitrix_sync.errors import UserError
 from bitrix_sync.facts import Visit
 from bitrix_sync.log import redact
-from bitrix_sync.operations import DealState, Kind, Recorded, Slip, TaskRecord, Trace
+from bitrix_sync.operations import DealState, Kind, Recorded, Slip, State, TaskRecord, Trace
+from bitrix_sync.plan import taken_away
 from bitrix_sync.rules.suggest import did_you_mean, listed
 from bitrix_sync.settings import Settings
 from bitrix_sync.snapshot import Snapshot
@@ -100,7 +101,7 @@ class _Telling:
     # --- a stay in a stage -------------------------------------------------------------------------------------------
 
     def visit(self, visit: Visit, after: Visit | None) -> Account:
-        rules = [self.of_rule(visit, rule) for rule in self.rules_of(visit)]
+        rules = [self.of_rule(visit, rule, present=after is None) for rule in self.rules_of(visit)]
         note = "" if rules or self.rule else self.say("story.no_rules")
         return {
             "visit_id": visit.id,
@@ -122,7 +123,7 @@ class _Telling:
         ids += [ADVANCE for one in self.operations if _moves(one, visit)]
         return [one for one in dict.fromkeys(ids) if self.rule in ("", one)]
 
-    def of_rule(self, visit: Visit, rule: str) -> Account:
+    def of_rule(self, visit: Visit, rule: str, *, present: bool) -> Account:
         decisions = [trace for trace in self.traces if (trace.visit_id, trace.rule_id) == (visit.id, rule)]
         records = [one for one in self.state.tasks if (one.visit_id, one.rule_id) == (visit.id, rule)]
         names = {record.occurrence for record in records}
@@ -140,6 +141,7 @@ class _Telling:
             "title": self.titles.get(rule, ""),
             "decisions": [self.decision(trace) for trace in decisions],
             "note": "" if decisions else self.without_reason(visit, rule, bool(records)),
+            "cure": self.cure(visit, rule, decisions, records) if present else "",
             "tasks": [self.task(record) for record in records],
             "operations": [self.operation(one) for one in operations if self.first(one)],
         }
@@ -148,12 +150,37 @@ class _Telling:
         """Why there is no decision of this rule on this visit."""
         if has_task:
             return self.say("story.no_reason")
-        loaded = self.loaded.get(rule)
-        if visit.id in self.state.handled:
-            return self.say("why.history")
-        if loaded is not None and visit.entered < loaded.replace(microsecond=0):
-            return self.say("why.before_rules")
+        if self.is_past(visit, rule):
+            return self.say("why.history" if visit.id in self.state.handled else "why.before_rules")
         return self.say("story.not_judged" if rule in self.in_file else "story.removed")
+
+    def cure(self, visit: Visit, rule: str, decisions: Sequence[Trace], records: Sequence[TaskRecord]) -> str:
+        """The command that makes the task which the rule did not make on the deal's present visit; "" if none does."""
+        sheet, deal = self.sheets.get(visit.stage_id), self.state.deal
+        in_force = sheet is not None and any(task["id"] == rule for task in sheet["tasks"])
+        if not in_force or deal is None or (deal.closed and not visit.final):
+            return ""
+        command = f"bitrix-sync backfill --deal {deal.id} --rule {rule}"
+        if records:
+            last = max(records, key=lambda record: record.number)
+            unmade = self.state.unmade.get(last.occurrence)
+            if unmade is State.HELD:
+                command = "bitrix-sync release"
+            elif taken_away(self.state, last):
+                command += " --again"
+            elif unmade is not State.FAILED:
+                return ""
+        elif decisions:
+            if decisions[-1].verdict not in ("before_rules", "history"):
+                return ""
+        elif not self.is_past(visit, rule):
+            return ""
+        return self.say("story.backfill", command=command)
+
+    def is_past(self, visit: Visit, rule: str) -> bool:
+        """True when the visit began before the rule did."""
+        loaded = self.loaded.get(rule)
+        return visit.id in self.state.handled or (loaded is not None and visit.entered < loaded.replace(microsecond=0))
 
     def decision(self, trace: Trace) -> Account:
         words = texts.explain(self.language, trace, zone=self.calendar.zone, deal_fields=self.known.fields)

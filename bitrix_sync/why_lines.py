@@ -57,6 +57,8 @@ def _visit(language: str, visit: Account) -> Iterator[str]:
             yield f"{2 * STEP}{_moment(language, decision['at'])}: {decision['text']}{watch}"
             for check in decision["checks"]:
                 yield 3 * STEP + texts.check_text(language, Check(**check))
+        if rule["cure"]:
+            yield 2 * STEP + rule["cure"]
         for task in rule["tasks"]:
             yield from (2 * STEP + line for line in _task(language, task))
         for operation in rule["operations"]:

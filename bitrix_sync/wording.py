@@ -271,8 +271,7 @@ _RU: dict[str, str] = {
     "why.exists": "Новой задачи нет{other:named}: {repeat:took}.",
     "why.visit_over": "Сделка уже ушла со стадии, а при уходе эта задача {on_leave:on_leave}, поэтому её и не ставили.",
     "why.deal_closed": "Сделка уже закрыта, задача не нужна.",
-    "why.before_rules": "Сделка вошла в стадию раньше, чем правило было загружено. Такие сделки обрабатывает "
-    "команда backfill.",
+    "why.before_rules": "Сделка вошла в стадию раньше, чем правило было загружено.",
     "why.disabled": "Правило отключено: {reason}",
     "why.held_nobody": "Задачу некому поручить: ни исполнителя, ни его руководителя, ни запасного исполнителя "
     "(fallback_owner). Она придержана, администраторы знают.",
@@ -291,8 +290,7 @@ _RU: dict[str, str] = {
     "why.advance_brake": "За сутки сделка автоматически перешла уже 5 раз. На стадию «{stage}» она сама не пойдёт, "
     "контролёру об этом сообщено.",
     "why.advance_refused": "Портал не дал перевести сделку: {text} ({code}).",
-    "why.history": "К первому запуску сделка уже была на этой стадии. Задним числом ничего не делается; для таких "
-    "сделок есть команда backfill.",
+    "why.history": "К первому запуску сделка уже была на этой стадии. Задним числом само ничего не делается.",
     "why.check": "{ok:checked} {what}: {seen}; нужно: {wanted}",
     # what is waited for
     "event.done": "будет выполнена задача «{name}»",
@@ -424,8 +422,7 @@ _EN: dict[str, str] = {
     "why.visit_over": "The deal had already left the stage, and on leaving this task is {on_leave:on_leave}, so it was "
     "not made.",
     "why.deal_closed": "The deal is already closed, the task is not needed.",
-    "why.before_rules": "The deal entered the stage before the rule was loaded. The command backfill is for such "
-    "deals.",
+    "why.before_rules": "The deal entered the stage before the rule was loaded.",
     "why.disabled": "The rule is switched off: {reason}",
     "why.held_nobody": "Nobody can take the task: no owner, no head over the owner, no fallback_owner. It is held and "
     "the administrators have been told.",
@@ -444,8 +441,7 @@ _EN: dict[str, str] = {
     "why.advance_brake": "The deal has been moved automatically 5 times within 24 hours. It is not moved on to "
     "“{stage}”, and its supervisor has been told.",
     "why.advance_refused": "The portal refused to move the deal: {text} ({code}).",
-    "why.history": "The deal was already in this stage at the first start. Nothing is done about the past; the command "
-    "backfill is for such deals.",
+    "why.history": "The deal was already in this stage at the first start. Nothing is done about the past by itself.",
     "why.check": "{ok:checked} {what}: {seen}; wanted: {wanted}",
     "event.done": "the task “{name}” is done",
     "event.filled": "the field “{name}” is filled",

@@ -19,8 +19,10 @@ RU: dict[str, str] = {
     "preview.change": "сделка {number} «{deal}», {rule}: {text}",
     "preview.counts": "Новых задач: {new:number}; придержано: {held:number}; уже есть: {there:number}; "
     "правил, из которых задачи не выйдет: {none:number}.",
-    "preview.by_backfill": "Из них {count:tasks} по сделкам, которые вошли в стадию раньше правил: такие ставит "
-    "команда bitrix-sync backfill, сами они не появятся.",
+    "preview.brings": "сама не появится, её поставит {command}",
+    "preview.by_backfill": "Из них сами не появятся: {count:tasks}. Их ставит команда bitrix-sync backfill (сделка "
+    "вошла в стадию раньше правила, или портал прежде отказал).",
+    "preview.by_again": "Из этих удалены командой remove и ставятся только с --again: {count:tasks}.",
     "preview.over_limit": "Предохранитель max_new_tasks ({limit:number} за десять минут) придержал бы часть новых "
     "задач до команды bitrix-sync release.",
     "preview.watch": "В правилах стоит watch: true, поэтому на портал ничего не пишется.",
@@ -42,6 +44,7 @@ RU: dict[str, str] = {
     "story.reason": "{text:settled}",
     "story.attempts": "попыток: {attempts:number}",
     "story.not_judged": "Это правило на этом пребывании не рассматривалось.",
+    "story.backfill": "Поставить задачу: {command}",
     "story.no_reason": "Причина уже не хранится: старые объяснения со временем удаляются.",
     "story.no_rules": "Правил для этой стадии в файле нет.",
     "story.elsewhere": "Стадия «{stage}» ({funnel}): сделка на ней не была. Правила: {rules}",
@@ -69,8 +72,10 @@ EN: dict[str, str] = {
     "preview.change": "deal {number} “{deal}”, {rule}: {text}",
     "preview.counts": "New tasks: {new:number}; held: {held:number}; there already: {there:number}; "
     "rules that make no task: {none:number}.",
-    "preview.by_backfill": "Of them {count:tasks} for deals that entered their stage before the rules were loaded: the "
-    "command bitrix-sync backfill makes those, by themselves they do not come.",
+    "preview.brings": "not by itself: {command} makes it",
+    "preview.by_backfill": "Of them {count:tasks} will not come by themselves: the command bitrix-sync backfill makes "
+    "those (the deal entered the stage before the rule came, or the portal refused the task before).",
+    "preview.by_again": "Of those {count:tasks} were deleted by remove and come with --again only.",
     "preview.over_limit": "The safety limit max_new_tasks ({limit:number} within ten minutes) would hold part of the "
     "new tasks until bitrix-sync release.",
     "preview.watch": "The rules say watch: true, so nothing is written to the portal.",
@@ -92,6 +97,7 @@ EN: dict[str, str] = {
     "story.reason": "{text:settled}",
     "story.attempts": "attempts: {attempts:number}",
     "story.not_judged": "This rule was not judged on this stay.",
+    "story.backfill": "To make the task: {command}",
     "story.no_reason": "The reason is no longer kept: old explanations are forgotten in time.",
     "story.no_rules": "The file has no rule for this stage.",
     "story.elsewhere": "Stage “{stage}” ({funnel}): the deal has not been there. Rules: {rules}",

@@ -96,6 +96,7 @@ class Story:
         self.now = at(now)
         self.company = COMPANY
         self.loaded = at("2026-01-01 00:00")
+        self.loaded_later: dict[str, datetime] = {}
         self.responsible_before: int | None = None
         values: dict[str, Any] = {
             "id": 7,
@@ -172,7 +173,7 @@ class Story:
 
     def world(self) -> plan.World:
         """What decisions share."""
-        loaded = dict.fromkeys(self.rules.by_id, self.loaded)
+        loaded = dict.fromkeys(self.rules.by_id, self.loaded) | self.loaded_later
         return plan.World(self.company, Picks(), loaded, started=at("2026-01-01 00:00"))
 
     def decide(self, **how: Any) -> Story:
@@ -183,7 +184,7 @@ class Story:
         self.responsible_before = None
         self.state = replace(
             self.state,
-            moments={**self.last.moments, **self.state.moments},
+            moments={**self.last.moments, **self.state.moments, **self.last.asked},
             keys=self.state.keys | {op.key for op in self.last.operations},
             moved=(*self.state.moved, *(self.now for op in self.last.operations if op.kind is Kind.MOVE_DEAL)),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
 
@@ -131,6 +131,70 @@ def test_a_sweep_is_done_once_and_can_be_undone(place: Place) -> None:
     assert task.deadline == before
     assert "undone" in place.done("undo").out
     assert place.shell("undo", "2026-03-01/evening").code == 1
+
+
+def test_a_sweep_that_was_undone_can_be_run_again_and_undone_again(place: Place) -> None:
+    place.wait(days=1)
+    task = place.a_task()
+    before = task.deadline
+    place.wait(hours=2)
+    place.done("sync")
+    place.done("sweep", "morning")
+    moved = task.deadline
+    assert moved != before
+    day = f"{place.portal.clock.now():%Y-%m-%d}"
+    dry = place.done("undo", f"{day}/morning", "--dry-run", "--json").json
+    (line,) = (line for line in dry["tasks"] if line["task_id"] == task.id)
+    assert (dry["dry_run"], line["why"], task.deadline) == (True, "", moved)
+    assert datetime.fromisoformat(line["to"]) == before
+    assert place.done("undo", f"{day}/morning", "--json").json["put_back"] == dry["put_back"]
+    assert task.deadline == before
+    refused = place.shell("sweep", "morning")
+    assert (refused.code, "sweep morning --again" in refused.err) == (1, True)
+    ran = place.done("sweep", "morning", "--again", "--json").json
+    assert (ran["sweep"], task.deadline) == (f"{day}/morning/2", moved)
+    assert ran["moved"] == dry["put_back"]
+    assert place.shell("sweep", "morning", "--again").code == 1, "it is done"
+    place.portal.state.set_deadline(task.id, before + timedelta(days=9), by=5)
+    dry = place.done("undo", f"{day}/morning", "--dry-run", "--json").json
+    (line,) = (line for line in dry["tasks"] if line["task_id"] == task.id)
+    assert line["why"] == "a person has set another deadline"
+    assert place.done("undo", f"{day}/morning", "--json").json["sweep"] == f"{day}/morning/2"
+    assert task.deadline == before + timedelta(days=9)
+
+
+@pytest.mark.parametrize("name", ["", "morning", "2026-03-12", "2026-03-12/morning/x", "2026-03-12/morning/0/1", "/"])
+def test_what_names_no_sweep_is_not_undone(place: Place, name: str) -> None:
+    ran = place.shell("undo", name, "--dry-run")
+    assert (ran.code, "there was no sweep" in ran.err) == (1, True)
+
+
+def test_backfill_takes_a_choice_and_refuses_what_is_unknown(place: Place) -> None:
+    place.done("backfill")
+    deal = place.add_deal("Chosen", "UC_OFFER1")
+    place.done("sync")
+    since = f"{place.portal.clock.now() - timedelta(minutes=1):%Y-%m-%dT%H:%M}"
+    place.done("remove", "--rule", "ask", "--since", since)
+    words = (
+        "backfill",
+        "--rule",
+        "ask",
+        "--stage",
+        "КП отправлено",
+        "--funnel",
+        "0",
+        "--deal",
+        str(deal),
+        "--from-now",
+    )
+    assert place.done(*words, "--json").json["planned"] == []
+    dry = place.done(*words, "--again", "--dry-run", "--json").json["planned"]
+    done = place.done(*words, "--again", "--json").json
+    assert dry == done["planned"]
+    assert [(one["deal_id"], one["rule"]) for one in dry] == [(deal, "ask")]
+    assert len([task for task in place.tasks(deal) if task.xml_id]) == 1
+    refused = place.shell("backfill", "--stage", "КП отправленно")
+    assert (refused.code, "Did you mean `КП отправлено`?" in refused.err) == (1, True)
 
 
 def test_remove_deletes_what_nobody_touched(place: Place) -> None:

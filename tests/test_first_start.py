@@ -165,3 +165,15 @@ def test_a_service_as_a_process_that_is_given_rights_later_makes_nothing_of_the_
         assert {one["deal_id"] for one in planned} >= set(old)
         assert with_tasks() == {f"D_{new}"}
         assert service.end() == 0
+
+
+def test_backfill_is_for_what_comes_to_light_later(tmp_path: Path) -> None:
+    with blind(tmp_path) as (place, old):
+        place.wait(minutes=5)
+        assert commands.perform(place.desk, "backfill", {})["planned"] == []
+        show_all(place)
+        read(place)
+        assert place.tasks() == []
+        done = commands.perform(place.desk, "backfill", {})
+        assert {one["deal_id"] for one in done["planned"]} >= set(old)
+        assert sorted(name for deal in old for name in place.marks(deal)) == ["first-call"] * 6 + ["presentation"] * 6

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from bitrix_sync import plan
 from bitrix_sync.facts import AWAITING, DONE, IN_PROGRESS
 from bitrix_sync.operations import Kind, State
 from bitrix_sync.rules.model import (
@@ -470,7 +471,7 @@ def test_a_rule_acts_on_visits_that_began_after_it_was_first_loaded() -> None:
     story.loaded = at("2026-03-02 12:00")
     assert story.enters("NEW").made() == []
     assert story.verdict("call") == "before_rules"
-    assert story.wait(hours=3).decide(backfill=True).made() == ["call"]
+    assert story.wait(hours=3).decide(backfill=plan.Backfill()).made() == ["call"]
     assert story.decide().last.operations == ()
 
 

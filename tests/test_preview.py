@@ -367,7 +367,7 @@ def test_a_task_that_nobody_can_take_is_held() -> None:
     story = Story(book(rule("call"), admins=(BOSS,)), responsible_id=0)
     story.company = replace(story.company, users={BOSS: story.company.users[BOSS]}, self_id=77)
     story.enters("NEW")
-    (one,) = of_rules(story.rules, story.company, story.state, story.last, loaded={})
+    (one,) = of_rules(story.rules, story.company, story.state, story.last)
     found = Preview("en", lines=[one], deal=7)
     assert (one["result"], one["owner_id"], found.counts["held"]) == ("held", None, 1)
     assert next(told(found)).rows == [["Do call", "", "", "Tue 3 March, 18:00", "nobody can take it, will be held"]]

@@ -146,7 +146,7 @@ def test_a_person_who_sets_the_same_minute_moved_nothing(place: Department) -> N
 )
 def test_scope(tmp_path: Path, scope: str, moved: list[str]) -> None:
     with department(tmp_path, RULES + SWEEPS.replace("tasks: deals", f"tasks: {scope}")) as place:
-        deal = place.add_deal("of rule", at=place.at("2026-03-02 08:00"))
+        deal = place.add_deal("of rule")
         place.task("of deal", MARIA, "2026-03-02 12:00")
         place.task("of nothing", MARIA, "2026-03-02 12:00", deals=[])
         place.turn()

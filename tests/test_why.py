@@ -194,6 +194,10 @@ def test_a_deal_that_was_there_before_the_service_says_that_backfill_is_for_it(p
     old = next(deal.id for deal in place.portal.state.deals.values() if deal.stage_id == "NEW")
     lines = text(place, old)
     assert "К первому запуску сделка уже была на этой стадии" in lines
+    assert f"bitrix-sync backfill --deal {old} --rule first-call" in lines
+    place.move(old, "UC_OFFER1")
+    place.run()
+    assert "backfill" not in text(place, old), "it does not reach a stage that was left"
 
 
 def test_a_stage_without_rules_says_so(place: Office) -> None:
@@ -271,7 +275,7 @@ def test_json_has_stable_keys(shell: Shell, place: Office) -> None:
     (visit,) = found["visits"]
     assert set(visit) >= {"visit_id", "funnel", "stage_id", "stage", "entered", "left", "note", "rules"}
     (one,) = visit["rules"]
-    assert set(one) == {"rule", "title", "decisions", "note", "tasks", "operations"}
+    assert set(one) == {"rule", "title", "decisions", "note", "cure", "tasks", "operations"}
     assert set(one["decisions"][0]) == {"at", "verdict", "text", "watch", "checks"}
     assert datetime.fromisoformat(one["decisions"][0]["at"]).astimezone(MOSCOW).hour == 10
 

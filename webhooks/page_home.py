@@ -114,8 +114,9 @@ def sweep_rows(show: Show, lines: list[dict[str, Any]]) -> list[Answer]:
     """Past sweeps, named by their day."""
     rows: list[Answer] = []
     for line in lines:
-        day, _, name = line["slot"].partition("/")
-        rows.append(line | {"title": f"{show.day(date.fromisoformat(day))}, {show.t(f'page.sweep.{name}').lower()}"})
+        day, name, *run = line["slot"].split("/")
+        title = f"{show.day(date.fromisoformat(day))}, {show.t(f'page.sweep.{name}').lower()}"
+        rows.append(line | {"title": " ".join([title, *(f"({number})" for number in run)])})
     return rows
 
 

@@ -206,7 +206,9 @@ def last_sweeps(store: Store, *, now: datetime) -> list[Line]:
     """For each sweep of the file, its newest slot that should have run, newest first: the line of ``sweeps`` with
     ``name``, ``due`` (when it should have run) and ``verdict``: done, running, held, undone, missed (the slot was
     skipped or its time is long past), waiting (its time has just come) or none (it was not configured yet)."""
-    rows = {one["slot"]: one for one in sweeps(store, limit=3 * LOOK_BACK_DAYS)}
+    rows: dict[str, Line] = {}
+    for one in sweeps(store, limit=3 * LOOK_BACK_DAYS):
+        rows.setdefault("/".join(one["slot"].split("/")[:2]), one)  # of a slot that ran again the latest run
     since = json.loads(store.setting("sweeps_since") or "{}")
     with scene(store, now) as here:
         lines = [_last_slot(here, slot, rows, since.get(slot.name)) for slot in here.known.slots]

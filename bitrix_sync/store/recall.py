@@ -37,7 +37,7 @@ def deal_states(connection: Connection, ids: Iterable[int], *, now: datetime | N
     made = _by_deal(connection, tasks, wanted)
     happened = _by_deal(connection, moments, wanted)
     o = operations.c
-    decided = _by_deal(connection, operations, wanted, o.deal_id, o.key, o.kind, o.state, o.created)
+    decided = _by_deal(connection, operations, wanted, o.deal_id, o.key, o.kind, o.state, o.created, o.task)
     latest = now or connection.execute(select(portal.c.recorded)).scalar_one()
     lost = (State.FAILED.value, State.DROPPED.value)
     underway = _underway(connection, wanted)
@@ -55,6 +55,11 @@ def deal_states(connection: Connection, ids: Iterable[int], *, now: datetime | N
                 if row.kind == Kind.MOVE_DEAL.value and row.state not in lost and row.created > latest - _DAY
             ),
             handled=frozenset(row.id for row in seen.get(deal, ()) if row.handled),
+            unmade={
+                row.task: State(row.state)
+                for row in decided.get(deal, ())
+                if row.kind == Kind.CREATE.value and row.state in (*lost, State.HELD.value)
+            },
             underway=underway.get(deal, {}),
         )
         for deal in wanted

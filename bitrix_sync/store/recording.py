@@ -33,7 +33,8 @@ SOON, SELDOM = timedelta(seconds=30), timedelta(hours=1)
 
 
 def write(connection: Connection, recording: Recording) -> list[int]:
-    """Everything in the recording; what is known already (visits, moments, keys, told) is left as it is.
+    """Everything in the recording; what is known already (visits, moments, keys, told) is left as it is, but for
+    moments of which the latest counts.
 
     Returns the ids of the operations that are new, rising: those of the decisions in their order, then the others.
     """
@@ -58,6 +59,15 @@ def write(connection: Connection, recording: Recording) -> list[int]:
             {"visit_id": visit, "name": name, "deal_id": decision.deal_id, "at": at}
             for decision in made
             for (visit, name), at in decision.moments.items()
+        ],
+    )
+    upsert(
+        connection,
+        moments,
+        [
+            {"visit_id": visit, "name": name, "deal_id": decision.deal_id, "at": at}
+            for decision in made
+            for (visit, name), at in decision.asked.items()
         ],
     )
     planned = [*chain.from_iterable(decision.operations for decision in made), *recording.operations]
