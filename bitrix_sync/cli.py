@@ -7,7 +7,6 @@ something hands its work to the running service if there is one, else takes the 
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,13 +16,14 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from bitrix_sync import __version__
 from bitrix_sync.errors import BitrixSyncError, UserError
 from bitrix_sync.settings import Settings, load_settings
+from bitrix_sync.terminal import Terminal, cell, json_text
+from bitrix_sync.texts import visible
 
 ANSWER_POLL = 0.2
 """Seconds between two looks for the running service's answer."""
@@ -42,8 +42,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-out = Console(highlight=False, soft_wrap=True, emoji=False)
-err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+out, err = Terminal(), Terminal(stderr=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON with stable keys.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done and write nothing.")]
@@ -62,9 +61,16 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         code = 130
     except BitrixSyncError as fault:
-        err.print(str(fault), markup=False, style="red" if err.is_terminal else "")
+        from bitrix_sync.log import redact
+
+        for line in redact(str(fault)).split("\n"):
+            err.print(line, style="red" if err.is_terminal else "")
         code = fault.exit_code
     except Exception:
+        from bitrix_sync.log import configure
+
+        if sys.excepthook is sys.__excepthook__:  # before the settings were read: a traceback is redacted all the same
+            configure()
         sys.excepthook(*sys.exc_info())
         code = 3
     sys.exit(code)
@@ -137,12 +143,12 @@ def progress() -> Iterator[Callable[[str], None]]:
         yield lambda _text: None
         return
     with err.status("") as line:
-        yield line.update
+        yield lambda text: line.update(visible(text))
 
 
 def show(value: Any) -> None:
     """JSON for programs."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=_said) + "\n")
+    sys.stdout.write(json_text(value, default=_said) + "\n")
 
 
 def _said(value: Any) -> str:
@@ -152,18 +158,18 @@ def _said(value: Any) -> str:
 def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
     """A table for people; nothing but its title when it is empty. In a pipe a line for each row, cells between tabs."""
     if not rows:
-        out.print(f"{title}: -", markup=False)
+        out.print(f"{title}: -")
         return
     if not out.is_terminal:
-        out.print(title, markup=False)
+        out.print(title)
         for line in [columns, *rows]:
-            print(*("" if cell is None else " ".join(str(cell).split()) for cell in line), sep="\t")  # noqa: T201
+            print(*(" ".join(cell(value).split()) for value in line), sep="\t")  # noqa: T201
         return
-    grid = Table(title=Text(title), title_justify="left", header_style="bold")
+    grid = Table(title=Text(cell(title)), title_justify="left", header_style="bold")
     for column in columns:
-        grid.add_column(Text(column), overflow="fold")
+        grid.add_column(Text(cell(column)), overflow="fold")
     for row in rows:
-        grid.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+        grid.add_row(*(Text(cell(value)) for value in row))
     out.print(grid)
 
 
@@ -177,11 +183,11 @@ def show_account(result: Mapping[str, Any], *, as_json: bool) -> None:
         for line in lines:
             words = [name, line["kind"], f"deal {line['deal_id']}" if line["deal_id"] else "", line.get("title", "")]
             why = line.get("error") or line.get("why") or ""
-            out.print("  ".join(word for word in [*words, why] if word), markup=False)
+            out.print("  ".join(word for word in [*words, why] if word))
     flags = [key for key, value in result.items() if value is True]
     numbers = {key: value for key, value in result.items() if type(value) is int}
     numbers |= {name: len(lines) for name, lines in lists.items()}
-    out.print(", ".join([*flags, *(f"{key}: {value}" for key, value in numbers.items())]), markup=False)
+    out.print(", ".join([*flags, *(f"{key}: {value}" for key, value in numbers.items())]))
     if result.get("failed"):
         raise typer.Exit(3)
 
@@ -236,7 +242,7 @@ def run(
 
 def begin(url: str, start: Callable[[], None]) -> None:
     """The address is open: say it, and begin to work."""
-    out.print(f"bitrix-sync {__version__}: {url}", markup=False)
+    out.print(f"bitrix-sync {__version__}: {url}")
     start()
 
 
@@ -253,7 +259,7 @@ def init(as_json: Json = False) -> None:
         show(started.as_dict())
         return
     for line in started.account():
-        out.print(line, markup=False)
+        out.print(line)
 
 
 @app.command()
@@ -277,9 +283,9 @@ def preview(
         show(found.as_dict())
         return
     if found.warnings:
-        err.print(f"{chosen.rules}: {len(found.warnings)} warnings, listed by `bitrix-sync check`", markup=False)
+        err.print(f"{chosen.rules}: {len(found.warnings)} warnings, listed by `bitrix-sync check`")
     for part in preview_lines.told(found):
-        table(part.title, part.columns, part.rows) if part.columns else out.print(part.title, markup=False)
+        table(part.title, part.columns, part.rows) if part.columns else out.print(part.title)
 
 
 def advance(done: int, total: int) -> None:
@@ -303,7 +309,7 @@ def why(
         show(found)
         return
     for line in told(found):
-        out.print(line, markup=False, style="bold" if line and not line.startswith(" ") and out.is_terminal else "")
+        out.print(line, style="bold" if line and not line.startswith(" ") and out.is_terminal else "")
 
 
 # --- the service at work ---------------------------------------------------------------------------------------------
@@ -355,9 +361,9 @@ def sweep(
         rows = [[*(one[key] for key in keys), *_span(one), one["why"]] for one in tasks]
         table("overdue", ["task", "title", "owner", "supervisor", "", "from", "to", "why not"], rows)
         if result.get("held"):
-            out.print("more moves than `max_moves`: such a sweep is held until `bitrix-sync release`", markup=False)
+            out.print("more moves than `max_moves`: such a sweep is held until `bitrix-sync release`")
         if until := result.get("until"):
-            out.print(f"the rest is up to `bitrix-sync run`: about until {_minute(until)}", markup=False)
+            out.print(f"the rest is up to `bitrix-sync run`: about until {_minute(until)}")
     show_account(result, as_json=as_json)
 
 
@@ -452,7 +458,7 @@ def release(as_json: Json = False) -> None:
 def backup(file: Annotated[Path, typer.Argument(help="Where the copy is written; must not exist.")]) -> None:
     """A consistent copy of the store while the service runs; to restore, put it in place and start."""
     with_store(lambda store: store.backup(file), create=False)
-    out.print(f"written: {file}", markup=False)
+    out.print(f"written: {file}")
 
 
 @app.command()
@@ -508,11 +514,11 @@ def report(
             table(*tables.terminal(kind, lines, known))
 
 
-def _readable(value: Any) -> str:
+def _readable(value: Any) -> str | list[Any]:
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {count}" for key, count in value.items()) or "-"
     if isinstance(value, list):
-        return "\n".join(_readable(one) for one in value) or "-"
+        return [_readable(one) for one in value] or "-"
     return "-" if value in (None, "") else str(value)
 
 
@@ -548,7 +554,7 @@ def check(
         show([line.as_dict() for line in lines])
     else:
         for line in lines:
-            out.print(str(line), markup=False)
+            out.print(str(line))
     if any(line.level == "error" for line in lines):
         raise typer.Exit(1)
 

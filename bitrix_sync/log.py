@@ -6,6 +6,7 @@ a value, a key, an exception's text, a traceback, or a library's debug line.
 
 from __future__ import annotations
 
+import html
 import json
 import logging
 import re
@@ -14,14 +15,15 @@ import threading
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, Literal, TextIO
-from urllib.parse import quote
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from bitrix_sync.texts import UNSEEN, visible
+
 HIDDEN = "***"
 
-_SLASH = r"(?:\\*/|%2F|%252F)"
+_SLASH = r"(?:\\*/|%(?:25)*2F|\\+u002F|&#0*47;|&#x0*2F;|&sol;)"
 _WEBHOOK = re.compile(rf"(?i)(rest{_SLASH}(?:api{_SLASH})?[0-9]+{_SLASH})[^\s\\/\"'<>?&#%,;(){{}}\[\]]+")
 # invalid_token and expired_token are error codes of the portal, and what follows them is its explanation
 _NAME = (
@@ -40,20 +42,36 @@ class Redactor:
     """Takes secrets out of text: webhook codes and named tokens by their form, ``secrets`` wherever they are."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        forms = {
-            form
-            for secret in secrets
-            if len(secret) >= _SHORTEST
-            for form in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1], repr(secret)[1:-1])
-        }
-        longest_first = sorted(forms, key=len, reverse=True)
-        self._known = re.compile("|".join(map(re.escape, longest_first))) if forms else None
+        longest_first = sorted({secret for secret in secrets if len(secret) >= _SHORTEST}, key=len, reverse=True)
+        self._known = re.compile("|".join(map(_any_spelling, longest_first)), re.IGNORECASE) if longest_first else None
 
     def __call__(self, text: str) -> str:
         """The text with ``***`` for every secret."""
         if self._known is not None:
             text = self._known.sub(HIDDEN, text)
         return _NAMED.sub(rf"\1{HIDDEN}", _WEBHOOK.sub(rf"\1{HIDDEN}", text))
+
+
+def _any_spelling(secret: str) -> str:
+    """The secret as it may travel: in either case, its signs as they are, percent-encoded (also twice), or escaped as
+    JSON, Python or HTML have it."""
+    return "".join(map(_any_sign, secret))
+
+
+def _any_sign(sign: str) -> str:
+    percent = "".join(f"%(?:25)*{byte:02x}" for byte in sign.encode("utf-8", "surrogatepass"))
+    units = sign.encode("utf-16-be", "surrogatepass").hex()
+    escaped = "".join(rf"\\+u{units[at : at + 4]}" for at in range(0, len(units), 4))
+    code = ord(sign)
+    others = [percent, escaped, f"&#0*{code};", f"&#x0*{code:x};"]
+    if code < 256:
+        others.append(rf"\\+x{code:02x}")
+    if (named := html.escape(sign)) != sign:
+        others.append(named)
+    if sign == " ":
+        others.append(r"\+")
+    own = rf"\\*{re.escape(sign)}"
+    return f"(?:{own}|{'|'.join(others)})"
 
 
 _redactor = Redactor()
@@ -110,8 +128,10 @@ def configure(
             structlog.processors.format_exc_info,
             _redact_strings,
             structlog.processors.JSONRenderer(ensure_ascii=False, default=lambda value: redact(str(value))),
+            _escaped,
         ]
     else:
+        last.append(_one_line)
         last.append(
             structlog.dev.ConsoleRenderer(
                 colors=False, exception_formatter=structlog.dev.plain_traceback, pad_event_to=0
@@ -142,10 +162,11 @@ _LIBRARIES = {
 
 
 class _TextFormatter(structlog.stdlib.ProcessorFormatter):
-    """Redacts the finished line; JSON is redacted value by value before, so that it stays JSON."""
+    """Redacts the finished line, and shows what a terminal would obey; JSON is redacted value by value before, so that
+    it stays JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return redact(super().format(record))
+        return visible(redact(super().format(record)), keep="\n\t")
 
 
 class _Handler(logging.StreamHandler[TextIO]):
@@ -188,6 +209,15 @@ def _hidden_inside(value: Any) -> Any:
 def _redact_strings(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     redacted: EventDict = redact_all(event)
     return redacted
+
+
+def _one_line(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """A line end in an event's text must not begin what looks like another event; values are quoted by the renderer."""
+    return {**event, "event": visible(str(event.get("event", "")), keep="\t")}
+
+
+def _escaped(_logger: WrappedLogger, _method: str, line: Any) -> str:
+    return UNSEEN.sub(lambda sign: json.dumps(sign[0])[1:-1], str(line))
 
 
 def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

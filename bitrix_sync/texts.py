@@ -104,6 +104,15 @@ def sendable(text: str) -> str:
     return _UNSENDABLE.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
+UNSEEN = re.compile("[\0-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What a terminal obeys instead of showing it: controls, line ends, marks of direction; and halves of characters."""
+
+
+def visible(text: str, *, keep: str = "") -> str:
+    """The text as a terminal may be given it: ``\\x1b`` for an escape, ``\\u202e`` for a mark; ``keep`` stays."""
+    return UNSEEN.sub(lambda sign: sign[0] if sign[0] in keep else repr(sign[0])[1:-1], text)
+
+
 def folded(text: str) -> str:
     """The text on one line: every run of blanks and line breaks becomes one space."""
     return " ".join(text.split())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import typer
-from rich.console import Console
 
 from bitrix_sync import cli
 from bitrix_sync.errors import PortalError, UserError
+from bitrix_sync.terminal import Terminal
 from tests.live import RULES, Office, office
 from tests.shell import Ran, Shell
 
@@ -190,7 +191,7 @@ def _unreachable(*_: object, **__: object) -> None:
 
 
 def test_a_fault_of_ours_is_3_and_keeps_the_secret(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("http://x/rest/1/sandbox0code1234/")
 
     monkeypatch.setattr("bitrix_sync.report.state_of_things", broken)
@@ -202,7 +203,7 @@ def test_a_fault_of_ours_is_3_and_keeps_the_secret(shell: Shell, monkeypatch: py
 
 @pytest.mark.parametrize(("fault", "code"), [(KeyboardInterrupt(), 130), (UserError("mind the gap"), 1)])
 def test_how_a_command_ends(fault: BaseException, code: int, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    def ends(*_: object) -> None:
+    def ends(*_: object, **__: object) -> None:
         raise fault
 
     monkeypatch.setattr("bitrix_sync.report.state_of_things", ends)
@@ -237,12 +238,12 @@ def test_on_a_terminal_there_is_a_table_and_names_are_still_no_markup(
     shell: Shell, place: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deal = place.add_deal("[bold]Romashka[/bold] [/] :smile:")
-    monkeypatch.setattr(cli, "out", Console(force_terminal=True, width=200, highlight=False, emoji=False))
+    monkeypatch.setattr(cli, "out", Terminal(force_terminal=True, width=200))
     for words in (["--deal", str(deal)], ["--all"]):
         ran = shell("preview", *words)
         assert ran.code == 0, ran.err
         assert "│" in ran.out
-        assert ran.out.count("[bold]Romashka[/bold] [/] :smile:") == 1, "in the title, or in the deal's cell"
+        assert "[bold]Romashka[/bold] [/] :smile:" in ran.out
 
 
 # --- the real program ------------------------------------------------------------------------------------------------
@@ -265,3 +266,45 @@ def test_as_a_process_of_its_own(tmp_path: Path) -> None:
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr.startswith("BITRIX_WEBHOOK_URL: is not set")
     assert list(tmp_path.iterdir()) == [], "nothing is left behind by a command that could not begin"
+
+
+# --- what a terminal would obey --------------------------------------------------------------------------------------
+
+OBEYED = "\x1b[2J\x1b]0;owned\x07\x9b31m\x08\r\u202egnp\u2066\u200f\u2028\x85\x7f"
+SIGNS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_nothing_that_a_terminal_obeys_reaches_it_in_any_command(
+    shell: Shell, place: Office, monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    """Titles and people have such names, and so do the portal's errors."""
+    if terminal:
+        monkeypatch.setattr(cli, "out", Terminal(force_terminal=True, no_color=True, width=200))
+        monkeypatch.setattr(cli, "err", Terminal(stderr=True, force_terminal=True, no_color=True, width=200))
+    place.start()
+    evil = f"R{OBEYED}\nok: all is well"
+    place.portal.state.users[5].last_name = evil
+    deal = place.add_deal(evil)
+    place.portal.faults.next("refuse", "tasks.task.add", times=1, code="ERROR", text=evil)
+    for _ in range(2):
+        place.run()
+    place.add_deal(evil)
+    place.run()
+    for task in list(place.portal.state.tasks.values()):
+        place.portal.state.set_title(task.id, evil, by=5)
+    place.run()
+    place.service.close()
+    for words in (
+        ["why", str(deal)], ["why", str(deal), "--json"], ["preview", "--all"], ["preview", "--deal", str(deal)],
+        ["preview", "--deal", str(deal), "--json"], ["backfill", "--dry-run"], ["held"], ["status"], ["check"],
+        ["sweep", "morning", "--dry-run"], ["remove", "--rule", "first-call", "--since", "2026-03-01", "--dry-run"],
+        *(["report", name, *more] for name in ("load", "overdue", "today", "stages", "moves")
+          for more in ([], ["--json"], ["--csv"])),
+    ):  # fmt: skip
+        ran = shell(*words)
+        plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", ran.out + ran.err) if terminal else ran.out + ran.err
+        plain = plain.replace("\r\n", "\n").replace("\r", "") if terminal or "--csv" in words else plain
+        assert not SIGNS.search(plain), words
+        assert not re.search("^ok: all is well", plain, re.MULTILINE), words
+        assert "\x1b[2J" not in ran.out + ran.err

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 LAYERS: Mapping[str, frozenset[str]] = {
-    "doors": frozenset({"webhooks", "scheduler", "cli", "demo"}),
+    "doors": frozenset({"webhooks", "scheduler", "cli", "demo", "terminal"}),
     "services": frozenset(
         {
             *("alarms", "app"),
@@ -54,7 +54,9 @@ LAYERS: Mapping[str, frozenset[str]] = {
 
 DOWN = ("doors", "services", "outside world", "pure core")
 SIBLINGS: Mapping[str, frozenset[str]] = {
-    "cli": frozenset({"webhooks", "scheduler", "demo", "sandbox"}),  # the command line is what starts the others
+    "cli": frozenset(
+        {"webhooks", "scheduler", "demo", "sandbox", "terminal"}
+    ),  # the command line is what starts the others
     "demo": frozenset({"webhooks", "scheduler", "sandbox"}),
     "portal": frozenset({"clock", "log"}),
     "store": frozenset({"log"}),

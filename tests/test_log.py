@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import json
 import logging
@@ -10,6 +11,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
+from urllib.parse import quote, quote_plus
 
 import pytest
 import requests
@@ -114,6 +116,12 @@ def test_configuring_again_replaces_the_form_and_adds_no_second_line() -> None:
         URL.replace("/", "\\\\/"),
         URL.replace("/", "%2F"),
         URL.replace("/", "%2f"),
+        URL.upper(),
+        URL.replace("/", "%2F").upper(),
+        URL.replace("/", "%25252F"),
+        URL.replace("/", "\\u002f"),
+        URL.replace("/", "&#x2F;"),
+        URL.replace("/", "&#47;"),
         f"https://portal.example/rest/crm.deal.list?auth={CODE}&start=0",
         f"auth[application_token]={CODE}&ts=1",
         f"auth%5Bapplication_token%5D={CODE}&ts=1",
@@ -130,7 +138,7 @@ def test_configuring_again_replaces_the_form_and_adds_no_second_line() -> None:
     ],
 )
 def test_a_secret_is_known_by_its_surroundings(text: str) -> None:
-    assert CODE not in log.redact(text)
+    assert CODE not in log.redact(text).lower()
     assert log.HIDDEN in log.redact(text)
     assert log.redact(log.redact(text)) == log.redact(text)
 
@@ -156,6 +164,42 @@ def test_the_settings_own_secrets_are_hidden_wherever_they_stand() -> None:
     assert redact(json.dumps({"k": 'pa"ss wörd'})) == '{"k": "***"}'
     assert redact("pa%22ss%20w%C3%B6rd") == "***"
     assert redact("shortly") == "shortly"
+
+
+@pytest.mark.parametrize("secret", ["s3cr3tc0de", 'pa"ss /wörd', "пароль+\\"])
+def test_a_known_secret_is_hidden_in_every_spelling(secret: str) -> None:
+    redact = log.Redactor([secret])
+    spellings = (
+        secret,
+        secret.upper(),
+        quote(secret, safe=""),
+        quote(secret, safe="").lower(),
+        quote(quote(secret, safe=""), safe=""),
+        quote_plus(secret),
+        "".join(f"%{byte:02X}" for byte in secret.encode()),
+        json.dumps(secret)[1:-1],
+        json.dumps(secret, ensure_ascii=False)[1:-1].replace("/", "\\/"),
+        json.dumps(json.dumps(secret)[1:-1])[1:-1],
+        repr(secret)[1:-1],
+        html.escape(secret),
+        "".join(f"&#{ord(sign)};" for sign in secret),
+    )
+    for spelling in spellings:
+        assert redact(f"a {spelling} b").split() == ["a", "***", "b"], spelling
+
+
+OBEYED = "\x1b[2J\x1b]0;x\x07\x9b\x08\r\u202e\u2066\u2028\x85\x7f"
+
+
+def test_nothing_that_a_terminal_obeys_and_no_second_line_is_in_a_line_of_the_log(form: Form, written: Written) -> None:
+    logger = structlog.get_logger("bitrix_sync")
+    logger.info(f"title {OBEYED}\n2026-01-01 00:00:00 [info     ] forged", deal=OBEYED, nested=[f"a\n{OBEYED}"])
+    logging.getLogger("urllib3").error("%s", f"x\n{OBEYED}")
+    lines = written().removesuffix("\n").split("\n")
+    assert len(lines) == 2
+    assert not set("".join(lines)) & set(OBEYED.replace("[2J", "").replace("]0;x", ""))
+    if form == "json":
+        assert json.loads(lines[0])["deal"] == OBEYED
 
 
 def _leaks() -> dict[str, Callable[[Any, logging.Logger], None]]:

@@ -9,7 +9,7 @@ import pytest
 
 from bitrix_sync.errors import PortalRefused
 from bitrix_sync.portal.answers import Outcome, made_id, read_answer, read_batch, read_error, read_result
-from bitrix_sync.portal.refusals import need_scopes
+from bitrix_sync.portal.refusals import explain, need_scopes
 
 NOW = 1_766_000_000.0
 
@@ -149,6 +149,40 @@ def batch(**parts: Any) -> list[Outcome]:
     names = ("result", "result_error", "result_total", "result_next", "result_time")
     result = {name: parts.get(name, []) for name in names}
     return read_batch({"result": result}, ["tasks.task.add", "crm.item.list", "tasks.task.update"], now=NOW)
+
+
+CODE = "s3cr3tc0de"
+ADDRESS = f"https://portal.example/rest/1/{CODE}/tasks.task.add"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        ADDRESS,
+        ADDRESS.upper(),
+        ADDRESS.replace("/", "\\/"),
+        ADDRESS.replace("/", "%2F"),
+        f"<a href='{ADDRESS}'>{ADDRESS}</a>",
+        f"auth={CODE}",
+        f'{{"application_token": "{CODE}"}}',
+        f"auth[application_token]={CODE}",
+        "x" * 270 + ADDRESS,
+    ],
+)
+def test_no_secret_that_the_portal_repeats_is_in_what_is_kept_of_its_answer(said: str) -> None:
+    errors: list[Any] = [
+        {"error": "ERROR", "error_description": said},
+        {"error": said, "error_description": ""},
+        {"error": {"code": "E", "message": said}},
+        {"error": {"code": said, "message": ""}},
+        said,
+    ]
+    outcomes = [read_error(error, status=400, method="m", now=0.0) for error in errors]
+    answers = [{"result": {"result": [], "result_error": {"k0": error}}} for error in errors]
+    outcomes += [read_batch(answer, ["m"], now=0.0)[0] for answer in answers]
+    for outcome in outcomes:
+        assert CODE not in f"{outcome}{explain('portal.example', 'm', outcome)}".lower()
+        assert outcome.code or outcome.text
 
 
 def test_each_command_of_a_batch_is_judged_by_itself() -> None:

@@ -732,6 +732,51 @@ def test_a_cell_that_a_spreadsheet_would_compute_is_disarmed(store: Store, offic
     assert "'=HYPERLINK" in text
 
 
+SIGNS = "=+-@＝＋－＠﹦﹢﹣﹫−"
+EVIL = [
+    f"{before}{sign}cmd|' /C calc'!A0"
+    for sign in SIGNS
+    for before in (
+        "",
+        " ",
+        "\t",
+        "\r",
+        "\n",
+        "\u200b",
+        "\ufeff",
+        "\xa0",
+        "x;",
+        "x,",
+        "x\t",
+        'x";"',
+        'x","',
+        'x"\n',
+        "x\n",
+    )
+] + ['x"",""=1+1', '";=1', ",,=1", "x;'=1", '"=1', "x|=1", 'a" ;" =1', "\x00=1", "\x1b=1", "\u202e=1"]
+
+
+@pytest.mark.parametrize("written", [",", ";"])
+@pytest.mark.parametrize("opened", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_NONE])
+def test_no_cell_is_a_formula_whichever_separator_the_file_is_opened_with(
+    store: Store, office: Office, written: str, opened: str, quoting: Any
+) -> None:
+    for title in EVIL:
+        office.task(title, ANNA, NOW - DAY)
+    text = tables.csv_text("overdue", report.overdue(store, now=NOW), separator=written)
+    read = list(csv.reader(io.StringIO(text, newline=""), delimiter=opened, quoting=quoting))
+    assert len(read) == len(EVIL) + 1, "a row is a row"
+    for cell in (cell for row in read[1:] for cell in row):
+        first = cell.strip(" \"'\u200b\ufeff\xa0")[:1]
+        assert not first or first not in SIGNS or "'" in cell[: cell.index(first)], cell
+
+
+def test_what_is_no_formula_stays_as_it_is_in_a_cell() -> None:
+    for text in ("Ромашка", "ООО «А-Б»", "a=b", "12-15", "ivan@example.com", "C1:NEW", "'", "1 + 1", "x, y; z", ""):
+        assert tables.safe_cell(text) == text
+
+
 @pytest.mark.parametrize(
     ("hours", "text"),
     [

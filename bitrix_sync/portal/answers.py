@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from bitrix_sync.log import redact
+
 OutcomeKind = Literal["done", "again", "refused", "unknown"]
 
 
@@ -236,17 +238,18 @@ def _closed_to_us(status: int | None, method: str, text: str) -> bool:
 def _code_and_text(error: Any) -> tuple[str, str]:
     """Code and text of an error in any of the portal's shapes (REST 3.0 puts an object into ``error``)."""
     if not isinstance(error, Mapping):
-        return str(error or ""), ""
+        return plain(error), ""
     code, text = error.get("error", ""), error.get("error_description")
     if isinstance(code, Mapping):
         code, text = code.get("code", ""), code.get("message")
-    return str("" if code is None else code).strip(), plain(text)
+    return plain("" if code is None else code), plain(text)
 
 
 def plain(text: Any) -> str:
-    """A description without its HTML, one line, cut."""
-    bare = re.sub(r"<[^>]{0,200}>", " ", str(text or ""))
-    return " ".join(bare.split())[:TEXT_LIMIT]
+    """A code or description of the portal's without its HTML, one line, cut; and without our webhook's address or a
+    token, which the portal likes to repeat: what is read here is kept, told and shown."""
+    bare = re.sub(r"<[^>]{0,200}>", " ", redact(str(text or "")))
+    return redact(" ".join(bare.split()))[:TEXT_LIMIT]
 
 
 def _no_envelope(status: int, now: float) -> Outcome:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
@@ -32,7 +33,9 @@ KEYS: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 """What a row of each report shows, in this order. ``path`` is one deal's, of ``report stages --deal``."""
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = re.compile("((?:^|[;,|\"'])[\\s;,|\"'\u200b-\u200f\u2060\ufeff]*)(?=[-=+@－＝＋＠﹣﹦﹢﹫−])")
+"""Where a spreadsheet could see a cell begin with a formula: at the start, and after whatever parts cells in a file
+that is opened with another separator than it was written with. Some take full-width signs for the plain ones."""
 
 
 def json_rows(name: str, lines: Sequence[Line]) -> list[Line]:
@@ -63,9 +66,13 @@ def _plain(key: str, value: Any) -> Any:
 def _cell(value: Any) -> Any:
     if isinstance(value, dict):
         return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return f"'{value}"
-    return "" if value is None else value
+    return safe_cell(value) if isinstance(value, str) else "" if value is None else value
+
+
+def safe_cell(text: str) -> str:
+    """A text that is no formula, whichever of the usual separators the file is opened with: one line, and an apostrophe
+    before every sign that could begin a formula."""
+    return _FORMULA.sub(r"\1'", texts.UNSEEN.sub("", texts.folded(text)))
 
 
 # --- for people ------------------------------------------------------------------------------------------------------
