@@ -33,6 +33,9 @@ BEGIN_WITHIN = 45.0
 END_WITHIN = 4.0
 """Seconds that the worker has to end when the service stops; what is in flight then is looked up at the next start."""
 
+LAST_ID = 2**63 - 1
+"""The largest number that the database can hold."""
+
 app = typer.Typer(
     name="bitrix-sync",
     help="Keeps the standards of a sales department in its Bitrix24 portal: every stage a task, every task an owner, "
@@ -264,7 +267,7 @@ def init(as_json: Json = False) -> None:
 
 @app.command()
 def preview(
-    deal: Annotated[int | None, typer.Option(help="One deal, by its number.", min=1, metavar="ID")] = None,
+    deal: Annotated[int | None, typer.Option(help="One deal, by its number.", min=1, max=LAST_ID, metavar="ID")] = None,
     stage: Annotated[str, typer.Option(help="As if it entered this stage now (name or id).", metavar="NAME")] = "",
     every: Annotated[bool, typer.Option("--all", help="Every open deal, where it stands.")] = False,
     as_json: Json = False,
@@ -296,7 +299,7 @@ def advance(done: int, total: int) -> None:
 
 @app.command()
 def why(
-    deal: Annotated[int, typer.Argument(help="The deal's number.", min=1, metavar="DEAL")],
+    deal: Annotated[int, typer.Argument(help="The deal's number.", min=1, max=LAST_ID, metavar="DEAL")],
     rule: Annotated[str, typer.Option(help="Only this rule.", metavar="ID")] = "",
     as_json: Json = False,
 ) -> None:
@@ -326,7 +329,9 @@ def backfill(
     rule: Annotated[str, typer.Option(help="Only tasks of this rule.", metavar="ID")] = "",
     funnel: Annotated[str, typer.Option(help="Only deals of this funnel (name or id).", metavar="NAME")] = "",
     stage: Annotated[str, typer.Option(help="Only deals in stages of this name, or id.", metavar="NAME")] = "",
-    deal: Annotated[int | None, typer.Option(help="Only this deal, by its number.", min=1, metavar="ID")] = None,
+    deal: Annotated[
+        int | None, typer.Option(help="Only this deal, by its number.", min=1, max=LAST_ID, metavar="ID")
+    ] = None,
     from_now: Annotated[bool, typer.Option("--from-now", help="Count deadlines from now, not from the entry.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Also make what `remove` took away.")] = False,
     dry_run: DryRun = False,
@@ -483,7 +488,7 @@ def report(
         str, typer.Argument(help="load, overdue, today, stages or moves", metavar="load|overdue|today|stages|moves")
     ],
     deal: Annotated[
-        int | None, typer.Option(help="With stages: every movement of one deal.", min=1, metavar="ID")
+        int | None, typer.Option(help="With stages: every movement of one deal.", min=1, max=LAST_ID, metavar="ID")
     ] = None,
     as_json: Json = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, headed by the keys of --json.")] = False,

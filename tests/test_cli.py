@@ -308,3 +308,11 @@ def test_nothing_that_a_terminal_obeys_reaches_it_in_any_command(
         assert not SIGNS.search(plain), words
         assert not re.search("^ok: all is well", plain, re.MULTILINE), words
         assert "\x1b[2J" not in ran.out + ran.err
+
+
+@pytest.mark.parametrize("words", [["why"], ["preview", "--deal"], ["report", "stages", "--deal"]])
+def test_an_id_that_no_database_can_hold_is_wrong_usage(shell: Shell, words: list[str]) -> None:
+    for number in (2**63, 10**30):
+        ran = shell(*words, str(number))
+        assert ran.code == 2
+        assert "Traceback" not in ran.err
