@@ -636,6 +636,26 @@ def test_thousands_of_faults_cost_one_budget_of_suggestions_and_the_first_are_sh
     assert "Did you mean" in str(found.errors[0]) or "did you mean" in str(found.errors[0])
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("x: " + "[" * 5000, "1:1003: More than 40 levels"),
+        ("a: &босс 1", "1:4: `&босс` is no name"),
+        ("a: *босс", "1:4: `*босс` is no name"),
+        ("a: b\n" * 20_000 + "c: 'd", "20001:4: A quote is not closed"),
+        ("a: b\x07", "1:5: A character that no text file may hold stands here (U+0007)"),
+    ],
+)
+def test_a_text_that_the_quick_reader_refuses_is_told_with_its_place(text: str, says: str) -> None:
+    assert said(text, None)[0].startswith(says)
+
+
+def test_templates_of_more_code_than_a_file_may_have_are_refused_unread() -> None:
+    code = "".join(ROW.format(n, f"'{{{{ deal.UF_CRM_{'X' * 20}_{n} }}}}'", "day", "r") for n in range(3000))
+    found = said(START + "    Договор:\n" + code, None)
+    assert found[0].startswith("5:1: funnels: The templates of the file hold more than")
+
+
 def test_a_long_word_is_no_dearer_than_a_short_one() -> None:
     assert suggest.nearest("x" * 1_000_000, ["x" * 999_999, "y"]) == ["x" * 999_999]
 

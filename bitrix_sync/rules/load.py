@@ -17,7 +17,7 @@ from bitrix_sync.rules import notes, shape
 from bitrix_sync.rules.bind import bind
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.rules.problem import Fault, Problem, Remarks
-from bitrix_sync.rules.sense import judge
+from bitrix_sync.rules.sense import MAX_CODE, judge, too_much_code
 from bitrix_sync.rules.suggest import sparing
 from bitrix_sync.rules.tree import Node, crumbs, place
 from bitrix_sync.rules.yaml import Unreadable, read
@@ -63,6 +63,10 @@ def _load(text: str, name: str, directory: Directory | None, bindings: Mapping[s
     shaped = shape.check(root)
     remarks = Remarks(faults=list(shaped.faults))
     if shaped.file is None:
+        return Loaded(None, _problems(remarks.faults, root, name), [])
+    if too_much_code(shaped.file):
+        wrong = f"The templates of the file hold more than {MAX_CODE} characters in braces."
+        remarks.fault(("funnels",), wrong, "Make them simpler, or fewer.", key=True)
         return Loaded(None, _problems(remarks.faults, root, name), [])
     judge(shaped.file, root.data, remarks, offline=directory is None)
     if directory is None:

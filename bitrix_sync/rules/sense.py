@@ -33,6 +33,8 @@ from bitrix_sync.rules.shape import STAND_IN
 from bitrix_sync.rules.suggest import cure, fold
 from bitrix_sync.rules.templates import MAX_SOURCE, check_template, names_used
 
+MAX_CODE = 100_000
+"""Characters in the braces of a file's templates, what stands there twice counted once."""
 FILLED_BY_PORTAL = "CLOSEDATE"
 
 _BEGINS, _ENDED = re.compile(r"\{[{%#]"), re.compile(r"[}%#]\}")
@@ -296,6 +298,12 @@ def _tasks_named(path: Path, person: Any) -> Iterator[tuple[Path, str]]:
 # --- templates -------------------------------------------------------------------------------------------------------
 
 
+def too_much_code(file: File) -> bool:
+    """True when reading the file's templates would take long."""
+    sources = (source for placed in stages(file) for task in placed.stage.tasks for _, source in templates(task))
+    return sum(map(len, {one for source in sources if (one := _marked(source))})) > MAX_CODE
+
+
 def template_problems(source: str) -> list[str]:
     """What is wrong with a template. Only what stands in braces is looked at, and the same but once: most titles of a
     large file differ in their plain words alone."""
@@ -311,6 +319,7 @@ def template_names(source: str) -> frozenset[str]:
     return frozenset() if marked == "" else _names(source if marked is None else marked)
 
 
+@lru_cache(maxsize=8192)
 def _marked(source: str) -> str | None:
     """What stands in braces, "" when nothing does; None when that cannot be told without reading the whole."""
     if len(source) > MAX_SOURCE:
@@ -349,8 +358,9 @@ def _judge_calendar(calendar: WorkCalendar, remarks: Remarks) -> None:
             "Leave `workdays` out.",
             key=True,
         )
+    off = frozenset(calendar.days_off)
     for index, day in enumerate(calendar.working_days):
-        if day in calendar.days_off:
+        if day in off:
             remarks.fault(
                 ("calendar", "working_days", index), f"{show(day)} is in `days_off` too.", "Leave it in one of the two."
             )

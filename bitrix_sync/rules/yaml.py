@@ -1,11 +1,9 @@
 """A YAML text read into a tree (``tree.py``). Pure; raises nothing but ``Unreadable``, whatever the text.
 
-Scanner and grammar are ruamel.yaml's. What a scalar means is decided here, by the core schema of YAML 1.2, so that
-``on``, ``yes``, ``09:00`` and ``2026-12-31`` stay the text that was written. Keys are text always.
-
-A file of a thousand rules has some 75,000 tokens; composed by ruamel.yaml it takes a second, mostly for looking ahead
-before each token whether it is a key. Here all tokens are taken first, which needs no looking ahead, and the hottest of
-the scanner's methods are shortened; limits of depth and size keep hostile texts cheap.
+Scanner and grammar are libyaml's, taken event by event; what is wrong with a text is worded by PyYAML's own scanner,
+which tells the place better, unless it is too far down to be waited for. What a scalar means is decided here, by the
+core schema of YAML 1.2, so that ``on``, ``yes``, ``09:00`` and ``2026-12-31`` stay the text that was written. Keys are
+text always.
 """
 
 from __future__ import annotations
@@ -14,9 +12,11 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from ruamel.yaml.error import MarkedYAMLError
-from ruamel.yaml.events import (
+import yaml
+from yaml.error import MarkedYAMLError, YAMLError
+from yaml.events import (
     AliasEvent,
+    DocumentStartEvent,
     MappingEndEvent,
     MappingStartEvent,
     ScalarEvent,
@@ -24,10 +24,6 @@ from ruamel.yaml.events import (
     SequenceStartEvent,
     StreamEndEvent,
 )
-from ruamel.yaml.parser import Parser
-from ruamel.yaml.reader import Reader, ReaderError
-from ruamel.yaml.scanner import Scanner
-from ruamel.yaml.tokens import ScalarToken
 
 from bitrix_sync.rules.tree import Node, Repeated
 
@@ -37,15 +33,18 @@ MAX_DEPTH = 40
 MAX_NODES = 100_000
 """Values of a file, those repeated by aliases counted each time."""
 
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""libyaml's, where PyYAML was built with it, as its wheels are."""
+WORDED = 50_000
+"""Characters before a fault that are read once more to word it."""
+
 MERGE = "<<"
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _INT = re.compile(r"[-+]?[0-9]{1,18}")
 _FLOAT = re.compile(r"[-+]?(?:[0-9]{1,18}\.[0-9]{0,18}|\.[0-9]{1,18})(?:[eE][-+]?[0-9]{1,2})?")
-_PLAIN = re.compile(
-    r"[^\s\0:#,?\[\]{}\ufeff\x85\u2028\u2029]+(?: [^\s\0:#,?\[\]{}\ufeff\x85\u2028\u2029]+)*(?=(:[ \n\r])|[,\]}])"
-)
-"""A plain scalar that certainly ends on its line: a key, or a value inside brackets."""
+_NAME = re.compile(r"[^\s,\[\]{}]*")
+_UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class Unreadable(Exception):
@@ -61,127 +60,59 @@ def read(text: str) -> Node:
     if len(text) > MAX_LENGTH:
         raise Unreadable(1, 1, f"The file is longer than {MAX_LENGTH} characters.", "Is it the right file?")
     text = text.replace("\r\n", "\n")
-    source: _Source | None = None
-    try:
-        source = _Source(text)
-        node = _Builder(_Parser(_Tokens(source.all()))).document()
-    except MarkedYAMLError as fault:
-        mark = fault.problem_mark or fault.context_mark
-        if fault.context_mark is not None and str(fault.problem) in _WHERE_IT_BEGAN:
-            mark = fault.context_mark
-        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        raise Unreadable(line, column, *_worded(str(fault.problem or ""), text, line)) from None
-    except ReaderError as fault:
-        before = text[: fault.position]
+    if (odd := _UNPRINTABLE.search(text)) is not None:
+        before = text[: odd.start()]
         line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
-        code = fault.character if isinstance(fault.character, int) else ord(str(fault.character)[:1] or "\0")
-        raise Unreadable(
-            line, column, f"A character that no text file may hold stands here (U+{code:04X}).", "Delete it."
-        ) from None
-    except Unreadable:
-        raise
-    except Exception:  # whatever else the parser stumbles over is the file's fault, and told as such
-        line, column = (source.line + 1, source.column + 1) if source else (1, 1)
-        raise Unreadable(line, column, "YAML cannot be read here.", _LOOK) from None
-    return node
+        wrong = f"A character that no text file may hold stands here (U+{ord(odd[0]):04X})."
+        raise Unreadable(line, column, wrong, "Delete it.")
+    try:
+        return _Builder(_LOADER(text)).document()
+    except MarkedYAMLError as fault:
+        raise _unreadable(text, _worded_fault(text, fault)) from None
+    except YAMLError:
+        raise Unreadable(1, 1, "YAML cannot be read here.", _LOOK) from None
 
 
-# --- ruamel's scanner and parser, in a hurry -------------------------------------------------------------------------
+def _worded_fault(text: str, fault: MarkedYAMLError) -> MarkedYAMLError:
+    """The fault as PyYAML's own scanner words it, if that stumbles too."""
+    mark = fault.problem_mark or fault.context_mark
+    if mark is None or mark.index > WORDED or _NESTED in str(fault.problem):
+        return fault
+    loader: Any = yaml.SafeLoader(text[: mark.index + WORDED])
+    try:
+        while loader.check_event():
+            loader.get_event()
+    except MarkedYAMLError as worded:
+        return worded
+    except YAMLError:
+        pass
+    return fault
 
 
-class _Mark:
-    __slots__ = ("column", "line")
-
-    def __init__(self, line: int, column: int) -> None:
-        self.line, self.column = line, column
-
-
-class _Source(Reader, Scanner):
-    """Reader and scanner of one text in one object; tells all tokens at once."""
-
-    processing_version = (1, 2)
-    comment_handling = False
-    reader: Any = None
-
-    def __init__(self, text: str) -> None:
-        self.reader = self
-        Reader.__init__(self, None, loader=self)
-        self.stream = text
-        Scanner.__init__(self, loader=self)
-
-    def all(self) -> list[Any]:
-        """Every token of the text. Since none is taken before the end, ruamel need not look ahead for keys."""
-        while not self.done:
-            self.fetch_more_tokens()
-            if len(self.flow_context) + len(self.indents) > MAX_DEPTH:
-                raise Unreadable(self.line + 1, self.column, f"More than {MAX_DEPTH} levels are nested.", _LOOK)
-        return list(self.tokens)
-
-    def get_mark(self) -> _Mark:
-        return _Mark(self.line, self.column)
-
-    def peek(self, index: int = 0) -> str:
-        return self.buffer[self.pointer + index]
-
-    def prefix(self, length: int = 1) -> str:
-        return self.buffer[self.pointer : self.pointer + length]
-
-    def forward(self, length: int = 1) -> None:
-        passed = self.buffer[self.pointer : self.pointer + length]
-        if "\n" in passed or "\r" in passed or "\ufeff" in passed:
-            Reader.forward(self, length)
-            return
-        self.pointer += length
-        self.index += length
-        self.column += length
-
-    def fetch_directive(self) -> None:
-        raise Unreadable(self.line + 1, 1, "A YAML directive stands here.", "Delete the line that begins with `%`.")
-
-    def stale_possible_simple_keys(self) -> None:
-        if self.possible_simple_keys:
-            Scanner.stale_possible_simple_keys(self)
-
-    def scan_plain(self) -> Any:
-        found = _PLAIN.match(self.buffer, self.pointer)
-        if found is None or (found[1] is None and not self.flow_context):
-            return Scanner.scan_plain(self)
-        start = self.get_mark()
-        self.forward(found.end() - found.start())
-        self.allow_simple_key = False
-        return ScalarToken(found[0], True, start, self.get_mark())
+def _unreadable(text: str, fault: MarkedYAMLError) -> Unreadable:
+    mark = fault.problem_mark or fault.context_mark
+    if fault.context_mark is not None and str(fault.problem) in _WHERE_IT_BEGAN:
+        mark = fault.context_mark
+    if mark is None:
+        return Unreadable(1, 1, "YAML cannot be read here.", _LOOK)
+    line, column = mark.line + 1, mark.column + 1
+    begun = fault.context_mark
+    if begun is not None and fault.context in ("while scanning an alias", "while scanning an anchor"):
+        return Unreadable(begun.line + 1, begun.column + 1, *_misnamed(text[begun.index :]))
+    return Unreadable(line, column, *_worded(str(fault.problem or ""), text, line))
 
 
-class _Tokens:
-    """All tokens, to the parser as if scanned one by one."""
-
-    def __init__(self, tokens: list[Any]) -> None:
-        self.tokens, self.at = tokens, 0
-
-    def check_token(self, *choices: type) -> bool:
-        return self.at < len(self.tokens) and isinstance(self.tokens[self.at], choices)
-
-    def peek_token(self) -> Any:
-        return self.tokens[self.at]
-
-    def get_token(self) -> Any:
-        self.at += 1
-        return self.tokens[self.at - 1]
+def _misnamed(text: str) -> tuple[str, str]:
+    """What is wrong with what begins with a star or an ampersand, and is no name that libyaml takes."""
+    name = _NAME.match(text, 1)
+    said = name[0] if name is not None else ""
+    if said.strip(":"):
+        return f"`{text[0]}{said[:60]}` is no name of a part of the file.", "Write it in Latin letters and digits."
+    return _repeats_nothing(said) if text[0] == "*" else (f"`&{said}` names nothing.", _STAR.replace("star", "&"))
 
 
-class _Plainly:
-    """Tells the parser to leave comments alone."""
-
-    comment_handling = None
-
-
-class _Parser(Parser):
-    scanner: Any = None
-    resolver: Any = _Source  # knows the version
-
-    def __init__(self, tokens: _Tokens) -> None:
-        self.scanner = tokens
-        super().__init__(_Plainly())
+def _repeats_nothing(name: str) -> tuple[str, str]:
+    return f"`*{name}` repeats nothing: there is no `&{name}` above it.", _STAR
 
 
 class _Builder:
@@ -190,11 +121,18 @@ class _Builder:
     def __init__(self, parser: Any) -> None:
         self.next: Callable[[], Any] = parser.get_event
         self.anchors: dict[str, Node | None] = {}
+        self.depth = 0
 
     def document(self) -> Node:
         self.next()  # the stream's start
-        if isinstance(self.next(), StreamEndEvent):
+        first = self.next()
+        if isinstance(first, StreamEndEvent):
             raise Unreadable(1, 1, "The file is empty.", "`bitrix-sync init` writes one with the portal's own stages.")
+        directive = isinstance(first, DocumentStartEvent) and (first.version or first.tags)
+        if directive:
+            raise Unreadable(
+                first.start_mark.line + 1, 1, "A YAML directive stands here.", "Delete the line that begins with `%`."
+            )
         node = self.node(self.next())
         self.next()  # the document's end
         event = self.next()
@@ -207,30 +145,27 @@ class _Builder:
         mark = event.start_mark
         line, column = mark.line + 1, mark.column + 1
         if isinstance(event, AliasEvent):
-            return self.alias(event.anchor, line, column)
-        if event.ctag is not None:
-            raise Unreadable(line, column, f"`{event.ctag}` is a YAML tag.", "Write the value alone, without it.")
+            return self.alias(str(event.anchor), line, column)
+        if event.tag is not None:
+            raise Unreadable(line, column, f"`{event.tag}` is a YAML tag.", "Write the value alone, without it.")
         if event.anchor is not None:
             self.anchors[event.anchor] = None
         if isinstance(event, ScalarEvent):
             node = Node(scalar(event.value) if event.implicit[0] else event.value, line, column)
-        elif isinstance(event, MappingStartEvent):
-            node = self.mapping(line, column)
         else:
-            assert isinstance(event, SequenceStartEvent)
-            node = self.sequence(line, column)
+            self.depth += 1
+            if self.depth > MAX_DEPTH:
+                raise Unreadable(line, column, *_TOO_DEEP)
+            assert isinstance(event, MappingStartEvent | SequenceStartEvent)
+            node = (self.mapping if isinstance(event, MappingStartEvent) else self.sequence)(line, column)
+            self.depth -= 1
         if event.anchor is not None:
             self.anchors[event.anchor] = node
         return node
 
     def alias(self, name: str, line: int, column: int) -> Node:
         if name not in self.anchors:
-            raise Unreadable(
-                line,
-                column,
-                f"`*{name}` repeats nothing: there is no `&{name}` above it.",
-                "If it is a text that begins with a star, put it in quotes.",
-            )
+            raise Unreadable(line, column, *_repeats_nothing(name))
         node = self.anchors[name]
         if node is None:
             raise Unreadable(line, column, f"`*{name}` stands inside of what it repeats.", "Write the value out.")
@@ -255,7 +190,7 @@ class _Builder:
             key, mark = self.key(event), event.start_mark
             kid = self.node(self.next())
             self.weigh(node, kid)
-            if key == MERGE and event.style is None:
+            if key == MERGE and event.style in (None, ""):
                 merged += kid.kids if isinstance(kid.kids, list) else [kid]
             elif key in kids:
                 node.repeated.append(Repeated(key, mark.line + 1, mark.column + 1, node.keys[key][0]))
@@ -279,7 +214,7 @@ class _Builder:
         return node
 
     def key(self, event: Any) -> str:
-        if isinstance(event, ScalarEvent) and event.ctag is None and event.anchor is None:
+        if isinstance(event, ScalarEvent) and event.tag is None and event.anchor is None:
             return str(event.value)
         mark = event.start_mark
         raise Unreadable(
@@ -314,7 +249,10 @@ def scalar(text: str) -> Any:
 
 _WHERE_IT_BEGAN = frozenset({"could not find expected ':'", "found unexpected end of stream"})
 """Faults whose cause is where the reading of the thing began, not where it failed."""
+_STAR = "If it is a text that begins with a star, put it in quotes."
 _LOOK = "Look at the indentation, quotes, colons and brackets here and in the line before."
+_TOO_DEEP = (f"More than {MAX_DEPTH} levels are nested.", _LOOK)
+_NESTED = "maximum nesting depth"
 _WORDS: tuple[tuple[str, str, str], ...] = (
     ("found character '\\t'", "A tab stands here.", "YAML indents with spaces: replace the tab by spaces."),
     (
@@ -339,6 +277,7 @@ _WORDS: tuple[tuple[str, str, str], ...] = (
     ("found unknown escape character", "A backslash stands in a text in double quotes.", "Use single quotes."),
     ("expected escape sequence", "A backslash stands in a text in double quotes.", "Use single quotes."),
     ("sequence entries are not allowed here", "A dash stands where no list can be.", "Put the list on its own lines."),
+    (_NESTED, *_TOO_DEEP),
 )
 
 
