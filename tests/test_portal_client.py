@@ -645,7 +645,7 @@ def test_a_far_clock_that_stands_still_is_none() -> None:
         {"operating": -5.0, "duration": -5.0},
         {"operating": 1.0, "duration": 9e13},
     ],
-    ids=str,
+    ids=("until the year 2851921", "until never", "until nothing", "used for ever", "below zero", "took for ever"),
 )
 def test_no_account_that_makes_no_sense_stops_a_method_for_long(
     server: Server, portal: Portal, block: dict[str, Any]
