@@ -392,7 +392,7 @@ def test_the_states_of_operations_are_explained(language: str) -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_lines_of_the_log_are_those_that_are_written(language: str) -> None:
-    written = sources("*.py")
+    written = sources("**/*.py")
     lines = listed(language, en=("line", "meaning"), ru=("строка", "что значит"))
     assert len(lines) > 10
     assert [line for line in lines if not re.search(rf'log\.\w+\(\s*"{re.escape(line)}', written)] == []
@@ -404,7 +404,14 @@ def test_what_why_says_is_explained(language: str) -> None:
     shown = [row[0][1:-1] for row in rows]
     said = {verdict: wording.MESSAGES[language][f"why.{verdict}"] for verdict in VERDICTS}
     assert [one for one in shown if not any(text.startswith(one) for text in said.values())] == []
-    made = {verdict for verdict in said if f'"{verdict}"' in sources("plan.py", "sync.py", "sweep.py", "audit.py")}
+    made = {
+        verdict
+        for verdict in said
+        if f'"{verdict}"'
+        in sources(
+            *("**/plan.py", "**/sync.py", "**/passes.py", "**/sweep.py", "sweeps/*.py", "**/audit.py", "engine/*.py")
+        )
+    }
     unexplained = {verdict for verdict in made if not said[verdict].startswith(tuple(shown))}
     assert unexplained == {"not_followed_person"}  # its sentence is a choice
 
@@ -445,7 +452,13 @@ def test_files_functions_and_tests_that_are_named_exist(path: str) -> None:
 
 def test_the_layers_are_those_that_the_test_of_layers_holds() -> None:
     rows = table(document("docs/architecture.md"), "layer", "where")
-    shown = {row[0]: {Path(code).stem for code in re.findall(r"`([^`]+)`", row[1])} for row in rows}
+    shown = {
+        row[0]: {
+            Path(code.removeprefix("bitrix_sync/")).parts[0].removesuffix(".py")
+            for code in re.findall(r"`([^`]+)`", row[1])
+        }
+        for row in rows
+    }
     assert shown.keys() == LAYERS.keys() - {"apart"}
     assert [(layer, name) for layer, names in shown.items() for name in sorted(names - LAYERS[layer])] == []
 
