@@ -12,7 +12,7 @@ from hashlib import blake2b
 import structlog
 
 from bitrix_sync import texts
-from bitrix_sync.operations import STUCK, Operation, Recording
+from bitrix_sync.model.operations import STUCK, Changeset, Operation
 from bitrix_sync.sync import SEES_NO_DEALS, Desk, tell_admins
 
 OFF, REFUSED = "rules_off_told", "rules_refused_told"
@@ -37,7 +37,7 @@ def tell_of_stuck(desk: Desk) -> None:
     desk.store.settle_sending(desk.hands.epoch, now)
     text = texts.say(desk.rulebook.rules.language, "admin.stuck", count=stuck)
     notices = tell_admins(desk.rulebook, f"stuck:{desk.portal.now():%Y-%m-%dT%H}", text)
-    desk.store.record(Recording(at=desk.portal.now(), operations=notices), desk.hands.epoch)
+    desk.store.record(Changeset(at=desk.portal.now(), operations=notices), desk.hands.epoch)
 
 
 def tell_of_bad_rows(desk: Desk) -> None:
@@ -60,7 +60,7 @@ def tell_of_bad_rows(desk: Desk) -> None:
         day = desk.rulebook.rules.calendar.local(desk.portal.now()).date()
         name = blake2b(repr(sorted(new)).encode(), digest_size=6).hexdigest()
         notices = tell_admins(desk.rulebook, f"bad-rows:{day}:{name}", text)
-        desk.store.record(Recording(at=desk.portal.now(), operations=notices), desk.hands.epoch)
+        desk.store.record(Changeset(at=desk.portal.now(), operations=notices), desk.hands.epoch)
     desk.store.set_setting(BAD_ROWS, json.dumps(causes, ensure_ascii=False))
 
 
@@ -78,7 +78,7 @@ def tell_of_rules(desk: Desk) -> None:
     operations = of_rules_off(desk, new) if new else ()
     if refused and refused != refused_before:
         operations += of_refusal(desk, refused)
-    desk.store.record(Recording(at=desk.portal.now(), operations=operations), desk.hands.epoch)
+    desk.store.record(Changeset(at=desk.portal.now(), operations=operations), desk.hands.epoch)
     desk.store.set_setting(OFF, json.dumps(off, ensure_ascii=False))
     desk.store.set_setting(REFUSED, refused)
 
@@ -98,7 +98,7 @@ def tell_of_unread(desk: Desk) -> None:
         key = f"unread:{day}:{blake2b(cause.encode(), digest_size=6).hexdigest()}"
         text = texts.say(language, "admin.unread", part=listed(parts_of_it), why=parts[parts_of_it[0]].why)
         told += tell_admins(desk.rulebook, key, text)
-    desk.store.record(Recording(at=now, operations=told), desk.hands.epoch)
+    desk.store.record(Changeset(at=now, operations=told), desk.hands.epoch)
 
 
 def of_rules_off(desk: Desk, off: Mapping[str, str]) -> tuple[Operation, ...]:
@@ -146,7 +146,7 @@ def tell_of_deals(desk: Desk) -> bool:
         who = desk.rulebook.company.name(desk.rulebook.company.self_id)
         text = texts.say(rules.language, f"admin.{'deals_seen' if seen else SEES_NO_DEALS}", who=who, began=began)
         operations = tell_admins(desk.rulebook, f"{'deals-seen' if seen else 'no-deals'}:{since}", text)
-        desk.store.record(Recording(at=desk.portal.now(), operations=operations), desk.hands.epoch)
+        desk.store.record(Changeset(at=desk.portal.now(), operations=operations), desk.hands.epoch)
     if seen:
         desk.store.set_setting(SEES_NO_DEALS, None)
     return seen

@@ -20,7 +20,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from bitrix_sync import alarms, audit, commands, identity, known, retrying, snapshot, sweep, sweep_state
+from bitrix_sync import alarms, audit, commands, identity, retrying, snapshot, sweep, sweep_state
 from bitrix_sync.apply import Hands, make_good, ready
 from bitrix_sync.clock import Clock
 from bitrix_sync.errands import Errands
@@ -33,8 +33,9 @@ from bitrix_sync.errors import (
     StoreError,
     UserError,
 )
-from bitrix_sync.facts import Directory
-from bitrix_sync.operations import STUCK, State
+from bitrix_sync.model import known
+from bitrix_sync.model.facts import Directory
+from bitrix_sync.model.operations import STUCK, State
 from bitrix_sync.portal import reading
 from bitrix_sync.portal.answers import NO_ACCESS, NO_SCOPE, WHOLE_PORTAL
 from bitrix_sync.portal.client import Portal

@@ -15,9 +15,9 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from bitrix_sync.errors import BitrixSyncError, PortalError
-from bitrix_sync.facts import PortalTask, Visit
 from bitrix_sync.guards import NEED_READING, OF_STATUS, Settled, guard, is_of_deal
-from bitrix_sync.operations import FOREIGN, MARK, Finished, Kind, Operation, Recorded, State
+from bitrix_sync.model.facts import PortalTask, Visit
+from bitrix_sync.model.operations import FOREIGN, MARK, Kind, Operation, OperationResult, State, StoredOperation
 from bitrix_sync.portal import lookups, parsing, reading, writing
 from bitrix_sync.portal.answers import Outcome
 from bitrix_sync.portal.client import Command, Portal
@@ -83,7 +83,7 @@ class Hands:
     """Creations that were looked up and not found, and when."""
     under_way: bool = False
     """Something may be marked as being sent of which the store does not hold yet what became of it."""
-    owed: dict[int, Finished] = field(default_factory=dict)
+    owed: dict[int, OperationResult] = field(default_factory=dict)
     """What is known to have become of operations, and is not noted yet."""
 
 
@@ -91,13 +91,13 @@ class Hands:
 class Applied:
     """What one run did: operations by what became of them."""
 
-    done: list[Recorded] = field(default_factory=list)
-    failed: list[tuple[Recorded, Finished]] = field(default_factory=list)
-    dropped: list[tuple[Recorded, Finished]] = field(default_factory=list)
+    done: list[StoredOperation] = field(default_factory=list)
+    failed: list[tuple[StoredOperation, OperationResult]] = field(default_factory=list)
+    dropped: list[tuple[StoredOperation, OperationResult]] = field(default_factory=list)
     unknown: int = 0
     again: int = 0
 
-    def add(self, row: Recorded, finished: Finished) -> None:
+    def add(self, row: StoredOperation, finished: OperationResult) -> None:
         """Note one outcome."""
         match finished.state:
             case State.DONE:
@@ -156,7 +156,7 @@ def note(hands: Hands) -> None:
                 raise
             except Exception as fault:
                 log.exception("the outcome of an operation cannot be noted; it is unknown", operation=one.id)
-                doubt = Finished(one.id, State.UNKNOWN, error_text=f"cannot be noted ({type(fault).__name__})")
+                doubt = OperationResult(one.id, State.UNKNOWN, error_text=f"cannot be noted ({type(fault).__name__})")
                 hands.store.finish([doubt], hands.epoch, hands.clock())
             del hands.owed[one.id]
     hands.owed.clear()
@@ -169,11 +169,11 @@ def settle(hands: Hands, applied: Applied) -> bool:
     due = [row for row in hands.store.unknown() if now >= rests_until(row, hands.settle)][:FULL_BATCH]
     if not due:
         return False
-    finished = [Finished(row.id, State.PLANNED) for row in due if row.operation.kind in READ_FIRST]
+    finished = [OperationResult(row.id, State.PLANNED) for row in due if row.operation.kind in READ_FIRST]
     creates = [row for row in due if row.operation.kind is Kind.CREATE]
     found = find_created(hands.portal, creates)
     absent = State.UNKNOWN if is_blind(hands) else State.PLANNED
-    finished += [adopt(row, found) or Finished(row.id, absent) for row in creates]
+    finished += [adopt(row, found) or OperationResult(row.id, absent) for row in creates]
     others = [row for row in due if row.operation.kind not in READ_FIRST and row.operation.kind is not Kind.CREATE]
     finished += look_up(hands, others).values()
     close(hands, due, finished, applied)
@@ -185,14 +185,14 @@ def is_blind(hands: Hands) -> bool:
     return NAMELESS in hands.portal.memory.bad.ids("mark")
 
 
-def rests_until(row: Recorded, settle_for: timedelta) -> datetime:
+def rests_until(row: StoredOperation, settle_for: timedelta) -> datetime:
     """When an unknown operation may be looked up: the later of sent + settle and noticed + 10 s. Also what may be sent
     twice without harm: if it came through late, it would undo what was sent after it."""
     sent = row.sent or row.noticed or datetime.min.replace(tzinfo=UTC)
     return max(sent + settle_for, (row.noticed or sent) + min(settle_for, LATE_COMMIT))
 
 
-def find_created(portal: Portal, rows: Sequence[Recorded]) -> dict[str, int]:
+def find_created(portal: Portal, rows: Sequence[StoredOperation]) -> dict[str, int]:
     """Mark → lowest task id in the portal, looked up by mark and among the tasks of the deals. A task of another deal
     is not the one: the portal was put back, and the number of the history row is used again."""
     if not rows:
@@ -206,18 +206,18 @@ def find_created(portal: Portal, rows: Sequence[Recorded]) -> dict[str, int]:
     return found
 
 
-def mark_of(row: Recorded) -> str:
+def mark_of(row: StoredOperation) -> str:
     """XML_ID of the task that a CREATE makes."""
     return MARK + row.operation.task
 
 
-def adopt(row: Recorded, found: dict[str, int]) -> Finished | None:
+def adopt(row: StoredOperation, found: dict[str, int]) -> OperationResult | None:
     """The create is done if the portal has its mark."""
     task_id = found.get(mark_of(row))
-    return None if task_id is None else Finished(row.id, State.DONE, result=task_id, error_text=FOUND)
+    return None if task_id is None else OperationResult(row.id, State.DONE, result=task_id, error_text=FOUND)
 
 
-def look_up(hands: Hands, rows: Sequence[Recorded]) -> dict[int, Finished]:
+def look_up(hands: Hands, rows: Sequence[StoredOperation]) -> dict[int, OperationResult]:
     """Look operations up that are neither creates nor read before they are sent, many in one request: by id, DONE if
     they are in the portal, else PLANNED."""
     portal, kinds = hands.portal, {row.id: row.operation.kind for row in rows}
@@ -225,7 +225,7 @@ def look_up(hands: Hands, rows: Sequence[Recorded]) -> dict[int, Finished]:
     written = lookups.written(portal, [line_of(row) for row in rows if kinds[row.id] is Kind.LINE])
     messages = [row for row in rows if is_message(row) and row.operation.payload["user"] != hands.self_id]
     heard = lookups.heard(portal, [reader_of(row) for row in messages])
-    finished: dict[int, Finished] = {}
+    finished: dict[int, OperationResult] = {}
     for row in rows:
         item, note = None, ""
         match kinds[row.id]:
@@ -238,25 +238,25 @@ def look_up(hands: Hands, rows: Sequence[Recorded]) -> dict[int, Finished]:
                 there = reader_of(row) in heard
             case _:
                 there, note = True, "sent once; the portal did not confirm it"
-        finished[row.id] = Finished(row.id, State.DONE if there else State.PLANNED, item, error_text=note)
+        finished[row.id] = OperationResult(row.id, State.DONE if there else State.PLANNED, item, error_text=note)
     return finished
 
 
-def line_of(row: Recorded) -> tuple[int, str]:
+def line_of(row: StoredOperation) -> tuple[int, str]:
     """In which task a line stands, and what it says."""
     return row.task_id or 0, str(row.operation.payload["text"])
 
 
-def moved_on(row: Recorded, history: Sequence[Visit]) -> Finished | None:
+def moved_on(row: StoredOperation, history: Sequence[Visit]) -> OperationResult | None:
     """A move of a deal is done if history shows its stage after the visit, and pointless if it shows another one, or
     the visit no more. None: the visit is still the deal's latest, so it may be sent."""
     payload = row.operation.payload
     of_deal = [visit for visit in history if visit.deal_id == row.operation.deal_id]
     later = [visit for visit in of_deal if visit.id > payload["visit"]]
     if any(visit.stage_id == payload["stage"] for visit in later):
-        return Finished(row.id, State.DONE)
+        return OperationResult(row.id, State.DONE)
     if later or all(visit.id != payload["visit"] for visit in of_deal):
-        return Finished(row.id, State.DROPPED, error_text="the deal has moved elsewhere meanwhile")
+        return OperationResult(row.id, State.DROPPED, error_text="the deal has moved elsewhere meanwhile")
     return None
 
 
@@ -281,7 +281,7 @@ def send(hands: Hands, applied: Applied, news: reading.News | None = None) -> bo
     rows, settled = weigh(hands, [row for place, row in enumerate(rows) if place in going])
     commands: dict[int, Command] = {}
 
-    def make_command(row: Recorded) -> None:
+    def make_command(row: StoredOperation) -> None:
         commands[row.id] = command_of(hands, row)
 
     settled += [(row, one) for row in rows if (one := of_sense(hands, row, make_command)) is not None]
@@ -305,7 +305,7 @@ def send(hands: Hands, applied: Applied, news: reading.News | None = None) -> bo
 
 def send_marked(
     hands: Hands,
-    rows: Sequence[Recorded],
+    rows: Sequence[StoredOperation],
     commands: Mapping[int, Command],
     next_ids: Sequence[int],
     news: reading.News | None,
@@ -339,7 +339,7 @@ def forget_old(hands: Hands) -> None:
         hands.read_ahead.clear()
 
 
-def ready(hands: Hands, limit: int) -> list[Recorded]:
+def ready(hands: Hands, limit: int) -> list[StoredOperation]:
     """What may be sent now, without what has to wait for its method's operating time."""
     pacer = hands.portal.pacer
     scarce = {
@@ -350,14 +350,14 @@ def ready(hands: Hands, limit: int) -> list[Recorded]:
     return hands.store.ready(hands.clock(), limit, hands.portal.blocked_kinds(), scarce)
 
 
-def command_of(hands: Hands, row: Recorded) -> Command:
+def command_of(hands: Hands, row: StoredOperation) -> Command:
     """The command that carries an operation out."""
     seen = hands.read_ahead.get(row.task_id or 0)
     heading = heading_of(hands.store, row) if row.operation.kind is Kind.CHECKLIST else None
     return writing.command(row.operation, task_id=row.task_id, seen=seen, self_id=hands.self_id, heading=heading)
 
 
-def heading_of(store: Store, row: Recorded) -> int | None:
+def heading_of(store: Store, row: StoredOperation) -> int | None:
     """What a check-list item hangs on: 0 for the check list itself, else that one's id, once the portal has it."""
     under = row.operation.payload.get("under")
     if under is None:
@@ -365,14 +365,16 @@ def heading_of(store: Store, row: Recorded) -> int | None:
     return next((found.result for found in store.operations(keys=[under])), None)
 
 
-def travelling(rows: list[Recorded], commands: Mapping[int, Command]) -> list[Recorded]:
+def travelling(rows: list[StoredOperation], commands: Mapping[int, Command]) -> list[StoredOperation]:
     """Those of the rows that go in one request: all that fit a batch, or the first alone when that does not fit."""
     if not fits_batch(commands[rows[0].id]):
         return rows[:1]
     return [row for row in rows if fits_batch(commands[row.id])]
 
 
-def weigh(hands: Hands, rows: list[Recorded]) -> tuple[list[Recorded], list[tuple[Recorded, Finished]]]:
+def weigh(
+    hands: Hands, rows: list[StoredOperation]
+) -> tuple[list[StoredOperation], list[tuple[StoredOperation, OperationResult]]]:
     """Split what is ready into what is to be sent and what is settled by a look: old creates that are there already,
     changes of tasks that people have closed, moved or deleted meanwhile, moves of deals that people have moved, and
     what was said already by a process of which this store knows nothing (a backup was put back)."""
@@ -390,15 +392,15 @@ def weigh(hands: Hands, rows: list[Recorded]) -> tuple[list[Recorded], list[tupl
     doubtful = said_before(hands, rows) | written_before(hands, rows)
     there = look_up(hands, [row for row in rows if row.id in doubtful])
 
-    def outcome(row: Recorded) -> Finished | None:
+    def outcome(row: StoredOperation) -> OperationResult | None:
         """What a look settled; None: it is to be sent."""
         if row in old and (adopted := adopt(row, found)):
             return adopted
         if row in old and is_blind(hands):
-            return Finished(row.id, State.PLANNED, not_before=hands.clock() + PUT_OFF, error_text=UNREADABLE)
+            return OperationResult(row.id, State.PLANNED, not_before=hands.clock() + PUT_OFF, error_text=UNREADABLE)
         seen, record = hands.read_ahead.get(row.task_id or 0), records.get(row.operation.task)
         if needs_reading(row) and row.task_id in bad:
-            return Finished(row.id, State.PLANNED, not_before=hands.clock() + PUT_OFF, error_text=UNREADABLE)
+            return OperationResult(row.id, State.PLANNED, not_before=hands.clock() + PUT_OFF, error_text=UNREADABLE)
         if needs_reading(row) and (verdict := guard(row.operation, seen, record, now=now)):
             return verdict_on(row, verdict)
         if row.operation.kind is Kind.MOVE_DEAL:
@@ -410,7 +412,9 @@ def weigh(hands: Hands, rows: list[Recorded]) -> tuple[list[Recorded], list[tupl
     return [row for row in rows if row.id not in known], settled
 
 
-def of_sense(hands: Hands, row: Recorded, judged: Callable[[Recorded], Finished | None]) -> Finished | None:
+def of_sense(
+    hands: Hands, row: StoredOperation, judged: Callable[[StoredOperation], OperationResult | None]
+) -> OperationResult | None:
     """What is ``judged`` of an operation; one of which we can make no sense is put off, and the others go on."""
     try:
         return judged(row)
@@ -419,16 +423,16 @@ def of_sense(hands: Hands, row: Recorded, judged: Callable[[Recorded], Finished 
     except Exception as fault:
         log.exception("an operation is put off, for it makes no sense; the others go on", operation=row.operation.key)
         text = f"makes no sense ({type(fault).__name__}); the log says more"
-        return Finished(row.id, State.PLANNED, not_before=hands.clock() + PUT_OFF, error_text=text)
+        return OperationResult(row.id, State.PLANNED, not_before=hands.clock() + PUT_OFF, error_text=text)
 
 
-def verdict_on(row: Recorded, verdict: Settled) -> Finished:
+def verdict_on(row: StoredOperation, verdict: Settled) -> OperationResult:
     """What a look at its task makes of an operation."""
     code = STRANGER_CODE if verdict.stranger else ""
-    return Finished(row.id, verdict.state, error_code=code, error_text=verdict.reason, stranger=verdict.stranger)
+    return OperationResult(row.id, verdict.state, error_code=code, error_text=verdict.reason, stranger=verdict.stranger)
 
 
-def written_before(hands: Hands, rows: Sequence[Recorded]) -> set[int]:
+def written_before(hands: Hands, rows: Sequence[StoredOperation]) -> set[int]:
     """Check-list items and lines that may be in the portal though the store does not know it (a restored backup): what
     they belong to was found there and not made. They are looked up before the first send."""
     grounds = {row.id: ground_of(row) for row in rows if row.operation.kind in PARTS and not row.attempts}
@@ -440,13 +444,13 @@ def written_before(hands: Hands, rows: Sequence[Recorded]) -> set[int]:
     }
 
 
-def ground_of(row: Recorded) -> str:
+def ground_of(row: StoredOperation) -> str:
     """Key of the operation that a check-list item or a line belongs to."""
     operation = row.operation
     return f"create:{operation.task}" if operation.kind is Kind.CHECKLIST else operation.key.removeprefix("line:")
 
 
-def look_up_old(hands: Hands, rows: Sequence[Recorded]) -> tuple[list[Recorded], dict[str, int]]:
+def look_up_old(hands: Hands, rows: Sequence[StoredOperation]) -> tuple[list[StoredOperation], dict[str, int]]:
     """Which of the rows are creations decided from old news and looked up just now, and what was found of them. After a
     downtime there are many: those that come next are looked up in the same request."""
     now = hands.clock()
@@ -461,7 +465,7 @@ def look_up_old(hands: Hands, rows: Sequence[Recorded]) -> tuple[list[Recorded],
     return [row for row in rows if is_old_news(row)], found
 
 
-def said_before(hands: Hands, rows: Sequence[Recorded]) -> set[int]:
+def said_before(hands: Hands, rows: Sequence[StoredOperation]) -> set[int]:
     """Ids of what may be in the portal although it was never sent: lines and messages decided from old news, and check
     lists of tasks that were not made but found. What the webhook's own user was told cannot be looked up."""
     unsent = [row for row in rows if not row.attempts]
@@ -483,27 +487,27 @@ def said_before(hands: Hands, rows: Sequence[Recorded]) -> set[int]:
     return {row.id for row in unsent if is_doubtful(row.operation)}
 
 
-def is_message(row: Recorded) -> bool:
+def is_message(row: StoredOperation) -> bool:
     """True for a message to a person."""
     return row.operation.kind is Kind.MESSAGE
 
 
-def reader_of(row: Recorded) -> tuple[int, str]:
+def reader_of(row: StoredOperation) -> tuple[int, str]:
     """To whom a message goes, and the mark by which it is found there."""
     return int(row.operation.payload["user"]), str(row.operation.payload["mark"])
 
 
-def is_old_news(row: Recorded) -> bool:
+def is_old_news(row: StoredOperation) -> bool:
     """True for a creation that is looked up before its first send."""
     return row.operation.kind is Kind.CREATE and row.operation.look_first and not row.attempts
 
 
-def needs_reading(row: Recorded) -> bool:
+def needs_reading(row: StoredOperation) -> bool:
     """True when the operation's task is read before it is sent."""
     return row.operation.kind in NEED_READING and row.task_id is not None
 
 
-def task_ids(rows: Sequence[Recorded]) -> list[int]:
+def task_ids(rows: Sequence[StoredOperation]) -> list[int]:
     """The portal's ids of the tasks to read before these are sent."""
     return list(dict.fromkeys(row.task_id for row in rows if needs_reading(row) and row.task_id))
 
@@ -516,45 +520,51 @@ def read_tasks(portal: Portal, wanted: Sequence[int], outcome: Outcome) -> dict[
     return {task_id: seen.get(task_id) for task_id in wanted}
 
 
-def judge(row: Recorded, outcome: Outcome, now: datetime) -> Finished:
+def judge(row: StoredOperation, outcome: Outcome, now: datetime) -> OperationResult:
     """What an answer makes of an operation."""
     kind = row.operation.kind
     match outcome.kind:
         case "done":
             made = writing.created_id(kind, outcome)
             if kind is Kind.CREATE and made is None:
-                return Finished(row.id, State.UNKNOWN, error_text="the portal gave no id")
+                return OperationResult(row.id, State.UNKNOWN, error_text="the portal gave no id")
             if kind is Kind.DEADLINE and kept_old(row, outcome):
-                return Finished(row.id, State.FAILED, error_text="the portal kept the old deadline")
-            return Finished(row.id, State.DONE, result=made)
+                return OperationResult(row.id, State.FAILED, error_text="the portal kept the old deadline")
+            return OperationResult(row.id, State.DONE, result=made)
         case "again":
-            return Finished(row.id, State.PLANNED, not_before=retry_moment(outcome, now), error_code=outcome.code)
+            return OperationResult(
+                row.id, State.PLANNED, not_before=retry_moment(outcome, now), error_code=outcome.code
+            )
         case "refused" if outcome.fatal:
-            return Finished(
+            return OperationResult(
                 row.id, State.PLANNED, not_before=now + GIVE_UP_LATER, error_code=outcome.code, error_text=outcome.text
             )
         case "refused":
-            return Finished(row.id, State.FAILED, error_code=outcome.code, error_text=outcome.text)
+            return OperationResult(row.id, State.FAILED, error_code=outcome.code, error_text=outcome.text)
         case _:
-            return Finished(row.id, State.UNKNOWN, error_code=outcome.code, error_text=outcome.text)
+            return OperationResult(row.id, State.UNKNOWN, error_code=outcome.code, error_text=outcome.text)
 
 
-def judge_safely(row: Recorded, outcome: Outcome, now: datetime) -> Finished:
+def judge_safely(row: StoredOperation, outcome: Outcome, now: datetime) -> OperationResult:
     """The same; an answer that cannot be judged leaves its own operation in doubt and no other."""
     try:
         return judge(row, outcome, now)
     except Exception as fault:
         log.exception("an answer of the portal cannot be judged", operation=row.operation.key)
-        return Finished(row.id, State.UNKNOWN, error_text=f"its answer cannot be judged ({type(fault).__name__})")
+        return OperationResult(
+            row.id, State.UNKNOWN, error_text=f"its answer cannot be judged ({type(fault).__name__})"
+        )
 
 
-def refused_ends(rows: Sequence[Recorded], finished: Sequence[Finished]) -> dict[int, Recorded]:
+def refused_ends(rows: Sequence[StoredOperation], finished: Sequence[OperationResult]) -> dict[int, StoredOperation]:
     """Which of the operations that end a task were refused, by id."""
     ends = {row.id: row for row in rows if row.operation.kind in OF_STATUS and needs_reading(row)}
     return {one.id: ends[one.id] for one in finished if one.state is State.FAILED and one.id in ends}
 
 
-def look_again(hands: Hands, refused: Mapping[int, Recorded], finished: Sequence[Finished]) -> list[Finished]:
+def look_again(
+    hands: Hands, refused: Mapping[int, StoredOperation], finished: Sequence[OperationResult]
+) -> list[OperationResult]:
     """The portal refuses to end a task that has ended: when somebody was quicker by a moment, nothing has failed. As
     long as the tasks cannot be read it is unknown."""
     if not refused:
@@ -563,7 +573,8 @@ def look_again(hands: Hands, refused: Mapping[int, Recorded], finished: Sequence
         seen = {task.id: task for task in reading.tasks(hands.portal, task_ids(list(refused.values())))}
     except PortalError as fault:
         return [
-            Finished(one.id, State.UNKNOWN, error_text=str(fault)) if one.id in refused else one for one in finished
+            OperationResult(one.id, State.UNKNOWN, error_text=str(fault)) if one.id in refused else one
+            for one in finished
         ]
     now, bad = hands.portal.now(), hands.portal.memory.bad.ids("task")
     settled = {
@@ -574,7 +585,7 @@ def look_again(hands: Hands, refused: Mapping[int, Recorded], finished: Sequence
     return [verdict_on(refused[one.id], verdict) if (verdict := settled.get(one.id)) else one for one in finished]
 
 
-def kept_old(row: Recorded, outcome: Outcome) -> bool:
+def kept_old(row: StoredOperation, outcome: Outcome) -> bool:
     """True when the portal agreed to a new deadline and shows the old one: its own limits on changes of deadlines, or a
     task whose dates are those of its subtasks."""
     before = row.operation.payload.get("seen")
@@ -590,7 +601,7 @@ def retry_moment(outcome: Outcome, now: datetime) -> datetime | None:
     return max(now, datetime.fromtimestamp(outcome.retry_at, tz=now.tzinfo))
 
 
-def close(hands: Hands, rows: Sequence[Recorded], finished: Sequence[Finished], applied: Applied) -> None:
+def close(hands: Hands, rows: Sequence[StoredOperation], finished: Sequence[OperationResult], applied: Applied) -> None:
     """Note what became of operations, in the store and in the account of this run."""
     if not finished:
         return

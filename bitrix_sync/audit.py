@@ -12,9 +12,19 @@ from datetime import datetime, timedelta
 import structlog
 
 from bitrix_sync import identity, texts
-from bitrix_sync.facts import Absent, Changes, Deal, PortalTask, Unread
 from bitrix_sync.guards import is_of_deal
-from bitrix_sync.operations import FOREIGN, MARK, Kind, Operation, Recorded, Recording, Slip, State, TaskRecord
+from bitrix_sync.model.facts import Absent, Changes, Deal, PortalTask, Unread
+from bitrix_sync.model.operations import (
+    FOREIGN,
+    MARK,
+    Changeset,
+    DeadlineChange,
+    Kind,
+    Operation,
+    State,
+    StoredOperation,
+    TaskRecord,
+)
 from bitrix_sync.portal import reading
 from bitrix_sync.store import Store
 from bitrix_sync.sync import (
@@ -59,7 +69,7 @@ class Look:
 
     at: datetime
     tasks: tuple[TaskRecord, ...]
-    slips: tuple[Slip, ...]
+    slips: tuple[DeadlineChange, ...]
     deals: Mapping[int, Deal]
     gone_deals: tuple[int, ...]
     vanished: Mapping[str, int]
@@ -166,7 +176,7 @@ def note(desk: Desk, seen: Look) -> None:
         report_rights_lost(desk, seen)
         return
     store.record(
-        Recording(
+        Changeset(
             at=seen.at,
             tasks=seen.tasks,
             slips=seen.slips,
@@ -203,7 +213,7 @@ def report_rights_lost(desk: Desk, seen: Look) -> None:
     desk.store.set_setting(DOUBTED, seen.at.isoformat())
     text = texts.say(desk.rulebook.rules.language, f"admin.rights_lost_{seen.lost}", missing=missing, known=known)
     notices = tell_admins(desk.rulebook, f"rights:{seen.at:%Y-%m-%d}", text)
-    desk.store.record(Recording(at=seen.at, operations=notices), desk.hands.epoch)
+    desk.store.record(Changeset(at=seen.at, operations=notices), desk.hands.epoch)
 
 
 def believe(store: Store) -> bool:
@@ -227,7 +237,7 @@ def remove_twins(desk: Desk, now: datetime) -> None:
         look_for_twins(desk, due, now)
 
 
-def look_for_twins(desk: Desk, rows: Sequence[Recorded], now: datetime) -> None:
+def look_for_twins(desk: Desk, rows: Sequence[StoredOperation], now: datetime) -> None:
     """Of two tasks of a deal with one mark the one that we know stays, for its check list hangs on it (if we know
     neither, the elder); the other one goes if nobody touched it, else the admins are told."""
     records = desk.store.task_records([row.operation.task for row in rows])
@@ -244,11 +254,11 @@ def look_for_twins(desk: Desk, rows: Sequence[Recorded], now: datetime) -> None:
         for twin in twins:
             operations += twin_operations(desk, twin)
     looked = tuple(twin_key(row) for row in rows)
-    desk.store.record(Recording(at=now, operations=tuple(operations), told=looked), desk.hands.epoch)
+    desk.store.record(Changeset(at=now, operations=tuple(operations), told=looked), desk.hands.epoch)
     carry_out(desk)
 
 
-def twin_key(row: Recorded) -> str:
+def twin_key(row: StoredOperation) -> str:
     """Says that an occurrence was looked at for twins."""
     return f"twins:{row.operation.task}"
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from bitrix_sync import identity
 from bitrix_sync.errors import BitrixSyncError, StoreError, UserError
-from bitrix_sync.facts import Directory
+from bitrix_sync.model.facts import Directory
 from bitrix_sync.portal import reading
 from bitrix_sync.portal.client import Portal
 from bitrix_sync.rulebook import kept_file, read_file

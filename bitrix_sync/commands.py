@@ -12,9 +12,18 @@ from typing import Any
 from bitrix_sync import audit, plan, retrying, sweep_commands, sweep_state
 from bitrix_sync.errands import Account, Steps, Told, Wait, carry
 from bitrix_sync.errors import UserError
-from bitrix_sync.facts import Changes, Company, Deal
 from bitrix_sync.guards import is_stranger, touched
-from bitrix_sync.operations import Decision, Finished, Kind, Operation, Recorded, Recording, State, TaskRecord
+from bitrix_sync.model.facts import Changes, Company, Deal
+from bitrix_sync.model.operations import (
+    Changeset,
+    Decision,
+    Kind,
+    Operation,
+    OperationResult,
+    State,
+    StoredOperation,
+    TaskRecord,
+)
 from bitrix_sync.portal import reading
 from bitrix_sync.rulebook import Rulebook
 from bitrix_sync.rules.persons import Picks
@@ -82,7 +91,7 @@ def written(desk: Desk, ids: Iterable[int]) -> Account:
     """What became of operations so far, line by line."""
     rows = desk.store.operations(ids=list(ids))
 
-    def of(state: State) -> list[Recorded]:
+    def of(state: State) -> list[StoredOperation]:
         return [row for row in rows if row.state is state]
 
     return {
@@ -256,7 +265,7 @@ def release(desk: Desk, args: Mapping[str, Any]) -> Steps:
     }
 
 
-def set_free(desk: Desk, held: Iterable[Recorded]) -> list[int]:
+def set_free(desk: Desk, held: Iterable[StoredOperation]) -> list[int]:
     """The operations that were held, as far as they are not any more, with those that waited for their tasks."""
     tasks = {row.operation.task for row in held if row.operation.task}
     waiting = [row for row in desk.store.operations(state=State.PLANNED) if row.operation.task in tasks]
@@ -271,7 +280,7 @@ def drop_ended(desk: Desk) -> None:
         for row in desk.store.operations(state=State.PLANNED, kind=kind)
     }
     late = [row for row in desk.store.operations(state=State.HELD, kind=Kind.CREATE) if row.operation.task in ended]
-    finished = [Finished(row.id, State.DROPPED, error_text=WENT_ON) for row in late]
+    finished = [OperationResult(row.id, State.DROPPED, error_text=WENT_ON) for row in late]
     desk.store.finish(finished, desk.hands.epoch, desk.hands.clock())
 
 
@@ -302,7 +311,7 @@ def renew(desk: Desk, held: Sequence[Operation]) -> int:
         decisions.append(decision)
         known = {record.occurrence: record for record in (*state.tasks, *decision.tasks)}
         states[operation.deal_id] = replace(state, tasks=tuple(known.values()))
-    recording = Recording(
+    recording = Changeset(
         at=facts.now, decisions=tuple(decisions), renewed=tuple(creations), picks=world.picks.changes()
     )
     desk.store.record(recording, desk.hands.epoch)
@@ -343,7 +352,7 @@ def remove(desk: Desk, args: Mapping[str, Any]) -> Steps:
             Operation(f"remove:{record.ref}", Kind.DELETE, {"reason": "remove"}, record.deal_id, record.ref)
             for record in doomed
         )
-        ids += desk.store.record(Recording(at=desk.portal.now(), operations=operations), desk.hands.epoch)
+        ids += desk.store.record(Changeset(at=desk.portal.now(), operations=operations), desk.hands.epoch)
         yield Wait(ids)
     listed = [{"task_id": record.portal_id, "title": record.title, "deal_id": record.deal_id} for record in doomed]
     return {"dry_run": dry, "delete": listed, "kept": kept, "unsent": unsent, **written(desk, ids)}

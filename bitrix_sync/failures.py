@@ -12,7 +12,7 @@ from datetime import timedelta
 from hashlib import blake2b
 
 from bitrix_sync import texts
-from bitrix_sync.operations import Kind, Recorded
+from bitrix_sync.model.operations import Kind, StoredOperation
 
 QUIET = timedelta(hours=1)
 """Time for which a cause that was told is not told again; what comes meanwhile is counted in the next message."""
@@ -32,7 +32,7 @@ class Failure:
     """A refused operation and what its message names. ``reader``: the supervisor who hears of it; 0: the
     administrators; None: nobody can be told. ``task``, ``deal``, ``stage``, ``user``: names, "" where there is none."""
 
-    row: Recorded
+    row: StoredOperation
     method: str
     reader: int | None
     task: str = ""

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from bitrix_sync.facts import DEFERRED, DONE, IN_PROGRESS, MOVABLE_STATUSES, WAITING, PortalTask
-from bitrix_sync.operations import FOREIGN, MARK, Kind, Operation, State, TaskRecord
+from bitrix_sync.model.facts import DEFERRED, DONE, IN_PROGRESS, MOVABLE_STATUSES, WAITING, PortalTask
+from bitrix_sync.model.operations import FOREIGN, MARK, Kind, Operation, State, TaskRecord
 
 ENDABLE = frozenset({WAITING, IN_PROGRESS, DEFERRED})
 

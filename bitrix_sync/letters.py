@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
-from bitrix_sync.facts import Company, Deal
-from bitrix_sync.operations import TaskRecord
+from bitrix_sync.model.facts import Company, Deal
+from bitrix_sync.model.operations import TaskRecord
 from bitrix_sync.overdue import day_of, due_days, name_of
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.texts import Markup, folded, harmless, moment_text, say, shortened

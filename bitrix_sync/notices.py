@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from bitrix_sync.facts import AWAITING, MOVABLE_STATUSES, Company, Deal
 from bitrix_sync.letters import REASON, Letter, Line, Writer
-from bitrix_sync.operations import Kind, Operation, Recorded, State, TaskRecord
+from bitrix_sync.model.facts import AWAITING, MOVABLE_STATUSES, Company, Deal
+from bitrix_sync.model.operations import Kind, Operation, State, StoredOperation, TaskRecord
 from bitrix_sync.overdue import Fate, gone_key, in_scope, is_overdue, reader_for, supervisor_of
 from bitrix_sync.plan import MESSAGE
 from bitrix_sync.rules.model import Rules
@@ -56,8 +56,8 @@ class News:
     admins: Sequence[int]
     open_tasks: Sequence[TaskRecord]
     records: Mapping[str, TaskRecord]
-    rows: Sequence[Recorded] = ()
-    left: Sequence[Recorded] = ()
+    rows: Sequence[StoredOperation] = ()
+    left: Sequence[StoredOperation] = ()
     stays: Sequence[Stay] = ()
     stuck: Mapping[str, tuple[Deal, datetime]] = field(default_factory=dict)
     deals: Mapping[int, str] = field(default_factory=dict)
@@ -120,7 +120,7 @@ class _Post:
             self.tell_move(row, "moved_late")
         self.moved = {row.operation.task for row in self.news.rows if row.state is State.DONE}
 
-    def tell_move(self, row: Recorded, section: str) -> None:
+    def tell_move(self, row: StoredOperation, section: str) -> None:
         """One move, in that section if it was done."""
         payload, record, write = row.operation.payload, self.news.records.get(row.operation.task), self.writer.task
         if record is None or not payload:

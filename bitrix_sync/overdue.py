@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Literal
 
-from bitrix_sync.facts import AWAITING, MOVABLE_STATUSES, Absence, Company, Deal
-from bitrix_sync.operations import Kind, Operation, State, TaskRecord
+from bitrix_sync.model.facts import AWAITING, MOVABLE_STATUSES, Absence, Company, Deal
+from bitrix_sync.model.operations import Kind, Operation, State, TaskRecord
+from bitrix_sync.model.worktime import Calendar
 from bitrix_sync.rules.deadlines import counted
 from bitrix_sync.rules.model import Head, Nobody, Overdue, Rules, Slot
 from bitrix_sync.rules.persons import head_over
-from bitrix_sync.worktime import Calendar
 
 Fate = Literal["move", "escalate", "stay", "awaiting", "closed_deal", "gone_deal"]
 """``stay``: neither moved nor told now, because that is told once a day, or was told once for ever (``gone_deal``). The

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from bitrix_sync import texts
-from bitrix_sync.facts import (
+from bitrix_sync.model.facts import (
     DEFERRED,
     DONE,
     IN_PROGRESS,
@@ -27,18 +27,19 @@ from bitrix_sync.facts import (
     PortalTask,
     Visit,
 )
-from bitrix_sync.operations import (
+from bitrix_sync.model.operations import (
     Check,
+    DeadlineChange,
     DealState,
     Decision,
     Kind,
     Operation,
-    Slip,
     State,
     TaskRecord,
     Trace,
     occurrence_key,
 )
+from bitrix_sync.model.worktime import Calendar
 from bitrix_sync.rules.conditions import CannotJudge, Judgement, judge
 from bitrix_sync.rules.context import Context, build_context
 from bitrix_sync.rules.deadlines import MINUTES, Computed, DeadlineError, compute, counted
@@ -67,7 +68,6 @@ from bitrix_sync.rules.persons import (
 )
 from bitrix_sync.rules.templates import TemplateFault, render
 from bitrix_sync.rules.values import filled
-from bitrix_sync.worktime import Calendar
 
 TITLE_LIMIT = 250
 OLD_NEWS = timedelta(minutes=10)
@@ -180,7 +180,7 @@ def advance_key(visit_id: int) -> str:
     return f"advance:{visit_id}"
 
 
-def observe(record: TaskRecord | None, seen: PortalTask, *, at: datetime) -> tuple[TaskRecord, Slip | None]:
+def observe(record: TaskRecord | None, seen: PortalTask, *, at: datetime) -> tuple[TaskRecord, DeadlineChange | None]:
     """What reading a task again teaches: its status and people, and whether a person moved its deadline.
 
     A deadline that we never sent was set by a person: following ends for ever, the count of moves starts anew.
@@ -220,7 +220,7 @@ def observe(record: TaskRecord | None, seen: PortalTask, *, at: datetime) -> tup
     if seen.deadline == record.deadline or seen.deadline in record.sent:
         return known, None
     moved = replace(known, follow_off=True, moves=0, moves_by_people=record.moves_by_people + 1)
-    return moved, Slip(record.ref, record.deadline, seen.deadline, "people", seen.changed or at)
+    return moved, DeadlineChange(record.ref, record.deadline, seen.deadline, "people", seen.changed or at)
 
 
 def admins_of(rules: Rules, company: Company) -> tuple[int, ...]:

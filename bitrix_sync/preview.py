@@ -16,9 +16,9 @@ import structlog
 
 from bitrix_sync import plan, recognition, sync
 from bitrix_sync.errors import RulesError, UserError
-from bitrix_sync.facts import Changes, Cursor, Deal, Directory, PortalTask, Stage, Visit
 from bitrix_sync.guards import is_stranger
-from bitrix_sync.operations import MARK, DealState, Decision, State, TaskRecord
+from bitrix_sync.model.facts import Changes, Cursor, Deal, Directory, PortalTask, Stage, Visit
+from bitrix_sync.model.operations import MARK, DealState, Decision, State, TaskRecord
 from bitrix_sync.portal import reading
 from bitrix_sync.portal.client import Portal
 from bitrix_sync.preview_lines import Preview, nothing, of_changes, of_load, of_rules, rules_of, uncovered

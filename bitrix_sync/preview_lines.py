@@ -10,8 +10,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from bitrix_sync import texts
-from bitrix_sync.facts import Company, Deal, Directory
-from bitrix_sync.operations import Check, DealState, Decision, Kind, Operation, State, TaskRecord, Trace
+from bitrix_sync.model.facts import Company, Deal, Directory
+from bitrix_sync.model.operations import Check, DealState, Decision, Kind, Operation, State, TaskRecord, Trace
 from bitrix_sync.rules.fields import OWN
 from bitrix_sync.rules.model import Rule, Rules
 from bitrix_sync.why_lines import status_text

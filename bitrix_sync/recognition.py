@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from bitrix_sync import plan
-from bitrix_sync.facts import PortalTask, Visit
 from bitrix_sync.guards import is_stranger
-from bitrix_sync.operations import MARK, Slip, TaskRecord
+from bitrix_sync.model.facts import PortalTask, Visit
+from bitrix_sync.model.operations import MARK, DeadlineChange, TaskRecord
 from bitrix_sync.store import Store
 
 OCCURRENCE = re.compile(r"([1-9][0-9]{0,17}):([^:]+)(?::([1-9][0-9]{0,8}))?")
@@ -89,7 +89,7 @@ class Observed:
     of creations on their way whose task is there already."""
 
     tasks: dict[str, TaskRecord] = field(default_factory=dict)
-    slips: list[Slip] = field(default_factory=list)
+    slips: list[DeadlineChange] = field(default_factory=list)
     touched: set[int] = field(default_factory=set)
     strangers: list[TaskRecord] = field(default_factory=list)
     met: list[PortalTask] = field(default_factory=list)

@@ -13,8 +13,8 @@ from datetime import datetime
 import structlog
 
 from bitrix_sync import plan
-from bitrix_sync.facts import Changes
-from bitrix_sync.operations import DealState, Decision, Kind, Operation, Recording
+from bitrix_sync.model.facts import Changes
+from bitrix_sync.model.operations import Changeset, DealState, Decision, Kind, Operation
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.sync import Desk, PassReport, safety_room, sift, within_safety, world_of
 
@@ -72,7 +72,7 @@ def try_again(
     planned = tuple(operation for decision in decisions for operation in decision.operations)
     tried = [operation for operation in planned if operation.kind is not Kind.CHECKLIST]
     if not dry and planned:
-        recording = Recording(
+        recording = Changeset(
             at=facts.now,
             decisions=tuple(replace(decision, operations=()) for decision in decisions),
             operations=(*planned, *notices),

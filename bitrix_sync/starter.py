@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from bitrix_sync.errors import BitrixSyncError, UserError
-from bitrix_sync.facts import PROGRESS, Directory, Funnel, PortalCalendar, Stage, User
+from bitrix_sync.model.facts import PROGRESS, Directory, Funnel, PortalCalendar, Stage, User
+from bitrix_sync.model.worktime import build_calendar
 from bitrix_sync.portal import reading
 from bitrix_sync.portal.client import Portal
 from bitrix_sync.rules.load import load
@@ -27,7 +28,6 @@ from bitrix_sync.settings import Settings
 from bitrix_sync.starter_words import WORDS
 from bitrix_sync.suggestions import Suggestion, language_of, slug, suggest, unique
 from bitrix_sync.texts import Language, folded, shortened
-from bitrix_sync.worktime import build_calendar
 
 SCHEMA = "rules.schema.json"
 DAY_NAMES = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")

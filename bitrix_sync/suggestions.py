@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from bitrix_sync.facts import PROGRESS, Funnel
+from bitrix_sync.model.facts import PROGRESS, Funnel
 from bitrix_sync.texts import Language
 
 ID_LENGTH = 40

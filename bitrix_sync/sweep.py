@@ -16,8 +16,8 @@ import structlog
 
 from bitrix_sync import overdue, texts
 from bitrix_sync.audit import Look, look, note
+from bitrix_sync.model.operations import Changeset, Kind, Operation, OperationResult, State, StoredOperation
 from bitrix_sync.notices import NEXT_BEGAN, NOT_RELEASED
-from bitrix_sync.operations import Finished, Kind, Operation, Recorded, Recording, State
 from bitrix_sync.portal import reading
 from bitrix_sync.rules.model import Rules, Slot
 from bitrix_sync.store import Store, Sweep
@@ -144,7 +144,7 @@ def carry(desk: Desk, sweep: Sweep) -> Plan | None:
     held = plan.held and not watch
     state, summary = HELD if held else MOVING, summary_of(plan, watch=watch)
     operations = () if watch else (*plan.moves, *(held_notice(desk, plan) if held else ()))
-    recording = Recording(at=desk.portal.now(), operations=operations, sweep=(sweep.slot, state, summary))
+    recording = Changeset(at=desk.portal.now(), operations=operations, sweep=(sweep.slot, state, summary))
     store.record(recording, desk.hands.epoch)
     log.info("sweep", slot=sweep.slot, overdue=plan.overdue, moves=len(plan.moves), held=held)
     return plan
@@ -226,7 +226,7 @@ def settle_earlier(desk: Desk, plan: Plan) -> None:
         record = records.get(row.operation.task)
         arrived = record is not None and record.deadline == deadline_of(row)
         finished.append(
-            Finished(row.id, State.DONE if arrived else State.DROPPED, error_text="" if arrived else NEXT_BEGAN)
+            OperationResult(row.id, State.DONE if arrived else State.DROPPED, error_text="" if arrived else NEXT_BEGAN)
         )
     finish(desk, finished)
 
@@ -240,13 +240,16 @@ def give_up(desk: Desk) -> None:
     note_rest(desk)
 
 
-def drop_unsent(desk: Desk, why: Callable[[Recorded], str], *, apart: str = "") -> None:
+def drop_unsent(desk: Desk, why: Callable[[StoredOperation], str], *, apart: str = "") -> None:
     """Moves of sweeps that were not sent yet are not to be sent; those of the slot ``apart`` stay."""
     rows = [row for row in desk.store.operations(state=WAITING, kind=Kind.DEADLINE) if is_move(row)]
-    finish(desk, [Finished(row.id, State.DROPPED, error_text=why(row)) for row in rows if row.operation.sweep != apart])
+    finish(
+        desk,
+        [OperationResult(row.id, State.DROPPED, error_text=why(row)) for row in rows if row.operation.sweep != apart],
+    )
 
 
-def finish(desk: Desk, finished: Sequence[Finished]) -> None:
+def finish(desk: Desk, finished: Sequence[OperationResult]) -> None:
     """What became of moves that are not sent."""
     if finished:
         desk.store.finish(finished, desk.hands.epoch, desk.hands.clock())

@@ -12,7 +12,7 @@ from bitrix_sync.apply import UPDATE
 from bitrix_sync.errands import Account, Steps, Wait
 from bitrix_sync.errors import UserError
 from bitrix_sync.guards import guard
-from bitrix_sync.operations import Finished, Kind, Operation, Recorded, Recording, State
+from bitrix_sync.model.operations import Changeset, Kind, Operation, OperationResult, State, StoredOperation
 from bitrix_sync.portal import reading
 from bitrix_sync.store import Store, Sweep
 from bitrix_sync.sweep import Plan, carry, decide, finish, go_on
@@ -164,7 +164,7 @@ def why_not_moved(one: overdue.Late, plan: Plan) -> str:
     return "its deal is closed" if deal is not None and deal.closed else f"its limit of moves: {one.record.moves}"
 
 
-def refusals(desk: Desk, rows: Iterable[Recorded]) -> list[Account]:
+def refusals(desk: Desk, rows: Iterable[StoredOperation]) -> list[Account]:
     """What the portal refused, with its reasons."""
     failed = [row for row in rows if row.state is State.FAILED]
     records = {one.ref: one for one in desk.store.task_records(refs=[row.operation.task for row in failed])}
@@ -197,11 +197,11 @@ def undo(desk: Desk, args: Mapping[str, Any]) -> Steps:
     if desk.rulebook.rules.safety.watch:
         raise UserError("rules.yaml says 'watch: true', so nothing is written to the portal; take it out, then undo")
     moves = moves_of(store, slot)
-    unsent = [Finished(one.id, State.DROPPED, error_text=TAKEN_BACK) for one in moves if one.state in WAITING]
+    unsent = [OperationResult(one.id, State.DROPPED, error_text=TAKEN_BACK) for one in moves if one.state in WAITING]
     finish(desk, unsent)
     back = [undoing(one) for one in moves if one.state in (State.DONE, State.UNKNOWN) and one.operation.payload]
     summary = {name: value for name, value in row.summary.items() if name not in ("stays", "left")}
-    recording = Recording(at=desk.portal.now(), operations=tuple(back), sweep=(slot, UNDONE, summary))
+    recording = Changeset(at=desk.portal.now(), operations=tuple(back), sweep=(slot, UNDONE, summary))
     yield Wait(store.record(recording, desk.hands.epoch))
     note_rest(desk)
     rows = store.operations(keys=[one.key for one in back])
@@ -257,7 +257,7 @@ TAKEN_BACK = "the sweep was undone"
 """Why its unsent moves were dropped (a word of ``settled`` in the catalogue)."""
 
 
-def undoing(move: Recorded) -> Operation:
+def undoing(move: StoredOperation) -> Operation:
     """The move backwards; whether anybody has touched the task since is seen just before it is sent."""
     operation = move.operation
     payload = {"deadline": operation.payload["seen"], "reason": "undo", "seen": operation.payload["deadline"]}

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 import structlog
 
 from bitrix_sync import notices, overdue
-from bitrix_sync.facts import Deal
+from bitrix_sync.model.facts import Deal
+from bitrix_sync.model.operations import Changeset, State, StoredOperation
 from bitrix_sync.notices import UNFINISHED, News, Stay
-from bitrix_sync.operations import Recorded, Recording, State
 from bitrix_sync.plan import passed_limit
 from bitrix_sync.portal import reading
 from bitrix_sync.store import Store, Sweep
@@ -38,7 +38,7 @@ def tell_when_through(desk: Desk, sweep: Sweep) -> bool:
     return True
 
 
-def tell(desk: Desk, sweep: Sweep, rows: list[Recorded]) -> None:
+def tell(desk: Desk, sweep: Sweep, rows: list[StoredOperation]) -> None:
     """One message for each person who has something to hear; with what is told once, in one transaction."""
     told, operations = notices.messages(gather_news(desk, sweep, rows))
     if not on_time(desk, sweep):
@@ -49,7 +49,7 @@ def tell(desk: Desk, sweep: Sweep, rows: list[Recorded]) -> None:
         told, operations = (), ()
     summary = {name: value for name, value in sweep.summary.items() if name != "stays"}
     summary |= {"messages": len(operations), "left": [row.id for row in rows if row.state in UNFINISHED]}
-    recording = Recording(at=desk.portal.now(), operations=operations, told=told, sweep=(sweep.slot, DONE, summary))
+    recording = Changeset(at=desk.portal.now(), operations=operations, told=told, sweep=(sweep.slot, DONE, summary))
     desk.store.record(recording, desk.hands.epoch)
     log.info("sweep told", slot=sweep.slot, messages=len(operations), **count_states(rows))
 
@@ -63,7 +63,7 @@ def on_time(desk: Desk, sweep: Sweep) -> bool:
     return desk.rulebook.rules.calendar.moment(overdue.day_of(sweep.slot), rule.at) > desk.started
 
 
-def gather_news(desk: Desk, sweep: Sweep, rows: Sequence[Recorded]) -> News:
+def gather_news(desk: Desk, sweep: Sweep, rows: Sequence[StoredOperation]) -> News:
     """All that the messages of a sweep are made of."""
     rules, store, rulebook = desk.rulebook.rules, desk.store, desk.rulebook
     stays = [Stay(**{**one, "since": datetime.fromisoformat(one["since"])}) for one in sweep.summary.get("stays", ())]
@@ -92,7 +92,7 @@ def gather_news(desk: Desk, sweep: Sweep, rows: Sequence[Recorded]) -> News:
     )
 
 
-def left_before(store: Store, sweep: Sweep) -> list[Recorded]:
+def left_before(store: Store, sweep: Sweep) -> list[StoredOperation]:
     """What of the sweep before had no end when its messages were written: this one's messages tell of it."""
     before = next((one for one in store.sweeps(limit=RECENT) if one.moment < sweep.moment and one.state == DONE), None)
     left = set(before.summary.get("left", ())) if before is not None else set()

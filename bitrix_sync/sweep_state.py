@@ -12,8 +12,8 @@ from datetime import datetime
 
 from bitrix_sync import overdue
 from bitrix_sync.apply import UPDATE
+from bitrix_sync.model.operations import Kind, State, StoredOperation
 from bitrix_sync.notices import UNFINISHED
-from bitrix_sync.operations import Kind, Recorded, State
 from bitrix_sync.rules.model import Rules, Slot
 from bitrix_sync.store import Store, Sweep
 from bitrix_sync.sync import Desk
@@ -41,22 +41,22 @@ def last_run(store: Store, slot: str) -> Sweep | None:
     return max(runs, key=lambda one: overdue.run_of(one.slot), default=None)
 
 
-def is_move(row: Recorded) -> bool:
+def is_move(row: StoredOperation) -> bool:
     """True for what a sweep decided: neither undone nor following."""
     return row.operation.key.startswith(overdue.MOVES)
 
 
-def moves_of(store: Store, slot: str) -> list[Recorded]:
+def moves_of(store: Store, slot: str) -> list[StoredOperation]:
     """The moves of a sweep, in the order of deciding."""
     return [row for row in store.operations(sweep=slot, kind=Kind.DEADLINE) if is_move(row)]
 
 
-def deadline_of(row: Recorded) -> datetime:
+def deadline_of(row: StoredOperation) -> datetime:
     """Where a move goes."""
     return datetime.fromisoformat(row.operation.payload["deadline"])
 
 
-def count_states(rows: Collection[Recorded]) -> dict[str, int]:
+def count_states(rows: Collection[StoredOperation]) -> dict[str, int]:
     """Moves by what became of them."""
     return {
         "moved": sum(row.state is State.DONE for row in rows),

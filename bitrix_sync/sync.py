@@ -11,18 +11,18 @@ import structlog
 from bitrix_sync import failures, identity, plan, recognition, texts
 from bitrix_sync.apply import STRANGER_CODE, Applied, Hands, apply, send
 from bitrix_sync.errors import PortalError
-from bitrix_sync.facts import Absent, Changes, Contact, Deal, End, PortalTask, Unread, Visit
 from bitrix_sync.guards import is_stranger
-from bitrix_sync.operations import (
+from bitrix_sync.model.facts import Absent, Changes, Contact, Deal, End, PortalTask, Unread, Visit
+from bitrix_sync.model.operations import (
     FOREIGN,
     MARK,
+    Changeset,
+    DeadlineChange,
     Decision,
     Kind,
     Operation,
-    Recorded,
-    Recording,
-    Slip,
     State,
+    StoredOperation,
     TaskRecord,
 )
 from bitrix_sync.portal import reading
@@ -70,7 +70,7 @@ class Gathered:
     deals: dict[int, Deal | None] = field(default_factory=dict)
     unread: dict[int, Unread] = field(default_factory=dict)
     tasks: dict[str, TaskRecord] = field(default_factory=dict)
-    slips: list[Slip] = field(default_factory=list)
+    slips: list[DeadlineChange] = field(default_factory=list)
     touched: set[int] = field(default_factory=set)
     """Deals of rules' tasks of which something is new that a decision may look at."""
     seen: recognition.Observed = field(default_factory=recognition.Observed)
@@ -134,7 +134,7 @@ def take_in(
     return report
 
 
-def in_doubt(recording: Recording) -> Recording:
+def in_doubt(recording: Changeset) -> Changeset:
     """The same, with every line and message to be looked up before it is sent: the store may be a backup put back."""
     return replace(
         recording,
@@ -307,7 +307,7 @@ def observe_seen(desk: Desk, seen: Sequence[PortalTask]) -> None:
     facts = Gathered(desk.portal.now(), Changes(tasks=tuple(seen)))
     observe_tasks(desk, facts)
     desk.store.record(
-        Recording(
+        Changeset(
             at=facts.now,
             tasks=tuple(facts.tasks.values()),
             slips=tuple(facts.slips),
@@ -348,7 +348,7 @@ def decide(
     backfill: plan.Backfill | None = None,
     room: int | None = None,
     picks: Picks | None = None,
-) -> tuple[Recording, PassReport]:
+) -> tuple[Changeset, PassReport]:
     """Judge each deal; a fault in one stops no other. ``room``: so many new tasks the safety limit lets through;
     ``picks``: what owners have to do; None: as the store says."""
     store, rules = desk.store, desk.rulebook.rules
@@ -382,7 +382,7 @@ def decide(
     decisions, notices = within_safety(desk, decisions, facts.now, report, room)
     report.recorded = sum(len(decision.operations) for decision in decisions)
     decided_tasks = {record.ref for decision in decisions for record in decision.tasks}
-    return Recording(
+    return Changeset(
         at=facts.now,
         cursor=facts.changes.cursor,
         visits=tuple(facts.visits),
@@ -564,7 +564,7 @@ def tell_strangers(desk: Desk) -> None:
     records = {record.ref: record for record in desk.store.task_records(refs=[row.operation.task for row in ended])}
     told = [one for record in records.values() if record.gone for one in of_stranger(desk, record)]
     if told:
-        desk.store.record(Recording(at=desk.portal.now(), operations=tuple(told)), desk.hands.epoch)
+        desk.store.record(Changeset(at=desk.portal.now(), operations=tuple(told)), desk.hands.epoch)
 
 
 def put_back(
@@ -586,7 +586,7 @@ def put_back(
     text = texts.say(desk.rulebook.rules.language, "admin.put_back", count=len(lost))
     key = f"put-back:{desk.portal.now():%Y-%m-%dT%H:%M}"
     store.record(
-        Recording(
+        Changeset(
             at=desk.portal.now(),
             cursor=replace(cursor, history_id=min(cursor.history_id, first - 1)),
             retired=tuple(lost),
@@ -617,10 +617,10 @@ def tell_failures(desk: Desk) -> None:
     if not told:
         return
     keys = (*(f"{key}@{now.isoformat()}" for key in news), *(failed_key(one.row) for one in told))
-    desk.store.record(Recording(at=now, operations=tuple(notices), told=keys), desk.hands.epoch)
+    desk.store.record(Changeset(at=now, operations=tuple(notices), told=keys), desk.hands.epoch)
 
 
-def failures_of(desk: Desk, rows: Sequence[Recorded]) -> list[failures.Failure]:
+def failures_of(desk: Desk, rows: Sequence[StoredOperation]) -> list[failures.Failure]:
     """Refused operations with the names that their messages need, and who hears of each."""
     rules, company, admins = desk.rulebook.rules, desk.rulebook.company, desk.rulebook.admins
     records = {record.ref: record for record in desk.store.task_records(refs={row.operation.task for row in rows})}
@@ -654,7 +654,7 @@ def record_deal(record: TaskRecord | None) -> int:
     return record.deal_id if record else 0
 
 
-def failed_key(row: Recorded) -> str:
+def failed_key(row: StoredOperation) -> str:
     """Says that a refusal was told."""
     return f"failed:{row.operation.key}"
 
@@ -683,7 +683,7 @@ def first_start(desk: Desk) -> None:
     desk.store.note_rules(list(rules.by_id), begun)
     desk.store.set_setting(SEES_NO_DEALS, None if deals else begun.isoformat())
     desk.store.record(
-        Recording(
+        Changeset(
             at=begun,
             cursor=cursor,
             visits=tuple(visits.values()),

@@ -19,8 +19,8 @@ from string import Formatter
 from types import MappingProxyType
 from typing import Any, Literal
 
-from bitrix_sync.facts import DealField
-from bitrix_sync.operations import Check, Trace
+from bitrix_sync.model.facts import DealField
+from bitrix_sync.model.operations import Check, Trace
 from bitrix_sync.wording import CHOICES, MESSAGES, MONTHS, NOUNS, WEEKDAYS
 
 Language = Literal["ru", "en"]

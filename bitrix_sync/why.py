@@ -17,9 +17,9 @@ from sqlalchemy.engine import make_url
 
 from bitrix_sync import snapshot, texts
 from bitrix_sync.errors import UserError
-from bitrix_sync.facts import Visit
 from bitrix_sync.log import redact
-from bitrix_sync.operations import DealState, Kind, Recorded, Slip, State, TaskRecord, Trace
+from bitrix_sync.model.facts import Visit
+from bitrix_sync.model.operations import DeadlineChange, DealState, Kind, State, StoredOperation, TaskRecord, Trace
 from bitrix_sync.plan import taken_away
 from bitrix_sync.rules.suggest import did_you_mean, listed
 from bitrix_sync.settings import Settings
@@ -65,7 +65,7 @@ class _Telling:
         self.language, self.calendar = self.known.language, self.known.calendar
         self.loaded = store.rules_loaded()
         self.operations = store.operations(deal_id=state.deal_id)
-        self.slips: dict[str, list[Slip]] = {}
+        self.slips: dict[str, list[DeadlineChange]] = {}
         for slip in store.slips([record.ref for record in state.tasks]):
             self.slips.setdefault(slip.ref, []).append(slip)
         with store.reading() as connection:
@@ -214,7 +214,7 @@ class _Telling:
             ],
         }
 
-    def operation(self, one: Recorded) -> Account:
+    def operation(self, one: StoredOperation) -> Account:
         operation, payload = one.operation, one.operation.payload
         user = payload.get("user") if operation.kind is Kind.MESSAGE else None
         return {
@@ -230,7 +230,7 @@ class _Telling:
             "error": redact(one.error_text),
         }
 
-    def about(self, one: Recorded) -> str:
+    def about(self, one: StoredOperation) -> str:
         """What tells this operation from others of its kind."""
         payload = one.operation.payload
         if one.operation.kind is Kind.MOVE_DEAL:
@@ -239,7 +239,7 @@ class _Telling:
             return texts.moment_text(self.language, self.calendar.local(datetime.fromisoformat(deadline)), year=True)
         return str(payload.get("title") or "")
 
-    def first(self, one: Recorded) -> bool:
+    def first(self, one: StoredOperation) -> bool:
         """True once for each operation: what stands with its rule is not listed again."""
         new = one.id not in self.told
         self.told.add(one.id)
@@ -276,7 +276,7 @@ class _Telling:
         return None if moment is None else self.calendar.local(moment)
 
 
-def _moves(one: Recorded, visit: Visit) -> bool:
+def _moves(one: StoredOperation, visit: Visit) -> bool:
     return one.operation.kind is Kind.MOVE_DEAL and one.operation.payload.get("visit") == visit.id
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bitrix_sync import texts
-from bitrix_sync.operations import Check
+from bitrix_sync.model.operations import Check
 from bitrix_sync.wording import MESSAGES
 
 Account = Mapping[str, Any]

@@ -5,18 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from bitrix_sync.facts import (
-    LOST,
-    PROGRESS,
-    WON,
-    Company,
-    DealField,
-    Department,
-    Directory,
-    Funnel,
-    Stage,
-    User,
-)
+from bitrix_sync.model.facts import LOST, PROGRESS, WON, Company, DealField, Department, Directory, Funnel, Stage, User
 
 SALES_STAGES = {
     "NEW": "Новая заявка",

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from bitrix_sync.facts import (
+from bitrix_sync.model.facts import (
     LOST,
     PROGRESS,
     WON,

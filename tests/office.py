@@ -15,7 +15,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from bitrix_sync import snapshot
-from bitrix_sync.facts import (
+from bitrix_sync.model.facts import (
     DONE,
     WAITING,
     Company,
@@ -29,18 +29,19 @@ from bitrix_sync.facts import (
     User,
     Visit,
 )
-from bitrix_sync.operations import (
+from bitrix_sync.model.operations import (
+    Changeset,
+    DeadlineChange,
     Decision,
-    Finished,
     Kind,
     Operation,
-    Recording,
-    Slip,
+    OperationResult,
     State,
     TaskRecord,
     Trace,
     occurrence_key,
 )
+from bitrix_sync.model.worktime import build_calendar
 from bitrix_sync.rules import words
 from bitrix_sync.rules.model import (
     Deadline,
@@ -55,7 +56,6 @@ from bitrix_sync.rules.model import (
 )
 from bitrix_sync.settings import Settings, load_settings
 from bitrix_sync.store import Store
-from bitrix_sync.worktime import build_calendar
 
 MOSCOW = ZoneInfo("Europe/Moscow")
 NOW = datetime(2026, 3, 12, 14, 0, tzinfo=MOSCOW)
@@ -203,7 +203,7 @@ class Office:
         return self.numbers[name]
 
     def record(self, **parts: Any) -> list[int]:
-        return self.store.record(Recording(at=parts.pop("at", NOW), **parts), self.epoch)
+        return self.store.record(Changeset(at=parts.pop("at", NOW), **parts), self.epoch)
 
     def deal(self, title: str, *moves: tuple[str, datetime], by: int = ANNA, moved_by: int = 0) -> int:
         """A deal with its movements, (stage, when), each seen in time."""
@@ -240,7 +240,7 @@ class Office:
     def slip(self, record: TaskRecord, by: str, *, at: datetime = NOW - DAY, days: int = 1, sweep: str = "") -> None:
         """Its deadline was changed."""
         before = record.first_deadline or NOW
-        self.record(slips=(Slip(record.ref, before, before + days * DAY, by, at, sweep),))
+        self.record(slips=(DeadlineChange(record.ref, before, before + days * DAY, by, at, sweep),))
 
     def operation(self, operation: Operation, state: State = State.DONE, **end: Any) -> int:
         """One that has come to its end (or is held)."""
@@ -248,7 +248,7 @@ class Office:
             return self.record(operations=(replace(operation, state=state),))[0]
         number = self.record(operations=(operation,))[0]
         self.store.mark_sending([number], self.epoch, NOW)
-        self.store.finish([Finished(number, state, **end)], self.epoch, end.pop("now", NOW - HOUR))
+        self.store.finish([OperationResult(number, state, **end)], self.epoch, end.pop("now", NOW - HOUR))
         return number
 
     def sweep(self, slot: str, moment: datetime, *, moved: int = 0, failed: int = 0, state: str = "done") -> None:

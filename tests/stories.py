@@ -9,11 +9,11 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from bitrix_sync import plan
-from bitrix_sync.facts import DONE, Company, Deal, DealField, Department, PortalTask, User, Visit
-from bitrix_sync.operations import DealState, Decision, Kind, Operation, TaskRecord
+from bitrix_sync.model.facts import DONE, Company, Deal, DealField, Department, PortalTask, User, Visit
+from bitrix_sync.model.operations import DealState, Decision, Kind, Operation, TaskRecord
+from bitrix_sync.model.worktime import build_calendar
 from bitrix_sync.rules.model import Deadline, Duration, Rule, Rules, StagePolicy
 from bitrix_sync.rules.persons import Picks
-from bitrix_sync.worktime import build_calendar
 
 MOSCOW = ZoneInfo("Europe/Moscow")
 NINE_TO_SIX = [(time(9), time(18))]

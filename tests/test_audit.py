@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bitrix_sync.operations import State
+from bitrix_sync.model.operations import State
 from tests.sweeping import DIRECTOR, MARIA, RULES, Department, department
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bitrix_sync import audit
-from bitrix_sync.operations import State
+from bitrix_sync.model.operations import State
 from bitrix_sync.portal import answers, parsing
 from bitrix_sync.portal.answers import decoded
 from bitrix_sync.portal.memory import Unreadable

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitrix_sync.facts import DealField
-from bitrix_sync.operations import Check
+from bitrix_sync.model.facts import DealField
+from bitrix_sync.model.operations import Check
 from bitrix_sync.rules.conditions import CannotJudge, Judgement, judge
 from bitrix_sync.rules.model import AllOf, AnyOf, Condition, Not, Test
 

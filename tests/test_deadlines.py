@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitrix_sync.facts import DealField
+from bitrix_sync.model.facts import DealField
+from bitrix_sync.model.worktime import Calendar, build_calendar
 from bitrix_sync.rules.deadlines import Computed, DeadlineError, compute
 from bitrix_sync.rules.model import Deadline, Done, Duration, Entered, Event, Filled
-from bitrix_sync.worktime import Calendar, build_calendar
 
 MOSCOW, BERLIN = ZoneInfo("Europe/Moscow"), ZoneInfo("Europe/Berlin")
 NINE_TO_SIX = dict.fromkeys(range(5), ((time(9), time(18)),))

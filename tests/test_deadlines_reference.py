@@ -11,10 +11,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from bitrix_sync.facts import DealField
+from bitrix_sync.model.facts import DealField
+from bitrix_sync.model.worktime import Calendar, build_calendar
 from bitrix_sync.rules.deadlines import compute
 from bitrix_sync.rules.model import Deadline, Done, Duration
-from bitrix_sync.worktime import Calendar, build_calendar
 from tests.deadline_reference import RUSSIAN_DAYS_OFF, RUSSIAN_WORKING_WEEKENDS, Case, SlowCalendar, days, reckon
 
 MOSCOW, BERLIN, NEW_YORK = ZoneInfo("Europe/Moscow"), ZoneInfo("Europe/Berlin"), ZoneInfo("America/New_York")

@@ -20,9 +20,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, run_state_mach
 from hypothesis.stateful import rule as step
 
 from bitrix_sync import overdue, plan
-from bitrix_sync.facts import DEFERRED, DONE, IN_PROGRESS, OPEN_STATUSES, WAITING, Deal, PortalTask, Visit
 from bitrix_sync.guards import NEED_READING, guard
-from bitrix_sync.operations import MARK, DealState, Decision, Kind, Operation, State, TaskRecord
+from bitrix_sync.model.facts import DEFERRED, DONE, IN_PROGRESS, OPEN_STATUSES, WAITING, Deal, PortalTask, Visit
+from bitrix_sync.model.operations import MARK, DealState, Decision, Kind, Operation, State, TaskRecord
 from bitrix_sync.rules.model import Deadline, Done, Duration, Entered, Filled, Head, Overdue, Rules, Slot, UserId
 from bitrix_sync.rules.persons import Picks
 from tests.stories import COMPANY, LAWYER, MOSCOW, OTHER, OWNER, after, at, book, rule

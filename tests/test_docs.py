@@ -20,8 +20,8 @@ import pytest
 import typer
 
 from bitrix_sync import cli, plan, wording
-from bitrix_sync.facts import Deal, Visit
-from bitrix_sync.operations import DealState, State
+from bitrix_sync.model.facts import Deal, Visit
+from bitrix_sync.model.operations import DealState, State
 from bitrix_sync.report import REPORTS
 from bitrix_sync.report import tables as tables_of_reports
 from bitrix_sync.rules.conditions import CannotJudge, judge

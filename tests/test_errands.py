@@ -11,7 +11,7 @@ import pytest
 
 from bitrix_sync import apply, commands, errands
 from bitrix_sync.errors import PortalError
-from bitrix_sync.operations import Kind, State
+from bitrix_sync.model.operations import Kind, State
 from bitrix_sync.sandbox.clock import Clock
 from bitrix_sync.sandbox.server import Sandbox
 from tests.live import MONDAY, RULES, Office

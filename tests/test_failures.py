@@ -12,7 +12,7 @@ import structlog
 
 from bitrix_sync import commands, failures, retrying
 from bitrix_sync.failures import TOLD, Failure
-from bitrix_sync.operations import Kind, Operation, Recorded, State
+from bitrix_sync.model.operations import Kind, Operation, State, StoredOperation
 from bitrix_sync.portal.writing import METHODS
 from bitrix_sync.report import held_back, state_of_things
 from bitrix_sync.settings import load_settings
@@ -67,7 +67,7 @@ funnels:
 def failure(text: str, *, kind: Kind = Kind.CREATE, code: str = "ERROR_CORE", number: int = 1, **more: Any) -> Failure:
     """A refusal of the portal."""
     operation = Operation(f"create:{number}:call", kind, {}, deal_id=number, task=f"{number}:call")
-    row = Recorded(number, operation, State.FAILED, error_code=code, error_text=text)
+    row = StoredOperation(number, operation, State.FAILED, error_code=code, error_text=text)
     values: dict[str, Any] = {"reader": 0, "task": f"Call {number}", "deal": f"Deal {number}"}
     return Failure(row, METHODS[kind], **(values | more))
 

@@ -12,7 +12,7 @@ import pytest
 
 from bitrix_sync import audit, commands
 from bitrix_sync.check import examine
-from bitrix_sync.operations import Kind, State
+from bitrix_sync.model.operations import Kind, State
 from bitrix_sync.report import state_of_things
 from bitrix_sync.sandbox.clock import Clock
 from bitrix_sync.sandbox.server import Sandbox

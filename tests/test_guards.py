@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from bitrix_sync.facts import AWAITING, DEFERRED, DONE, IN_PROGRESS, WAITING, PortalTask
 from bitrix_sync.guards import guard, touched
-from bitrix_sync.operations import Kind, Operation, State, TaskRecord
+from bitrix_sync.model.facts import AWAITING, DEFERRED, DONE, IN_PROGRESS, WAITING, PortalTask
+from bitrix_sync.model.operations import Kind, Operation, State, TaskRecord
 
 OLD = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 NEW = OLD + timedelta(days=1)

@@ -14,7 +14,7 @@ import pytest
 from bitrix_sync import identity
 from bitrix_sync.check import examine
 from bitrix_sync.errors import ForeignPortal
-from bitrix_sync.operations import Kind, Operation, Recording, State
+from bitrix_sync.model.operations import Changeset, Kind, Operation, State
 from bitrix_sync.sandbox.clock import Clock
 from bitrix_sync.sandbox.seed import build_department
 from bitrix_sync.sandbox.server import Sandbox
@@ -256,7 +256,7 @@ def test_every_change_of_a_task_is_kept_from_one_with_another_mark(tmp_path: Pat
         operations = tuple(
             Operation(f"x{turn}", kind, payloads.get(kind, {"reason": "leave"}), deal, ref) for turn in range(2)
         )
-        place.desk.store.record(Recording(at=place.desk.portal.now(), operations=operations), place.desk.hands.epoch)
+        place.desk.store.record(Changeset(at=place.desk.portal.now(), operations=operations), place.desk.hands.epoch)
         carry_out(place.desk)
         ended = place.desk.store.operations(keys=["x0", "x1"])
         assert {row.state for row in ended} == {State.DROPPED}

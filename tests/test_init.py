@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from bitrix_sync.errors import UserError
-from bitrix_sync.facts import Company, DealField, Department, Directory, Funnel, PortalCalendar, Stage, User
+from bitrix_sync.model.facts import Company, DealField, Department, Directory, Funnel, PortalCalendar, Stage, User
 from bitrix_sync.rules.load import Loaded, load
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.sandbox import Sandbox

@@ -11,7 +11,7 @@ import pytest
 import structlog
 
 from bitrix_sync import audit, commands, plan
-from bitrix_sync.operations import DealState, Decision, State
+from bitrix_sync.model.operations import DealState, Decision, State
 from bitrix_sync.report import state_of_things
 from bitrix_sync.sandbox.protocol import RestError
 from tests.live import Office, office, utc

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from bitrix_sync.facts import AWAITING, DEFERRED, DONE, IN_PROGRESS, Company, Deal, Department, User
 from bitrix_sync.letters import LONGEST
+from bitrix_sync.model.facts import AWAITING, DEFERRED, DONE, IN_PROGRESS, Company, Deal, Department, User
+from bitrix_sync.model.operations import Kind, Operation, State, StoredOperation, TaskRecord
 from bitrix_sync.notices import News, Stay, messages
-from bitrix_sync.operations import Kind, Operation, Recorded, State, TaskRecord
 from bitrix_sync.rules.model import Overdue, OverdueOverride, Rules, Slot
 from tests.stories import BOSS, COMPANY, FIRED, HEAD, LAWYER, OTHER, OWNER, after, at, book, rule
 from tests.sweeping import plain, section
@@ -46,7 +46,7 @@ def task(number: int, title: str = "", **more: Any) -> TaskRecord:
     return TaskRecord(**(values | more))
 
 
-def move(record: TaskRecord, state: State = State.DONE, *, error: str = "", **more: Any) -> Recorded:
+def move(record: TaskRecord, state: State = State.DONE, *, error: str = "", **more: Any) -> StoredOperation:
     """Its move from yesterday to tomorrow evening."""
     payload = {
         "deadline": "2026-03-06T18:00:00+03:00",
@@ -58,7 +58,7 @@ def move(record: TaskRecord, state: State = State.DONE, *, error: str = "", **mo
         **more,
     }
     operation = Operation(f"sweep:{E}:{record.ref}", Kind.DEADLINE, payload, record.deal_id, record.ref, sweep=E)
-    return Recorded(record.portal_id or 0, operation, state, error_text=error)
+    return StoredOperation(record.portal_id or 0, operation, state, error_text=error)
 
 
 def told(*records: TaskRecord, slot: str = E, rules: Rules | None = None, **more: Any) -> Mapping[int, str]:

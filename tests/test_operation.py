@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from bitrix_sync.operations import State
+from bitrix_sync.model.operations import State
 from tests.live import Office, office, utc
 from tests.running import COMMAND, LONGEST, ROOT, full_disk, until
 from tests.shell import Shell

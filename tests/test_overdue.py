@@ -9,8 +9,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from bitrix_sync.facts import AWAITING, DEFERRED, DONE, IN_PROGRESS, Absence, Company, Deal, Department, User
-from bitrix_sync.operations import State, TaskRecord
+from bitrix_sync.model.facts import AWAITING, DEFERRED, DONE, IN_PROGRESS, Absence, Company, Deal, Department, User
+from bitrix_sync.model.operations import State, TaskRecord
+from bitrix_sync.model.worktime import build_calendar
 from bitrix_sync.overdue import (
     Late,
     away_through,
@@ -23,7 +24,6 @@ from bitrix_sync.overdue import (
     weigh,
 )
 from bitrix_sync.rules.model import Nobody, Overdue, OverdueOverride, Rules, Safety, Slot, UserId
-from bitrix_sync.worktime import build_calendar
 from tests.stories import (
     BOSS,
     COMPANY,

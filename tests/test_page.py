@@ -16,8 +16,8 @@ from flask.testing import FlaskClient
 from jinja2 import nodes
 from pydantic import SecretStr
 
-from bitrix_sync.facts import Company, Deal, Department, Directory, Funnel, Stage, User, Visit
-from bitrix_sync.operations import Decision, Kind, Operation, State, Trace
+from bitrix_sync.model.facts import Company, Deal, Department, Directory, Funnel, Stage, User, Visit
+from bitrix_sync.model.operations import Decision, Kind, Operation, State, Trace
 from bitrix_sync.store import Store
 from bitrix_sync.wording import MESSAGES
 from tests import live

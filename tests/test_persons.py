@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitrix_sync.facts import Absence, Company, Deal, Department, User
-from bitrix_sync.operations import TaskRecord
+from bitrix_sync.model.facts import Absence, Company, Deal, Department, User
+from bitrix_sync.model.operations import TaskRecord
 from bitrix_sync.rules.model import (
     Creator,
     Deadline,

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl
 import pytest
 
 from bitrix_sync.errors import PortalError, PortalRefused
-from bitrix_sync.facts import Unread
+from bitrix_sync.model.facts import Unread
 from bitrix_sync.portal import body, bulk
 from bitrix_sync.portal.client import Command, Portal
 from bitrix_sync.portal.pacer import Stopped

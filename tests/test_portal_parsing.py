@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bitrix_sync.facts import Absence, PortalCalendar, Unread
+from bitrix_sync.model.facts import Absence, PortalCalendar, Unread
 from bitrix_sync.portal import parsing, reading
 from bitrix_sync.portal.answers import read_answer, read_batch
 from bitrix_sync.portal.client import Portal

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from bitrix_sync.errors import PortalError, PortalRefused
-from bitrix_sync.facts import Absent, Changes, Cursor, Visit
-from bitrix_sync.operations import Kind, Operation
+from bitrix_sync.model.facts import Absent, Changes, Cursor, Visit
+from bitrix_sync.model.operations import Kind, Operation
 from bitrix_sync.portal import reading, writing
 from bitrix_sync.portal.client import Command, Portal
 from bitrix_sync.sandbox.clock import Clock

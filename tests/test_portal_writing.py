@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from bitrix_sync.facts import PortalTask
-from bitrix_sync.operations import Kind, Operation
+from bitrix_sync.model.facts import PortalTask
+from bitrix_sync.model.operations import Kind, Operation
 from bitrix_sync.portal.answers import Outcome
 from bitrix_sync.portal.forms import fits_batch
 from bitrix_sync.portal.writing import command, created_id, moment_text

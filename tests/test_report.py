@@ -19,8 +19,8 @@ from typer.testing import CliRunner
 from bitrix_sync import report, snapshot
 from bitrix_sync.cli import app
 from bitrix_sync.errors import UserError
-from bitrix_sync.facts import AWAITING, DEFERRED, DONE, Deal, Visit
-from bitrix_sync.operations import Kind, Operation, State
+from bitrix_sync.model.facts import AWAITING, DEFERRED, DONE, Deal, Visit
+from bitrix_sync.model.operations import Kind, Operation, State
 from bitrix_sync.report import tables
 from bitrix_sync.rules import words
 from bitrix_sync.rules.model import (

@@ -11,7 +11,7 @@ import pytest
 
 from bitrix_sync import app, apply, commands
 from bitrix_sync.app import Service
-from bitrix_sync.operations import State
+from bitrix_sync.model.operations import State
 from bitrix_sync.report import state_of_things
 from bitrix_sync.settings import load_settings
 from bitrix_sync.sync import take_in

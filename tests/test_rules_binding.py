@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from bitrix_sync.facts import Company, Directory, PortalCalendar
+from bitrix_sync.model.facts import Company, Directory, PortalCalendar
 from bitrix_sync.portal import reading
 from bitrix_sync.portal.client import Portal
 from bitrix_sync.rules import model

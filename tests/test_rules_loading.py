@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import ScalarNode, SequenceNode
 
-from bitrix_sync.facts import Directory
+from bitrix_sync.model.facts import Directory
 from bitrix_sync.rules import model, shape, suggest
 from bitrix_sync.rules.load import MOST_SHOWN, Loaded, load
 from bitrix_sync.rules.model import Deadline, Done, Duration, Filled, Head, Nobody, OneOf, OwnerOf, UserId

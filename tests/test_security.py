@@ -19,7 +19,7 @@ import pytest
 from flask import Flask, request
 from pydantic import SecretStr
 
-from bitrix_sync.operations import Recording
+from bitrix_sync.model.operations import Changeset
 from bitrix_sync.sandbox.seed import CODE
 from bitrix_sync.store import Store
 from bitrix_sync.store.schema import metadata
@@ -183,7 +183,7 @@ def test_words_that_would_be_statements_are_words(store: Store) -> None:
     deals = tuple(make_deal(number, title=word) for number, word in enumerate(WORDS, start=1))
     tasks = tuple(make_task(number, number, title=word, rule_id=word) for number, word in enumerate(WORDS, start=1))
     store.record(
-        Recording(at=NOW, deals=deals, tasks=tasks, told=tuple(WORDS), picks=tuple((word, 5) for word in WORDS)), epoch
+        Changeset(at=NOW, deals=deals, tasks=tasks, told=tuple(WORDS), picks=tuple((word, 5) for word in WORDS)), epoch
     )
     for word in WORDS:
         store.set_setting(word, word)

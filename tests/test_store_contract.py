@@ -13,17 +13,17 @@ from typing import Any
 
 import pytest
 
-from bitrix_sync.facts import Cursor, Deal, Visit
-from bitrix_sync.operations import (
+from bitrix_sync.model.facts import Cursor, Deal, Visit
+from bitrix_sync.model.operations import (
+    Changeset,
     Check,
+    DeadlineChange,
     Decision,
-    Finished,
     Kind,
     Operation,
-    Recorded,
-    Recording,
-    Slip,
+    OperationResult,
     State,
+    StoredOperation,
     TaskRecord,
     Trace,
     occurrence_key,
@@ -75,8 +75,8 @@ def act(key: str, kind: Kind, task: str = "", payload: dict[str, Any] | None = N
     return replace(Operation(key, kind, payload or {}, task=task), **changes)
 
 
-def decided(deal: int, **parts: Any) -> Recording:
-    return Recording(at=NOW, deals=(make_deal(deal),), decisions=(Decision(deal, **parts),))
+def decided(deal: int, **parts: Any) -> Changeset:
+    return Changeset(at=NOW, deals=(make_deal(deal),), decisions=(Decision(deal, **parts),))
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def plan_task(store: Store, epoch: int, record: TaskRecord, *more: Operation) ->
 
 def send(store: Store, epoch: int, number: int, state: State = State.DONE, **outcome: Any) -> None:
     assert store.mark_sending([number], epoch, NOW) == [number]
-    store.finish([Finished(number, state, **outcome)], epoch, NOW)
+    store.finish([OperationResult(number, state, **outcome)], epoch, NOW)
 
 
 def make_in_portal(store: Store, epoch: int, record: TaskRecord, portal_id: int, *more: Operation) -> list[int]:
@@ -116,7 +116,7 @@ def ready_keys(store: Store, now: datetime = NOW, limit: int = 100, **options: A
     return [row.operation.key for row in store.ready(now, limit, **options)]
 
 
-def the_operation(store: Store, key: str) -> Recorded:
+def the_operation(store: Store, key: str) -> StoredOperation:
     [row] = store.operations(keys=[key])
     return row
 
@@ -201,7 +201,7 @@ def test_a_dropped_lease_is_free_and_its_epoch_void(store: Store, epoch: int) ->
     store.drop_lease(epoch)
     assert store.lease() is None
     with pytest.raises(LeaseLost):
-        store.record(Recording(at=NOW), epoch)
+        store.record(Changeset(at=NOW), epoch)
     assert store.take_lease("other", os.getpid(), "here", NOW) == epoch + 1
 
 
@@ -215,7 +215,7 @@ def test_a_former_holder_can_write_nothing(store: Store, epoch: int) -> None:
     writes: list[Callable[[], object]] = [
         lambda: store.record(decided(11), epoch),
         lambda: store.mark_sending([number], epoch, later),
-        lambda: store.finish([Finished(number, State.DONE, result=5)], epoch, later),
+        lambda: store.finish([OperationResult(number, State.DONE, result=5)], epoch, later),
         lambda: store.next_request(epoch),
     ]
     for write in writes:
@@ -239,7 +239,7 @@ def test_the_pacer_level_is_kept_with_the_renewal(store: Store, epoch: int) -> N
 # --- moments of an earlier process -----------------------------------------------------------------------------------
 
 
-def handed_over(store: Store, epoch: int, base: float | None, moment: datetime) -> dict[str, Recorded]:
+def handed_over(store: Store, epoch: int, base: float | None, moment: datetime) -> dict[str, StoredOperation]:
     """A process whose clock has its origin at 1000.0 leaves work behind and ends; the next begins at ``moment``."""
     store.drop_lease(epoch)
     epoch = store.take_lease("worker", os.getpid(), "here", NOW, base=1000.0) or 0
@@ -247,7 +247,10 @@ def handed_over(store: Store, epoch: int, base: float | None, moment: datetime) 
     store.renew_lease(epoch, NOW, 12.5)
     store.mark_sending(numbers[:2], epoch, NOW)
     store.finish(
-        [Finished(numbers[1], State.UNKNOWN), Finished(numbers[2], State.PLANNED, not_before=NOW + 5 * MINUTE)],
+        [
+            OperationResult(numbers[1], State.UNKNOWN),
+            OperationResult(numbers[2], State.PLANNED, not_before=NOW + 5 * MINUTE),
+        ],
         epoch,
         NOW,
     )
@@ -325,15 +328,15 @@ def test_a_rule_keeps_the_time_of_its_first_loading(store: Store) -> None:
 def test_the_cursor_is_written_with_the_recording_and_left_alone_without(store: Store, epoch: int) -> None:
     assert store.cursor() is None
     cursor = Cursor(9031, NOW, NOW + MINUTE, NOW - MINUTE)
-    store.record(Recording(at=NOW, cursor=cursor), epoch)
-    store.record(Recording(at=NOW + DAY), epoch)
+    store.record(Changeset(at=NOW, cursor=cursor), epoch)
+    store.record(Changeset(at=NOW + DAY), epoch)
     assert store.cursor() == cursor
 
 
 def test_moments_come_back_exactly_in_utc_whatever_zone_they_were_given_in(store: Store, epoch: int) -> None:
     moscow = timezone(timedelta(hours=3))
     at = datetime(2026, 3, 10, 12, 0, 0, 123457, tzinfo=moscow)
-    store.record(Recording(at=NOW, cursor=Cursor(1, at, at, datetime(1969, 12, 31, tzinfo=UTC))), epoch)
+    store.record(Changeset(at=NOW, cursor=Cursor(1, at, at, datetime(1969, 12, 31, tzinfo=UTC))), epoch)
     cursor = store.cursor()
     assert cursor is not None
     assert cursor.history_time == at
@@ -343,19 +346,19 @@ def test_moments_come_back_exactly_in_utc_whatever_zone_they_were_given_in(store
 
 def test_a_moment_without_a_zone_is_refused(store: Store, epoch: int) -> None:
     with pytest.raises(Exception, match="without a time zone"):
-        store.record(Recording(at=NOW.replace(tzinfo=None)), epoch)
+        store.record(Changeset(at=NOW.replace(tzinfo=None)), epoch)
 
 
 def test_picks_stand_in_the_order_in_which_they_were_made(store: Store, epoch: int) -> None:
-    store.record(Recording(at=NOW, picks=(("legal", 1), ("legal", 2), ("sales", 1))), epoch)
-    store.record(Recording(at=NOW, picks=(("legal", 1),)), epoch)
+    store.record(Changeset(at=NOW, picks=(("legal", 1), ("legal", 2), ("sales", 1))), epoch)
+    store.record(Changeset(at=NOW, picks=(("legal", 1),)), epoch)
     places = store.picks()
     assert sorted(places, key=lambda pick: places[pick]) == [("legal", 2), ("sales", 1), ("legal", 1)]
 
 
 def test_what_was_told_is_known(store: Store, epoch: int) -> None:
-    store.record(Recording(at=NOW, told=("stuck:1", "stuck:2")), epoch)
-    store.record(Recording(at=NOW, told=("stuck:2", "stuck:3")), epoch)
+    store.record(Changeset(at=NOW, told=("stuck:1", "stuck:2")), epoch)
+    store.record(Changeset(at=NOW, told=("stuck:2", "stuck:3")), epoch)
     assert store.told(["stuck:1", "stuck:3", "stuck:4"]) == {"stuck:1", "stuck:3"}
     assert store.told([]) == set()
 
@@ -384,9 +387,9 @@ def test_everything_known_of_a_deal_comes_back_as_it_was_recorded(store: Store, 
         closed=NOW,
         creator_id=4,
     )
-    store.record(Recording(at=NOW, visits=(first,), history=True), epoch)
+    store.record(Changeset(at=NOW, visits=(first,), history=True), epoch)
     store.record(
-        Recording(
+        Changeset(
             at=NOW,
             visits=(first, second),
             deals=(deal,),
@@ -420,17 +423,17 @@ def test_a_deal_never_heard_of_has_an_empty_state(store: Store) -> None:
 
 def test_a_deal_that_is_gone_has_no_facts_until_it_is_seen_again(store: Store, epoch: int) -> None:
     store.record(replace(decided(10, wake_at=NOW), visits=(make_visit(1, 10),)), epoch)
-    store.record(Recording(at=NOW, gone_deals=(10, 11)), epoch)
+    store.record(Changeset(at=NOW, gone_deals=(10, 11)), epoch)
     assert store.deal_states([10])[10].deal is None
     assert store.deal_states([10])[10].visits == (make_visit(1, 10),)
     assert store.deals() == {}
     assert store.due_deals(NOW + DAY) == []
-    store.record(Recording(at=NOW, deals=(make_deal(10),)), epoch)
+    store.record(Changeset(at=NOW, deals=(make_deal(10),)), epoch)
     assert store.deal_states([10])[10].deal == make_deal(10)
 
 
 def test_open_deals_are_those_neither_won_nor_lost(store: Store, epoch: int) -> None:
-    store.record(Recording(at=NOW, deals=(make_deal(1), make_deal(2, semantic="S"), make_deal(3, semantic="F"))), epoch)
+    store.record(Changeset(at=NOW, deals=(make_deal(1), make_deal(2, semantic="S"), make_deal(3, semantic="F"))), epoch)
     assert set(store.deals()) == {1, 2, 3}
     assert set(store.deals(open_only=True)) == {1}
     assert set(store.deals([2, 3], open_only=True)) == set()
@@ -438,7 +441,7 @@ def test_open_deals_are_those_neither_won_nor_lost(store: Store, epoch: int) -> 
 
 def test_a_deal_wakes_when_its_decision_said_and_only_a_decision_changes_that(store: Store, epoch: int) -> None:
     store.record(decided(10, wake_at=NOW + DAY), epoch)
-    store.record(Recording(at=NOW, deals=(make_deal(10, title="renamed"),)), epoch)
+    store.record(Changeset(at=NOW, deals=(make_deal(10, title="renamed"),)), epoch)
     assert store.due_deals(NOW) == []
     assert store.due_deals(NOW + DAY) == [10]
     store.record(decided(10), epoch)
@@ -455,9 +458,11 @@ def test_automatic_moves_of_the_last_day_are_told_without_failed_ones(store: Sto
     keys = ("old", "new", "failed", "dropped")
     for key, hours in zip(keys, (25, 2, 1, 0), strict=True):
         operation = act(key, Kind.MOVE_DEAL, deal_id=10)
-        store.record(Recording(at=NOW - timedelta(hours=hours), operations=(operation,)), epoch)
+        store.record(Changeset(at=NOW - timedelta(hours=hours), operations=(operation,)), epoch)
     ids = {row.operation.key: row.id for row in store.operations()}
-    store.finish([Finished(ids["failed"], State.FAILED), Finished(ids["dropped"], State.DROPPED)], epoch, NOW)
+    store.finish(
+        [OperationResult(ids["failed"], State.FAILED), OperationResult(ids["dropped"], State.DROPPED)], epoch, NOW
+    )
     assert store.deal_states([10])[10].moved == (NOW - timedelta(hours=2),)
     assert len(store.deal_states([10], now=NOW - timedelta(hours=2))[10].moved) == 2
 
@@ -487,7 +492,7 @@ def test_a_trace_may_hold_dates_and_sums(store: Store, epoch: int) -> None:
 
 def test_a_task_is_one_row_under_both_its_names(store: Store, epoch: int) -> None:
     record = make_task(1, 10, portal_id=501)
-    store.record(Recording(at=NOW, tasks=(record,)), epoch)
+    store.record(Changeset(at=NOW, tasks=(record,)), epoch)
     assert store.task_records(refs=["1:call", "task:501"], portal_ids=[501]) == [record]
     assert store.task_records(refs=["2:call"]) == []
     assert store.task_records(refs=[], portal_ids=[]) == []
@@ -496,9 +501,11 @@ def test_a_task_is_one_row_under_both_its_names(store: Store, epoch: int) -> Non
 
 def test_a_foreign_task_found_to_be_ours_becomes_the_same_row(store: Store, epoch: int) -> None:
     foreign = TaskRecord("", deal_id=10, portal_id=501, owner_id=3)
-    store.record(Recording(at=NOW, tasks=(foreign,), slips=(Slip("task:501", None, NOW, "people", NOW),)), epoch)
+    store.record(
+        Changeset(at=NOW, tasks=(foreign,), slips=(DeadlineChange("task:501", None, NOW, "people", NOW),)), epoch
+    )
     ours = make_task(1, 10, portal_id=501)
-    store.record(Recording(at=NOW, tasks=(ours,)), epoch)
+    store.record(Changeset(at=NOW, tasks=(ours,)), epoch)
     assert store.task_records() == [ours]
     assert [slip.ref for slip in store.slips()] == ["1:call"]
 
@@ -506,9 +513,9 @@ def test_a_foreign_task_found_to_be_ours_becomes_the_same_row(store: Store, epoc
 def test_a_foreign_row_met_before_our_own_was_settled_is_merged_into_it(store: Store, epoch: int) -> None:
     line = act("line", Kind.LINE, "task:501", {"text": "x"})
     plan_task(store, epoch, make_task(1, 10))
-    store.record(Recording(at=NOW, tasks=(TaskRecord("", portal_id=501, owner_id=3),), operations=(line,)), epoch)
+    store.record(Changeset(at=NOW, tasks=(TaskRecord("", portal_id=501, owner_id=3),), operations=(line,)), epoch)
     ours = make_task(1, 10, portal_id=501)
-    store.record(Recording(at=NOW, tasks=(ours,)), epoch)
+    store.record(Changeset(at=NOW, tasks=(ours,)), epoch)
     assert store.task_records() == [ours]
     assert the_operation(store, "line").task_id == 501
     assert ready_keys(store) == ["1:call"]  # the same task: the line waits
@@ -517,7 +524,9 @@ def test_a_foreign_row_met_before_our_own_was_settled_is_merged_into_it(store: S
 def test_a_foreign_row_is_merged_when_the_creation_is_settled(store: Store, epoch: int) -> None:
     [number] = plan_task(store, epoch, make_task(1, 10))
     seen = TaskRecord("", portal_id=501, owner_id=3, status=3, title="seen", deadline=NOW, moves=1, moves_by_us=1)
-    store.record(Recording(at=NOW, tasks=(seen,), slips=(Slip("task:501", None, NOW, "sweep", NOW, "s"),)), epoch)
+    store.record(
+        Changeset(at=NOW, tasks=(seen,), slips=(DeadlineChange("task:501", None, NOW, "sweep", NOW, "s"),)), epoch
+    )
     send(store, epoch, number, result=501)
     [record] = store.task_records()
     assert (record.occurrence, record.portal_id, record.status, record.owner_id) == ("1:call", 501, 3, 3)
@@ -528,8 +537,8 @@ def test_a_foreign_row_is_merged_when_the_creation_is_settled(store: Store, epoc
 
 def test_a_reading_without_the_mark_renews_only_what_the_portal_shows(store: Store, epoch: int) -> None:
     ours = make_task(1, 10, portal_id=501, basis="entry")
-    store.record(Recording(at=NOW, tasks=(ours,)), epoch)
-    store.record(Recording(at=NOW, tasks=(TaskRecord("", portal_id=501, status=5, closed=NOW, owner_id=4),)), epoch)
+    store.record(Changeset(at=NOW, tasks=(ours,)), epoch)
+    store.record(Changeset(at=NOW, tasks=(TaskRecord("", portal_id=501, status=5, closed=NOW, owner_id=4),)), epoch)
     [record] = store.task_records()
     assert (record.status, record.closed, record.owner_id) == (5, NOW, 4)
     assert (record.occurrence, record.basis, record.rule_id, record.owner_sent) == ("1:call", "entry", "call", 7)
@@ -545,20 +554,20 @@ def test_one_recording_may_name_a_task_twice(store: Store, epoch: int) -> None:
 
 def test_a_portal_id_once_known_is_never_forgotten(store: Store, epoch: int) -> None:
     make_in_portal(store, epoch, make_task(1, 10), 501)
-    store.record(Recording(at=NOW, tasks=(make_task(1, 10, title="as decided before"),)), epoch)
+    store.record(Changeset(at=NOW, tasks=(make_task(1, 10, title="as decided before"),)), epoch)
     assert the_task(store, "1:call").portal_id == 501
     assert the_task(store, "1:call").title == "as decided before"
 
 
 def test_two_occurrences_cannot_share_a_portal_task(store: Store, epoch: int) -> None:
-    store.record(Recording(at=NOW, tasks=(make_task(1, 10, portal_id=501),)), epoch)
-    store.record(Recording(at=NOW, tasks=(make_task(2, 10, portal_id=501),)), epoch)
+    store.record(Changeset(at=NOW, tasks=(make_task(1, 10, portal_id=501),)), epoch)
+    store.record(Changeset(at=NOW, tasks=(make_task(2, 10, portal_id=501),)), epoch)
     assert [(one.ref, one.portal_id) for one in store.task_records()] == [("1:call", 501), ("2:call", None)]
 
 
 def test_an_operation_on_a_task_never_heard_of_gives_it_a_row(store: Store, epoch: int) -> None:
     lines = (act("a", Kind.LINE, "task:501", deal_id=10), act("b", Kind.LINE, "9:call:2", deal_id=11))
-    store.record(Recording(at=NOW, operations=lines), epoch)
+    store.record(Changeset(at=NOW, operations=lines), epoch)
     assert ready_keys(store) == ["a"]
     [foreign, ours] = store.task_records()
     assert (foreign.ref, foreign.deal_id) == ("task:501", 10)
@@ -572,21 +581,21 @@ def test_open_tasks_are_ours_and_foreign_ones_that_are_neither_done_nor_gone(sto
         make_task(4, 10, gone=True, portal_id=4),
         make_task(5, 10, status=0),
     ]
-    store.record(Recording(at=NOW, tasks=(*open_ones, *others)), epoch)
+    store.record(Changeset(at=NOW, tasks=(*open_ones, *others)), epoch)
     assert store.open_tasks() == open_ones
     assert store.open_deadlines() == {7: [NOW + DAY], 3: [NOW]}
 
 
 def test_tasks_of_a_rule_since_a_moment(store: Store, epoch: int) -> None:
     old, new = make_task(1, 10, created=NOW - DAY), make_task(2, 10)
-    store.record(Recording(at=NOW, tasks=(old, new, make_task(2, 10, "offer"))), epoch)
+    store.record(Changeset(at=NOW, tasks=(old, new, make_task(2, 10, "offer"))), epoch)
     assert store.tasks_of_rule("call", since=NOW) == [new]
 
 
 def test_text_that_cannot_be_utf_8_stops_nothing(store: Store, epoch: int) -> None:
     record = make_task(1, 10, title="broken \ud83d emoji")
     store.record(
-        Recording(at=NOW, deals=(make_deal(10, title="\ud83d", fields={"X": "\ud83d"}),), tasks=(record,)), epoch
+        Changeset(at=NOW, deals=(make_deal(10, title="\ud83d", fields={"X": "\ud83d"}),), tasks=(record,)), epoch
     )
     assert the_task(store, "1:call").title == "broken ? emoji"
 
@@ -617,7 +626,7 @@ def test_an_operation_comes_back_whole(store: Store, epoch: int) -> None:
         sweep="2026-03-12/evening",
         state=State.HELD,
     )
-    store.record(Recording(at=NOW, tasks=(make_task(1, 10, portal_id=5),), operations=(operation,)), epoch)
+    store.record(Changeset(at=NOW, tasks=(make_task(1, 10, portal_id=5),), operations=(operation,)), epoch)
     [row] = store.operations(state=State.HELD, sweep="2026-03-12/evening", kind=Kind.DEADLINE, deal_id=10)
     assert row.operation == operation
     assert (row.state, row.attempts, row.task_id, row.created, row.sent) == (State.HELD, 0, 5, NOW, None)
@@ -639,7 +648,7 @@ def test_only_creations_that_were_let_through_count_against_the_limit(store: Sto
     for number, state in enumerate((State.PLANNED, State.HELD, State.WATCHED), start=1):
         record = make_task(number, 10)
         store.record(decided(10, tasks=(record,), operations=(make_create(record, state=state),)), epoch)
-    store.record(Recording(at=NOW, operations=(act("m", Kind.MESSAGE),)), epoch)
+    store.record(Changeset(at=NOW, operations=(act("m", Kind.MESSAGE),)), epoch)
     assert store.created_since(NOW) == 1
     assert store.created_since(NOW + MINUTE) == 0
     assert store.release(NOW) == 1
@@ -662,7 +671,7 @@ def test_what_is_held_and_nothing_else_can_be_planned_with_another_payload(store
     creates = (make_create(records[0], state=State.HELD), make_create(records[1]))
     store.record(decided(10, tasks=tuple(records), operations=creates), epoch)
     anew = tuple(replace(one, payload={"fields": {"RESPONSIBLE_ID": 77}}, state=State.PLANNED) for one in creates)
-    store.record(Recording(at=NOW, renewed=anew), epoch)
+    store.record(Changeset(at=NOW, renewed=anew), epoch)
     first, second = (the_operation(store, f"{number}:call") for number in (1, 2))
     assert (first.state, first.operation.payload["fields"]["RESPONSIBLE_ID"]) == (State.PLANNED, 77)
     assert (first.operation.look_first, second.operation.look_first) == (True, False)
@@ -674,14 +683,14 @@ def test_what_is_held_and_nothing_else_can_be_planned_with_another_payload(store
 
 def test_the_most_urgent_goes_first_then_the_oldest(store: Store, epoch: int) -> None:
     operations = [act(key, Kind.MESSAGE, urgency=urgency) for key, urgency in (("a", 50), ("b", 10), ("c", 50))]
-    store.record(Recording(at=NOW, operations=tuple(operations)), epoch)
+    store.record(Changeset(at=NOW, operations=tuple(operations)), epoch)
     assert ready_keys(store) == ["b", "a", "c"]
     assert ready_keys(store, limit=1) == ["b"]
     assert ready_keys(store, exclude_kinds=[Kind.MESSAGE]) == []
 
 
 def test_nothing_is_ready_before_its_time(store: Store, epoch: int) -> None:
-    store.record(Recording(at=NOW, operations=(act("a", Kind.MESSAGE, not_before=NOW + MINUTE),)), epoch)
+    store.record(Changeset(at=NOW, operations=(act("a", Kind.MESSAGE, not_before=NOW + MINUTE),)), epoch)
     assert ready_keys(store) == []
     assert ready_keys(store, NOW + MINUTE) == ["a"]
 
@@ -693,9 +702,9 @@ def test_what_acts_on_a_task_waits_until_the_portal_has_it(store: Store, epoch: 
     assert ready_keys(store) == ["1:call"]
     store.mark_sending([create], epoch, NOW)
     assert ready_keys(store) == []
-    store.finish([Finished(create, State.UNKNOWN)], epoch, NOW)
+    store.finish([OperationResult(create, State.UNKNOWN)], epoch, NOW)
     assert ready_keys(store) == []
-    store.finish([Finished(create, State.DONE, result=501)], epoch, NOW)
+    store.finish([OperationResult(create, State.DONE, result=501)], epoch, NOW)
     [row] = store.ready(NOW, 10)
     assert (row.operation.key, row.task_id) == ("check", 501)
 
@@ -705,13 +714,13 @@ def test_nothing_overtakes_an_earlier_operation_on_the_same_task(store: Store, e
     record = make_task(1, 10, portal_id=501)
     first = act("first", Kind.LINE, record.ref, state=State.HELD if state is State.HELD else State.PLANNED)
     later = act("later", Kind.COMPLETE, "task:501", urgency=0)
-    [number, _] = store.record(Recording(at=NOW, tasks=(record,), operations=(first, later)), epoch)
+    [number, _] = store.record(Changeset(at=NOW, tasks=(record,), operations=(first, later)), epoch)
     if state in (State.SENDING, State.UNKNOWN):
         store.mark_sending([number], epoch, NOW)
     if state is State.UNKNOWN:
-        store.finish([Finished(number, State.UNKNOWN)], epoch, NOW)
+        store.finish([OperationResult(number, State.UNKNOWN)], epoch, NOW)
     assert "later" not in ready_keys(store)
-    store.finish([Finished(number, State.DONE)], epoch, NOW)
+    store.finish([OperationResult(number, State.DONE)], epoch, NOW)
     assert ready_keys(store) == ["later"]
 
 
@@ -733,7 +742,7 @@ def test_a_deal_waits_for_its_earlier_move(store: Store, epoch: int) -> None:
 def test_watched_operations_are_never_ready_and_hold_nothing_up(store: Store, epoch: int) -> None:
     record = make_task(1, 10, portal_id=5)
     operations = (act("w", Kind.LINE, record.ref, state=State.WATCHED), act("p", Kind.LINE, record.ref))
-    store.record(Recording(at=NOW, tasks=(record,), operations=operations), epoch)
+    store.record(Changeset(at=NOW, tasks=(record,), operations=operations), epoch)
     assert ready_keys(store) == ["p"]
 
 
@@ -772,7 +781,7 @@ def test_a_refused_send_is_planned_again_for_its_time(store: Store, epoch: int) 
 def test_an_end_is_an_end(store: Store, epoch: int) -> None:
     [line] = make_in_portal(store, epoch, make_task(1, 10), 501, act("l", Kind.LINE, "1:call"))
     send(store, epoch, line, State.FAILED, error_code="ACCESS_DENIED", error_text="no")
-    store.finish([Finished(line, State.DONE, result=1), Finished(999, State.DONE)], epoch, NOW)
+    store.finish([OperationResult(line, State.DONE, result=1), OperationResult(999, State.DONE)], epoch, NOW)
     row = the_operation(store, "l")
     assert (row.state, row.error_code, row.error_text, row.result) == (State.FAILED, "ACCESS_DENIED", "no", None)
 
@@ -788,7 +797,7 @@ def test_what_waits_for_a_task_that_will_never_be_is_dropped(store: Store, epoch
     for key in ("c", "h"):
         row = the_operation(store, key)
         assert (row.state, row.error_text) == (State.DROPPED, "the task was not created")
-    store.record(Recording(at=NOW, operations=(act("late", Kind.LINE, record.ref),)), epoch)
+    store.record(Changeset(at=NOW, operations=(act("late", Kind.LINE, record.ref),)), epoch)
     assert the_operation(store, "late").state is State.DROPPED
 
 
@@ -801,13 +810,13 @@ def test_what_waits_for_a_task_that_is_gone_is_dropped(store: Store, epoch: int)
     send(store, epoch, delete)
     assert the_task(store, "1:call").gone
     assert the_operation(store, "l").error_text == "the task is gone"
-    store.record(Recording(at=NOW, tasks=(replace(second, portal_id=502, gone=True),)), epoch)
+    store.record(Changeset(at=NOW, tasks=(replace(second, portal_id=502, gone=True),)), epoch)
     assert the_operation(store, "m").state is State.DROPPED
 
 
 def test_a_task_that_the_portal_has_is_not_marked_as_failed(store: Store, epoch: int) -> None:
     [create] = plan_task(store, epoch, make_task(1, 10))
-    store.record(Recording(at=NOW, tasks=(make_task(1, 10, portal_id=501),)), epoch)
+    store.record(Changeset(at=NOW, tasks=(make_task(1, 10, portal_id=501),)), epoch)
     send(store, epoch, create, State.FAILED)
     assert the_task(store, "1:call").status == 2
 
@@ -820,20 +829,20 @@ def test_a_moved_deadline_is_known_with_its_slip_and_counts(store: Store, epoch:
         store, epoch, make_task(1, 10), 501, act("mv", Kind.DEADLINE, "1:call", payload, sweep=slot)
     )
     send(store, epoch, move)
-    store.finish([Finished(move, State.DONE)], epoch, NOW)
+    store.finish([OperationResult(move, State.DONE)], epoch, NOW)
     record = the_task(store, "1:call")
     assert (record.deadline, record.first_deadline) == (new, NOW + DAY)
     assert (record.moves, record.moves_by_us, record.sent) == (1, 1, (NOW + DAY, new))
-    assert store.slips(sweep=slot) == [Slip("1:call", NOW + DAY, new, "sweep", NOW, slot)]
+    assert store.slips(sweep=slot) == [DeadlineChange("1:call", NOW + DAY, new, "sweep", NOW, slot)]
 
     back = {"deadline": (NOW + DAY).isoformat(), "reason": "undo", "seen": new.isoformat()}
     for key in ("un", "do"):  # the second one cannot bring the counts below zero
-        [undo] = store.record(Recording(at=NOW, operations=(act(key, Kind.DEADLINE, "1:call", back),)), epoch)
+        [undo] = store.record(Changeset(at=NOW, operations=(act(key, Kind.DEADLINE, "1:call", back),)), epoch)
         send(store, epoch, undo)
         record = the_task(store, "1:call")
         assert (record.deadline, record.moves, record.moves_by_us) == (NOW + DAY, 0, 0)
     follow = {"deadline": new.isoformat(), "reason": "follow"}
-    [followed] = store.record(Recording(at=NOW, operations=(act("fo", Kind.DEADLINE, "1:call", follow),)), epoch)
+    [followed] = store.record(Changeset(at=NOW, operations=(act("fo", Kind.DEADLINE, "1:call", follow),)), epoch)
     send(store, epoch, followed)
     assert the_task(store, "1:call").moves == 0
     assert [(slip.by, slip.before) for slip in store.slips(["1:call"])][-1] == ("follow", NOW + DAY)
@@ -883,7 +892,7 @@ def test_creations_sent_again_after_doubt_are_found(store: Store, epoch: int) ->
     doubtful, refused = plan_task(store, epoch, make_task(1, 10)) + plan_task(store, epoch, make_task(2, 11))
     send(store, epoch, doubtful, State.UNKNOWN)
     send(store, epoch, refused, State.PLANNED)
-    store.finish([Finished(doubtful, State.PLANNED)], epoch, NOW)
+    store.finish([OperationResult(doubtful, State.PLANNED)], epoch, NOW)
     send(store, epoch, doubtful, result=501)
     send(store, epoch, refused, result=502)
     assert [row.id for row in store.resent_creates(NOW)] == [doubtful]
@@ -968,10 +977,10 @@ def test_pruning_forgets_explanations_but_nothing_that_keeps_work_from_being_rep
     store.record(replace(first, visits=(visit,)), epoch)
     store.record(decided(11, traces=(replace(trace, deal_id=11),)), epoch)
     unsent = act("open", Kind.MESSAGE, "", {"a": 1})
-    store.record(Recording(at=NOW, deals=(make_deal(11, semantic="S"),), operations=(unsent,)), epoch)
+    store.record(Changeset(at=NOW, deals=(make_deal(11, semantic="S"),), operations=(unsent,)), epoch)
     [create] = [row.id for row in store.operations(kind=Kind.CREATE)]
     store.mark_sending([create], epoch, old)
-    store.finish([Finished(create, State.DONE, result=501)], epoch, old)
+    store.finish([OperationResult(create, State.DONE, result=501)], epoch, old)
     store.ask("sync", {}, now=old)
 
     assert store.prune(old) == 0

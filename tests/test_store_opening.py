@@ -23,7 +23,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from bitrix_sync.errors import StoreError
-from bitrix_sync.operations import State
+from bitrix_sync.model.operations import State
 from bitrix_sync.store import Store, database, schema
 from tests.running import full_disk
 

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitrix_sync.operations import Decision, Finished, Kind, Operation, Recording, State
+from bitrix_sync.model.operations import Changeset, Decision, Kind, Operation, OperationResult, State
 from bitrix_sync.store import Store, ledger
 from bitrix_sync.store import store as store_module
 from tests.running import until
@@ -142,7 +142,7 @@ def test_readers_see_whole_passes_while_the_worker_writes(store: Store) -> None:
     for deal in range(1, 41):
         records = tuple(make_task(deal, deal, rule) for rule in ("a", "b", "c"))
         decision = Decision(deal, operations=tuple(make_create(record) for record in records), tasks=records)
-        store.record(Recording(at=NOW, deals=(make_deal(deal),), decisions=(decision,)), epoch)
+        store.record(Changeset(at=NOW, deals=(make_deal(deal),), decisions=(decision,)), epoch)
     stop.set()
     for reader in readers:
         reader.join()
@@ -178,7 +178,7 @@ def test_a_backup_is_consistent_while_the_worker_writes(store: Store, tmp_path: 
             deal += 1
             record = make_task(deal, deal)
             decision = Decision(deal, operations=(make_create(record),), tasks=(record,))
-            store.record(Recording(at=NOW, deals=(make_deal(deal),), decisions=(decision,)), epoch)
+            store.record(Changeset(at=NOW, deals=(make_deal(deal),), decisions=(decision,)), epoch)
 
     writer = threading.Thread(target=write)
     writer.start()
@@ -201,7 +201,7 @@ def test_a_backup_is_consistent_while_the_worker_writes(store: Store, tmp_path: 
 def test_a_great_pass_is_recorded_and_found_in_portions(store: Store) -> None:
     epoch, count = take(store), 1200
     records = [make_task(number, number) for number in range(1, count + 1)]
-    recording = Recording(
+    recording = Changeset(
         at=NOW,
         visits=tuple(make_visit(record.visit_id, record.deal_id) for record in records),
         deals=tuple(make_deal(record.deal_id) for record in records),
@@ -232,7 +232,7 @@ def test_the_queue_is_read_by_its_indices(store: Store) -> None:
     epoch = take(store)
     records = [make_task(number, number) for number in range(1, 301)]
     operations = [op for r in records for op in (act(f"l{r.ref}", Kind.LINE, r.ref), make_create(r))]
-    store.record(Recording(at=NOW, tasks=tuple(records), operations=tuple(operations)), epoch)
+    store.record(Changeset(at=NOW, tasks=tuple(records), operations=tuple(operations)), epoch)
     plans: list[str] = []
     with store.reading() as connection:
         connection.connection.driver_connection.set_trace_callback(plans.append)  # type: ignore[union-attr]
@@ -275,7 +275,7 @@ def live_through_anything(store: Store, data: st.DataObject) -> None:
         payload = {"deadline": NOW.isoformat(), "reason": "sweep"} if kind is Kind.DEADLINE else {}
         urgency = data.draw(st.integers(0, 9))
         operations.append(Operation(f"more:{number}", kind, payload, deal, ref, urgency=urgency))
-    recording = Recording(at=NOW, deals=(make_deal(deal),), tasks=tuple(records), operations=tuple(operations))
+    recording = Changeset(at=NOW, deals=(make_deal(deal),), tasks=tuple(records), operations=tuple(operations))
     store.record(recording, epoch)
     sent: list[int] = []
     for turn in range(200):
@@ -297,7 +297,7 @@ def live_through_anything(store: Store, data: st.DataObject) -> None:
             store.settle_at_start(NOW)  # as after a kill
             unknown, batch = store.unknown(), []
         ends = OUTCOMES if turn < 20 else (State.DONE,)
-        finished = [Finished(row.id, data.draw(st.sampled_from(ends))) for row in [*batch, *unknown]]
+        finished = [OperationResult(row.id, data.draw(st.sampled_from(ends))) for row in [*batch, *unknown]]
         store.finish([replace(one, result=10**6 + one.id) for one in finished], epoch, NOW)
     rows = store.operations(deal_id=deal)
     assert len(rows) == len(operations)

@@ -14,7 +14,7 @@ import pytest
 
 from bitrix_sync import commands, report, sweep, sweep_state
 from bitrix_sync.errors import PortalError, UserError
-from bitrix_sync.operations import Kind, State
+from bitrix_sync.model.operations import Kind, State
 from bitrix_sync.sync import carry_out
 from tests.sweeping import (
     DIRECTOR,

@@ -11,7 +11,7 @@ import pytest
 
 from bitrix_sync import commands
 from bitrix_sync.check import examine
-from bitrix_sync.facts import DealField
+from bitrix_sync.model.facts import DealField
 from bitrix_sync.preview import of_deal
 from bitrix_sync.rules.fields import Unfit, fit, unfilled
 from bitrix_sync.rules.load import Loaded, load

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bitrix_sync.facts import Company, Contact, Deal, DealField, User
+from bitrix_sync.model.facts import Company, Contact, Deal, DealField, User
+from bitrix_sync.model.worktime import build_calendar
 from bitrix_sync.rules.filters import FILTERS
 from bitrix_sync.rules.model import Rules, StagePolicy
 from bitrix_sync.rules.templates import Context, TemplateFault, build_context, check_template, names_used, render
-from bitrix_sync.worktime import build_calendar
 
 MOSCOW = ZoneInfo("Europe/Moscow")
 NOON = datetime(2026, 3, 12, 12, 0, tzinfo=UTC)

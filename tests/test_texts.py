@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitrix_sync.facts import DealField
-from bitrix_sync.operations import Check, Trace
+from bitrix_sync.model.facts import DealField
+from bitrix_sync.model.operations import Check, Trace
 from bitrix_sync.texts import (
     LANGUAGES,
     VERDICTS,

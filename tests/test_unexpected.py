@@ -19,7 +19,7 @@ from sqlalchemy import update
 
 from bitrix_sync import apply, sync
 from bitrix_sync.errors import PortalError, StoreError
-from bitrix_sync.operations import STUCK, State
+from bitrix_sync.model.operations import STUCK, State
 from bitrix_sync.portal import answers, client, paging, wire
 from bitrix_sync.report import state_of_things
 from bitrix_sync.store import Store, ledger, schema

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from bitrix_sync import audit, known
+from bitrix_sync import audit
 from bitrix_sync.errors import PortalError
-from bitrix_sync.facts import Unread
+from bitrix_sync.model import known
+from bitrix_sync.model.facts import Unread
 from tests.sweeping import DIRECTOR, HEAD, MARIA, SWEEPS, Department, department
 
 RULES = (

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bitrix_sync.facts import DealField
+from bitrix_sync.model.facts import DealField
 from bitrix_sync.rules.values import civil_date, empty, filled, instant, number
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from bitrix_sync import sweep
 from bitrix_sync.errors import UserError
-from bitrix_sync.operations import Finished, Kind, Operation, Recording, State
+from bitrix_sync.model.operations import Changeset, Kind, Operation, OperationResult, State
 from bitrix_sync.why import story_of
 from bitrix_sync.why_lines import told
 from tests.live import MOSCOW, Office, office
@@ -131,7 +131,7 @@ def test_a_failed_creation_tells_the_portals_own_words(place: Office) -> None:
     place.service.store.set_setting("paused", "1")
     place.run()
     (row,) = place.service.store.operations(deal_id=deal, kind=Kind.CREATE)
-    end = Finished(row.id, State.FAILED, error_code="ERROR_CORE", error_text="Нет прав /rest/1/secretcode/")
+    end = OperationResult(row.id, State.FAILED, error_code="ERROR_CORE", error_text="Нет прав /rest/1/secretcode/")
     place.service.store.finish([end], place.desk.hands.epoch, place.service.clock())
     (operation,) = of_rule(place, deal, "first-call")["operations"]
     assert (operation["state"], operation["error_code"]) == ("failed", "ERROR_CORE")
@@ -149,8 +149,8 @@ def test_what_waits_is_held_or_was_dropped_is_told_with_its_reason(place: Office
         Operation("follow:x:1", Kind.DEADLINE, deadline, deal, ref),
         Operation("follow:x:2", Kind.DEADLINE, deadline, deal, ref, state=State.HELD),
     )
-    first, _ = store.record(Recording(at=place.desk.portal.now(), operations=operations), epoch)
-    dropped = Finished(first, State.DROPPED, error_text="a person has set another deadline")
+    first, _ = store.record(Changeset(at=place.desk.portal.now(), operations=operations), epoch)
+    dropped = OperationResult(first, State.DROPPED, error_text="a person has set another deadline")
     store.finish([dropped], epoch, place.service.clock())
     lines = text(place, deal)
     assert "Перенести срок (чт 5 марта 2026, 18:00): отпала. Человек поставил другой срок." in lines
@@ -301,7 +301,7 @@ def test_without_a_store_nothing_is_made_and_the_cure_is_told(shell: Shell, tmp_
 def test_a_deal_that_is_gone_is_told_as_gone(place: Office) -> None:
     deal = place.add_deal("Ромашка")
     place.run()
-    place.service.store.record(Recording(at=place.desk.portal.now(), gone_deals=(deal,)), place.desk.hands.epoch)
+    place.service.store.record(Changeset(at=place.desk.portal.now(), gone_deals=(deal,)), place.desk.hands.epoch)
     assert text(place, deal).startswith(f"Сделка {deal}: портал её больше не показывает")
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitrix_sync.worktime import Calendar, CalendarError, Spans, build_calendar, country_codes
+from bitrix_sync.model.worktime import Calendar, CalendarError, Spans, build_calendar, country_codes
 
 MOSCOW, BERLIN, NEW_YORK = ZoneInfo("Europe/Moscow"), ZoneInfo("Europe/Berlin"), ZoneInfo("America/New_York")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 from typing import Any
 
-from bitrix_sync.facts import LOST, PROGRESS, WON
+from bitrix_sync.model.facts import LOST, PROGRESS, WON
 from bitrix_sync.report import Present
 from bitrix_sync.rules.deadlines import counted
 from bitrix_sync.rules.model import Deadline, Duration

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from bitrix_sync import commands, report, texts
 from bitrix_sync.app import Service
 from bitrix_sync.demo.teller import Row, Teller
-from bitrix_sync.operations import MARK
+from bitrix_sync.model.operations import MARK
 from bitrix_sync.report.tables import terminal
 from bitrix_sync.rules.words import Words
 from bitrix_sync.sandbox import Sandbox

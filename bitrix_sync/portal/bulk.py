@@ -18,7 +18,7 @@ import aiohttp
 import structlog
 
 from bitrix_sync.errors import PortalError
-from bitrix_sync.facts import Unread
+from bitrix_sync.model.facts import Unread
 from bitrix_sync.portal.answers import Outcome, lost, read_answer, read_batch, whole
 from bitrix_sync.portal.body import LIMIT, PACKED, Body, Unfit
 from bitrix_sync.portal.client import REDIRECTS, Portal

@@ -18,8 +18,8 @@ import structlog
 from bitrix_sync import __version__
 from bitrix_sync.clock import Clock
 from bitrix_sync.errors import PortalError, PortalRefused
-from bitrix_sync.facts import Unread
-from bitrix_sync.operations import Kind
+from bitrix_sync.model.facts import Unread
+from bitrix_sync.model.operations import Kind
 from bitrix_sync.portal.answers import (
     OPERATION_LIMIT,
     QUERY_LIMIT,

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from bitrix_sync.facts import (
+from bitrix_sync.model.facts import (
     PROGRESS,
     Absence,
     Absent,
@@ -25,7 +25,7 @@ from bitrix_sync.facts import (
     Stage,
     Unread,
 )
-from bitrix_sync.known import EMPTY
+from bitrix_sync.model.known import EMPTY
 from bitrix_sync.portal import bulk, parsing
 from bitrix_sync.portal.answers import GARBAGE, NO_METHOD, NO_SCOPE, Outcome, whole
 from bitrix_sync.portal.client import PATIENCE, Portal

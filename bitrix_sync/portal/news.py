@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from bitrix_sync.facts import Changes, Company, Cursor
-from bitrix_sync.known import with_absences
+from bitrix_sync.model.facts import Changes, Company, Cursor
+from bitrix_sync.model.known import with_absences
 from bitrix_sync.portal.answers import Outcome
 from bitrix_sync.portal.client import Portal
 from bitrix_sync.portal.directory import absence_commands, absences_of, company_commands, company_of

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bitrix_sync.errors import PortalError, PortalRefused
-from bitrix_sync.facts import Unread
+from bitrix_sync.model.facts import Unread
 from bitrix_sync.portal.answers import GARBAGE, Outcome, whole
 from bitrix_sync.portal.client import PATIENCE, Portal
 from bitrix_sync.portal.forms import BATCH_LIMIT, Command

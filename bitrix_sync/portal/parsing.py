@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, time, timedelta, timezone
 from typing import Any
 
-from bitrix_sync.facts import LOST, PROGRESS, WON, Absence, Deal, Department, PortalTask, User, Visit
+from bitrix_sync.model.facts import LOST, PROGRESS, WON, Absence, Deal, Department, PortalTask, User, Visit
 from bitrix_sync.portal.answers import number, rows_of, whole
 from bitrix_sync.portal.memory import Unreadable
 from bitrix_sync.portal.names import values

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from bitrix_sync.errors import PortalError, PortalRefused
-from bitrix_sync.facts import (
+from bitrix_sync.model.facts import (
     DEFERRED,
     OPEN_STATUSES,
     Absent,

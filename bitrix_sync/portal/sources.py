@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, TypeVar
 
-from bitrix_sync.facts import Deal, PortalTask, Visit
+from bitrix_sync.model.facts import Deal, PortalTask, Visit
 from bitrix_sync.portal import parsing
 from bitrix_sync.portal.client import Portal
 from bitrix_sync.portal.memory import NAMELESS, Unreadable

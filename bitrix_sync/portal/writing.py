@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from bitrix_sync.facts import DEFERRED, IN_PROGRESS, PortalTask
-from bitrix_sync.operations import MARK, Kind, Operation
+from bitrix_sync.model.facts import DEFERRED, IN_PROGRESS, PortalTask
+from bitrix_sync.model.operations import MARK, Kind, Operation
 from bitrix_sync.portal.answers import Outcome, made_id, whole
 from bitrix_sync.portal.forms import Command
 

@@ -11,7 +11,7 @@ from heapq import nsmallest
 from itertools import pairwise
 from typing import Any
 
-from bitrix_sync.facts import PROGRESS, WON, Stage
+from bitrix_sync.model.facts import PROGRESS, WON, Stage
 from bitrix_sync.report.scene import Line, Scene, hours_of, scene
 from bitrix_sync.report.tasks import task_line
 from bitrix_sync.rules.deadlines import counted

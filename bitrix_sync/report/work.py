@@ -10,7 +10,7 @@ from typing import Any
 
 from bitrix_sync import texts
 from bitrix_sync.log import redact
-from bitrix_sync.operations import STUCK, Kind, State
+from bitrix_sync.model.operations import STUCK, Kind, State
 from bitrix_sync.report.scene import Line, Scene, hours_of, scene
 from bitrix_sync.settings import Settings
 from bitrix_sync.snapshot import SETTING, Slot, unpack

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from typing import NamedTuple
 
-from bitrix_sync.facts import PROGRESS, Directory
+from bitrix_sync.model.facts import PROGRESS, Directory
 from bitrix_sync.rules.file import File, Placed, Task, stages
 from bitrix_sync.rules.forms import DoneEvent, FilledEvent
 from bitrix_sync.rules.hours import working_calendar

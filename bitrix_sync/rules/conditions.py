@@ -23,8 +23,8 @@ from decimal import Decimal
 from typing import Any, assert_never
 
 from bitrix_sync.errors import UserError
-from bitrix_sync.facts import DealField
-from bitrix_sync.operations import Check
+from bitrix_sync.model.facts import DealField
+from bitrix_sync.model.operations import Check
 from bitrix_sync.rules.model import AllOf, AnyOf, Condition, Not, Test
 from bitrix_sync.rules.values import ID_TYPES, civil_date, empty, filled, instant, number
 from bitrix_sync.texts import day_text, folded, moment_text, number_text, phrase, shortened

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from bitrix_sync.facts import Company, Contact, Deal, DealField
+from bitrix_sync.model.facts import Company, Contact, Deal, DealField
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.rules.values import civil_date, filled, instant, number
 from bitrix_sync.texts import harmless, sendable, shortened

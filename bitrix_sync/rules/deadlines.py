@@ -21,10 +21,10 @@ from datetime import MAXYEAR, MINYEAR, UTC, date, datetime, time, timedelta
 from typing import Any
 
 from bitrix_sync.errors import UserError
-from bitrix_sync.facts import DealField
+from bitrix_sync.model.facts import DealField
+from bitrix_sync.model.worktime import Calendar, CalendarError
 from bitrix_sync.rules.model import Deadline, Done, Duration, Entered, Event, OnDayOff
 from bitrix_sync.rules.values import civil_date, filled, instant
-from bitrix_sync.worktime import Calendar, CalendarError
 
 MINUTES = {"minutes": 1, "hours": 60, "workminutes": 1, "workhours": 60}
 """The units that pass from a moment; the others count days."""

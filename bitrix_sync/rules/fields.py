@@ -11,7 +11,7 @@ from datetime import date, datetime, time, tzinfo
 from decimal import Decimal
 from typing import Any
 
-from bitrix_sync.facts import Company, DealField
+from bitrix_sync.model.facts import Company, DealField
 from bitrix_sync.rules.model import Rule
 from bitrix_sync.rules.suggest import did_you_mean, fold, listed
 from bitrix_sync.rules.values import number

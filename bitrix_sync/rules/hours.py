@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from datetime import time, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from bitrix_sync.facts import Directory, PortalCalendar
+from bitrix_sync.model.facts import Directory, PortalCalendar
+from bitrix_sync.model.worktime import Calendar, CalendarError, Spans, build_calendar
 from bitrix_sync.rules.file import File, WorkCalendar
 from bitrix_sync.rules.problem import Remarks
 from bitrix_sync.rules.scalars import day_range
-from bitrix_sync.worktime import Calendar, CalendarError, Spans, build_calendar
 
 USUAL: Spans = ((time(9), time(18)),)
 WORKDAYS = range(5)

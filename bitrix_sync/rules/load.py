@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from bitrix_sync.facts import Directory
+from bitrix_sync.model.facts import Directory
 from bitrix_sync.rules import notes, shape
 from bitrix_sync.rules.bind import bind
 from bitrix_sync.rules.model import Rules

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date, time
 from typing import Any, Literal
 
-from bitrix_sync.worktime import Calendar
+from bitrix_sync.model.worktime import Calendar
 
 Unit = Literal["minutes", "hours", "workminutes", "workhours", "days", "workdays", "weeks", "months"]
 OnDayOff = Literal["next", "previous", "keep"]

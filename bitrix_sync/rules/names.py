@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from bitrix_sync.facts import DealField, Directory, Funnel, User
+from bitrix_sync.model.facts import DealField, Directory, Funnel, User
 from bitrix_sync.rules.fields import OWN, not_for_fields
 from bitrix_sync.rules.problem import Path, Remarks
 from bitrix_sync.rules.suggest import LISTED, did_you_mean, fold, listed

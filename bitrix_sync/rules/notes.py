@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from bitrix_sync.facts import PROGRESS, Company, Directory
+from bitrix_sync.model.facts import PROGRESS, Company, Directory
 from bitrix_sync.rules.fields import named, unfilled
 from bitrix_sync.rules.file import File, stages
 from bitrix_sync.rules.model import (

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, tzinfo
 from typing import Any, Literal
 
-from bitrix_sync.facts import DealField
+from bitrix_sync.model.facts import DealField
 from bitrix_sync.rules.deadlines import MINUTES
 from bitrix_sync.rules.fields import Unfit, fit, holds_files, is_template, not_for_fields
 from bitrix_sync.rules.fields import named as _titled

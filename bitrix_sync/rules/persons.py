@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from bitrix_sync.facts import Company, Deal, Unread
-from bitrix_sync.operations import TaskRecord
+from bitrix_sync.model.facts import Company, Deal, Unread
+from bitrix_sync.model.operations import TaskRecord
 from bitrix_sync.rules.model import (
     Creator,
     FromDepartment,

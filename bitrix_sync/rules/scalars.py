@@ -18,9 +18,9 @@ from zoneinfo import available_timezones
 from pydantic import PlainValidator, Strict, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from bitrix_sync.model.worktime import country_codes
 from bitrix_sync.rules.model import Duration
 from bitrix_sync.rules.suggest import cure, did_you_mean
-from bitrix_sync.worktime import country_codes
 
 UNITS = ("minutes", "hours", "workminutes", "workhours", "days", "workdays", "weeks", "months")
 DIGITS = {"minutes": 6, "hours": 5, "workminutes": 6, "workhours": 5, "days": 4, "workdays": 4, "weeks": 3, "months": 3}

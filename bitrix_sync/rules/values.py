@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
-from bitrix_sync.facts import DealField
+from bitrix_sync.model.facts import DealField
 
 ID_TYPES = frozenset(
     {

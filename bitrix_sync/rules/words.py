@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bitrix_sync.facts import Directory
+from bitrix_sync.model.facts import Directory
 from bitrix_sync.rules.model import (
     AllOf,
     AnyOf,

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, select, update
 
-from bitrix_sync.operations import State
+from bitrix_sync.model.operations import State
 from bitrix_sync.store import lease
 from bitrix_sync.store.database import upsert
 from bitrix_sync.store.schema import operations, portal, settings

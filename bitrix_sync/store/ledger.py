@@ -29,9 +29,9 @@ from sqlalchemy import (
     update,
 )
 
-from bitrix_sync.facts import DEFERRED, DONE
-from bitrix_sync.facts import WAITING as PENDING
-from bitrix_sync.operations import Finished, Kind, Operation, Recorded, State
+from bitrix_sync.model.facts import DEFERRED, DONE
+from bitrix_sync.model.facts import WAITING as PENDING
+from bitrix_sync.model.operations import Kind, Operation, OperationResult, State, StoredOperation
 from bitrix_sync.store import taskrows
 from bitrix_sync.store.rows import chunks, moment_of, to_recorded
 from bitrix_sync.store.schema import deals, operations, portal, slips, tasks, told, visits
@@ -58,7 +58,7 @@ def ready(
     limit: int,
     exclude_kinds: Collection[Kind] = (),
     scarce: Mapping[Kind, int] | None = None,
-) -> list[Recorded]:
+) -> list[StoredOperation]:
     """What may be sent now, the most urgent first, then the oldest. ``scarce``: of these kinds only what is of that
     urgency or a lower number."""
     planned = operations.c.state == State.PLANNED.value
@@ -107,7 +107,7 @@ def find(
     error_code: str | None,
     limit: int | None,
     ids: Collection[int] | None = None,
-) -> list[Recorded]:
+) -> list[StoredOperation]:
     """Operations that fit every condition given, by id."""
     conditions: list[ColumnElement[bool]] = []
     if state is not None:
@@ -130,7 +130,7 @@ def find(
     return sorted(found, key=lambda recorded: recorded.id)[:limit]
 
 
-def untold_failures(connection: Connection) -> list[Recorded]:
+def untold_failures(connection: Connection) -> list[StoredOperation]:
     """Failed operations of which the store does not know that they were told, by id."""
     said = exists().where(told.c.key == literal(_FAILED) + operations.c.key)
     query = _all().where(operations.c.state == State.FAILED.value, ~said).order_by(operations.c.id)
@@ -158,7 +158,7 @@ def created_since(connection: Connection, moment: datetime) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-def resent_creates(connection: Connection, before: datetime) -> list[Recorded]:
+def resent_creates(connection: Connection, before: datetime) -> list[StoredOperation]:
     """Ended creations that were unknown once and sent more than once, the last time before that moment (our clock)."""
     query = _all().where(
         operations.c.kind == Kind.CREATE.value,
@@ -197,7 +197,7 @@ def drop_unsent(connection: Connection, rule_id: str, since: datetime) -> int:
     ids = list(connection.execute(made).scalars())
     now = connection.execute(select(portal.c.recorded)).scalar_one()
     reason = f"removed with rule {rule_id}"
-    finish(connection, [Finished(number, State.DROPPED, error_text=reason) for number in ids], now)
+    finish(connection, [OperationResult(number, State.DROPPED, error_text=reason) for number in ids], now)
     return len(ids)
 
 
@@ -284,7 +284,7 @@ def renew(connection: Connection, decided_anew: Iterable[Operation], at: datetim
         connection.execute(delete(told).where(told.c.key == _FAILED + operation.key))
 
 
-def refused(connection: Connection) -> list[Recorded]:
+def refused(connection: Connection) -> list[StoredOperation]:
     """Refused creations and moves of the visits in which their deals still are, by id."""
     latest = select(func.max(visits.c.id)).where(visits.c.deal_id == operations.c.deal_id).scalar_subquery()
     query = (
@@ -320,7 +320,7 @@ class _Ended:
         return payload
 
 
-def finish(connection: Connection, outcomes: Iterable[Finished], now: datetime) -> None:
+def finish(connection: Connection, outcomes: Iterable[OperationResult], now: datetime) -> None:
     """Notes what became of operations, with what follows for their tasks. One that has ended already is left alone."""
     by_id = {outcome.id: outcome for outcome in outcomes}
     rows = [
@@ -348,7 +348,7 @@ def finish(connection: Connection, outcomes: Iterable[Finished], now: datetime) 
     drop_orphans(connection, touched, now)
 
 
-def _note_states(connection: Connection, outcomes: Iterable[Finished], now: datetime) -> None:
+def _note_states(connection: Connection, outcomes: Iterable[OperationResult], now: datetime) -> None:
     """The operations' own rows, in few statements."""
     alike: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
     for outcome in outcomes:

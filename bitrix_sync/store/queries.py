@@ -26,8 +26,8 @@ from sqlalchemy import (
     type_coerce,
 )
 
-from bitrix_sync.facts import DONE, MOVABLE_STATUSES, OPEN_STATUSES, PROGRESS
-from bitrix_sync.operations import Kind, State
+from bitrix_sync.model.facts import DONE, MOVABLE_STATUSES, OPEN_STATUSES, PROGRESS
+from bitrix_sync.model.operations import Kind, State
 from bitrix_sync.store.rows import chunks
 from bitrix_sync.store.schema import deals, operations, settings, slips, tasks, traces, visits
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Row, Table, func, select
 
-from bitrix_sync.facts import LOST, OPEN_STATUSES, WON, Deal, Unread, Visit
-from bitrix_sync.operations import FOREIGN, DealState, Kind, Slip, State, TaskRecord, Trace
+from bitrix_sync.model.facts import LOST, OPEN_STATUSES, WON, Deal, Unread, Visit
+from bitrix_sync.model.operations import FOREIGN, DeadlineChange, DealState, Kind, State, TaskRecord, Trace
 from bitrix_sync.store.rows import chunks, to_deal, to_slip, to_task, to_trace, to_visit
 from bitrix_sync.store.schema import deals, moments, operations, portal, slips, tasks, traces, unjudged, visits
 
@@ -204,7 +204,7 @@ def open_deadlines(connection: Connection) -> dict[int, list[datetime]]:
     return dict(found)
 
 
-def all_slips(connection: Connection, *, refs: Collection[str] | None, sweep: str | None) -> list[Slip]:
+def all_slips(connection: Connection, *, refs: Collection[str] | None, sweep: str | None) -> list[DeadlineChange]:
     """Changes of deadlines, oldest first: of these tasks, of this sweep, or all."""
     query = select(slips, tasks.c.occurrence, tasks.c.portal_id).join(tasks, tasks.c.id == slips.c.task_row)
     if sweep is not None:

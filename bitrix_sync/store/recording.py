@@ -9,8 +9,8 @@ from itertools import chain
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
-from bitrix_sync.facts import Deal
-from bitrix_sync.operations import Operation, Recording, Slip, Trace
+from bitrix_sync.model.facts import Deal
+from bitrix_sync.model.operations import Changeset, DeadlineChange, Operation, Trace
 from bitrix_sync.store import ledger, retiring, slots, taskrows
 from bitrix_sync.store.database import insert_new, upsert
 from bitrix_sync.store.rows import chunks, deal_row, operation_row, visit_row
@@ -32,7 +32,7 @@ SOON, SELDOM = timedelta(seconds=30), timedelta(hours=1)
 """When a deal is asked for again of which something could not be read, at first and at the latest."""
 
 
-def write(connection: Connection, recording: Recording) -> list[int]:
+def write(connection: Connection, recording: Changeset) -> list[int]:
     """Everything in the recording; what is known already (visits, moments, keys, told) is left as it is, but for
     moments of which the latest counts.
 
@@ -92,7 +92,7 @@ def write(connection: Connection, recording: Recording) -> list[int]:
     return ids
 
 
-def _note_unjudged(connection: Connection, recording: Recording) -> None:
+def _note_unjudged(connection: Connection, recording: Changeset) -> None:
     """What waits longer is asked for more seldom."""
     judged = {decision.deal_id for decision in recording.decisions} - recording.unjudged.keys()
     since: dict[int, datetime] = {}
@@ -134,7 +134,7 @@ def _note_movers(connection: Connection, read: Iterable[Deal]) -> None:
     )
 
 
-def _write_slips(connection: Connection, changes: Iterable[Slip]) -> None:
+def _write_slips(connection: Connection, changes: Iterable[DeadlineChange]) -> None:
     changes = list(changes)
     if not changes:
         return

@@ -13,8 +13,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, func, select, update
 
-from bitrix_sync.facts import Visit
-from bitrix_sync.operations import State
+from bitrix_sync.model.facts import Visit
+from bitrix_sync.model.operations import State
 from bitrix_sync.store import ledger, taskrows
 from bitrix_sync.store.rows import chunks
 from bitrix_sync.store.schema import moments, operations, tasks, told, traces, visits

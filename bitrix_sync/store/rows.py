@@ -8,8 +8,18 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Row
 
-from bitrix_sync.facts import Cursor, Deal, Visit
-from bitrix_sync.operations import FOREIGN, Check, Kind, Operation, Recorded, Slip, State, TaskRecord, Trace
+from bitrix_sync.model.facts import Cursor, Deal, Visit
+from bitrix_sync.model.operations import (
+    FOREIGN,
+    Check,
+    DeadlineChange,
+    Kind,
+    Operation,
+    State,
+    StoredOperation,
+    TaskRecord,
+    Trace,
+)
 
 T = TypeVar("T")
 CHUNK = 500
@@ -179,10 +189,10 @@ def operation_row(operation: Operation, *, created: datetime, task: int | None) 
     }
 
 
-def to_recorded(row: Row[Any]) -> Recorded:
+def to_recorded(row: Row[Any]) -> StoredOperation:
     """From ``operations`` joined with ``tasks`` (``portal_id``)."""
     state = State(row.state)
-    return Recorded(
+    return StoredOperation(
         id=row.id,
         operation=Operation(
             key=row.key,
@@ -208,9 +218,9 @@ def to_recorded(row: Row[Any]) -> Recorded:
     )
 
 
-def to_slip(row: Row[Any]) -> Slip:
+def to_slip(row: Row[Any]) -> DeadlineChange:
     """From ``slips`` joined with ``tasks``."""
-    return Slip(ref=ref_of(row), before=row.before, after=row.after, by=row.by, at=row.at, sweep=row.sweep)
+    return DeadlineChange(ref=ref_of(row), before=row.before, after=row.after, by=row.by, at=row.at, sweep=row.sweep)
 
 
 def to_trace(row: Row[Any]) -> Trace:

@@ -17,8 +17,18 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
 
-from bitrix_sync.facts import Cursor, Deal, Unread, Visit
-from bitrix_sync.operations import DealState, Finished, Kind, Recorded, Recording, Slip, State, TaskRecord, Trace
+from bitrix_sync.model.facts import Cursor, Deal, Unread, Visit
+from bitrix_sync.model.operations import (
+    Changeset,
+    DeadlineChange,
+    DealState,
+    Kind,
+    OperationResult,
+    State,
+    StoredOperation,
+    TaskRecord,
+    Trace,
+)
 from bitrix_sync.store import clocks, lease, ledger, queries, recall, recording, slots, upkeep
 from bitrix_sync.store.database import BUSY_SECONDS, Database, insert_new, upsert
 from bitrix_sync.store.lease import Lease
@@ -271,7 +281,7 @@ class Store:
         with self.reading() as connection:
             return {(row.pool, row.user_id): row.place for row in connection.execute(select(picks))}
 
-    def slips(self, refs: Collection[str] | None = None, *, sweep: str | None = None) -> list[Slip]:
+    def slips(self, refs: Collection[str] | None = None, *, sweep: str | None = None) -> list[DeadlineChange]:
         """Changes of deadlines, oldest first: of these tasks, of this sweep, or all."""
         with self.reading() as connection:
             return recall.all_slips(connection, refs=refs, sweep=sweep)
@@ -296,7 +306,7 @@ class Store:
             said = select(told.c.key).where(told.c.key.startswith(prefix, autoescape=True))
             return set(connection.execute(said.where(told.c.at > begin, told.c.at <= end)).scalars())
 
-    def record(self, recorded: Recording, epoch: int) -> list[int]:
+    def record(self, recorded: Changeset, epoch: int) -> list[int]:
         """Writes down a pass or sweep, all or nothing; returns the ids of the operations that are new, rising.
 
         What is known stays as it is: visits, moments (the first wins for ever), operation keys, told keys. Deals and
@@ -310,7 +320,7 @@ class Store:
 
     def ready(
         self, now: datetime, limit: int, exclude_kinds: Collection[Kind] = (), scarce: Mapping[Kind, int] | None = None
-    ) -> list[Recorded]:
+    ) -> list[StoredOperation]:
         """What may be sent now (our clock), by urgency, then age. Never two on one task (items of one check list aside,
         once that is there), never one that would overtake an earlier unfinished one on its task or an earlier
         unfinished move of its deal. ``scarce``: of these kinds only what is of that urgency or a lower number."""
@@ -323,7 +333,7 @@ class Store:
         with self._writing("mark_sending", epoch) as connection:
             return ledger.mark_sending(connection, ids, epoch=epoch, now=now)
 
-    def finish(self, outcomes: Sequence[Finished], epoch: int, now: datetime) -> None:
+    def finish(self, outcomes: Sequence[OperationResult], epoch: int, now: datetime) -> None:
         """What became of operations, with all that follows for their tasks; one that has ended is left alone.
 
         CREATE done: the task has its portal id; failed or dropped: its status is 0 and operations that wait for it are
@@ -348,7 +358,7 @@ class Store:
         with self.reading() as connection:
             return ledger.stuck(connection, before)
 
-    def unknown(self) -> list[Recorded]:
+    def unknown(self) -> list[StoredOperation]:
         """Operations of which nobody knows whether they arrived; ``sent`` and ``noticed`` say since when."""
         return self.operations(state=State.UNKNOWN)
 
@@ -363,7 +373,7 @@ class Store:
         kind: Kind | None = None,
         error_code: str | None = None,
         limit: int | None = None,
-    ) -> list[Recorded]:
+    ) -> list[StoredOperation]:
         """Operations that fit every condition given (of ``keys`` and ``ids`` one), by id."""
         with self.reading() as connection:
             return ledger.find(
@@ -378,12 +388,12 @@ class Store:
                 limit=limit,
             )
 
-    def untold_failures(self) -> list[Recorded]:
+    def untold_failures(self) -> list[StoredOperation]:
         """What the portal refused and nobody was told of yet, by id."""
         with self.reading() as connection:
             return ledger.untold_failures(connection)
 
-    def refused(self) -> list[Recorded]:
+    def refused(self) -> list[StoredOperation]:
         """Creations and moves that the portal refused, of the visits in which their deals still are, by id."""
         with self.reading() as connection:
             return ledger.refused(connection)
@@ -408,7 +418,7 @@ class Store:
         with self.reading() as connection:
             return ledger.created_since(connection, moment)
 
-    def resent_creates(self, before: datetime) -> list[Recorded]:
+    def resent_creates(self, before: datetime) -> list[StoredOperation]:
         """Ended creations that were unknown once and sent again, the last time before that moment (our clock): the
         portal may hold two tasks with their mark."""
         with self.reading() as connection:

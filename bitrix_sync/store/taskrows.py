@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
-from bitrix_sync.operations import FOREIGN, TaskRecord
+from bitrix_sync.model.operations import FOREIGN, TaskRecord
 from bitrix_sync.store.rows import chunks, task_row
 from bitrix_sync.store.schema import operations, slips, tasks
 

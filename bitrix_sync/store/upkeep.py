@@ -11,7 +11,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, and_, delete, func, select, update
 
-from bitrix_sync.facts import PROGRESS
+from bitrix_sync.model.facts import PROGRESS
 from bitrix_sync.store.schema import deals, operations, requests, traces
 
 

@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bitrix_sync import plan
-from bitrix_sync.facts import Company, Deal, DealField, Department, Directory, Funnel, Stage, User, Visit
-from bitrix_sync.operations import DealState
+from bitrix_sync.model.facts import Company, Deal, DealField, Department, Directory, Funnel, Stage, User, Visit
+from bitrix_sync.model.operations import DealState
 from bitrix_sync.rules.load import load
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.rules.persons import Picks

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bitrix_sync.app import RENEW_SECONDS, Bell, Service
 from bitrix_sync.log import configure
-from bitrix_sync.operations import State
+from bitrix_sync.model.operations import State
 from bitrix_sync.settings import load_settings
 from bitrix_sync.sweep_state import DONE
 from scheduler import RULES_SECONDS, SLOTS_SECONDS

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Literal
 
-from bitrix_sync.facts import OPEN_STATUSES, WAITING, Cursor, Deal, Unread, Visit
+from bitrix_sync.model.facts import OPEN_STATUSES, WAITING, Cursor, Deal, Unread, Visit
 
 MARK = "bitrix-sync:"
 """Prefix of XML_ID of every task that the service makes."""
@@ -96,7 +96,7 @@ class Operation:
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class StoredOperation:
     """An operation as the store holds it. Moments are of our own clock except ``created`` (the portal's)."""
 
     id: int
@@ -164,7 +164,7 @@ class TaskRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Slip:
+class DeadlineChange:
     """One change of a deadline. ``by``: "people", "follow", "sweep" or "undo"; ``sweep`` "2026-03-12/evening" or ""."""
 
     ref: str
@@ -239,7 +239,7 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class Recording:
+class Changeset:
     """What one pass or sweep writes, in one transaction. ``at`` is the portal's time. ``cursor`` None: unchanged.
 
     ``history``: visits that are facts of the past (first start), not reasons to act. ``tasks`` are whole records,
@@ -253,7 +253,7 @@ class Recording:
     deals: tuple[Deal, ...] = ()
     gone_deals: tuple[int, ...] = ()
     tasks: tuple[TaskRecord, ...] = ()
-    slips: tuple[Slip, ...] = ()
+    slips: tuple[DeadlineChange, ...] = ()
     decisions: tuple[Decision, ...] = ()
     operations: tuple[Operation, ...] = ()
     picks: tuple[tuple[str, int], ...] = ()
@@ -272,7 +272,7 @@ class Recording:
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class OperationResult:
     """What became of a sent (or looked up) operation. ``state`` DONE, FAILED, UNKNOWN, DROPPED, or PLANNED to send it
     again not before ``not_before`` (our clock). ``stranger``: its task's number is another task's now, so that the one
     that we knew is gone."""

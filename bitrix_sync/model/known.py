@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from bitrix_sync.facts import Absence, Absent, Company, Directory, End, Unread
+from bitrix_sync.model.facts import Absence, Absent, Company, Directory, End, Unread
 
 SETTING = "known"
 """Name in the store."""
