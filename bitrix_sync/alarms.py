@@ -11,9 +11,9 @@ from hashlib import blake2b
 
 import structlog
 
-from bitrix_sync import texts
 from bitrix_sync.model.operations import STUCK, Changeset, Operation
 from bitrix_sync.sync import SEES_NO_DEALS, Desk, tell_admins
+from bitrix_sync.words import texts
 
 OFF, REFUSED = "rules_off_told", "rules_refused_told"
 """Settings: what was told last."""

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from bitrix_sync import identity, texts
+from bitrix_sync import identity
 from bitrix_sync.guards import is_of_deal
 from bitrix_sync.model.facts import Absent, Changes, Deal, PortalTask, Unread
 from bitrix_sync.model.operations import (
@@ -40,6 +40,7 @@ from bitrix_sync.sync import (
     sift,
     tell_admins,
 )
+from bitrix_sync.words import texts
 
 log = structlog.get_logger(__name__)
 

@@ -23,7 +23,7 @@ from bitrix_sync import __version__
 from bitrix_sync.errors import BitrixSyncError, UserError
 from bitrix_sync.settings import Settings, load_settings
 from bitrix_sync.terminal import Terminal, cell, json_text
-from bitrix_sync.texts import visible
+from bitrix_sync.words.texts import visible
 
 ANSWER_POLL = 0.2
 """Seconds between two looks for the running service's answer."""

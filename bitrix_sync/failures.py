@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import blake2b
 
-from bitrix_sync import texts
 from bitrix_sync.model.operations import Kind, StoredOperation
+from bitrix_sync.words import texts
 
 QUIET = timedelta(hours=1)
 """Time for which a cause that was told is not told again; what comes meanwhile is counted in the next message."""

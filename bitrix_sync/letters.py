@@ -16,7 +16,7 @@ from bitrix_sync.model.facts import Company, Deal
 from bitrix_sync.model.operations import TaskRecord
 from bitrix_sync.overdue import day_of, due_days, name_of
 from bitrix_sync.rules.model import Rules
-from bitrix_sync.texts import Markup, folded, harmless, moment_text, say, shortened
+from bitrix_sync.words.texts import Markup, folded, harmless, moment_text, say, shortened
 
 LONGEST = 12_000
 """Characters of a message; the portal cuts a chat message at 20,000."""

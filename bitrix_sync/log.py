@@ -19,7 +19,7 @@ from typing import Any, Literal, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from bitrix_sync.texts import UNSEEN, visible
+from bitrix_sync.words.texts import UNSEEN, visible
 
 HIDDEN = "***"
 

@@ -15,7 +15,7 @@ from bitrix_sync.overdue import Fate, gone_key, in_scope, is_overdue, reader_for
 from bitrix_sync.plan import MESSAGE
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.rules.persons import head_over
-from bitrix_sync.texts import folded, shortened
+from bitrix_sync.words.texts import folded, shortened
 
 MUST_BE_HEARD = frozenset({"escalate", "failed", "unsent", "gone_deal", "stuck", "fired"})
 """Sections whose lines go to the administrators when no supervisor can hear them."""

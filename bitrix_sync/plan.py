@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from bitrix_sync import texts
 from bitrix_sync.model.facts import (
     DEFERRED,
     DONE,
@@ -68,6 +67,7 @@ from bitrix_sync.rules.persons import (
 )
 from bitrix_sync.rules.templates import TemplateFault, render
 from bitrix_sync.rules.values import filled
+from bitrix_sync.words import texts
 
 TITLE_LIMIT = 250
 OLD_NEWS = timedelta(minutes=10)

@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from bitrix_sync import texts
 from bitrix_sync.model.facts import Company, Deal, Directory
 from bitrix_sync.model.operations import Check, DealState, Decision, Kind, Operation, State, TaskRecord, Trace
 from bitrix_sync.rules.fields import OWN
 from bitrix_sync.rules.model import Rule, Rules
 from bitrix_sync.why_lines import status_text
+from bitrix_sync.words import texts
 
 RESULTS = ("new", "held", "there", "none")
 CHANGES = frozenset({"followed", "people_followed", "supervisor_followed", "ended", "advanced", "advance_brake"})

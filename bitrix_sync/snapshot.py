@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 from bitrix_sync.model.facts import Company, DealField, Department, Directory, Funnel, Stage, User
 from bitrix_sync.model.worktime import Calendar, build_calendar
 from bitrix_sync.rules.model import Duration, Rules
-from bitrix_sync.texts import Language
+from bitrix_sync.words.texts import Language
 
 SETTING, CLOCK_SETTING = "directory", "clock_offset"
 """Names in the store: the snapshot, and how far the portal's clock is ahead of ours, in seconds."""

@@ -27,7 +27,7 @@ from bitrix_sync.rules.suggest import fold
 from bitrix_sync.settings import Settings
 from bitrix_sync.starter_words import WORDS
 from bitrix_sync.suggestions import Suggestion, language_of, slug, suggest, unique
-from bitrix_sync.texts import Language, folded, shortened
+from bitrix_sync.words.texts import Language, folded, shortened
 
 SCHEMA = "rules.schema.json"
 DAY_NAMES = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")

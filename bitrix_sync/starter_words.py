@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bitrix_sync.texts import Language
+from bitrix_sync.words.texts import Language
 
 _RU = {
     "head": """

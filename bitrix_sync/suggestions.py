@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from bitrix_sync.model.facts import PROGRESS, Funnel
-from bitrix_sync.texts import Language
+from bitrix_sync.words.texts import Language
 
 ID_LENGTH = 40
 

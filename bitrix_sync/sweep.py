@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 
-from bitrix_sync import overdue, texts
+from bitrix_sync import overdue
 from bitrix_sync.audit import Look, look, note
 from bitrix_sync.model.operations import Changeset, Kind, Operation, OperationResult, State, StoredOperation
 from bitrix_sync.notices import NEXT_BEGAN, NOT_RELEASED
@@ -38,6 +38,7 @@ from bitrix_sync.sweep_state import (
     slot_rule,
 )
 from bitrix_sync.sync import Desk, take_in, tell_admins
+from bitrix_sync.words import texts
 
 log = structlog.get_logger(__name__)
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from bitrix_sync import failures, identity, plan, recognition, texts
+from bitrix_sync import failures, identity, plan, recognition
 from bitrix_sync.apply import STRANGER_CODE, Applied, Hands, apply, send
 from bitrix_sync.errors import PortalError
 from bitrix_sync.guards import is_stranger
@@ -32,6 +32,7 @@ from bitrix_sync.rulebook import Rulebook
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.rules.persons import NotRead, Picks, head_over
 from bitrix_sync.store import Store
+from bitrix_sync.words import texts
 
 log = structlog.get_logger(__name__)
 

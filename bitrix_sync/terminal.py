@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from bitrix_sync.texts import UNSEEN, visible
+from bitrix_sync.words.texts import UNSEEN, visible
 
 
 class Terminal(Console):

@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy.engine import make_url
 
-from bitrix_sync import snapshot, texts
+from bitrix_sync import snapshot
 from bitrix_sync.errors import UserError
 from bitrix_sync.log import redact
 from bitrix_sync.model.facts import Visit
@@ -25,6 +25,7 @@ from bitrix_sync.rules.suggest import did_you_mean, listed
 from bitrix_sync.settings import Settings
 from bitrix_sync.snapshot import Snapshot
 from bitrix_sync.store import Store, queries
+from bitrix_sync.words import texts
 
 Account = dict[str, Any]
 ADVANCE = "advance_to"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bitrix_sync import texts
 from bitrix_sync.model.operations import Check
-from bitrix_sync.wording import MESSAGES
+from bitrix_sync.words import texts
+from bitrix_sync.words.wording import MESSAGES
 
 Account = Mapping[str, Any]
 STEP = "  "

@@ -33,7 +33,7 @@ from bitrix_sync.model.facts import (
     Stage,
     User,
 )
-from bitrix_sync.wording import MONTHS
+from bitrix_sync.words.wording import MONTHS
 
 ROOT = Path(__file__).parent.parent
 LANGUAGES = ("ru", "en")

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import typer
 
-from bitrix_sync import cli, plan, wording
+from bitrix_sync import cli, plan
 from bitrix_sync.model.facts import Deal, Visit
 from bitrix_sync.model.operations import DealState, State
 from bitrix_sync.report import REPORTS
@@ -35,7 +35,8 @@ from bitrix_sync.rules.schema import json_schema
 from bitrix_sync.rules.yaml import read
 from bitrix_sync.settings import Settings
 from bitrix_sync.store import Store
-from bitrix_sync.texts import VERDICTS, moment_text
+from bitrix_sync.words import wording
+from bitrix_sync.words.texts import VERDICTS, moment_text
 from tests.documents import (
     FENCE,
     KEYED,

@@ -52,14 +52,8 @@ LAYERS: Mapping[str, frozenset[str]] = {
             "snapshot",
             "starter_words",
             "suggestions",
-            "texts",
             "why_lines",
-            "wording",
-            "wording_commands",
-            "wording_demo",
-            "wording_page",
-            "wording_rules",
-            "wording_sweep",
+            "words",
         }
     ),
     "apart": frozenset({"sandbox"}),
@@ -230,7 +224,7 @@ def test_a_breach_is_found(module: str, source: str) -> None:
     [
         (
             "bitrix_sync.plan",
-            "from bitrix_sync.texts import say\nfrom bitrix_sync.rules.model import Rule\nimport math",
+            "from bitrix_sync.words.texts import say\nfrom bitrix_sync.rules.model import Rule\nimport math",
         ),
         (
             "bitrix_sync.sync",

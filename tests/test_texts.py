@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from bitrix_sync.model.facts import DealField
 from bitrix_sync.model.operations import Check, Trace
-from bitrix_sync.texts import (
+from bitrix_sync.words.texts import (
     LANGUAGES,
     VERDICTS,
     Markup,
@@ -31,7 +31,7 @@ from bitrix_sync.texts import (
     say,
     shortened,
 )
-from bitrix_sync.wording import CHOICES, MESSAGES, MONTHS, NOUNS, WEEKDAYS
+from bitrix_sync.words.wording import CHOICES, MESSAGES, MONTHS, NOUNS, WEEKDAYS
 
 ROOT = Path(__file__).parent.parent
 MOSCOW = ZoneInfo("Europe/Moscow")

@@ -23,7 +23,7 @@ from bitrix_sync.model.operations import State
 from bitrix_sync.report.tables import csv_text
 from bitrix_sync.snapshot import Snapshot
 from bitrix_sync.store import Store
-from bitrix_sync.texts import explain
+from bitrix_sync.words.texts import explain
 from webhooks import Service as WebService
 from webhooks import page_charts, page_home
 from webhooks.page_charts import Part

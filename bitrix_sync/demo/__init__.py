@@ -28,7 +28,7 @@ from bitrix_sync.sandbox.seed import build_department
 from bitrix_sync.sandbox.state import PortalState
 from bitrix_sync.settings import Listen, load_settings
 from bitrix_sync.starter import example
-from bitrix_sync.texts import Language
+from bitrix_sync.words.texts import Language
 from webhooks import page
 from webhooks.page_login import Gate
 from webhooks.server import create_app

@@ -6,13 +6,13 @@ import random
 import time
 from collections.abc import Iterator
 
-from bitrix_sync import texts
 from bitrix_sync.app import Service
 from bitrix_sync.demo.story import IGOR, MARIA, MOSCOW, OLGA, PAVEL, rule_of
 from bitrix_sync.demo.teller import Teller
 from bitrix_sync.sandbox import Sandbox
 from bitrix_sync.sandbox.seed import SALES
 from bitrix_sync.sandbox.task_records import Task
+from bitrix_sync.words import texts
 
 BETWEEN = 12.0
 """Seconds between two deeds."""

@@ -12,7 +12,7 @@ from datetime import datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from bitrix_sync import commands, report, texts
+from bitrix_sync import commands, report
 from bitrix_sync.app import Service
 from bitrix_sync.demo.teller import Row, Teller
 from bitrix_sync.model.operations import MARK
@@ -23,6 +23,7 @@ from bitrix_sync.sandbox.task_records import Task
 from bitrix_sync.sync import Desk
 from bitrix_sync.why import story_of
 from bitrix_sync.why_lines import told
+from bitrix_sync.words import texts
 
 MOSCOW = ZoneInfo("Europe/Moscow")
 BEGIN = datetime(2026, 3, 2, 9, 30, tzinfo=MOSCOW)

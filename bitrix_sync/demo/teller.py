@@ -16,7 +16,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from bitrix_sync import texts
+from bitrix_sync.words import texts
 
 WIDTH = 116
 """Columns in a pipe, and at most on a terminal."""

@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
-from bitrix_sync import texts
 from bitrix_sync.report.scene import Line
 from bitrix_sync.rules.model import Duration
 from bitrix_sync.rules.words import duration_text
 from bitrix_sync.snapshot import Snapshot
-from bitrix_sync.wording import WEEKDAYS
+from bitrix_sync.words import texts
+from bitrix_sync.words.wording import WEEKDAYS
 
 _TASK = ("task_id", "title", "deal_id", "deal", "owner_id", "owner", "supervisor_id", "supervisor", "deadline",
          "first_deadline", "moves", "moves_by_us", "moves_by_people", "rule", "status")  # fmt: skip

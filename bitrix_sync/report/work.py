@@ -8,14 +8,14 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
-from bitrix_sync import texts
 from bitrix_sync.log import redact
 from bitrix_sync.model.operations import STUCK, Kind, State
 from bitrix_sync.report.scene import Line, Scene, hours_of, scene
 from bitrix_sync.settings import Settings
 from bitrix_sync.snapshot import SETTING, Slot, unpack
 from bitrix_sync.store import Store, queries
-from bitrix_sync.texts import folded, shortened
+from bitrix_sync.words import texts
+from bitrix_sync.words.texts import folded, shortened
 
 UNFINISHED = (State.PLANNED.value, State.SENDING.value, State.UNKNOWN.value)
 LOOK_BACK_DAYS = 31

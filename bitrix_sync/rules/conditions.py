@@ -27,7 +27,7 @@ from bitrix_sync.model.facts import DealField
 from bitrix_sync.model.operations import Check
 from bitrix_sync.rules.model import AllOf, AnyOf, Condition, Not, Test
 from bitrix_sync.rules.values import ID_TYPES, civil_date, empty, filled, instant, number
-from bitrix_sync.texts import day_text, folded, moment_text, number_text, phrase, shortened
+from bitrix_sync.words.texts import day_text, folded, moment_text, number_text, phrase, shortened
 
 NUMBER_TYPES = frozenset({"integer", "double", "money"})
 DATE_TYPES = frozenset({"date", "datetime"})

@@ -18,7 +18,7 @@ from typing import Any
 from bitrix_sync.model.facts import Company, Contact, Deal, DealField
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.rules.values import civil_date, filled, instant, number
-from bitrix_sync.texts import harmless, sendable, shortened
+from bitrix_sync.words.texts import harmless, sendable, shortened
 
 MAX_VALUE = 10_000
 """Characters of one value; a longer one ends with an ellipsis."""

@@ -15,7 +15,7 @@ from bitrix_sync.model.facts import Company, DealField
 from bitrix_sync.rules.model import Rule
 from bitrix_sync.rules.suggest import did_you_mean, fold, listed
 from bitrix_sync.rules.values import number
-from bitrix_sync.texts import harmless
+from bitrix_sync.words.texts import harmless
 
 OWN = "UF_"
 """Beginning of the codes of user fields."""

@@ -21,8 +21,8 @@ from jinja2.runtime import Context as JinjaContext
 from bitrix_sync.errors import UserError
 from bitrix_sync.rules.context import Record
 from bitrix_sync.rules.values import civil_date, number
-from bitrix_sync.texts import day_text, moment_text, number_text, phrase
-from bitrix_sync.wording import MONTHS, WEEKDAYS
+from bitrix_sync.words.texts import day_text, moment_text, number_text, phrase
+from bitrix_sync.words.wording import MONTHS, WEEKDAYS
 
 MAX_WORK = 1_000_000
 """Characters handled in one rendering, intermediate ones included."""

@@ -33,7 +33,7 @@ from bitrix_sync.rules.model import (
     Rule,
     UserId,
 )
-from bitrix_sync.texts import phrase
+from bitrix_sync.words.texts import phrase
 
 OwnerForm = Literal["responsible", "head", "other"]
 """Whether the task follows the deal's responsible: it does for the first two."""

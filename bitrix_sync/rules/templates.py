@@ -33,7 +33,7 @@ from bitrix_sync.rules.filters import (
     written,
 )
 from bitrix_sync.rules.suggest import nearest
-from bitrix_sync.texts import folded, shortened
+from bitrix_sync.words.texts import folded, shortened
 
 __all__ = ["Context", "TemplateFault", "build_context", "check_template", "names_used", "render"]
 

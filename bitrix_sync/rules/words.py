@@ -37,7 +37,7 @@ from bitrix_sync.rules.model import (
     Test,
     UserId,
 )
-from bitrix_sync.texts import counted, day_text, number_text, phrase
+from bitrix_sync.words.texts import counted, day_text, number_text, phrase
 
 Sheet = Mapping[str, Any]
 

@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from bitrix_sync.model.facts import DealField
 from bitrix_sync.model.operations import Check, Trace
-from bitrix_sync.wording import CHOICES, MESSAGES, MONTHS, NOUNS, WEEKDAYS
+from bitrix_sync.words.wording import CHOICES, MESSAGES, MONTHS, NOUNS, WEEKDAYS
 
 Language = Literal["ru", "en"]
 

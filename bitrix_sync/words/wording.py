@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bitrix_sync import wording_commands, wording_demo, wording_page, wording_rules, wording_sweep
+from bitrix_sync.words import wording_commands, wording_demo, wording_page, wording_rules, wording_sweep
 
 MONTHS: Mapping[str, tuple[str, ...]] = {
     "ru": (
