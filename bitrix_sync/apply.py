@@ -14,8 +14,8 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
+from bitrix_sync.decisions.guards import NEED_READING, OF_STATUS, Settled, guard, is_of_deal
 from bitrix_sync.errors import BitrixSyncError, PortalError
-from bitrix_sync.guards import NEED_READING, OF_STATUS, Settled, guard, is_of_deal
 from bitrix_sync.model.facts import PortalTask, Visit
 from bitrix_sync.model.operations import FOREIGN, MARK, Kind, Operation, OperationResult, State, StoredOperation
 from bitrix_sync.portal import lookups, parsing, reading, writing

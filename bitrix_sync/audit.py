@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from bitrix_sync import identity
-from bitrix_sync.guards import is_of_deal
+from bitrix_sync.decisions.guards import is_of_deal
 from bitrix_sync.model.facts import Absent, Changes, Deal, PortalTask, Unread
 from bitrix_sync.model.operations import (
     FOREIGN,

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from bitrix_sync import audit, plan, retrying, sweep_commands, sweep_state
+from bitrix_sync import audit, retrying, sweep_commands, sweep_state
+from bitrix_sync.decisions import plan
+from bitrix_sync.decisions.guards import is_stranger, touched
 from bitrix_sync.errands import Account, Steps, Told, Wait, carry
 from bitrix_sync.errors import UserError
-from bitrix_sync.guards import is_stranger, touched
 from bitrix_sync.model.facts import Changes, Company, Deal
 from bitrix_sync.model.operations import (
     Changeset,

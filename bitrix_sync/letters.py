@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
+from bitrix_sync.decisions.overdue import day_of, due_days, name_of
 from bitrix_sync.model.facts import Company, Deal
 from bitrix_sync.model.operations import TaskRecord
-from bitrix_sync.overdue import day_of, due_days, name_of
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.words.texts import Markup, folded, harmless, moment_text, say, shortened
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from bitrix_sync.decisions.overdue import Fate, gone_key, in_scope, is_overdue, reader_for, supervisor_of
+from bitrix_sync.decisions.plan import MESSAGE
 from bitrix_sync.letters import REASON, Letter, Line, Writer
 from bitrix_sync.model.facts import AWAITING, MOVABLE_STATUSES, Company, Deal
 from bitrix_sync.model.operations import Kind, Operation, State, StoredOperation, TaskRecord
-from bitrix_sync.overdue import Fate, gone_key, in_scope, is_overdue, reader_for, supervisor_of
-from bitrix_sync.plan import MESSAGE
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.rules.persons import head_over
 from bitrix_sync.words.texts import folded, shortened
@@ -27,7 +27,7 @@ UNSENT = frozenset({NEXT_BEGAN, NOT_RELEASED, TOO_LATE})
 
 @dataclass(frozen=True, slots=True)
 class Stay:
-    """An overdue task that stays as it is, and what was found of it: see ``overdue.Late``."""
+    """An overdue task that stays as it is, and what was found of it: see ``overdue.OverdueTask``."""
 
     ref: str
     fate: Fate

@@ -14,9 +14,10 @@ from datetime import datetime
 
 import structlog
 
-from bitrix_sync import plan, recognition, sync
+from bitrix_sync import recognition, sync
+from bitrix_sync.decisions import plan
+from bitrix_sync.decisions.guards import is_stranger
 from bitrix_sync.errors import RulesError, UserError
-from bitrix_sync.guards import is_stranger
 from bitrix_sync.model.facts import Changes, Cursor, Deal, Directory, PortalTask, Stage, Visit
 from bitrix_sync.model.operations import MARK, DealState, Decision, State, TaskRecord
 from bitrix_sync.portal import reading

@@ -11,8 +11,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from bitrix_sync import plan
-from bitrix_sync.guards import is_stranger
+from bitrix_sync.decisions import plan
+from bitrix_sync.decisions.guards import is_stranger
 from bitrix_sync.model.facts import PortalTask, Visit
 from bitrix_sync.model.operations import MARK, DeadlineChange, TaskRecord
 from bitrix_sync.store import Store

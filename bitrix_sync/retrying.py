@@ -12,7 +12,7 @@ from datetime import datetime
 
 import structlog
 
-from bitrix_sync import plan
+from bitrix_sync.decisions import plan
 from bitrix_sync.model.facts import Changes
 from bitrix_sync.model.operations import Changeset, DealState, Decision, Kind, Operation
 from bitrix_sync.rules.model import Rules

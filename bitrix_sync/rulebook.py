@@ -14,10 +14,10 @@ from pathlib import Path
 import structlog
 
 from bitrix_sync import snapshot
+from bitrix_sync.decisions.plan import admins_of
 from bitrix_sync.errors import PortalError, PortalRefused, RulesError, UserError
 from bitrix_sync.model import known
 from bitrix_sync.model.facts import Absent, Company, Directory, Unread
-from bitrix_sync.plan import admins_of
 from bitrix_sync.portal import reading
 from bitrix_sync.portal.answers import NO_ACCESS, NO_METHOD, NO_SCOPE
 from bitrix_sync.portal.client import Portal

@@ -14,8 +14,8 @@ from typing import Any
 
 import structlog
 
-from bitrix_sync import overdue
 from bitrix_sync.audit import Look, look, note
+from bitrix_sync.decisions import overdue
 from bitrix_sync.model.operations import Changeset, Kind, Operation, OperationResult, State, StoredOperation
 from bitrix_sync.notices import NEXT_BEGAN, NOT_RELEASED
 from bitrix_sync.portal import reading
@@ -54,7 +54,7 @@ class Plan:
     slot: str
     moment: datetime
     seen: Look
-    late: Sequence[overdue.Late] = ()
+    late: Sequence[overdue.OverdueTask] = ()
     moves: Sequence[Operation] = ()
 
     @property

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from bitrix_sync import overdue
 from bitrix_sync.apply import UPDATE
+from bitrix_sync.decisions import overdue
+from bitrix_sync.decisions.guards import guard
 from bitrix_sync.errands import Account, Steps, Wait
 from bitrix_sync.errors import UserError
-from bitrix_sync.guards import guard
 from bitrix_sync.model.operations import Changeset, Kind, Operation, OperationResult, State, StoredOperation
 from bitrix_sync.portal import reading
 from bitrix_sync.store import Store, Sweep
@@ -152,7 +152,7 @@ def said(desk: Desk, moment: datetime | None) -> str | None:
     return desk.rulebook.rules.calendar.local(moment).isoformat(timespec="minutes") if moment else None
 
 
-def why_not_moved(one: overdue.Late, plan: Plan) -> str:
+def why_not_moved(one: overdue.OverdueTask, plan: Plan) -> str:
     """Why a task is not moved; "" if it is."""
     if one.fate == "move":
         return ""

@@ -7,11 +7,12 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from bitrix_sync import notices, overdue
+from bitrix_sync import notices
+from bitrix_sync.decisions import overdue
+from bitrix_sync.decisions.plan import passed_limit
 from bitrix_sync.model.facts import Deal
 from bitrix_sync.model.operations import Changeset, State, StoredOperation
 from bitrix_sync.notices import UNFINISHED, News, Stay
-from bitrix_sync.plan import passed_limit
 from bitrix_sync.portal import reading
 from bitrix_sync.store import Store, Sweep
 from bitrix_sync.sweep_state import DONE, LET_GO, RECENT, count_states, moves_of, rest_of, slot_rule, unfinished

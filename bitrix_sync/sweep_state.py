@@ -10,8 +10,8 @@ import json
 from collections.abc import Collection, Mapping
 from datetime import datetime
 
-from bitrix_sync import overdue
 from bitrix_sync.apply import UPDATE
+from bitrix_sync.decisions import overdue
 from bitrix_sync.model.operations import Kind, State, StoredOperation
 from bitrix_sync.notices import UNFINISHED
 from bitrix_sync.rules.model import Rules, Slot

@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from bitrix_sync import failures, identity, plan, recognition
+from bitrix_sync import identity, recognition
 from bitrix_sync.apply import STRANGER_CODE, Applied, Hands, apply, send
+from bitrix_sync.decisions import failures, plan
+from bitrix_sync.decisions.guards import is_stranger
 from bitrix_sync.errors import PortalError
-from bitrix_sync.guards import is_stranger
 from bitrix_sync.model.facts import Absent, Changes, Contact, Deal, End, PortalTask, Unread, Visit
 from bitrix_sync.model.operations import (
     FOREIGN,

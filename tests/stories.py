@@ -8,7 +8,7 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from bitrix_sync import plan
+from bitrix_sync.decisions import plan
 from bitrix_sync.model.facts import DONE, Company, Deal, DealField, Department, PortalTask, User, Visit
 from bitrix_sync.model.operations import DealState, Decision, Kind, Operation, TaskRecord
 from bitrix_sync.model.worktime import build_calendar

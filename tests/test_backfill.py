@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from bitrix_sync import commands, preview
+from bitrix_sync.decisions.plan import Backfill
 from bitrix_sync.errors import UserError
-from bitrix_sync.plan import Backfill
 from bitrix_sync.rules.model import Test
 from bitrix_sync.sandbox.clock import Clock
 from bitrix_sync.sandbox.server import Sandbox

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, run_state_machine_as_test
 from hypothesis.stateful import rule as step
 
-from bitrix_sync import overdue, plan
-from bitrix_sync.guards import NEED_READING, guard
+from bitrix_sync.decisions import overdue, plan
+from bitrix_sync.decisions.guards import NEED_READING, guard
 from bitrix_sync.model.facts import DEFERRED, DONE, IN_PROGRESS, OPEN_STATUSES, WAITING, Deal, PortalTask, Visit
 from bitrix_sync.model.operations import MARK, DealState, Decision, Kind, Operation, State, TaskRecord
 from bitrix_sync.rules.model import Deadline, Done, Duration, Entered, Filled, Head, Overdue, Rules, Slot, UserId

@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 import typer
 
-from bitrix_sync import cli, plan
+from bitrix_sync import cli
+from bitrix_sync.decisions import plan
 from bitrix_sync.model.facts import Deal, Visit
 from bitrix_sync.model.operations import DealState, State
 from bitrix_sync.report import REPORTS

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import structlog
 
-from bitrix_sync import commands, failures, retrying
-from bitrix_sync.failures import TOLD, Failure
+from bitrix_sync import commands, retrying
+from bitrix_sync.decisions import failures
+from bitrix_sync.decisions.failures import TOLD, Failure
 from bitrix_sync.model.operations import Kind, Operation, State, StoredOperation
 from bitrix_sync.portal.writing import METHODS
 from bitrix_sync.report import held_back, state_of_things

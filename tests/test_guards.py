@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bitrix_sync.guards import guard, touched
+from bitrix_sync.decisions.guards import guard, touched
 from bitrix_sync.model.facts import AWAITING, DEFERRED, DONE, IN_PROGRESS, WAITING, PortalTask
 from bitrix_sync.model.operations import Kind, Operation, State, TaskRecord
 

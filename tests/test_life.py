@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import structlog
 
-from bitrix_sync import audit, commands, plan
+from bitrix_sync import audit, commands
+from bitrix_sync.decisions import plan
 from bitrix_sync.model.operations import DealState, Decision, State
 from bitrix_sync.report import state_of_things
 from bitrix_sync.sandbox.protocol import RestError

@@ -10,7 +10,8 @@ import pytest
 import structlog
 
 import scheduler
-from bitrix_sync import commands, overdue
+from bitrix_sync import commands
+from bitrix_sync.decisions import overdue
 from bitrix_sync.errors import PortalError
 from bitrix_sync.report import state_of_things
 from bitrix_sync.rules.model import OverdueOverride

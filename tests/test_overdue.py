@@ -9,11 +9,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from bitrix_sync.model.facts import AWAITING, DEFERRED, DONE, IN_PROGRESS, Absence, Company, Deal, Department, User
-from bitrix_sync.model.operations import State, TaskRecord
-from bitrix_sync.model.worktime import build_calendar
-from bitrix_sync.overdue import (
-    Late,
+from bitrix_sync.decisions.overdue import (
+    OverdueTask,
     away_through,
     due_days,
     due_slots,
@@ -23,6 +20,9 @@ from bitrix_sync.overdue import (
     supervisor_of,
     weigh,
 )
+from bitrix_sync.model.facts import AWAITING, DEFERRED, DONE, IN_PROGRESS, Absence, Company, Deal, Department, User
+from bitrix_sync.model.operations import State, TaskRecord
+from bitrix_sync.model.worktime import build_calendar
 from bitrix_sync.rules.model import Nobody, Overdue, OverdueOverride, Rules, Safety, Slot, UserId
 from tests.stories import (
     BOSS,
@@ -75,7 +75,9 @@ def task(rule_id: str = "call", **more: Any) -> TaskRecord:
     return TaskRecord(**(values | more))
 
 
-def fates(*records: TaskRecord, slot: Slot = EVENING, deals: dict[int, Deal] | None = None, **more: Any) -> list[Late]:
+def fates(
+    *records: TaskRecord, slot: Slot = EVENING, deals: dict[int, Deal] | None = None, **more: Any
+) -> list[OverdueTask]:
     of_gone = {name: more.pop(name) for name in ("gone", "told") if name in more}
     rules = rules_with(**more)
     return weigh(records, rules=rules, slot=slot, company=COMPANY, deals=deals or {}, moment=NIGHT, **of_gone)

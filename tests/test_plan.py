@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from bitrix_sync import plan
+from bitrix_sync.decisions import plan
 from bitrix_sync.model.facts import AWAITING, DONE, IN_PROGRESS
 from bitrix_sync.model.operations import Kind, State
 from bitrix_sync.rules.model import (

@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from bitrix_sync import sweep
+from bitrix_sync.decisions.overdue import slot_name
 from bitrix_sync.model.worktime import build_calendar
-from bitrix_sync.overdue import slot_name
 from bitrix_sync.rules.model import Overdue, Rules, Slot
 from bitrix_sync.store import Store
 from tests.stories import NINE_TO_SIX, after, book

@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import Row
 
+from bitrix_sync.decisions.overdue import is_overdue, supervisor_of
 from bitrix_sync.model.facts import AWAITING
-from bitrix_sync.overdue import is_overdue, supervisor_of
 from bitrix_sync.report.scene import Line, Scene, hours_of, scene
 from bitrix_sync.rules.persons import head_over
 from bitrix_sync.store import Store, queries

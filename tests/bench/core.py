@@ -9,7 +9,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from bitrix_sync import plan
+from bitrix_sync.decisions import plan
 from bitrix_sync.model.facts import Company, Deal, DealField, Department, Directory, Funnel, Stage, User, Visit
 from bitrix_sync.model.operations import DealState
 from bitrix_sync.rules.load import load

@@ -150,7 +150,7 @@ def away_through(absences: Iterable[Absence], *, moment: datetime, until: dateti
 
 
 @dataclass(frozen=True, slots=True)
-class Late:
+class OverdueTask:
     """A task whose deadline is past, and its fate. ``supervisor``: who controls it (None: nobody); ``escalated_to`` his
     own head, or himself at the top (``at_top``)."""
 
@@ -172,7 +172,7 @@ def weigh(
     moment: datetime,
     gone: Collection[int] = (),
     told: Collection[str] = (),
-) -> list[Late]:
+) -> list[OverdueTask]:
     """The fate of each task whose deadline is past at the sweep's ``moment``, ordered by supervisor, owner and task.
     ``gone``: deals that are no longer in the portal; ``told``: keys of what was told once for ever."""
     overdue = rules.overdue
@@ -223,10 +223,10 @@ def gone_key(ref: str) -> str:
     return f"gone-deal:{ref}"
 
 
-def _of_gone_deal(record: TaskRecord, rules: Rules, company: Company, told: Collection[str]) -> Late:
+def _of_gone_deal(record: TaskRecord, rules: Rules, company: Company, told: Collection[str]) -> OverdueTask:
     """No sweep moves it on for ever: what becomes of it is for people to say."""
     supervisor = supervisor_of(record, company, rules=rules)
-    return Late(record, "stay" if gone_key(record.ref) in told else "gone_deal", supervisor)
+    return OverdueTask(record, "stay" if gone_key(record.ref) in told else "gone_deal", supervisor)
 
 
 def _fate(
@@ -238,27 +238,27 @@ def _fate(
     deals: Mapping[int, Deal],
     moment: datetime,
     daily: bool,
-) -> Late:
+) -> OverdueTask:
     """``daily``: this sweep tells what is told once a day."""
     supervisor = supervisor_of(record, company, rules=rules)
     if record.status == AWAITING:
-        return Late(record, "awaiting", supervisor)
+        return OverdueTask(record, "awaiting", supervisor)
     deal = deals.get(record.deal_id)
     if deal is not None and deal.closed:
-        return Late(record, "closed_deal" if daily else "stay", supervisor)
+        return OverdueTask(record, "closed_deal" if daily else "stay", supervisor)
     rule = rules.by_id.get(record.rule_id)
     override = rule.overdue if rule is not None else None
     limit = override.limit if override and override.limit is not None else overdue.limit
     if limit is not None and record.moves >= limit:
         if not daily:
-            return Late(record, "stay", supervisor)
+            return OverdueTask(record, "stay", supervisor)
         above = _above(company, supervisor, record.owner_id) if supervisor else None
-        return Late(record, "escalate", supervisor, escalated_to=above or supervisor, at_top=above is None)
+        return OverdueTask(record, "escalate", supervisor, escalated_to=above or supervisor, at_top=above is None)
     move_to = override.move_to if override and override.move_to is not None else slot.move_to
-    return Late(record, "move", supervisor, deadline=counted(move_to, moment, rules.calendar))
+    return OverdueTask(record, "move", supervisor, deadline=counted(move_to, moment, rules.calendar))
 
 
-def operations(late: Iterable[Late], *, rules: Rules, slot: str) -> tuple[Operation, ...]:
+def operations(late: Iterable[OverdueTask], *, rules: Rules, slot: str) -> tuple[Operation, ...]:
     """The moves of a sweep as operations, in the order given; held when there are more than the safety limit."""
     moves = [one for one in late if one.fate == "move" and one.deadline is not None]
     held = len(moves) > rules.safety.max_moves
