@@ -20,9 +20,22 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from bitrix_sync import alarms, audit, commands, identity, retrying, snapshot, sweep, sweep_state
-from bitrix_sync.apply import Hands, make_good, ready
+from bitrix_sync import commands, snapshot, sweep, sweep_state
 from bitrix_sync.clock import Clock
+from bitrix_sync.engine import identity, recheck, retries, rule_alerts
+from bitrix_sync.engine.passes import (
+    PassReport,
+    ServiceContext,
+    carry_out,
+    first_start,
+    put_back,
+    run_pass,
+    tell_failures,
+    tell_strangers,
+    writes,
+)
+from bitrix_sync.engine.rulebook import Rulebook, kept_file, need_bound, read_file
+from bitrix_sync.engine.sender import Sender, make_good, ready
 from bitrix_sync.errands import Errands
 from bitrix_sync.errors import (
     BitrixSyncError,
@@ -44,21 +57,9 @@ from bitrix_sync.portal.pacer import Stopped
 from bitrix_sync.portal.paging import PAGE
 from bitrix_sync.portal.refusals import need_scopes
 from bitrix_sync.portal.writing import METHODS
-from bitrix_sync.rulebook import Rulebook, kept_file, need_bound, read_file
 from bitrix_sync.rules.load import load
 from bitrix_sync.settings import Settings
 from bitrix_sync.store import LeaseLost, Store
-from bitrix_sync.sync import (
-    Desk,
-    PassReport,
-    carry_out,
-    first_start,
-    put_back,
-    run_pass,
-    tell_failures,
-    tell_strangers,
-    writes,
-)
 
 log = structlog.get_logger(__name__)
 
@@ -213,7 +214,7 @@ class Service:
         self.started = self.time()
         self.epoch: int | None = None
         self.lease_lost = False
-        self.desk: Desk | None = None
+        self.context: ServiceContext | None = None
         self.errands = Errands(commands.steps)
         self.trouble = "starting"
         self.troubles = 0
@@ -289,7 +290,7 @@ class Service:
             "last_pass_age_seconds": (now - self.last_pass).total_seconds() if self.last_pass else -1.0,
             "requests_total": float(self.requests),
             "bucket_free": float(budget.free),
-            "rules_refused": 1.0 if self.desk and self.desk.rulebook.error else 0.0,
+            "rules_refused": 1.0 if self.context and self.context.rulebook.error else 0.0,
             "ready": 1.0 if self.health().ready else 0.0,
             "stuck": float(self.store.stuck(now - STUCK)),
             "bad_rows": float(self.portal.memory.bad.causes().total()),
@@ -389,7 +390,7 @@ class Service:
     def lose_lease(self, lost: LeaseLost) -> None:
         """Another process works for the portal now: what was under way is its business. We wait until it is gone."""
         log.error("waiting", problem=str(lost))
-        self.epoch = self.desk = self.standing = None
+        self.epoch = self.context = self.standing = None
         self.errands = Errands(commands.steps)
         self.trouble = str(lost)
 
@@ -410,14 +411,14 @@ class Service:
             done.set()
             keeper.join()
 
-    def open(self) -> Desk:
+    def open(self) -> ServiceContext:
         """Bind the rules, settle what an earlier process left, read the portal for the first time if need be."""
         assert self.epoch is not None, "the lease comes first"
         self.store.settle_at_start(self.time())
         standing = self.identify()
         proven, self.proven = self.proven, None  # read anew if it cannot be used
         rulebook = Rulebook(self.settings.rules, self.portal, self.store, read=proven)
-        hands = Hands(
+        sender = Sender(
             self.store,
             self.portal,
             self.epoch,
@@ -425,21 +426,21 @@ class Service:
             settle=timedelta(seconds=self.settings.settle_seconds),
             clock=self.time,
         )
-        desk = Desk(self.store, self.portal, rulebook, hands, started=self.portal.now())
+        context = ServiceContext(self.store, self.portal, rulebook, sender, started=self.portal.now())
         if self.store.cursor() is None:
-            first_start(desk)
+            first_start(context)
         elif standing.contradicted:
-            put_back(desk, standing, sure=self.same_portal)
+            put_back(context, standing, sure=self.same_portal)
         identity.note(self.store, standing)
         self.standing, self.same_portal = None, False
-        tell_failures(desk)
-        tell_strangers(desk)
-        alarms.tell_of_rules(desk)
-        alarms.tell_of_unread(desk)
-        alarms.tell_of_deals(desk)
+        tell_failures(context)
+        tell_strangers(context)
+        rule_alerts.tell_of_rules(context)
+        rule_alerts.tell_of_unread(context)
+        rule_alerts.tell_of_deals(context)
         self.show_clock()
-        self.desk = desk
-        return desk
+        self.context = context
+        return context
 
     def stop(self) -> None:
         """Begin no new work; what is in flight ends or is left as unknown."""
@@ -503,7 +504,7 @@ class Service:
                 break
             except Exception as fault:
                 if isinstance(fault, ForeignPortal):
-                    self.desk = self.standing = None  # nothing is done until the portal is looked at again
+                    self.context = self.standing = None  # nothing is done until the portal is looked at again
                 self.suffer(fault)
                 wide = True
 
@@ -511,49 +512,49 @@ class Service:
         """What is due now: a lease, the rules file, what commands ask, sweeps, a reading, or writing alone."""
         if self.lease_lost and self.epoch is not None:
             raise LeaseLost
-        if self.desk is None:
+        if self.context is None:
             if self.epoch is None and not self.take_lease():
                 holder = self.store.lease()
                 raise Waiting(f"waiting: another process ({holder.holder if holder else '?'}) works for this portal")
             self.open()
             wide, reasons = True, reasons | {"slots"}
-        desk = self.desk
-        assert desk is not None
+        context = self.context
+        assert context is not None
         if self.heard:
             self.member, self.heard = self.heard, ""
             if identity.hear(self.store, self.member):
                 standing = identity.look(self.store, self.portal)
                 identity.require(standing)
                 identity.note(self.store, standing)
-        make_good(desk.hands)
-        alarms.tell_of_stuck(desk)
+        make_good(context.sender)
+        rule_alerts.tell_of_stuck(context)
         if "rules" in reasons:
-            desk.rulebook.reload_if_changed()
-            alarms.tell_of_rules(desk)
-        self.errands.take(desk, stopping=self.stopping.is_set)
+            context.rulebook.reload_if_changed()
+            rule_alerts.tell_of_rules(context)
+        self.errands.take(context, stopping=self.stopping.is_set)
         if "slots" in reasons:
-            sweep.run_due(desk)
-            audit.run_due(desk)
-            tell_failures(desk)
+            sweep.run_due(context)
+            recheck.run_due(context)
+            tell_failures(context)
         events = (reasons - NO_EVENTS) | self.put_off
         if wide or "poll" in reasons or self.reading_is_due():
-            self.read(desk, wide=wide, late=self.late_is_due(), expected=bool(events), along=self.busy())
+            self.read(context, wide=wide, late=self.late_is_due(), expected=bool(events), along=self.busy())
         elif events and not (events <= ECHOES and self.busy()):
-            self.rest_between_events(desk)
-            self.read(desk, expected=True, along=self.busy())
+            self.rest_between_events(context)
+            self.read(context, expected=True, along=self.busy())
         elif self.reading_may_travel():
-            self.read(desk, along=True)
+            self.read(context, along=True)
         else:
             self.put_off = events
-            carry_out(desk, interrupted=self.interrupted)
+            carry_out(context, interrupted=self.interrupted)
         if wide or "rules" in reasons:
-            retrying.after_new_rules(desk)
-        self.errands.go_on(desk)
-        alarms.tell_of_bad_rows(desk)
-        self.note_rest(desk)
+            retries.after_new_rules(context)
+        self.errands.go_on(context)
+        rule_alerts.tell_of_bad_rows(context)
+        self.note_rest(context)
         self.recovered()
 
-    def note_rest(self, desk: Desk) -> None:
+    def note_rest(self, context: ServiceContext) -> None:
         """For ``status``: how much waits, and until when it will take at the portal's present pace."""
         now = self.time()
         if self.rest_noted is not None and now - self.rest_noted < REST_GAP:
@@ -565,15 +566,15 @@ class Service:
             calls: Counter[str] = Counter()
             for kind, count in waiting.items():
                 calls[METHODS[kind]] += count
-            span = desk.hands.pace.takes(calls, self.portal.pacer)
-            until = (self.portal.now() + span).isoformat() if span is not None and writes(desk) else None
+            span = context.sender.pace.takes(calls, self.portal.pacer)
+            until = (self.portal.now() + span).isoformat() if span is not None and writes(context) else None
             said = json.dumps({"operations": sum(waiting.values()), "until": until})
         if said != self.store.setting(REST):
             self.store.set_setting(REST, said)
 
-    def rest_between_events(self, desk: Desk) -> None:
+    def rest_between_events(self, context: ServiceContext) -> None:
         """A flood of events costs a reading now and then: until the next may be made, what is ready is written."""
-        carry_out(desk, interrupted=self.interrupted)
+        carry_out(context, interrupted=self.interrupted)
         if not self.reading_may_travel():  # else what is left to write would rest too
             self.portal.pacer.rest(self.gap(busy=self.busy()) - self.since(self.last_reading))
 
@@ -585,7 +586,7 @@ class Service:
 
     def busy(self) -> bool:
         """True while operations wait that could be written now."""
-        return self.desk is not None and bool(ready(self.desk.hands, 1))
+        return self.context is not None and bool(ready(self.context.sender, 1))
 
     def reading_is_due(self) -> bool:
         """True when the portal has not been read for as long as it may be."""
@@ -618,16 +619,22 @@ class Service:
         return reading.OVERLAP + timedelta(seconds=min(passed, LONGEST_BACK)) if wide or passed >= gap else None
 
     def read(
-        self, desk: Desk, *, wide: bool = False, late: bool = False, expected: bool = False, along: bool = False
+        self,
+        context: ServiceContext,
+        *,
+        wide: bool = False,
+        late: bool = False,
+        expected: bool = False,
+        along: bool = False,
     ) -> PassReport:
         """One pass, and its account."""
         begun = self.last_reading = self.portal.clock()
         self.put_off = set()
-        if desk.rulebook.freshen(self.portal.now()):
-            alarms.tell_of_unread(desk)
+        if context.rulebook.freshen(self.portal.now()):
+            rule_alerts.tell_of_unread(context)
         overlap = self.overlap(wide=wide)
         report = run_pass(
-            desk, overlap=overlap, late=late, expected=expected, along=along, interrupted=self.interrupted
+            context, overlap=overlap, late=late, expected=expected, along=along, interrupted=self.interrupted
         )
         self.read_since_wide += (report.visits + report.deals + report.tasks) / PAGE
         if late or overlap is not None:
@@ -635,9 +642,9 @@ class Service:
         if overlap is not None:
             self.last_wide, self.read_since_wide = begun, 0.0
         self.fruitless = 0 if report.recorded or report.visits else self.fruitless + expected
-        if alarms.tell_of_deals(desk):
-            audit.meet_deals(desk)
-        desk.rulebook.show()
+        if rule_alerts.tell_of_deals(context):
+            recheck.meet_deals(context)
+        context.rulebook.show()
         self.last_pass = self.time()
         self.store.set_setting("last_pass", self.clock().isoformat())
         self.show_clock()

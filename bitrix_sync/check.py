@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from bitrix_sync import identity
+from bitrix_sync.engine import identity
+from bitrix_sync.engine.rulebook import kept_file, read_file
 from bitrix_sync.errors import BitrixSyncError, StoreError, UserError
 from bitrix_sync.model.facts import Directory
 from bitrix_sync.portal import reading
 from bitrix_sync.portal.client import Portal
-from bitrix_sync.rulebook import kept_file, read_file
 from bitrix_sync.rules.load import load
 from bitrix_sync.settings import Settings
 from bitrix_sync.store import Store

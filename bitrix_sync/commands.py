@@ -9,9 +9,23 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from bitrix_sync import audit, retrying, sweep_commands, sweep_state
+from bitrix_sync import sweep_commands, sweep_state
 from bitrix_sync.decisions import plan
 from bitrix_sync.decisions.guards import is_stranger, touched
+from bitrix_sync.engine import recheck, retries
+from bitrix_sync.engine.passes import (
+    SEES_NO_DEALS,
+    Gathered,
+    PassReport,
+    ServiceContext,
+    decide,
+    picks_of,
+    safety_room,
+    sift,
+    take_in,
+    world_of,
+)
+from bitrix_sync.engine.rulebook import Rulebook
 from bitrix_sync.errands import Account, Steps, Told, Wait, carry
 from bitrix_sync.errors import UserError
 from bitrix_sync.model.facts import Changes, Company, Deal
@@ -26,36 +40,23 @@ from bitrix_sync.model.operations import (
     TaskRecord,
 )
 from bitrix_sync.portal import reading
-from bitrix_sync.rulebook import Rulebook
 from bitrix_sync.rules.persons import Picks
 from bitrix_sync.rules.suggest import cure, fold, listed
-from bitrix_sync.sync import (
-    SEES_NO_DEALS,
-    Desk,
-    Gathered,
-    PassReport,
-    decide,
-    picks_of,
-    safety_room,
-    sift,
-    take_in,
-    world_of,
-)
 
 CHUNK = 500
 """Deals judged at a time by backfill."""
 WENT_ON = "the deal went on before it was released"
 
 
-def perform(desk: Desk, kind: str, args: Mapping[str, Any], *, told: Told = lambda _text: None) -> Account:
+def perform(context: ServiceContext, kind: str, args: Mapping[str, Any], *, told: Told = lambda _text: None) -> Account:
     """Do one thing by its name, with nothing else to do meanwhile; UserError for a name that is none. ``told`` hears
     how far it is."""
-    return carry(desk, steps(desk, kind, args), told=told)
+    return carry(context, steps(context, kind, args), told=told)
 
 
-def steps(desk: Desk, kind: str, args: Mapping[str, Any]) -> Steps:
+def steps(context: ServiceContext, kind: str, args: Mapping[str, Any]) -> Steps:
     """The steps of one thing by its name; the first of them raises UserError for a name that is none."""
-    verbs: dict[str, Callable[[Desk, Mapping[str, Any]], Steps]] = {
+    verbs: dict[str, Callable[[ServiceContext, Mapping[str, Any]], Steps]] = {
         "sync": sync,
         "backfill": backfill,
         "release": release,
@@ -65,16 +66,16 @@ def steps(desk: Desk, kind: str, args: Mapping[str, Any]) -> Steps:
     }
     if kind not in verbs:
         raise UserError(f"the running service does not know '{kind}'; restart it with this version")
-    return (yield from verbs[kind](desk, args))
+    return (yield from verbs[kind](context, args))
 
 
-def sync(desk: Desk, args: Mapping[str, Any]) -> Steps:
+def sync(context: ServiceContext, args: Mapping[str, Any]) -> Steps:
     """One pass now: a reading, and the writing of all that waits then."""
-    report = take_in(desk)
-    ids = [row.id for row in desk.store.operations(state=State.PLANNED)]
+    report = take_in(context)
+    ids = [row.id for row in context.store.operations(state=State.PLANNED)]
     yield Wait(ids)
-    blind = {"sees_no_deals": True} if desk.store.setting(SEES_NO_DEALS) else {}
-    return {**account(report), **blind, **written(desk, ids)}
+    blind = {"sees_no_deals": True} if context.store.setting(SEES_NO_DEALS) else {}
+    return {**account(report), **blind, **written(context, ids)}
 
 
 def account(report: PassReport) -> Account:
@@ -88,9 +89,9 @@ def account(report: PassReport) -> Account:
     }
 
 
-def written(desk: Desk, ids: Iterable[int]) -> Account:
+def written(context: ServiceContext, ids: Iterable[int]) -> Account:
     """What became of operations so far, line by line."""
-    rows = desk.store.operations(ids=list(ids))
+    rows = context.store.operations(ids=list(ids))
 
     def of(state: State) -> list[StoredOperation]:
         return [row for row in rows if row.state is state]
@@ -112,24 +113,24 @@ def described(operation: Operation) -> Account:
     return {"kind": operation.kind.value, "deal_id": operation.deal_id, "task": operation.task, "title": title}
 
 
-def backfill(desk: Desk, args: Mapping[str, Any]) -> Steps:
+def backfill(context: ServiceContext, args: Mapping[str, Any]) -> Steps:
     """Tasks for deals that already sit in a stage and have none for it, as the portal shows them now, whether or not
     they were ever seen before; ``dry_run`` writes nothing. The safety limit counts all of it together, however long it
     takes, in a dry run too. ``rule``, ``funnel``, ``stage`` and ``deal`` are the choice of them; ``from_now`` and
     ``removed``: see ``plan.Backfill``."""
     dry = bool(args.get("dry_run"))
-    begun, chosen = desk.portal.now(), choose(desk.rulebook, args)
-    ids = standing_in(desk, chosen.stages, args.get("deal"))
+    begun, chosen = context.portal.now(), choose(context.rulebook, args)
+    ids = standing_in(context, chosen.stages, args.get("deal"))
     picks: Picks | None = None
     recorded: list[int] = list(args.get("resumed", ()))
     said: list[Operation] = []
     held = unrecorded = unread = 0
     for begin in range(0, len(ids), CHUNK):
         yield Wait(tuple(recorded), rest=0.0, done=begin, of=len(ids))
-        facts = as_they_are(desk, ids[begin : begin + CHUNK], chosen.stages)
-        picks = picks if dry and picks is not None else picks_of(desk)
-        room = safety_room(desk, begun) - unrecorded
-        recording, report = decide(desk, facts, backfill=chosen.backfill, room=room, picks=picks)
+        facts = as_they_are(context, ids[begin : begin + CHUNK], chosen.stages)
+        picks = picks if dry and picks is not None else picks_of(context)
+        room = safety_room(context, begun) - unrecorded
+        recording, report = decide(context, facts, backfill=chosen.backfill, room=room, picks=picks)
         held += report.held
         unread += len(facts.unread)
         said += report.watched
@@ -138,13 +139,13 @@ def backfill(desk: Desk, args: Mapping[str, Any]) -> Steps:
             unrecorded += sum(one.kind is Kind.CREATE and one.state is State.PLANNED for one in decided)
             said += decided
         else:
-            recorded += desk.store.record(recording, desk.hands.epoch)
+            recorded += context.store.record(recording, context.sender.epoch)
     rules = chosen.backfill.rules
-    tried = retrying.try_again(desk, deals=ids, rules=rules, room=safety_room(desk, begun) - unrecorded, dry=dry)
+    tried = retries.try_again(context, deals=ids, rules=rules, room=safety_room(context, begun) - unrecorded, dry=dry)
     held += sum(operation.state is State.HELD for operation in tried)
-    recorded += [row.id for row in desk.store.operations(keys=[one.key for one in tried])] if not dry else []
-    said += tried if dry else [row.operation for row in desk.store.operations(ids=recorded)]
-    planned = [planned_line(one, desk.rulebook.company) for one in said if one.kind is Kind.CREATE]
+    recorded += [row.id for row in context.store.operations(keys=[one.key for one in tried])] if not dry else []
+    said += tried if dry else [row.operation for row in context.store.operations(ids=recorded)]
+    planned = [planned_line(one, context.rulebook.company) for one in said if one.kind is Kind.CREATE]
     yield Wait(recorded)
     return {
         "dry_run": dry,
@@ -152,7 +153,7 @@ def backfill(desk: Desk, args: Mapping[str, Any]) -> Steps:
         "planned": planned,
         "held": held,
         "unread": unread,
-        **written(desk, recorded),
+        **written(context, recorded),
     }
 
 
@@ -201,22 +202,22 @@ def named(what: str, wanted: str, known: Mapping[str, str]) -> set[str]:
     return found
 
 
-def standing_in(desk: Desk, stages: Set[str], deal_id: int | None) -> list[int]:
+def standing_in(context: ServiceContext, stages: Set[str], deal_id: int | None) -> list[int]:
     """The open deals that the portal shows in these stages, or the one, open or not. UserError if it is not shown."""
     if deal_id is None:
-        found = reading.open_deals(desk.portal, fields=frozenset())
+        found = reading.open_deals(context.portal, fields=frozenset())
         return sorted(deal.id for deal in found if deal.stage_id in stages)
-    end = reading.deals(desk.portal, [deal_id], fields=frozenset())[deal_id]
+    end = reading.deals(context.portal, [deal_id], fields=frozenset())[deal_id]
     if not isinstance(end, Deal):
-        raise UserError(desk.rulebook.unknown_deal(deal_id, end))
+        raise UserError(context.rulebook.unknown_deal(deal_id, end))
     return [deal_id] if end.stage_id in stages else []
 
 
-def as_they_are(desk: Desk, ids: Sequence[int], stages: Set[str]) -> Gathered:
+def as_they_are(context: ServiceContext, ids: Sequence[int], stages: Set[str]) -> Gathered:
     """These deals with their whole history, read now; without those that are not in the stages any more. What could not
     be read of them is judged later."""
-    history = reading.deal_history(desk.portal, ids)
-    facts = sift(desk, Changes(visits=tuple(history)), ask=ids)
+    history = reading.deal_history(context.portal, ids)
+    facts = sift(context, Changes(visits=tuple(history)), ask=ids)
     deals = {number: facts.deals.get(number) for number in ids}
     facts.deals = {number: deal for number, deal in deals.items() if deal is not None and deal.stage_id in stages}
     facts.visits = [one for one in facts.visits if one.deal_id in facts.deals or one.deal_id in facts.unread]
@@ -235,54 +236,54 @@ def planned_line(operation: Operation, company: Company) -> Account:
     }
 
 
-def release(desk: Desk, args: Mapping[str, Any]) -> Steps:
+def release(context: ServiceContext, args: Mapping[str, Any]) -> Steps:
     """Let go what the safety limits hold back. A task without an owner who works here, or whose deadline has passed
     meanwhile, is decided anew; nobody is found: it stays held. When too much had vanished from the portal to be
     believed, the next look believes it. What the portal refused is tried again."""
-    now = desk.portal.now()
-    believed = audit.believe(desk.store)
-    drop_ended(desk)
-    held = desk.store.operations(state=State.HELD)
-    desk.rulebook.freshen_company(now)
-    stale = [row.operation for row in held if is_stale(row.operation, desk.rulebook.company, now)]
+    now = context.portal.now()
+    believed = recheck.believe(context.store)
+    drop_ended(context)
+    held = context.store.operations(state=State.HELD)
+    context.rulebook.freshen_company(now)
+    stale = [row.operation for row in held if is_stale(row.operation, context.rulebook.company, now)]
     creations = {row.operation.key for row in held if row.operation.kind is Kind.CREATE}
     others = {row.operation.key for row in held} - creations
-    tried = retrying.try_again(desk)
-    renewed = renew(desk, stale)
+    tried = retries.try_again(context)
+    renewed = renew(context, stale)
     usable = creations - {operation.key for operation in stale}
-    released = renewed + desk.store.release(now, usable, later=plan.LATER) + desk.store.release(now, others)
-    sweep_state.let_go(desk.store, now)
-    again = desk.store.operations(keys=[operation.key for operation in tried])
-    ids = [*args.get("resumed", ()), *set_free(desk, held), *(row.id for row in again)]
+    released = renewed + context.store.release(now, usable, later=plan.LATER) + context.store.release(now, others)
+    sweep_state.let_go(context.store, now)
+    again = context.store.operations(keys=[operation.key for operation in tried])
+    ids = [*args.get("resumed", ()), *set_free(context, held), *(row.id for row in again)]
     yield Wait(ids)
-    yield from sweep_commands.after_release(desk)
+    yield from sweep_commands.after_release(context)
     still_held = len(stale) - renewed
     return {
         "released": released,
         "still_held": still_held,
         "believed": believed,
         "tried_again": len(tried),
-        **written(desk, ids),
+        **written(context, ids),
     }
 
 
-def set_free(desk: Desk, held: Iterable[StoredOperation]) -> list[int]:
+def set_free(context: ServiceContext, held: Iterable[StoredOperation]) -> list[int]:
     """The operations that were held, as far as they are not any more, with those that waited for their tasks."""
     tasks = {row.operation.task for row in held if row.operation.task}
-    waiting = [row for row in desk.store.operations(state=State.PLANNED) if row.operation.task in tasks]
+    waiting = [row for row in context.store.operations(state=State.PLANNED) if row.operation.task in tasks]
     return [row.id for row in waiting]
 
 
-def drop_ended(desk: Desk) -> None:
+def drop_ended(context: ServiceContext) -> None:
     """A held task that was to be completed or deleted meanwhile, as its deal went on, need not be made at all."""
     ended = {
         row.operation.task
         for kind in (Kind.COMPLETE, Kind.DELETE)
-        for row in desk.store.operations(state=State.PLANNED, kind=kind)
+        for row in context.store.operations(state=State.PLANNED, kind=kind)
     }
-    late = [row for row in desk.store.operations(state=State.HELD, kind=Kind.CREATE) if row.operation.task in ended]
+    late = [row for row in context.store.operations(state=State.HELD, kind=Kind.CREATE) if row.operation.task in ended]
     finished = [OperationResult(row.id, State.DROPPED, error_text=WENT_ON) for row in late]
-    desk.store.finish(finished, desk.hands.epoch, desk.hands.clock())
+    context.store.finish(finished, context.sender.epoch, context.sender.clock())
 
 
 def is_stale(operation: Operation, company: Company, now: datetime) -> bool:
@@ -293,18 +294,18 @@ def is_stale(operation: Operation, company: Company, now: datetime) -> bool:
     return not company.active(fields["RESPONSIBLE_ID"]) or datetime.fromisoformat(fields["DEADLINE"]) <= now
 
 
-def renew(desk: Desk, held: Sequence[Operation]) -> int:
+def renew(context: ServiceContext, held: Sequence[Operation]) -> int:
     """Decide held creations anew, with the deals as they are now; returns how many can be sent."""
     if not held:
         return 0
-    facts = sift(desk, Changes(), ask={operation.deal_id for operation in held})
-    world = world_of(desk, facts)
-    states = desk.store.deal_states({operation.deal_id for operation in held})
+    facts = sift(context, Changes(), ask={operation.deal_id for operation in held})
+    world = world_of(context, facts)
+    states = context.store.deal_states({operation.deal_id for operation in held})
     creations: list[Operation] = []
     decisions: list[Decision] = []
     for operation in held:
         state = replace(states[operation.deal_id], deal=facts.deals.get(operation.deal_id))
-        anew = plan.decide_anew(state, desk.rulebook.rules, world, occurrence=operation.task, now=facts.now)
+        anew = plan.decide_anew(state, context.rulebook.rules, world, occurrence=operation.task, now=facts.now)
         if anew is None:
             continue
         creations.append(replace(anew.operations[0], urgency=anew.operations[0].urgency + plan.LATER))
@@ -315,25 +316,26 @@ def renew(desk: Desk, held: Sequence[Operation]) -> int:
     recording = Changeset(
         at=facts.now, decisions=tuple(decisions), renewed=tuple(creations), picks=world.picks.changes()
     )
-    desk.store.record(recording, desk.hands.epoch)
+    context.store.record(recording, context.sender.epoch)
     return len(creations)
 
 
-def remove(desk: Desk, args: Mapping[str, Any]) -> Steps:
+def remove(context: ServiceContext, args: Mapping[str, Any]) -> Steps:
     """Delete the tasks that a wrong rule made since a moment, those that nobody has touched."""
-    rule_id, since, dry = str(args["rule"]), moment_of(desk, str(args["since"])), bool(args.get("dry_run"))
+    rule_id, since, dry = str(args["rule"]), moment_of(context, str(args["since"])), bool(args.get("dry_run"))
     made = [
         record
-        for record in desk.store.tasks_of_rule(rule_id, since=since)
+        for record in context.store.tasks_of_rule(rule_id, since=since)
         if record.portal_id is not None and not record.gone
     ]
     seen = {
-        task.id: task for task in reading.tasks(desk.portal, [record.portal_id for record in made if record.portal_id])
+        task.id: task
+        for task in reading.tasks(context.portal, [record.portal_id for record in made if record.portal_id])
     }
-    known = desk.store.rules_loaded()
+    known = context.store.rules_loaded()
     if rule_id not in known and not made:
         raise UserError(f"no rule `{rule_id}` was ever loaded. {cure(rule_id, sorted(known), 'The rules are')}".strip())
-    writes = desk.store.last_writes([record.ref for record in made])
+    writes = context.store.last_writes([record.ref for record in made])
     doomed: list[TaskRecord] = []
     kept: list[Account] = []
     for record in made:
@@ -341,28 +343,28 @@ def remove(desk: Desk, args: Mapping[str, Any]) -> Steps:
         if task is None or is_stranger(task, record):
             continue
         last = writes.get(record.ref)
-        why = touched(record, task, written=last + desk.portal.offset if last else None)
+        why = touched(record, task, written=last + context.portal.offset if last else None)
         if why:
             kept.append({"task_id": task.id, "title": task.title, "why": why})
         else:
             doomed.append(record)
     unsent, ids = 0, list[int](args.get("resumed", ()))
     if not dry:
-        unsent = desk.store.drop_unsent(rule_id, since=since)
+        unsent = context.store.drop_unsent(rule_id, since=since)
         operations = tuple(
             Operation(f"remove:{record.ref}", Kind.DELETE, {"reason": "remove"}, record.deal_id, record.ref)
             for record in doomed
         )
-        ids += desk.store.record(Changeset(at=desk.portal.now(), operations=operations), desk.hands.epoch)
+        ids += context.store.record(Changeset(at=context.portal.now(), operations=operations), context.sender.epoch)
         yield Wait(ids)
     listed = [{"task_id": record.portal_id, "title": record.title, "deal_id": record.deal_id} for record in doomed]
-    return {"dry_run": dry, "delete": listed, "kept": kept, "unsent": unsent, **written(desk, ids)}
+    return {"dry_run": dry, "delete": listed, "kept": kept, "unsent": unsent, **written(context, ids)}
 
 
-def moment_of(desk: Desk, text: str) -> datetime:
+def moment_of(context: ServiceContext, text: str) -> datetime:
     """``2026-03-12`` or ``2026-03-12T14:00`` as a moment: in the zone of the file unless the text has its own."""
     try:
         moment = datetime.fromisoformat(text.strip())
     except ValueError:
         raise UserError(f"`{text}` is no date and no moment; write --since 2026-03-12 or 2026-03-12T14:00") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=desk.rulebook.rules.calendar.zone)
+    return moment if moment.tzinfo else moment.replace(tzinfo=context.rulebook.rules.calendar.zone)

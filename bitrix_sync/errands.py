@@ -15,11 +15,11 @@ from typing import Any
 
 import structlog
 
-from bitrix_sync.apply import ready
+from bitrix_sync.engine.passes import ServiceContext, carry_out, writes
+from bitrix_sync.engine.sender import ready
 from bitrix_sync.errors import BitrixSyncError, StoreError
 from bitrix_sync.portal.pacer import Stopped
 from bitrix_sync.store import LeaseLost, Request, Store
-from bitrix_sync.sync import Desk, carry_out, writes
 
 log = structlog.get_logger(__name__)
 
@@ -40,21 +40,21 @@ class Wait:
 
 
 Steps = Generator[Wait, None, Account]
-Begin = Callable[[Desk, str, Mapping[str, Any]], Steps]
+Begin = Callable[[ServiceContext, str, Mapping[str, Any]], Steps]
 
 
-def carry(desk: Desk, steps: Steps, *, told: Told = lambda _text: None) -> Account:
+def carry(context: ServiceContext, steps: Steps, *, told: Told = lambda _text: None) -> Account:
     """Carry a command out to its end, with nothing else to do meanwhile. ``told`` hears how far it is."""
     while True:
         try:
             wait = next(steps)
         except StopIteration as end:
             return dict(end.value)
-        told(how_far(desk.store, wait))
+        told(how_far(context.store, wait))
         if wait.rest is None:
-            carry_out(desk, interrupted=_listener(desk.store, wait, told))
+            carry_out(context, interrupted=_listener(context.store, wait, told))
         else:
-            desk.portal.pacer.rest(wait.rest)
+            context.portal.pacer.rest(wait.rest)
 
 
 def _listener(store: Store, wait: Wait, told: Told) -> Callable[[], bool]:
@@ -93,18 +93,18 @@ def arguments(request: Request) -> Mapping[str, Any]:
     return {**request.args, "resumed": request.result["ids"]} if request.result else request.args
 
 
-def finish(desk: Desk, number: int, begin: Begin, *, told: Told = lambda _text: None) -> None:
+def finish(context: ServiceContext, number: int, begin: Begin, *, told: Told = lambda _text: None) -> None:
     """Do what a service left of a request when it ended, and answer it."""
-    request = desk.store.request(number)
+    request = context.store.request(number)
     if request is None or request.ok is not None:
         return
     try:
-        answer = (True, carry(desk, begin(desk, request.kind, arguments(request)), told=told))
+        answer = (True, carry(context, begin(context, request.kind, arguments(request)), told=told))
     except (LeaseLost, Stopped):
         raise
     except Exception as fault:
         answer = (False, refusal(fault, request.kind))
-    desk.store.answer(number, *answer)
+    context.store.answer(number, *answer)
 
 
 @dataclass(slots=True)
@@ -125,21 +125,21 @@ class Errands:
         self._begin = begin
         self._underway: list[_Errand] = []
 
-    def take(self, desk: Desk, *, stopping: Callable[[], bool]) -> None:
+    def take(self, context: ServiceContext, *, stopping: Callable[[], bool]) -> None:
         """Begin what was asked since the last time: each as far as its first wait."""
         while not stopping():
-            request = desk.store.next_request(desk.hands.epoch)
+            request = context.store.next_request(context.sender.epoch)
             if request is None:
                 return
-            errand = _Errand(request, self._begin(desk, request.kind, arguments(request)))
+            errand = _Errand(request, self._begin(context, request.kind, arguments(request)))
             self._underway.append(errand)
-            self._step(desk, errand)
+            self._step(context, errand)
 
-    def go_on(self, desk: Desk) -> None:
+    def go_on(self, context: ServiceContext) -> None:
         """One step further with each whose wait is over."""
         for errand in list(self._underway):
-            if errand.answer is not None or _is_over(desk, errand):
-                self._step(desk, errand)
+            if errand.answer is not None or _is_over(context, errand):
+                self._step(context, errand)
 
     def give_up(self, store: Store, trouble: str) -> None:
         """The service is in trouble: whoever waits for what it writes hears of it, and need not wait any longer."""
@@ -155,7 +155,7 @@ class Errands:
             store.answer(errand.request.id, *errand.answer)
             self._underway.remove(errand)
 
-    def _step(self, desk: Desk, errand: _Errand) -> None:
+    def _step(self, context: ServiceContext, errand: _Errand) -> None:
         if errand.answer is None:
             try:
                 errand.wait = next(errand.steps)
@@ -166,13 +166,13 @@ class Errands:
             except Exception as fault:
                 errand.answer = (False, refusal(fault, errand.request.kind))
             else:
-                errand.until = desk.hands.clock() + timedelta(seconds=errand.wait.rest or 0.0)
-                desk.store.note_request(errand.request.id, asdict(errand.wait))
+                errand.until = context.sender.clock() + timedelta(seconds=errand.wait.rest or 0.0)
+                context.store.note_request(errand.request.id, asdict(errand.wait))
                 return
-        self._give(desk.store, errand)
+        self._give(context.store, errand)
 
 
-def _is_over(desk: Desk, errand: _Errand) -> bool:
+def _is_over(context: ServiceContext, errand: _Errand) -> bool:
     if errand.wait.rest is not None:
-        return errand.until is None or desk.hands.clock() >= errand.until
-    return not desk.store.unsent(errand.wait.ids) or not writes(desk) or not ready(desk.hands, 1)
+        return errand.until is None or context.sender.clock() >= errand.until
+    return not context.store.unsent(errand.wait.ids) or not writes(context) or not ready(context.sender, 1)

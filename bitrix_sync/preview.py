@@ -14,16 +14,16 @@ from datetime import datetime
 
 import structlog
 
-from bitrix_sync import recognition, sync
 from bitrix_sync.decisions import plan
 from bitrix_sync.decisions.guards import is_stranger
+from bitrix_sync.engine import passes, recognition
+from bitrix_sync.engine.rulebook import Rulebook, read_file
 from bitrix_sync.errors import RulesError, UserError
 from bitrix_sync.model.facts import Changes, Cursor, Deal, Directory, PortalTask, Stage, Visit
 from bitrix_sync.model.operations import MARK, DealState, Decision, State, TaskRecord
 from bitrix_sync.portal import reading
 from bitrix_sync.portal.client import Portal
 from bitrix_sync.preview_lines import Preview, nothing, of_changes, of_load, of_rules, rules_of, uncovered
-from bitrix_sync.rulebook import Rulebook, read_file
 from bitrix_sync.rules.load import load
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.rules.persons import NotRead, Picks
@@ -184,9 +184,9 @@ def _picks(look: Look) -> Picks:
 def _judge(look: Look, deals: Sequence[Deal], picks: Picks, preview: Preview, *, into: Stage | None = None) -> None:
     """Decide these deals and add what comes of them."""
     ids = [deal.id for deal in deals]
-    facts = sync.Gathered(look.now, Changes(), deals={deal.id: deal for deal in deals})
-    sync.gather_clients(look.portal, look.rules, facts)
-    sync.set_aside(facts, lambda deal: look.rulebook.unread_funnel(deal.funnel_id))
+    facts = passes.Gathered(look.now, Changes(), deals={deal.id: deal for deal in deals})
+    passes.gather_clients(look.portal, look.rules, facts)
+    passes.set_aside(facts, lambda deal: look.rulebook.unread_funnel(deal.funnel_id))
     world = plan.World(
         company=look.rulebook.company,
         picks=picks,

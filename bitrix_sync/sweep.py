@@ -14,8 +14,9 @@ from typing import Any
 
 import structlog
 
-from bitrix_sync.audit import Look, look, note
 from bitrix_sync.decisions import overdue
+from bitrix_sync.engine.passes import ServiceContext, take_in, tell_admins
+from bitrix_sync.engine.recheck import Look, look, note
 from bitrix_sync.model.operations import Changeset, Kind, Operation, OperationResult, State, StoredOperation
 from bitrix_sync.notices import NEXT_BEGAN, NOT_RELEASED
 from bitrix_sync.portal import reading
@@ -37,7 +38,6 @@ from bitrix_sync.sweep_state import (
     note_rest,
     slot_rule,
 )
-from bitrix_sync.sync import Desk, take_in, tell_admins
 from bitrix_sync.words import texts
 
 log = structlog.get_logger(__name__)
@@ -71,14 +71,14 @@ class Plan:
 # --- the clock's side ------------------------------------------------------------------------------------------------
 
 
-def run_due(desk: Desk) -> None:
+def run_due(context: ServiceContext) -> None:
     """Claim the slot that is due; take what goes on one step further."""
-    rules = desk.rulebook.rules
-    claim_due(desk.store, rules, desk.portal.now())
+    rules = context.rulebook.rules
+    claim_due(context.store, rules, context.portal.now())
     if rules.overdue is None:
-        give_up(desk)
+        give_up(context)
     else:
-        go_on(desk)
+        go_on(context)
 
 
 def claim_due(store: Store, rules: Rules, now: datetime) -> None:
@@ -109,54 +109,54 @@ def slots_since(store: Store, rules: Rules, now: datetime) -> dict[str, datetime
     return {name: datetime.fromisoformat(moment) for name, moment in since.items()}
 
 
-def go_on(desk: Desk) -> None:
+def go_on(context: ServiceContext) -> None:
     """Decide the sweep that was claimed; write the messages of one whose moves are through."""
-    claimed = next((one for one in desk.store.sweeps(limit=RECENT) if one.state == CLAIMED), None)
+    claimed = next((one for one in context.store.sweeps(limit=RECENT) if one.state == CLAIMED), None)
     if claimed is not None:
-        carry(desk, claimed)
-    for one in reversed(desk.store.sweeps(limit=RECENT)):
+        carry(context, claimed)
+    for one in reversed(context.store.sweeps(limit=RECENT)):
         if one.state in (MOVING, HELD):
-            tell_when_through(desk, one)
-    note_rest(desk)
+            tell_when_through(context, one)
+    note_rest(context)
 
 
-def carry(desk: Desk, sweep: Sweep) -> Plan | None:
+def carry(context: ServiceContext, sweep: Sweep) -> Plan | None:
     """End the sweep before; read what is new; gather, decide, record. After a crash all of it is done again, and what
     was recorded is known. None: there is nothing to decide any more."""
-    rules, store, now = desk.rulebook.rules, desk.store, desk.portal.now()
+    rules, store, now = context.rulebook.rules, context.store, context.portal.now()
     rule = slot_rule(rules, sweep.slot)
     if rule is None or now - sweep.moment > TOO_OLD:
         reason = "not in the rules" if rule is None else "missed"
         store.close_sweep(sweep.slot, SKIPPED, {"reason": reason})
         log.warning("sweep skipped", slot=sweep.slot, reason=reason)
         return None
-    end_earlier(desk, sweep)
-    take_in(desk)
-    plan = decide(desk, sweep.slot, rule, sweep.moment)
-    note(desk, plan.seen)
+    end_earlier(context, sweep)
+    take_in(context)
+    plan = decide(context, sweep.slot, rule, sweep.moment)
+    note(context, plan.seen)
     if plan.seen.lost:
         store.close_sweep(sweep.slot, DONE, {"rights_lost": True})
         return plan
-    settle_earlier(desk, plan)
+    settle_earlier(context, plan)
     watch = rules.safety.watch
     if watch:
         for move in plan.moves:
             log.info("watch: would move", deal=move.deal_id, task=move.task, to=move.payload["deadline"])
     held = plan.held and not watch
     state, summary = HELD if held else MOVING, summary_of(plan, watch=watch)
-    operations = () if watch else (*plan.moves, *(held_notice(desk, plan) if held else ()))
-    recording = Changeset(at=desk.portal.now(), operations=operations, sweep=(sweep.slot, state, summary))
-    store.record(recording, desk.hands.epoch)
+    operations = () if watch else (*plan.moves, *(held_notice(context, plan) if held else ()))
+    recording = Changeset(at=context.portal.now(), operations=operations, sweep=(sweep.slot, state, summary))
+    store.record(recording, context.sender.epoch)
     log.info("sweep", slot=sweep.slot, overdue=plan.overdue, moves=len(plan.moves), held=held)
     return plan
 
 
-def decide(desk: Desk, slot: str, rule: Slot, moment: datetime) -> Plan:
+def decide(context: ServiceContext, slot: str, rule: Slot, moment: datetime) -> Plan:
     """What the sweep would do, from a fresh reading of all that is overdue and of all that is known to be open; nothing
     is written."""
-    rules, store = desk.rulebook.rules, desk.store
-    desk.rulebook.freshen_company(desk.portal.now())
-    seen = look(desk, fresh=reading.overdue_tasks(desk.portal, moment))
+    rules, store = context.rulebook.rules, context.store
+    context.rulebook.freshen_company(context.portal.now())
+    seen = look(context, fresh=reading.overdue_tasks(context.portal, moment))
     if seen.lost:
         return Plan(slot, moment, seen)
     records = {record.ref: record for record in (*store.open_tasks(), *seen.tasks)}
@@ -165,7 +165,7 @@ def decide(desk: Desk, slot: str, rule: Slot, moment: datetime) -> Plan:
         records.values(),
         rules=rules,
         slot=rule,
-        company=desk.rulebook.company,
+        company=context.rulebook.company,
         deals=seen.deals,
         moment=moment,
         gone={record.deal_id for record in orphans},
@@ -174,13 +174,13 @@ def decide(desk: Desk, slot: str, rule: Slot, moment: datetime) -> Plan:
     return Plan(slot, moment, seen, late, overdue.operations(late, rules=rules, slot=slot))
 
 
-def held_notice(desk: Desk, plan: Plan) -> tuple[Operation, ...]:
+def held_notice(context: ServiceContext, plan: Plan) -> tuple[Operation, ...]:
     """The admins hear that a sweep is held."""
-    rules = desk.rulebook.rules
+    rules = context.rulebook.rules
     text = texts.say(
         rules.language, "admin.moves_held", sweep=plan.slot, count=len(plan.moves), limit=rules.safety.max_moves
     )
-    return tell_admins(desk.rulebook, f"sweep-held:{plan.slot}", text)
+    return tell_admins(context.rulebook, f"sweep-held:{plan.slot}", text)
 
 
 def summary_of(plan: Plan, *, watch: bool) -> dict[str, Any]:
@@ -205,23 +205,23 @@ def summary_of(plan: Plan, *, watch: bool) -> dict[str, Any]:
 # --- the sweep before ------------------------------------------------------------------------------------------------
 
 
-def end_earlier(desk: Desk, sweep: Sweep) -> None:
+def end_earlier(context: ServiceContext, sweep: Sweep) -> None:
     """The next slot begins: what is unsent of earlier ones is dropped, and their messages list it."""
-    drop_unsent(desk, lambda row: NOT_RELEASED if row.state is State.HELD else NEXT_BEGAN, apart=sweep.slot)
-    for earlier in desk.store.sweeps(limit=RECENT):
+    drop_unsent(context, lambda row: NOT_RELEASED if row.state is State.HELD else NEXT_BEGAN, apart=sweep.slot)
+    for earlier in context.store.sweeps(limit=RECENT):
         if earlier.slot == sweep.slot or earlier.moment > sweep.moment:
             continue
         if earlier.state == CLAIMED:
-            desk.store.close_sweep(earlier.slot, SKIPPED, {"reason": NEXT_BEGAN})
+            context.store.close_sweep(earlier.slot, SKIPPED, {"reason": NEXT_BEGAN})
         elif earlier.state in (MOVING, HELD):
-            tell(desk, earlier, moves_of(desk.store, earlier.slot))
+            tell(context, earlier, moves_of(context.store, earlier.slot))
 
 
-def settle_earlier(desk: Desk, plan: Plan) -> None:
+def settle_earlier(context: ServiceContext, plan: Plan) -> None:
     """Moves of earlier sweeps of which nobody knows whether they arrived: the reading of this one tells."""
-    rows = [row for row in desk.store.operations(state=State.UNKNOWN, kind=Kind.DEADLINE) if is_move(row)]
+    rows = [row for row in context.store.operations(state=State.UNKNOWN, kind=Kind.DEADLINE) if is_move(row)]
     rows = [row for row in rows if row.operation.sweep != plan.slot]
-    records = {record.ref: record for record in desk.store.task_records(refs=[row.operation.task for row in rows])}
+    records = {record.ref: record for record in context.store.task_records(refs=[row.operation.task for row in rows])}
     finished = []
     for row in rows:
         record = records.get(row.operation.task)
@@ -229,28 +229,28 @@ def settle_earlier(desk: Desk, plan: Plan) -> None:
         finished.append(
             OperationResult(row.id, State.DONE if arrived else State.DROPPED, error_text="" if arrived else NEXT_BEGAN)
         )
-    finish(desk, finished)
+    finish(context, finished)
 
 
-def give_up(desk: Desk) -> None:
+def give_up(context: ServiceContext) -> None:
     """The file has no sweeps any more: what is unsent is dropped, and nobody is told."""
-    drop_unsent(desk, lambda row: "sweeps were taken out of the rules")
-    for one in desk.store.sweeps(limit=RECENT):
+    drop_unsent(context, lambda row: "sweeps were taken out of the rules")
+    for one in context.store.sweeps(limit=RECENT):
         if one.state in (CLAIMED, MOVING, HELD):
-            desk.store.close_sweep(one.slot, DONE, {"reason": "not in the rules"})
-    note_rest(desk)
+            context.store.close_sweep(one.slot, DONE, {"reason": "not in the rules"})
+    note_rest(context)
 
 
-def drop_unsent(desk: Desk, why: Callable[[StoredOperation], str], *, apart: str = "") -> None:
+def drop_unsent(context: ServiceContext, why: Callable[[StoredOperation], str], *, apart: str = "") -> None:
     """Moves of sweeps that were not sent yet are not to be sent; those of the slot ``apart`` stay."""
-    rows = [row for row in desk.store.operations(state=WAITING, kind=Kind.DEADLINE) if is_move(row)]
+    rows = [row for row in context.store.operations(state=WAITING, kind=Kind.DEADLINE) if is_move(row)]
     finish(
-        desk,
+        context,
         [OperationResult(row.id, State.DROPPED, error_text=why(row)) for row in rows if row.operation.sweep != apart],
     )
 
 
-def finish(desk: Desk, finished: Sequence[OperationResult]) -> None:
+def finish(context: ServiceContext, finished: Sequence[OperationResult]) -> None:
     """What became of moves that are not sent."""
     if finished:
-        desk.store.finish(finished, desk.hands.epoch, desk.hands.clock())
+        context.store.finish(finished, context.sender.epoch, context.sender.clock())

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from bitrix_sync.apply import UPDATE
 from bitrix_sync.decisions import overdue
 from bitrix_sync.decisions.guards import guard
+from bitrix_sync.engine.passes import ServiceContext
+from bitrix_sync.engine.sender import UPDATE
 from bitrix_sync.errands import Account, Steps, Wait
 from bitrix_sync.errors import UserError
 from bitrix_sync.model.operations import Changeset, Kind, Operation, OperationResult, State, StoredOperation
@@ -31,16 +32,15 @@ from bitrix_sync.sweep_state import (
     rest_of,
     slot_rule,
 )
-from bitrix_sync.sync import Desk
 
 WAIT = timedelta(seconds=30)
 """So long a command waits for what the portal puts off; then the service does it."""
 
 
-def sweep(desk: Desk, args: Mapping[str, Any]) -> Steps:
+def sweep(context: ServiceContext, args: Mapping[str, Any]) -> Steps:
     """Today's sweep of that ``name``, now, once; ``rerun``: once more, if it was undone; ``dry_run`` only says what it
     would do. UserError if it was done, or if the file has none of that name."""
-    store, rules, now = desk.store, desk.rulebook.rules, desk.portal.now()
+    store, rules, now = context.store, context.rulebook.rules, context.portal.now()
     name = str(args["name"])
     slot = overdue.slot_name(rules.calendar.local(now).date(), name)
     rule = slot_rule(rules, slot)
@@ -50,7 +50,7 @@ def sweep(desk: Desk, args: Mapping[str, Any]) -> Steps:
             f'add it, e.g. {name}: {{at: "09:00", move_to: {{after: 1 workday}}}}'
         )
     if args.get("dry_run"):
-        return described(desk, decide(desk, slot, rule, now))
+        return described(context, decide(context, slot, rule, now))
     last = last_run(store, slot)
     if last is not None:
         slot = last.slot
@@ -58,17 +58,17 @@ def sweep(desk: Desk, args: Mapping[str, Any]) -> Steps:
         slot = next_run(slot, last, again=bool(args.get("rerun")))
         store.claim_sweep(slot, now)
     claimed = store.sweep(slot)
-    plan = carry(desk, claimed) if claimed is not None and claimed.state == CLAIMED else None
-    yield from work_off(desk, slot)
+    plan = carry(context, claimed) if claimed is not None and claimed.state == CLAIMED else None
+    yield from work_off(context, slot)
     rows, now_is = moves_of(store, slot), store.sweep(slot)
     counts = count_states(rows)
-    until = rest_of(desk, counts["remaining"])
+    until = rest_of(context, counts["remaining"])
     return {
-        **(described(desk, plan) if plan is not None else {"sweep": slot, "tasks": []}),
+        **(described(context, plan) if plan is not None else {"sweep": slot, "tasks": []}),
         **counts,
-        "failed": refusals(desk, rows),
+        "failed": refusals(context, rows),
         "messages": now_is.summary.get("messages", 0) if now_is else 0,
-        "until": said(desk, until),
+        "until": said(context, until),
     }
 
 
@@ -86,24 +86,24 @@ def next_run(slot: str, last: Sweep | None, *, again: bool) -> str:
     return overdue.slot_name(overdue.day_of(slot), overdue.name_of(slot), overdue.run_of(slot) + 1)
 
 
-def work_off(desk: Desk, slot: str) -> Iterator[Wait]:
+def work_off(context: ServiceContext, slot: str) -> Iterator[Wait]:
     """Have the moves carried out, and tell; wait a little for what the portal puts off: the service does the rest."""
     until: datetime | None = None
     while True:
-        yield Wait([row.id for row in moves_of(desk.store, slot) if row.state is State.PLANNED])
-        until = until or desk.hands.clock() + WAIT
-        row = desk.store.sweep(slot)
+        yield Wait([row.id for row in moves_of(context.store, slot) if row.state is State.PLANNED])
+        until = until or context.sender.clock() + WAIT
+        row = context.store.sweep(slot)
         if row is None or row.state not in (MOVING, HELD):
             break
-        if tell_when_through(desk, row):
-            yield Wait(messages(desk.store))
+        if tell_when_through(context, row):
+            yield Wait(messages(context.store))
             break
-        idle = bool(desk.store.setting("paused")) or desk.rulebook.rules.safety.watch
-        held = desk.store.move_counts(slot).get(State.HELD)
-        if idle or held or desk.portal.pacer.blocked(UPDATE) is not None or desk.hands.clock() >= until:
+        idle = bool(context.store.setting("paused")) or context.rulebook.rules.safety.watch
+        held = context.store.move_counts(slot).get(State.HELD)
+        if idle or held or context.portal.pacer.blocked(UPDATE) is not None or context.sender.clock() >= until:
             break
         yield Wait(rest=1.0)
-    note_rest(desk)
+    note_rest(context)
 
 
 def messages(store: Store) -> list[int]:
@@ -111,21 +111,21 @@ def messages(store: Store) -> list[int]:
     return [row.id for row in store.operations(state=State.PLANNED, kind=Kind.MESSAGE)]
 
 
-def after_release(desk: Desk) -> Iterator[Wait]:
+def after_release(context: ServiceContext) -> Iterator[Wait]:
     """A held sweep was let go and carried out: its messages."""
-    go_on(desk)
-    yield Wait(messages(desk.store))
+    go_on(context)
+    yield Wait(messages(context.store))
 
 
-def described(desk: Desk, plan: Plan) -> Account:
+def described(context: ServiceContext, plan: Plan) -> Account:
     """A plan for people and programs."""
-    names = desk.rulebook.company.name
+    names = context.rulebook.company.name
     return {
         "sweep": plan.slot,
         "overdue": plan.overdue,
         "moves": len(plan.moves),
         "held": plan.held,
-        "watch": desk.rulebook.rules.safety.watch,
+        "watch": context.rulebook.rules.safety.watch,
         "rights_lost": bool(plan.seen.lost),
         "tasks": [
             {
@@ -138,8 +138,8 @@ def described(desk: Desk, plan: Plan) -> Account:
                 "supervisor": names(one.supervisor) if one.supervisor else "",
                 "fate": one.fate,
                 "why": why_not_moved(one, plan),
-                "from": said(desk, one.record.deadline),
-                "to": said(desk, one.deadline),
+                "from": said(context, one.record.deadline),
+                "to": said(context, one.deadline),
                 "moves": one.record.moves,
             }
             for one in plan.late
@@ -147,9 +147,9 @@ def described(desk: Desk, plan: Plan) -> Account:
     }
 
 
-def said(desk: Desk, moment: datetime | None) -> str | None:
+def said(context: ServiceContext, moment: datetime | None) -> str | None:
     """A moment on the clocks of the file's zone."""
-    return desk.rulebook.rules.calendar.local(moment).isoformat(timespec="minutes") if moment else None
+    return context.rulebook.rules.calendar.local(moment).isoformat(timespec="minutes") if moment else None
 
 
 def why_not_moved(one: overdue.OverdueTask, plan: Plan) -> str:
@@ -164,10 +164,10 @@ def why_not_moved(one: overdue.OverdueTask, plan: Plan) -> str:
     return "its deal is closed" if deal is not None and deal.closed else f"its limit of moves: {one.record.moves}"
 
 
-def refusals(desk: Desk, rows: Iterable[StoredOperation]) -> list[Account]:
+def refusals(context: ServiceContext, rows: Iterable[StoredOperation]) -> list[Account]:
     """What the portal refused, with its reasons."""
     failed = [row for row in rows if row.state is State.FAILED]
-    records = {one.ref: one for one in desk.store.task_records(refs=[row.operation.task for row in failed])}
+    records = {one.ref: one for one in context.store.task_records(refs=[row.operation.task for row in failed])}
     return [
         {
             "kind": row.operation.kind.value,
@@ -181,10 +181,10 @@ def refusals(desk: Desk, rows: Iterable[StoredOperation]) -> list[Account]:
     ]
 
 
-def undo(desk: Desk, args: Mapping[str, Any]) -> Steps:
+def undo(context: ServiceContext, args: Mapping[str, Any]) -> Steps:
     """Put the deadlines of a sweep, in its latest run, back where they are still what it set; counts go back too. What
     it had not sent yet is not sent; messages that were not written yet are not written. ``dry_run`` only says it."""
-    store, slot = desk.store, str(args["slot"])
+    store, slot = context.store, str(args["slot"])
     row = last_run(store, slot) if re.fullmatch(SLOT, slot) else None
     if row is None or row.state == SKIPPED:
         known = ", ".join(one.slot for one in store.sweeps(limit=6) if one.state != SKIPPED) or "none yet"
@@ -193,17 +193,17 @@ def undo(desk: Desk, args: Mapping[str, Any]) -> Steps:
     if row.state == UNDONE and "resumed" not in args:
         raise UserError(f"the sweep {slot} was undone already; look at `bitrix-sync undo`")
     if args.get("dry_run"):
-        return to_be_undone(desk, slot)
-    if desk.rulebook.rules.safety.watch:
+        return to_be_undone(context, slot)
+    if context.rulebook.rules.safety.watch:
         raise UserError("rules.yaml says 'watch: true', so nothing is written to the portal; take it out, then undo")
     moves = moves_of(store, slot)
     unsent = [OperationResult(one.id, State.DROPPED, error_text=TAKEN_BACK) for one in moves if one.state in WAITING]
-    finish(desk, unsent)
+    finish(context, unsent)
     back = [undoing(one) for one in moves if one.state in (State.DONE, State.UNKNOWN) and one.operation.payload]
     summary = {name: value for name, value in row.summary.items() if name not in ("stays", "left")}
-    recording = Changeset(at=desk.portal.now(), operations=tuple(back), sweep=(slot, UNDONE, summary))
-    yield Wait(store.record(recording, desk.hands.epoch))
-    note_rest(desk)
+    recording = Changeset(at=context.portal.now(), operations=tuple(back), sweep=(slot, UNDONE, summary))
+    yield Wait(store.record(recording, context.sender.epoch))
+    note_rest(context)
     rows = store.operations(keys=[one.key for one in back])
     counts = count_states(rows)
     account = {"put_back": counts["moved"], "left_alone": len(moves) - len(unsent) - counts["moved"]}
@@ -214,30 +214,32 @@ def undo(desk: Desk, args: Mapping[str, Any]) -> Steps:
         "left_alone": counts["dropped"],
         "unsent": len(unsent),
         "waiting": counts["remaining"],
-        "failed": refusals(desk, rows),
+        "failed": refusals(context, rows),
     }
 
 
-def to_be_undone(desk: Desk, slot: str) -> Account:
+def to_be_undone(context: ServiceContext, slot: str) -> Account:
     """What ``undo`` would do, from a reading of the tasks as they are now; nothing is written."""
-    moves = moves_of(desk.store, slot)
+    moves = moves_of(context.store, slot)
     back = [undoing(one) for one in moves if one.state in (State.DONE, State.UNKNOWN) and one.operation.payload]
-    records = {one.ref: one for one in desk.store.task_records(refs=[one.task for one in back])}
+    records = {one.ref: one for one in context.store.task_records(refs=[one.task for one in back])}
     ids = [one.portal_id for one in records.values() if one.portal_id is not None]
-    seen = {task.id: task for task in reading.tasks(desk.portal, ids)}
+    seen = {task.id: task for task in reading.tasks(context.portal, ids)}
     lines: list[Account] = []
     for one in back:
         record = records[one.task]
         task = seen.get(record.portal_id or 0)
-        verdict = guard(one, task, record, now=desk.portal.now())
+        verdict = guard(one, task, record, now=context.portal.now())
         now_is = task.deadline if task is not None else None
         lines.append(
             {
                 "task_id": record.portal_id,
                 "title": record.title,
                 "deal_id": one.deal_id,
-                "from": said(desk, now_is),
-                "to": said(desk, datetime.fromisoformat(one.payload["deadline"])) if one.payload["deadline"] else None,
+                "from": said(context, now_is),
+                "to": said(context, datetime.fromisoformat(one.payload["deadline"]))
+                if one.payload["deadline"]
+                else None,
                 "why": verdict.reason if verdict is not None else "",
             }
         )

@@ -10,13 +10,13 @@ import structlog
 from bitrix_sync import notices
 from bitrix_sync.decisions import overdue
 from bitrix_sync.decisions.plan import passed_limit
+from bitrix_sync.engine.passes import ServiceContext, look_first
 from bitrix_sync.model.facts import Deal
 from bitrix_sync.model.operations import Changeset, State, StoredOperation
 from bitrix_sync.notices import UNFINISHED, News, Stay
 from bitrix_sync.portal import reading
 from bitrix_sync.store import Store, Sweep
 from bitrix_sync.sweep_state import DONE, LET_GO, RECENT, count_states, moves_of, rest_of, slot_rule, unfinished
-from bitrix_sync.sync import Desk, look_first
 
 log = structlog.get_logger(__name__)
 
@@ -24,71 +24,71 @@ TELL_AFTER = timedelta(minutes=20)
 """Messages are written when the moves are through, or so long after they began, saying what remains."""
 
 
-def tell_when_through(desk: Desk, sweep: Sweep) -> bool:
+def tell_when_through(context: ServiceContext, sweep: Sweep) -> bool:
     """Write the messages of a sweep when its moves are through or time is up; True when they are written. A held sweep
     waits for its release, and nobody is told while the service is paused."""
-    store, now = desk.store, desk.portal.now()
+    store, now = context.store, context.portal.now()
     counts = store.move_counts(sweep.slot)
     if store.setting("paused") or counts.get(State.HELD):
         return False
     let_go = store.setting(LET_GO)
-    began = max(sweep.moment, desk.started, datetime.fromisoformat(let_go) if let_go else sweep.moment)
+    began = max(sweep.moment, context.started, datetime.fromisoformat(let_go) if let_go else sweep.moment)
     if unfinished(counts) and now - began < TELL_AFTER:
         return False
-    tell(desk, sweep, moves_of(store, sweep.slot))
+    tell(context, sweep, moves_of(store, sweep.slot))
     return True
 
 
-def tell(desk: Desk, sweep: Sweep, rows: list[StoredOperation]) -> None:
+def tell(context: ServiceContext, sweep: Sweep, rows: list[StoredOperation]) -> None:
     """One message for each person who has something to hear; with what is told once, in one transaction."""
-    told, operations = notices.messages(gather_news(desk, sweep, rows))
-    if not on_time(desk, sweep):
+    told, operations = notices.messages(gather_news(context, sweep, rows))
+    if not on_time(context, sweep):
         operations = look_first(operations)
-    if desk.rulebook.rules.safety.watch:
+    if context.rulebook.rules.safety.watch:
         for one in operations:
             log.info("watch: would tell", user=one.payload["user"], sweep=sweep.slot)
         told, operations = (), ()
     summary = {name: value for name, value in sweep.summary.items() if name != "stays"}
     summary |= {"messages": len(operations), "left": [row.id for row in rows if row.state in UNFINISHED]}
-    recording = Changeset(at=desk.portal.now(), operations=operations, told=told, sweep=(sweep.slot, DONE, summary))
-    desk.store.record(recording, desk.hands.epoch)
+    recording = Changeset(at=context.portal.now(), operations=operations, told=told, sweep=(sweep.slot, DONE, summary))
+    context.store.record(recording, context.sender.epoch)
     log.info("sweep told", slot=sweep.slot, messages=len(operations), **count_states(rows))
 
 
-def on_time(desk: Desk, sweep: Sweep) -> bool:
+def on_time(context: ServiceContext, sweep: Sweep) -> bool:
     """False for a sweep that was due before this process began: another one may have told of it, and the store, put
     back from a backup, have forgotten."""
-    rule = slot_rule(desk.rulebook.rules, sweep.slot)
+    rule = slot_rule(context.rulebook.rules, sweep.slot)
     if rule is None:
         return False
-    return desk.rulebook.rules.calendar.moment(overdue.day_of(sweep.slot), rule.at) > desk.started
+    return context.rulebook.rules.calendar.moment(overdue.day_of(sweep.slot), rule.at) > context.started
 
 
-def gather_news(desk: Desk, sweep: Sweep, rows: Sequence[StoredOperation]) -> News:
+def gather_news(context: ServiceContext, sweep: Sweep, rows: Sequence[StoredOperation]) -> News:
     """All that the messages of a sweep are made of."""
-    rules, store, rulebook = desk.rulebook.rules, desk.store, desk.rulebook
+    rules, store, rulebook = context.rulebook.rules, context.store, context.rulebook
     stays = [Stay(**{**one, "since": datetime.fromisoformat(one["since"])}) for one in sweep.summary.get("stays", ())]
     left = left_before(store, sweep)
     open_tasks = store.open_tasks()
     records = {record.ref: record for record in open_tasks}
     spoken_of = {row.operation.task for row in (*rows, *left)} | {one.ref for one in stays}
     records |= {record.ref: record for record in store.task_records(refs=spoken_of - records.keys())}
-    until = rest_of(desk, sum(row.state in UNFINISHED for row in rows))
+    until = rest_of(context, sum(row.state in UNFINISHED for row in rows))
     return News(
         slot=sweep.slot,
         moment=sweep.moment,
         rules=rules,
         company=rulebook.company,
-        address=desk.portal.address,
+        address=context.portal.address,
         admins=rulebook.admins,
         open_tasks=open_tasks,
         records=records,
         rows=rows,
         left=left,
         stays=stays,
-        stuck=stuck_deals(desk, sweep.moment),
+        stuck=stuck_deals(context, sweep.moment),
         deals=store.deal_titles({record.deal_id for record in records.values() if record.deal_id}),
-        away=away_now(desk, sweep),
+        away=away_now(context, sweep),
         until=until,
     )
 
@@ -100,9 +100,9 @@ def left_before(store: Store, sweep: Sweep) -> list[StoredOperation]:
     return [row for row in moves_of(store, before.slot) if row.id in left] if before is not None and left else []
 
 
-def stuck_deals(desk: Desk, moment: datetime) -> dict[str, tuple[Deal, datetime]]:
+def stuck_deals(context: ServiceContext, moment: datetime) -> dict[str, tuple[Deal, datetime]]:
     """Deals that are longer in their stage than its limit and of which nobody heard yet; told once for each visit."""
-    rules, store = desk.rulebook.rules, desk.store
+    rules, store = context.rulebook.rules, context.store
     limits = {stage: policy.limit for stage, policy in rules.policies.items() if policy.limit}
     late = {
         f"stuck:{visit.id}": visit
@@ -115,13 +115,13 @@ def stuck_deals(desk: Desk, moment: datetime) -> dict[str, tuple[Deal, datetime]
     return {key: (deal, entered) for key, (deal, entered) in found.items() if deal is not None and not deal.closed}
 
 
-def away_now(desk: Desk, sweep: Sweep) -> dict[int, datetime]:
+def away_now(context: ServiceContext, sweep: Sweep) -> dict[int, datetime]:
     """Who is away up to the end of the day that the messages look at, and until when."""
-    rules, users = desk.rulebook.rules, desk.rulebook.company.users
+    rules, users = context.rulebook.rules, context.rulebook.company.users
     calendar = rules.calendar
     _, last = overdue.due_days(sweep.slot, calendar)
     until = calendar.moment(last, calendar.end_of(last))
     ids = sorted(user.id for user in users.values() if user.active)
-    read = reading.absences(desk.portal, ids, sweep.moment, until)
-    absences = read if isinstance(read, tuple) else desk.rulebook.company.absences
+    read = reading.absences(context.portal, ids, sweep.moment, until)
+    absences = read if isinstance(read, tuple) else context.rulebook.company.absences
     return overdue.away_through(absences, moment=sweep.moment, until=until)

@@ -10,13 +10,13 @@ import json
 from collections.abc import Collection, Mapping
 from datetime import datetime
 
-from bitrix_sync.apply import UPDATE
 from bitrix_sync.decisions import overdue
+from bitrix_sync.engine.passes import ServiceContext
+from bitrix_sync.engine.sender import UPDATE
 from bitrix_sync.model.operations import Kind, State, StoredOperation
 from bitrix_sync.notices import UNFINISHED
 from bitrix_sync.rules.model import Rules, Slot
 from bitrix_sync.store import Store, Sweep
-from bitrix_sync.sync import Desk
 
 CLAIMED, MOVING, HELD, DONE, SKIPPED, UNDONE = "claimed", "moving", "held", "done", "skipped", "undone"
 WAITING = (State.PLANNED, State.HELD)
@@ -71,20 +71,20 @@ def unfinished(counts: Mapping[State, int]) -> int:
     return sum(count for state, count in counts.items() if state in UNFINISHED)
 
 
-def rest_of(desk: Desk, count: int) -> datetime | None:
+def rest_of(context: ServiceContext, count: int) -> datetime | None:
     """When so many moves will be through at the portal's present pace; None: there are none, or nobody can say yet."""
-    span = desk.hands.pace.takes({UPDATE: count}, desk.portal.pacer) if count else None
-    return desk.portal.now() + span if span is not None else None
+    span = context.sender.pace.takes({UPDATE: count}, context.portal.pacer) if count else None
+    return context.portal.now() + span if span is not None else None
 
 
-def note_rest(desk: Desk) -> None:
+def note_rest(context: ServiceContext) -> None:
     """What of the last sweep is still on its way, and until when, for ``status`` and the page."""
-    last = next((one for one in desk.store.sweeps(limit=RECENT) if one.state in (MOVING, HELD, DONE)), None)
-    count = unfinished(desk.store.move_counts(last.slot)) if last is not None else 0
-    until = rest_of(desk, count)
+    last = next((one for one in context.store.sweeps(limit=RECENT) if one.state in (MOVING, HELD, DONE)), None)
+    count = unfinished(context.store.move_counts(last.slot)) if last is not None else 0
+    until = rest_of(context, count)
     said = json.dumps({"sweep": last.slot, "remaining": count, "until": until.isoformat()}) if last and until else None
-    if said != desk.store.setting(REST):
-        desk.store.set_setting(REST, said)
+    if said != context.store.setting(REST):
+        context.store.set_setting(REST, said)
 
 
 def let_go(store: Store, now: datetime) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from bitrix_sync.app import Service
+from bitrix_sync.engine.passes import PassReport, ServiceContext, run_pass
 from bitrix_sync.sandbox.clock import Clock
 from bitrix_sync.sandbox.server import Sandbox
 from bitrix_sync.settings import load_settings
-from bitrix_sync.sync import Desk, PassReport, run_pass
 
 MOSCOW = ZoneInfo("Europe/Moscow")
 MONDAY = datetime(2026, 3, 2, 10, 0, tzinfo=MOSCOW)
@@ -65,7 +65,7 @@ class Office:
         """A new process, as it were."""
         self.service = Service(load_settings(self.environ, None))
         assert self.service.take_lease()
-        self.desk: Desk = self.service.open()
+        self.context: ServiceContext = self.service.open()
         return self.service
 
     def restart(self) -> None:
@@ -75,7 +75,7 @@ class Office:
 
     def run(self, **how: Any) -> PassReport:
         """One pass."""
-        return run_pass(self.desk, **how)
+        return run_pass(self.context, **how)
 
     def close(self) -> None:
         self.service.close()

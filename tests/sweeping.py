@@ -14,11 +14,11 @@ from typing import Any
 
 from bitrix_sync import sweep
 from bitrix_sync.app import Service
+from bitrix_sync.engine.passes import carry_out
 from bitrix_sync.sandbox import seed
 from bitrix_sync.sandbox.clock import Clock
 from bitrix_sync.sandbox.server import Sandbox
 from bitrix_sync.settings import load_settings
-from bitrix_sync.sync import carry_out
 from tests.live import MOSCOW, Office
 
 DIRECTOR, HEAD, MARIA, IGOR, OLGA, PAVEL = 1, 3, 5, 7, 9, 11
@@ -65,7 +65,7 @@ class Department(Office):
     def start(self) -> Service:
         service = self.begin()
         assert service.take_lease()
-        self.desk = service.open()
+        self.context = service.open()
         return service
 
     def rest(self, seconds: float) -> None:
@@ -74,7 +74,7 @@ class Department(Office):
 
     def die(self) -> None:
         """The process ends without a word; another takes over at once, as it would from one that is gone."""
-        self.store.drop_lease(self.desk.hands.epoch)
+        self.store.drop_lease(self.context.sender.epoch)
         self.service.epoch = None
         self.service.close()
 
@@ -234,10 +234,10 @@ def measure_big_sweep(folder: Path, *, tasks: int = 10_000) -> Mapping[str, Any]
         portal = place.portal
         place.until("18:30")
         requests, began = place.service.portal.stats.requests, portal.clock.now()
-        sweep.run_due(place.desk)
-        carry_out(place.desk)
-        sweep.run_due(place.desk)
-        carry_out(place.desk)
+        sweep.run_due(place.context)
+        carry_out(place.context)
+        sweep.run_due(place.context)
+        carry_out(place.context)
         (row,) = place.store.sweeps(limit=1)
         return {
             "requests": place.service.portal.stats.requests - requests,

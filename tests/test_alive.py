@@ -202,7 +202,7 @@ def test_a_clock_that_is_set_stops_nothing_and_lets_no_command_take_the_lease(
 
 
 def test_people_and_names_are_read_anew_though_the_portals_clock_was_put_back(place: Office) -> None:
-    book, portal = place.desk.rulebook, place.desk.portal
+    book, portal = place.context.rulebook, place.context.portal
     assert not book.company_is_old(portal.now())
     assert not book.freshen(portal.now())
     back = portal.now() - timedelta(hours=3)
@@ -217,7 +217,7 @@ def test_who_loses_the_lease_waits_and_goes_on_when_it_is_free(tmp_path: Path, m
     monkeypatch.setattr(app, "WAIT_PAUSE", 0.1)
     with office(tmp_path) as place:
         service, store = place.service, place.service.store
-        store.drop_lease(place.desk.hands.epoch)
+        store.drop_lease(place.context.sender.epoch)
         other = store.take_lease("elsewhere:1", 1, "elsewhere", service.time())
         assert other is not None
         worker = service.begin(app.WORKER, service.work)

@@ -118,13 +118,13 @@ class Backlog(Office):
         self.wait(minutes=20)
         self.run()
         self.rules.write_text(rules, encoding="utf-8")
-        assert self.desk.rulebook.reload_if_changed()
+        assert self.context.rulebook.reload_if_changed()
 
     def backfill(self, **args: Any) -> list[int]:
         """Deals that get a task."""
-        dry = commands.perform(self.desk, "backfill", {**args, "dry_run": True})
+        dry = commands.perform(self.context, "backfill", {**args, "dry_run": True})
         shown = {one.deal_id for one in self.new_lines()} if not args else set()
-        done = commands.perform(self.desk, "backfill", args)
+        done = commands.perform(self.context, "backfill", args)
         assert dry["planned"] == done["planned"], "a dry run says what is done"
         assert all(one["id"] for one in done["done"])
         deals = sorted(one["deal_id"] for one in done["planned"])
@@ -204,7 +204,7 @@ def test_one_deal_is_chosen_by_its_number(place: Backlog) -> None:
 )
 def test_a_name_that_there_is_not_is_told_with_the_cure(place: Backlog, args: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=r"no |not ") as refused:
-        commands.perform(place.desk, "backfill", args)
+        commands.perform(place.context, "backfill", args)
     assert said in str(refused.value)
     assert place.tasks() == []
 
@@ -224,7 +224,7 @@ def test_a_deal_that_goes_on_while_a_backfill_runs_is_left_to_where_it_went(
     place.load(RULES)
     monkeypatch.setattr(commands, "CHUNK", 1)
     first, second = place.old["NEW"]
-    steps = commands.backfill(place.desk, {"stage": "NEW"})
+    steps = commands.backfill(place.context, {"stage": "NEW"})
     for _ in range(2):
         next(steps)
     place.move(second, "PREPARATION")
@@ -246,14 +246,14 @@ def test_deadlines_are_counted_from_now_when_that_is_asked_for(place: Backlog, f
 
 def test_what_remove_took_away_is_recommended_and_made_again(place: Backlog) -> None:
     (deal, other) = place.backfill()
-    since = place.desk.portal.now() - timedelta(hours=1)
-    removed = commands.perform(place.desk, "remove", {"rule": "first-call", "since": since.isoformat()})
+    since = place.context.portal.now() - timedelta(hours=1)
+    removed = commands.perform(place.context, "remove", {"rule": "first-call", "since": since.isoformat()})
     assert len(removed["delete"]) == 2
     assert place.tasks() == []
     command = f"bitrix-sync backfill --deal {deal} --rule first-call --again"
     assert place.cures(deal) == [f"To make the task: {command}"]
     assert [(line.by, line.brings) for line in place.new_lines() if line.deal_id == deal] == [("again", command)]
-    assert commands.perform(place.desk, "backfill", {})["planned"] == []
+    assert commands.perform(place.context, "backfill", {})["planned"] == []
     assert place.backfill(deal=deal, removed=True) == [deal]
     assert place.backfill(removed=True) == [other]
     assert place.marks(deal) == ["first-call"]
@@ -263,7 +263,7 @@ def test_what_remove_took_away_is_recommended_and_made_again(place: Backlog) -> 
 
 def test_what_the_portal_refused_is_recommended_and_made_when_the_cause_is_gone(place: Backlog) -> None:
     place.portal.faults.next("refuse", method="tasks.task.add", times=2)
-    refused = commands.perform(place.desk, "backfill", {})
+    refused = commands.perform(place.context, "backfill", {})
     assert len(refused["failed"]) == 2
     assert place.tasks() == []
     deal = place.old["NEW"][0]

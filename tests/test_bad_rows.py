@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bitrix_sync import audit
+from bitrix_sync.engine import recheck
 from bitrix_sync.model.operations import State
 from bitrix_sync.portal import answers, parsing
 from bitrix_sync.portal.answers import decoded
@@ -82,7 +82,7 @@ def test_nonsense_in_one_row_stops_nothing_and_is_not_absence(tmp_path: Path, me
                 place.portal.state.set_deadline(task.id, task.deadline, by=5)
                 fresh = place.add_deal("Fresh")
                 place.service.turn({"poll"}, wide=True)
-                audit.audit(place.desk)
+                recheck.audit(place.context)
                 if number % 6 == 0:
                     place.restart()
                     place.service.turn({"poll"}, wide=True)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bitrix_sync import apply, commands, errands
+from bitrix_sync import commands, errands
+from bitrix_sync.engine import sender
 from bitrix_sync.errors import PortalError
 from bitrix_sync.model.operations import Kind, State
 from bitrix_sync.sandbox.clock import Clock
@@ -83,7 +84,7 @@ def turn(place: Office) -> None:
 
 def test_what_is_new_is_more_urgent_than_what_a_backfill_or_a_release_makes(tmp_path: Path) -> None:
     with backlog(tmp_path, RULES + "safety: {max_new_tasks: 20}\n") as (place, _):
-        commands.perform(place.desk, "backfill", {})
+        commands.perform(place.context, "backfill", {})
         place.wait(minutes=11)
         new = place.add_deal(stage="PREPARATION")
         place.run()
@@ -94,7 +95,7 @@ def test_what_is_new_is_more_urgent_than_what_a_backfill_or_a_release_makes(tmp_
             place.add_deal(f"Deal {number}")
         assert place.run().held
         held = {row.id for row in place.service.store.operations(state=State.HELD)}
-        commands.perform(place.desk, "release", {})
+        commands.perform(place.context, "release", {})
         released = place.service.store.operations(ids=held)
         assert {row.state for row in released} == {State.DONE}
         assert fresh < min(row.operation.urgency for row in released)
@@ -103,8 +104,8 @@ def test_what_is_new_is_more_urgent_than_what_a_backfill_or_a_release_makes(tmp_
 def test_a_dry_run_of_a_backfill_holds_what_the_backfill_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commands, "CHUNK", 7)
     with backlog(tmp_path, RULES + "safety: {max_new_tasks: 20}\n") as (place, old):
-        dry = commands.perform(place.desk, "backfill", {"dry_run": True})
-        done = commands.perform(place.desk, "backfill", {})
+        dry = commands.perform(place.context, "backfill", {"dry_run": True})
+        done = commands.perform(place.context, "backfill", {})
         assert dry["held"] == done["held"] >= len(old) - 20
         assert dry["planned"] == done["planned"]
         assert sum(one["held"] for one in dry["planned"]) == dry["held"]
@@ -143,7 +144,7 @@ def test_what_a_killed_service_left_of_a_command_is_done_and_all_of_it_is_told(
     with backlog(tmp_path) as (place, old):
         number = ask_and_be_cut(place, monkeypatch)
         place.restart()
-        errands.finish(place.desk, number, commands.steps)
+        errands.finish(place.context, number, commands.steps)
         request = place.service.store.request(number)
         assert request is not None
         assert request.ok
@@ -178,7 +179,7 @@ def cut_after(monkeypatch: pytest.MonkeyPatch, sends: int) -> None:
             if left[0] < 0:
                 raise Cut
 
-    monkeypatch.setattr(apply, "crash_point", cut)
+    monkeypatch.setattr(sender, "crash_point", cut)
 
 
 def turns(place: Office) -> None:

@@ -10,15 +10,16 @@ from typing import Any
 import pytest
 import structlog
 
-from bitrix_sync import commands, retrying
+from bitrix_sync import commands
 from bitrix_sync.decisions import failures
 from bitrix_sync.decisions.failures import TOLD, Failure
+from bitrix_sync.engine import retries
+from bitrix_sync.engine.passes import tell_failures
 from bitrix_sync.model.operations import Kind, Operation, State, StoredOperation
 from bitrix_sync.portal.writing import METHODS
 from bitrix_sync.report import held_back, state_of_things
 from bitrix_sync.settings import load_settings
 from bitrix_sync.store import Store
-from bitrix_sync.sync import tell_failures
 from tests.live import RULES, Office, office
 
 ADMIN, HEAD, SELLER = 1, 3, 5
@@ -44,7 +45,7 @@ def tick(place: Office, **span: float) -> None:
     """Time passes; the service looks at what it has to tell, and tells it."""
     place.wait(**span)
     place.run()
-    tell_failures(place.desk)
+    tell_failures(place.context)
     place.run()
 
 
@@ -212,11 +213,11 @@ def test_a_refused_message_to_an_admin_makes_no_further_messages_and_stands_in_s
         with structlog.testing.capture_logs() as logged:
             for _ in range(5):
                 tick(place, hours=1, minutes=1)
-        rows = place.desk.store.operations(kind=Kind.MESSAGE)
+        rows = place.context.store.operations(kind=Kind.MESSAGE)
         assert [row.state for row in rows] == [State.FAILED], "one try to say it, none about that"
         assert any(one.get("text") == "Chat is closed" for one in logged)
         settings = load_settings(place.environ, None)
-        status = state_of_things(place.desk.store, settings)
+        status = state_of_things(place.context.store, settings)
         assert status["unheard"][0]["user"] == HEAD
         assert "Chat is closed" in status["unheard"][0]["error"]
 
@@ -259,14 +260,14 @@ def test_release_makes_the_refused_task_with_its_check_list(tmp_path: Path) -> N
     with office(tmp_path) as place:
         deal = refused_deal(place)
         place.wait(minutes=30)
-        (line,) = held_back(place.desk.store)
+        (line,) = held_back(place.context.store)
         assert (line["deal_id"], line["state"], line["why"]) == (deal, "failed", "Field X is required")
-        account = commands.perform(place.desk, "release", {})
+        account = commands.perform(place.context, "release", {})
         assert account["tried_again"] == 1
         assert place.marks(deal) == ["presentation"]
         assert items(place, deal) == ["Materials", "Time"]
-        assert held_back(place.desk.store) == []
-        assert commands.perform(place.desk, "release", {})["tried_again"] == 0
+        assert held_back(place.context.store) == []
+        assert commands.perform(place.context, "release", {})["tried_again"] == 0
         place.run()
         assert len(place.tasks(deal)) == 1
 
@@ -274,10 +275,10 @@ def test_release_makes_the_refused_task_with_its_check_list(tmp_path: Path) -> N
 def test_backfill_makes_it_and_a_dry_run_says_so(tmp_path: Path) -> None:
     with office(tmp_path) as place:
         deal = refused_deal(place)
-        said = commands.perform(place.desk, "backfill", {"dry_run": True})
+        said = commands.perform(place.context, "backfill", {"dry_run": True})
         assert [one["deal_id"] for one in said["planned"]].count(deal) == 1
         assert place.tasks(deal) == []
-        commands.perform(place.desk, "backfill", {})
+        commands.perform(place.context, "backfill", {})
         assert place.marks(deal) == ["presentation"]
 
 
@@ -309,13 +310,13 @@ def test_a_file_that_was_edited_while_the_service_was_down_is_new_too(tmp_path: 
 def test_what_the_portal_made_though_it_refused_is_found_and_not_made_twice(tmp_path: Path) -> None:
     with office(tmp_path) as place:
         deal = refused_deal(place)
-        (row,) = place.desk.store.operations(state=State.FAILED)
+        (row,) = place.context.store.operations(state=State.FAILED)
         place.portal.state.add_task(
             "Present", responsible=SELLER, by=ADMIN, deals=[deal], xml_id=f"bitrix-sync:{row.operation.task}"
         )
-        commands.perform(place.desk, "release", {})
+        commands.perform(place.context, "release", {})
         assert len(place.tasks(deal)) == 1
-        assert place.desk.store.operations(keys=[row.operation.key])[0].state is State.DONE
+        assert place.context.store.operations(keys=[row.operation.key])[0].state is State.DONE
 
 
 def test_a_deal_that_went_on_or_a_rule_that_wants_it_no_more_makes_nothing(tmp_path: Path) -> None:
@@ -328,8 +329,8 @@ def test_a_deal_that_went_on_or_a_rule_that_wants_it_no_more_makes_nothing(tmp_p
             "        title: Present\n", "        title: Present\n        if: {OPPORTUNITY: {min: 10}}\n"
         )
         place.rules.write_text(text)
-        place.desk.rulebook.reload_if_changed()
-        retrying.after_new_rules(place.desk)
+        place.context.rulebook.reload_if_changed()
+        retries.after_new_rules(place.context)
         place.run()
         assert place.marks(gone_on) == []
         assert place.marks(unwanted) == []
@@ -341,7 +342,7 @@ def test_what_is_refused_again_is_told_again(tmp_path: Path) -> None:
         place.run()
         place.wait(hours=2)
         refuse(place, "tasks.task.add", "Field X is required")
-        commands.perform(place.desk, "release", {})
+        commands.perform(place.context, "release", {})
         tick(place, minutes=1)
         assert len(told(place, ADMIN)) == 2
 
@@ -357,11 +358,11 @@ def test_more_than_the_safety_limit_allows_is_held_here_too(tmp_path: Path) -> N
         place.add_deal()
         place.run()
         place.rules.write_text(rules + "# new\n")
-        place.desk.rulebook.reload_if_changed()
-        retrying.after_new_rules(place.desk)
+        place.context.rulebook.reload_if_changed()
+        retries.after_new_rules(place.context)
         place.run()
         assert len(place.tasks()) == 3
-        assert place.desk.store.counts()[State.HELD] == 1
+        assert place.context.store.counts()[State.HELD] == 1
 
 
 def test_a_refused_move_of_a_deal_is_tried_again(tmp_path: Path) -> None:
@@ -374,7 +375,7 @@ def test_a_refused_move_of_a_deal_is_tried_again(tmp_path: Path) -> None:
         place.run()
         place.run()
         assert place.portal.state.deals[deal].stage_id == "NEW"
-        assert commands.perform(place.desk, "release", {})["tried_again"] == 1
+        assert commands.perform(place.context, "release", {})["tried_again"] == 1
         assert place.portal.state.deals[deal].stage_id == "PREPARATION"
 
 
@@ -382,14 +383,14 @@ def test_status_counts_refusals_of_the_day_by_cause(tmp_path: Path) -> None:
     with office(tmp_path) as place:
         refused_deal(place)
         settings = load_settings(place.environ, None)
-        status = state_of_things(place.desk.store, settings)
+        status = state_of_things(place.context.store, settings)
         assert status["refused"] == [
             {"kind": "task.create", "count": 1, "code": "ERROR_CORE", "text": "Field X is required"}
         ]
         assert status["tried_by_release"] == 1
         later = place.service.clock() + timedelta(days=2)
-        place.desk.store.set_setting("last_pass", later.isoformat())
-        assert state_of_things(place.desk.store, settings)["refused"] == []
+        place.context.store.set_setting("last_pass", later.isoformat())
+        assert state_of_things(place.context.store, settings)["refused"] == []
 
 
 def test_refusals_of_the_time_before_they_were_told_are_no_news(tmp_path: Path) -> None:

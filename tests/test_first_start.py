@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from bitrix_sync import audit, commands
+from bitrix_sync import commands
 from bitrix_sync.check import examine
+from bitrix_sync.engine import recheck
 from bitrix_sync.model.operations import Kind, State
 from bitrix_sync.report import state_of_things
 from bitrix_sync.sandbox.clock import Clock
@@ -51,7 +52,7 @@ def show_all(place: Office) -> None:
 
 def read(place: Office) -> None:
     """The worker reads the portal."""
-    place.service.read(place.desk, wide=True)
+    place.service.read(place.context, wide=True)
 
 
 def told(place: Office) -> list[str]:
@@ -75,7 +76,7 @@ def test_what_was_entered_before_the_first_start_never_acts_however_it_comes_to_
                 for deal in old:
                     place.portal.state.set_fields(deal, {"OPPORTUNITY": 5}, by=5)
             case "the audit":
-                audit.audit(place.desk)
+                recheck.audit(place.context)
             case "a new deal":
                 place.add_deal("New")
             case "a restart":
@@ -83,11 +84,11 @@ def test_what_was_entered_before_the_first_start_never_acts_however_it_comes_to_
                 place.add_deal("New")
             case "another file":
                 place.rules.write_text(RULES.replace("first-call", "other-call"), encoding="utf-8")
-                place.desk.rulebook.reload_if_changed()
+                place.context.rulebook.reload_if_changed()
                 place.add_deal("New")
         read(place)
         place.wait(hours=1)
-        audit.audit(place.desk)
+        recheck.audit(place.context)
         read(place)
         new = [deal for deal in place.portal.state.deals if deal not in old and deal > max(old)]
         assert [name for deal in old for name in place.marks(deal)] == []
@@ -113,7 +114,7 @@ def test_a_first_start_that_sees_no_deal_says_so_everywhere(tmp_path: Path, lang
         settings = load_settings(place.environ, None)
         assert [words in text for text in told(place)] == [True]
         assert state_of_things(place.service.store, settings)["sees_no_deals_since"] is not None
-        assert commands.perform(place.desk, "sync", {})["sees_no_deals"] is True
+        assert commands.perform(place.context, "sync", {})["sees_no_deals"] is True
         assert any("no deal in progress" in line.text for line in examine(settings, offline=False))
         place.restart()
         read(place)
@@ -170,10 +171,10 @@ def test_a_service_as_a_process_that_is_given_rights_later_makes_nothing_of_the_
 def test_backfill_is_for_what_comes_to_light_later(tmp_path: Path) -> None:
     with blind(tmp_path) as (place, old):
         place.wait(minutes=5)
-        assert commands.perform(place.desk, "backfill", {})["planned"] == []
+        assert commands.perform(place.context, "backfill", {})["planned"] == []
         show_all(place)
         read(place)
         assert place.tasks() == []
-        done = commands.perform(place.desk, "backfill", {})
+        done = commands.perform(place.context, "backfill", {})
         assert {one["deal_id"] for one in done["planned"]} >= set(old)
         assert sorted(name for deal in old for name in place.marks(deal)) == ["first-call"] * 6 + ["presentation"] * 6

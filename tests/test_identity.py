@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from bitrix_sync import identity
 from bitrix_sync.check import examine
+from bitrix_sync.engine import identity
+from bitrix_sync.engine.passes import carry_out, take_in
 from bitrix_sync.errors import ForeignPortal
 from bitrix_sync.model.operations import Changeset, Kind, Operation, State
 from bitrix_sync.sandbox.clock import Clock
@@ -21,7 +22,6 @@ from bitrix_sync.sandbox.server import Sandbox
 from bitrix_sync.sandbox.state import PortalState
 from bitrix_sync.settings import load_settings
 from bitrix_sync.store import Store
-from bitrix_sync.sync import carry_out, take_in
 from tests.live import MONDAY, Office, office
 from tests.running import Running, event, until
 
@@ -155,7 +155,7 @@ def test_an_administrator_may_say_that_it_is_the_same_portal(tmp_path: Path) -> 
         settings = load_settings({**place.environ, "BITRIX_WEBHOOK_URL": other.url}, None)
         place.service = type(place.service)(settings, same_portal=True)
         assert place.service.take_lease()
-        place.desk = place.service.open()
+        place.context = place.service.open()
         other.state.move_deal(deal, "PREPARATION", by=7)
         read(place)
         assert [task.xml_id for task in other.state.tasks.values() if f"D_{deal}" in task.crm][-1:] == [
@@ -256,15 +256,17 @@ def test_every_change_of_a_task_is_kept_from_one_with_another_mark(tmp_path: Pat
         operations = tuple(
             Operation(f"x{turn}", kind, payloads.get(kind, {"reason": "leave"}), deal, ref) for turn in range(2)
         )
-        place.desk.store.record(Changeset(at=place.desk.portal.now(), operations=operations), place.desk.hands.epoch)
-        carry_out(place.desk)
-        ended = place.desk.store.operations(keys=["x0", "x1"])
+        place.context.store.record(
+            Changeset(at=place.context.portal.now(), operations=operations), place.context.sender.epoch
+        )
+        carry_out(place.context)
+        ended = place.context.store.operations(keys=["x0", "x1"])
         assert {row.state for row in ended} == {State.DROPPED}
-        carry_out(place.desk)
+        carry_out(place.context)
         assert snapshot(task) == before
         assert said(place.portal).count("belongs to another task") == 1
         assert len(place.portal.state.messages) + len(place.portal.state.notices) <= lines + 1
-        (record,) = place.desk.store.task_records(refs=[ref])
+        (record,) = place.context.store.task_records(refs=[ref])
         assert (record.gone, record.portal_id) == (True, None)
 
 
@@ -281,7 +283,7 @@ def test_a_creation_whose_number_is_another_tasks_fails_and_is_found_by_its_mark
         (made,) = place.tasks(second)
         assert made.id == number
         read(place)
-        records = {one.portal_id: one.deal_id for one in place.desk.store.task_records() if one.rule_id}
+        records = {one.portal_id: one.deal_id for one in place.context.store.task_records() if one.rule_id}
         assert records == {None: first, number: second}
 
 
@@ -319,7 +321,7 @@ def test_an_older_database_put_back_takes_the_later_tasks_back(tmp_path: Path) -
         assert [len(place.tasks(deal)) for deal in later] == [1, 1, 1]
         assert said(place.portal).count("older backup of the database") == 1
         read(place)
-        records = {one.deal_id: one for one in place.desk.store.task_records() if one.rule_id}
+        records = {one.deal_id: one for one in place.context.store.task_records() if one.rule_id}
         assert {deal: records[deal].portal_id for deal in later} == {d: place.tasks(d)[0].id for d in later}
 
 
@@ -349,9 +351,9 @@ def test_two_services_that_make_a_task_at_the_same_moment_are_told(tmp_path: Pat
             read(second)
             deal = place.add_deal()
             for one in (place, second):
-                take_in(one.desk)
+                take_in(one.context)
             for one in (place, second):
-                carry_out(one.desk)
+                carry_out(one.context)
             assert len(place.tasks(deal)) == 2
             for one in (place, second):
                 read(one)
@@ -368,7 +370,7 @@ def test_a_mark_whose_deal_is_another_is_no_task_of_ours(tmp_path: Path) -> None
         row = place.portal.state.deals[deal].history[0]
         place.portal.state.add_task("Own", responsible=7, by=7, xml_id=f"bitrix-sync:{row}:gone-rule", deals=[other])
         read(place)
-        assert not place.desk.store.task_records(refs=[f"{row}:gone-rule"])
+        assert not place.context.store.task_records(refs=[f"{row}:gone-rule"])
 
 
 # --- as people meet it -----------------------------------------------------------------------------------------------

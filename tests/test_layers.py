@@ -14,26 +14,19 @@ LAYERS: Mapping[str, frozenset[str]] = {
     "doors": frozenset({"cli", "demo", "scheduler", "terminal", "webhooks"}),
     "services": frozenset(
         {
-            "alarms",
             "app",
-            "apply",
-            "audit",
             "check",
             "commands",
+            "engine",
             "errands",
-            "identity",
             "notices",
             "preview",
-            "recognition",
             "report",
-            "retrying",
-            "rulebook",
             "starter",
             "sweep",
             "sweep_commands",
             "sweep_news",
             "sweep_state",
-            "sync",
             "why",
         }
     ),
@@ -183,7 +176,7 @@ def test_imports_go_down_only_and_pure_code_is_pure(module: str) -> None:
         ("bitrix_sync.decisions.plan", "import structlog"),
         ("bitrix_sync.decisions.plan", "import os.path"),
         ("bitrix_sync.decisions.plan", "from bitrix_sync.store import Store"),
-        ("bitrix_sync.decisions.plan", "from bitrix_sync.sync import run_pass"),
+        ("bitrix_sync.decisions.plan", "from bitrix_sync.engine.passes import run_pass"),
         ("bitrix_sync.decisions.plan", "from .. import app"),
         ("bitrix_sync.decisions.plan", "def f():\n    import socket"),
         ("bitrix_sync.decisions.plan", "if TYPE_CHECKING:\n    from bitrix_sync.settings import Settings"),
@@ -191,11 +184,11 @@ def test_imports_go_down_only_and_pure_code_is_pure(module: str) -> None:
         ("bitrix_sync.rules.load", "from ..store import Store"),
         ("bitrix_sync.model.worktime", "today = date.today()"),
         ("bitrix_sync.model.worktime", "clock = datetime.now"),
-        ("bitrix_sync.sync", "now = datetime.now(UTC)"),
-        ("bitrix_sync.sync", "from bitrix_sync.app import Service"),
-        ("bitrix_sync.sync", "import webhooks.server"),
-        ("bitrix_sync.sync", "import os\nos.environ['X']"),
-        ("bitrix_sync.sync", "from bitrix_sync.sandbox import Sandbox"),
+        ("bitrix_sync.engine.passes", "now = datetime.now(UTC)"),
+        ("bitrix_sync.engine.passes", "from bitrix_sync.app import Service"),
+        ("bitrix_sync.engine.passes", "import webhooks.server"),
+        ("bitrix_sync.engine.passes", "import os\nos.environ['X']"),
+        ("bitrix_sync.engine.passes", "from bitrix_sync.sandbox import Sandbox"),
         ("bitrix_sync.portal.client", "from bitrix_sync.store import Store"),
         ("bitrix_sync.portal.client", "from bitrix_sync.settings import Settings"),
         ("bitrix_sync.store.store", "from bitrix_sync.portal.client import Portal"),
@@ -212,7 +205,7 @@ def test_imports_go_down_only_and_pure_code_is_pure(module: str) -> None:
     ],
 )
 def test_a_breach_is_found(module: str, source: str) -> None:
-    known = {**MODULES, "bitrix_sync.sync": "", "bitrix_sync.app": "", "bitrix_sync.rules.load": ""}
+    known = {**MODULES, "bitrix_sync.engine.passes": "", "bitrix_sync.app": "", "bitrix_sync.rules.load": ""}
     assert breaches(module, source, known)
 
 
@@ -224,10 +217,10 @@ def test_a_breach_is_found(module: str, source: str) -> None:
             "from bitrix_sync.words.texts import say\nfrom bitrix_sync.rules.model import Rule\nimport math",
         ),
         (
-            "bitrix_sync.sync",
-            "from bitrix_sync.store import Store\nfrom bitrix_sync.apply import apply\nfrom bitrix_sync import __version__",
+            "bitrix_sync.engine.passes",
+            "from bitrix_sync.store import Store\nfrom bitrix_sync.engine.sender import apply\nfrom bitrix_sync import __version__",
         ),
-        ("bitrix_sync.app", "now = datetime.now(UTC)\nfrom bitrix_sync.sync import run_pass"),
+        ("bitrix_sync.app", "now = datetime.now(UTC)\nfrom bitrix_sync.engine.passes import run_pass"),
         (
             "bitrix_sync.cli",
             "from webhooks.server import serve\nfrom bitrix_sync.sandbox import Sandbox\nimport scheduler",

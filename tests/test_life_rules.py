@@ -80,14 +80,14 @@ def test_sweeps_treat_the_tasks_of_a_removed_rule_by_the_files_defaults(place: O
     edit(place, "deadline: {after: 30 workminutes}", "deadline: {after: 30 workminutes}\n        overdue: never")
     deal = place.add_deal()
     looks(place)
-    rules = place.desk.rulebook.rules
+    rules = place.context.rulebook.rules
     assert rules.overdue is not None
     (record,) = [one for one in place.service.store.open_tasks() if one.rule_id]
     assert rules.by_id["first-call"].overdue == OverdueOverride(never=True)
     assert not overdue.in_scope(record, rules.overdue, rules)
     place.wait(minutes=1)
     edit(place, "id: first-call", "id: other")
-    rules = place.desk.rulebook.rules
+    rules = place.context.rulebook.rules
     assert rules.overdue is not None
     assert overdue.in_scope(record, rules.overdue, rules)
     assert place.marks(deal) == ["first-call"]
@@ -205,16 +205,16 @@ def test_a_bad_file_never_replaces_a_good_one_and_the_admins_hear_of_it_once(pla
 def test_a_file_that_was_away_for_a_while_is_no_trouble_when_it_is_back(place: Office) -> None:
     away = place.rules.rename(place.rules.with_suffix(".away"))
     looks(place)
-    assert "cannot be read" in place.desk.rulebook.error
+    assert "cannot be read" in place.context.rulebook.error
     away.rename(place.rules)
     looks(place)
-    assert place.desk.rulebook.error == ""
+    assert place.context.rulebook.error == ""
 
 
 def test_a_file_changed_while_the_portal_is_away_is_taken_up_when_it_is_back(place: Office) -> None:
     text = place.rules.read_text(encoding="utf-8")
     place.rules.write_text(text.replace("Call: ", "Ring: "), encoding="utf-8")
-    book, read = place.desk.rulebook, place.desk.rulebook.refresh_directory
+    book, read = place.context.rulebook, place.context.rulebook.refresh_directory
     book.refresh_directory = _portal_away  # type: ignore[method-assign]
     with pytest.raises(PortalError):
         book.reload_if_changed()
@@ -236,7 +236,7 @@ def test_after_a_rename_in_the_portal_the_rule_goes_on_with_a_warning(place: Off
     deal = place.add_deal()
     looks(place)
     assert place.marks(deal) == ["first-call"]
-    assert [one for one in place.desk.rulebook.warnings if "is called `Лид` in the portal now" in one]
+    assert [one for one in place.context.rulebook.warnings if "is called `Лид` in the portal now" in one]
     assert said_to(place, 3) == []
 
 
@@ -347,12 +347,12 @@ def test_after_watching_each_deals_present_stage_is_judged_anew_and_no_stage_tha
 
 def test_while_watching_backfill_says_what_it_would_do_and_does_nothing(place: Office) -> None:
     edit(place, "fallback_owner: 1", "fallback_owner: 1\nsafety: {watch: true}")
-    dry, done = (commands.perform(place.desk, "backfill", {"dry_run": dry}) for dry in (True, False))
+    dry, done = (commands.perform(place.context, "backfill", {"dry_run": dry}) for dry in (True, False))
     assert [one["title"] for one in dry["planned"]] == [one["title"] for one in done["planned"]]
     assert len(dry["planned"]) > 3
     assert place.tasks() == []
     edit(place, "safety: {watch: true}", "safety: {watch: false}")
-    assert len(commands.perform(place.desk, "backfill", {})["planned"]) == len(dry["planned"]) == len(place.tasks())
+    assert len(commands.perform(place.context, "backfill", {})["planned"]) == len(dry["planned"]) == len(place.tasks())
 
 
 # --- one process ------------------------------------------------------------------------------------------------------

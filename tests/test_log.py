@@ -63,22 +63,22 @@ def written(form: Form) -> Written:
 
 def test_text_has_time_level_event_and_values(capsys: pytest.CaptureFixture[str]) -> None:
     log.configure("text")
-    structlog.get_logger("bitrix_sync.sync").info("pass", visits=2, deal="Сделка")
+    structlog.get_logger("bitrix_sync.engine.passes").info("pass", visits=2, deal="Сделка")
     line = capsys.readouterr().err
     assert line[4] == "-"
-    assert line[19:].strip() == "[info     ] pass [bitrix_sync.sync] deal=Сделка visits=2"
+    assert line[19:].strip() == "[info     ] pass [bitrix_sync.engine.passes] deal=Сделка visits=2"
 
 
 def test_json_is_one_object_a_line_of_ours_and_of_the_libraries(capsys: pytest.CaptureFixture[str]) -> None:
     log.configure("json")
-    structlog.get_logger("bitrix_sync.sync").warning("pass\nor not", visits=2, deal="Сделка")
+    structlog.get_logger("bitrix_sync.engine.passes").warning("pass\nor not", visits=2, deal="Сделка")
     logging.getLogger("requests").error("cannot %s", "connect")
     ours, theirs = (json.loads(line) for line in capsys.readouterr().err.splitlines())
     assert ours.pop("timestamp") <= theirs.pop("timestamp")
     assert ours == {
         "event": "pass\nor not",
         "level": "warning",
-        "logger": "bitrix_sync.sync",
+        "logger": "bitrix_sync.engine.passes",
         "visits": 2,
         "deal": "Сделка",
     }

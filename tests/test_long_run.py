@@ -14,7 +14,7 @@ from statistics import median
 
 from sqlalchemy import func, select
 
-from bitrix_sync.audit import KEEP
+from bitrix_sync.engine.recheck import KEEP
 from bitrix_sync.store.schema import metadata, operations
 from tests.long_day import HOURS, RULES, SELLERS, count_rows, day, live
 from tests.sweeping import Department, department

@@ -55,11 +55,11 @@ def test_a_move_decided_before_a_pause_does_not_pull_the_deal_back(place: Office
     place.run()
     place.wait(minutes=5)
     place.portal.state.complete_task(place.tasks(deal)[0].id, by=5)
-    place.desk.store.set_setting("paused", "1")
+    place.context.store.set_setting("paused", "1")
     place.run()
     place.wait(minutes=5)
     place.move(deal, "UC_OFFER1")
-    place.desk.store.set_setting("paused", None)
+    place.context.store.set_setting("paused", None)
     place.run()
     assert place.portal.state.deals[deal].stage_id == "UC_OFFER1"
 
@@ -75,7 +75,7 @@ def test_a_deadline_in_doubt_rests_so_that_it_cannot_undo_the_next_one(tmp_path:
         place.wait(seconds=10)
         place.portal.state.set_fields(deal, {"UF_CRM_SHIP_DATE": "2026-03-13T15:00:00+03:00"})
         place.run()
-        assert place.desk.store.counts()[State.UNKNOWN] == 1
+        assert place.context.store.counts()[State.UNKNOWN] == 1
         place.wait(minutes=1)
         place.portal.settle()
         assert place.tasks(deal)[0].deadline == utc("2026-03-12 12:00"), "the first one came through late"

@@ -96,7 +96,7 @@ def test_preview_of_an_old_deal_is_what_backfill_then_does(place: Office, settin
     assert len(shown) > 3
     assert {one["by"] for one in found.lines if one["result"] == "new"} == {"backfill"}
     place.service.store.set_setting("paused", "1")
-    done = commands.perform(place.desk, "backfill", {})
+    done = commands.perform(place.context, "backfill", {})
     made = {
         (one["deal_id"], one["task"].split(":")[1], one["title"], one["owner_id"], one["deadline"])
         for one in done["planned"]

@@ -588,7 +588,7 @@ def test_the_service_keeps_what_reports_need_without_asking_the_portal(tmp_path:
         place.run()
         place.wait(days=1)
         place.move(deal, "PREPARATION", by=6)
-        place.service.read(place.desk, wide=True, expected=False)
+        place.service.read(place.context, wide=True, expected=False)
         store, clock = place.service.store, place.service.clock()
         requests = place.service.requests
         late = row(report.overdue(store, now=clock), deal_id=deal)
@@ -614,19 +614,19 @@ def test_the_service_keeps_what_reports_need_without_asking_the_portal(tmp_path:
 
 def test_metrics_tell_what_is_worth_an_alert(tmp_path: Path) -> None:
     with live.office(tmp_path, BITRIX_RATE="2/50") as place:
-        place.service.store.claim_sweep("2026-03-02/morning", place.desk.portal.now())
+        place.service.store.claim_sweep("2026-03-02/morning", place.context.portal.now())
         place.service.store.close_sweep("2026-03-02/morning", "skipped", {"reason": "missed"})
         assert place.service.numbers()["last_pass_age_seconds"] == -1
-        place.service.read(place.desk, wide=True, expected=False)
+        place.service.read(place.context, wide=True, expected=False)
         numbers = place.service.numbers()
         assert 0 <= numbers["last_pass_age_seconds"] < 60
         assert (numbers["operations_unknown"], numbers["operations_failed"], numbers["operations_held"]) == (0, 0, 0)
         assert 0 < numbers["bucket_free"] <= 50
         assert (numbers["sweeps_missed"], numbers["last_sweep_age_seconds"]) == (1, -1)
         assert numbers["rules_refused"] == 0
-        place.service.store.claim_sweep("2026-03-02/evening", place.desk.portal.now())
+        place.service.store.claim_sweep("2026-03-02/evening", place.context.portal.now())
         place.wait(minutes=5)
-        place.service.read(place.desk, expected=False)
+        place.service.read(place.context, expected=False)
         assert place.service.numbers()["last_sweep_age_seconds"] == pytest.approx(300, abs=30)
 
 

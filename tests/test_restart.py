@@ -11,8 +11,8 @@ import pytest
 from bitrix_sync import app
 from bitrix_sync.app import Service, check_file
 from bitrix_sync.check import examine
+from bitrix_sync.engine.rulebook import KEPT
 from bitrix_sync.errors import PortalRefused, UserError
-from bitrix_sync.rulebook import KEPT
 from bitrix_sync.sandbox.seed import CODE, SCOPES
 from bitrix_sync.settings import load_settings
 from tests.live import RULES, Office, office
@@ -53,17 +53,17 @@ def start_anew(place: Office) -> None:
     service = place.service = Service(settings)
     service.prove()
     assert service.take_lease()
-    place.desk = service.open()
+    place.context = service.open()
 
 
 @pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN)
 def test_a_start_with_a_broken_file_goes_on_with_the_last_good_one_and_says_so(
     place: Office, content: bytes | None
 ) -> None:
-    before, loaded = place.desk.rulebook.rules.digest, place.desk.rulebook.loaded
+    before, loaded = place.context.rulebook.rules.digest, place.context.rulebook.loaded
     spoil(place.rules, content)
     start_anew(place)
-    book, store = place.desk.rulebook, place.service.store
+    book, store = place.context.rulebook, place.service.store
     assert book.rules.digest == before
     assert book.loaded == loaded
     assert book.error
@@ -77,9 +77,9 @@ def test_a_start_with_a_broken_file_goes_on_with_the_last_good_one_and_says_so(
     assert lines[0].level == "error"
     assert any("last good file" in line.text for line in lines)
     start_anew(place)  # and again: the kept file is not lost by having been used
-    assert place.desk.rulebook.rules.digest == before
+    assert place.context.rulebook.rules.digest == before
     place.rules.write_text(RULES.replace("Call:", "Ring:"), encoding="utf-8")
-    assert place.desk.rulebook.reload_if_changed()
+    assert place.context.rulebook.reload_if_changed()
     assert not book.store.setting("rules_error")
 
 
@@ -110,8 +110,8 @@ def test_what_vanished_from_the_portal_is_met_at_a_start_as_it_is_while_running(
     place: Office, vanish: Callable[[Any], object]
 ) -> None:
     vanish(place.portal.state)
-    place.desk.rulebook.refresh_directory()
-    place.desk.rulebook.bind_anew()
+    place.context.rulebook.refresh_directory()
+    place.context.rulebook.bind_anew()
     running = standing(place)
     start_anew(place)
     assert standing(place) == running
@@ -122,10 +122,10 @@ def test_a_file_that_can_no_longer_be_bound_stays_as_it_was_bound(place: Office)
     place.service.store.bind(dict.fromkeys(place.service.store.bindings(), ""))
     for stage in ("PREPARATION", "UC_OFFER1"):
         place.portal.state.rename_stage(stage, f"Another {stage}")
-    rules = set(place.desk.rulebook.rules.by_id)
+    rules = set(place.context.rulebook.rules.by_id)
     start_anew(place)
-    assert set(place.desk.rulebook.rules.by_id) == rules
-    assert place.desk.rulebook.error
+    assert set(place.context.rulebook.rules.by_id) == rules
+    assert place.context.rulebook.error
     deal = place.add_deal(stage="PREPARATION")
     place.run()
     assert "presentation" in place.marks(deal)
@@ -133,7 +133,7 @@ def test_a_file_that_can_no_longer_be_bound_stays_as_it_was_bound(place: Office)
 
 def standing(place: Office) -> tuple[Any, ...]:
     """What is in force, what is off, and what is refused."""
-    book = place.desk.rulebook
+    book = place.context.rulebook
     rules = {rule.id: (rule.disabled, sorted(rule.stage_ids)) for rule in book.rules.by_id.values()}
     return rules, book.error, book.rules.digest, place.service.store.setting("rules_off")
 

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from bitrix_sync import app, apply, commands
+from bitrix_sync import app, commands
 from bitrix_sync.app import Service
+from bitrix_sync.engine import sender
+from bitrix_sync.engine.passes import take_in
 from bitrix_sync.model.operations import State
 from bitrix_sync.report import state_of_things
 from bitrix_sync.settings import load_settings
-from bitrix_sync.sync import take_in
 from tests.live import Office, office, utc
 from tests.sweeping import department
 
@@ -77,7 +78,7 @@ def test_writing_does_not_rest_until_events_may_be_read(tmp_path: Path, monkeypa
     with office(tmp_path, BITRIX_POLL_SECONDS="2") as place:
         place.run()
         deals = [place.add_deal() for _ in range(3)]
-        take_in(place.desk)
+        take_in(place.context)
         service = place.service
         service.last_reading = service.portal.clock() - 1.0
         monkeypatch.setattr(service.portal.pacer, "rest", rests.append)
@@ -112,11 +113,11 @@ def test_the_first_start_decides_nothing_about_the_past_and_backfill_is_for_it(t
     with office(tmp_path) as place:
         place.run()
         assert place.tasks() == []
-        dry = commands.perform(place.desk, "backfill", {"dry_run": True})
+        dry = commands.perform(place.context, "backfill", {"dry_run": True})
         assert place.tasks() == []
-        done = commands.perform(place.desk, "backfill", {})
+        done = commands.perform(place.context, "backfill", {})
         assert len(dry["planned"]) == len(done["planned"]) == len(place.tasks()) > 0
-        assert commands.perform(place.desk, "backfill", {})["planned"] == []
+        assert commands.perform(place.context, "backfill", {})["planned"] == []
 
 
 def test_a_thousand_deals_at_once_make_a_thousand_tasks_with_few_requests(tmp_path: Path) -> None:
@@ -141,7 +142,7 @@ def test_more_than_the_safety_limit_is_held_until_it_is_released(tmp_path: Path)
         assert place.run().held == 2
         assert len(place.tasks()) == 3
         assert place.portal.state.notices_of(1), "the webhook's own user is the administrator here"
-        commands.perform(place.desk, "release", {})
+        commands.perform(place.context, "release", {})
         assert len(place.tasks()) == 5
 
 
@@ -214,16 +215,16 @@ def test_an_end_between_send_and_note_makes_no_second_task(place: Office) -> Non
         if name == "send:after":
             raise Killed
 
-    before = apply.crash_point
-    apply.crash_point = kill
+    before = sender.crash_point
+    sender.crash_point = kill
     try:
         with pytest.raises(Killed):
             place.run()
     finally:
-        apply.crash_point = before
+        sender.crash_point = before
     assert len(place.tasks(deal)) == 1
     assert store.counts()[State.UNKNOWN] == 1
-    place.service.store.drop_lease(place.desk.hands.epoch)
+    place.service.store.drop_lease(place.context.sender.epoch)
     place.start()
     place.run()
     assert place.marks(deal) == ["first-call"]
@@ -262,7 +263,7 @@ def test_only_one_process_writes(place: Office) -> None:
 
 
 def test_rules_are_loaded_again_and_a_bad_file_never_replaces_a_good_one(place: Office) -> None:
-    book = place.desk.rulebook
+    book = place.context.rulebook
     good = place.rules.read_text(encoding="utf-8")
     place.rules.write_text("version: 1\nfunnels: nonsense\n", encoding="utf-8")
     assert not book.reload_if_changed()
@@ -321,7 +322,7 @@ def test_who_ends_a_task_a_moment_before_us_makes_nothing_fail(
                 for task in place.tasks(deal):
                     getattr(place.portal.state, deed)(task.id, **({"by": 5} if deed == "complete_task" else {}))
 
-        monkeypatch.setattr(apply, "crash_point", meanwhile)
+        monkeypatch.setattr(sender, "crash_point", meanwhile)
         report = place.run()
         assert not report.applied.failed
         states = {row.state for row in place.service.store.operations() if row.operation.key.startswith("leave:")}

@@ -113,7 +113,7 @@ def test_four_weeks_of_the_real_service_move_and_tell_once_a_slot(tmp_path: Path
         expected_moves = 0
         day = date(YEAR, 3, 23)
         while day < date(YEAR, 4, 20):
-            working = place.desk.rulebook.rules.calendar.is_working(day)
+            working = place.context.rulebook.rules.calendar.is_working(day)
             down = dice.random() < 0.15
             if dice.random() < 0.2:
                 place.restart()

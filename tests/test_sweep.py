@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from bitrix_sync import commands, report, sweep, sweep_state
+from bitrix_sync.engine.passes import carry_out
 from bitrix_sync.errors import PortalError, UserError
 from bitrix_sync.model.operations import Kind, State
-from bitrix_sync.sync import carry_out
 from tests.sweeping import (
     DIRECTOR,
     FIRED,
@@ -122,9 +122,9 @@ def test_a_person_who_moved_a_deadline_starts_the_count_anew_and_is_counted_apar
 def test_a_deadline_that_a_person_moves_between_decision_and_write_is_left_alone(place: Department) -> None:
     task = place.task("Offer", MARIA, "2026-03-02 12:00")
     place.until("18:30")
-    sweep.run_due(place.desk)
+    sweep.run_due(place.context)
     place.portal.state.set_deadline(task, place.at("2026-03-05 12:00"), by=MARIA)
-    carry_out(place.desk)
+    carry_out(place.context)
     place.turn()
     assert place.due(task) == "2026-03-05 12:00"
     assert states(place, E1) == {"dropped": 1}
@@ -204,7 +204,7 @@ def test_a_task_of_a_deleted_deal_is_told_once_and_then_left_alone(place: Depart
     place.turn()
     place.portal.state.delete_deal(deal)
     place.until("18:30")
-    account = commands.perform(place.desk, "sweep", {"name": "evening", "dry_run": True})
+    account = commands.perform(place.context, "sweep", {"name": "evening", "dry_run": True})
     assert [one["why"] for one in account["tasks"] if one["title"] == "Papers"] == ["its deal is gone"]
     place.sweeps("18:30")
     (line,) = section(place.heard(HEAD, E1), "Deal deleted or hidden from the webhook, task still open")
@@ -409,7 +409,7 @@ def test_a_dry_run_says_what_it_would_do_and_writes_nothing_anywhere(place: Depa
     unseen = place.task("Not read yet", MARIA, "2026-03-02 13:00")
     place.until("15:00")
     before = everything(place)
-    account = commands.perform(place.desk, "sweep", {"name": "evening", "dry_run": True})
+    account = commands.perform(place.context, "sweep", {"name": "evening", "dry_run": True})
     assert everything(place) == before
     assert [(line["task_id"], line["fate"], line["to"]) for line in account["tasks"]] == [
         (task, "move", "2026-03-03T18:00+03:00"),
@@ -426,7 +426,7 @@ def test_a_dry_run_says_why_a_task_is_not_moved(tmp_path: Path) -> None:
         awaiting = place.task("Awaiting", MARIA, "2026-03-02 12:00", control=True)
         place.portal.state.complete_task(awaiting, by=MARIA)
         place.until("15:00")
-        account = commands.perform(place.desk, "sweep", {"name": "evening", "dry_run": True})
+        account = commands.perform(place.context, "sweep", {"name": "evening", "dry_run": True})
         assert [(line["title"], line["fate"], line["why"]) for line in account["tasks"]] == [
             ("Papers", "stay", "its deal is closed"),
             ("Offer", "stay", "its limit of moves: 0"),
@@ -437,11 +437,11 @@ def test_a_dry_run_says_why_a_task_is_not_moved(tmp_path: Path) -> None:
 def test_todays_sweep_may_be_run_before_its_hour_and_counts_as_done(place: Department) -> None:
     task = place.task("Offer", MARIA, "2026-03-02 12:00")
     place.until("15:00")
-    account = commands.perform(place.desk, "sweep", {"name": "evening"})
+    account = commands.perform(place.context, "sweep", {"name": "evening"})
     assert (account["moved"], account["remaining"], account["messages"]) == (1, 0, 2)
     assert place.readers(E1) == [HEAD, MARIA]
     with pytest.raises(UserError, match="done already"):
-        commands.perform(place.desk, "sweep", {"name": "evening"})
+        commands.perform(place.context, "sweep", {"name": "evening"})
     place.portal.state.set_deadline(task, place.at("2026-03-02 16:00"), by=MARIA)
     place.sweeps("18:30")
     assert place.due(task) == "2026-03-02 16:00"
@@ -453,7 +453,7 @@ def test_a_sweep_that_the_file_does_not_have_is_refused_with_what_to_write(tmp_p
         department(tmp_path, RULES + morning_only) as place,
         pytest.raises(UserError, match=re.escape("evening: {at:")),
     ):
-        commands.perform(place.desk, "sweep", {"name": "evening", "dry_run": True})
+        commands.perform(place.context, "sweep", {"name": "evening", "dry_run": True})
 
 
 def test_undo_moves_back_what_nobody_has_touched_since_and_counts_go_back(place: Department) -> None:
@@ -462,7 +462,7 @@ def test_undo_moves_back_what_nobody_has_touched_since_and_counts_go_back(place:
     place.sweeps("18:30")
     place.portal.state.set_deadline(touched, place.at("2026-03-09 12:00"), by=MARIA)
     place.portal.state.complete_task(done, by=MARIA)
-    account = commands.perform(place.desk, "undo", {"slot": E1})
+    account = commands.perform(place.context, "undo", {"slot": E1})
     assert (account["put_back"], account["left_alone"], account["failed"]) == (1, 2, [])
     assert (place.due(kept), place.due(touched), place.due(done)) == (
         "2026-03-02 12:00",
@@ -479,18 +479,18 @@ def test_undo_moves_back_what_nobody_has_touched_since_and_counts_go_back(place:
 def test_a_sweep_is_undone_once(place: Department) -> None:
     task = place.task("Offer", MARIA, "2026-03-02 12:00")
     place.sweeps("18:30")
-    commands.perform(place.desk, "undo", {"slot": E1})
+    commands.perform(place.context, "undo", {"slot": E1})
     with pytest.raises(UserError, match="undone already"):
-        commands.perform(place.desk, "undo", {"slot": E1})
+        commands.perform(place.context, "undo", {"slot": E1})
     assert place.due(task) == "2026-03-02 12:00"
     with pytest.raises(UserError, match="there was no sweep"):
-        commands.perform(place.desk, "undo", {"slot": "2026-03-01/evening"})
+        commands.perform(place.context, "undo", {"slot": "2026-03-01/evening"})
 
 
 def test_what_was_undone_is_moved_by_the_next_sweep_as_if_for_the_first_time(place: Department) -> None:
     task = place.task("Offer", MARIA, "2026-03-02 12:00")
     place.sweeps("18:30")
-    commands.perform(place.desk, "undo", {"slot": E1})
+    commands.perform(place.context, "undo", {"slot": E1})
     place.sweeps("2026-03-03 09:00")
     assert place.due(task) == "2026-03-03 18:00"
     assert place.record(task).moves == 1
@@ -499,11 +499,11 @@ def test_what_was_undone_is_moved_by_the_next_sweep_as_if_for_the_first_time(pla
 def test_undo_of_a_sweep_under_way_sends_no_more_of_it_and_tells_nobody(place: Department) -> None:
     tasks = [place.task(f"Offer {number}", MARIA, "2026-03-02 12:00") for number in range(30)]
     place.until("18:30")
-    sweep.run_due(place.desk)
+    sweep.run_due(place.context)
     half = iter([False, True])
-    carry_out(place.desk, interrupted=lambda: next(half))
+    carry_out(place.context, interrupted=lambda: next(half))
     assert 0 < states(place, E1)["done"] < 30
-    account = commands.perform(place.desk, "undo", {"slot": E1})
+    account = commands.perform(place.context, "undo", {"slot": E1})
     place.turn()
     place.turn()
     assert {place.due(task) for task in tasks} == {"2026-03-02 12:00"}
@@ -534,7 +534,7 @@ def test_release_lets_a_held_sweep_go_and_its_messages_follow(tmp_path: Path) ->
         tasks = [place.task(f"Offer {number}", MARIA, "2026-03-02 12:00") for number in range(3)]
         place.sweeps("18:30")
         place.until("19:30")
-        assert commands.perform(place.desk, "release", {})["released"] == 3
+        assert commands.perform(place.context, "release", {})["released"] == 3
         assert {place.due(task) for task in tasks} == {"2026-03-03 18:00"}
         assert len(section(place.heard(HEAD, E1), "Deadline moved: 3 tasks")) == 3
         place.turn()
@@ -549,10 +549,10 @@ def test_a_message_in_doubt_is_not_taken_for_the_notice_that_its_sweep_is_held(t
         (notice,) = place.mail(HEAD)
         assert E1 in notice
         place.store.release(place.service.clock())
-        carry_out(place.desk)
-        sweep.run_due(place.desk)
+        carry_out(place.context)
+        sweep.run_due(place.context)
         rows = place.store.operations(sweep=E1, kind=Kind.MESSAGE)
-        place.store.mark_sending([row.id for row in rows], place.desk.hands.epoch, place.service.clock())
+        place.store.mark_sending([row.id for row in rows], place.context.sender.epoch, place.service.clock())
         place.store.settle_at_start(place.service.clock())
         place.wait(seconds=80)
         place.turn()
@@ -572,7 +572,7 @@ def test_what_was_held_and_never_released_is_listed_when_the_next_slot_begins(tm
             "Мария Кузнецова: Offer 0. There were too many moves at once, and no administrator let them go."
         )
         assert place.due(tasks[2]) == "2026-03-03 18:00"
-        assert commands.perform(place.desk, "release", {})["released"] == 0
+        assert commands.perform(place.context, "release", {})["released"] == 0
 
 
 def test_a_held_sweep_may_be_undone(tmp_path: Path) -> None:
@@ -580,9 +580,9 @@ def test_a_held_sweep_may_be_undone(tmp_path: Path) -> None:
         for number in range(3):
             place.task(f"Offer {number}", MARIA, "2026-03-02 12:00")
         place.sweeps("18:30")
-        account = commands.perform(place.desk, "undo", {"slot": E1})
+        account = commands.perform(place.context, "undo", {"slot": E1})
         assert (account["put_back"], account["unsent"]) == (0, 3)
-        assert commands.perform(place.desk, "release", {})["released"] == 0
+        assert commands.perform(place.context, "release", {})["released"] == 0
 
 
 def test_under_watch_nothing_is_written_and_the_slot_is_used_up(tmp_path: Path) -> None:
@@ -596,16 +596,16 @@ def test_under_watch_nothing_is_written_and_the_slot_is_used_up(tmp_path: Path) 
         assert place.store.sweep(E1).summary["moves"] == 3
         assert place.store.operations(sweep=E1) == []
         with pytest.raises(UserError, match="watch"):
-            commands.perform(place.desk, "undo", {"slot": E1})
+            commands.perform(place.context, "undo", {"slot": E1})
         assert {place.due(task) for task in tasks} == {"2026-03-02 12:00"}
 
 
 def test_watch_that_is_turned_on_during_a_sweep_stops_it(place: Department) -> None:
     task = place.task("Offer", MARIA, "2026-03-02 12:00")
     place.until("18:30")
-    sweep.run_due(place.desk)
+    sweep.run_due(place.context)
     place.rules.write_text(place.rules.read_text("utf-8") + "safety: {watch: true}\n", "utf-8")
-    assert place.desk.rulebook.reload_if_changed()
+    assert place.context.rulebook.reload_if_changed()
     place.turn()
     place.until("18:55")
     place.turn()
@@ -651,7 +651,7 @@ def test_so_much_that_people_did_delete_is_believed_after_a_release(place: Depar
     for task in tasks[:30]:
         place.portal.state.delete_task(task)
     place.sweeps("18:30")
-    assert commands.perform(place.desk, "release", {})["believed"]
+    assert commands.perform(place.context, "release", {})["believed"]
     place.sweeps("2026-03-03 09:00")
     assert {place.due(task) for task in tasks[30:]} == {"2026-03-03 18:00"}
     assert len(place.mail(DIRECTOR)) == 1
@@ -665,12 +665,12 @@ def rewrite(place: Department, old: str, new: str) -> None:
     text = place.rules.read_text("utf-8")
     assert old in text
     place.rules.write_text(text.replace(old, new), "utf-8")
-    assert place.desk.rulebook.reload_if_changed(), place.desk.rulebook.error
+    assert place.context.rulebook.reload_if_changed(), place.context.rulebook.error
 
 
 def test_a_sweep_taken_out_of_the_file_stops_nothing_else(place: Department) -> None:
     place.until("18:30")
-    assert place.store.claim_sweep(E1, place.desk.portal.now())
+    assert place.store.claim_sweep(E1, place.context.portal.now())
     rewrite(place, '  evening: {at: "18:30", move_to: {after: 1 workday}}\n', "")
     deal = place.add_deal()
     place.turn()
@@ -681,7 +681,7 @@ def test_a_sweep_taken_out_of_the_file_stops_nothing_else(place: Department) -> 
 def test_without_the_section_what_is_unsent_is_dropped(place: Department) -> None:
     task = place.task("Offer", MARIA, "2026-03-02 12:00")
     place.until("18:30")
-    sweep.run_due(place.desk)
+    sweep.run_due(place.context)
     rewrite(place, SWEEPS, "")
     place.turn()
     place.turn()
@@ -766,7 +766,7 @@ def test_what_is_unsent_when_the_next_slot_begins_is_dropped_listed_and_decided_
 def test_a_command_says_what_is_left_to_the_service_and_until_when(slow: tuple[Department, list[int]]) -> None:
     place, _ = slow
     place.until("15:00")
-    account = commands.perform(place.desk, "sweep", {"name": "evening"})
+    account = commands.perform(place.context, "sweep", {"name": "evening"})
     assert account["remaining"] > 100
     assert account["until"].startswith("2026-03-02T15:")
     assert json.dumps(account)
@@ -778,13 +778,13 @@ def test_a_command_says_what_is_left_to_the_service_and_until_when(slow: tuple[D
 def test_what_is_in_doubt_when_the_next_slot_begins_is_settled_by_its_reading(place: Department) -> None:
     arrived, lost = place.task("Arrived", MARIA, "2026-03-02 12:00"), place.task("Lost", MARIA, "2026-03-02 12:00")
     place.until("18:30")
-    sweep.run_due(place.desk)
+    sweep.run_due(place.context)
     rows = place.store.operations(sweep=E1, kind=Kind.DEADLINE)
-    place.store.mark_sending([row.id for row in rows], place.desk.hands.epoch, place.service.clock())
+    place.store.mark_sending([row.id for row in rows], place.context.sender.epoch, place.service.clock())
     place.portal.state.set_deadline(arrived, place.at("2026-03-03 18:00"), by=1)
     place.store.settle_at_start(place.service.clock())
     place.until("2026-03-03 09:00")
-    sweep.run_due(place.desk)
+    sweep.run_due(place.context)
     ends = {row.operation.task: row.state for row in place.store.operations(sweep=E1, kind=Kind.DEADLINE)}
     assert ends == {f"task:{arrived}": State.DONE, f"task:{lost}": State.DROPPED}
     place.turn()
@@ -819,7 +819,7 @@ def test_killed_at_any_moment_and_started_again_it_ends_in_the_same_state(
                 raise Killed(name)
 
     monkeypatch.setattr("bitrix_sync.store.store.crash_point", count_down)
-    monkeypatch.setattr("bitrix_sync.apply.crash_point", count_down)
+    monkeypatch.setattr("bitrix_sync.engine.sender.crash_point", count_down)
     with department(tmp_path, rules) as place:
         tasks = [place.task(f"Offer {n}", (MARIA, LAWYER)[n % 2], "2026-03-02 12:00") for n in range(12)]
         evening = place.at("2026-03-02 18:30")
@@ -871,7 +871,7 @@ def test_a_sweep_counts_from_the_moment_at_which_it_was_claimed_however_late_it_
     with department(tmp_path, rules) as place:
         task = place.task("Offer", MARIA, "2026-03-02 12:00")
         place.until("18:30")
-        sweep.claim_due(place.store, place.desk.rulebook.rules, place.desk.portal.now())
+        sweep.claim_due(place.store, place.context.rulebook.rules, place.context.portal.now())
         place.die()
         place.until("20:00")
         place.start()
@@ -885,7 +885,7 @@ def test_what_would_be_past_already_when_its_turn_comes_is_not_moved_there(tmp_p
     with department(tmp_path, rules) as place:
         task = place.task("Offer", MARIA, "2026-03-02 12:00")
         place.until("18:30")
-        sweep.run_due(place.desk)
+        sweep.run_due(place.context)
         place.die()
         place.until("20:00")
         place.start()

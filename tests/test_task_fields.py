@@ -194,8 +194,8 @@ def place(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Office]:
         state.add_task_field("UF_HELPERS", "Helpers", "employee", multiple=True)
         state.add_task_field("UF_KIND", "Kind", "enumeration", options={21: "Монтаж", 22: "Сервис"}, mandatory=True)
         found.rules.write_text(RULES.format(language=request.param), encoding="utf-8")
-        found.desk.rulebook.refresh_directory()
-        assert found.desk.rulebook.bind_anew(), found.desk.rulebook.error
+        found.context.rulebook.refresh_directory()
+        assert found.context.rulebook.bind_anew(), found.context.rulebook.error
         yield found
 
 
@@ -221,22 +221,22 @@ def test_preview_shows_the_fields_and_why_tells_them(place: Office) -> None:
     line = of_deal(load_settings(place.environ, None), deal).lines[0]
     assert line["fields"]["UF_KIND"] == 22
     place.run()
-    (trace,) = place.desk.store.traces(deal)
+    (trace,) = place.context.store.traces(deal)
     assert trace.data["fields"]["UF_KIND"] == "Сервис"
 
 
 def test_a_value_that_does_not_fit_fails_the_rule_on_that_deal_and_makes_nothing(place: Office) -> None:
     text = place.rules.read_text(encoding="utf-8").replace("{{ deal.OPPORTUNITY }}", "{{ deal.TITLE }}")
     place.rules.write_text(text, encoding="utf-8")
-    assert place.desk.rulebook.reload_if_changed()
+    assert place.context.rulebook.reload_if_changed()
     deal = place.add_deal("Romashka")
     place.run()
     assert place.tasks(deal) == []
-    (trace,) = place.desk.store.traces(deal)
+    (trace,) = place.context.store.traces(deal)
     assert trace.verdict == "template_error"
     assert "fields > UF_HOURS" in trace.data["message"]
-    assert place.desk.store.task_records() == [] or all(
-        one.rule_id != "visit" for one in place.desk.store.task_records()
+    assert place.context.store.task_records() == [] or all(
+        one.rule_id != "visit" for one in place.context.store.task_records()
     )
 
 
@@ -280,7 +280,7 @@ def test_what_is_no_longer_required_is_made_by_release(tmp_path: Path) -> None:
         deal = place.add_deal()
         place.run()
         state.demand_task_field("UF_OBJECT", mandatory=False)
-        assert commands.perform(place.desk, "release", {})["tried_again"] == 1
+        assert commands.perform(place.context, "release", {})["tried_again"] == 1
         assert place.marks(deal) == ["first-call"]
 
 

@@ -17,14 +17,14 @@ import requests
 import urllib3.exceptions
 from sqlalchemy import update
 
-from bitrix_sync import apply, sync
+from bitrix_sync.engine import passes, sender
+from bitrix_sync.engine.passes import take_in
 from bitrix_sync.errors import PortalError, StoreError
 from bitrix_sync.model.operations import STUCK, State
 from bitrix_sync.portal import answers, client, paging, wire
 from bitrix_sync.report import state_of_things
 from bitrix_sync.store import Store, ledger, schema
 from bitrix_sync.store import store as store_module
-from bitrix_sync.sync import take_in
 from tests.live import Office, office
 
 FAULTS: tuple[Callable[[], BaseException], ...] = (
@@ -52,13 +52,13 @@ PLACES: tuple[tuple[Any, str], ...] = (
     (answers, "read_result"),
     (client, "read_answer"),
     (paging, "_take"),
-    (apply, "judge"),
-    (apply, "guard"),
-    (apply, "command_of"),
-    (apply, "read_tasks"),
-    (apply, "look_again"),
-    (apply, "find_created"),
-    (apply, "close"),
+    (sender, "judge"),
+    (sender, "guard"),
+    (sender, "command_of"),
+    (sender, "read_tasks"),
+    (sender, "look_again"),
+    (sender, "find_created"),
+    (sender, "close"),
     (Store, "mark_sending"),
     (Store, "finish"),
     (Store, "ready"),
@@ -66,7 +66,7 @@ PLACES: tuple[tuple[Any, str], ...] = (
     (Store, "settle_sending"),
     (ledger, "_note_states"),
     (ledger, "_adopt_all"),
-    (sync, "sift"),
+    (passes, "sift"),
 )
 
 
@@ -97,12 +97,12 @@ def raised(where: Any, name: str, fault: BaseException, *, after: bool, times: i
 @contextmanager
 def raised_at(points: Callable[[str], None]) -> Iterator[None]:
     """What happens at the named points of the store and of the sender."""
-    before = store_module.crash_point, apply.crash_point
-    store_module.crash_point = apply.crash_point = points
+    before = store_module.crash_point, sender.crash_point
+    store_module.crash_point = sender.crash_point = points
     try:
         yield
     finally:
-        store_module.crash_point, apply.crash_point = before
+        store_module.crash_point, sender.crash_point = before
 
 
 def events(place: Office) -> list[int]:
@@ -163,7 +163,7 @@ def test_whatever_is_raised_at_a_named_point_leaves_everything_made_once(tmp_pat
 def test_whatever_is_raised_by_a_part_leaves_everything_made_once(
     tmp_path: Path, where: Any, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(apply, "PUT_OFF", timedelta())
+    monkeypatch.setattr(sender, "PUT_OFF", timedelta())
     with office(tmp_path) as place:
         for number, make in enumerate(FAULTS):
             deals = events(place)
@@ -289,8 +289,8 @@ def test_one_outcome_that_the_store_cannot_note_keeps_no_other_from_being_noted(
 
         ledger.finish = stumble
         try:
-            take_in(place.desk)
-            apply.send(place.desk.hands, apply.Applied())
+            take_in(place.context)
+            sender.send(place.context.sender, sender.Applied())
         finally:
             ledger.finish = finish
         states = {row.operation.deal_id: row.state for row in place.service.store.operations()}

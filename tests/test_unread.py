@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bitrix_sync import audit
+from bitrix_sync.engine import recheck
 from bitrix_sync.errors import PortalError
 from bitrix_sync.model import known
 from bitrix_sync.model.facts import Unread
@@ -74,12 +74,12 @@ def test_what_cannot_be_read_is_not_taken_for_absent(place: Department, method: 
     place.until("2026-03-02 10:30")
     turns(place, 2)
     with suppress(PortalError):
-        place.desk.rulebook.refresh_directory()
-        place.desk.rulebook.bind_anew()
+        place.context.rulebook.refresh_directory()
+        place.context.rulebook.bind_anew()
     with suppress(PortalError):
-        audit.audit(place.desk)
-    assert not any(rule.disabled for rule in place.desk.rulebook.rules.by_id.values())
-    assert not place.desk.rulebook.error
+        recheck.audit(place.context)
+    assert not any(rule.disabled for rule in place.context.rulebook.rules.by_id.values())
+    assert not place.context.rulebook.error
     place.portal.faults.clear()
     after = place.add_deal("After", responsible=MARIA)
     turns(place, 4)
@@ -91,15 +91,15 @@ def test_what_cannot_be_read_is_not_taken_for_absent(place: Department, method: 
 
 @pytest.mark.parametrize("method", ["crm.status.list", "department.get", "calendar.settings.get", "user.get"])
 def test_what_was_known_last_is_known_after_a_restart(place: Department, method: str) -> None:
-    calendar = place.desk.rulebook.rules.calendar
+    calendar = place.context.rulebook.rules.calendar
     place.portal.faults.next("refuse", method, times=None)
     place.service.close()
     place.start()
     deal = place.add_deal("Romashka", responsible=MARIA)
     turns(place, 2)
     made_once(place, deal)
-    assert place.desk.rulebook.rules.calendar == calendar
-    assert place.desk.rulebook.unread_parts()
+    assert place.context.rulebook.rules.calendar == calendar
+    assert place.context.rulebook.unread_parts()
     assert any("Could not be read" in one for one in place.mail(DIRECTOR))
 
 
@@ -135,8 +135,8 @@ def test_a_deal_hidden_by_rights_is_judged_when_they_are_given(place: Department
 
 def test_a_missing_method_is_told_as_such(place: Department) -> None:
     place.portal.faults.next("refuse", "crm.category.list", times=None, code="ERROR_METHOD_NOT_FOUND", status=404)
-    place.desk.rulebook.refresh_directory()
-    end = place.desk.rulebook.directory.unread["funnels"]
+    place.context.rulebook.refresh_directory()
+    end = place.context.rulebook.directory.unread["funnels"]
     assert isinstance(end, Unread)
     assert "no method crm.category.list" in end.why
     assert "CRM role" not in end.why

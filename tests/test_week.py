@@ -132,7 +132,7 @@ def test_the_week_of_a_sales_department(tmp_path: Path) -> None:
             "пн 9 марта, 18:00 Подготовить договор (Ромашка)"
         ]
         assert section(place.heard(LAWYER_HEAD, evening), "Загрузка сотрудников на пн 9 марта") == [
-            f"{place.desk.rulebook.company.name(lawyer)}: открыто 1, просрочено 0, срок по этот день 1"
+            f"{place.context.rulebook.company.name(lawyer)}: открыто 1, просрочено 0, срок по этот день 1"
         ]
         assert place.heard(HEAD, evening) == place.heard(IGOR, evening) == ""
 
@@ -151,7 +151,7 @@ def test_the_week_of_a_sales_department(tmp_path: Path) -> None:
         ]
 
         # The lawyers were to have till Wednesday, says Anna, and takes the evening back: as if it had not been.
-        account = commands.perform(place.desk, "undo", {"slot": evening})
+        account = commands.perform(place.context, "undo", {"slot": evening})
         assert (account["put_back"], account["left_alone"]) == (1, 0)
         assert place.due(contract) == "2026-03-09 18:00"
         assert place.record(contract).moves == 0

@@ -132,7 +132,7 @@ def test_a_failed_creation_tells_the_portals_own_words(place: Office) -> None:
     place.run()
     (row,) = place.service.store.operations(deal_id=deal, kind=Kind.CREATE)
     end = OperationResult(row.id, State.FAILED, error_code="ERROR_CORE", error_text="Нет прав /rest/1/secretcode/")
-    place.service.store.finish([end], place.desk.hands.epoch, place.service.clock())
+    place.service.store.finish([end], place.context.sender.epoch, place.service.clock())
     (operation,) = of_rule(place, deal, "first-call")["operations"]
     assert (operation["state"], operation["error_code"]) == ("failed", "ERROR_CORE")
     assert "secretcode" not in operation["error"]
@@ -142,14 +142,14 @@ def test_a_failed_creation_tells_the_portals_own_words(place: Office) -> None:
 def test_what_waits_is_held_or_was_dropped_is_told_with_its_reason(place: Office) -> None:
     deal = place.add_deal("Ромашка")
     place.run()
-    store, epoch = place.service.store, place.desk.hands.epoch
+    store, epoch = place.service.store, place.context.sender.epoch
     ref = f"{account(place, deal)['visits'][0]['visit_id']}:first-call"
     deadline = {"deadline": "2026-03-05T18:00:00+03:00", "reason": "follow", "seen": None}
     operations = (
         Operation("follow:x:1", Kind.DEADLINE, deadline, deal, ref),
         Operation("follow:x:2", Kind.DEADLINE, deadline, deal, ref, state=State.HELD),
     )
-    first, _ = store.record(Changeset(at=place.desk.portal.now(), operations=operations), epoch)
+    first, _ = store.record(Changeset(at=place.context.portal.now(), operations=operations), epoch)
     dropped = OperationResult(first, State.DROPPED, error_text="a person has set another deadline")
     store.finish([dropped], epoch, place.service.clock())
     lines = text(place, deal)
@@ -160,10 +160,10 @@ def test_what_waits_is_held_or_was_dropped_is_told_with_its_reason(place: Office
 def test_slips_of_a_deadline_are_listed_with_who_and_when(place: Office) -> None:
     deal = place.add_deal("Ромашка")
     place.run()
-    sweep.run_due(place.desk)
+    sweep.run_due(place.context)
     place.portal.clock.set(datetime(2026, 3, 2, 18, 31, tzinfo=MOSCOW))
     place.run()
-    sweep.run_due(place.desk)
+    sweep.run_due(place.context)
     place.run()
     (task,) = place.tasks(deal)
     place.portal.state.change_task(task, 5, deadline=task.deadline + timedelta(days=3))
@@ -221,7 +221,7 @@ def test_a_rule_added_later_says_that_it_came_after_the_deal(place: Office) -> N
     place.wait(hours=1)
     new = RULES.replace("      - id: big", "      - {id: fresh, title: F, deadline: {after: 1 day}}\n      - id: big")
     place.rules.write_text(new, encoding="utf-8")
-    assert place.desk.rulebook.reload_if_changed()
+    assert place.context.rulebook.reload_if_changed()
     one = of_rule(place, deal, "fresh")
     assert one["decisions"] == []
     assert "раньше, чем правило было загружено" in one["note"]
@@ -231,7 +231,7 @@ def test_a_rule_that_was_removed_is_still_told(place: Office) -> None:
     deal = place.add_deal("Ромашка")
     place.run()
     place.rules.write_text(RULES.replace("first-call", "other-call"), encoding="utf-8")
-    assert place.desk.rulebook.reload_if_changed()
+    assert place.context.rulebook.reload_if_changed()
     assert of_rule(place, deal, "first-call")["decisions"][0]["verdict"] == "made"
 
 
@@ -301,7 +301,7 @@ def test_without_a_store_nothing_is_made_and_the_cure_is_told(shell: Shell, tmp_
 def test_a_deal_that_is_gone_is_told_as_gone(place: Office) -> None:
     deal = place.add_deal("Ромашка")
     place.run()
-    place.service.store.record(Changeset(at=place.desk.portal.now(), gone_deals=(deal,)), place.desk.hands.epoch)
+    place.service.store.record(Changeset(at=place.context.portal.now(), gone_deals=(deal,)), place.context.sender.epoch)
     assert text(place, deal).startswith(f"Сделка {deal}: портал её больше не показывает")
 
 

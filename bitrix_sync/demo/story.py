@@ -15,12 +15,12 @@ from zoneinfo import ZoneInfo
 from bitrix_sync import commands, report
 from bitrix_sync.app import Service
 from bitrix_sync.demo.teller import Row, Teller
+from bitrix_sync.engine.passes import ServiceContext
 from bitrix_sync.model.operations import MARK
 from bitrix_sync.report.tables import terminal
 from bitrix_sync.rules.words import Words
 from bitrix_sync.sandbox import Sandbox
 from bitrix_sync.sandbox.task_records import Task
-from bitrix_sync.sync import Desk
 from bitrix_sync.why import story_of
 from bitrix_sync.why_lines import told
 from bitrix_sync.words import texts
@@ -161,7 +161,7 @@ class Story:
     def backfill(self) -> None:
         """Tasks for the deals that were in their stages before."""
         self.scene("backfill", at(4, 9, 30))
-        made = commands.perform(self.desk, "backfill", {})
+        made = commands.perform(self.context, "backfill", {})
         self.teller.say(self.word("demo.backfill", count=len(made["planned"])))
 
     def load(self) -> None:
@@ -217,10 +217,10 @@ class Story:
     # --- looking -----------------------------------------------------------------------------------------------------
 
     @property
-    def desk(self) -> Desk:
+    def context(self) -> ServiceContext:
         """The service's desk, after its first turn."""
-        assert self.service.desk is not None
-        return self.service.desk
+        assert self.service.context is not None
+        return self.service.context
 
     def word(self, key: str, **values: Any) -> str:
         """A message of the catalogue."""
@@ -229,7 +229,7 @@ class Story:
     def said(self, moment: datetime | None) -> str:
         """A deadline in words, on the clocks of the rules file."""
         assert moment is not None, "the rules give every task a deadline"
-        return texts.moment_text(self.teller.language, self.desk.rulebook.rules.calendar.local(moment))
+        return texts.moment_text(self.teller.language, self.context.rulebook.rules.calendar.local(moment))
 
     def task(self, rule: str, *, deal: str = "") -> Task:
         """The newest task of a rule in the portal (of a deal)."""
@@ -258,7 +258,7 @@ class Story:
 
     def deadline_rule(self, task: Task, deal_id: int) -> str:
         """How the rules say the deadline of a task: the branch that was taken."""
-        book, rule_id = self.desk.rulebook, rule_of(task)
+        book, rule_id = self.context.rulebook, rule_of(task)
         deadline = book.rules.by_id[rule_id].deadline
         made = [trace for trace in self.service.store.traces(deal_id, rule_id) if trace.verdict == "made"]
         if made[-1].data["branch"] == "else" and deadline.otherwise is not None:

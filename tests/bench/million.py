@@ -52,13 +52,13 @@ def measured(tasks: int) -> dict[str, Any]:
             run.rest(seconds=100)
             fill(run.service.store, tasks)
             run.rest(seconds=100)
-            service, desk = run.service, run.service.desk
-            assert desk is not None
+            service, context = run.service, run.service.context
+            assert context is not None
             service.stopping.clear()
             passes, turns = [], []
             for _ in range(PASSES):
                 timeline.advance(30)
-                passes.append(spent(lambda: service.read(desk, late=True)))
+                passes.append(spent(lambda: service.read(context, late=True)))
                 turns.append(spent(lambda: service.turn(set(), False)))
             service.close()
         size = (folder / "store.db").stat().st_size

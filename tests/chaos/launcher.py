@@ -17,12 +17,14 @@ from datetime import timedelta
 from uuid import uuid4
 
 import bitrix_sync.apply
+
 import bitrix_sync.store.lease
 import bitrix_sync.store.store
 import scheduler
 import webhooks.server  # noqa: F401  loaded here, once for all lives
-from bitrix_sync import app, audit
+from bitrix_sync import app
 from bitrix_sync.cli import main
+from bitrix_sync.engine import recheck
 from bitrix_sync.portal import answers, client, pacer
 
 passed: Counter[str] = Counter()
@@ -37,7 +39,7 @@ def die_at(name: str, times: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     bitrix_sync.store.store.crash_point = pass_by
-    bitrix_sync.apply.crash_point = pass_by
+    bitrix_sync.engine.sender.crash_point = pass_by
 
 
 def hurry() -> None:
@@ -46,7 +48,7 @@ def hurry() -> None:
     app.RENEW_SECONDS, app.WAIT_PAUSE = 1.0, 0.2
     app.EVENT_GAP, app.BUSY_GAP, app.WIDE_GAP, app.TICK = 0.2, 0.5, 2.0, 0.2
     app.TROUBLE_PAUSES = (0.2, 0.5, 1.0)  # type: ignore[assignment]
-    audit.TWIN_REST = timedelta(seconds=1)
+    recheck.TWIN_REST = timedelta(seconds=1)
     client.FIRST_DELAY, client.LONGEST_DELAY, client.NO_CONNECTION_PAUSE = 0.1, 1.0, 0.2
     answers.EXPIRED_PAUSE = 0.5
     pacer.FIRST_PAUSE, pacer.LONGEST_PAUSE = 0.2, 1.0

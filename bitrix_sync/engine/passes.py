@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from bitrix_sync import identity, recognition
-from bitrix_sync.apply import STRANGER_CODE, Applied, Hands, apply, send
 from bitrix_sync.decisions import failures, plan
 from bitrix_sync.decisions.guards import is_stranger
+from bitrix_sync.engine import identity, recognition
+from bitrix_sync.engine.rulebook import Rulebook
+from bitrix_sync.engine.sender import STRANGER_CODE, Applied, Sender, apply, send
 from bitrix_sync.errors import PortalError
 from bitrix_sync.model.facts import Absent, Changes, Contact, Deal, End, PortalTask, Unread, Visit
 from bitrix_sync.model.operations import (
@@ -29,7 +30,6 @@ from bitrix_sync.model.operations import (
 from bitrix_sync.portal import reading
 from bitrix_sync.portal.client import Portal
 from bitrix_sync.portal.writing import METHODS
-from bitrix_sync.rulebook import Rulebook
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.rules.persons import NotRead, Picks, head_over
 from bitrix_sync.store import Store
@@ -49,14 +49,14 @@ JUDGE_AGAIN = timedelta(minutes=10)
 
 
 @dataclass(slots=True)
-class Desk:
+class ServiceContext:
     """What a pass works with. ``started`` is when this process began (portal's time). ``catching_up``: until its first
     pass is recorded, what it decides may have been said by a process of which the store knows nothing."""
 
     store: Store
     portal: Portal
     rulebook: Rulebook
-    hands: Hands
+    sender: Sender
     started: datetime
     catching_up: bool = True
 
@@ -99,7 +99,7 @@ class PassReport:
 
 
 def run_pass(
-    desk: Desk,
+    context: ServiceContext,
     *,
     overlap: timedelta | None = reading.OVERLAP,
     late: bool = False,
@@ -112,13 +112,13 @@ def run_pass(
     request; ``along``: operations are being written, and the reading travels with the next of them; ``interrupted`` is
     asked between batches."""
     applied = Applied() if along else None
-    report = take_in(desk, overlap=overlap, late=late, expected=expected, applied=applied)
-    report.applied = carry_out(desk, interrupted=interrupted, applied=applied)
+    report = take_in(context, overlap=overlap, late=late, expected=expected, applied=applied)
+    report.applied = carry_out(context, interrupted=interrupted, applied=applied)
     return report
 
 
 def take_in(
-    desk: Desk,
+    context: ServiceContext,
     *,
     overlap: timedelta | None = reading.OVERLAP,
     late: bool = False,
@@ -127,12 +127,12 @@ def take_in(
 ) -> PassReport:
     """The first three steps of a pass; what they plan is carried out by whoever comes next. ``applied``: see
     ``gather``."""
-    facts = gather(desk, overlap=overlap, late=late, expected=expected, applied=applied)
-    recording, report = decide(desk, facts)
-    if desk.catching_up:
+    facts = gather(context, overlap=overlap, late=late, expected=expected, applied=applied)
+    recording, report = decide(context, facts)
+    if context.catching_up:
         recording = in_doubt(recording)
-    desk.store.record(recording, desk.hands.epoch)
-    desk.catching_up = False
+    context.store.record(recording, context.sender.epoch)
+    context.catching_up = False
     return report
 
 
@@ -152,30 +152,30 @@ def look_first(operations: Iterable[Operation]) -> tuple[Operation, ...]:
 
 
 def carry_out(
-    desk: Desk, *, interrupted: Callable[[], bool] = lambda: False, applied: Applied | None = None
+    context: ServiceContext, *, interrupted: Callable[[], bool] = lambda: False, applied: Applied | None = None
 ) -> Applied:
     """Apply what is ready, unless paused or only watching; what the portal refused is told to whom it concerns.
     ``applied``: an account to go on with."""
-    if not writes(desk):
+    if not writes(context):
         return Applied()
-    applied = apply(desk.hands, interrupted=interrupted, applied=applied)
+    applied = apply(context.sender, interrupted=interrupted, applied=applied)
     if applied.failed:
-        tell_failures(desk)
+        tell_failures(context)
     if any(finished.stranger for _, finished in applied.dropped):
-        tell_strangers(desk)
+        tell_strangers(context)
     return applied
 
 
-def writes(desk: Desk) -> bool:
+def writes(context: ServiceContext) -> bool:
     """False while paused or only watching."""
-    return not (desk.store.setting("paused") or desk.rulebook.rules.safety.watch)
+    return not (context.store.setting("paused") or context.rulebook.rules.safety.watch)
 
 
 # --- gather ----------------------------------------------------------------------------------------------------------
 
 
 def gather(
-    desk: Desk,
+    context: ServiceContext,
     *,
     overlap: timedelta | None,
     late: bool = False,
@@ -184,12 +184,12 @@ def gather(
 ) -> Gathered:
     """Read the portal after the cursor and find out which deals must be judged. ``applied``: the reading travels with
     the next operations that are written, and these are noted there."""
-    cursor = desk.store.cursor()
+    cursor = context.store.cursor()
     if cursor is None:
         raise PortalError("the portal has not been read for the first time yet; start `bitrix-sync run` or `sync`")
-    book, now = desk.rulebook, desk.portal.now()
+    book, now = context.rulebook, context.portal.now()
     news = reading.News(
-        desk.portal,
+        context.portal,
         cursor,
         fields=book.rules.fields,
         overlap=overlap,
@@ -197,28 +197,28 @@ def gather(
         people=book.company if expected and book.company_is_old(now) else None,
         away=book.away(now),
     )
-    if applied is not None and writes(desk):
-        send(desk.hands, applied, news)
+    if applied is not None and writes(context):
+        send(context.sender, applied, news)
     else:
-        desk.hands.read_ahead.clear()  # this reading is newer
+        context.sender.read_ahead.clear()  # this reading is newer
     changes = news.finish()
     if changes.company is not None:
         book.take_company(changes.company, now)
-    return sift(desk, changes, ask=desk.store.unjudged() if desk.catching_up else ())
+    return sift(context, changes, ask=context.store.unjudged() if context.catching_up else ())
 
 
-def sift(desk: Desk, changes: Changes, *, ask: Iterable[int] = ()) -> Gathered:
+def sift(context: ServiceContext, changes: Changes, *, ask: Iterable[int] = ()) -> Gathered:
     """Tell what is new in a reading, and read what must be judged but was not in it."""
-    store, portal, rules = desk.store, desk.portal, desk.rulebook.rules
+    store, portal, rules = context.store, context.portal, context.rulebook.rules
     found = recognition.rows(store, changes.visits)
-    if found.against and (lost := put_back(desk, identity.look(store, portal), changes.visits)):
+    if found.against and (lost := put_back(context, identity.look(store, portal), changes.visits)):
         found, cursor = recognition.rows(store, changes.visits), store.cursor()
         changes = replace(changes, cursor=cursor if changes.cursor else None)
         ask = {*ask, *(visit.deal_id for visit in lost)}
     facts = Gathered(portal.now(), changes)
     facts.visits = found.new
-    observe_tasks(desk, facts)
-    doubt_open_tasks(desk, facts)
+    observe_tasks(context, facts)
+    doubt_open_tasks(context, facts)
     read = {deal.id: deal for deal in changes.deals}
     stored = store.deals(read)
     changed = {deal_id for deal_id, deal in read.items() if has_changed(stored.get(deal_id), deal)}
@@ -235,9 +235,9 @@ def sift(desk: Desk, changes: Changes, *, ask: Iterable[int] = ()) -> Gathered:
             case Absent():
                 facts.deals[deal_id] = None
     gather_clients(portal, rules, facts)
-    set_aside(facts, lambda deal: desk.rulebook.unread_funnel(deal.funnel_id))
+    set_aside(facts, lambda deal: context.rulebook.unread_funnel(deal.funnel_id))
     if facts.deals:
-        desk.rulebook.freshen_company(facts.now)
+        context.rulebook.freshen_company(facts.now)
     return facts
 
 
@@ -257,67 +257,71 @@ def has_changed(before: Deal | None, deal: Deal) -> bool:
     return deal != replace(before, fields={code: before.fields.get(code, now) for code, now in deal.fields.items()})
 
 
-def observe_tasks(desk: Desk, facts: Gathered) -> None:
+def observe_tasks(context: ServiceContext, facts: Gathered) -> None:
     """What the tasks read teach about those remembered, and which of them are ours though nobody remembers them."""
-    seen = recognition.observe(desk.store, facts.changes.tasks, at=facts.now)
+    seen = recognition.observe(context.store, facts.changes.tasks, at=facts.now)
     facts.tasks |= seen.tasks
     facts.slips += seen.slips
     facts.touched |= seen.touched
     facts.seen = seen
     if seen.met:
-        adopt(desk, facts)
+        adopt(context, facts)
 
 
-def adopt(desk: Desk, facts: Gathered) -> None:
+def adopt(context: ServiceContext, facts: Gathered) -> None:
     """Tasks with a mark of ours that the store does not know become its tasks, if visit and deal agree: an older
     database was put back, or another service works on this portal. One that a rule makes now is looked up instead."""
     visits = {visit.id: visit for visit in facts.changes.visits}
     named = {record.visit_id for task in facts.seen.met if (record := recognition.by_mark(task, at=facts.now))}
-    visits |= desk.store.known_visits(named - visits.keys())
-    visits |= {visit.id: visit for visit in reading.visits(desk.portal, sorted(named - visits.keys()))}
-    known = {record.ref for record in desk.store.task_records(refs=[m.mark.removeprefix(MARK) for m in facts.seen.met])}
+    visits |= context.store.known_visits(named - visits.keys())
+    visits |= {visit.id: visit for visit in reading.visits(context.portal, sorted(named - visits.keys()))}
+    known = {
+        record.ref for record in context.store.task_records(refs=[m.mark.removeprefix(MARK) for m in facts.seen.met])
+    }
     for record in recognition.adopted(facts.seen.met, visits, at=facts.now, apart=known):
         facts.tasks.pop(f"{FOREIGN}{record.portal_id}", None)
         facts.tasks[record.ref] = record
         facts.touched.add(record.deal_id)
 
 
-def doubt_open_tasks(desk: Desk, facts: Gathered) -> None:
+def doubt_open_tasks(context: ServiceContext, facts: Gathered) -> None:
     """No list shows that a task was deleted. Those believed open that decide now whether a deal moves on, or whether a
     new visit takes one over, are looked for; who finds too many missing leaves it to the audit: rights may be lost."""
-    rules = desk.rulebook.rules
+    rules = context.rulebook.rules
     advancing = facts.touched if any(policy.advance_to for policy in rules.policies.values()) else set()
     taking_over = {rule.id for rule in rules.by_id.values() if rule.repeat == "if_none_open"}
     arriving = {visit.deal_id for visit in facts.visits} if taking_over else set()
     doubted = [
         record
-        for deal_id, state in desk.store.deal_states(sorted(advancing | arriving)).items()
+        for deal_id, state in context.store.deal_states(sorted(advancing | arriving)).items()
         for record in state.tasks
         if record.open and record.portal_id is not None and record.ref not in facts.tasks
         if deal_id in advancing or record.rule_id in taking_over
     ]
-    seen = {task.id: task for task in reading.tasks(desk.portal, [one.portal_id for one in doubted if one.portal_id])}
-    unread = desk.portal.memory.bad.ids("task")
+    seen = {
+        task.id: task for task in reading.tasks(context.portal, [one.portal_id for one in doubted if one.portal_id])
+    }
+    unread = context.portal.memory.bad.ids("task")
     doubted = [one for one in doubted if one.portal_id in seen or one.portal_id not in unread]
     missing = [one for one in doubted if (task := seen.get(one.portal_id or 0)) is None or is_stranger(task, one)]
     if len(missing) <= FEW:
         facts.tasks |= {record.ref: replace(record, gone=True) for record in missing}
 
 
-def observe_seen(desk: Desk, seen: Sequence[PortalTask]) -> None:
+def observe_seen(context: ServiceContext, seen: Sequence[PortalTask]) -> None:
     """Remember what a reading of tasks outside a pass taught (a sweep's)."""
-    facts = Gathered(desk.portal.now(), Changes(tasks=tuple(seen)))
-    observe_tasks(desk, facts)
-    desk.store.record(
+    facts = Gathered(context.portal.now(), Changes(tasks=tuple(seen)))
+    observe_tasks(context, facts)
+    context.store.record(
         Changeset(
             at=facts.now,
             tasks=tuple(facts.tasks.values()),
             slips=tuple(facts.slips),
-            operations=recognised(desk, facts),
+            operations=recognised(context, facts),
             released=facts.released,
             doubted=tuple(facts.seen.doubted),
         ),
-        desk.hands.epoch,
+        context.sender.epoch,
     )
 
 
@@ -344,7 +348,7 @@ def gather_clients(portal: Portal, rules: Rules, facts: Gathered) -> None:
 
 
 def decide(
-    desk: Desk,
+    context: ServiceContext,
     facts: Gathered,
     *,
     backfill: plan.Backfill | None = None,
@@ -353,8 +357,8 @@ def decide(
 ) -> tuple[Changeset, PassReport]:
     """Judge each deal; a fault in one stops no other. ``room``: so many new tasks the safety limit lets through;
     ``picks``: what owners have to do; None: as the store says."""
-    store, rules = desk.store, desk.rulebook.rules
-    world = world_of(desk, facts, picks)
+    store, rules = context.store, context.rulebook.rules
+    world = world_of(context, facts, picks)
     states = store.deal_states(list(facts.deals))
     visits: dict[int, list[Visit]] = {}
     for visit in facts.visits:
@@ -379,9 +383,9 @@ def decide(
     if rules.safety.watch:
         decisions = [watched(decision, report) for decision in decisions]
     decisions = [looked_up(decision, facts) for decision in decisions]
-    failed = rules_that_failed(desk, decisions, facts.deals, facts.now)
-    room = safety_room(desk, facts.now) if room is None else room
-    decisions, notices = within_safety(desk, decisions, facts.now, report, room)
+    failed = rules_that_failed(context, decisions, facts.deals, facts.now)
+    room = safety_room(context, facts.now) if room is None else room
+    decisions, notices = within_safety(context, decisions, facts.now, report, room)
     report.recorded = sum(len(decision.operations) for decision in decisions)
     decided_tasks = {record.ref for decision in decisions for record in decision.tasks}
     return Changeset(
@@ -395,7 +399,7 @@ def decide(
         decisions=tuple(decisions),
         operations=notices
         if rules.safety.watch
-        else (*notices, *failed, *recognised(desk, facts), *tell_unjudged(desk, facts)),
+        else (*notices, *failed, *recognised(context, facts), *tell_unjudged(context, facts)),
         unjudged=facts.unread,
         picks=world.picks.changes(),
         released=facts.released,
@@ -415,7 +419,7 @@ def looked_up(decision: Decision, facts: Gathered) -> Decision:
     return replace(decision, operations=tuple(operations))
 
 
-def tell_unjudged(desk: Desk, facts: Gathered) -> tuple[Operation, ...]:
+def tell_unjudged(context: ServiceContext, facts: Gathered) -> tuple[Operation, ...]:
     """What could not be read of deals that were to be judged: in the log, and to the admins once a day for a cause."""
     by_cause: dict[str, list[int]] = {}
     for deal_id, end in facts.unread.items():
@@ -424,34 +428,34 @@ def tell_unjudged(desk: Desk, facts: Gathered) -> tuple[Operation, ...]:
     for code, deals in by_cause.items():
         why = facts.unread[deals[0]].why
         log.warning("deals cannot be judged yet: something could not be read", deals=deals[:FEW], problem=why)
-        day = f"{desk.rulebook.rules.calendar.local(facts.now):%Y-%m-%d}"
-        text = texts.say(desk.rulebook.rules.language, "admin.unjudged", count=len(deals), deal=deals[0], why=why)
-        told += tell_admins(desk.rulebook, f"unjudged:{code}:{day}", text)
+        day = f"{context.rulebook.rules.calendar.local(facts.now):%Y-%m-%d}"
+        text = texts.say(context.rulebook.rules.language, "admin.unjudged", count=len(deals), deal=deals[0], why=why)
+        told += tell_admins(context.rulebook, f"unjudged:{code}:{day}", text)
     return told
 
 
-def world_of(desk: Desk, facts: Gathered, picks: Picks | None = None) -> plan.World:
+def world_of(context: ServiceContext, facts: Gathered, picks: Picks | None = None) -> plan.World:
     """What the decisions of one pass share."""
     return plan.World(
-        company=desk.rulebook.company,
-        picks=picks_of(desk) if picks is None else picks,
-        loaded=desk.store.rules_loaded(),
-        started=desk.started,
+        company=context.rulebook.company,
+        picks=picks_of(context) if picks is None else picks,
+        loaded=context.store.rules_loaded(),
+        started=context.started,
         companies=facts.companies,
         contacts=facts.contacts,
     )
 
 
-def picks_of(desk: Desk) -> Picks:
+def picks_of(context: ServiceContext) -> Picks:
     """What owners have to do, as the store says."""
-    return Picks(desk.store.open_deadlines() if desk.rulebook.picks_by_load else {}, desk.store.picks())
+    return Picks(context.store.open_deadlines() if context.rulebook.picks_by_load else {}, context.store.picks())
 
 
 def rules_that_failed(
-    desk: Desk, decisions: Sequence[Decision], deals: Mapping[int, Deal | None], now: datetime
+    context: ServiceContext, decisions: Sequence[Decision], deals: Mapping[int, Deal | None], now: datetime
 ) -> tuple[Operation, ...]:
     """A rule that failed on a deal is told in the log, and to the admins once a day for each rule."""
-    rules, told = desk.rulebook.rules, dict[str, Operation]()
+    rules, told = context.rulebook.rules, dict[str, Operation]()
     for decision in decisions:
         for trace in decision.traces:
             if trace.verdict not in texts.FAULTS:
@@ -467,7 +471,7 @@ def rules_that_failed(
                 message=fault,
             )
             key = f"rule-failed:{trace.rule_id}:{rules.calendar.local(now):%Y-%m-%d}"
-            told |= {one.key: one for one in tell_admins(desk.rulebook, key, text) if one.key not in told}
+            told |= {one.key: one for one in tell_admins(context.rulebook, key, text) if one.key not in told}
     return tuple(told.values())
 
 
@@ -482,16 +486,16 @@ def watched(decision: Decision, report: PassReport) -> Decision:
     return Decision(decision.deal_id, traces=traces, moments=facts, wake_at=decision.wake_at)
 
 
-def safety_room(desk: Desk, now: datetime) -> int:
+def safety_room(context: ServiceContext, now: datetime) -> int:
     """How many new tasks ``max_new_tasks`` lets through, after those of the ten minutes before ``now``."""
-    return desk.rulebook.rules.safety.max_new_tasks - desk.store.created_since(now - SAFETY_WINDOW)
+    return context.rulebook.rules.safety.max_new_tasks - context.store.created_since(now - SAFETY_WINDOW)
 
 
 def within_safety(
-    desk: Desk, decisions: list[Decision], now: datetime, report: PassReport, allowed: int
+    context: ServiceContext, decisions: list[Decision], now: datetime, report: PassReport, allowed: int
 ) -> tuple[list[Decision], tuple[Operation, ...]]:
     """``max_new_tasks``: what goes beyond it in any ten minutes is held, and the admins hear of it."""
-    limit = desk.rulebook.rules.safety.max_new_tasks
+    limit = context.rulebook.rules.safety.max_new_tasks
     checked: list[Decision] = []
     for decision in decisions:
         creates = sum(op.kind is Kind.CREATE for op in decision.operations)
@@ -506,8 +510,8 @@ def within_safety(
         checked.append(decision)
     if not report.held:
         return checked, ()
-    text = texts.say(desk.rulebook.rules.language, "admin.held", count=report.held, limit=limit)
-    return checked, tell_admins(desk.rulebook, f"held:{now:%Y-%m-%dT%H}", text)
+    text = texts.say(context.rulebook.rules.language, "admin.held", count=report.held, limit=limit)
+    return checked, tell_admins(context.rulebook, f"held:{now:%Y-%m-%dT%H}", text)
 
 
 def tell(users: Sequence[int], key: str, text: str) -> tuple[Operation, ...]:
@@ -528,56 +532,56 @@ def tell_admins(rulebook: Rulebook, key: str, text: str) -> tuple[Operation, ...
     return tell(rulebook.admins, f"admin:{key}", text)
 
 
-def recognised(desk: Desk, facts: Gathered) -> tuple[Operation, ...]:
+def recognised(context: ServiceContext, facts: Gathered) -> tuple[Operation, ...]:
     """What the admins hear of tasks that are not those remembered, and of tasks of ours that nobody remembers."""
-    told = tuple(one for record in facts.seen.strangers for one in of_stranger(desk, record))
-    if desk.store.cursor() is None:
-        return (*told, *of_marks(desk, "first", facts.seen.met))
-    began = desk.started.replace(microsecond=0)
+    told = tuple(one for record in facts.seen.strangers for one in of_stranger(context, record))
+    if context.store.cursor() is None:
+        return (*told, *of_marks(context, "first", facts.seen.met))
+    began = context.started.replace(microsecond=0)
     older = [task for task in facts.seen.met if task.created is None or task.created < began]
     newer = [task for task in facts.seen.met if task not in older]
-    return (*told, *of_marks(desk, "start", older), *of_marks(desk, "running", newer))
+    return (*told, *of_marks(context, "start", older), *of_marks(context, "running", newer))
 
 
-def of_marks(desk: Desk, when: str, met: Sequence[PortalTask]) -> tuple[Operation, ...]:
+def of_marks(context: ServiceContext, when: str, met: Sequence[PortalTask]) -> tuple[Operation, ...]:
     """Tasks with our mark that the database does not know: at its "first" start, made before this "start" or while we
     are "running". Told once a day."""
     if not met:
         return ()
     shown = ", ".join([*(str(task.id) for task in met[:SHOWN]), *(["…"] if len(met) > SHOWN else [])])
     log.warning("tasks of ours that the database does not know", when=when, count=len(met), tasks=shown)
-    text = texts.say(desk.rulebook.rules.language, f"admin.marks_{when}", count=len(met), tasks=shown)
-    day = desk.rulebook.rules.calendar.local(desk.portal.now())
-    return tell_admins(desk.rulebook, f"marks-{when}:{day:%Y-%m-%d}", text)
+    text = texts.say(context.rulebook.rules.language, f"admin.marks_{when}", count=len(met), tasks=shown)
+    day = context.rulebook.rules.calendar.local(context.portal.now())
+    return tell_admins(context.rulebook, f"marks-{when}:{day:%Y-%m-%d}", text)
 
 
-def of_stranger(desk: Desk, record: TaskRecord) -> tuple[Operation, ...]:
+def of_stranger(context: ServiceContext, record: TaskRecord) -> tuple[Operation, ...]:
     """A task that we knew is gone, for another one has its number. Of tasks that no rule made nobody need hear."""
     if not record.rule_id:
         return ()
     log.error("another task has the number of one that we knew", was=record.ref)
-    text = texts.say(desk.rulebook.rules.language, "admin.stranger", title=record.title)
-    return tell_admins(desk.rulebook, f"stranger:{record.ref}", text)
+    text = texts.say(context.rulebook.rules.language, "admin.stranger", title=record.title)
+    return tell_admins(context.rulebook, f"stranger:{record.ref}", text)
 
 
-def tell_strangers(desk: Desk) -> None:
+def tell_strangers(context: ServiceContext) -> None:
     """The admins hear, once for each task, that operations ended because another task has its number."""
-    ended = desk.store.operations(state=State.DROPPED, error_code=STRANGER_CODE)
-    records = {record.ref: record for record in desk.store.task_records(refs=[row.operation.task for row in ended])}
-    told = [one for record in records.values() if record.gone for one in of_stranger(desk, record)]
+    ended = context.store.operations(state=State.DROPPED, error_code=STRANGER_CODE)
+    records = {record.ref: record for record in context.store.task_records(refs=[row.operation.task for row in ended])}
+    told = [one for record in records.values() if record.gone for one in of_stranger(context, record)]
     if told:
-        desk.store.record(Changeset(at=desk.portal.now(), operations=tuple(told)), desk.hands.epoch)
+        context.store.record(Changeset(at=context.portal.now(), operations=tuple(told)), context.sender.epoch)
 
 
 def put_back(
-    desk: Desk, standing: identity.Standing, read: Sequence[Visit] = (), *, sure: bool = False
+    context: ServiceContext, standing: identity.Standing, read: Sequence[Visit] = (), *, sure: bool = False
 ) -> Sequence[Visit]:
     """The portal counts ids of its history anew: it was put back from its backup, or it is another one (ForeignPortal,
     unless an administrator is ``sure``). What it has no more is forgotten, the admins hear of it, and open tasks are
     read again. ``read``: rows of the reading that showed it. Returns the visits forgotten."""
     if not sure:
         identity.require(standing)
-    store, cursor = desk.store, desk.store.cursor()
+    store, cursor = context.store, context.store.cursor()
     found = recognition.rows(store, read)
     known = store.known_visits([visit.id for visit in read])
     true = [visit for visit in read if visit.id in known and recognition.same(visit, known[visit.id])]
@@ -585,49 +589,49 @@ def put_back(
     if not lost or cursor is None:
         return ()
     first = min(visit.id for visit in lost)
-    text = texts.say(desk.rulebook.rules.language, "admin.put_back", count=len(lost))
-    key = f"put-back:{desk.portal.now():%Y-%m-%dT%H:%M}"
+    text = texts.say(context.rulebook.rules.language, "admin.put_back", count=len(lost))
+    key = f"put-back:{context.portal.now():%Y-%m-%dT%H:%M}"
     store.record(
         Changeset(
-            at=desk.portal.now(),
+            at=context.portal.now(),
             cursor=replace(cursor, history_id=min(cursor.history_id, first - 1)),
             retired=tuple(lost),
-            operations=tell_admins(desk.rulebook, key, text),
+            operations=tell_admins(context.rulebook, key, text),
         ),
-        desk.hands.epoch,
+        context.sender.epoch,
     )
     log.error("the portal was put back from its backup", forgotten=len(lost), first=first)
-    observe_seen(desk, reading.open_tasks(desk.portal))
+    observe_seen(context, reading.open_tasks(context.portal))
     return lost
 
 
-def tell_failures(desk: Desk) -> None:
+def tell_failures(context: ServiceContext) -> None:
     """What the portal refused: a deal's move to the supervisor, everything else to the admins, once per cause and hour.
     A message that did not reach an admin stays in the log and in ``status``, for there is nobody else to tell."""
-    rows = desk.store.untold_failures()
+    rows = context.store.untold_failures()
     if not rows:
         return
-    now = desk.portal.now()
-    heard = desk.store.told_between(failures.TOLD, now - failures.QUIET, now)
-    found = failures_of(desk, rows)
+    now = context.portal.now()
+    heard = context.store.told_between(failures.TOLD, now - failures.QUIET, now)
+    found = failures_of(context, rows)
     news = failures.gather([one for one in found if one.reader is not None], heard)
     notices: list[Operation] = []
     for key, alike in news.items():
-        readers = (alike[0].reader,) if alike[0].reader else desk.rulebook.admins
-        notices += tell(readers, f"{key}@{now.isoformat()}", failures.said(desk.rulebook.rules.language, alike))
+        readers = (alike[0].reader,) if alike[0].reader else context.rulebook.admins
+        notices += tell(readers, f"{key}@{now.isoformat()}", failures.said(context.rulebook.rules.language, alike))
     told = [one for alike in news.values() for one in alike] + [one for one in found if one.reader is None]
     if not told:
         return
     keys = (*(f"{key}@{now.isoformat()}" for key in news), *(failed_key(one.row) for one in told))
-    desk.store.record(Changeset(at=now, operations=tuple(notices), told=keys), desk.hands.epoch)
+    context.store.record(Changeset(at=now, operations=tuple(notices), told=keys), context.sender.epoch)
 
 
-def failures_of(desk: Desk, rows: Sequence[StoredOperation]) -> list[failures.Failure]:
+def failures_of(context: ServiceContext, rows: Sequence[StoredOperation]) -> list[failures.Failure]:
     """Refused operations with the names that their messages need, and who hears of each."""
-    rules, company, admins = desk.rulebook.rules, desk.rulebook.company, desk.rulebook.admins
-    records = {record.ref: record for record in desk.store.task_records(refs={row.operation.task for row in rows})}
+    rules, company, admins = context.rulebook.rules, context.rulebook.company, context.rulebook.admins
+    records = {record.ref: record for record in context.store.task_records(refs={row.operation.task for row in rows})}
     ids = {row.operation.deal_id or record_deal(records.get(row.operation.task)) for row in rows}
-    deals, titles = desk.store.deals(ids), desk.store.deal_titles(ids)
+    deals, titles = context.store.deals(ids), context.store.deal_titles(ids)
     found = []
     for row in rows:
         operation, record = row.operation, records.get(row.operation.task)
@@ -664,14 +668,14 @@ def failed_key(row: StoredOperation) -> str:
 # --- first start -----------------------------------------------------------------------------------------------------
 
 
-def first_start(desk: Desk) -> None:
+def first_start(context: ServiceContext) -> None:
     """Read open deals with their history and open tasks as facts, and decide nothing from them.
 
     The cursor begins at the portal's latest history row. The rules begin at this moment of the portal's time, whatever
     was there to be read: a stay that began before it never makes them act, with whatever number and whenever its row
     becomes visible. History knows whole seconds; within the second itself the numbers tell: what the history shows now
     is past, what has a higher number is new. A portal that shows no deal at all is told of (``alarms``)."""
-    portal, rules = desk.portal, desk.rulebook.rules
+    portal, rules = context.portal, context.rulebook.rules
     begun = portal.now()
     cursor = reading.cursor_now(portal)
     deals = reading.open_deals(portal, fields=rules.fields)
@@ -681,10 +685,10 @@ def first_start(desk: Desk) -> None:
     ]
     visits = {visit.id: visit for visit in read if visit.id <= cursor.history_id}
     facts = Gathered(begun, Changes(visits=tuple(visits.values()), tasks=tuple(reading.open_tasks(portal))))
-    observe_tasks(desk, facts)
-    desk.store.note_rules(list(rules.by_id), begun)
-    desk.store.set_setting(SEES_NO_DEALS, None if deals else begun.isoformat())
-    desk.store.record(
+    observe_tasks(context, facts)
+    context.store.note_rules(list(rules.by_id), begun)
+    context.store.set_setting(SEES_NO_DEALS, None if deals else begun.isoformat())
+    context.store.record(
         Changeset(
             at=begun,
             cursor=cursor,
@@ -692,14 +696,14 @@ def first_start(desk: Desk) -> None:
             history=True,
             deals=tuple(deals),
             tasks=tuple(facts.tasks.values()),
-            operations=recognised(desk, facts),
+            operations=recognised(context, facts),
         ),
-        desk.hands.epoch,
+        context.sender.epoch,
     )
     log.info("first start", deals=len(deals), visits=len(visits), tasks=len(facts.tasks))
     if not deals:
         log.error(
             "the portal shows no deal in progress; may the webhook's user read deals? (CRM > Settings > Access "
             "permissions)",
-            user=desk.rulebook.company.name(desk.rulebook.company.self_id),
+            user=context.rulebook.company.name(context.rulebook.company.self_id),
         )

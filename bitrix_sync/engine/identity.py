@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from bitrix_sync.engine.recognition import rows, same
 from bitrix_sync.errors import ForeignPortal
 from bitrix_sync.model.facts import Visit
 from bitrix_sync.portal import reading
 from bitrix_sync.portal.client import Portal
-from bitrix_sync.recognition import rows, same
 from bitrix_sync.store import Store
 
 log = structlog.get_logger(__name__)

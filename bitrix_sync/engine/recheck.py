@@ -11,8 +11,21 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from bitrix_sync import identity
 from bitrix_sync.decisions.guards import is_of_deal
+from bitrix_sync.engine import identity
+from bitrix_sync.engine.passes import (
+    FEW,
+    Gathered,
+    ServiceContext,
+    carry_out,
+    decide,
+    has_changed,
+    observe_tasks,
+    put_back,
+    recognised,
+    sift,
+    tell_admins,
+)
 from bitrix_sync.model.facts import Absent, Changes, Deal, PortalTask, Unread
 from bitrix_sync.model.operations import (
     FOREIGN,
@@ -27,19 +40,6 @@ from bitrix_sync.model.operations import (
 )
 from bitrix_sync.portal import reading
 from bitrix_sync.store import Store
-from bitrix_sync.sync import (
-    FEW,
-    Desk,
-    Gathered,
-    carry_out,
-    decide,
-    has_changed,
-    observe_tasks,
-    put_back,
-    recognised,
-    sift,
-    tell_admins,
-)
 from bitrix_sync.words import texts
 
 log = structlog.get_logger(__name__)
@@ -83,68 +83,68 @@ class Look:
     doubted: tuple[str, ...] = ()
 
 
-def run_due(desk: Desk) -> None:
+def run_due(context: ServiceContext) -> None:
     """The audit once a night, and twins whose rest is over. On the day of the first start all was read just now."""
-    now = desk.portal.now()
-    remove_twins(desk, now)
-    local = desk.rulebook.rules.calendar.local(now)
+    now = context.portal.now()
+    remove_twins(context, now)
+    local = context.rulebook.rules.calendar.local(now)
     today = local.date().isoformat()
-    last = desk.store.setting("audited")
+    last = context.store.setting("audited")
     if local.hour < HOUR or (last or "") >= today:
         return
     if last is not None:
-        audit(desk)
-    desk.store.set_setting("audited", today)
+        audit(context)
+    context.store.set_setting("audited", today)
 
 
-def audit(desk: Desk) -> None:
+def audit(context: ServiceContext) -> None:
     """Read the history of two days and all that is open again, deals as the portal shows them; decide what was missed;
     look once more for tasks that were made twice; forget what is old."""
-    now = desk.portal.now()
-    standing = identity.look(desk.store, desk.portal)
+    now = context.portal.now()
+    standing = identity.look(context.store, context.portal)
     identity.require(standing)
     if standing.contradicted:
-        put_back(desk, standing)
-    changes = Changes(visits=tuple(reading.history_since(desk.portal, now - LOOK_BACK)))
-    recording, report = decide(desk, sift(desk, changes, ask=desk.store.unjudged()))
-    desk.store.record(recording, desk.hands.epoch)
-    met = meet_deals(desk)
-    seen = look(desk)
-    note(desk, seen)
-    resent = desk.store.resent_creates(desk.hands.clock() - TWIN_REST)
-    look_for_twins(desk, [row for row in resent if row.sent and now - row.sent < LOOK_BACK], now)
-    desk.store.prune(now - KEEP)
+        put_back(context, standing)
+    changes = Changes(visits=tuple(reading.history_since(context.portal, now - LOOK_BACK)))
+    recording, report = decide(context, sift(context, changes, ask=context.store.unjudged()))
+    context.store.record(recording, context.sender.epoch)
+    met = meet_deals(context)
+    seen = look(context)
+    note(context, seen)
+    resent = context.store.resent_creates(context.sender.clock() - TWIN_REST)
+    look_for_twins(context, [row for row in resent if row.sent and now - row.sent < LOOK_BACK], now)
+    context.store.prune(now - KEEP)
     log.info("nightly audit", missed_visits=report.visits, deals=met, vanished=seen.vanished["tasks"], lost=seen.lost)
 
 
-def meet_deals(desk: Desk) -> int:
+def meet_deals(context: ServiceContext) -> int:
     """Take in each open deal of the portal that is not remembered as it is now, with its whole history: one that could
     not be read before, or whose change was missed; returns how many."""
-    remembered = desk.store.deals(open_only=True)
-    read = reading.open_deals(desk.portal, fields=desk.rulebook.rules.fields)
+    remembered = context.store.deals(open_only=True)
+    read = reading.open_deals(context.portal, fields=context.rulebook.rules.fields)
     new = [deal for deal in read if has_changed(remembered.get(deal.id), deal)]
     for begin in range(0, len(new), CHUNK):
         deals = new[begin : begin + CHUNK]
-        visits = reading.deal_history(desk.portal, [deal.id for deal in deals])
-        recording, _ = decide(desk, sift(desk, Changes(visits=tuple(visits), deals=tuple(deals))))
-        desk.store.record(recording, desk.hands.epoch)
+        visits = reading.deal_history(context.portal, [deal.id for deal in deals])
+        recording, _ = decide(context, sift(context, Changes(visits=tuple(visits), deals=tuple(deals))))
+        context.store.record(recording, context.sender.epoch)
     return len(new)
 
 
-def look(desk: Desk, *, fresh: Sequence[PortalTask] = ()) -> Look:
+def look(context: ServiceContext, *, fresh: Sequence[PortalTask] = ()) -> Look:
     """Read every known open task again, and the deals of all that are open. ``fresh``: tasks that were read just now;
     they are not asked for again, and those of them that nobody knew are met here."""
-    store, portal = desk.store, desk.portal
+    store, portal = context.store, context.portal
     known = [record for record in store.open_tasks() if record.portal_id is not None]
     seen = {task.id: task for task in fresh}
     unread = [record.portal_id for record in known if record.portal_id is not None and record.portal_id not in seen]
     seen |= {task.id: task for task in reading.tasks(portal, unread)}
     facts = Gathered(portal.now(), Changes(tasks=tuple(seen.values())))
-    observe_tasks(desk, facts)
+    observe_tasks(context, facts)
     there = seen.keys() | portal.memory.bad.ids("task")
     missing = [record for record in known if record.portal_id not in there]
     deal_ids = sorted({record.deal_id for record in (*known, *facts.tasks.values()) if record.deal_id})
-    ends = reading.deals(portal, deal_ids, fields=desk.rulebook.rules.fields)
+    ends = reading.deals(portal, deal_ids, fields=context.rulebook.rules.fields)
     deals = {deal.id: deal for deal in reading.found_deals(ends)}
     remembered = store.deals(deal_ids)
     gone = tuple(deal_id for deal_id in remembered if isinstance(ends[deal_id], Absent))
@@ -162,19 +162,19 @@ def look(desk: Desk, *, fresh: Sequence[PortalTask] = ()) -> Look:
         vanished=vanished,
         of=of,
         lost=doubtful[0] if doubtful and store.setting(BELIEVED) is None else "",
-        operations=recognised(desk, facts),
+        operations=recognised(context, facts),
         released=facts.released,
         doubted=tuple(facts.seen.doubted),
         unread=frozenset(hidden),
     )
 
 
-def note(desk: Desk, seen: Look) -> None:
+def note(context: ServiceContext, seen: Look) -> None:
     """Remember what a look taught, and judge the deals of our tasks that it concerns. When rights were lost the admins
     hear of it instead, and nothing is changed."""
-    store = desk.store
+    store = context.store
     if seen.lost:
-        report_rights_lost(desk, seen)
+        report_rights_lost(context, seen)
         return
     store.record(
         Changeset(
@@ -186,15 +186,15 @@ def note(desk: Desk, seen: Look) -> None:
             released=seen.released,
             doubted=seen.doubted,
         ),
-        desk.hands.epoch,
+        context.sender.epoch,
     )
     for doubt in (DOUBTED, BELIEVED):
         store.set_setting(doubt, None)
     judged = {record.deal_id for record in seen.tasks if record.rule_id and record.deal_id in seen.deals}
     if judged:
         read = Changes(deals=tuple(seen.deals[deal_id] for deal_id in sorted(judged - seen.unread)))
-        recording, _ = decide(desk, sift(desk, read, ask=judged))
-        store.record(recording, desk.hands.epoch)
+        recording, _ = decide(context, sift(context, read, ask=judged))
+        store.record(recording, context.sender.epoch)
 
 
 def too_many(missing: int, known: int) -> bool:
@@ -202,7 +202,7 @@ def too_many(missing: int, known: int) -> bool:
     return missing > FEW and missing > known * SHARE
 
 
-def report_rights_lost(desk: Desk, seen: Look) -> None:
+def report_rights_lost(context: ServiceContext, seen: Look) -> None:
     """Tell the admins, once a day. If people did delete so much, ``release`` lets the next look believe it."""
     missing, known = seen.vanished[seen.lost], seen.of[seen.lost]
     log.error(
@@ -211,10 +211,10 @@ def report_rights_lost(desk: Desk, seen: Look) -> None:
         missing=missing,
         of=known,
     )
-    desk.store.set_setting(DOUBTED, seen.at.isoformat())
-    text = texts.say(desk.rulebook.rules.language, f"admin.rights_lost_{seen.lost}", missing=missing, known=known)
-    notices = tell_admins(desk.rulebook, f"rights:{seen.at:%Y-%m-%d}", text)
-    desk.store.record(Changeset(at=seen.at, operations=notices), desk.hands.epoch)
+    context.store.set_setting(DOUBTED, seen.at.isoformat())
+    text = texts.say(context.rulebook.rules.language, f"admin.rights_lost_{seen.lost}", missing=missing, known=known)
+    notices = tell_admins(context.rulebook, f"rights:{seen.at:%Y-%m-%d}", text)
+    context.store.record(Changeset(at=seen.at, operations=notices), context.sender.epoch)
 
 
 def believe(store: Store) -> bool:
@@ -230,22 +230,22 @@ def believe(store: Store) -> bool:
 # --- twins -----------------------------------------------------------------------------------------------------------
 
 
-def remove_twins(desk: Desk, now: datetime) -> None:
+def remove_twins(context: ServiceContext, now: datetime) -> None:
     """Five minutes after a second send: is there a task twice?"""
-    resent = desk.store.resent_creates(desk.hands.clock() - TWIN_REST)
-    told = desk.store.told([twin_key(row) for row in resent])
+    resent = context.store.resent_creates(context.sender.clock() - TWIN_REST)
+    told = context.store.told([twin_key(row) for row in resent])
     if due := [row for row in resent if twin_key(row) not in told]:
-        look_for_twins(desk, due, now)
+        look_for_twins(context, due, now)
 
 
-def look_for_twins(desk: Desk, rows: Sequence[StoredOperation], now: datetime) -> None:
+def look_for_twins(context: ServiceContext, rows: Sequence[StoredOperation], now: datetime) -> None:
     """Of two tasks of a deal with one mark the one that we know stays, for its check list hangs on it (if we know
     neither, the elder); the other one goes if nobody touched it, else the admins are told."""
-    records = desk.store.task_records([row.operation.task for row in rows])
+    records = context.store.task_records([row.operation.task for row in rows])
     known = {record.occurrence: record.portal_id for record in records}
     deals = {MARK + record.occurrence: record.deal_id for record in records}
     by_mark: dict[str, list[PortalTask]] = {}
-    for task in reading.tasks_by_mark(desk.portal, list(deals)):
+    for task in reading.tasks_by_mark(context.portal, list(deals)):
         if is_of_deal(task, deals[task.mark]):
             by_mark.setdefault(task.mark, []).append(task)
     operations: list[Operation] = []
@@ -253,10 +253,10 @@ def look_for_twins(desk: Desk, rows: Sequence[StoredOperation], now: datetime) -
         ours = known[mark.removeprefix(MARK)]
         _, *twins = sorted(tasks, key=lambda task: (task.id != ours, task.id))
         for twin in twins:
-            operations += twin_operations(desk, twin)
+            operations += twin_operations(context, twin)
     looked = tuple(twin_key(row) for row in rows)
-    desk.store.record(Changeset(at=now, operations=tuple(operations), told=looked), desk.hands.epoch)
-    carry_out(desk)
+    context.store.record(Changeset(at=now, operations=tuple(operations), told=looked), context.sender.epoch)
+    carry_out(context)
 
 
 def twin_key(row: StoredOperation) -> str:
@@ -264,12 +264,12 @@ def twin_key(row: StoredOperation) -> str:
     return f"twins:{row.operation.task}"
 
 
-def twin_operations(desk: Desk, twin: PortalTask) -> tuple[Operation, ...]:
+def twin_operations(context: ServiceContext, twin: PortalTask) -> tuple[Operation, ...]:
     """Delete an untouched twin; tell the admins of one that people work with."""
     log.warning("two tasks with one mark", task=twin.id, mark=twin.mark, touched=touched(twin))
     if touched(twin):
-        text = texts.say(desk.rulebook.rules.language, "admin.twin", task=twin.id, title=twin.title)
-        return tell_admins(desk.rulebook, f"twin:{twin.id}", text)
+        text = texts.say(context.rulebook.rules.language, "admin.twin", task=twin.id, title=twin.title)
+        return tell_admins(context.rulebook, f"twin:{twin.id}", text)
     payload = {"reason": "twin", "mark": twin.mark}
     return (Operation(f"twin:{twin.id}", Kind.DELETE, payload, task=f"{FOREIGN}{twin.id}", state=State.PLANNED),)
 

@@ -66,7 +66,7 @@ crash_point: Callable[[str], None] = _go_on
 
 
 @dataclass(slots=True)
-class Hands:
+class Sender:
     """What applying works with. ``clock`` is our own (aware UTC); ``pace`` remembers how quick the portal's commands
     are; ``read_ahead`` the tasks that were read with the last batch, at ``read_at``."""
 
@@ -112,14 +112,16 @@ class Applied:
                 self.again += 1
 
 
-def apply(hands: Hands, *, interrupted: Callable[[], bool] = lambda: False, applied: Applied | None = None) -> Applied:
+def apply(
+    sender: Sender, *, interrupted: Callable[[], bool] = lambda: False, applied: Applied | None = None
+) -> Applied:
     """Carry out what is ready until nothing is, or until ``interrupted``; at most one batch is under way. ``applied``:
     an account to go on with."""
     if applied is None:
         applied = Applied()
-        forget_old(hands)
+        forget_old(sender)
     while not interrupted():
-        if not (settle(hands, applied) or send(hands, applied)):
+        if not (settle(sender, applied) or send(sender, applied)):
             break
     return applied
 
@@ -127,62 +129,62 @@ def apply(hands: Hands, *, interrupted: Callable[[], bool] = lambda: False, appl
 # --- settling --------------------------------------------------------------------------------------------------------
 
 
-def make_good(hands: Hands) -> None:
+def make_good(sender: Sender) -> None:
     """After trouble, before anything else: note what is known of what was being sent; the rest of it is unknown. Raises
     as the store does, and is then to be called again."""
-    if not (hands.under_way or hands.owed):
+    if not (sender.under_way or sender.owed):
         return
-    note(hands)
-    hands.store.settle_sending(hands.epoch, hands.clock())
-    hands.under_way = False
+    note(sender)
+    sender.store.settle_sending(sender.epoch, sender.clock())
+    sender.under_way = False
 
 
-def note(hands: Hands) -> None:
+def note(sender: Sender) -> None:
     """Note what is owed to the store, all at once; where the store stumbles over one, the others without it: that one
     is unknown, so that it is looked up and tried again."""
-    owed = list(hands.owed.values())
+    owed = list(sender.owed.values())
     try:
-        hands.store.finish(owed, hands.epoch, hands.clock())
+        sender.store.finish(owed, sender.epoch, sender.clock())
     except LeaseLost:
-        hands.owed.clear()  # whoever has it now finds out by himself
+        sender.owed.clear()  # whoever has it now finds out by himself
         raise
     except (BitrixSyncError, OSError, MemoryError):
         raise
     except Exception:
         for one in owed:
             try:
-                hands.store.finish([one], hands.epoch, hands.clock())
+                sender.store.finish([one], sender.epoch, sender.clock())
             except (BitrixSyncError, OSError, MemoryError):
                 raise
             except Exception as fault:
                 log.exception("the outcome of an operation cannot be noted; it is unknown", operation=one.id)
                 doubt = OperationResult(one.id, State.UNKNOWN, error_text=f"cannot be noted ({type(fault).__name__})")
-                hands.store.finish([doubt], hands.epoch, hands.clock())
-            del hands.owed[one.id]
-    hands.owed.clear()
+                sender.store.finish([doubt], sender.epoch, sender.clock())
+            del sender.owed[one.id]
+    sender.owed.clear()
 
 
-def settle(hands: Hands, applied: Applied) -> bool:
+def settle(sender: Sender, applied: Applied) -> bool:
     """Look up every unknown operation whose rest is over; True if there was one."""
-    make_good(hands)
-    now = hands.clock()
-    due = [row for row in hands.store.unknown() if now >= rests_until(row, hands.settle)][:FULL_BATCH]
+    make_good(sender)
+    now = sender.clock()
+    due = [row for row in sender.store.unknown() if now >= rests_until(row, sender.settle)][:FULL_BATCH]
     if not due:
         return False
     finished = [OperationResult(row.id, State.PLANNED) for row in due if row.operation.kind in READ_FIRST]
     creates = [row for row in due if row.operation.kind is Kind.CREATE]
-    found = find_created(hands.portal, creates)
-    absent = State.UNKNOWN if is_blind(hands) else State.PLANNED
+    found = find_created(sender.portal, creates)
+    absent = State.UNKNOWN if is_blind(sender) else State.PLANNED
     finished += [adopt(row, found) or OperationResult(row.id, absent) for row in creates]
     others = [row for row in due if row.operation.kind not in READ_FIRST and row.operation.kind is not Kind.CREATE]
-    finished += look_up(hands, others).values()
-    close(hands, due, finished, applied)
+    finished += look_up(sender, others).values()
+    close(sender, due, finished, applied)
     return any(one.state is not State.UNKNOWN for one in finished)
 
 
-def is_blind(hands: Hands) -> bool:
+def is_blind(sender: Sender) -> bool:
     """True when a row of the last look-up by marks did not say whose it is: what was not found may be there."""
-    return NAMELESS in hands.portal.memory.bad.ids("mark")
+    return NAMELESS in sender.portal.memory.bad.ids("mark")
 
 
 def rests_until(row: StoredOperation, settle_for: timedelta) -> datetime:
@@ -217,13 +219,13 @@ def adopt(row: StoredOperation, found: dict[str, int]) -> OperationResult | None
     return None if task_id is None else OperationResult(row.id, State.DONE, result=task_id, error_text=FOUND)
 
 
-def look_up(hands: Hands, rows: Sequence[StoredOperation]) -> dict[int, OperationResult]:
+def look_up(sender: Sender, rows: Sequence[StoredOperation]) -> dict[int, OperationResult]:
     """Look operations up that are neither creates nor read before they are sent, many in one request: by id, DONE if
     they are in the portal, else PLANNED."""
-    portal, kinds = hands.portal, {row.id: row.operation.kind for row in rows}
+    portal, kinds = sender.portal, {row.id: row.operation.kind for row in rows}
     items = lookups.checklists(portal, [row.task_id or 0 for row in rows if kinds[row.id] is Kind.CHECKLIST])
     written = lookups.written(portal, [line_of(row) for row in rows if kinds[row.id] is Kind.LINE])
-    messages = [row for row in rows if is_message(row) and row.operation.payload["user"] != hands.self_id]
+    messages = [row for row in rows if is_message(row) and row.operation.payload["user"] != sender.self_id]
     heard = lookups.heard(portal, [reader_of(row) for row in messages])
     finished: dict[int, OperationResult] = {}
     for row in rows:
@@ -263,48 +265,48 @@ def moved_on(row: StoredOperation, history: Sequence[Visit]) -> OperationResult 
 # --- sending ---------------------------------------------------------------------------------------------------------
 
 
-def send(hands: Hands, applied: Applied, news: reading.News | None = None) -> bool:
+def send(sender: Sender, applied: Applied, news: reading.News | None = None) -> bool:
     """Send one batch of what is ready, with the reading for the next one; True if there was anything to do. ``news``
     travels along if there is room."""
-    make_good(hands)
+    make_good(sender)
     if news:
-        forget_old(hands)
-    rows = ready(hands, AT_HAND)
+        forget_old(sender)
+    rows = ready(sender, AT_HAND)
     if not rows:
-        hands.read_ahead.clear()
+        sender.read_ahead.clear()
         return False
     with_reading = any(row.operation.kind in NEED_READING for row in rows)
     methods = [writing.METHODS[row.operation.kind] for row in rows]
     most = FULL_BATCH - with_reading - (news.size(ALONG) if news else 0)
-    going = set(hands.pace.batch(methods, hands.portal.pacer, most=most))
+    going = set(sender.pace.batch(methods, sender.portal.pacer, most=most))
     following = [row for place, row in enumerate(rows) if place not in going]
-    rows, settled = weigh(hands, [row for place, row in enumerate(rows) if place in going])
+    rows, settled = weigh(sender, [row for place, row in enumerate(rows) if place in going])
     commands: dict[int, Command] = {}
 
     def make_command(row: StoredOperation) -> None:
-        commands[row.id] = command_of(hands, row)
+        commands[row.id] = command_of(sender, row)
 
-    settled += [(row, one) for row in rows if (one := of_sense(hands, row, make_command)) is not None]
+    settled += [(row, one) for row in rows if (one := of_sense(sender, row, make_command)) is not None]
     rows = [row for row in rows if row.id in commands]
-    close(hands, [row for row, _ in settled], [finished for _, finished in settled], applied)
+    close(sender, [row for row, _ in settled], [finished for _, finished in settled], applied)
     if not rows:
         return bool(settled)
     rows = travelling(rows, commands)
-    hands.portal.pacer.await_slot()
+    sender.portal.pacer.await_slot()
     try:
-        hands.under_way = True
-        marked = set(hands.store.mark_sending([row.id for row in rows], hands.epoch, hands.clock()))
+        sender.under_way = True
+        marked = set(sender.store.mark_sending([row.id for row in rows], sender.epoch, sender.clock()))
         rows = [row for row in rows if row.id in marked]
-        send_marked(hands, rows, commands, task_ids(following)[:FULL_BATCH], news, applied)
+        send_marked(sender, rows, commands, task_ids(following)[:FULL_BATCH], news, applied)
     except BaseException:
         with contextlib.suppress(Exception):  # what cannot be noted now is noted before anything else is done
-            make_good(hands)
+            make_good(sender)
         raise
     return True
 
 
 def send_marked(
-    hands: Hands,
+    sender: Sender,
     rows: Sequence[StoredOperation],
     commands: Mapping[int, Command],
     next_ids: Sequence[int],
@@ -317,44 +319,44 @@ def send_marked(
     place = len(rows) + len(ahead)
     opening = news.opening(place, min(ALONG, FULL_BATCH - place)) if news and len(rows) > 1 else []
     crash_point("send:before")
-    outcomes = hands.portal.batch([*(commands[row.id] for row in rows), *ahead, *opening])
+    outcomes = sender.portal.batch([*(commands[row.id] for row in rows), *ahead, *opening])
     crash_point("send:after")
-    now = hands.clock()
+    now = sender.clock()
     finished = [judge_safely(row, outcome, now) for row, outcome in zip(rows, outcomes, strict=False)]
     refused = refused_ends(rows, finished)
-    hands.owed |= {one.id: one for one in finished if one.id not in refused}
-    finished = look_again(hands, refused, finished)
-    close(hands, rows, finished, applied)
-    hands.under_way = len(finished) < len(rows)
-    hands.pace.learn([commands[row.id].method for row in rows], outcomes[: len(rows)], hands.portal.last_seconds)
-    hands.read_ahead = read_tasks(hands.portal, next_ids, outcomes[len(rows)]) if ahead else {}
-    hands.read_at = hands.clock()
+    sender.owed |= {one.id: one for one in finished if one.id not in refused}
+    finished = look_again(sender, refused, finished)
+    close(sender, rows, finished, applied)
+    sender.under_way = len(finished) < len(rows)
+    sender.pace.learn([commands[row.id].method for row in rows], outcomes[: len(rows)], sender.portal.last_seconds)
+    sender.read_ahead = read_tasks(sender.portal, next_ids, outcomes[len(rows)]) if ahead else {}
+    sender.read_at = sender.clock()
     if news and opening:
         news.receive(outcomes[place:])
 
 
-def forget_old(hands: Hands) -> None:
+def forget_old(sender: Sender) -> None:
     """Drop what was read ahead if too much time has passed since, for other work came between."""
-    if hands.read_at is None or hands.clock() - hands.read_at > READ_KEEPS:
-        hands.read_ahead.clear()
+    if sender.read_at is None or sender.clock() - sender.read_at > READ_KEEPS:
+        sender.read_ahead.clear()
 
 
-def ready(hands: Hands, limit: int) -> list[StoredOperation]:
+def ready(sender: Sender, limit: int) -> list[StoredOperation]:
     """What may be sent now, without what has to wait for its method's operating time."""
-    pacer = hands.portal.pacer
+    pacer = sender.portal.pacer
     scarce = {
         kind: urgency
         for kind, urgency in URGENT.items()
         if pacer.blocked(writing.METHODS[kind], reserve=RESERVE) is not None
     }
-    return hands.store.ready(hands.clock(), limit, hands.portal.blocked_kinds(), scarce)
+    return sender.store.ready(sender.clock(), limit, sender.portal.blocked_kinds(), scarce)
 
 
-def command_of(hands: Hands, row: StoredOperation) -> Command:
+def command_of(sender: Sender, row: StoredOperation) -> Command:
     """The command that carries an operation out."""
-    seen = hands.read_ahead.get(row.task_id or 0)
-    heading = heading_of(hands.store, row) if row.operation.kind is Kind.CHECKLIST else None
-    return writing.command(row.operation, task_id=row.task_id, seen=seen, self_id=hands.self_id, heading=heading)
+    seen = sender.read_ahead.get(row.task_id or 0)
+    heading = heading_of(sender.store, row) if row.operation.kind is Kind.CHECKLIST else None
+    return writing.command(row.operation, task_id=row.task_id, seen=seen, self_id=sender.self_id, heading=heading)
 
 
 def heading_of(store: Store, row: StoredOperation) -> int | None:
@@ -373,47 +375,47 @@ def travelling(rows: list[StoredOperation], commands: Mapping[int, Command]) -> 
 
 
 def weigh(
-    hands: Hands, rows: list[StoredOperation]
+    sender: Sender, rows: list[StoredOperation]
 ) -> tuple[list[StoredOperation], list[tuple[StoredOperation, OperationResult]]]:
     """Split what is ready into what is to be sent and what is settled by a look: old creates that are there already,
     changes of tasks that people have closed, moved or deleted meanwhile, moves of deals that people have moved, and
     what was said already by a process of which this store knows nothing (a backup was put back)."""
-    old, found = look_up_old(hands, rows)
-    unread = [task_id for task_id in task_ids(rows) if task_id not in hands.read_ahead]
+    old, found = look_up_old(sender, rows)
+    unread = [task_id for task_id in task_ids(rows) if task_id not in sender.read_ahead]
     if unread:
-        seen = {task.id: task for task in reading.tasks(hands.portal, unread)}
-        hands.read_ahead |= {task_id: seen.get(task_id) for task_id in unread}
-    remembered = hands.store.task_records(refs=[row.operation.task for row in rows if needs_reading(row)])
+        seen = {task.id: task for task in reading.tasks(sender.portal, unread)}
+        sender.read_ahead |= {task_id: seen.get(task_id) for task_id in unread}
+    remembered = sender.store.task_records(refs=[row.operation.task for row in rows if needs_reading(row)])
     records = {record.ref: record for record in remembered}
     records |= {f"{FOREIGN}{record.portal_id}": record for record in remembered}  # met before it was known to be ours
     movers = [row.operation.deal_id for row in rows if row.operation.kind is Kind.MOVE_DEAL]
-    history = reading.deal_history(hands.portal, movers)
-    now, bad = hands.portal.now(), hands.portal.memory.bad.ids("task")
-    doubtful = said_before(hands, rows) | written_before(hands, rows)
-    there = look_up(hands, [row for row in rows if row.id in doubtful])
+    history = reading.deal_history(sender.portal, movers)
+    now, bad = sender.portal.now(), sender.portal.memory.bad.ids("task")
+    doubtful = said_before(sender, rows) | written_before(sender, rows)
+    there = look_up(sender, [row for row in rows if row.id in doubtful])
 
     def outcome(row: StoredOperation) -> OperationResult | None:
         """What a look settled; None: it is to be sent."""
         if row in old and (adopted := adopt(row, found)):
             return adopted
-        if row in old and is_blind(hands):
-            return OperationResult(row.id, State.PLANNED, not_before=hands.clock() + PUT_OFF, error_text=UNREADABLE)
-        seen, record = hands.read_ahead.get(row.task_id or 0), records.get(row.operation.task)
+        if row in old and is_blind(sender):
+            return OperationResult(row.id, State.PLANNED, not_before=sender.clock() + PUT_OFF, error_text=UNREADABLE)
+        seen, record = sender.read_ahead.get(row.task_id or 0), records.get(row.operation.task)
         if needs_reading(row) and row.task_id in bad:
-            return OperationResult(row.id, State.PLANNED, not_before=hands.clock() + PUT_OFF, error_text=UNREADABLE)
+            return OperationResult(row.id, State.PLANNED, not_before=sender.clock() + PUT_OFF, error_text=UNREADABLE)
         if needs_reading(row) and (verdict := guard(row.operation, seen, record, now=now)):
             return verdict_on(row, verdict)
         if row.operation.kind is Kind.MOVE_DEAL:
             return moved_on(row, history)
         return there[row.id] if row.id in doubtful and there[row.id].state is State.DONE else None
 
-    settled = [(row, one) for row in rows if (one := of_sense(hands, row, outcome)) is not None]
+    settled = [(row, one) for row in rows if (one := of_sense(sender, row, outcome)) is not None]
     known = {row.id for row, _ in settled}
     return [row for row in rows if row.id not in known], settled
 
 
 def of_sense(
-    hands: Hands, row: StoredOperation, judged: Callable[[StoredOperation], OperationResult | None]
+    sender: Sender, row: StoredOperation, judged: Callable[[StoredOperation], OperationResult | None]
 ) -> OperationResult | None:
     """What is ``judged`` of an operation; one of which we can make no sense is put off, and the others go on."""
     try:
@@ -423,7 +425,7 @@ def of_sense(
     except Exception as fault:
         log.exception("an operation is put off, for it makes no sense; the others go on", operation=row.operation.key)
         text = f"makes no sense ({type(fault).__name__}); the log says more"
-        return OperationResult(row.id, State.PLANNED, not_before=hands.clock() + PUT_OFF, error_text=text)
+        return OperationResult(row.id, State.PLANNED, not_before=sender.clock() + PUT_OFF, error_text=text)
 
 
 def verdict_on(row: StoredOperation, verdict: Settled) -> OperationResult:
@@ -432,11 +434,11 @@ def verdict_on(row: StoredOperation, verdict: Settled) -> OperationResult:
     return OperationResult(row.id, verdict.state, error_code=code, error_text=verdict.reason, stranger=verdict.stranger)
 
 
-def written_before(hands: Hands, rows: Sequence[StoredOperation]) -> set[int]:
+def written_before(sender: Sender, rows: Sequence[StoredOperation]) -> set[int]:
     """Check-list items and lines that may be in the portal though the store does not know it (a restored backup): what
     they belong to was found there and not made. They are looked up before the first send."""
     grounds = {row.id: ground_of(row) for row in rows if row.operation.kind in PARTS and not row.attempts}
-    known = {found.operation.key: found for found in hands.store.operations(keys=list(grounds.values()))}
+    known = {found.operation.key: found for found in sender.store.operations(keys=list(grounds.values()))}
     return {
         row_id
         for row_id, key in grounds.items()
@@ -450,27 +452,27 @@ def ground_of(row: StoredOperation) -> str:
     return f"create:{operation.task}" if operation.kind is Kind.CHECKLIST else operation.key.removeprefix("line:")
 
 
-def look_up_old(hands: Hands, rows: Sequence[StoredOperation]) -> tuple[list[StoredOperation], dict[str, int]]:
+def look_up_old(sender: Sender, rows: Sequence[StoredOperation]) -> tuple[list[StoredOperation], dict[str, int]]:
     """Which of the rows are creations decided from old news and looked up just now, and what was found of them. After a
     downtime there are many: those that come next are looked up in the same request."""
-    now = hands.clock()
-    hands.looked = {row_id: at for row_id, at in hands.looked.items() if now - at < LOOK_KEEPS}
-    if not any(is_old_news(row) and row.id not in hands.looked for row in rows):
+    now = sender.clock()
+    sender.looked = {row_id: at for row_id, at in sender.looked.items() if now - at < LOOK_KEEPS}
+    if not any(is_old_news(row) and row.id not in sender.looked for row in rows):
         return [], {}
-    ahead = ready(hands, LOOK_AHEAD)
+    ahead = ready(sender, LOOK_AHEAD)
     old = [row for row in {one.id: one for one in (*rows, *ahead)}.values() if is_old_news(row)]
-    found = find_created(hands.portal, old)
-    if not is_blind(hands):
-        hands.looked |= {row.id: now for row in old if mark_of(row) not in found}
+    found = find_created(sender.portal, old)
+    if not is_blind(sender):
+        sender.looked |= {row.id: now for row in old if mark_of(row) not in found}
     return [row for row in rows if is_old_news(row)], found
 
 
-def said_before(hands: Hands, rows: Sequence[StoredOperation]) -> set[int]:
+def said_before(sender: Sender, rows: Sequence[StoredOperation]) -> set[int]:
     """Ids of what may be in the portal although it was never sent: lines and messages decided from old news, and check
     lists of tasks that were not made but found. What the webhook's own user was told cannot be looked up."""
     unsent = [row for row in rows if not row.attempts]
     items = {f"create:{row.operation.task}" for row in unsent if row.operation.kind is Kind.CHECKLIST}
-    creates = hands.store.operations(keys=items) if items else ()
+    creates = sender.store.operations(keys=items) if items else ()
     found = {row.operation.task for row in creates if row.error_text == FOUND}
 
     def is_doubtful(operation: Operation) -> bool:
@@ -480,7 +482,7 @@ def said_before(hands: Hands, rows: Sequence[StoredOperation]) -> set[int]:
             case Kind.LINE:
                 return operation.look_first
             case Kind.MESSAGE:
-                return operation.look_first and operation.payload["user"] != hands.self_id
+                return operation.look_first and operation.payload["user"] != sender.self_id
             case _:
                 return False
 
@@ -563,20 +565,20 @@ def refused_ends(rows: Sequence[StoredOperation], finished: Sequence[OperationRe
 
 
 def look_again(
-    hands: Hands, refused: Mapping[int, StoredOperation], finished: Sequence[OperationResult]
+    sender: Sender, refused: Mapping[int, StoredOperation], finished: Sequence[OperationResult]
 ) -> list[OperationResult]:
     """The portal refuses to end a task that has ended: when somebody was quicker by a moment, nothing has failed. As
     long as the tasks cannot be read it is unknown."""
     if not refused:
         return list(finished)
     try:
-        seen = {task.id: task for task in reading.tasks(hands.portal, task_ids(list(refused.values())))}
+        seen = {task.id: task for task in reading.tasks(sender.portal, task_ids(list(refused.values())))}
     except PortalError as fault:
         return [
             OperationResult(one.id, State.UNKNOWN, error_text=str(fault)) if one.id in refused else one
             for one in finished
         ]
-    now, bad = hands.portal.now(), hands.portal.memory.bad.ids("task")
+    now, bad = sender.portal.now(), sender.portal.memory.bad.ids("task")
     settled = {
         row.id: guard(row.operation, seen.get(row.task_id or 0), None, now=now)
         for row in refused.values()
@@ -601,12 +603,14 @@ def retry_moment(outcome: Outcome, now: datetime) -> datetime | None:
     return max(now, datetime.fromtimestamp(outcome.retry_at, tz=now.tzinfo))
 
 
-def close(hands: Hands, rows: Sequence[StoredOperation], finished: Sequence[OperationResult], applied: Applied) -> None:
+def close(
+    sender: Sender, rows: Sequence[StoredOperation], finished: Sequence[OperationResult], applied: Applied
+) -> None:
     """Note what became of operations, in the store and in the account of this run."""
     if not finished:
         return
-    hands.owed |= {one.id: one for one in finished}
-    note(hands)
+    sender.owed |= {one.id: one for one in finished}
+    note(sender)
     by_id = {row.id: row for row in rows}
     for one in finished:
         if one.state is State.FAILED:

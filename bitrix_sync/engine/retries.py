@@ -13,10 +13,10 @@ from datetime import datetime
 import structlog
 
 from bitrix_sync.decisions import plan
+from bitrix_sync.engine.passes import PassReport, ServiceContext, safety_room, sift, within_safety, world_of
 from bitrix_sync.model.facts import Changes
 from bitrix_sync.model.operations import Changeset, DealState, Decision, Kind, Operation
 from bitrix_sync.rules.model import Rules
-from bitrix_sync.sync import Desk, PassReport, safety_room, sift, within_safety, world_of
 
 log = structlog.get_logger(__name__)
 
@@ -24,17 +24,17 @@ TRIED = "refused_tried"
 """Setting: digest of the rules with which refusals were tried last."""
 
 
-def after_new_rules(desk: Desk) -> None:
+def after_new_rules(context: ServiceContext) -> None:
     """Try again once for each rules file that comes into force."""
-    digest = desk.rulebook.rules.digest
-    if desk.rulebook.rules.safety.watch or desk.store.setting(TRIED) == digest:
+    digest = context.rulebook.rules.digest
+    if context.rulebook.rules.safety.watch or context.store.setting(TRIED) == digest:
         return
-    try_again(desk, room=safety_room(desk, desk.portal.now()))
-    desk.store.set_setting(TRIED, digest)
+    try_again(context, room=safety_room(context, context.portal.now()))
+    context.store.set_setting(TRIED, digest)
 
 
 def try_again(
-    desk: Desk,
+    context: ServiceContext,
     *,
     deals: Collection[int] | None = None,
     rules: Collection[str] | None = None,
@@ -43,15 +43,17 @@ def try_again(
 ) -> list[Operation]:
     """Plan refused creations and moves anew; returns those that were. ``deals``, ``rules``: only of these; ``room``: so
     many tasks are let through, the others are held (None: all); ``dry``: nothing is written."""
-    rows = [row for row in desk.store.refused() if deals is None or row.operation.deal_id in deals]
+    rows = [row for row in context.store.refused() if deals is None or row.operation.deal_id in deals]
     if rules is not None:
-        records = {one.ref: one.rule_id for one in desk.store.task_records(refs={row.operation.task for row in rows})}
+        records = {
+            one.ref: one.rule_id for one in context.store.task_records(refs={row.operation.task for row in rows})
+        }
         rows = [row for row in rows if records.get(row.operation.task) in rules]
-    if not rows or desk.rulebook.rules.safety.watch:
+    if not rows or context.rulebook.rules.safety.watch:
         return []
-    facts = sift(desk, Changes(), ask={row.operation.deal_id for row in rows})
-    world, book = world_of(desk, facts), desk.rulebook.rules
-    states = desk.store.deal_states({row.operation.deal_id for row in rows})
+    facts = sift(context, Changes(), ask={row.operation.deal_id for row in rows})
+    world, book = world_of(context, facts), context.rulebook.rules
+    states = context.store.deal_states({row.operation.deal_id for row in rows})
     decisions: list[Decision] = []
     for row in rows:
         deal_id = row.operation.deal_id
@@ -68,7 +70,7 @@ def try_again(
         states[deal_id] = replace(state, tasks=tuple(known.values()))
     notices: tuple[Operation, ...] = ()
     if room is not None:
-        decisions, notices = within_safety(desk, decisions, facts.now, PassReport(), room)
+        decisions, notices = within_safety(context, decisions, facts.now, PassReport(), room)
     planned = tuple(operation for decision in decisions for operation in decision.operations)
     tried = [operation for operation in planned if operation.kind is not Kind.CHECKLIST]
     if not dry and planned:
@@ -79,7 +81,7 @@ def try_again(
             renewed=planned,
             picks=world.picks.changes(),
         )
-        desk.store.record(recording, desk.hands.epoch)
+        context.store.record(recording, context.sender.epoch)
         log.info("what was refused is tried again", operations=len(tried))
     return tried
 
