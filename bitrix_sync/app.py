@@ -20,7 +20,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from bitrix_sync import commands, snapshot, sweep, sweep_state
+from bitrix_sync import commands, snapshot
 from bitrix_sync.clock import Clock
 from bitrix_sync.engine import identity, recheck, retries, rule_alerts
 from bitrix_sync.engine.passes import (
@@ -60,6 +60,7 @@ from bitrix_sync.portal.writing import METHODS
 from bitrix_sync.rules.load import load
 from bitrix_sync.settings import Settings
 from bitrix_sync.store import LeaseLost, Store
+from bitrix_sync.sweeps import run, state
 
 log = structlog.get_logger(__name__)
 
@@ -295,7 +296,7 @@ class Service:
             "stuck": float(self.store.stuck(now - STUCK)),
             "bad_rows": float(self.portal.memory.bad.causes().total()),
             **{f"operations_{state.value}": float(counts.get(state, 0)) for state in State},
-            **sweep_state.numbers(self.store, self.portal.now()),
+            **state.numbers(self.store, self.portal.now()),
         }
 
     def count_answer(self) -> None:
@@ -533,7 +534,7 @@ class Service:
             rule_alerts.tell_of_rules(context)
         self.errands.take(context, stopping=self.stopping.is_set)
         if "slots" in reasons:
-            sweep.run_due(context)
+            run.run_due(context)
             recheck.run_due(context)
             tell_failures(context)
         events = (reasons - NO_EVENTS) | self.put_off

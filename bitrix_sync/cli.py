@@ -431,7 +431,7 @@ def pause() -> None:
 def resume() -> None:
     """Write to the portal again."""
     from bitrix_sync.app import utc_now
-    from bitrix_sync.sweep_state import resume_at
+    from bitrix_sync.sweeps.state import resume_at
 
     with_store(lambda store: resume_at(store, utc_now()))
     out.print("resumed")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from bitrix_sync import sweep_commands, sweep_state
+from bitrix_sync import sweep_commands
 from bitrix_sync.decisions import plan
 from bitrix_sync.decisions.guards import is_stranger, touched
 from bitrix_sync.engine import recheck, retries
@@ -42,6 +42,7 @@ from bitrix_sync.model.operations import (
 from bitrix_sync.portal import reading
 from bitrix_sync.rules.persons import Picks
 from bitrix_sync.rules.suggest import cure, fold, listed
+from bitrix_sync.sweeps import state
 
 CHUNK = 500
 """Deals judged at a time by backfill."""
@@ -252,7 +253,7 @@ def release(context: ServiceContext, args: Mapping[str, Any]) -> Steps:
     renewed = renew(context, stale)
     usable = creations - {operation.key for operation in stale}
     released = renewed + context.store.release(now, usable, later=plan.LATER) + context.store.release(now, others)
-    sweep_state.let_go(context.store, now)
+    state.let_go(context.store, now)
     again = context.store.operations(keys=[operation.key for operation in tried])
     ids = [*args.get("resumed", ()), *set_free(context, held), *(row.id for row in again)]
     yield Wait(ids)

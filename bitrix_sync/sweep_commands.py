@@ -16,9 +16,8 @@ from bitrix_sync.errors import UserError
 from bitrix_sync.model.operations import Changeset, Kind, Operation, OperationResult, State, StoredOperation
 from bitrix_sync.portal import reading
 from bitrix_sync.store import Store, Sweep
-from bitrix_sync.sweep import Plan, carry, decide, finish, go_on
-from bitrix_sync.sweep_news import tell_when_through
-from bitrix_sync.sweep_state import (
+from bitrix_sync.sweeps.run import Plan, carry, decide, finish, go_on
+from bitrix_sync.sweeps.state import (
     CLAIMED,
     HELD,
     MOVING,
@@ -32,6 +31,7 @@ from bitrix_sync.sweep_state import (
     rest_of,
     slot_rule,
 )
+from bitrix_sync.sweeps.summary import tell_when_through
 
 WAIT = timedelta(seconds=30)
 """So long a command waits for what the portal puts off; then the service does it."""

@@ -12,13 +12,13 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
-from bitrix_sync import sweep
 from bitrix_sync.app import Service
 from bitrix_sync.engine.passes import carry_out
 from bitrix_sync.sandbox import seed
 from bitrix_sync.sandbox.clock import Clock
 from bitrix_sync.sandbox.server import Sandbox
 from bitrix_sync.settings import load_settings
+from bitrix_sync.sweeps import run
 from tests.live import MOSCOW, Office
 
 DIRECTOR, HEAD, MARIA, IGOR, OLGA, PAVEL = 1, 3, 5, 7, 9, 11
@@ -234,9 +234,9 @@ def measure_big_sweep(folder: Path, *, tasks: int = 10_000) -> Mapping[str, Any]
         portal = place.portal
         place.until("18:30")
         requests, began = place.service.portal.stats.requests, portal.clock.now()
-        sweep.run_due(place.context)
+        run.run_due(place.context)
         carry_out(place.context)
-        sweep.run_due(place.context)
+        run.run_due(place.context)
         carry_out(place.context)
         (row,) = place.store.sweeps(limit=1)
         return {

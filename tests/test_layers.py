@@ -19,14 +19,11 @@ LAYERS: Mapping[str, frozenset[str]] = {
             "commands",
             "engine",
             "errands",
-            "notices",
             "preview",
             "report",
             "starter",
-            "sweep",
             "sweep_commands",
-            "sweep_news",
-            "sweep_state",
+            "sweeps",
             "why",
         }
     ),
@@ -35,7 +32,6 @@ LAYERS: Mapping[str, frozenset[str]] = {
         {
             "decisions",
             "errors",
-            "letters",
             "model",
             "preview_lines",
             "rules",

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from bitrix_sync.letters import LONGEST
 from bitrix_sync.model.facts import AWAITING, DEFERRED, DONE, IN_PROGRESS, Company, Deal, Department, User
 from bitrix_sync.model.operations import Kind, Operation, State, StoredOperation, TaskRecord
-from bitrix_sync.notices import News, Stay, messages
 from bitrix_sync.rules.model import Overdue, OverdueOverride, Rules, Slot
+from bitrix_sync.sweeps.notice_text import LONGEST
+from bitrix_sync.sweeps.notices import News, Stay, messages
 from tests.stories import BOSS, COMPANY, FIRED, HEAD, LAWYER, OTHER, OWNER, after, at, book, rule
 from tests.sweeping import plain, section
 

@@ -10,11 +10,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from bitrix_sync import sweep
 from bitrix_sync.decisions.overdue import slot_name
 from bitrix_sync.model.worktime import build_calendar
 from bitrix_sync.rules.model import Overdue, Rules, Slot
 from bitrix_sync.store import Store
+from bitrix_sync.sweeps import run
 from tests.stories import NINE_TO_SIX, after, book
 from tests.sweeping import RULES, department
 
@@ -79,7 +79,7 @@ def test_a_year_with_days_off_changes_of_clocks_and_downtimes_runs_each_slot_onc
     url = f"sqlite:///{tmp_path / 'store.db'}"
     stores = [Store(url), Store(url)]
     began = datetime(YEAR, 1, 1, tzinfo=UTC)
-    sweep.claim_due(stores[0], rules, began)
+    run.claim_due(stores[0], rules, began)
     ticks: list[datetime] = []
     for number, (now, restarted) in enumerate(ticks_of_a_year(seed)):
         if restarted:
@@ -87,7 +87,7 @@ def test_a_year_with_days_off_changes_of_clocks_and_downtimes_runs_each_slot_onc
             stores[number % 2] = Store(url)
         ticks.append(now)
         for store in stores if number % 5 == 0 else stores[:1]:
-            sweep.claim_due(store, rules, now)
+            run.claim_due(store, rules, now)
     found = stores[0].sweeps()
     for store in stores:
         store.close()

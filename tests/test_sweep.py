@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from bitrix_sync import commands, report, sweep, sweep_state
+from bitrix_sync import commands, report
 from bitrix_sync.engine.passes import carry_out
 from bitrix_sync.errors import PortalError, UserError
 from bitrix_sync.model.operations import Kind, State
+from bitrix_sync.sweeps import run, state
 from tests.sweeping import (
     DIRECTOR,
     FIRED,
@@ -122,7 +123,7 @@ def test_a_person_who_moved_a_deadline_starts_the_count_anew_and_is_counted_apar
 def test_a_deadline_that_a_person_moves_between_decision_and_write_is_left_alone(place: Department) -> None:
     task = place.task("Offer", MARIA, "2026-03-02 12:00")
     place.until("18:30")
-    sweep.run_due(place.context)
+    run.run_due(place.context)
     place.portal.state.set_deadline(task, place.at("2026-03-05 12:00"), by=MARIA)
     carry_out(place.context)
     place.turn()
@@ -499,7 +500,7 @@ def test_what_was_undone_is_moved_by_the_next_sweep_as_if_for_the_first_time(pla
 def test_undo_of_a_sweep_under_way_sends_no_more_of_it_and_tells_nobody(place: Department) -> None:
     tasks = [place.task(f"Offer {number}", MARIA, "2026-03-02 12:00") for number in range(30)]
     place.until("18:30")
-    sweep.run_due(place.context)
+    run.run_due(place.context)
     half = iter([False, True])
     carry_out(place.context, interrupted=lambda: next(half))
     assert 0 < states(place, E1)["done"] < 30
@@ -550,7 +551,7 @@ def test_a_message_in_doubt_is_not_taken_for_the_notice_that_its_sweep_is_held(t
         assert E1 in notice
         place.store.release(place.service.clock())
         carry_out(place.context)
-        sweep.run_due(place.context)
+        run.run_due(place.context)
         rows = place.store.operations(sweep=E1, kind=Kind.MESSAGE)
         place.store.mark_sending([row.id for row in rows], place.context.sender.epoch, place.service.clock())
         place.store.settle_at_start(place.service.clock())
@@ -603,7 +604,7 @@ def test_under_watch_nothing_is_written_and_the_slot_is_used_up(tmp_path: Path) 
 def test_watch_that_is_turned_on_during_a_sweep_stops_it(place: Department) -> None:
     task = place.task("Offer", MARIA, "2026-03-02 12:00")
     place.until("18:30")
-    sweep.run_due(place.context)
+    run.run_due(place.context)
     place.rules.write_text(place.rules.read_text("utf-8") + "safety: {watch: true}\n", "utf-8")
     assert place.context.rulebook.reload_if_changed()
     place.turn()
@@ -620,7 +621,7 @@ def test_a_pause_holds_moves_and_messages_until_it_ends(place: Department) -> No
     place.until("19:30")
     place.turn()
     assert place.due(task) == "2026-03-02 12:00"
-    sweep_state.resume_at(place.store, place.service.clock())
+    state.resume_at(place.store, place.service.clock())
     place.turn()
     place.turn()
     place.turn()
@@ -681,7 +682,7 @@ def test_a_sweep_taken_out_of_the_file_stops_nothing_else(place: Department) -> 
 def test_without_the_section_what_is_unsent_is_dropped(place: Department) -> None:
     task = place.task("Offer", MARIA, "2026-03-02 12:00")
     place.until("18:30")
-    sweep.run_due(place.context)
+    run.run_due(place.context)
     rewrite(place, SWEEPS, "")
     place.turn()
     place.turn()
@@ -778,13 +779,13 @@ def test_a_command_says_what_is_left_to_the_service_and_until_when(slow: tuple[D
 def test_what_is_in_doubt_when_the_next_slot_begins_is_settled_by_its_reading(place: Department) -> None:
     arrived, lost = place.task("Arrived", MARIA, "2026-03-02 12:00"), place.task("Lost", MARIA, "2026-03-02 12:00")
     place.until("18:30")
-    sweep.run_due(place.context)
+    run.run_due(place.context)
     rows = place.store.operations(sweep=E1, kind=Kind.DEADLINE)
     place.store.mark_sending([row.id for row in rows], place.context.sender.epoch, place.service.clock())
     place.portal.state.set_deadline(arrived, place.at("2026-03-03 18:00"), by=1)
     place.store.settle_at_start(place.service.clock())
     place.until("2026-03-03 09:00")
-    sweep.run_due(place.context)
+    run.run_due(place.context)
     ends = {row.operation.task: row.state for row in place.store.operations(sweep=E1, kind=Kind.DEADLINE)}
     assert ends == {f"task:{arrived}": State.DONE, f"task:{lost}": State.DROPPED}
     place.turn()
@@ -871,7 +872,7 @@ def test_a_sweep_counts_from_the_moment_at_which_it_was_claimed_however_late_it_
     with department(tmp_path, rules) as place:
         task = place.task("Offer", MARIA, "2026-03-02 12:00")
         place.until("18:30")
-        sweep.claim_due(place.store, place.context.rulebook.rules, place.context.portal.now())
+        run.claim_due(place.store, place.context.rulebook.rules, place.context.portal.now())
         place.die()
         place.until("20:00")
         place.start()
@@ -885,7 +886,7 @@ def test_what_would_be_past_already_when_its_turn_comes_is_not_moved_there(tmp_p
     with department(tmp_path, rules) as place:
         task = place.task("Offer", MARIA, "2026-03-02 12:00")
         place.until("18:30")
-        sweep.run_due(place.context)
+        run.run_due(place.context)
         place.die()
         place.until("20:00")
         place.start()

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from bitrix_sync import sweep
 from bitrix_sync.errors import UserError
 from bitrix_sync.model.operations import Changeset, Kind, Operation, OperationResult, State
+from bitrix_sync.sweeps import run
 from bitrix_sync.why import story_of
 from bitrix_sync.why_lines import told
 from tests.live import MOSCOW, Office, office
@@ -160,10 +160,10 @@ def test_what_waits_is_held_or_was_dropped_is_told_with_its_reason(place: Office
 def test_slips_of_a_deadline_are_listed_with_who_and_when(place: Office) -> None:
     deal = place.add_deal("Ромашка")
     place.run()
-    sweep.run_due(place.context)
+    run.run_due(place.context)
     place.portal.clock.set(datetime(2026, 3, 2, 18, 31, tzinfo=MOSCOW))
     place.run()
-    sweep.run_due(place.context)
+    run.run_due(place.context)
     place.run()
     (task,) = place.tasks(deal)
     place.portal.state.change_task(task, 5, deadline=task.deadline + timedelta(days=3))

@@ -12,7 +12,7 @@ from bitrix_sync.app import RENEW_SECONDS, Bell, Service
 from bitrix_sync.log import configure
 from bitrix_sync.model.operations import State
 from bitrix_sync.settings import load_settings
-from bitrix_sync.sweep_state import DONE
+from bitrix_sync.sweeps.state import DONE
 from scheduler import RULES_SECONDS, SLOTS_SECONDS
 from tests.bench.process import serve
 from tests.bench.timeline import HEARD, Timeline

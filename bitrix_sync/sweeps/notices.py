@@ -10,11 +10,11 @@ from typing import Any
 
 from bitrix_sync.decisions.overdue import Fate, gone_key, in_scope, is_overdue, reader_for, supervisor_of
 from bitrix_sync.decisions.plan import MESSAGE
-from bitrix_sync.letters import REASON, Letter, Line, Writer
 from bitrix_sync.model.facts import AWAITING, MOVABLE_STATUSES, Company, Deal
 from bitrix_sync.model.operations import Kind, Operation, State, StoredOperation, TaskRecord
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.rules.persons import head_over
+from bitrix_sync.sweeps.notice_text import REASON, Line, Notice, Writer
 from bitrix_sync.words.texts import folded, shortened
 
 MUST_BE_HEARD = frozenset({"escalate", "failed", "unsent", "gone_deal", "stuck", "fired"})
@@ -105,7 +105,7 @@ class _Post:
             away=news.away,
             until=news.until,
         )
-        self.letters: dict[int, Letter] = {}
+        self.letters: dict[int, Notice] = {}
         self.people: dict[int, set[int]] = defaultdict(set)
         """Whose tasks the reader controls."""
         self.moved: set[str] = set()
@@ -274,6 +274,6 @@ class _Post:
                     letter.stands_in.add(user)
         return heard
 
-    def letter(self, user: int) -> Letter:
+    def letter(self, user: int) -> Notice:
         """What a person hears; begun if there is nothing yet."""
-        return self.letters.setdefault(user, Letter())
+        return self.letters.setdefault(user, Notice())

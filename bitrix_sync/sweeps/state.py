@@ -14,9 +14,9 @@ from bitrix_sync.decisions import overdue
 from bitrix_sync.engine.passes import ServiceContext
 from bitrix_sync.engine.sender import UPDATE
 from bitrix_sync.model.operations import Kind, State, StoredOperation
-from bitrix_sync.notices import UNFINISHED
 from bitrix_sync.rules.model import Rules, Slot
 from bitrix_sync.store import Store, Sweep
+from bitrix_sync.sweeps.notices import UNFINISHED
 
 CLAIMED, MOVING, HELD, DONE, SKIPPED, UNDONE = "claimed", "moving", "held", "done", "skipped", "undone"
 WAITING = (State.PLANNED, State.HELD)

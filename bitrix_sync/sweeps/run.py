@@ -18,12 +18,11 @@ from bitrix_sync.decisions import overdue
 from bitrix_sync.engine.passes import ServiceContext, take_in, tell_admins
 from bitrix_sync.engine.recheck import Look, look, note
 from bitrix_sync.model.operations import Changeset, Kind, Operation, OperationResult, State, StoredOperation
-from bitrix_sync.notices import NEXT_BEGAN, NOT_RELEASED
 from bitrix_sync.portal import reading
 from bitrix_sync.rules.model import Rules, Slot
 from bitrix_sync.store import Store, Sweep
-from bitrix_sync.sweep_news import tell, tell_when_through
-from bitrix_sync.sweep_state import (
+from bitrix_sync.sweeps.notices import NEXT_BEGAN, NOT_RELEASED
+from bitrix_sync.sweeps.state import (
     CLAIMED,
     DONE,
     HELD,
@@ -38,6 +37,7 @@ from bitrix_sync.sweep_state import (
     note_rest,
     slot_rule,
 )
+from bitrix_sync.sweeps.summary import tell, tell_when_through
 from bitrix_sync.words import texts
 
 log = structlog.get_logger(__name__)

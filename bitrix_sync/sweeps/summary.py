@@ -7,16 +7,16 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from bitrix_sync import notices
 from bitrix_sync.decisions import overdue
 from bitrix_sync.decisions.plan import passed_limit
 from bitrix_sync.engine.passes import ServiceContext, look_first
 from bitrix_sync.model.facts import Deal
 from bitrix_sync.model.operations import Changeset, State, StoredOperation
-from bitrix_sync.notices import UNFINISHED, News, Stay
 from bitrix_sync.portal import reading
 from bitrix_sync.store import Store, Sweep
-from bitrix_sync.sweep_state import DONE, LET_GO, RECENT, count_states, moves_of, rest_of, slot_rule, unfinished
+from bitrix_sync.sweeps import notices
+from bitrix_sync.sweeps.notices import UNFINISHED, News, Stay
+from bitrix_sync.sweeps.state import DONE, LET_GO, RECENT, count_states, moves_of, rest_of, slot_rule, unfinished
 
 log = structlog.get_logger(__name__)
 

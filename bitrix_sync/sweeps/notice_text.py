@@ -38,7 +38,7 @@ Line = Callable[[], str]
 
 
 @dataclass(slots=True)
-class Letter:
+class Notice:
     """What one person hears: by section the lines, each with its place in the order, and how many more there are that
     another section shows. ``stands_in``: whose message he reads besides his own."""
 
@@ -75,7 +75,7 @@ class Writer:
         self.morning = name_of(slot) == "morning"
         self.first_day, self.last_day = due_days(slot, rules.calendar)
 
-    def text(self, letter: Letter) -> str:
+    def text(self, letter: Notice) -> str:
         """The whole message, with as many lines as there is room for."""
         for lines in letter.sections.values():
             lines.sort(key=lambda found: found[0])
@@ -86,7 +86,7 @@ class Writer:
                 break
         return text
 
-    def composed(self, letter: Letter, limit: int) -> str:
+    def composed(self, letter: Notice, limit: int) -> str:
         """The message with at most so many lines a section."""
         head = say(self.language, "sweep.morning" if self.morning else "sweep.evening", day=day_of(self.slot))
         parts = [f"[b]{head}[/b]"]

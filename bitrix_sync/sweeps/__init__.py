@@ -1,0 +1,1 @@
+"""The morning and the evening: overdue tasks moved, owners and supervisors told."""
