@@ -20,8 +20,10 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from bitrix_sync import commands, snapshot
+from bitrix_sync import snapshot
 from bitrix_sync.clock import Clock
+from bitrix_sync.commands import changes
+from bitrix_sync.commands.runs import CommandRuns
 from bitrix_sync.engine import identity, recheck, retries, rule_alerts
 from bitrix_sync.engine.passes import (
     PassReport,
@@ -36,7 +38,6 @@ from bitrix_sync.engine.passes import (
 )
 from bitrix_sync.engine.rulebook import Rulebook, kept_file, need_bound, read_file
 from bitrix_sync.engine.sender import Sender, make_good, ready
-from bitrix_sync.errands import Errands
 from bitrix_sync.errors import (
     BitrixSyncError,
     ForeignPortal,
@@ -216,7 +217,7 @@ class Service:
         self.epoch: int | None = None
         self.lease_lost = False
         self.context: ServiceContext | None = None
-        self.errands = Errands(commands.steps)
+        self.command_runs = CommandRuns(changes.steps)
         self.trouble = "starting"
         self.troubles = 0
         self.last_pass: datetime | None = None
@@ -392,7 +393,7 @@ class Service:
         """Another process works for the portal now: what was under way is its business. We wait until it is gone."""
         log.error("waiting", problem=str(lost))
         self.epoch = self.context = self.standing = None
-        self.errands = Errands(commands.steps)
+        self.command_runs = CommandRuns(changes.steps)
         self.trouble = str(lost)
 
     @contextlib.contextmanager
@@ -532,7 +533,7 @@ class Service:
         if "rules" in reasons:
             context.rulebook.reload_if_changed()
             rule_alerts.tell_of_rules(context)
-        self.errands.take(context, stopping=self.stopping.is_set)
+        self.command_runs.take(context, stopping=self.stopping.is_set)
         if "slots" in reasons:
             run.run_due(context)
             recheck.run_due(context)
@@ -550,7 +551,7 @@ class Service:
             carry_out(context, interrupted=self.interrupted)
         if wide or "rules" in reasons:
             retries.after_new_rules(context)
-        self.errands.go_on(context)
+        self.command_runs.go_on(context)
         rule_alerts.tell_of_bad_rows(context)
         self.note_rest(context)
         self.recovered()
@@ -681,7 +682,7 @@ class Service:
     def suffer(self, fault: Exception) -> None:
         """Note trouble, tell it once, and rest. What nobody expected is told with its trace, and does not end us."""
         self.note_trouble(fault)
-        self.errands.give_up(self.store, self.trouble)
+        self.command_runs.give_up(self.store, self.trouble)
         pauses = (WAIT_PAUSE,) if isinstance(fault, Waiting) else TROUBLE_PAUSES
         pause = pauses[min(self.troubles, len(pauses) - 1)]
         self.troubles += 1

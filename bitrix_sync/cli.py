@@ -95,8 +95,8 @@ def settings(*, need_portal: bool = True, quiet: bool = False) -> Settings:
 
 def perform(kind: str, args: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Have something done: by the running service, or here when there is none."""
-    from bitrix_sync import commands
     from bitrix_sync.app import Service, check_file
+    from bitrix_sync.commands import changes
 
     loaded = settings(quiet=True)
     check_file(loaded)
@@ -107,7 +107,7 @@ def perform(kind: str, args: Mapping[str, Any] | None = None) -> dict[str, Any]:
                 service.identify_address()
                 return ask(service, kind, args or {}, told)
             with service.keeping_lease():
-                return commands.perform(service.open(), kind, args or {}, told=told)
+                return changes.perform(service.open(), kind, args or {}, told=told)
     finally:
         service.close()
 
@@ -115,7 +115,7 @@ def perform(kind: str, args: Mapping[str, Any] | None = None) -> dict[str, Any]:
 def ask(service: Any, kind: str, args: Mapping[str, Any], told: Callable[[str], None]) -> dict[str, Any]:
     """Put a request to the process that holds the lease and wait for its answer, as long as it works at it. If it ends
     meanwhile, what it left of the request is done here."""
-    from bitrix_sync import commands, errands
+    from bitrix_sync.commands import changes, runs
 
     number = service.store.ask(kind, args, now=service.clock())
     began = time.monotonic()
@@ -123,10 +123,10 @@ def ask(service: Any, kind: str, args: Mapping[str, Any], told: Callable[[str], 
         request = service.store.request(number)
         if request.ok is not None:
             break
-        told(errands.asked(service.store, request))
+        told(runs.asked(service.store, request))
         if service.take_lease():
             with service.keeping_lease():
-                errands.finish(service.open(), number, commands.steps, told=told)
+                runs.finish(service.open(), number, changes.steps, told=told)
             continue
         late = time.monotonic() - began > BEGIN_WITHIN
         if late and service.store.withdraw(number):

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from bitrix_sync import commands, preview
+from bitrix_sync import preview
+from bitrix_sync.commands import changes
 from bitrix_sync.decisions.plan import Backfill
 from bitrix_sync.errors import UserError
 from bitrix_sync.rules.model import Test
@@ -122,9 +123,9 @@ class Backlog(Office):
 
     def backfill(self, **args: Any) -> list[int]:
         """Deals that get a task."""
-        dry = commands.perform(self.context, "backfill", {**args, "dry_run": True})
+        dry = changes.perform(self.context, "backfill", {**args, "dry_run": True})
         shown = {one.deal_id for one in self.new_lines()} if not args else set()
-        done = commands.perform(self.context, "backfill", args)
+        done = changes.perform(self.context, "backfill", args)
         assert dry["planned"] == done["planned"], "a dry run says what is done"
         assert all(one["id"] for one in done["done"])
         deals = sorted(one["deal_id"] for one in done["planned"])
@@ -204,7 +205,7 @@ def test_one_deal_is_chosen_by_its_number(place: Backlog) -> None:
 )
 def test_a_name_that_there_is_not_is_told_with_the_cure(place: Backlog, args: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=r"no |not ") as refused:
-        commands.perform(place.context, "backfill", args)
+        changes.perform(place.context, "backfill", args)
     assert said in str(refused.value)
     assert place.tasks() == []
 
@@ -222,9 +223,9 @@ def test_a_deal_that_goes_on_while_a_backfill_runs_is_left_to_where_it_went(
     place: Backlog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.load(RULES)
-    monkeypatch.setattr(commands, "CHUNK", 1)
+    monkeypatch.setattr(changes, "CHUNK", 1)
     first, second = place.old["NEW"]
-    steps = commands.backfill(place.context, {"stage": "NEW"})
+    steps = changes.backfill(place.context, {"stage": "NEW"})
     for _ in range(2):
         next(steps)
     place.move(second, "PREPARATION")
@@ -247,13 +248,13 @@ def test_deadlines_are_counted_from_now_when_that_is_asked_for(place: Backlog, f
 def test_what_remove_took_away_is_recommended_and_made_again(place: Backlog) -> None:
     (deal, other) = place.backfill()
     since = place.context.portal.now() - timedelta(hours=1)
-    removed = commands.perform(place.context, "remove", {"rule": "first-call", "since": since.isoformat()})
+    removed = changes.perform(place.context, "remove", {"rule": "first-call", "since": since.isoformat()})
     assert len(removed["delete"]) == 2
     assert place.tasks() == []
     command = f"bitrix-sync backfill --deal {deal} --rule first-call --again"
     assert place.cures(deal) == [f"To make the task: {command}"]
     assert [(line.by, line.brings) for line in place.new_lines() if line.deal_id == deal] == [("again", command)]
-    assert commands.perform(place.context, "backfill", {})["planned"] == []
+    assert changes.perform(place.context, "backfill", {})["planned"] == []
     assert place.backfill(deal=deal, removed=True) == [deal]
     assert place.backfill(removed=True) == [other]
     assert place.marks(deal) == ["first-call"]
@@ -263,7 +264,7 @@ def test_what_remove_took_away_is_recommended_and_made_again(place: Backlog) -> 
 
 def test_what_the_portal_refused_is_recommended_and_made_when_the_cause_is_gone(place: Backlog) -> None:
     place.portal.faults.next("refuse", method="tasks.task.add", times=2)
-    refused = commands.perform(place.context, "backfill", {})
+    refused = changes.perform(place.context, "backfill", {})
     assert len(refused["failed"]) == 2
     assert place.tasks() == []
     deal = place.old["NEW"][0]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bitrix_sync import commands, errands
+from bitrix_sync.commands import changes, runs
 from bitrix_sync.engine import sender
 from bitrix_sync.errors import PortalError
 from bitrix_sync.model.operations import Kind, State
@@ -84,7 +84,7 @@ def turn(place: Office) -> None:
 
 def test_what_is_new_is_more_urgent_than_what_a_backfill_or_a_release_makes(tmp_path: Path) -> None:
     with backlog(tmp_path, RULES + "safety: {max_new_tasks: 20}\n") as (place, _):
-        commands.perform(place.context, "backfill", {})
+        changes.perform(place.context, "backfill", {})
         place.wait(minutes=11)
         new = place.add_deal(stage="PREPARATION")
         place.run()
@@ -95,17 +95,17 @@ def test_what_is_new_is_more_urgent_than_what_a_backfill_or_a_release_makes(tmp_
             place.add_deal(f"Deal {number}")
         assert place.run().held
         held = {row.id for row in place.service.store.operations(state=State.HELD)}
-        commands.perform(place.context, "release", {})
+        changes.perform(place.context, "release", {})
         released = place.service.store.operations(ids=held)
         assert {row.state for row in released} == {State.DONE}
         assert fresh < min(row.operation.urgency for row in released)
 
 
 def test_a_dry_run_of_a_backfill_holds_what_the_backfill_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commands, "CHUNK", 7)
+    monkeypatch.setattr(changes, "CHUNK", 7)
     with backlog(tmp_path, RULES + "safety: {max_new_tasks: 20}\n") as (place, old):
-        dry = commands.perform(place.context, "backfill", {"dry_run": True})
-        done = commands.perform(place.context, "backfill", {})
+        dry = changes.perform(place.context, "backfill", {"dry_run": True})
+        done = changes.perform(place.context, "backfill", {})
         assert dry["held"] == done["held"] >= len(old) - 20
         assert dry["planned"] == done["planned"]
         assert sum(one["held"] for one in dry["planned"]) == dry["held"]
@@ -144,7 +144,7 @@ def test_what_a_killed_service_left_of_a_command_is_done_and_all_of_it_is_told(
     with backlog(tmp_path) as (place, old):
         number = ask_and_be_cut(place, monkeypatch)
         place.restart()
-        errands.finish(place.context, number, commands.steps)
+        runs.finish(place.context, number, changes.steps)
         request = place.service.store.request(number)
         assert request is not None
         assert request.ok

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import structlog
 
-from bitrix_sync import commands
+from bitrix_sync.commands import changes
 from bitrix_sync.decisions import failures
 from bitrix_sync.decisions.failures import TOLD, Failure
 from bitrix_sync.engine import retries
@@ -262,12 +262,12 @@ def test_release_makes_the_refused_task_with_its_check_list(tmp_path: Path) -> N
         place.wait(minutes=30)
         (line,) = held_back(place.context.store)
         assert (line["deal_id"], line["state"], line["why"]) == (deal, "failed", "Field X is required")
-        account = commands.perform(place.context, "release", {})
+        account = changes.perform(place.context, "release", {})
         assert account["tried_again"] == 1
         assert place.marks(deal) == ["presentation"]
         assert items(place, deal) == ["Materials", "Time"]
         assert held_back(place.context.store) == []
-        assert commands.perform(place.context, "release", {})["tried_again"] == 0
+        assert changes.perform(place.context, "release", {})["tried_again"] == 0
         place.run()
         assert len(place.tasks(deal)) == 1
 
@@ -275,10 +275,10 @@ def test_release_makes_the_refused_task_with_its_check_list(tmp_path: Path) -> N
 def test_backfill_makes_it_and_a_dry_run_says_so(tmp_path: Path) -> None:
     with office(tmp_path) as place:
         deal = refused_deal(place)
-        said = commands.perform(place.context, "backfill", {"dry_run": True})
+        said = changes.perform(place.context, "backfill", {"dry_run": True})
         assert [one["deal_id"] for one in said["planned"]].count(deal) == 1
         assert place.tasks(deal) == []
-        commands.perform(place.context, "backfill", {})
+        changes.perform(place.context, "backfill", {})
         assert place.marks(deal) == ["presentation"]
 
 
@@ -314,7 +314,7 @@ def test_what_the_portal_made_though_it_refused_is_found_and_not_made_twice(tmp_
         place.portal.state.add_task(
             "Present", responsible=SELLER, by=ADMIN, deals=[deal], xml_id=f"bitrix-sync:{row.operation.task}"
         )
-        commands.perform(place.context, "release", {})
+        changes.perform(place.context, "release", {})
         assert len(place.tasks(deal)) == 1
         assert place.context.store.operations(keys=[row.operation.key])[0].state is State.DONE
 
@@ -342,7 +342,7 @@ def test_what_is_refused_again_is_told_again(tmp_path: Path) -> None:
         place.run()
         place.wait(hours=2)
         refuse(place, "tasks.task.add", "Field X is required")
-        commands.perform(place.context, "release", {})
+        changes.perform(place.context, "release", {})
         tick(place, minutes=1)
         assert len(told(place, ADMIN)) == 2
 
@@ -375,7 +375,7 @@ def test_a_refused_move_of_a_deal_is_tried_again(tmp_path: Path) -> None:
         place.run()
         place.run()
         assert place.portal.state.deals[deal].stage_id == "NEW"
-        assert commands.perform(place.context, "release", {})["tried_again"] == 1
+        assert changes.perform(place.context, "release", {})["tried_again"] == 1
         assert place.portal.state.deals[deal].stage_id == "PREPARATION"
 
 

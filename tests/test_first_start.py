@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from bitrix_sync import commands
 from bitrix_sync.check import examine
+from bitrix_sync.commands import changes
 from bitrix_sync.engine import recheck
 from bitrix_sync.model.operations import Kind, State
 from bitrix_sync.report import state_of_things
@@ -114,7 +114,7 @@ def test_a_first_start_that_sees_no_deal_says_so_everywhere(tmp_path: Path, lang
         settings = load_settings(place.environ, None)
         assert [words in text for text in told(place)] == [True]
         assert state_of_things(place.service.store, settings)["sees_no_deals_since"] is not None
-        assert commands.perform(place.context, "sync", {})["sees_no_deals"] is True
+        assert changes.perform(place.context, "sync", {})["sees_no_deals"] is True
         assert any("no deal in progress" in line.text for line in examine(settings, offline=False))
         place.restart()
         read(place)
@@ -171,10 +171,10 @@ def test_a_service_as_a_process_that_is_given_rights_later_makes_nothing_of_the_
 def test_backfill_is_for_what_comes_to_light_later(tmp_path: Path) -> None:
     with blind(tmp_path) as (place, old):
         place.wait(minutes=5)
-        assert commands.perform(place.context, "backfill", {})["planned"] == []
+        assert changes.perform(place.context, "backfill", {})["planned"] == []
         show_all(place)
         read(place)
         assert place.tasks() == []
-        done = commands.perform(place.context, "backfill", {})
+        done = changes.perform(place.context, "backfill", {})
         assert {one["deal_id"] for one in done["planned"]} >= set(old)
         assert sorted(name for deal in old for name in place.marks(deal)) == ["first-call"] * 6 + ["presentation"] * 6

@@ -12,21 +12,7 @@ ROOT = Path(__file__).parent.parent
 
 LAYERS: Mapping[str, frozenset[str]] = {
     "doors": frozenset({"cli", "demo", "scheduler", "terminal", "webhooks"}),
-    "services": frozenset(
-        {
-            "app",
-            "check",
-            "commands",
-            "engine",
-            "errands",
-            "preview",
-            "report",
-            "starter",
-            "sweep_commands",
-            "sweeps",
-            "why",
-        }
-    ),
+    "services": frozenset({"app", "check", "commands", "engine", "preview", "report", "starter", "sweeps", "why"}),
     "outside world": frozenset({"clock", "log", "portal", "settings", "store"}),
     "pure core": frozenset(
         {

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import structlog
 
-from bitrix_sync import commands
+from bitrix_sync.commands import changes
 from bitrix_sync.decisions import plan
 from bitrix_sync.engine import recheck
 from bitrix_sync.model.operations import DealState, Decision, State
@@ -572,13 +572,13 @@ def test_nobody_at_all_is_held_and_told_and_released_once_somebody_can_be_found(
         assert place.marks(other) == ["call"], "the others go on"
         (text,) = said_to(place, 3)
         assert "Romashka" in text
-        assert commands.perform(place.context, "release", {})["still_held"] == 1
+        assert changes.perform(place.context, "release", {})["still_held"] == 1
         assert place.marks(deal) == []
         place.wait(days=3)
         for department, head in heads.items():
             state.set_head(department, head)
         place.run()
-        assert commands.perform(place.context, "release", {})["released"] == 1
+        assert changes.perform(place.context, "release", {})["released"] == 1
         (task,) = place.tasks(deal)
         assert (task.responsible_id, task.title) == (3, "For Виктор Орлов")
         assert task.deadline == utc("2026-03-05 18:00"), "the old one is past"
@@ -600,7 +600,7 @@ def test_what_the_limit_held_too_long_is_released_with_a_deadline_ahead(tmp_path
         place.wait(days=4)
         place.run()
         assert place.marks(deals[1]) == []
-        assert commands.perform(place.context, "release", {})["released"] == 1
+        assert changes.perform(place.context, "release", {})["released"] == 1
         assert place.tasks(deals[1])[0].deadline == utc("2026-03-06 18:00")
 
 
@@ -618,7 +618,7 @@ def test_what_is_released_after_the_deal_went_on_is_what_would_still_be_there(tm
         place.move(deal, "PREPARATION")
         place.run()
         created = place.portal.calls["tasks.task.add"]
-        commands.perform(place.context, "release", {})
+        changes.perform(place.context, "release", {})
         assert place.marks(deal) == ["stays"]
         assert place.portal.calls["tasks.task.add"] - created == 1, "the other was never made"
         assert place.service.store.counts().keys() <= {State.DONE, State.DROPPED}
@@ -731,7 +731,7 @@ def test_remove_deletes_what_nobody_touched(tmp_path: Path) -> None:
         place.portal.state.set_title(named, "Mine", by=5)
         later = place.portal.state.moment() + timedelta(minutes=1)
         place.portal.state.change_task(place.portal.state.tasks[told], 5, at=later, description="Mind the dog")
-        account = commands.perform(place.context, "remove", {"rule": "first-call", "since": "2026-03-02"})
+        account = changes.perform(place.context, "remove", {"rule": "first-call", "since": "2026-03-02"})
         assert [one["why"] for one in account["kept"]] == ["status", "deadline", "title", "change"]
         assert [place.marks(deal) for deal in deals] == [["first-call"]] * 4 + [[]]
         assert State.PLANNED not in place.service.store.counts()
@@ -794,13 +794,13 @@ def test_neither_a_sweep_nor_its_undoing_stops_following_and_sweeps_move_what_a_
         place.portal.state.set_deadline(mine, utc("2026-03-02 17:00"), by=5)
         place.wait(hours=8, minutes=30)
         place.run()
-        commands.perform(place.context, "sweep", {"name": "evening"})
+        changes.perform(place.context, "sweep", {"name": "evening"})
         assert [task.deadline for task in place.tasks(deal)] == [utc("2026-03-03 18:00")] * 2
         place.portal.state.set_fields(deal, {"UF_CRM_SHIP_DATE": "2026-03-12T15:00:00+03:00"}, by=5)
         place.run()
         deadlines = {task.id: task.deadline for task in place.tasks(deal)}
         assert deadlines == {ship: utc("2026-03-12 15:00"), mine: utc("2026-03-03 18:00")}
-        commands.perform(place.context, "undo", {"slot": "2026-03-02/evening"})
+        changes.perform(place.context, "undo", {"slot": "2026-03-02/evening"})
         assert {task.id: task.deadline for task in place.tasks(deal)}[mine] == utc("2026-03-02 17:00")
         place.wait(minutes=5)
         place.portal.state.set_fields(deal, {"UF_CRM_SHIP_DATE": None}, by=5)
@@ -819,8 +819,8 @@ def test_undo_does_not_stop_following(tmp_path: Path) -> None:
         place.run()
         place.wait(hours=8, minutes=35)
         place.run()
-        commands.perform(place.context, "sweep", {"name": "evening"})
-        commands.perform(place.context, "undo", {"slot": "2026-03-02/evening"})
+        changes.perform(place.context, "sweep", {"name": "evening"})
+        changes.perform(place.context, "undo", {"slot": "2026-03-02/evening"})
         assert place.tasks(deal)[0].deadline == utc("2026-03-02 18:00")
         place.run()
         place.portal.state.set_fields(deal, {"UF_CRM_SHIP_DATE": "2026-03-12T15:00:00+03:00"}, by=5)

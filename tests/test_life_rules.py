@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 import scheduler
-from bitrix_sync import commands
+from bitrix_sync.commands import changes
 from bitrix_sync.decisions import overdue
 from bitrix_sync.errors import PortalError
 from bitrix_sync.report import state_of_things
@@ -347,12 +347,12 @@ def test_after_watching_each_deals_present_stage_is_judged_anew_and_no_stage_tha
 
 def test_while_watching_backfill_says_what_it_would_do_and_does_nothing(place: Office) -> None:
     edit(place, "fallback_owner: 1", "fallback_owner: 1\nsafety: {watch: true}")
-    dry, done = (commands.perform(place.context, "backfill", {"dry_run": dry}) for dry in (True, False))
+    dry, done = (changes.perform(place.context, "backfill", {"dry_run": dry}) for dry in (True, False))
     assert [one["title"] for one in dry["planned"]] == [one["title"] for one in done["planned"]]
     assert len(dry["planned"]) > 3
     assert place.tasks() == []
     edit(place, "safety: {watch: true}", "safety: {watch: false}")
-    assert len(commands.perform(place.context, "backfill", {})["planned"]) == len(dry["planned"]) == len(place.tasks())
+    assert len(changes.perform(place.context, "backfill", {})["planned"]) == len(dry["planned"]) == len(place.tasks())
 
 
 # --- one process ------------------------------------------------------------------------------------------------------

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from bitrix_sync import commands, preview
+from bitrix_sync import preview
+from bitrix_sync.commands import changes
 from bitrix_sync.errors import RulesError, UserError
 from bitrix_sync.preview_lines import Preview, of_rules, told
 from bitrix_sync.settings import Settings, load_settings
@@ -96,7 +97,7 @@ def test_preview_of_an_old_deal_is_what_backfill_then_does(place: Office, settin
     assert len(shown) > 3
     assert {one["by"] for one in found.lines if one["result"] == "new"} == {"backfill"}
     place.service.store.set_setting("paused", "1")
-    done = commands.perform(place.context, "backfill", {})
+    done = changes.perform(place.context, "backfill", {})
     made = {
         (one["deal_id"], one["task"].split(":")[1], one["title"], one["owner_id"], one["deadline"])
         for one in done["planned"]

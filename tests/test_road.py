@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from bitrix_sync import app, commands
+from bitrix_sync import app
 from bitrix_sync.app import Service
+from bitrix_sync.commands import changes
 from bitrix_sync.engine import sender
 from bitrix_sync.engine.passes import take_in
 from bitrix_sync.model.operations import State
@@ -113,11 +114,11 @@ def test_the_first_start_decides_nothing_about_the_past_and_backfill_is_for_it(t
     with office(tmp_path) as place:
         place.run()
         assert place.tasks() == []
-        dry = commands.perform(place.context, "backfill", {"dry_run": True})
+        dry = changes.perform(place.context, "backfill", {"dry_run": True})
         assert place.tasks() == []
-        done = commands.perform(place.context, "backfill", {})
+        done = changes.perform(place.context, "backfill", {})
         assert len(dry["planned"]) == len(done["planned"]) == len(place.tasks()) > 0
-        assert commands.perform(place.context, "backfill", {})["planned"] == []
+        assert changes.perform(place.context, "backfill", {})["planned"] == []
 
 
 def test_a_thousand_deals_at_once_make_a_thousand_tasks_with_few_requests(tmp_path: Path) -> None:
@@ -142,7 +143,7 @@ def test_more_than_the_safety_limit_is_held_until_it_is_released(tmp_path: Path)
         assert place.run().held == 2
         assert len(place.tasks()) == 3
         assert place.portal.state.notices_of(1), "the webhook's own user is the administrator here"
-        commands.perform(place.context, "release", {})
+        changes.perform(place.context, "release", {})
         assert len(place.tasks()) == 5
 
 

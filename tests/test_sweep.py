@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from bitrix_sync import commands, report
+from bitrix_sync import report
+from bitrix_sync.commands import changes
 from bitrix_sync.engine.passes import carry_out
 from bitrix_sync.errors import PortalError, UserError
 from bitrix_sync.model.operations import Kind, State
@@ -205,7 +206,7 @@ def test_a_task_of_a_deleted_deal_is_told_once_and_then_left_alone(place: Depart
     place.turn()
     place.portal.state.delete_deal(deal)
     place.until("18:30")
-    account = commands.perform(place.context, "sweep", {"name": "evening", "dry_run": True})
+    account = changes.perform(place.context, "sweep", {"name": "evening", "dry_run": True})
     assert [one["why"] for one in account["tasks"] if one["title"] == "Papers"] == ["its deal is gone"]
     place.sweeps("18:30")
     (line,) = section(place.heard(HEAD, E1), "Deal deleted or hidden from the webhook, task still open")
@@ -410,7 +411,7 @@ def test_a_dry_run_says_what_it_would_do_and_writes_nothing_anywhere(place: Depa
     unseen = place.task("Not read yet", MARIA, "2026-03-02 13:00")
     place.until("15:00")
     before = everything(place)
-    account = commands.perform(place.context, "sweep", {"name": "evening", "dry_run": True})
+    account = changes.perform(place.context, "sweep", {"name": "evening", "dry_run": True})
     assert everything(place) == before
     assert [(line["task_id"], line["fate"], line["to"]) for line in account["tasks"]] == [
         (task, "move", "2026-03-03T18:00+03:00"),
@@ -427,7 +428,7 @@ def test_a_dry_run_says_why_a_task_is_not_moved(tmp_path: Path) -> None:
         awaiting = place.task("Awaiting", MARIA, "2026-03-02 12:00", control=True)
         place.portal.state.complete_task(awaiting, by=MARIA)
         place.until("15:00")
-        account = commands.perform(place.context, "sweep", {"name": "evening", "dry_run": True})
+        account = changes.perform(place.context, "sweep", {"name": "evening", "dry_run": True})
         assert [(line["title"], line["fate"], line["why"]) for line in account["tasks"]] == [
             ("Papers", "stay", "its deal is closed"),
             ("Offer", "stay", "its limit of moves: 0"),
@@ -438,11 +439,11 @@ def test_a_dry_run_says_why_a_task_is_not_moved(tmp_path: Path) -> None:
 def test_todays_sweep_may_be_run_before_its_hour_and_counts_as_done(place: Department) -> None:
     task = place.task("Offer", MARIA, "2026-03-02 12:00")
     place.until("15:00")
-    account = commands.perform(place.context, "sweep", {"name": "evening"})
+    account = changes.perform(place.context, "sweep", {"name": "evening"})
     assert (account["moved"], account["remaining"], account["messages"]) == (1, 0, 2)
     assert place.readers(E1) == [HEAD, MARIA]
     with pytest.raises(UserError, match="done already"):
-        commands.perform(place.context, "sweep", {"name": "evening"})
+        changes.perform(place.context, "sweep", {"name": "evening"})
     place.portal.state.set_deadline(task, place.at("2026-03-02 16:00"), by=MARIA)
     place.sweeps("18:30")
     assert place.due(task) == "2026-03-02 16:00"
@@ -454,7 +455,7 @@ def test_a_sweep_that_the_file_does_not_have_is_refused_with_what_to_write(tmp_p
         department(tmp_path, RULES + morning_only) as place,
         pytest.raises(UserError, match=re.escape("evening: {at:")),
     ):
-        commands.perform(place.context, "sweep", {"name": "evening", "dry_run": True})
+        changes.perform(place.context, "sweep", {"name": "evening", "dry_run": True})
 
 
 def test_undo_moves_back_what_nobody_has_touched_since_and_counts_go_back(place: Department) -> None:
@@ -463,7 +464,7 @@ def test_undo_moves_back_what_nobody_has_touched_since_and_counts_go_back(place:
     place.sweeps("18:30")
     place.portal.state.set_deadline(touched, place.at("2026-03-09 12:00"), by=MARIA)
     place.portal.state.complete_task(done, by=MARIA)
-    account = commands.perform(place.context, "undo", {"slot": E1})
+    account = changes.perform(place.context, "undo", {"slot": E1})
     assert (account["put_back"], account["left_alone"], account["failed"]) == (1, 2, [])
     assert (place.due(kept), place.due(touched), place.due(done)) == (
         "2026-03-02 12:00",
@@ -480,18 +481,18 @@ def test_undo_moves_back_what_nobody_has_touched_since_and_counts_go_back(place:
 def test_a_sweep_is_undone_once(place: Department) -> None:
     task = place.task("Offer", MARIA, "2026-03-02 12:00")
     place.sweeps("18:30")
-    commands.perform(place.context, "undo", {"slot": E1})
+    changes.perform(place.context, "undo", {"slot": E1})
     with pytest.raises(UserError, match="undone already"):
-        commands.perform(place.context, "undo", {"slot": E1})
+        changes.perform(place.context, "undo", {"slot": E1})
     assert place.due(task) == "2026-03-02 12:00"
     with pytest.raises(UserError, match="there was no sweep"):
-        commands.perform(place.context, "undo", {"slot": "2026-03-01/evening"})
+        changes.perform(place.context, "undo", {"slot": "2026-03-01/evening"})
 
 
 def test_what_was_undone_is_moved_by_the_next_sweep_as_if_for_the_first_time(place: Department) -> None:
     task = place.task("Offer", MARIA, "2026-03-02 12:00")
     place.sweeps("18:30")
-    commands.perform(place.context, "undo", {"slot": E1})
+    changes.perform(place.context, "undo", {"slot": E1})
     place.sweeps("2026-03-03 09:00")
     assert place.due(task) == "2026-03-03 18:00"
     assert place.record(task).moves == 1
@@ -504,7 +505,7 @@ def test_undo_of_a_sweep_under_way_sends_no_more_of_it_and_tells_nobody(place: D
     half = iter([False, True])
     carry_out(place.context, interrupted=lambda: next(half))
     assert 0 < states(place, E1)["done"] < 30
-    account = commands.perform(place.context, "undo", {"slot": E1})
+    account = changes.perform(place.context, "undo", {"slot": E1})
     place.turn()
     place.turn()
     assert {place.due(task) for task in tasks} == {"2026-03-02 12:00"}
@@ -535,7 +536,7 @@ def test_release_lets_a_held_sweep_go_and_its_messages_follow(tmp_path: Path) ->
         tasks = [place.task(f"Offer {number}", MARIA, "2026-03-02 12:00") for number in range(3)]
         place.sweeps("18:30")
         place.until("19:30")
-        assert commands.perform(place.context, "release", {})["released"] == 3
+        assert changes.perform(place.context, "release", {})["released"] == 3
         assert {place.due(task) for task in tasks} == {"2026-03-03 18:00"}
         assert len(section(place.heard(HEAD, E1), "Deadline moved: 3 tasks")) == 3
         place.turn()
@@ -573,7 +574,7 @@ def test_what_was_held_and_never_released_is_listed_when_the_next_slot_begins(tm
             "Мария Кузнецова: Offer 0. There were too many moves at once, and no administrator let them go."
         )
         assert place.due(tasks[2]) == "2026-03-03 18:00"
-        assert commands.perform(place.context, "release", {})["released"] == 0
+        assert changes.perform(place.context, "release", {})["released"] == 0
 
 
 def test_a_held_sweep_may_be_undone(tmp_path: Path) -> None:
@@ -581,9 +582,9 @@ def test_a_held_sweep_may_be_undone(tmp_path: Path) -> None:
         for number in range(3):
             place.task(f"Offer {number}", MARIA, "2026-03-02 12:00")
         place.sweeps("18:30")
-        account = commands.perform(place.context, "undo", {"slot": E1})
+        account = changes.perform(place.context, "undo", {"slot": E1})
         assert (account["put_back"], account["unsent"]) == (0, 3)
-        assert commands.perform(place.context, "release", {})["released"] == 0
+        assert changes.perform(place.context, "release", {})["released"] == 0
 
 
 def test_under_watch_nothing_is_written_and_the_slot_is_used_up(tmp_path: Path) -> None:
@@ -597,7 +598,7 @@ def test_under_watch_nothing_is_written_and_the_slot_is_used_up(tmp_path: Path) 
         assert place.store.sweep(E1).summary["moves"] == 3
         assert place.store.operations(sweep=E1) == []
         with pytest.raises(UserError, match="watch"):
-            commands.perform(place.context, "undo", {"slot": E1})
+            changes.perform(place.context, "undo", {"slot": E1})
         assert {place.due(task) for task in tasks} == {"2026-03-02 12:00"}
 
 
@@ -652,7 +653,7 @@ def test_so_much_that_people_did_delete_is_believed_after_a_release(place: Depar
     for task in tasks[:30]:
         place.portal.state.delete_task(task)
     place.sweeps("18:30")
-    assert commands.perform(place.context, "release", {})["believed"]
+    assert changes.perform(place.context, "release", {})["believed"]
     place.sweeps("2026-03-03 09:00")
     assert {place.due(task) for task in tasks[30:]} == {"2026-03-03 18:00"}
     assert len(place.mail(DIRECTOR)) == 1
@@ -767,7 +768,7 @@ def test_what_is_unsent_when_the_next_slot_begins_is_dropped_listed_and_decided_
 def test_a_command_says_what_is_left_to_the_service_and_until_when(slow: tuple[Department, list[int]]) -> None:
     place, _ = slow
     place.until("15:00")
-    account = commands.perform(place.context, "sweep", {"name": "evening"})
+    account = changes.perform(place.context, "sweep", {"name": "evening"})
     assert account["remaining"] > 100
     assert account["until"].startswith("2026-03-02T15:")
     assert json.dumps(account)

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from bitrix_sync import commands
 from bitrix_sync.check import examine
+from bitrix_sync.commands import changes
 from bitrix_sync.model.facts import DealField
 from bitrix_sync.preview import of_deal
 from bitrix_sync.rules.fields import Unfit, fit, unfilled
@@ -280,7 +280,7 @@ def test_what_is_no_longer_required_is_made_by_release(tmp_path: Path) -> None:
         deal = place.add_deal()
         place.run()
         state.demand_task_field("UF_OBJECT", mandatory=False)
-        assert commands.perform(place.context, "release", {})["tried_again"] == 1
+        assert changes.perform(place.context, "release", {})["tried_again"] == 1
         assert place.marks(deal) == ["first-call"]
 
 

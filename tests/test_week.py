@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bitrix_sync import commands, report
+from bitrix_sync import report
+from bitrix_sync.commands import changes
 from tests.sweeping import DIRECTOR, HEAD, IGOR, LAWYER_HEAD, MARIA, Department, department, section
 
 STANDARDS = """
@@ -151,7 +152,7 @@ def test_the_week_of_a_sales_department(tmp_path: Path) -> None:
         ]
 
         # The lawyers were to have till Wednesday, says Anna, and takes the evening back: as if it had not been.
-        account = commands.perform(place.context, "undo", {"slot": evening})
+        account = changes.perform(place.context, "undo", {"slot": evening})
         assert (account["put_back"], account["left_alone"]) == (1, 0)
         assert place.due(contract) == "2026-03-09 18:00"
         assert place.record(contract).moves == 0

@@ -12,8 +12,9 @@ from datetime import datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from bitrix_sync import commands, report
+from bitrix_sync import report
 from bitrix_sync.app import Service
+from bitrix_sync.commands import changes
 from bitrix_sync.demo.teller import Row, Teller
 from bitrix_sync.engine.passes import ServiceContext
 from bitrix_sync.model.operations import MARK
@@ -161,7 +162,7 @@ class Story:
     def backfill(self) -> None:
         """Tasks for the deals that were in their stages before."""
         self.scene("backfill", at(4, 9, 30))
-        made = commands.perform(self.context, "backfill", {})
+        made = changes.perform(self.context, "backfill", {})
         self.teller.say(self.word("demo.backfill", count=len(made["planned"])))
 
     def load(self) -> None:

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from bitrix_sync.commands.runs import Account, Steps, Wait
 from bitrix_sync.decisions import overdue
 from bitrix_sync.decisions.guards import guard
 from bitrix_sync.engine.passes import ServiceContext
 from bitrix_sync.engine.sender import UPDATE
-from bitrix_sync.errands import Account, Steps, Wait
 from bitrix_sync.errors import UserError
 from bitrix_sync.model.operations import Changeset, Kind, Operation, OperationResult, State, StoredOperation
 from bitrix_sync.portal import reading

@@ -1,5 +1,5 @@
 """What the commands that change something do: the same steps whether the command itself holds the lease or asks the
-running service for it (see ``errands``). Each takes the desk and JSON-able arguments and returns a JSON-able account.
+running service for it (see ``command_runs``). Each takes the desk and JSON-able arguments and returns a JSON-able account.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from bitrix_sync import sweep_commands
+from bitrix_sync.commands import slots
+from bitrix_sync.commands.runs import Account, Steps, Told, Wait, carry
 from bitrix_sync.decisions import plan
 from bitrix_sync.decisions.guards import is_stranger, touched
 from bitrix_sync.engine import recheck, retries
@@ -26,7 +27,6 @@ from bitrix_sync.engine.passes import (
     world_of,
 )
 from bitrix_sync.engine.rulebook import Rulebook
-from bitrix_sync.errands import Account, Steps, Told, Wait, carry
 from bitrix_sync.errors import UserError
 from bitrix_sync.model.facts import Changes, Company, Deal
 from bitrix_sync.model.operations import (
@@ -62,8 +62,8 @@ def steps(context: ServiceContext, kind: str, args: Mapping[str, Any]) -> Steps:
         "backfill": backfill,
         "release": release,
         "remove": remove,
-        "sweep": sweep_commands.sweep,
-        "undo": sweep_commands.undo,
+        "sweep": slots.sweep,
+        "undo": slots.undo,
     }
     if kind not in verbs:
         raise UserError(f"the running service does not know '{kind}'; restart it with this version")
@@ -257,7 +257,7 @@ def release(context: ServiceContext, args: Mapping[str, Any]) -> Steps:
     again = context.store.operations(keys=[operation.key for operation in tried])
     ids = [*args.get("resumed", ()), *set_free(context, held), *(row.id for row in again)]
     yield Wait(ids)
-    yield from sweep_commands.after_release(context)
+    yield from slots.after_release(context)
     still_held = len(stale) - renewed
     return {
         "released": released,

@@ -108,7 +108,7 @@ def finish(context: ServiceContext, number: int, begin: Begin, *, told: Told = l
 
 
 @dataclass(slots=True)
-class _Errand:
+class CommandRun:
     """A command's request that was begun. ``until``: a rest's end, our clock. ``answer``: found, not yet given."""
 
     request: Request
@@ -118,12 +118,12 @@ class _Errand:
     answer: tuple[bool, Account] | None = None
 
 
-class Errands:
+class CommandRuns:
     """What commands asked of the running service and what is not answered yet. Used by the worker's thread alone."""
 
     def __init__(self, begin: Begin) -> None:
         self._begin = begin
-        self._underway: list[_Errand] = []
+        self._underway: list[CommandRun] = []
 
     def take(self, context: ServiceContext, *, stopping: Callable[[], bool]) -> None:
         """Begin what was asked since the last time: each as far as its first wait."""
@@ -131,7 +131,7 @@ class Errands:
             request = context.store.next_request(context.sender.epoch)
             if request is None:
                 return
-            errand = _Errand(request, self._begin(context, request.kind, arguments(request)))
+            errand = CommandRun(request, self._begin(context, request.kind, arguments(request)))
             self._underway.append(errand)
             self._step(context, errand)
 
@@ -148,14 +148,14 @@ class Errands:
                 errand.answer = (False, {"error": f"{trouble}; {GOES_ON}", "exit": 3})
             self._give(store, errand)
 
-    def _give(self, store: Store, errand: _Errand) -> None:
+    def _give(self, store: Store, errand: CommandRun) -> None:
         """Answer; when the database cannot be written now, at the next step."""
         assert errand.answer is not None
         with contextlib.suppress(StoreError):
             store.answer(errand.request.id, *errand.answer)
             self._underway.remove(errand)
 
-    def _step(self, context: ServiceContext, errand: _Errand) -> None:
+    def _step(self, context: ServiceContext, errand: CommandRun) -> None:
         if errand.answer is None:
             try:
                 errand.wait = next(errand.steps)
@@ -172,7 +172,7 @@ class Errands:
         self._give(context.store, errand)
 
 
-def _is_over(context: ServiceContext, errand: _Errand) -> bool:
+def _is_over(context: ServiceContext, errand: CommandRun) -> bool:
     if errand.wait.rest is not None:
         return errand.until is None or context.sender.clock() >= errand.until
     return not context.store.unsent(errand.wait.ids) or not writes(context) or not ready(context.sender, 1)
