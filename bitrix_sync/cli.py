@@ -273,8 +273,8 @@ def preview(
     as_json: Json = False,
 ) -> None:
     """What the rules would do, with owners and deadlines; writes nothing anywhere."""
-    from bitrix_sync import preview_lines
-    from bitrix_sync.preview import of_all, of_deal
+    from bitrix_sync.explain import preview_lines
+    from bitrix_sync.explain.preview import of_all, of_deal
 
     if (deal is None) != every:
         raise typer.BadParameter("say of what: --deal ID, or --all")
@@ -304,8 +304,8 @@ def why(
     as_json: Json = False,
 ) -> None:
     """Every decision about the deal and its reason, also why a rule did nothing; the portal is not asked."""
-    from bitrix_sync.why import story
-    from bitrix_sync.why_lines import told
+    from bitrix_sync.explain.why import story
+    from bitrix_sync.explain.why_lines import told
 
     found = story(settings(need_portal=False, quiet=True), deal, rule=rule)
     if as_json:

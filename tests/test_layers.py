@@ -12,21 +12,10 @@ ROOT = Path(__file__).parent.parent
 
 LAYERS: Mapping[str, frozenset[str]] = {
     "doors": frozenset({"cli", "demo", "scheduler", "terminal", "webhooks"}),
-    "services": frozenset({"app", "check", "commands", "engine", "preview", "report", "starter", "sweeps", "why"}),
+    "services": frozenset({"app", "check", "commands", "engine", "explain", "report", "starter", "sweeps"}),
     "outside world": frozenset({"clock", "log", "portal", "settings", "store"}),
     "pure core": frozenset(
-        {
-            "decisions",
-            "errors",
-            "model",
-            "preview_lines",
-            "rules",
-            "snapshot",
-            "starter_words",
-            "suggestions",
-            "why_lines",
-            "words",
-        }
+        {"decisions", "errors", "model", "rules", "snapshot", "starter_words", "suggestions", "words"}
     ),
     "apart": frozenset({"sandbox"}),
 }

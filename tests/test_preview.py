@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from bitrix_sync import preview
 from bitrix_sync.commands import changes
 from bitrix_sync.errors import RulesError, UserError
-from bitrix_sync.preview_lines import Preview, of_rules, told
+from bitrix_sync.explain import preview
+from bitrix_sync.explain.preview_lines import Preview, of_rules, told
 from bitrix_sync.settings import Settings, load_settings
 from bitrix_sync.store import Store
 from bitrix_sync.store.glance import glance

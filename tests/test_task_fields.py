@@ -11,8 +11,8 @@ import pytest
 
 from bitrix_sync.check import examine
 from bitrix_sync.commands import changes
+from bitrix_sync.explain.preview import of_deal
 from bitrix_sync.model.facts import DealField
-from bitrix_sync.preview import of_deal
 from bitrix_sync.rules.fields import Unfit, fit, unfilled
 from bitrix_sync.rules.load import Loaded, load
 from bitrix_sync.sandbox.protocol import RestError

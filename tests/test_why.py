@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from bitrix_sync.errors import UserError
+from bitrix_sync.explain.why import story_of
+from bitrix_sync.explain.why_lines import told
 from bitrix_sync.model.operations import Changeset, Kind, Operation, OperationResult, State
 from bitrix_sync.sweeps import run
-from bitrix_sync.why import story_of
-from bitrix_sync.why_lines import told
 from tests.live import MOSCOW, Office, office
 from tests.shell import Shell
 

@@ -17,13 +17,13 @@ from bitrix_sync.app import Service
 from bitrix_sync.commands import changes
 from bitrix_sync.demo.teller import Row, Teller
 from bitrix_sync.engine.passes import ServiceContext
+from bitrix_sync.explain.why import story_of
+from bitrix_sync.explain.why_lines import told
 from bitrix_sync.model.operations import MARK
 from bitrix_sync.report.tables import terminal
 from bitrix_sync.rules.words import Words
 from bitrix_sync.sandbox import Sandbox
 from bitrix_sync.sandbox.task_records import Task
-from bitrix_sync.why import story_of
-from bitrix_sync.why_lines import told
 from bitrix_sync.words import texts
 
 MOSCOW = ZoneInfo("Europe/Moscow")

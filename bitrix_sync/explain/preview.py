@@ -19,11 +19,11 @@ from bitrix_sync.decisions.guards import is_stranger
 from bitrix_sync.engine import passes, recognition
 from bitrix_sync.engine.rulebook import Rulebook, read_file
 from bitrix_sync.errors import RulesError, UserError
+from bitrix_sync.explain.preview_lines import Preview, nothing, of_changes, of_load, of_rules, rules_of, uncovered
 from bitrix_sync.model.facts import Changes, Cursor, Deal, Directory, PortalTask, Stage, Visit
 from bitrix_sync.model.operations import MARK, DealState, Decision, State, TaskRecord
 from bitrix_sync.portal import reading
 from bitrix_sync.portal.client import Portal
-from bitrix_sync.preview_lines import Preview, nothing, of_changes, of_load, of_rules, rules_of, uncovered
 from bitrix_sync.rules.load import load
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.rules.persons import NotRead, Picks

@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from bitrix_sync.explain.why_lines import status_text
 from bitrix_sync.model.facts import Company, Deal, Directory
 from bitrix_sync.model.operations import Check, DealState, Decision, Kind, Operation, State, TaskRecord, Trace
 from bitrix_sync.rules.fields import OWN
 from bitrix_sync.rules.model import Rule, Rules
-from bitrix_sync.why_lines import status_text
 from bitrix_sync.words import texts
 
 RESULTS = ("new", "held", "there", "none")

@@ -1,0 +1,1 @@
+"""Answers to why and what if: ``why`` and ``preview``."""
