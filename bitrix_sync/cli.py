@@ -255,7 +255,7 @@ def begin(url: str, start: Callable[[], None]) -> None:
 @app.command()
 def init(as_json: Json = False) -> None:
     """Write a rules.yaml with the portal's own funnels and stages, one suggested task each; say what to fill in."""
-    from bitrix_sync.starter import start
+    from bitrix_sync.setup.init import start
 
     started = start(settings())
     if as_json:
@@ -552,7 +552,7 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Settings, rules, database, the webhook's scopes and rights, clocks, events; one line each with the fix."""
-    from bitrix_sync.check import examine
+    from bitrix_sync.setup.check import examine
 
     lines = examine(settings(need_portal=not offline, quiet=True), offline=offline)
     if as_json:

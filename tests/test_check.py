@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bitrix_sync.check import Line, examine
 from bitrix_sync.settings import load_settings
+from bitrix_sync.setup.check import Line, examine
 from tests.live import Office, office
 
 

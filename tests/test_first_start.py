@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from bitrix_sync.check import examine
 from bitrix_sync.commands import changes
 from bitrix_sync.engine import recheck
 from bitrix_sync.model.operations import Kind, State
@@ -18,6 +17,7 @@ from bitrix_sync.report import state_of_things
 from bitrix_sync.sandbox.clock import Clock
 from bitrix_sync.sandbox.server import Sandbox
 from bitrix_sync.settings import load_settings
+from bitrix_sync.setup.check import examine
 from tests.live import MONDAY, RULES, Office
 from tests.running import Running, until
 

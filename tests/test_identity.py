@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from bitrix_sync.check import examine
 from bitrix_sync.engine import identity
 from bitrix_sync.engine.passes import carry_out, take_in
 from bitrix_sync.errors import ForeignPortal
@@ -21,6 +20,7 @@ from bitrix_sync.sandbox.seed import build_department
 from bitrix_sync.sandbox.server import Sandbox
 from bitrix_sync.sandbox.state import PortalState
 from bitrix_sync.settings import load_settings
+from bitrix_sync.setup.check import examine
 from bitrix_sync.store import Store
 from tests.live import MONDAY, Office, office
 from tests.running import Running, event, until

@@ -21,9 +21,9 @@ from bitrix_sync.rules.load import Loaded, load
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.sandbox import Sandbox
 from bitrix_sync.sandbox.clock import Clock
-from bitrix_sync.starter import compose, example, quoted
-from bitrix_sync.starter_words import WORDS
-from bitrix_sync.suggestions import _EN, _RU, language_of, slug, suggest, unique
+from bitrix_sync.setup.init import compose, example, quoted
+from bitrix_sync.setup.suggestions import _EN, _RU, language_of, slug, suggest, unique
+from bitrix_sync.setup.words import WORDS
 from tests.running import ROOT
 from tests.shell import Shell
 

@@ -12,11 +12,9 @@ ROOT = Path(__file__).parent.parent
 
 LAYERS: Mapping[str, frozenset[str]] = {
     "doors": frozenset({"cli", "demo", "scheduler", "terminal", "webhooks"}),
-    "services": frozenset({"app", "check", "commands", "engine", "explain", "report", "starter", "sweeps"}),
+    "services": frozenset({"app", "commands", "engine", "explain", "report", "setup", "sweeps"}),
     "outside world": frozenset({"clock", "log", "portal", "settings", "store"}),
-    "pure core": frozenset(
-        {"decisions", "errors", "model", "rules", "snapshot", "starter_words", "suggestions", "words"}
-    ),
+    "pure core": frozenset({"decisions", "errors", "model", "rules", "snapshot", "words"}),
     "apart": frozenset({"sandbox"}),
 }
 """The first part of a module's name below ``bitrix_sync``, or the top-level name → its layer."""

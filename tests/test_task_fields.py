@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from bitrix_sync.check import examine
 from bitrix_sync.commands import changes
 from bitrix_sync.explain.preview import of_deal
 from bitrix_sync.model.facts import DealField
@@ -17,6 +16,7 @@ from bitrix_sync.rules.fields import Unfit, fit, unfilled
 from bitrix_sync.rules.load import Loaded, load
 from bitrix_sync.sandbox.protocol import RestError
 from bitrix_sync.settings import load_settings
+from bitrix_sync.setup.check import examine
 from tests.department import DIRECTORY
 from tests.live import MOSCOW, Office, office
 from tests.sandbox_calls import Portal, sales_department

@@ -27,7 +27,7 @@ from bitrix_sync.sandbox.clock import Clock
 from bitrix_sync.sandbox.seed import build_department
 from bitrix_sync.sandbox.state import PortalState
 from bitrix_sync.settings import Listen, load_settings
-from bitrix_sync.starter import example
+from bitrix_sync.setup.init import example
 from bitrix_sync.words.texts import Language
 from webhooks import page
 from webhooks.page_login import Gate

@@ -25,8 +25,8 @@ from bitrix_sync.rules.load import load
 from bitrix_sync.rules.schema import json_schema
 from bitrix_sync.rules.suggest import fold
 from bitrix_sync.settings import Settings
-from bitrix_sync.starter_words import WORDS
-from bitrix_sync.suggestions import Suggestion, language_of, slug, suggest, unique
+from bitrix_sync.setup.suggestions import Suggestion, language_of, slug, suggest, unique
+from bitrix_sync.setup.words import WORDS
 from bitrix_sync.words.texts import Language, folded, shortened
 
 SCHEMA = "rules.schema.json"

@@ -1,0 +1,1 @@
+"""The first hour: ``init`` with its suggestions, and ``check``."""
