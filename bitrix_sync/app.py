@@ -20,7 +20,6 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from bitrix_sync import snapshot
 from bitrix_sync.clock import Clock
 from bitrix_sync.commands import changes
 from bitrix_sync.commands.runs import CommandRuns
@@ -58,6 +57,7 @@ from bitrix_sync.portal.pacer import Stopped
 from bitrix_sync.portal.paging import PAGE
 from bitrix_sync.portal.refusals import need_scopes
 from bitrix_sync.portal.writing import METHODS
+from bitrix_sync.report import snapshot
 from bitrix_sync.rules.load import load
 from bitrix_sync.settings import Settings
 from bitrix_sync.store import LeaseLost, Store

@@ -14,7 +14,6 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from bitrix_sync import snapshot
 from bitrix_sync.model.facts import (
     DONE,
     WAITING,
@@ -42,6 +41,7 @@ from bitrix_sync.model.operations import (
     occurrence_key,
 )
 from bitrix_sync.model.worktime import build_calendar
+from bitrix_sync.report import snapshot
 from bitrix_sync.rules import words
 from bitrix_sync.rules.model import (
     Deadline,

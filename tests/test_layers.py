@@ -14,7 +14,7 @@ LAYERS: Mapping[str, frozenset[str]] = {
     "doors": frozenset({"cli", "demo", "scheduler", "terminal", "webhooks"}),
     "services": frozenset({"app", "commands", "engine", "explain", "report", "setup", "sweeps"}),
     "outside world": frozenset({"clock", "log", "portal", "settings", "store"}),
-    "pure core": frozenset({"decisions", "errors", "model", "rules", "snapshot", "words"}),
+    "pure core": frozenset({"decisions", "errors", "model", "rules", "words"}),
     "apart": frozenset({"sandbox"}),
 }
 """The first part of a module's name below ``bitrix_sync``, or the top-level name → its layer."""

@@ -14,8 +14,8 @@ from bitrix_sync.commands import changes
 from bitrix_sync.decisions import overdue
 from bitrix_sync.errors import PortalError
 from bitrix_sync.report import state_of_things
+from bitrix_sync.report.snapshot import SETTING, unpack
 from bitrix_sync.rules.model import OverdueOverride
-from bitrix_sync.snapshot import SETTING, unpack
 from tests.live import RULES, Office, office, utc
 from tests.test_life import file, said_to, status_of
 

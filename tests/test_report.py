@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from bitrix_sync import report, snapshot
+from bitrix_sync import report
 from bitrix_sync.cli import app
 from bitrix_sync.errors import UserError
 from bitrix_sync.model.facts import AWAITING, DEFERRED, DONE, Deal, Visit
 from bitrix_sync.model.operations import Kind, Operation, State
-from bitrix_sync.report import tables
+from bitrix_sync.report import snapshot, tables
 from bitrix_sync.rules import words
 from bitrix_sync.rules.model import (
     AllOf,

@@ -20,8 +20,8 @@ from bitrix_sync import report
 from bitrix_sync.errors import StoreError
 from bitrix_sync.log import redact
 from bitrix_sync.model.operations import State
+from bitrix_sync.report.snapshot import Snapshot
 from bitrix_sync.report.tables import csv_text
-from bitrix_sync.snapshot import Snapshot
 from bitrix_sync.store import Store
 from bitrix_sync.words.texts import explain
 from webhooks import Service as WebService

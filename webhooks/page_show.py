@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from bitrix_sync.report.snapshot import Snapshot
 from bitrix_sync.report.tables import span_text
 from bitrix_sync.rules.model import Duration
 from bitrix_sync.rules.words import duration_text
-from bitrix_sync.snapshot import Snapshot
 from bitrix_sync.words import texts
 from bitrix_sync.words.texts import Language
 from bitrix_sync.words.wording import WEEKDAYS

@@ -15,15 +15,15 @@ from typing import Any
 
 from sqlalchemy.engine import make_url
 
-from bitrix_sync import snapshot
 from bitrix_sync.decisions.plan import taken_away
 from bitrix_sync.errors import UserError
 from bitrix_sync.log import redact
 from bitrix_sync.model.facts import Visit
 from bitrix_sync.model.operations import DeadlineChange, DealState, Kind, State, StoredOperation, TaskRecord, Trace
+from bitrix_sync.report import snapshot
+from bitrix_sync.report.snapshot import Snapshot
 from bitrix_sync.rules.suggest import did_you_mean, listed
 from bitrix_sync.settings import Settings
-from bitrix_sync.snapshot import Snapshot
 from bitrix_sync.store import Store, queries
 from bitrix_sync.words import texts
 

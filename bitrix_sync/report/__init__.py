@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from bitrix_sync.errors import UserError
+from bitrix_sync.report.context import Line, frame
 from bitrix_sync.report.deals import Present, deal_path, deals_in_stages, search, stages, stages_and_deals
-from bitrix_sync.report.scene import Line, frame
 from bitrix_sync.report.tasks import (
     employee,
     load,

@@ -12,11 +12,11 @@ from itertools import pairwise
 from typing import Any
 
 from bitrix_sync.model.facts import PROGRESS, WON, Stage
-from bitrix_sync.report.scene import Line, Scene, hours_of, scene
+from bitrix_sync.report.context import Line, ReportContext, hours_of, scene
+from bitrix_sync.report.snapshot import SETTING, unpack
 from bitrix_sync.report.tasks import task_line
 from bitrix_sync.rules.deadlines import counted
 from bitrix_sync.rules.model import Deadline
-from bitrix_sync.snapshot import SETTING, unpack
 from bitrix_sync.store import Store, queries
 from bitrix_sync.store.rows import to_trace
 
@@ -62,7 +62,7 @@ def stages_and_deals(store: Store, *, now: datetime, limit: int) -> tuple[list[L
 class _Now:
     """Deals in progress by stage, with their present visits; parted into those over the stage's limit, and the rest."""
 
-    def __init__(self, here: Scene) -> None:
+    def __init__(self, here: ReportContext) -> None:
         self.rows = queries.deals_now(here.connection)
         self.over: dict[str, list[Any]] = {}
         self.within: dict[str, list[Any]] = {}
@@ -77,7 +77,7 @@ class _Now:
         return [*self.over.get(stage_id, ()), *self.within.get(stage_id, ())]
 
 
-def _stages(here: Scene, seen: _Now) -> list[Line]:
+def _stages(here: ReportContext, seen: _Now) -> list[Line]:
     lasted: dict[str, list[float]] = {}
     for stage_id, hours in queries.stays_since(here.connection, here.now - HISTORY):
         lasted.setdefault(stage_id, []).append(hours)
@@ -95,7 +95,7 @@ def _stages(here: Scene, seen: _Now) -> list[Line]:
     ]
 
 
-def _stage_line(here: Scene, stage: Stage, seen: _Now, lasted: list[float], closed: int) -> Line:
+def _stage_line(here: ReportContext, stage: Stage, seen: _Now, lasted: list[float], closed: int) -> Line:
     """``lasted``: hours of the stays that have ended; ``closed``: deals that ended there."""
     going, rows, limit = stage.semantic == PROGRESS, seen.of(stage.id), here.known.limits.get(stage.id)
     present = [(here.now - row.entered) / HOUR for row in rows if row.entered is not None]
@@ -125,7 +125,7 @@ def _share(hours: Sequence[float], share: float) -> float | None:
     return round(hours[below] + (hours[above] - hours[below]) * (place - below), 2)
 
 
-def _present(here: Scene, seen: _Now, limit: int | None) -> Present:
+def _present(here: ReportContext, seen: _Now, limit: int | None) -> Present:
     latest = [_deal_line(here, row, over=True) for late in seen.over.values() for row in _longest(late, limit)]
     lines = sorted(latest, key=lambda one: (-one["over_hours"], one["deal_id"]))[:limit]
     within = [row for rows in seen.within.values() for row in rows]
@@ -143,7 +143,7 @@ def _longest(rows: Sequence[Any], limit: int | None) -> list[Any]:
     return sorted(rows, key=place) if limit is None else nsmallest(limit, rows, key=place)
 
 
-def _deal_line(here: Scene, row: Any, *, over: bool) -> Line:
+def _deal_line(here: ReportContext, row: Any, *, over: bool) -> Line:
     ended = (
         counted(Deadline(offset=here.known.limits[row.stage_id]), row.entered, here.known.calendar) if over else None
     )
@@ -164,7 +164,7 @@ def _deal_line(here: Scene, row: Any, *, over: bool) -> Line:
     }
 
 
-def _last_over(here: Scene, rows: Sequence[Any]) -> dict[str, datetime]:
+def _last_over(here: ReportContext, rows: Sequence[Any]) -> dict[str, datetime]:
     """By stage with a limit, the latest entry that is over it: whoever entered earlier is over it too."""
     entries: dict[str, list[datetime]] = {}
     for row in rows:
@@ -179,7 +179,7 @@ def _last_over(here: Scene, rows: Sequence[Any]) -> dict[str, datetime]:
     return found
 
 
-def _within(here: Scene, stage_id: str, entered: datetime) -> bool:
+def _within(here: ReportContext, stage_id: str, entered: datetime) -> bool:
     return here.now <= counted(Deadline(offset=here.known.limits[stage_id]), entered, here.known.calendar)
 
 
@@ -238,7 +238,7 @@ def _between(visits: Sequence[Any]) -> list[tuple[Any, Any, Any]]:
     return [(before, visit, after) for (before, visit), (_, after) in pairwise(pairwise((None, *visits, None)))]
 
 
-def _over(here: Scene, visit: Any, ended: datetime | None) -> bool:
+def _over(here: ReportContext, visit: Any, ended: datetime | None) -> bool:
     limit = here.known.limits.get(visit.stage_id)
     if limit is None or ended is None:
         return False

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
-from bitrix_sync.report.scene import Line
+from bitrix_sync.report.context import Line
+from bitrix_sync.report.snapshot import Snapshot
 from bitrix_sync.rules.model import Duration
 from bitrix_sync.rules.words import duration_text
-from bitrix_sync.snapshot import Snapshot
 from bitrix_sync.words import texts
 from bitrix_sync.words.wording import WEEKDAYS
 

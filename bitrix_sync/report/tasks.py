@@ -10,7 +10,7 @@ from sqlalchemy import Row
 
 from bitrix_sync.decisions.overdue import is_overdue, supervisor_of
 from bitrix_sync.model.facts import AWAITING
-from bitrix_sync.report.scene import Line, Scene, hours_of, scene
+from bitrix_sync.report.context import Line, ReportContext, hours_of, scene
 from bitrix_sync.rules.persons import head_over
 from bitrix_sync.store import Store, queries
 from bitrix_sync.store.rows import to_task
@@ -49,13 +49,15 @@ def load(store: Store, *, now: datetime, idle: bool = False) -> list[Line]:
     return sorted(lines, key=lambda one: (one["department"] or "\uffff", -one["open"], one["user"], one["user_id"]))
 
 
-def _days(here: Scene) -> list[date]:
+def _days(here: ReportContext) -> list[date]:
     """Today and every day up to the last of the next working days."""
     last = here.known.calendar.nth_working_after(here.today, NEXT_DAYS)
     return [here.today + timedelta(days=ahead) for ahead in range((last - here.today).days + 1)]
 
 
-def _load_line(here: Scene, owner: int, by_bucket: Mapping[int | None, tuple[int, int]], days: Sequence[date]) -> Line:
+def _load_line(
+    here: ReportContext, owner: int, by_bucket: Mapping[int | None, tuple[int, int]], days: Sequence[date]
+) -> Line:
     """``by_bucket``: 0 before today, 1 today, and so on, after the last day ``len(days) + 1``."""
     due = {day: by_bucket.get(number, (0, 0))[0] for number, day in enumerate(days, start=1)}
     department_id, department = here.department(owner)
@@ -108,7 +110,7 @@ def moves(store: Store, *, now: datetime, limit: int | None = None) -> list[Line
         return [task_line(here, row) for row in queries.slipped_tasks(here.connection, limit=limit)]
 
 
-def task_line(here: Scene, row: Row[Any]) -> Line:
+def task_line(here: ReportContext, row: Row[Any]) -> Line:
     """A task as every list of tasks shows it. ``moves`` count towards the limit: a person's move starts them anew;
     ``age_hours`` since the deadline, negative while it is ahead."""
     record = to_task(row)
@@ -160,7 +162,7 @@ def slips_by_rule(store: Store, *, now: datetime) -> list[Line]:
         return _slips(here, "rule_id")
 
 
-def _slips(here: Scene, key: str) -> list[Line]:
+def _slips(here: ReportContext, key: str) -> list[Line]:
     since = here.now - PERIOD
     found: dict[Any, Line] = {}
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from bitrix_sync.log import redact
 from bitrix_sync.model.operations import STUCK, Kind, State
-from bitrix_sync.report.scene import Line, Scene, hours_of, scene
+from bitrix_sync.report.context import Line, ReportContext, hours_of, scene
+from bitrix_sync.report.snapshot import SETTING, Slot, unpack
 from bitrix_sync.settings import Settings
-from bitrix_sync.snapshot import SETTING, Slot, unpack
 from bitrix_sync.store import Store, queries
 from bitrix_sync.words import texts
 from bitrix_sync.words.texts import folded, shortened
@@ -220,7 +220,7 @@ PATIENCE = timedelta(minutes=10)
 _VERDICTS = {"claimed": "running", "moving": "running", "held": "held", "done": "done", "undone": "undone"}
 
 
-def _last_slot(here: Scene, slot: Slot, rows: dict[str, Line], since: str | None) -> Line:
+def _last_slot(here: ReportContext, slot: Slot, rows: dict[str, Line], since: str | None) -> Line:
     """``since``: when the file first had this sweep, ISO."""
     calendar = here.known.calendar
     for back in range(LOOK_BACK_DAYS):

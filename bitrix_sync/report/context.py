@@ -10,14 +10,14 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from bitrix_sync.snapshot import CLOCK_SETTING, SETTING, Snapshot, unpack
+from bitrix_sync.report.snapshot import CLOCK_SETTING, SETTING, Snapshot, unpack
 from bitrix_sync.store import Store, queries
 
 Line = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class ReportContext:
     """One look at the store. ``now`` is the portal's time, aware, in the file's zone."""
 
     connection: Connection
@@ -49,12 +49,12 @@ class Scene:
 
 
 @contextmanager
-def scene(store: Store, now: datetime) -> Iterator[Scene]:
+def scene(store: Store, now: datetime) -> Iterator[ReportContext]:
     """A consistent look at the store."""
     with store.reading() as connection:
         known = unpack(queries.setting(connection, SETTING))
         ahead = timedelta(seconds=float(queries.setting(connection, CLOCK_SETTING) or 0))
-        yield Scene(connection, known, known.calendar.local(now + ahead))
+        yield ReportContext(connection, known, known.calendar.local(now + ahead))
 
 
 def frame(store: Store) -> Snapshot:
