@@ -50,13 +50,13 @@ from bitrix_sync.model import known
 from bitrix_sync.model.facts import Directory
 from bitrix_sync.model.operations import STUCK, State
 from bitrix_sync.portal import reading
-from bitrix_sync.portal.answers import NO_ACCESS, NO_SCOPE, WHOLE_PORTAL
+from bitrix_sync.portal.batch_size import QUICK
 from bitrix_sync.portal.client import Portal
-from bitrix_sync.portal.pace import QUICK
-from bitrix_sync.portal.pacer import Stopped
+from bitrix_sync.portal.dialect.error_text import need_scopes
+from bitrix_sync.portal.dialect.outcomes import NO_ACCESS, NO_SCOPE, WHOLE_PORTAL
+from bitrix_sync.portal.dialect.writing import METHODS
 from bitrix_sync.portal.paging import PAGE
-from bitrix_sync.portal.refusals import need_scopes
-from bitrix_sync.portal.writing import METHODS
+from bitrix_sync.portal.rate_limiter import Stopped
 from bitrix_sync.report import snapshot
 from bitrix_sync.rules.load import load
 from bitrix_sync.settings import Settings
@@ -287,7 +287,7 @@ class Service:
         """Gauges for /metrics."""
         now = self.time()
         counts = self.store.counts()
-        budget = self.portal.pacer.budget()
+        budget = self.portal.rate_limiter.budget()
         return {
             "last_pass_age_seconds": (now - self.last_pass).total_seconds() if self.last_pass else -1.0,
             "requests_total": float(self.requests),
@@ -359,11 +359,11 @@ class Service:
 
     def restore_pace(self) -> None:
         """Take what an earlier process may have in the portal's bucket for sent, before anything more is."""
-        if (kept := self.store.pacer()) and kept[1] != self.pace_noted:
+        if (kept := self.store.rate_limiter()) and kept[1] != self.pace_noted:
             level, self.pace_noted = kept
             shift = self.store.clock_shift(self.time.base)
             idle = timedelta() if shift is None else self.time() - (self.pace_noted + shift)
-            self.portal.pacer.restore(level, idle.total_seconds())
+            self.portal.rate_limiter.restore(level, idle.total_seconds())
 
     def take_lease(self) -> bool:
         """Become the one writer of this portal; False while another process is."""
@@ -381,7 +381,7 @@ class Service:
         if epoch is None:
             return
         try:
-            held = self.store.renew_lease(epoch, now, self.portal.pacer.level)
+            held = self.store.renew_lease(epoch, now, self.portal.rate_limiter.level)
         except StoreError:
             return  # the worker meets the same trouble and tells of it; the next tick tries again
         self.pace_noted = now
@@ -568,7 +568,7 @@ class Service:
             calls: Counter[str] = Counter()
             for kind, count in waiting.items():
                 calls[METHODS[kind]] += count
-            span = context.sender.pace.takes(calls, self.portal.pacer)
+            span = context.sender.pace.takes(calls, self.portal.rate_limiter)
             until = (self.portal.now() + span).isoformat() if span is not None and writes(context) else None
             said = json.dumps({"operations": sum(waiting.values()), "until": until})
         if said != self.store.setting(REST):
@@ -578,7 +578,7 @@ class Service:
         """A flood of events costs a reading now and then: until the next may be made, what is ready is written."""
         carry_out(context, interrupted=self.interrupted)
         if not self.reading_may_travel():  # else what is left to write would rest too
-            self.portal.pacer.rest(self.gap(busy=self.busy()) - self.since(self.last_reading))
+            self.portal.rate_limiter.rest(self.gap(busy=self.busy()) - self.since(self.last_reading))
 
     def gap(self, *, busy: bool) -> float:
         """Seconds between two readings that events ask for."""
@@ -687,7 +687,7 @@ class Service:
         pause = pauses[min(self.troubles, len(pauses) - 1)]
         self.troubles += 1
         with contextlib.suppress(Stopped):
-            self.portal.pacer.rest(pause)
+            self.portal.rate_limiter.rest(pause)
 
     def note_trouble(self, fault: Exception) -> None:
         """Keep in mind what is in the way, and tell it if it is new."""

@@ -11,9 +11,9 @@ import pytest
 
 from bitrix_sync.engine import recheck
 from bitrix_sync.model.operations import State
-from bitrix_sync.portal import answers, parsing
-from bitrix_sync.portal.answers import decoded
-from bitrix_sync.portal.memory import Unreadable
+from bitrix_sync.portal.dialect import outcomes, parsing
+from bitrix_sync.portal.dialect.outcomes import decoded
+from bitrix_sync.portal.read_hints import Unreadable
 from bitrix_sync.report import state_of_things
 from bitrix_sync.sandbox.faults import MISSING
 from tests.live import Office, office
@@ -144,5 +144,5 @@ def test_a_parser_gives_a_fact_that_the_store_can_keep_or_says_what_is_wrong(val
             row |= {"status": 2, "responsibleId": 5, "deadline": None, key: value}
             with suppress(Unreadable):
                 assert parse(row)
-    assert answers.whole(value) is None or abs(answers.whole(value) or 0) < 2**63
-    answers.number(value)
+    assert outcomes.whole(value) is None or abs(outcomes.whole(value) or 0) < 2**63
+    outcomes.number(value)

@@ -158,7 +158,7 @@ def test_who_waits_hears_of_trouble_and_what_was_planned_is_done_nevertheless(
 ) -> None:
     with backlog(tmp_path) as (place, old):
         number = ask_and_be_cut(place, monkeypatch)
-        monkeypatch.setattr(place.service.portal.pacer, "rest", lambda seconds: None)
+        monkeypatch.setattr(place.service.portal.rate_limiter, "rest", lambda seconds: None)
         place.service.suffer(PortalError("the line was cut"))
         request = place.service.store.request(number)
         assert request is not None

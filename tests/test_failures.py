@@ -16,7 +16,7 @@ from bitrix_sync.decisions.failures import TOLD, Failure
 from bitrix_sync.engine import retries
 from bitrix_sync.engine.passes import tell_failures
 from bitrix_sync.model.operations import Kind, Operation, State, StoredOperation
-from bitrix_sync.portal.writing import METHODS
+from bitrix_sync.portal.dialect.writing import METHODS
 from bitrix_sync.report import held_back, state_of_things
 from bitrix_sync.settings import load_settings
 from bitrix_sync.store import Store

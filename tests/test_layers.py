@@ -196,7 +196,7 @@ def test_a_breach_is_found(module: str, source: str) -> None:
         ),
         (
             "bitrix_sync.portal.client",
-            "import time\nfrom bitrix_sync.portal.pacer import Pacer\nfrom bitrix_sync.log import redact",
+            "import time\nfrom bitrix_sync.portal.rate_limiter import Pacer\nfrom bitrix_sync.log import redact",
         ),
         ("webhooks.page", "from bitrix_sync.report import load\nfrom webhooks import Service"),
     ],

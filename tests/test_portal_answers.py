@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from bitrix_sync.errors import PortalRefused
-from bitrix_sync.portal.answers import Outcome, made_id, read_answer, read_batch, read_error, read_result
-from bitrix_sync.portal.refusals import explain, need_scopes
+from bitrix_sync.portal.dialect.error_text import explain, need_scopes
+from bitrix_sync.portal.dialect.outcomes import Outcome, made_id, read_answer, read_batch, read_error, read_result
 
 NOW = 1_766_000_000.0
 

@@ -25,9 +25,9 @@ from bitrix_sync.errors import PortalError, PortalRefused, SettingError
 from bitrix_sync.model.operations import Kind
 from bitrix_sync.portal import body
 from bitrix_sync.portal.client import Command, Portal
-from bitrix_sync.portal.pacer import Stopped
+from bitrix_sync.portal.http import moved_address, parse_address
+from bitrix_sync.portal.rate_limiter import Stopped
 from bitrix_sync.portal.timing import PortalClock
-from bitrix_sync.portal.wire import moved_address, parse_address
 
 CODE = "secretcode123456"
 ADD = Command("tasks.task.add", {"fields": {"TITLE": "Call", "RESPONSIBLE_ID": 5}})
@@ -289,7 +289,7 @@ def test_a_full_bucket_holds_everything_back(server: Server, portal: Portal) -> 
     server.plan = [(503, {"error": "QUERY_LIMIT_EXCEEDED", "error_description": "Too many requests"})]
     outcome = portal.call(ADD)
     assert outcome.kind == "again"
-    assert portal.pacer.budget().held_until == outcome.retry_at
+    assert portal.rate_limiter.budget().held_until == outcome.retry_at
 
 
 def test_a_stopping_service_sends_nothing(server: Server) -> None:
@@ -451,7 +451,7 @@ def test_a_method_blocked_inside_a_batch_rests_the_others_go_on(server: Server, 
     assert first[0].retry_at is not None
     assert [outcome.kind for outcome in portal.batch([ADD, LIST])] == ["again", "done"]
     assert len(server.seen) == 2
-    assert portal.pacer.budget().operating == {"tasks.task.get": 12.5}
+    assert portal.rate_limiter.budget().operating == {"tasks.task.get": 12.5}
 
 
 def test_an_empty_batch_asks_nothing(server: Server, portal: Portal) -> None:
@@ -653,7 +653,7 @@ def test_no_account_that_makes_no_sense_stops_a_method_for_long(
     server.plan = [{"result": 1, "time": block}]
     outcome = portal.call(LIST)
     assert (outcome.seconds or 0.0) <= 3600
-    until = portal.pacer.blocked(LIST.method)
+    until = portal.rate_limiter.blocked(LIST.method)
     assert until is None or until - portal.clock() <= 660
 
 
@@ -771,5 +771,5 @@ def test_only_a_failure_to_connect_surely_left_nothing(
 
 def test_kinds_whose_method_rests_are_named(server: Server, portal: Portal) -> None:
     assert portal.blocked_kinds() == frozenset()
-    portal.pacer.ban("tasks.task.update")
+    portal.rate_limiter.ban("tasks.task.update")
     assert portal.blocked_kinds() == {Kind.DEADLINE, Kind.PEOPLE}

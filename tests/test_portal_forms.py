@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitrix_sync.portal.forms import Command, batch_line, fits_batch
+from bitrix_sync.portal.dialect.commands import Command, batch_line, fits_batch
 
 
 @pytest.mark.parametrize(

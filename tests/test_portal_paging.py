@@ -18,8 +18,8 @@ from bitrix_sync.errors import PortalError, PortalRefused
 from bitrix_sync.model.facts import Unread
 from bitrix_sync.portal import body, bulk
 from bitrix_sync.portal.client import Command, Portal
-from bitrix_sync.portal.pacer import Stopped
 from bitrix_sync.portal.paging import Source, read_lists, read_offsets
+from bitrix_sync.portal.rate_limiter import Stopped
 from tests.test_portal_client import BOMBS, TRICKLES, Server
 
 HISTORY = Source("crm.stagehistory.list", {"filter": {">=CREATED_TIME": "x"}}, "items", "ID", "ID", "history")
@@ -275,8 +275,8 @@ def test_the_library_goes_at_our_pace(server: Lists, caplog: pytest.LogCaptureFi
     portal = Portal(server.url, rate=(1e-6, 50))
     server.ids = {"tasks.task.list": list(range(1, 2701))}
     bulk.read_all(portal, TASKS)
-    assert portal.pacer.level == pytest.approx(3, abs=0.01)
-    assert portal.pacer.budget().operating == {"tasks.task.list": 0.1}
+    assert portal.rate_limiter.level == pytest.approx(3, abs=0.01)
+    assert portal.rate_limiter.budget().operating == {"tasks.task.list": 0.1}
     assert not [record for record in caplog.records if record.name == "fast_bitrix24" and record.levelname == "DEBUG"]
     portal.close()
 

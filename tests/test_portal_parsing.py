@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from bitrix_sync.model.facts import Absence, PortalCalendar, Unread
-from bitrix_sync.portal import parsing, reading
-from bitrix_sync.portal.answers import read_answer, read_batch
+from bitrix_sync.portal import reading
 from bitrix_sync.portal.client import Portal
+from bitrix_sync.portal.dialect import parsing
+from bitrix_sync.portal.dialect.names import code_of, item_name, synonyms
+from bitrix_sync.portal.dialect.outcomes import read_answer, read_batch
 from bitrix_sync.portal.directory import calendar
-from bitrix_sync.portal.memory import Unreadable
-from bitrix_sync.portal.names import code_of, item_name, synonyms
+from bitrix_sync.portal.read_hints import Unreadable
 
 SAMPLES = Path(__file__).parent / "samples" / "portal"
 

@@ -11,8 +11,9 @@ import pytest
 from bitrix_sync.errors import PortalError, PortalRefused
 from bitrix_sync.model.facts import Absent, Changes, Cursor, Visit
 from bitrix_sync.model.operations import Kind, Operation
-from bitrix_sync.portal import reading, writing
+from bitrix_sync.portal import reading
 from bitrix_sync.portal.client import Command, Portal
+from bitrix_sync.portal.dialect import writing
 from bitrix_sync.sandbox.clock import Clock
 from bitrix_sync.sandbox.seed import SCOPES, build_big
 from bitrix_sync.sandbox.server import Sandbox

@@ -9,9 +9,9 @@ import pytest
 
 from bitrix_sync.model.facts import PortalTask
 from bitrix_sync.model.operations import Kind, Operation
-from bitrix_sync.portal.answers import Outcome
-from bitrix_sync.portal.forms import fits_batch
-from bitrix_sync.portal.writing import command, created_id, moment_text
+from bitrix_sync.portal.dialect.commands import fits_batch
+from bitrix_sync.portal.dialect.outcomes import Outcome
+from bitrix_sync.portal.dialect.writing import command, created_id, moment_text
 
 AT = "2026-03-12T18:00:00+03:00"
 SEEN = PortalTask(80, "Call", 2, owner_id=5, creator_id=1, deadline=None, auditors=(7, 8))

@@ -82,7 +82,7 @@ def test_writing_does_not_rest_until_events_may_be_read(tmp_path: Path, monkeypa
         take_in(place.context)
         service = place.service
         service.last_reading = service.portal.clock() - 1.0
-        monkeypatch.setattr(service.portal.pacer, "rest", rests.append)
+        monkeypatch.setattr(service.portal.rate_limiter, "rest", rests.append)
         service.turn({"ONCRMDEALUPDATE"}, wide=False)
         assert [place.marks(deal) for deal in deals] == [["first-call"]] * 3
         assert [rest for rest in rests if rest > 0] == []
@@ -238,7 +238,7 @@ def test_what_a_killed_process_sent_counts_before_the_next_one_asks_anything(tmp
         place.run()
         after = Service(load_settings(place.environ, None))
         after.prove()
-        assert after.portal.pacer.level > 500
+        assert after.portal.rate_limiter.level > 500
         asked = after.portal.stats.requests
         assert after.take_lease()
         after.open()

@@ -21,7 +21,8 @@ from bitrix_sync.engine import passes, sender
 from bitrix_sync.engine.passes import take_in
 from bitrix_sync.errors import PortalError, StoreError
 from bitrix_sync.model.operations import STUCK, State
-from bitrix_sync.portal import answers, client, paging, wire
+from bitrix_sync.portal import client, http, paging
+from bitrix_sync.portal.dialect import outcomes
 from bitrix_sync.report import state_of_things
 from bitrix_sync.store import Store, ledger, schema
 from bitrix_sync.store import store as store_module
@@ -43,13 +44,13 @@ FAULTS: tuple[Callable[[], BaseException], ...] = (
 )
 HARD = ("send", "mark_sending", "finish")
 PLACES: tuple[tuple[Any, str], ...] = (
-    (wire.Wire, "_exchange"),
-    (wire, "_failure"),
+    (http.HttpConnection, "_exchange"),
+    (http, "_failure"),
     (client.Portal, "_judge"),
     (client.Portal, "account"),
     (client.Portal, "count"),
     (client, "read_batch"),
-    (answers, "read_result"),
+    (outcomes, "read_result"),
     (client, "read_answer"),
     (paging, "_take"),
     (sender, "judge"),
@@ -216,20 +217,20 @@ def test_the_wire_raises_nothing_and_says_left_of_what_it_does_not_know(
         raise fault
 
     monkeypatch.setattr(requests.Session, "post", broken)
-    line = wire.Wire("test")
-    reply = line.post(wire.parse_address("https://portal.example/rest/1/secret/"), "tasks.task.add", {})
+    line = http.HttpConnection("test")
+    reply = line.post(http.parse_address("https://portal.example/rest/1/secret/"), "tasks.task.add", {})
     line.close()
-    assert isinstance(reply, wire.Failure)
+    assert isinstance(reply, http.Failure)
     assert reply.left is left
     assert "secret" not in reply.text
 
 
 @pytest.mark.parametrize("value", [{1}, b"x", object(), float("nan"), {"a": {(1, 2): 3}}], ids=range(5))
 def test_what_cannot_be_written_as_json_never_leaves(value: Any) -> None:
-    line = wire.Wire("test")
-    reply = line.post(wire.parse_address("https://portal.example/rest/1/secret/"), "profile", {"x": value})
+    line = http.HttpConnection("test")
+    reply = line.post(http.parse_address("https://portal.example/rest/1/secret/"), "profile", {"x": value})
     line.close()
-    assert isinstance(reply, wire.Failure)
+    assert isinstance(reply, http.Failure)
     assert not reply.left
 
 

@@ -18,7 +18,7 @@ import structlog
 from bitrix_sync.engine.passes import ServiceContext, carry_out, writes
 from bitrix_sync.engine.sender import ready
 from bitrix_sync.errors import BitrixSyncError, StoreError
-from bitrix_sync.portal.pacer import Stopped
+from bitrix_sync.portal.rate_limiter import Stopped
 from bitrix_sync.store import LeaseLost, Request, Store
 
 log = structlog.get_logger(__name__)
@@ -54,7 +54,7 @@ def carry(context: ServiceContext, steps: Steps, *, told: Told = lambda _text: N
         if wait.rest is None:
             carry_out(context, interrupted=_listener(context.store, wait, told))
         else:
-            context.portal.pacer.rest(wait.rest)
+            context.portal.rate_limiter.rest(wait.rest)
 
 
 def _listener(store: Store, wait: Wait, told: Told) -> Callable[[], bool]:

@@ -100,7 +100,7 @@ def work_off(context: ServiceContext, slot: str) -> Iterator[Wait]:
             break
         idle = bool(context.store.setting("paused")) or context.rulebook.rules.safety.watch
         held = context.store.move_counts(slot).get(State.HELD)
-        if idle or held or context.portal.pacer.blocked(UPDATE) is not None or context.sender.clock() >= until:
+        if idle or held or context.portal.rate_limiter.blocked(UPDATE) is not None or context.sender.clock() >= until:
             break
         yield Wait(rest=1.0)
     note_rest(context)

@@ -21,7 +21,7 @@ from bitrix_sync.demo.life import Life
 from bitrix_sync.demo.story import BEGIN, Story
 from bitrix_sync.demo.teller import Teller
 from bitrix_sync.errors import BitrixSyncError, SettingError
-from bitrix_sync.portal.pacer import Stopped
+from bitrix_sync.portal.rate_limiter import Stopped
 from bitrix_sync.sandbox import Sandbox, serve
 from bitrix_sync.sandbox.clock import Clock
 from bitrix_sync.sandbox.seed import build_department

@@ -29,7 +29,7 @@ from bitrix_sync.model.operations import (
 )
 from bitrix_sync.portal import reading
 from bitrix_sync.portal.client import Portal
-from bitrix_sync.portal.writing import METHODS
+from bitrix_sync.portal.dialect.writing import METHODS
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.rules.persons import NotRead, Picks, head_over
 from bitrix_sync.store import Store

@@ -18,8 +18,8 @@ from bitrix_sync.errors import PortalError, PortalRefused, RulesError, UserError
 from bitrix_sync.model import known
 from bitrix_sync.model.facts import Absent, Company, Directory, Unread
 from bitrix_sync.portal import reading
-from bitrix_sync.portal.answers import NO_ACCESS, NO_METHOD, NO_SCOPE
 from bitrix_sync.portal.client import Portal
+from bitrix_sync.portal.dialect.outcomes import NO_ACCESS, NO_METHOD, NO_SCOPE
 from bitrix_sync.report import snapshot
 from bitrix_sync.rules import words
 from bitrix_sync.rules.load import Loaded, load

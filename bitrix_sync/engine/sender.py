@@ -18,13 +18,14 @@ from bitrix_sync.decisions.guards import NEED_READING, OF_STATUS, Settled, guard
 from bitrix_sync.errors import BitrixSyncError, PortalError
 from bitrix_sync.model.facts import PortalTask, Visit
 from bitrix_sync.model.operations import FOREIGN, MARK, Kind, Operation, OperationResult, State, StoredOperation
-from bitrix_sync.portal import lookups, parsing, reading, writing
-from bitrix_sync.portal.answers import Outcome
+from bitrix_sync.portal import lookups, reading
+from bitrix_sync.portal.batch_size import BatchSize
 from bitrix_sync.portal.client import Command, Portal
-from bitrix_sync.portal.forms import fits_batch
-from bitrix_sync.portal.memory import NAMELESS
-from bitrix_sync.portal.pace import Pace
-from bitrix_sync.portal.pacer import RESERVE
+from bitrix_sync.portal.dialect import parsing, writing
+from bitrix_sync.portal.dialect.commands import fits_batch
+from bitrix_sync.portal.dialect.outcomes import Outcome
+from bitrix_sync.portal.rate_limiter import RESERVE
+from bitrix_sync.portal.read_hints import NAMELESS
 from bitrix_sync.store import LeaseLost, Store
 
 log = structlog.get_logger(__name__)
@@ -76,7 +77,7 @@ class Sender:
     self_id: int
     settle: timedelta
     clock: Callable[[], datetime]
-    pace: Pace = field(default_factory=Pace)
+    pace: BatchSize = field(default_factory=BatchSize)
     read_ahead: dict[int, PortalTask | None] = field(default_factory=dict)
     read_at: datetime | None = None
     looked: dict[int, datetime] = field(default_factory=dict)
@@ -278,7 +279,7 @@ def send(sender: Sender, applied: Applied, news: reading.News | None = None) -> 
     with_reading = any(row.operation.kind in NEED_READING for row in rows)
     methods = [writing.METHODS[row.operation.kind] for row in rows]
     most = FULL_BATCH - with_reading - (news.size(ALONG) if news else 0)
-    going = set(sender.pace.batch(methods, sender.portal.pacer, most=most))
+    going = set(sender.pace.batch(methods, sender.portal.rate_limiter, most=most))
     following = [row for place, row in enumerate(rows) if place not in going]
     rows, settled = weigh(sender, [row for place, row in enumerate(rows) if place in going])
     commands: dict[int, Command] = {}
@@ -292,7 +293,7 @@ def send(sender: Sender, applied: Applied, news: reading.News | None = None) -> 
     if not rows:
         return bool(settled)
     rows = travelling(rows, commands)
-    sender.portal.pacer.await_slot()
+    sender.portal.rate_limiter.await_slot()
     try:
         sender.under_way = True
         marked = set(sender.store.mark_sending([row.id for row in rows], sender.epoch, sender.clock()))
@@ -343,11 +344,11 @@ def forget_old(sender: Sender) -> None:
 
 def ready(sender: Sender, limit: int) -> list[StoredOperation]:
     """What may be sent now, without what has to wait for its method's operating time."""
-    pacer = sender.portal.pacer
+    rate_limiter = sender.portal.rate_limiter
     scarce = {
         kind: urgency
         for kind, urgency in URGENT.items()
-        if pacer.blocked(writing.METHODS[kind], reserve=RESERVE) is not None
+        if rate_limiter.blocked(writing.METHODS[kind], reserve=RESERVE) is not None
     }
     return sender.store.ready(sender.clock(), limit, sender.portal.blocked_kinds(), scarce)
 

@@ -19,13 +19,13 @@ import structlog
 
 from bitrix_sync.errors import PortalError
 from bitrix_sync.model.facts import Unread
-from bitrix_sync.portal.answers import Outcome, lost, read_answer, read_batch, whole
 from bitrix_sync.portal.body import LIMIT, PACKED, Body, Unfit
 from bitrix_sync.portal.client import REDIRECTS, Portal
-from bitrix_sync.portal.forms import Command
-from bitrix_sync.portal.pacer import Stopped
+from bitrix_sync.portal.dialect.commands import Command
+from bitrix_sync.portal.dialect.outcomes import Outcome, lost, read_answer, read_batch, whole
+from bitrix_sync.portal.dialect.parsing import Row
 from bitrix_sync.portal.paging import LONG_PATIENCE, MOST_ROWS, PAGE, Source, read_lists, read_offsets
-from bitrix_sync.portal.parsing import Row
+from bitrix_sync.portal.rate_limiter import Stopped
 
 log = structlog.get_logger(__name__)
 
@@ -158,7 +158,7 @@ class _Reader:
     ) -> aiohttp.ClientResponse:
         """One request of the library's, at our pace and judged by our rules; a reading may be repeated a few times."""
         for tried in range(TRIES):
-            await asyncio.to_thread(self._portal.pacer.wait)
+            await asyncio.to_thread(self._portal.rate_limiter.wait)
             response, outcome = await self._exchange(request, handler)
             if response is not None and outcome.done:
                 return response

@@ -20,7 +20,9 @@ from bitrix_sync.clock import Clock
 from bitrix_sync.errors import PortalError, PortalRefused
 from bitrix_sync.model.facts import Unread
 from bitrix_sync.model.operations import Kind
-from bitrix_sync.portal.answers import (
+from bitrix_sync.portal.dialect.commands import BATCH_LIMIT, Command, batch_line, fits_batch
+from bitrix_sync.portal.dialect.error_text import explain
+from bitrix_sync.portal.dialect.outcomes import (
     OPERATION_LIMIT,
     QUERY_LIMIT,
     Outcome,
@@ -30,13 +32,19 @@ from bitrix_sync.portal.answers import (
     read_batch,
     unsent,
 )
-from bitrix_sync.portal.forms import BATCH_LIMIT, Command, batch_line, fits_batch
-from bitrix_sync.portal.memory import BadRows, Memory
-from bitrix_sync.portal.pacer import Pacer, Stopped
-from bitrix_sync.portal.refusals import explain
+from bitrix_sync.portal.dialect.writing import METHODS
+from bitrix_sync.portal.http import (
+    CONNECT_SECONDS,
+    READ_SECONDS,
+    Failure,
+    HttpConnection,
+    Reply,
+    moved_address,
+    parse_address,
+)
+from bitrix_sync.portal.rate_limiter import RateLimiter, Stopped
+from bitrix_sync.portal.read_hints import BadRows, ReadHints
 from bitrix_sync.portal.timing import PortalClock
-from bitrix_sync.portal.wire import CONNECT_SECONDS, READ_SECONDS, Failure, Reply, Wire, moved_address, parse_address
-from bitrix_sync.portal.writing import METHODS
 
 __all__ = ["Command", "Outcome", "Portal", "Stats"]
 
@@ -84,13 +92,13 @@ class Portal:
         self.clock = clock or Clock().seconds
         self.timeouts = timeouts
         """Seconds for a connection and for a byte; their sum is what a whole exchange may take."""
-        self._wire = Wire(user_agent, connect=timeouts[0], read=timeouts[1])
+        self._wire = HttpConnection(user_agent, connect=timeouts[0], read=timeouts[1])
         self._on_answer = on_answer
         self._time = PortalClock()
         self.user_agent = user_agent
-        self.pacer = Pacer(rate[0], rate[1], clock=self.clock, sleep=sleep, stop=stop)
+        self.rate_limiter = RateLimiter(rate[0], rate[1], clock=self.clock, sleep=sleep, stop=stop)
         self.stats = Stats()
-        self.memory = Memory(BadRows(self.clock))
+        self.memory = ReadHints(BadRows(self.clock))
         self.last_seconds = 0.0
         """How long the last call was under way, or the longest request of the last batch."""
 
@@ -133,7 +141,7 @@ class Portal:
 
     def blocked_kinds(self) -> frozenset[Kind]:
         """Kinds of operations that need not be tried now: their method has used up its operating time."""
-        return frozenset(kind for kind, method in METHODS.items() if self.pacer.blocked(method) is not None)
+        return frozenset(kind for kind, method in METHODS.items() if self.rate_limiter.blocked(method) is not None)
 
     @contextlib.contextmanager
     def hurried(self, seconds: float) -> Iterator[None]:
@@ -153,7 +161,7 @@ class Portal:
         return self._call(command)
 
     def _call(self, command: Command) -> Outcome:
-        if (until := self.pacer.blocked(command.method)) is not None:
+        if (until := self.rate_limiter.blocked(command.method)) is not None:
             return _resting(until)
         outcome, _ = self._request(command.method, command.params)
         outcome = self.account(command.method, outcome)
@@ -171,7 +179,7 @@ class Portal:
         going: list[int] = []
         alone: list[int] = []
         for index, command in enumerate(commands):
-            if (until := self.pacer.blocked(command.method)) is not None:
+            if (until := self.rate_limiter.blocked(command.method)) is not None:
                 outcomes[index] = _resting(until)
             elif fits_batch(command):
                 going.append(index)
@@ -215,7 +223,7 @@ class Portal:
                 raise self.fault(commands[last].method, outcomes[last])
             if chained:
                 left = list(range(len(commands)))
-            self.pacer.rest(wait)
+            self.rate_limiter.rest(wait)
             delay = min(2 * delay, LONGEST_DELAY)
 
     def read_one(self, command: Command, *, optional: bool = False, patience: float = PATIENCE) -> Outcome:
@@ -244,12 +252,12 @@ class Portal:
             reset_at = None  # no window is as long: nobody must rest for years because of one garbled number
         code = outcome.code.lower()
         if outcome.kind == "again" and code == QUERY_LIMIT:
-            return replace(outcome, retry_at=self.pacer.overflowed())
+            return replace(outcome, retry_at=self.rate_limiter.overflowed())
         if outcome.kind == "again" and code == OPERATION_LIMIT:
-            return replace(outcome, retry_at=self.pacer.ban(method, reset_at))
-        self.pacer.note(method, outcome.operating, reset_at)
+            return replace(outcome, retry_at=self.rate_limiter.ban(method, reset_at))
+        self.rate_limiter.note(method, outcome.operating, reset_at)
         if outcome.kind in ("done", "refused"):
-            self.pacer.answered()
+            self.rate_limiter.answered()
         return outcome
 
     # --- inside --------------------------------------------------------------------------------------------------
@@ -257,11 +265,11 @@ class Portal:
     def _chain(self, commands: Sequence[Command]) -> list[Outcome]:
         if len(commands) > BATCH_LIMIT:
             raise ValueError(f"a chain has {BATCH_LIMIT} commands at most")
-        resting = [until for command in commands if (until := self.pacer.blocked(command.method)) is not None]
+        resting = [until for command in commands if (until := self.rate_limiter.blocked(command.method)) is not None]
         return [_resting(max(resting)) for _ in commands] if resting else self._send_batch(commands)
 
     def _send_batch(self, commands: Sequence[Command]) -> list[Outcome]:
-        if (until := self.pacer.blocked("batch")) is not None:
+        if (until := self.rate_limiter.blocked("batch")) is not None:
             return [_resting(until) for _ in commands]
         lines = {batch_key(index): batch_line(command) for index, command in enumerate(commands)}
         whole, envelope = self._request("batch", {"halt": 0, "cmd": lines})
@@ -284,7 +292,7 @@ class Portal:
     def _exchange(self, method: str, params: Mapping[str, Any]) -> tuple[Outcome, Mapping[str, Any], str]:
         """One POST: its outcome, its envelope, and where it was redirected to ("" if it was not)."""
         try:
-            self.pacer.wait()
+            self.rate_limiter.wait()
         except Stopped:
             return unsent("the service is stopping", code="stopping"), {}, ""
         sent = self.clock()

@@ -26,15 +26,16 @@ from bitrix_sync.model.facts import (
     Unread,
 )
 from bitrix_sync.model.known import EMPTY
-from bitrix_sync.portal import bulk, parsing
-from bitrix_sync.portal.answers import GARBAGE, NO_METHOD, NO_SCOPE, Outcome, whole
+from bitrix_sync.portal import bulk
 from bitrix_sync.portal.client import PATIENCE, Portal
-from bitrix_sync.portal.forms import Command
-from bitrix_sync.portal.names import code_of, synonyms
+from bitrix_sync.portal.dialect import parsing
+from bitrix_sync.portal.dialect.commands import Command
+from bitrix_sync.portal.dialect.names import code_of, synonyms
+from bitrix_sync.portal.dialect.outcomes import GARBAGE, NO_METHOD, NO_SCOPE, Outcome, whole
+from bitrix_sync.portal.dialect.parsing import Row, rows, whole_or
+from bitrix_sync.portal.dialect.writing import DEAL
 from bitrix_sync.portal.paging import from_start, read_offsets, told_by_half
-from bitrix_sync.portal.parsing import Row, rows, whole_or
 from bitrix_sync.portal.sources import guarded
-from bitrix_sync.portal.writing import DEAL
 
 USERS = Command(
     "user.get",

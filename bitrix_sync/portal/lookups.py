@@ -12,10 +12,10 @@ from collections.abc import Sequence
 
 import structlog
 
-from bitrix_sync.portal.answers import Outcome, whole
 from bitrix_sync.portal.client import Portal
-from bitrix_sync.portal.forms import Command
-from bitrix_sync.portal.parsing import rows
+from bitrix_sync.portal.dialect.commands import Command
+from bitrix_sync.portal.dialect.outcomes import Outcome, whole
+from bitrix_sync.portal.dialect.parsing import rows
 
 log = structlog.get_logger(__name__)
 

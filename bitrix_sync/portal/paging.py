@@ -13,11 +13,11 @@ from typing import Any
 
 from bitrix_sync.errors import PortalError, PortalRefused
 from bitrix_sync.model.facts import Unread
-from bitrix_sync.portal.answers import GARBAGE, Outcome, whole
 from bitrix_sync.portal.client import PATIENCE, Portal
-from bitrix_sync.portal.forms import BATCH_LIMIT, Command
-from bitrix_sync.portal.pacer import Stopped
-from bitrix_sync.portal.parsing import Row, rows
+from bitrix_sync.portal.dialect.commands import BATCH_LIMIT, Command
+from bitrix_sync.portal.dialect.outcomes import GARBAGE, Outcome, whole
+from bitrix_sync.portal.dialect.parsing import Row, rows
+from bitrix_sync.portal.rate_limiter import Stopped
 
 PAGE = 50
 CAPITAL_START = frozenset({"department.get"})
@@ -80,7 +80,7 @@ class Lists:
         last commands of a batch: the first of them is its command ``k<place>``. None if there is no room for one of
         each list, or if a method may not be called now."""
         states = self._states
-        resting = any(self._portal.pacer.blocked(state.source.method) is not None for state in states)
+        resting = any(self._portal.rate_limiter.blocked(state.source.method) is not None for state in states)
         if resting or room < len(states):
             return []
         for state in states:
@@ -106,7 +106,7 @@ class Lists:
         """All rows of each list; and what becomes of other readings that travel in the first request if there is room
         in it and their methods may be called: their outcomes (``done`` or ``refused`` each for itself), else none."""
         portal, states, chaining = self._portal, self._states, True
-        extra = () if any(portal.pacer.blocked(command.method) is not None for command in besides) else besides
+        extra = () if any(portal.rate_limiter.blocked(command.method) is not None for command in besides) else besides
         beside: list[Outcome] = []
         while active := [state for state in states if not state.done]:
             for group in _shared_out(active, chaining and portal.memory.references):

@@ -24,18 +24,20 @@ from bitrix_sync.model.facts import (
     Unread,
     Visit,
 )
-from bitrix_sync.portal import bulk, parsing
-from bitrix_sync.portal.answers import GARBAGE, NO_SCOPE, WHOLE_PORTAL, Outcome
+from bitrix_sync.portal import bulk
+from bitrix_sync.portal.change_reader import OVERLAP, WIDE, News
 from bitrix_sync.portal.client import Portal
+from bitrix_sync.portal.dialect import parsing
+from bitrix_sync.portal.dialect.commands import Command
+from bitrix_sync.portal.dialect.names import code_of
+from bitrix_sync.portal.dialect.outcomes import GARBAGE, NO_SCOPE, WHOLE_PORTAL, Outcome
+from bitrix_sync.portal.dialect.parsing import Row
+from bitrix_sync.portal.dialect.writing import DEAL
 from bitrix_sync.portal.directory import absences, company, directory
-from bitrix_sync.portal.forms import Command
 from bitrix_sync.portal.lookups import checklists, has_message, written
-from bitrix_sync.portal.memory import NAMELESS
-from bitrix_sync.portal.names import code_of
-from bitrix_sync.portal.news import OVERLAP, WIDE, News
-from bitrix_sync.portal.pacer import Stopped
 from bitrix_sync.portal.paging import LONG_PATIENCE, Source, read_lists
-from bitrix_sync.portal.parsing import Row
+from bitrix_sync.portal.rate_limiter import Stopped
+from bitrix_sync.portal.read_hints import NAMELESS
 from bitrix_sync.portal.sources import (
     TASK_FIELDS,
     VISIT_FIELDS,
@@ -50,7 +52,6 @@ from bitrix_sync.portal.sources import (
     tasks_source,
     visit_parser,
 )
-from bitrix_sync.portal.writing import DEAL
 
 __all__ = [
     "OVERLAP",

@@ -9,13 +9,13 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, TypeVar
 
 from bitrix_sync.model.facts import Deal, PortalTask, Visit
-from bitrix_sync.portal import parsing
 from bitrix_sync.portal.client import Portal
-from bitrix_sync.portal.memory import NAMELESS, Unreadable
-from bitrix_sync.portal.names import item_name
+from bitrix_sync.portal.dialect import parsing
+from bitrix_sync.portal.dialect.names import item_name
+from bitrix_sync.portal.dialect.parsing import Row, whole_or
+from bitrix_sync.portal.dialect.writing import DEAL
 from bitrix_sync.portal.paging import Source
-from bitrix_sync.portal.parsing import Row, whole_or
-from bitrix_sync.portal.writing import DEAL
+from bitrix_sync.portal.read_hints import NAMELESS, Unreadable
 
 DEAL_FIELDS = (
     *("id", "title", "categoryId", "stageId", "stageSemanticId", "closed", "isRecurring"),

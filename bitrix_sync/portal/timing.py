@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from bitrix_sync.portal.answers import number, read_duration
+from bitrix_sync.portal.dialect.outcomes import number, read_duration
 
 KEEP = 600.0
 """A better sample rules for so many seconds; after that any newer one does."""

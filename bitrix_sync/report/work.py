@@ -29,7 +29,7 @@ def state_of_things(store: Store, settings: Settings, *, now: datetime | None = 
     """For ``status``, JSON-able: cursor, queue by state, how long the rest of it will take, unknown operations, what
     stays half-way (``now``: our clock, without which nobody can tell), last pass, last sweeps, the portal's budget, who
     works, what is in the way."""
-    cursor, lease, pacer = store.cursor(), store.lease(), store.pacer()
+    cursor, lease, rate_limiter = store.cursor(), store.lease(), store.rate_limiter()
     unknown = store.unknown()
     rest = json.loads(store.setting("sweep_rest") or "{}")
     refused, unheard = _refused(store)
@@ -63,11 +63,11 @@ def state_of_things(store: Store, settings: Settings, *, now: datetime | None = 
         "last_pass": store.setting("last_pass"),
         "last_sweeps": [_in_short(one, rest) for one in sweeps(store, limit=SHOWN_SWEEPS)],
         "budget": None
-        if pacer is None
+        if rate_limiter is None
         else {
-            "free": max(int(settings.rate.bucket - pacer[0]), 0),
+            "free": max(int(settings.rate.bucket - rate_limiter[0]), 0),
             "of": settings.rate.bucket,
-            "at": pacer[1].isoformat(),
+            "at": rate_limiter[1].isoformat(),
         },
         "holder": None if lease is None else {"name": lease.holder, "until": lease.until.isoformat()},
         "paused": bool(store.setting("paused")),

@@ -123,7 +123,7 @@ class Store:
         with self.reading() as connection:
             return lease.read(connection)
 
-    def pacer(self) -> tuple[float, datetime] | None:
+    def rate_limiter(self) -> tuple[float, datetime] | None:
         """The pacer's level at the last renewal that told it, and when that was (the holder's clock)."""
         with self.reading() as connection:
             row = connection.execute(select(portal.c.pacer_level, portal.c.pacer_at)).one()

@@ -73,7 +73,7 @@ def unfinished(counts: Mapping[State, int]) -> int:
 
 def rest_of(context: ServiceContext, count: int) -> datetime | None:
     """When so many moves will be through at the portal's present pace; None: there are none, or nobody can say yet."""
-    span = context.sender.pace.takes({UPDATE: count}, context.portal.pacer) if count else None
+    span = context.sender.pace.takes({UPDATE: count}, context.portal.rate_limiter) if count else None
     return context.portal.now() + span if span is not None else None
 
 

@@ -25,7 +25,8 @@ import webhooks.server  # noqa: F401  loaded here, once for all lives
 from bitrix_sync import app
 from bitrix_sync.cli import main
 from bitrix_sync.engine import recheck
-from bitrix_sync.portal import answers, client, pacer
+from bitrix_sync.portal import client, rate_limiter
+from bitrix_sync.portal.dialect import outcomes
 
 passed: Counter[str] = Counter()
 
@@ -50,8 +51,8 @@ def hurry() -> None:
     app.TROUBLE_PAUSES = (0.2, 0.5, 1.0)  # type: ignore[assignment]
     recheck.TWIN_REST = timedelta(seconds=1)
     client.FIRST_DELAY, client.LONGEST_DELAY, client.NO_CONNECTION_PAUSE = 0.1, 1.0, 0.2
-    answers.EXPIRED_PAUSE = 0.5
-    pacer.FIRST_PAUSE, pacer.LONGEST_PAUSE = 0.2, 1.0
+    outcomes.EXPIRED_PAUSE = 0.5
+    rate_limiter.FIRST_PAUSE, rate_limiter.LONGEST_PAUSE = 0.2, 1.0
 
 
 def live(doom: str) -> None:

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from bitrix_sync.portal.answers import Outcome
-from bitrix_sync.portal.forms import BATCH_LIMIT
-from bitrix_sync.portal.pacer import STOP_AT, WINDOW, Pacer
+from bitrix_sync.portal.dialect.commands import BATCH_LIMIT
+from bitrix_sync.portal.dialect.outcomes import Outcome
+from bitrix_sync.portal.rate_limiter import STOP_AT, WINDOW, RateLimiter
 
 QUICK = 20.0
 """Seconds that a batch should take at the most; the portal cuts it at sixty."""
@@ -22,7 +22,7 @@ FIRST_BATCH = 10
 
 
 @dataclass(slots=True)
-class Pace:
+class BatchSize:
     """Seconds that a command of each method takes, as the last batches showed."""
 
     seconds: dict[str, float] = field(default_factory=dict)
@@ -43,10 +43,10 @@ class Pace:
             elif sure:
                 self.seconds[method] = (mean + before) / 2
 
-    def batch(self, methods: Sequence[str], pacer: Pacer, *, most: int = BATCH_LIMIT) -> list[int]:
+    def batch(self, methods: Sequence[str], rate_limiter: RateLimiter, *, most: int = BATCH_LIMIT) -> list[int]:
         """Which of the commands that wait go now, by their places: in their order, at least one unless their methods
         rest."""
-        room = {method: pacer.room(method) for method in set(methods)}
+        room = {method: rate_limiter.room(method) for method in set(methods)}
         counts: Counter[str] = Counter()
         going: list[int] = []
         spent = 0.0
@@ -61,18 +61,18 @@ class Pace:
             going.append(place)
         return going
 
-    def takes(self, counts: Mapping[str, int], pacer: Pacer) -> timedelta | None:
+    def takes(self, counts: Mapping[str, int], rate_limiter: RateLimiter) -> timedelta | None:
         """About how long so many commands of each method will take: their own time one after another, or the waiting
         for the windows of the method that has to wait longest. None: no batch has told yet."""
         if not any(method in self.seconds for method in counts):
             return None
-        least = 1 / (pacer.rate * (BATCH_LIMIT - 1))
+        least = 1 / (rate_limiter.rate * (BATCH_LIMIT - 1))
         own = sum(count * max(self.seconds.get(method, 0.0), least) for method, count in counts.items())
-        return timedelta(seconds=max([own, *(self._waits(method, counts[method], pacer) for method in counts)]))
+        return timedelta(seconds=max([own, *(self._waits(method, counts[method], rate_limiter) for method in counts)]))
 
-    def _waits(self, method: str, count: int, pacer: Pacer) -> float:
-        cost = pacer.cost(method)
-        used, window = pacer.spent(method)
+    def _waits(self, method: str, count: int, rate_limiter: RateLimiter) -> float:
+        cost = rate_limiter.cost(method)
+        used, window = rate_limiter.spent(method)
         over = count * cost - max(STOP_AT - used, 0.0)
         if over <= 0:
             return 0.0

@@ -6,7 +6,7 @@ from collections.abc import Set
 from datetime import UTC, datetime
 
 from bitrix_sync.errors import PortalRefused
-from bitrix_sync.portal.answers import NO_ACCESS, NO_METHOD, NO_SCOPE, OPERATION_LIMIT, QUERY_LIMIT, Outcome
+from bitrix_sync.portal.dialect.outcomes import NO_ACCESS, NO_METHOD, NO_SCOPE, OPERATION_LIMIT, QUERY_LIMIT, Outcome
 
 NEW_WEBHOOK = "make a new incoming webhook in the portal (Developer resources) and set its address"
 WHOLE = {

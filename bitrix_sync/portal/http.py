@@ -125,7 +125,7 @@ def moved_address(address: Address, location: str, method: str) -> Address | Non
     return Address(parts.scheme, parts.netloc, address.path)
 
 
-class Wire:
+class HttpConnection:
     """A kept-alive connection; one request at a time. Never follows a redirect, never repeats a request, and raises
     nothing: whatever goes wrong is a Failure, and only what surely came before the first byte has not ``left``."""
 

@@ -65,7 +65,7 @@ class BadRows:
 
 
 @dataclass(slots=True)
-class Memory:
+class ReadHints:
     """``pages``: name of a reading → pages it had last time. ``references``: a batch replaces ``$result[...]`` as
     documented. ``names``: deal field's upper-case code → its name in ``crm.item.*``, as the portal lists them. ``bad``:
     rows that could not be read."""

@@ -12,8 +12,8 @@ from typing import Any
 
 from bitrix_sync.model.facts import DEFERRED, IN_PROGRESS, PortalTask
 from bitrix_sync.model.operations import MARK, Kind, Operation
-from bitrix_sync.portal.answers import Outcome, made_id, whole
-from bitrix_sync.portal.forms import Command
+from bitrix_sync.portal.dialect.commands import Command
+from bitrix_sync.portal.dialect.outcomes import Outcome, made_id, whole
 
 DEAL = 2
 """entityTypeId of a deal."""

@@ -11,10 +11,10 @@ from datetime import datetime, timedelta
 
 from bitrix_sync.model.facts import Changes, Company, Cursor
 from bitrix_sync.model.known import with_absences
-from bitrix_sync.portal.answers import Outcome
 from bitrix_sync.portal.client import Portal
+from bitrix_sync.portal.dialect.commands import Command
+from bitrix_sync.portal.dialect.outcomes import Outcome
 from bitrix_sync.portal.directory import absence_commands, absences_of, company_commands, company_of
-from bitrix_sync.portal.forms import Command
 from bitrix_sync.portal.paging import Lists
 from bitrix_sync.portal.sources import (
     deal_parser,

@@ -12,9 +12,9 @@ from datetime import UTC, datetime, time, timedelta, timezone
 from typing import Any
 
 from bitrix_sync.model.facts import LOST, PROGRESS, WON, Absence, Deal, Department, PortalTask, User, Visit
-from bitrix_sync.portal.answers import number, rows_of, whole
-from bitrix_sync.portal.memory import Unreadable
-from bitrix_sync.portal.names import values
+from bitrix_sync.portal.dialect.names import values
+from bitrix_sync.portal.dialect.outcomes import number, rows_of, whole
+from bitrix_sync.portal.read_hints import Unreadable
 
 Row = Mapping[str, Any]
 FIRST_YEAR, LAST_YEAR = 2, 9998

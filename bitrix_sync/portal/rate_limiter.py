@@ -51,7 +51,7 @@ class Budget:
     operating: Mapping[str, float]
 
 
-class Pacer:
+class RateLimiter:
     """One per portal; thread-safe. ``sleep`` takes seconds; when a ``stop`` event is set, waiting ends with Stopped."""
 
     def __init__(
