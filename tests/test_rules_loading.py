@@ -18,7 +18,7 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import ScalarNode, SequenceNode
 
 from bitrix_sync.model.facts import Directory
-from bitrix_sync.rules import model, shape, suggest
+from bitrix_sync.rules import model, suggest, validation
 from bitrix_sync.rules.load import MOST_SHOWN, Loaded, load
 from bitrix_sync.rules.model import Deadline, Done, Duration, Filled, Head, Nobody, OneOf, OwnerOf, UserId
 from bitrix_sync.rules.schema import json_schema
@@ -470,7 +470,7 @@ def test_the_schema_refuses_what_loading_refuses_and_nothing_else() -> None:
             root = read(broken.text)
         except Unreadable:
             continue
-        refused = bool(shape.check(root).faults) and broken.what not in UNSAID
+        refused = bool(validation.check(root).faults) and broken.what not in UNSAID
         refused = refused or broken.what in SAID_ONLY_THERE
         assert validator.is_valid(root.data) is not refused, broken.what
 

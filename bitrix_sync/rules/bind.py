@@ -17,6 +17,7 @@ from datetime import UTC, tzinfo
 from typing import NamedTuple
 
 from bitrix_sync.model.facts import PROGRESS, Directory
+from bitrix_sync.rules.consistency import cycles
 from bitrix_sync.rules.file import File, Placed, Task, stages
 from bitrix_sync.rules.forms import DoneEvent, FilledEvent
 from bitrix_sync.rules.hours import working_calendar
@@ -35,11 +36,10 @@ from bitrix_sync.rules.model import (
     StagePolicy,
 )
 from bitrix_sync.rules.names import Names
-from bitrix_sync.rules.parts import Parts
 from bitrix_sync.rules.problem import Path, Remarks
 from bitrix_sync.rules.scalars import EVERY
-from bitrix_sync.rules.sense import cycles
 from bitrix_sync.rules.suggest import cure, fold
+from bitrix_sync.rules.task_binding import Parts
 
 
 class Bound(NamedTuple):

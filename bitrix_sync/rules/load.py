@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from bitrix_sync.model.facts import Directory
-from bitrix_sync.rules import notes, shape
+from bitrix_sync.rules import advice, validation
 from bitrix_sync.rules.bind import bind
+from bitrix_sync.rules.consistency import MAX_CODE, judge, too_much_code
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.rules.problem import Fault, Problem, Remarks
-from bitrix_sync.rules.sense import MAX_CODE, judge, too_much_code
 from bitrix_sync.rules.suggest import sparing
 from bitrix_sync.rules.tree import Node, crumbs, place
 from bitrix_sync.rules.yaml import Unreadable, read
@@ -60,7 +60,7 @@ def _load(text: str, name: str, directory: Directory | None, bindings: Mapping[s
         root = read(text)
     except Unreadable as fault:
         return Loaded(None, [Problem(name, fault.line, fault.column, "", fault.wrong, fault.cure)], [])
-    shaped = shape.check(root)
+    shaped = validation.check(root)
     remarks = Remarks(faults=list(shaped.faults))
     if shaped.file is None:
         return Loaded(None, _problems(remarks.faults, root, name), [])
@@ -73,7 +73,7 @@ def _load(text: str, name: str, directory: Directory | None, bindings: Mapping[s
         return Loaded(None, _problems(remarks.faults, root, name), _problems(remarks.warnings, root, name))
     bound = bind(shaped.file, directory, bindings, remarks, digest=hashlib.sha256(text.encode()).hexdigest()[:16])
     if bound.rules is not None and not remarks.faults:
-        notes.remark(shaped.file, bound.rules, directory, remarks, bound=bound.bindings, paths=bound.paths)
+        advice.remark(shaped.file, bound.rules, directory, remarks, bound=bound.bindings, paths=bound.paths)
     errors, warnings = (_problems(found, root, name) for found in (remarks.faults, remarks.warnings))
     if errors or bound.rules is None:
         return Loaded(None, errors, warnings)

@@ -37,7 +37,7 @@ class Found:
         return int(self.id) if self.id.isdecimal() else 0
 
 
-class Things:
+class NameIndex:
     """Things of one kind and place: their names by id, found by id or by name."""
 
     def __init__(self, kind: str, scope: str, names: Mapping[str, str]) -> None:
@@ -67,16 +67,16 @@ class Names:
         self.directory, self.bindings, self.remarks = directory, bindings, remarks
         self.bound: dict[str, str] = {}
         self.by_funnel: dict[int, Funnel] = {funnel.id: funnel for funnel in directory.funnels}
-        self.funnels = Things("funnel", "", {str(funnel.id): funnel.name for funnel in directory.funnels})
-        self.fields = Things("field", "", _titles(directory.fields))
+        self.funnels = NameIndex("funnel", "", {str(funnel.id): funnel.name for funnel in directory.funnels})
+        self.fields = NameIndex("field", "", _titles(directory.fields))
         departments = directory.company.departments
-        self.departments = Things("department", "", {str(one.id): one.name for one in departments.values()})
-        self.groups = Things("group", "", {str(one): "" for one in directory.groups or ()})
-        self.every_stage = Things("stage", "*/", {s.id: "" for f in directory.funnels for s in f.stages})
+        self.departments = NameIndex("department", "", {str(one.id): one.name for one in departments.values()})
+        self.groups = NameIndex("group", "", {str(one): "" for one in directory.groups or ()})
+        self.every_stage = NameIndex("stage", "*/", {s.id: "" for f in directory.funnels for s in f.stages})
         own = {code: one.title for code, one in directory.task_fields.items() if code.startswith(OWN)}
-        self.task_fields = Things("task_field", "", {code: own[code] for code in own if not not_for_fields(code)})
-        self._stages: dict[int, Things] = {}
-        self._options: dict[str, Things] = {}
+        self.task_fields = NameIndex("task_field", "", {code: own[code] for code in own if not not_for_fields(code)})
+        self._stages: dict[int, NameIndex] = {}
+        self._options: dict[str, NameIndex] = {}
         self._emails: dict[str, list[User]] = {}
         for user in directory.company.users.values():
             if user.email.strip():
@@ -85,12 +85,12 @@ class Names:
 
     # --- what there is -----------------------------------------------------------------------------------------------
 
-    def stages(self, funnel_id: int) -> Things:
+    def stages(self, funnel_id: int) -> NameIndex:
         """The stages of a funnel; none when it is gone."""
         if funnel_id not in self._stages:
             funnel = self.by_funnel.get(funnel_id)
             names = {stage.id: stage.name for stage in funnel.stages} if funnel else {}
-            self._stages[funnel_id] = Things("stage", f"{funnel_id}/", names)
+            self._stages[funnel_id] = NameIndex("stage", f"{funnel_id}/", names)
         return self._stages[funnel_id]
 
     def deal_field(self, code: str) -> DealField | None:
@@ -150,7 +150,7 @@ class Names:
     def option(self, field: DealField, text: str, path: Path) -> Found | None:
         """A list value or status of a field, by id or text. None: unknown, and remarked."""
         if field.code not in self._options:
-            self._options[field.code] = Things("option", f"{field.code}/", field.options)
+            self._options[field.code] = NameIndex("option", f"{field.code}/", field.options)
         return self._find(self._options[field.code], text, path, "value", f"the field {field.title or field.code}")
 
     def department(self, name: str, path: Path) -> Found | None:
@@ -237,7 +237,7 @@ class Names:
 
     def _find(
         self,
-        things: Things,
+        things: NameIndex,
         name: str,
         path: Path,
         what: str,

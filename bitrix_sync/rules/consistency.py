@@ -29,9 +29,9 @@ from bitrix_sync.rules.forms import (
 )
 from bitrix_sync.rules.problem import Path, Remarks
 from bitrix_sync.rules.scalars import EVERY, NOBODY, show
-from bitrix_sync.rules.shape import STAND_IN
 from bitrix_sync.rules.suggest import cure, fold
 from bitrix_sync.rules.templates import MAX_SOURCE, check_template, names_used
+from bitrix_sync.rules.validation import STAND_IN
 
 MAX_CODE = 100_000
 """Characters in the braces of a file's templates, what stands there twice counted once."""

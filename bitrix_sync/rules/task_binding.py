@@ -10,6 +10,7 @@ from datetime import datetime, tzinfo
 from typing import Any, Literal
 
 from bitrix_sync.model.facts import DealField
+from bitrix_sync.rules.consistency import FILLED_BY_PORTAL, template_names, warn_of_closedate
 from bitrix_sync.rules.deadlines import MINUTES
 from bitrix_sync.rules.fields import Unfit, fit, holds_files, is_template, not_for_fields
 from bitrix_sync.rules.fields import named as _titled
@@ -55,7 +56,6 @@ from bitrix_sync.rules.model import (
 from bitrix_sync.rules.names import Found, Names
 from bitrix_sync.rules.problem import Path, Remarks
 from bitrix_sync.rules.scalars import NOBODY, show
-from bitrix_sync.rules.sense import FILLED_BY_PORTAL, template_names, warn_of_closedate
 from bitrix_sync.rules.suggest import fold, nearest
 from bitrix_sync.rules.values import ID_TYPES, civil_date, number
 
