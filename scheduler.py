@@ -39,8 +39,8 @@ def schedule(service: Service, *, now: float) -> list[Tick]:
     """The ticks of one service, from ``now`` on."""
     ticks = (
         (service.poll, float(service.settings.poll_seconds)),
-        (lambda: service.bell.ring("rules"), float(RULES_SECONDS)),
-        (lambda: service.bell.ring("slots"), float(SLOTS_SECONDS)),
+        (lambda: service.wake_signal.ring("rules"), float(RULES_SECONDS)),
+        (lambda: service.wake_signal.ring("slots"), float(SLOTS_SECONDS)),
     )
     return [Tick(call, every, now + every) for call, every in ticks]
 

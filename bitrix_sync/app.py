@@ -153,7 +153,7 @@ class Health:
     reason: str
 
 
-class Bell:
+class WakeSignal:
     """A doorbell: any thread rings with a reason, the worker takes all reasons at once."""
 
     def __init__(self) -> None:
@@ -203,7 +203,7 @@ class Service:
         self.failed = ""
         """Why the process must end though nobody asked for it."""
         self.tended: dict[str, Tended] = {}
-        self.bell = Bell()
+        self.wake_signal = WakeSignal()
         self.store = Store(settings.database_url)
         self.portal = Portal(
             settings.webhook_url.get_secret_value(),
@@ -238,7 +238,7 @@ class Service:
     def wake(self, reason: str) -> None:
         """An event came: read now instead of at the next poll."""
         if reason not in QUIET:
-            self.bell.ring(reason)
+            self.wake_signal.ring(reason)
 
     def meet(self, domain: str, member: str) -> None:
         """A genuine event says which portal it comes from. One of another portal, whose token is known too, says
@@ -249,7 +249,7 @@ class Service:
     def poll(self) -> None:
         """The poll's time has come: read, unless something else was a reason to meanwhile."""
         if self.reading_is_due():
-            self.bell.ring("poll")
+            self.wake_signal.ring("poll")
 
     def alive(self) -> Health:
         """Whether every thread lives and the schedule ticks: what a process cannot put right without a new start."""
@@ -387,7 +387,7 @@ class Service:
         self.pace_noted = now
         if not held and epoch == self.epoch:
             self.lease_lost = True
-            self.bell.ring("lease")
+            self.wake_signal.ring("lease")
 
     def lose_lease(self, lost: LeaseLost) -> None:
         """Another process works for the portal now: what was under way is its business. We wait until it is gone."""
@@ -447,7 +447,7 @@ class Service:
     def stop(self) -> None:
         """Begin no new work; what is in flight ends or is left as unknown."""
         self.stopping.set()
-        self.bell.ring("stop")
+        self.wake_signal.ring("stop")
 
     def fail(self, reason: str) -> None:
         """End the process though nobody asked for it, with exit code 3: whoever looks after it starts it anew."""
@@ -493,7 +493,7 @@ class Service:
         """Take turns until stopped. Trouble with the portal is told once, and tried again with growing pauses."""
         wide = True
         while not self.stopping.is_set():
-            reasons = self.bell.take(0.0 if wide or self.reading_may_travel() else TICK)
+            reasons = self.wake_signal.take(0.0 if wide or self.reading_may_travel() else TICK)
             if self.stopping.is_set():
                 break
             try:
@@ -666,7 +666,7 @@ class Service:
         """Asked between two batches: is something else due?"""
         passed = self.since(self.last_reading)
         travels = passed >= self.shortest_rest()
-        events = self.bell.rung(ECHOES) and passed >= self.gap(busy=True)
+        events = self.wake_signal.rung(ECHOES) and passed >= self.gap(busy=True)
         return self.stopping.is_set() or travels or events or self.store.is_asked()
 
     def since(self, moment: float) -> float:

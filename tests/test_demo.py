@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from bitrix_sync.demo.life import Life
+from bitrix_sync.demo.narrator import Narrator
+from bitrix_sync.demo.staff import SimulatedStaff
 from bitrix_sync.demo.story import BEGIN
-from bitrix_sync.demo.teller import Teller
 from bitrix_sync.sandbox import Sandbox
 from bitrix_sync.sandbox.clock import Clock
 from bitrix_sync.settings import spoken_language
@@ -148,7 +148,7 @@ def test_the_demo_lives_on_with_its_page_and_leaves_nothing_behind(tmp_path: Pat
 def test_people_go_on_for_as_long_as_one_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     said = io.StringIO()
     with Sandbox(clock=Clock(BEGIN)) as portal, contextlib.redirect_stdout(said):
-        life = Life(portal, _Nobody(), Teller("en"))  # type: ignore[arg-type]
+        life = SimulatedStaff(portal, _Nobody(), Narrator("en"))  # type: ignore[arg-type]
         deeds = life.deeds()
         for _ in range(120):
             if (number := next(deeds)) is not None:

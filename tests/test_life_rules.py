@@ -164,11 +164,11 @@ def test_a_rule_moved_to_another_stage_makes_nothing_for_those_who_had_left_it(p
 
 def test_the_file_is_looked_at_within_ten_seconds(place: Office) -> None:
     ticks = scheduler.schedule(place.service, now=0.0)
-    place.service.bell.take(0.0)
+    place.service.wake_signal.take(0.0)
     for one in ticks:
         if one.every <= 10:
             one.call()
-    assert "rules" in place.service.bell.take(0.0)
+    assert "rules" in place.service.wake_signal.take(0.0)
 
 
 def test_fields_that_an_edited_file_uses_are_read_for_deals_judged_later(place: Office) -> None:

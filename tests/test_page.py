@@ -38,17 +38,8 @@ from tests.office import (
 )
 from webhooks import page
 from webhooks.callers import CLIENTS_OWN, host_of, is_loopback, network_of, plain_address
+from webhooks.page_auth import FORM, KNOWN, OF_A_CLIENT, OF_ALL, OF_MANY, SESSION, Attempts, PageAuth
 from webhooks.page_charts import Day, Part, bar, column, days, stay, strip
-from webhooks.page_login import (
-    FORM,
-    KNOWN,
-    OF_A_CLIENT,
-    OF_ALL,
-    OF_MANY,
-    SESSION,
-    Attempts,
-    Gate,
-)
 from webhooks.page_show import environment
 from webhooks.server import create_app
 
@@ -63,7 +54,7 @@ def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         yield store
 
 
-def web(store: Store, *, gate: Gate | None = None, **more: Any) -> tuple[Flask, Door]:
+def web(store: Store, *, gate: PageAuth | None = None, **more: Any) -> tuple[Flask, Door]:
     door = Door(store, **more)
     return create_app(door, blueprints=[page.blueprint(door, gate=gate)]), door
 
@@ -652,7 +643,7 @@ def test_the_way_back_after_login_stays_on_the_page(guarded: FlaskClient, wanted
 def test_guessing_is_slowed_down_by_address(store: Store) -> None:
     furnish(store)
     now = [0.0]
-    gate = Gate(SecretStr(PASSWORD), store, clock=lambda: now[0])
+    gate = PageAuth(SecretStr(PASSWORD), store, clock=lambda: now[0])
     client = web(store, gate=gate)[0].test_client()
     for _ in range(OF_A_CLIENT.burst):
         assert log_in(client, "guess").status_code == 403
@@ -692,7 +683,7 @@ def test_wrong_passwords_through_a_proxy_that_nobody_named_lock_nobody_out(store
     """Behind one address everybody may stand: it is slowed down later, and less, than a client of its own is."""
     furnish(store)
     now = [0.0]
-    gate = Gate(SecretStr(PASSWORD), store, clock=lambda: now[0])
+    gate = PageAuth(SecretStr(PASSWORD), store, clock=lambda: now[0])
     strangers, managers = (web(store, gate=gate)[0].test_client() for _ in range(2))
     for _ in range(OF_A_CLIENT.burst + 1):
         assert log_in(strangers, "guess", **NGINX_BY_DEFAULT).status_code == 403

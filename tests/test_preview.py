@@ -16,7 +16,7 @@ from bitrix_sync.explain import preview
 from bitrix_sync.explain.preview_lines import Preview, of_rules, told
 from bitrix_sync.settings import Settings, load_settings
 from bitrix_sync.store import Store
-from bitrix_sync.store.glance import glance
+from bitrix_sync.store.scratch_copy import glance
 from tests.live import Office, office, utc
 from tests.shell import Shell
 from tests.stories import BOSS, Story, book, rule

@@ -34,7 +34,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from bitrix_sync.errors import SettingError
 from bitrix_sync.settings import Listen, Settings, load_settings
 from webhooks import server as server_module
-from webhooks.door import ADDRESS, MAX_BODY, REMEMBERED, Deliveries
+from webhooks.event_endpoint import ADDRESS, MAX_BODY, REMEMBERED, Deliveries
 from webhooks.events import FORM, MAX_FIELDS, Event, NotAnEvent, genuine, parse
 from webhooks.server import WebServer, create_app
 
@@ -70,7 +70,7 @@ class State:
 
 
 @dataclass
-class Bell:
+class WakeSignal:
     """A service that only hears the bell, and says of itself what the test wants."""
 
     settings: Settings
@@ -101,13 +101,13 @@ def settings(token: str = f"{TOKEN}, {OLD_TOKEN}") -> Settings:
 
 
 @pytest.fixture
-def bell() -> Bell:
-    return Bell(settings())
+def wake_signal() -> WakeSignal:
+    return WakeSignal(settings())
 
 
 @pytest.fixture
-def app(bell: Bell) -> Flask:
-    return create_app(bell)
+def app(wake_signal: WakeSignal) -> Flask:
+    return create_app(wake_signal)
 
 
 @pytest.fixture
@@ -301,53 +301,53 @@ def test_an_event_does_not_show_its_token() -> None:
 # --- its address ----------------------------------------------------------------------------------------------------
 
 
-def test_a_genuine_event_wakes_with_its_name(client: FlaskClient, bell: Bell) -> None:
+def test_a_genuine_event_wakes_with_its_name(client: FlaskClient, wake_signal: WakeSignal) -> None:
     assert send(client, GENUINE) == 200
     assert send(client, urlencode({**DEAL_UPDATE, "auth[application_token]": OLD_TOKEN}).encode()) == 200
-    assert bell.heard == ["ONCRMDEALUPDATE", "ONCRMDEALUPDATE"]
+    assert wake_signal.heard == ["ONCRMDEALUPDATE", "ONCRMDEALUPDATE"]
 
 
 @pytest.mark.parametrize("case", list(NOT_EVENTS))
-def test_what_is_no_event_is_a_bad_request(case: str, client: FlaskClient, bell: Bell) -> None:
+def test_what_is_no_event_is_a_bad_request(case: str, client: FlaskClient, wake_signal: WakeSignal) -> None:
     assert send(client, NOT_EVENTS[case]) == 400
-    assert bell.heard == []
+    assert wake_signal.heard == []
 
 
-def test_json_is_a_bad_request(client: FlaskClient, bell: Bell) -> None:
+def test_json_is_a_bad_request(client: FlaskClient, wake_signal: WakeSignal) -> None:
     assert client.post(ADDRESS, json=DEAL_UPDATE).status_code == 400
-    assert bell.heard == []
+    assert wake_signal.heard == []
 
 
-def test_a_foreign_token_is_forbidden(client: FlaskClient, bell: Bell) -> None:
+def test_a_foreign_token_is_forbidden(client: FlaskClient, wake_signal: WakeSignal) -> None:
     assert send(client, GENUINE.replace(TOKEN.encode(), b"guessed")) == 403
-    assert bell.heard == []
+    assert wake_signal.heard == []
 
 
 def test_without_a_token_set_the_address_does_not_exist() -> None:
-    bell = Bell(settings(""))
-    client = create_app(bell).test_client()
+    wake_signal = WakeSignal(settings(""))
+    client = create_app(wake_signal).test_client()
     assert send(client, GENUINE) == 404
     assert send(client, GENUINE.replace(TOKEN.encode(), b"")) == 404
     assert client.get(ADDRESS).status_code == 404
-    assert bell.heard == []
+    assert wake_signal.heard == []
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"])
-def test_events_come_by_post_only(method: str, client: FlaskClient, bell: Bell) -> None:
+def test_events_come_by_post_only(method: str, client: FlaskClient, wake_signal: WakeSignal) -> None:
     answer = client.open(f"{ADDRESS}?{GENUINE.decode()}", method=method, data=GENUINE, content_type=FORM)
     assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
-    assert bell.heard == []
+    assert wake_signal.heard == []
 
 
 def filled(size: int) -> bytes:
     return GENUINE + b"&x=" + b"x" * (size - len(GENUINE) - 3)
 
 
-def test_the_limit_is_64_kib(client: FlaskClient, bell: Bell) -> None:
+def test_the_limit_is_64_kib(client: FlaskClient, wake_signal: WakeSignal) -> None:
     assert MAX_BODY == 65_536
     assert send(client, filled(MAX_BODY)) == 200
     assert send(client, filled(MAX_BODY + 1)) == 413
-    assert len(bell.heard) == 1
+    assert len(wake_signal.heard) == 1
 
 
 class Endless(io.RawIOBase):
@@ -380,33 +380,33 @@ def test_a_nonsensical_length_is_a_bad_request(length: str, client: FlaskClient)
     assert client.post(ADDRESS, environ_overrides=environ).status_code == 400
 
 
-def test_a_body_that_is_cut_off_is_a_bad_request(client: FlaskClient, bell: Bell) -> None:
+def test_a_body_that_is_cut_off_is_a_bad_request(client: FlaskClient, wake_signal: WakeSignal) -> None:
     environ = {"wsgi.input": io.BytesIO(GENUINE), "CONTENT_TYPE": FORM, "CONTENT_LENGTH": str(len(GENUINE) + 1)}
     assert client.post(ADDRESS, environ_overrides=environ).status_code == 400
-    assert bell.heard == []
+    assert wake_signal.heard == []
 
 
-def test_a_body_without_a_length_is_read_where_the_server_ends_it(client: FlaskClient, bell: Bell) -> None:
+def test_a_body_without_a_length_is_read_where_the_server_ends_it(client: FlaskClient, wake_signal: WakeSignal) -> None:
     environ = {"wsgi.input": io.BytesIO(GENUINE), "CONTENT_TYPE": FORM, "CONTENT_LENGTH": ""}
     assert client.post(ADDRESS, environ_overrides={**environ, "wsgi.input_terminated": True}).status_code == 200
     assert client.post(ADDRESS, environ_overrides={**environ, "wsgi.input_terminated": False}).status_code == 400
-    assert len(bell.heard) == 1
+    assert len(wake_signal.heard) == 1
 
 
-def test_a_genuine_event_says_which_portal_it_comes_from(client: FlaskClient, bell: Bell) -> None:
+def test_a_genuine_event_says_which_portal_it_comes_from(client: FlaskClient, wake_signal: WakeSignal) -> None:
     assert send(client, GENUINE) == 200
-    assert bell.met == [("some-domain.bitrix24.com", "d897063e1ce7c5eb9f04b9751eef5915")]
+    assert wake_signal.met == [("some-domain.bitrix24.com", "d897063e1ce7c5eb9f04b9751eef5915")]
 
 
 def test_an_event_is_accepted_even_if_the_service_cannot_be_woken() -> None:
-    class Broken(Bell):
+    class Broken(WakeSignal):
         def wake(self, reason: str) -> None:
             raise OSError("no bell")
 
     assert send(create_app(Broken(settings())).test_client(), GENUINE) == 200
 
 
-def bombard(client: FlaskClient, bell: Bell, *, count: int, seed: int) -> dict[int, int]:
+def bombard(client: FlaskClient, wake_signal: WakeSignal, *, count: int, seed: int) -> dict[int, int]:
     """Show the address ``count`` deliveries mutated from genuine ones; how often it answered what.
 
     AssertionError if anything but 200, 400, 403, 413 is answered, if anything but a 200 wakes, or if a body that does
@@ -416,10 +416,10 @@ def bombard(client: FlaskClient, bell: Bell, *, count: int, seed: int) -> dict[i
     seen: dict[int, int] = {}
     for number in range(count):
         body, content_type = _mutated(chance)
-        before = len(bell.heard)
+        before = len(wake_signal.heard)
         status = send(client, body, content_type)
         seen[status] = seen.get(status, 0) + 1
-        woken = len(bell.heard) - before
+        woken = len(wake_signal.heard) - before
         where = f"seed {seed}, body {number}: {body[:2000]!r} {content_type!r} got {status}"
         assert status in (200, 400, 403, 413), where
         assert woken == (status == 200), where
@@ -470,8 +470,10 @@ def _mutated(chance: random.Random) -> tuple[bytes, str]:
     return bytes(body), content_type
 
 
-def test_no_delivery_however_mutated_is_an_error_or_wakes_without_a_token(client: FlaskClient, bell: Bell) -> None:
-    seen = bombard(client, bell, count=BODIES, seed=20260312)
+def test_no_delivery_however_mutated_is_an_error_or_wakes_without_a_token(
+    client: FlaskClient, wake_signal: WakeSignal
+) -> None:
+    seen = bombard(client, wake_signal, count=BODIES, seed=20260312)
     assert set(seen) == {200, 400, 403, 413}
     assert min(seen.values()) > BODIES / 200
 
@@ -549,10 +551,10 @@ def test_the_process_lives(client: FlaskClient) -> None:
     assert (answer.status_code, answer.text) == (200, "ok\n")
 
 
-def test_ready_and_not_ready_with_the_reason(client: FlaskClient, bell: Bell) -> None:
+def test_ready_and_not_ready_with_the_reason(client: FlaskClient, wake_signal: WakeSignal) -> None:
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json) == (200, {"ready": True, "reason": "ok"})
-    bell.state = lambda: State(False, "the last pass is 200 s old: https://p/rest/1/s3cr3t/ does not answer")
+    wake_signal.state = lambda: State(False, "the last pass is 200 s old: https://p/rest/1/s3cr3t/ does not answer")
     answer = client.get("/readyz")
     assert answer.status_code == 503
     assert answer.json == {
@@ -561,11 +563,11 @@ def test_ready_and_not_ready_with_the_reason(client: FlaskClient, bell: Bell) ->
     }
 
 
-def test_a_service_that_cannot_tell_its_health_is_not_ready(client: FlaskClient, bell: Bell) -> None:
+def test_a_service_that_cannot_tell_its_health_is_not_ready(client: FlaskClient, wake_signal: WakeSignal) -> None:
     def locked() -> State:
         raise OSError("database is locked")
 
-    bell.state = locked
+    wake_signal.state = locked
     answer = client.get("/readyz")
     assert answer.status_code == 503
     assert answer.json == {"ready": False, "reason": "health cannot be told: database is locked"}
@@ -584,8 +586,8 @@ def scraped(client: FlaskClient) -> dict[tuple[str, str], float]:
     }
 
 
-def test_metrics_have_the_services_figures_and_the_deliveries(client: FlaskClient, bell: Bell) -> None:
-    bell.figures = lambda: {
+def test_metrics_have_the_services_figures_and_the_deliveries(client: FlaskClient, wake_signal: WakeSignal) -> None:
+    wake_signal.figures = lambda: {
         "last_pass_age_seconds": 12.5,
         "operations_planned": 3.0,
         "operations_done": 40.0,
@@ -610,11 +612,11 @@ def test_metrics_have_the_services_figures_and_the_deliveries(client: FlaskClien
     }
 
 
-def test_metrics_answer_though_the_service_cannot(client: FlaskClient, bell: Bell) -> None:
+def test_metrics_answer_though_the_service_cannot(client: FlaskClient, wake_signal: WakeSignal) -> None:
     def locked() -> Mapping[str, float]:
         raise OSError("database is locked")
 
-    bell.figures = locked
+    wake_signal.figures = locked
     send(client, GENUINE)
     figures = scraped(client)
     assert figures["bitrix_sync_up", ""] == 0
@@ -623,15 +625,15 @@ def test_metrics_answer_though_the_service_cannot(client: FlaskClient, bell: Bel
 
 def test_two_services_in_one_process_do_not_share_figures(client: FlaskClient) -> None:
     send(client, GENUINE)
-    other = create_app(Bell(settings())).test_client()
+    other = create_app(WakeSignal(settings())).test_client()
     assert ("bitrix_sync_events_total", "200") not in scraped(other)
 
 
-def test_other_addresses_are_not_found_until_a_page_is_given(client: FlaskClient, bell: Bell) -> None:
+def test_other_addresses_are_not_found_until_a_page_is_given(client: FlaskClient, wake_signal: WakeSignal) -> None:
     assert [client.get(path).status_code for path in ("/", "/webhooks", f"{ADDRESS}/", "/static/x")] == [404] * 4
     page = Blueprint("page", __name__)
     page.get("/")(lambda: "the page")
-    assert create_app(bell, blueprints=[page]).test_client().get("/").text == "the page"
+    assert create_app(wake_signal, blueprints=[page]).test_client().get("/").text == "the page"
 
 
 # --- the server -----------------------------------------------------------------------------------------------------
@@ -652,7 +654,7 @@ def served(app: WSGIApplication) -> Iterator[str]:
         assert not thread.is_alive()
 
 
-def test_events_over_http(app: Flask, bell: Bell) -> None:
+def test_events_over_http(app: Flask, wake_signal: WakeSignal) -> None:
     with served(app) as url, requests.Session() as session:
         headers = {"Content-Type": FORM}
         assert session.post(url + ADDRESS, GENUINE, headers=headers).status_code == 200
@@ -661,18 +663,18 @@ def test_events_over_http(app: Flask, bell: Bell) -> None:
         assert session.post(url + ADDRESS, DEAL_UPDATE | {"auth[application_token]": "x"}).status_code == 403
         assert session.get(url + ADDRESS).status_code == 405
         assert session.get(url + "/healthz").text == "ok\n"
-    assert len(bell.heard) == 2
+    assert len(wake_signal.heard) == 2
 
 
 @pytest.mark.parametrize("size", [MAX_BODY + 1, 4 * MAX_BODY - 1, 4 * MAX_BODY, 8_000_000])
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_client_that_sends_too_much_hears_so(app: Flask, bell: Bell, size: int, chunked: bool) -> None:
+def test_a_client_that_sends_too_much_hears_so(app: Flask, wake_signal: WakeSignal, size: int, chunked: bool) -> None:
     body = filled(size)
     chunks = (body[at : at + 50_000] for at in range(0, size, 50_000))
     with served(app) as url:
         answer = requests.post(url + ADDRESS, chunks if chunked else body, headers={"Content-Type": FORM}, timeout=20)
     assert answer.status_code == 413
-    assert bell.heard == []
+    assert wake_signal.heard == []
 
 
 def test_a_client_that_sends_for_ever_is_cut_off_in_the_end(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -822,7 +824,7 @@ def url_address(url: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def test_a_burst_on_many_connections_is_answered_whole(app: Flask, bell: Bell) -> None:
+def test_a_burst_on_many_connections_is_answered_whole(app: Flask, wake_signal: WakeSignal) -> None:
     statuses: list[int] = []
 
     def deliver(url: str) -> None:
@@ -839,7 +841,7 @@ def test_a_burst_on_many_connections_is_answered_whole(app: Flask, bell: Bell) -
         for sender in senders:
             sender.join()
     assert statuses == [200] * 320
-    assert len(bell.heard) == 320
+    assert len(wake_signal.heard) == 320
 
 
 def test_what_is_in_flight_is_answered_before_the_end() -> None:

@@ -12,7 +12,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from webhooks import Service
-from webhooks.door import Deliveries
+from webhooks.event_endpoint import Deliveries
 
 PREFIX = "bitrix_sync_"
 LABELS: Mapping[str, str] = {"operations": "state"}

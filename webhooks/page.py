@@ -26,8 +26,8 @@ from bitrix_sync.store import Store
 from bitrix_sync.words.texts import explain
 from webhooks import Service as WebService
 from webhooks import page_charts, page_home
+from webhooks.page_auth import PageAuth
 from webhooks.page_charts import Part
-from webhooks.page_login import Gate
 from webhooks.page_show import Show, environment
 
 log = structlog.get_logger(__name__)
@@ -76,12 +76,12 @@ class Service(WebService, Protocol):
     clock: Callable[[], datetime]
 
 
-def blueprint(service: Service, *, gate: Gate | None = None) -> Blueprint:
+def blueprint(service: Service, *, gate: PageAuth | None = None) -> Blueprint:
     """The page of ``service``; ``gate`` decides who may see it (by default by the settings' password)."""
     page = Blueprint("page", "webhooks", static_folder="static", static_url_path="/static")
     page.record(lambda state: state.app.url_map.converters.update(number=Number))
     settings = service.settings
-    door = gate or Gate(
+    door = gate or PageAuth(
         settings.page_password,
         service.store,
         proxy=settings.trusted_proxy,
@@ -138,7 +138,7 @@ def blueprint(service: Service, *, gate: Gate | None = None) -> Blueprint:
 class Views:
     """One function for each address."""
 
-    def __init__(self, service: Service, gate: Gate) -> None:
+    def __init__(self, service: Service, gate: PageAuth) -> None:
         self.service, self.store, self.gate = service, service.store, gate
 
     # --- frame -------------------------------------------------------------------------------------------------------

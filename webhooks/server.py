@@ -21,7 +21,7 @@ from bitrix_sync.errors import SettingError
 from bitrix_sync.settings import Listen
 from webhooks import Service, health, metrics
 from webhooks.callers import network_of
-from webhooks.door import MAX_BODY, Deliveries, EventDoor
+from webhooks.event_endpoint import MAX_BODY, Deliveries, EventEndpoint
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -54,7 +54,7 @@ def create_app(service: Service, *, blueprints: Iterable[Blueprint] = ()) -> Fla
     for blueprint in (health.blueprint(service), metrics.blueprint(service, deliveries), *blueprints):
         app.register_blueprint(blueprint)
     tokens = [token.get_secret_value() for token in service.settings.application_tokens]
-    door = EventDoor(app.wsgi_app, tokens=tokens, wake=service.wake, meet=service.meet, deliveries=deliveries)
+    door = EventEndpoint(app.wsgi_app, tokens=tokens, wake=service.wake, meet=service.meet, deliveries=deliveries)
     app.wsgi_app = door  # type: ignore[method-assign]
     return app
 

@@ -17,9 +17,9 @@ from tempfile import TemporaryDirectory
 import scheduler
 from bitrix_sync import log
 from bitrix_sync.app import Service
-from bitrix_sync.demo.life import Life
+from bitrix_sync.demo.narrator import Narrator
+from bitrix_sync.demo.staff import SimulatedStaff
 from bitrix_sync.demo.story import BEGIN, Story
-from bitrix_sync.demo.teller import Teller
 from bitrix_sync.errors import BitrixSyncError, SettingError
 from bitrix_sync.portal.rate_limiter import Stopped
 from bitrix_sync.sandbox import Sandbox, serve
@@ -30,7 +30,7 @@ from bitrix_sync.settings import Listen, load_settings
 from bitrix_sync.setup.init import example
 from bitrix_sync.words.texts import Language
 from webhooks import page
-from webhooks.page_login import Gate
+from webhooks.page_auth import PageAuth
 from webhooks.server import create_app
 from webhooks.server import serve as serve_web
 
@@ -44,7 +44,7 @@ PAUSE = 1.0
 
 def once(language: Language) -> None:
     """Play the story and end."""
-    teller = Teller(language)
+    teller = Narrator(language)
     with company(language) as (portal, service):
         introduce(teller, portal)
         Story(portal, service, teller, pause=lambda: None).play()
@@ -55,11 +55,11 @@ def once(language: Language) -> None:
 def live(language: Language) -> None:
     """Play the story with the page beside it, then let the portal live on until Ctrl-C or SIGTERM."""
     with company(language) as (portal, service):
-        demo = _Live(portal, service, Teller(language))
+        demo = _Live(portal, service, Narrator(language))
         for listen in WEB:
             try:
                 serve_web(
-                    create_app(service, blueprints=[page.blueprint(service, gate=Gate(None, service.store))]),
+                    create_app(service, blueprints=[page.blueprint(service, gate=PageAuth(None, service.store))]),
                     listen,
                     service.stopping,
                     announce=demo.begin,
@@ -76,7 +76,7 @@ def live(language: Language) -> None:
 class _Live:
     """The story and what follows it, in a thread beside the web server."""
 
-    def __init__(self, portal: Sandbox, service: Service, teller: Teller) -> None:
+    def __init__(self, portal: Sandbox, service: Service, teller: Narrator) -> None:
         self.portal, self.service, self.teller = portal, service, teller
         self.url = ""
         self.fault: Exception | None = None
@@ -96,7 +96,7 @@ class _Live:
             self.teller.say("")
             self.teller.say(self.teller.word("demo.live"))
             self.teller.say(self.teller.word("demo.page", url=self.url), style="bold")
-            life = Life(self.portal, self.service, self.teller)
+            life = SimulatedStaff(self.portal, self.service, self.teller)
             threading.Thread(target=life.go_on, name="people", daemon=True).start()
             scheduler.run(self.service)
             if self.service.failed:
@@ -143,7 +143,7 @@ def company(language: Language) -> Iterator[tuple[Sandbox, Service]]:
             service.close()
 
 
-def introduce(teller: Teller, portal: Sandbox, *, page: str = "") -> None:
+def introduce(teller: Narrator, portal: Sandbox, *, page: str = "") -> None:
     """What this is, and what it is not."""
     teller.heading(teller.word("demo.title"))
     teller.say(teller.word("demo.intro", count=open_deals(portal.state), rules="rules.yaml"))
@@ -160,7 +160,7 @@ def open_deals(state: PortalState) -> int:
 
 def sandbox(language: Language) -> None:
     """The sandbox portal alone, until Ctrl-C or SIGTERM."""
-    teller, stop, state = Teller(language), threading.Event(), build_department(Clock())
+    teller, stop, state = Narrator(language), threading.Event(), build_department(Clock())
     before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
     try:
         for port in (SANDBOX_PORT, 0):
@@ -174,7 +174,7 @@ def sandbox(language: Language) -> None:
         signal.signal(signal.SIGTERM, before)
 
 
-def tell_sandbox(teller: Teller, url: str, state: PortalState) -> None:
+def tell_sandbox(teller: Narrator, url: str, state: PortalState) -> None:
     """How to work with a sandbox whose webhook is ``url``."""
     root = url.partition("/rest/")[0]
     act = '{"do": "move_deal", "with": {"deal_id": 29, "stage_id": "PREPARATION", "by": 7}}'

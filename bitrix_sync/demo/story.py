@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from bitrix_sync import report
 from bitrix_sync.app import Service
 from bitrix_sync.commands import changes
-from bitrix_sync.demo.teller import Row, Teller
+from bitrix_sync.demo.narrator import Narrator, Row
 from bitrix_sync.engine.passes import ServiceContext
 from bitrix_sync.explain.why import story_of
 from bitrix_sync.explain.why_lines import told
@@ -36,7 +36,7 @@ HEAD, MARIA, IGOR, OLGA, PAVEL, LOGIST, DIRECTOR = 3, 5, 7, 9, 11, 21, 1
 class Story:
     """Plays the scenes in their order. ``pause`` is called between them."""
 
-    def __init__(self, portal: Sandbox, service: Service, teller: Teller, *, pause: Callable[[], object]) -> None:
+    def __init__(self, portal: Sandbox, service: Service, teller: Narrator, *, pause: Callable[[], object]) -> None:
         self.portal, self.service, self.teller, self.pause = portal, service, teller, pause
         for task in portal.state.tasks.values():
             if not task.finished:

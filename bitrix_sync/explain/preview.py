@@ -30,7 +30,7 @@ from bitrix_sync.rules.persons import NotRead, Picks
 from bitrix_sync.rules.suggest import did_you_mean, fold
 from bitrix_sync.settings import Settings
 from bitrix_sync.store import Store
-from bitrix_sync.store.glance import glance
+from bitrix_sync.store.scratch_copy import glance
 
 log = structlog.get_logger(__name__)
 

@@ -29,7 +29,7 @@ from bitrix_sync.model.operations import (
     TaskRecord,
     Trace,
 )
-from bitrix_sync.store import clocks, lease, ledger, queries, recall, recording, slots, upkeep
+from bitrix_sync.store import clocks, lease, ledger, queries, recall, recording, retention, slots
 from bitrix_sync.store.database import BUSY_SECONDS, Database, insert_new, upsert
 from bitrix_sync.store.lease import Lease
 from bitrix_sync.store.rows import chunks, to_cursor
@@ -522,7 +522,7 @@ class Store:
     def prune(self, before: datetime) -> int:
         """Forgets what only explains the past and is older than ``before`` (see ``upkeep``); returns how many rows."""
         with self._writing("prune") as connection:
-            return upkeep.prune(connection, before)
+            return retention.prune(connection, before)
 
     def backup(self, target: str | PathLike[str]) -> None:
         """A consistent copy in one file (mode 0600) while the service runs; StoreError if the file is there already."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bitrix_sync.app import RENEW_SECONDS, Bell, Service
+from bitrix_sync.app import RENEW_SECONDS, Service, WakeSignal
 from bitrix_sync.log import configure
 from bitrix_sync.model.operations import State
 from bitrix_sync.settings import load_settings
@@ -63,7 +63,7 @@ class Timers:
         return max(0.0, min(self.due.values(), default=0.0) - self.timeline.now())
 
 
-class SimulatedBell(Bell):
+class SimulatedBell(WakeSignal):
     """Rung by timers and by what the portal raised; waiting moves the time on."""
 
     def __init__(self, service: Service, timeline: Timeline) -> None:
@@ -122,7 +122,7 @@ class Run:
             "DATABASE_URL": f"sqlite:///{folder / 'store.db'}",
         }
         self.service = Service(load_settings(environ, None), clock=self.timeline.moment, sleep=self.timeline.advance)
-        self.bell = self.service.bell = SimulatedBell(self.service, self.timeline)
+        self.wake_signal = self.service.wake_signal = SimulatedBell(self.service, self.timeline)
 
     def start(self) -> None:
         """Take the lease, read the portal for the first time."""
@@ -157,7 +157,7 @@ class Run:
     def until(self, finished: Callable[[], bool]) -> None:
         """Let the worker work until then, or for half a day."""
         tired = self.timeline.now() + LONGEST
-        self.bell.finished = lambda: finished() or self.timeline.now() >= tired
+        self.wake_signal.finished = lambda: finished() or self.timeline.now() >= tired
         self.service.stopping.clear()
         self.service.work()
 

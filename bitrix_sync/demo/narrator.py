@@ -35,7 +35,7 @@ class Row:
     deadline: str
 
 
-class Teller:
+class Narrator:
     """Says what happens, in the words of the catalogue, on stdout."""
 
     def __init__(self, language: texts.Language) -> None:

@@ -75,7 +75,7 @@ class Attempts:
                 self._paid_until[who] = self._paid_until.get(who, 0.0) - allowed.every
 
 
-class Gate:
+class PageAuth:
     """Lets in or keeps out. ``password`` None: only this machine is let in, and nobody when the service is ``public``,
     for what makes it public (a web server, a tunnel) can make anybody look like this machine. ``proxy`` is the address
     of the trusted one."""

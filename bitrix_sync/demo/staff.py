@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterator
 
 from bitrix_sync.app import Service
+from bitrix_sync.demo.narrator import Narrator
 from bitrix_sync.demo.story import IGOR, MARIA, MOSCOW, OLGA, PAVEL, rule_of
-from bitrix_sync.demo.teller import Teller
 from bitrix_sync.sandbox import Sandbox
 from bitrix_sync.sandbox.seed import SALES
 from bitrix_sync.sandbox.task_records import Task
@@ -22,10 +22,10 @@ LOOK = 0.05
 WARES = ("Паллетные весы", "Упаковочная линия", "Торговые витрины", "Тележки", "Рабочая одежда", "Сканеры")
 
 
-class Life:
+class SimulatedStaff:
     """What people do from now on, and what comes of it."""
 
-    def __init__(self, portal: Sandbox, service: Service, teller: Teller) -> None:
+    def __init__(self, portal: Sandbox, service: Service, teller: Narrator) -> None:
         self.portal, self.service, self.teller = portal, service, teller
         self.chance = random.Random(7)
 

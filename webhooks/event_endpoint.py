@@ -84,7 +84,7 @@ class Deliveries:
             return dict(self._counts)
 
 
-class EventDoor:
+class EventEndpoint:
     """WSGI: answers the address itself and leaves every other path to the application behind it."""
 
     def __init__(
