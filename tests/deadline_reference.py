@@ -1,4 +1,4 @@
-"""Deadlines reckoned again, slowly: a second opinion on ``bitrix_sync.model.worktime`` and ``bitrix_sync.rules.deadlines``.
+"""Deadlines reckoned again, slowly: a second opinion on ``model.worktime`` and ``rules.deadlines``.
 
 Written from the rules language alone; shares no code with the product. Days are walked one by one, minutes one by one:
 clocks are asked only which local time a minute of UTC shows. Public holidays are typed in from the published

@@ -187,7 +187,7 @@ def test_a_breach_is_found(module: str, source: str) -> None:
         ),
         (
             "bitrix_sync.engine.passes",
-            "from bitrix_sync.store import Store\nfrom bitrix_sync.engine.sender import apply\nfrom bitrix_sync import __version__",
+            "from bitrix_sync.store import Store\nfrom bitrix_sync.engine.sender import apply",
         ),
         ("bitrix_sync.app", "now = datetime.now(UTC)\nfrom bitrix_sync.engine.passes import run_pass"),
         (

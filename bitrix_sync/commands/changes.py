@@ -1,5 +1,5 @@
 """What the commands that change something do: the same steps whether the command itself holds the lease or asks the
-running service for it (see ``command_runs``). Each takes the desk and JSON-able arguments and returns a JSON-able account.
+running service for it (see ``runs``). Each takes the context and JSON-able arguments and returns a JSON-able account.
 """
 
 from __future__ import annotations
