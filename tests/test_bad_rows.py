@@ -82,7 +82,7 @@ def test_nonsense_in_one_row_stops_nothing_and_is_not_absence(tmp_path: Path, me
                 place.portal.state.set_deadline(task.id, task.deadline, by=5)
                 fresh = place.add_deal("Fresh")
                 place.service.turn({"poll"}, wide=True)
-                recheck.audit(place.context)
+                recheck.run(place.context)
                 if number % 6 == 0:
                     place.restart()
                     place.service.turn({"poll"}, wide=True)

@@ -410,9 +410,7 @@ def test_what_why_says_is_explained(language: str) -> None:
         verdict
         for verdict in said
         if f'"{verdict}"'
-        in sources(
-            *("**/plan.py", "**/sync.py", "**/passes.py", "**/sweep.py", "sweeps/*.py", "**/audit.py", "engine/*.py")
-        )
+        in sources(*("**/plan.py", "**/sync.py", "**/passes.py", "**/sweep.py", "sweeps/*.py", "engine/*.py"))
     }
     unexplained = {verdict for verdict in made if not said[verdict].startswith(tuple(shown))}
     assert unexplained == {"not_followed_person"}  # its sentence is a choice

@@ -64,7 +64,7 @@ def told(place: Office) -> list[str]:
 
 
 @pytest.mark.parametrize("seen", [0, 1, 5])
-@pytest.mark.parametrize("how", ["an edit", "the audit", "a new deal", "a restart", "another file"])
+@pytest.mark.parametrize("how", ["an edit", "the recheck", "a new deal", "a restart", "another file"])
 def test_what_was_entered_before_the_first_start_never_acts_however_it_comes_to_light(
     tmp_path: Path, seen: int, how: str
 ) -> None:
@@ -75,8 +75,8 @@ def test_what_was_entered_before_the_first_start_never_acts_however_it_comes_to_
             case "an edit":
                 for deal in old:
                     place.portal.state.set_fields(deal, {"OPPORTUNITY": 5}, by=5)
-            case "the audit":
-                recheck.audit(place.context)
+            case "the recheck":
+                recheck.run(place.context)
             case "a new deal":
                 place.add_deal("New")
             case "a restart":
@@ -88,7 +88,7 @@ def test_what_was_entered_before_the_first_start_never_acts_however_it_comes_to_
                 place.add_deal("New")
         read(place)
         place.wait(hours=1)
-        recheck.audit(place.context)
+        recheck.run(place.context)
         read(place)
         new = [deal for deal in place.portal.state.deals if deal not in old and deal > max(old)]
         assert [name for deal in old for name in place.marks(deal)] == []

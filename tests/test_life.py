@@ -83,7 +83,7 @@ def test_a_deal_restored_under_new_history_ids_gets_nothing_twice(tmp_path: Path
         place.portal.state.restore_deal(deal, new_history=True)
         for _ in range(2):
             place.run()
-            recheck.audit(place.context)
+            recheck.run(place.context)
         assert place.marks(deal) == ["first-call"]
         place.wait(minutes=5)
         place.move(deal, "PREPARATION")

@@ -77,7 +77,7 @@ def test_what_cannot_be_read_is_not_taken_for_absent(place: Department, method: 
         place.context.rulebook.refresh_directory()
         place.context.rulebook.bind_anew()
     with suppress(PortalError):
-        recheck.audit(place.context)
+        recheck.run(place.context)
     assert not any(rule.disabled for rule in place.context.rulebook.rules.by_id.values())
     assert not place.context.rulebook.error
     place.portal.faults.clear()

@@ -286,7 +286,7 @@ def adopt(context: ServiceContext, facts: Gathered) -> None:
 
 def doubt_open_tasks(context: ServiceContext, facts: Gathered) -> None:
     """No list shows that a task was deleted. Those believed open that decide now whether a deal moves on, or whether a
-    new visit takes one over, are looked for; who finds too many missing leaves it to the audit: rights may be lost."""
+    new visit takes one over, are looked for; too many missing are left to the recheck: rights may be lost."""
     rules = context.rulebook.rules
     advancing = facts.touched if any(policy.advance_to for policy in rules.policies.values()) else set()
     taking_over = {rule.id for rule in rules.by_id.values() if rule.repeat == "if_none_open"}

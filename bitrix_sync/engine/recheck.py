@@ -1,4 +1,4 @@
-"""The nightly audit: what may have slipped through is read again, what vanished is noted, twins are removed.
+"""The nightly recheck: what may have slipped through is read again, what vanished is noted, twins are removed.
 
 Also asked by sweeps: before anything is moved, the open tasks that we know and their deals are read again.
 """
@@ -45,7 +45,9 @@ from bitrix_sync.words import texts
 log = structlog.get_logger(__name__)
 
 HOUR = 3
-"""Local hour of the nightly audit."""
+"""Local hour of the recheck."""
+LAST, FORMER = "rechecked", "audited"
+"""Setting: the day of the last recheck, and its name in a database that version 0.1 made."""
 LOOK_BACK = timedelta(hours=48)
 CHUNK = 500
 """Deals judged at a time."""
@@ -60,7 +62,7 @@ DOUBTED, BELIEVED = "vanished", "vanished_believed"
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class OpenWork:
     """All that is open as the portal shows it now, compared with what is known; nothing is written yet.
 
     ``tasks``: the records that differ from those remembered, new ones too. ``deals``: every deal with an open task, as
@@ -84,20 +86,20 @@ class Look:
 
 
 def run_due(context: ServiceContext) -> None:
-    """The audit once a night, and twins whose rest is over. On the day of the first start all was read just now."""
+    """The recheck once a night, and twins whose rest is over. On the day of the first start all was read just now."""
     now = context.portal.now()
     remove_twins(context, now)
     local = context.rulebook.rules.calendar.local(now)
     today = local.date().isoformat()
-    last = context.store.setting("audited")
+    last = context.store.setting(LAST) or context.store.setting(FORMER)
     if local.hour < HOUR or (last or "") >= today:
         return
     if last is not None:
-        audit(context)
-    context.store.set_setting("audited", today)
+        run(context)
+    context.store.set_setting(LAST, today)
 
 
-def audit(context: ServiceContext) -> None:
+def run(context: ServiceContext) -> None:
     """Read the history of two days and all that is open again, deals as the portal shows them; decide what was missed;
     look once more for tasks that were made twice; forget what is old."""
     now = context.portal.now()
@@ -109,12 +111,12 @@ def audit(context: ServiceContext) -> None:
     recording, report = decide(context, sift(context, changes, ask=context.store.unjudged()))
     context.store.record(recording, context.sender.epoch)
     met = meet_deals(context)
-    seen = look(context)
-    note(context, seen)
+    seen = open_work(context)
+    remember(context, seen)
     resent = context.store.resent_creates(context.sender.clock() - TWIN_REST)
     look_for_twins(context, [row for row in resent if row.sent and now - row.sent < LOOK_BACK], now)
     context.store.prune(now - KEEP)
-    log.info("nightly audit", missed_visits=report.visits, deals=met, vanished=seen.vanished["tasks"], lost=seen.lost)
+    log.info("recheck", missed_visits=report.visits, deals=met, vanished=seen.vanished["tasks"], lost=seen.lost)
 
 
 def meet_deals(context: ServiceContext) -> int:
@@ -131,7 +133,7 @@ def meet_deals(context: ServiceContext) -> int:
     return len(new)
 
 
-def look(context: ServiceContext, *, fresh: Sequence[PortalTask] = ()) -> Look:
+def open_work(context: ServiceContext, *, fresh: Sequence[PortalTask] = ()) -> OpenWork:
     """Read every known open task again, and the deals of all that are open. ``fresh``: tasks that were read just now;
     they are not asked for again, and those of them that nobody knew are met here."""
     store, portal = context.store, context.portal
@@ -153,7 +155,7 @@ def look(context: ServiceContext, *, fresh: Sequence[PortalTask] = ()) -> Look:
     deals |= {deal_id: remembered[deal_id] for deal_id in hidden}
     of = {"tasks": len(known), "deals": len(remembered)}
     doubtful = [what for what in vanished if too_many(vanished[what], of[what])]
-    return Look(
+    return OpenWork(
         at=facts.now,
         tasks=(*facts.tasks.values(), *(replace(record, gone=True) for record in missing)),
         slips=tuple(facts.slips),
@@ -169,7 +171,7 @@ def look(context: ServiceContext, *, fresh: Sequence[PortalTask] = ()) -> Look:
     )
 
 
-def note(context: ServiceContext, seen: Look) -> None:
+def remember(context: ServiceContext, seen: OpenWork) -> None:
     """Remember what a look taught, and judge the deals of our tasks that it concerns. When rights were lost the admins
     hear of it instead, and nothing is changed."""
     store = context.store
@@ -202,7 +204,7 @@ def too_many(missing: int, known: int) -> bool:
     return missing > FEW and missing > known * SHARE
 
 
-def report_rights_lost(context: ServiceContext, seen: Look) -> None:
+def report_rights_lost(context: ServiceContext, seen: OpenWork) -> None:
     """Tell the admins, once a day. If people did delete so much, ``release`` lets the next look believe it."""
     missing, known = seen.vanished[seen.lost], seen.of[seen.lost]
     log.error(

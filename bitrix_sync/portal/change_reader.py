@@ -32,7 +32,7 @@ OVERLAP = timedelta(minutes=10)
 """Rows become visible out of order: so much is read again."""
 HISTORY_RESTS, CHANGE_RESTS = timedelta(minutes=50), timedelta(seconds=10)
 """How far the cursor stays behind the time of a whole reading: rows of the history may become visible so late, and the
-overlap; of deals and tasks whose change was missed the overlap, the next change or the night's reading tells."""
+overlap; of deals and tasks whose change was missed the overlap, the next change or the recheck tells."""
 AHEAD, BACK = timedelta(minutes=1), timedelta(hours=1)
 """A cursor so far ahead of the portal's time was set by a clock that was wrong: it goes back so much, and the overlap,
 before that time, for what was changed meanwhile was not read."""
@@ -43,7 +43,7 @@ LATE = timedelta(minutes=1)
 """Nearly all rows of the history that become visible late are there by then: so much is read again more often."""
 WAITS_FOR_ROW = 24 * 3600.0
 """Seconds for which the time of the cursor waits for a row of the history that cannot be read; the others go on. The
-nightly audit, which reads two days, looks for it once more."""
+recheck, which reads two days, looks for it once more."""
 NARROW, NARROW_LATE, WIDE = "narrow.", "late.", "wide."
 """Begin the names under which is remembered how many pages a reading without, with little and with overlap had."""
 

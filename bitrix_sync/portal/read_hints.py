@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 KEEPS = 26 * 3600.0
-"""Seconds for which a row counts as not read after it was last met: the nightly audit meets it again."""
+"""Seconds for which a row counts as not read after it was last met: the recheck meets it again."""
 NAMELESS = 0
 """Stands for the id of rows that have none."""
 

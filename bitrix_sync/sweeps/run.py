@@ -16,7 +16,7 @@ import structlog
 
 from bitrix_sync.decisions import overdue
 from bitrix_sync.engine.passes import ServiceContext, take_in, tell_admins
-from bitrix_sync.engine.recheck import Look, look, note
+from bitrix_sync.engine.recheck import OpenWork, open_work, remember
 from bitrix_sync.model.operations import Changeset, Kind, Operation, OperationResult, State, StoredOperation
 from bitrix_sync.portal import reading
 from bitrix_sync.rules.model import Rules, Slot
@@ -53,7 +53,7 @@ class Plan:
 
     slot: str
     moment: datetime
-    seen: Look
+    seen: OpenWork
     late: Sequence[overdue.OverdueTask] = ()
     moves: Sequence[Operation] = ()
 
@@ -133,7 +133,7 @@ def carry(context: ServiceContext, sweep: Sweep) -> Plan | None:
     end_earlier(context, sweep)
     take_in(context)
     plan = decide(context, sweep.slot, rule, sweep.moment)
-    note(context, plan.seen)
+    remember(context, plan.seen)
     if plan.seen.lost:
         store.close_sweep(sweep.slot, DONE, {"rights_lost": True})
         return plan
@@ -156,7 +156,7 @@ def decide(context: ServiceContext, slot: str, rule: Slot, moment: datetime) -> 
     is written."""
     rules, store = context.rulebook.rules, context.store
     context.rulebook.freshen_company(context.portal.now())
-    seen = look(context, fresh=reading.overdue_tasks(context.portal, moment))
+    seen = open_work(context, fresh=reading.overdue_tasks(context.portal, moment))
     if seen.lost:
         return Plan(slot, moment, seen)
     records = {record.ref: record for record in (*store.open_tasks(), *seen.tasks)}

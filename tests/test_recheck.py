@@ -1,4 +1,4 @@
-"""The nightly audit: what slipped through is found, what vanished is noted, twins are removed."""
+"""The nightly recheck: what slipped through is found, what vanished is noted, twins are removed."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_the_night_looks_for_twins_once_more(place: Department) -> None:
     assert [task.id for task in place.tasks(deal)] == [ours]
 
 
-def test_the_audit_runs_once_a_night_and_finds_a_visit_that_became_visible_late(place: Department) -> None:
+def test_the_recheck_runs_once_a_night_and_finds_a_visit_that_became_visible_late(place: Department) -> None:
     place.turn()
     place.portal.state.switches.history_late_every = 1
     place.portal.state.switches.history_late_seconds = 6 * 3600
@@ -80,10 +80,21 @@ def test_the_audit_runs_once_a_night_and_finds_a_visit_that_became_visible_late(
     place.turn()
     place.turn()
     assert place.marks(deal) == ["first-call"]
-    assert place.store.setting("audited") == "2026-03-03"
+    assert place.store.setting("rechecked") == "2026-03-03"
     calls = place.portal.calls["crm.stagehistory.list"]
     place.until("06:00")
     place.turn()
+    assert place.portal.calls["crm.stagehistory.list"] - calls <= 1, "the reading of the pass alone"
+
+
+def test_the_night_that_version_0_1_read_is_not_read_again(place: Department) -> None:
+    place.turn()
+    place.store.set_setting("rechecked", None)
+    place.until("2026-03-03 05:30")
+    place.store.set_setting("audited", "2026-03-03")
+    calls = place.portal.calls["crm.stagehistory.list"]
+    place.turn()
+    assert place.store.setting("rechecked") is None
     assert place.portal.calls["crm.stagehistory.list"] - calls <= 1, "the reading of the pass alone"
 
 
