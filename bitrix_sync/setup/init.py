@@ -131,7 +131,7 @@ def start(settings: Settings) -> Started:
 
 def example() -> str:
     """The rules that came with the project: what ``rules.yaml`` is until ``init`` has made others."""
-    return Path(__file__).with_name("rules").joinpath("example.yaml").read_text(encoding="utf-8")
+    return Path(__file__).parent.with_name("rules").joinpath("example.yaml").read_text(encoding="utf-8")
 
 
 def is_example(path: Path) -> bool:
