@@ -6,6 +6,7 @@ endif
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+SANDBOX := $(VENV)/.sandbox
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: install test lint audit demo chaos bench lock clean
@@ -20,7 +21,12 @@ $(STAMP): pyproject.toml requirements.lock
 	$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
-test: install
+# the portal of the tests and the demo: no part of what a server installs
+$(SANDBOX): $(STAMP) bitrix_sandbox/pyproject.toml
+	$(PIP) --no-deps --no-build-isolation -e ./bitrix_sandbox
+	@touch $@
+
+test: install $(SANDBOX)
 	$(BIN)/python -m pytest -n 2
 
 lint: install
@@ -33,17 +39,17 @@ lint: install
 audit: install
 	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements.lock
 
-demo: install
+demo: install $(SANDBOX)
 	$(BIN)/bitrix-sync demo
 
-chaos: install
+chaos: install $(SANDBOX)
 	$(BIN)/python -m tests.chaos
 
-bench: install
+bench: install $(SANDBOX)
 	$(BIN)/python -m tests.bench
 
 lock: install
 	$(BIN)/pip-compile --quiet --extra dev --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-options --output-file requirements.lock pyproject.toml
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist *.egg-info bitrix_sandbox/build bitrix_sandbox/*.egg-info

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from io import TextIOWrapper
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -567,10 +568,9 @@ def check(
 @app.command()
 def sandbox() -> None:
     """The sandbox portal alone."""
-    from bitrix_sync import demo
     from bitrix_sync.settings import spoken_language
 
-    demo.sandbox(spoken_language())
+    demonstration().sandbox(spoken_language())
 
 
 @app.command("demo")
@@ -578,11 +578,25 @@ def show_demo(
     once: Annotated[bool, typer.Option("--once", help="Play the story without a page and exit.")] = False,
 ) -> None:
     """The product on the sandbox portal: see `make demo`; `--once` plays the story without a page and exits."""
-    from bitrix_sync import demo
     from bitrix_sync.settings import spoken_language
 
+    demo = demonstration()
     play = demo.once if once else demo.live
     play(spoken_language())
+
+
+def demonstration() -> ModuleType:
+    """The demo with its sandbox portal, which is a package of its own: a server does not carry it."""
+    try:
+        from bitrix_sync import demo
+    except ModuleNotFoundError as missing:
+        if missing.name != "bitrix_sandbox":
+            raise
+        raise UserError(
+            "the sandbox portal is not installed here; where the source is, `make demo` installs and shows it, "
+            "and `pip install ./bitrix_sandbox` installs it alone"
+        ) from None
+    return demo
 
 
 @app.command()

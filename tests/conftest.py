@@ -53,7 +53,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 @pytest.fixture
 def sandbox() -> Iterator[Any]:
     """A sandbox portal that answers over HTTP on this machine, the same one at every run."""
-    from bitrix_sync import sandbox
+    import bitrix_sandbox
 
-    with sandbox.Sandbox(event_seed=1) as portal:
+    with bitrix_sandbox.Sandbox(event_seed=1) as portal:
         yield portal

@@ -9,10 +9,11 @@ from typing import Any
 
 import requests
 
-from bitrix_sync.sandbox.clock import Clock
-from bitrix_sync.sandbox.protocol import METHODS, Answer, Caller, RestError, method
-from bitrix_sync.sandbox.server import Sandbox
-from bitrix_sync.sandbox.state import PortalState
+from bitrix_sandbox.http.server import Sandbox
+from bitrix_sandbox.methods.protocol import METHODS, Answer, Caller, method
+from bitrix_sandbox.state.clock import Clock
+from bitrix_sandbox.state.errors import RestError
+from bitrix_sandbox.state.portal import PortalState
 
 CODE = "abcdef0123456789"
 BEGINNING = datetime(2026, 3, 2, 7, 0, tzinfo=UTC)

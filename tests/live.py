@@ -10,10 +10,10 @@ from textwrap import dedent
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from bitrix_sandbox.http.server import Sandbox
+from bitrix_sandbox.state.clock import Clock
 from bitrix_sync.app import Service
 from bitrix_sync.engine.passes import PassReport, ServiceContext, run_pass
-from bitrix_sync.sandbox.clock import Clock
-from bitrix_sync.sandbox.server import Sandbox
 from bitrix_sync.settings import load_settings
 
 MOSCOW = ZoneInfo("Europe/Moscow")

@@ -25,10 +25,10 @@ from statistics import median
 
 from sqlalchemy import Connection, func, select
 
+from bitrix_sandbox.http.server import Sandbox
+from bitrix_sandbox.state.clock import Clock
 from bitrix_sync.app import Service
 from bitrix_sync.log import configure
-from bitrix_sync.sandbox.clock import Clock
-from bitrix_sync.sandbox.server import Sandbox
 from bitrix_sync.settings import load_settings
 from bitrix_sync.store import Store
 from bitrix_sync.store.schema import metadata

@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from bitrix_sync.sandbox import calendar, crm, im, people, seed, system, tasks
-from bitrix_sync.sandbox.clock import Clock
-from bitrix_sync.sandbox.protocol import METHODS, Answer, Caller
-from bitrix_sync.sandbox.state import PortalState
+from bitrix_sandbox.methods import calendar, crm, im, people, system, tasks
+from bitrix_sandbox.methods.protocol import METHODS, Answer, Caller
+from bitrix_sandbox.state import seed
+from bitrix_sandbox.state.clock import Clock
+from bitrix_sandbox.state.portal import PortalState
 
 REGISTERED = (calendar, crm, im, people, system, tasks)
 MOSCOW = ZoneInfo("Europe/Moscow")

@@ -12,11 +12,11 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
+from bitrix_sandbox.http.server import Sandbox
+from bitrix_sandbox.state import seed
+from bitrix_sandbox.state.clock import Clock
 from bitrix_sync.app import Service
 from bitrix_sync.engine.passes import carry_out
-from bitrix_sync.sandbox import seed
-from bitrix_sync.sandbox.clock import Clock
-from bitrix_sync.sandbox.server import Sandbox
 from bitrix_sync.settings import load_settings
 from bitrix_sync.sweeps import run
 from tests.live import MOSCOW, Office

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
+from bitrix_sandbox.http.server import Sandbox
+from bitrix_sandbox.state.clock import Clock
 from bitrix_sync.commands import changes
 from bitrix_sync.decisions.plan import Backfill
 from bitrix_sync.errors import UserError
 from bitrix_sync.explain import preview
 from bitrix_sync.explain.why import story_of
 from bitrix_sync.rules.model import Test
-from bitrix_sync.sandbox.clock import Clock
-from bitrix_sync.sandbox.server import Sandbox
 from bitrix_sync.settings import load_settings
 from tests.live import MONDAY, RULES, Office, utc
 from tests.stories import Story, after, at, book, rule

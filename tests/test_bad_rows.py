@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
+from bitrix_sandbox.http.faults import MISSING
 from bitrix_sync.engine import recheck
 from bitrix_sync.model.operations import State
 from bitrix_sync.portal.dialect import outcomes, parsing
 from bitrix_sync.portal.dialect.outcomes import decoded
 from bitrix_sync.portal.read_hints import Unreadable
 from bitrix_sync.report import state_of_things
-from bitrix_sync.sandbox.faults import MISSING
 from tests.live import Office, office
 
 DEEP: Any = "x"

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from bitrix_sync.sandbox.clock import Clock
-from bitrix_sync.sandbox.server import Sandbox
-from bitrix_sync.sandbox.task_records import Task
+from bitrix_sandbox.http.server import Sandbox
+from bitrix_sandbox.state.clock import Clock
+from bitrix_sandbox.state.task_records import Task
 from bitrix_sync.store import Store
 from tests.live import MONDAY, RULES, utc
 from tests.running import Running, until

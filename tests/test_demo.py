@@ -7,17 +7,18 @@ import io
 import json
 import re
 import signal
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 import requests
 
+from bitrix_sandbox import Sandbox
+from bitrix_sandbox.state.clock import Clock
 from bitrix_sync.demo.narrator import Narrator
 from bitrix_sync.demo.staff import SimulatedStaff
 from bitrix_sync.demo.story import BEGIN
-from bitrix_sync.sandbox import Sandbox
-from bitrix_sync.sandbox.clock import Clock
 from bitrix_sync.settings import spoken_language
 from tests.running import Running, until
 from tests.shell import Ran, Shell
@@ -161,6 +162,20 @@ class _Nobody:
     """A service that does nothing."""
 
     stopping = threading.Event()
+
+
+@pytest.mark.parametrize("word", ["demo", "sandbox"])
+def test_where_the_portal_is_not_installed_a_sentence_says_how_to_get_it(
+    word: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in [name for name in sys.modules if name.startswith(("bitrix_sync.demo", "bitrix_sandbox"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr("bitrix_sync.demo")
+    monkeypatch.setitem(sys.modules, "bitrix_sandbox", None)
+    told = Shell(tmp_path, {})(word)
+    assert told.code == 1
+    assert "the sandbox portal is not installed here" in told.err
+    assert "pip install ./bitrix_sandbox" in told.err
 
 
 def test_the_sandbox_alone_says_how_to_work_with_it(tmp_path: Path) -> None:

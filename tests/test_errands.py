@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from bitrix_sandbox.http.server import Sandbox
+from bitrix_sandbox.state.clock import Clock
 from bitrix_sync.commands import changes, runs
 from bitrix_sync.engine import sender
 from bitrix_sync.errors import PortalError
 from bitrix_sync.model.operations import Kind, State
-from bitrix_sync.sandbox.clock import Clock
-from bitrix_sync.sandbox.server import Sandbox
 from tests.live import MONDAY, RULES, Office
 from tests.running import Running, until
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from bitrix_sandbox.http.server import Sandbox
+from bitrix_sandbox.state.clock import Clock
 from bitrix_sync.commands import changes
 from bitrix_sync.engine import recheck
 from bitrix_sync.model.operations import Kind, State
 from bitrix_sync.report import state_of_things
-from bitrix_sync.sandbox.clock import Clock
-from bitrix_sync.sandbox.server import Sandbox
 from bitrix_sync.settings import load_settings
 from bitrix_sync.setup.check import examine
 from tests.live import MONDAY, RULES, Office

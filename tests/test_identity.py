@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
+from bitrix_sandbox.http.server import Sandbox
+from bitrix_sandbox.state.clock import Clock
+from bitrix_sandbox.state.portal import PortalState
+from bitrix_sandbox.state.seed import build_department
 from bitrix_sync.engine import identity
 from bitrix_sync.engine.passes import carry_out, take_in
 from bitrix_sync.errors import ForeignPortal
 from bitrix_sync.model.operations import Changeset, Kind, Operation, State
-from bitrix_sync.sandbox.clock import Clock
-from bitrix_sync.sandbox.seed import build_department
-from bitrix_sync.sandbox.server import Sandbox
-from bitrix_sync.sandbox.state import PortalState
 from bitrix_sync.settings import load_settings
 from bitrix_sync.setup.check import examine
 from bitrix_sync.store import Store

@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
+from bitrix_sandbox import Sandbox
+from bitrix_sandbox.state.clock import Clock
 from bitrix_sync.errors import UserError
 from bitrix_sync.model.facts import Company, DealField, Department, Directory, Funnel, PortalCalendar, Stage, User
 from bitrix_sync.rules.load import Loaded, load
 from bitrix_sync.rules.model import Rules
-from bitrix_sync.sandbox import Sandbox
-from bitrix_sync.sandbox.clock import Clock
 from bitrix_sync.setup.init import compose, example, quoted
 from bitrix_sync.setup.suggestions import _EN, _RU, language_of, slug, suggest, unique
 from bitrix_sync.setup.words import WORDS

@@ -15,16 +15,14 @@ LAYERS: Mapping[str, frozenset[str]] = {
     "services": frozenset({"app", "commands", "engine", "explain", "report", "setup", "sweeps"}),
     "outside world": frozenset({"clock", "log", "portal", "settings", "store"}),
     "pure core": frozenset({"decisions", "errors", "model", "rules", "words"}),
-    "apart": frozenset({"sandbox"}),
+    "apart": frozenset({"bitrix_sandbox"}),
 }
 """The first part of a module's name below ``bitrix_sync``, or the top-level name → its layer."""
 
 DOWN = ("doors", "services", "outside world", "pure core")
 SIBLINGS: Mapping[str, frozenset[str]] = {
-    "cli": frozenset(
-        {"webhooks", "scheduler", "demo", "sandbox", "terminal"}
-    ),  # the command line is what starts the others
-    "demo": frozenset({"webhooks", "scheduler", "sandbox"}),
+    "cli": frozenset({"webhooks", "scheduler", "demo", "terminal"}),  # the command line is what starts the others
+    "demo": frozenset({"webhooks", "scheduler", "bitrix_sandbox"}),
     "portal": frozenset({"clock", "log"}),
     "store": frozenset({"log"}),
 }
@@ -42,12 +40,15 @@ PURE_IMPORTS = frozenset({
 
 PURE_CALLS_NOT = frozenset({"open", "input", "print", "exec", "eval", "__import__"})
 CLOCKS = frozenset({"now", "utcnow", "today"})
-CLOCK_READERS = frozenset({"app", "sandbox"})
+CLOCK_READERS = frozenset({"app", "bitrix_sandbox"})
+SANDBOX_DOWN = ("http", "methods", "state")
+"""The rooms of the sandbox portal, each above those that it may import; its door, the package itself, is above all."""
 
 
 def modules() -> dict[str, str]:
     """Every module of the product by its dotted name, with its source."""
-    files = [*ROOT.glob("bitrix_sync/**/*.py"), *ROOT.glob("webhooks/**/*.py"), *ROOT.glob("scheduler.py")]
+    packages = ("bitrix_sync", "bitrix_sandbox", "webhooks")
+    files = [*(file for name in packages for file in ROOT.glob(f"{name}/**/*.py")), ROOT / "scheduler.py"]
     names = {file: ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for file in files}
     return {name: file.read_text(encoding="utf-8") for file, name in names.items()}
 
@@ -93,16 +94,25 @@ def may_import(importer: str, imported: str) -> bool:
     return DOWN.index(above) < DOWN.index(below)
 
 
+def floor(module: str) -> int:
+    """How deep a module of the sandbox portal lies."""
+    room = module.split(".")[1:2]
+    return SANDBOX_DOWN.index(room[0]) if room else -1
+
+
 def breaches(module: str, source: str, known: Mapping[str, str]) -> list[str]:
     """What in a module is against the table, each with its line."""
     name = head(module)
+    ours = {name.split(".")[0] for name in known}
     pure = layer(name) == "pure core"
     found = []
     for line, imported in imports(module, source, known):
         top = imported.split(".")[0]
-        if top in ("bitrix_sync", "webhooks", "scheduler"):
+        if top in ours:
             if imported != "bitrix_sync" and not may_import(name, head(imported)):
                 found.append(f"{module}:{line} imports {imported}")
+            elif top == name == "bitrix_sandbox" and floor(module) > floor(imported):
+                found.append(f"{module}:{line} imports {imported}, which is above it")
         elif pure and top not in PURE_IMPORTS:
             found.append(f"{module}:{line} imports {imported}, and is pure")
     for node in ast.walk(ast.parse(source)):
@@ -157,7 +167,7 @@ def test_imports_go_down_only_and_pure_code_is_pure(module: str) -> None:
         ("bitrix_sync.engine.passes", "from bitrix_sync.app import Service"),
         ("bitrix_sync.engine.passes", "import webhooks.server"),
         ("bitrix_sync.engine.passes", "import os\nos.environ['X']"),
-        ("bitrix_sync.engine.passes", "from bitrix_sync.sandbox import Sandbox"),
+        ("bitrix_sync.engine.passes", "from bitrix_sandbox import Sandbox"),
         ("bitrix_sync.portal.client", "from bitrix_sync.store import Store"),
         ("bitrix_sync.portal.client", "from bitrix_sync.settings import Settings"),
         ("bitrix_sync.store.store", "from bitrix_sync.portal.client import Portal"),
@@ -165,11 +175,20 @@ def test_imports_go_down_only_and_pure_code_is_pure(module: str) -> None:
         ("bitrix_sync.log", "from bitrix_sync.settings import Settings"),
         ("bitrix_sync.app", "from bitrix_sync.cli import main"),
         ("bitrix_sync.app", "import scheduler"),
-        ("bitrix_sync.sandbox.state", "from bitrix_sync.model.facts import Deal"),
-        ("bitrix_sync.sandbox.state", "from bitrix_sync.portal.client import Portal"),
+        ("bitrix_sandbox.state.portal", "from bitrix_sync.model.facts import Deal"),
+        ("bitrix_sandbox.state.portal", "from bitrix_sync.portal.client import Portal"),
+        ("bitrix_sandbox.http.server", "import bitrix_sync.errors"),
+        ("bitrix_sandbox.http.server", "from webhooks.server import serve"),
+        ("bitrix_sandbox.http.server", "import scheduler"),
+        ("bitrix_sandbox.http.server", "from bitrix_sandbox import Sandbox"),
+        ("bitrix_sandbox.methods.crm", "from bitrix_sandbox.http.wire import Request"),
+        ("bitrix_sandbox.state.portal", "from bitrix_sandbox.methods.protocol import Answer"),
+        ("bitrix_sandbox.state.portal", "if TYPE_CHECKING:\n    from bitrix_sandbox.http import wire"),
+        ("bitrix_sync.app", "from bitrix_sandbox import Sandbox"),
+        ("bitrix_sync.cli", "from bitrix_sandbox import Sandbox"),
         ("webhooks.server", "from bitrix_sync.cli import main"),
         ("webhooks.server", "import scheduler"),
-        ("webhooks.server", "from bitrix_sync.sandbox import Sandbox"),
+        ("webhooks.server", "from bitrix_sandbox import Sandbox"),
         ("scheduler", "from webhooks.server import serve"),
     ],
 )
@@ -192,12 +211,15 @@ def test_a_breach_is_found(module: str, source: str) -> None:
         ("bitrix_sync.app", "now = datetime.now(UTC)\nfrom bitrix_sync.engine.passes import run_pass"),
         (
             "bitrix_sync.cli",
-            "from webhooks.server import serve\nfrom bitrix_sync.sandbox import Sandbox\nimport scheduler",
+            "from webhooks.server import serve\nfrom bitrix_sync import demo\nimport scheduler",
         ),
         (
             "bitrix_sync.portal.client",
             "import time\nfrom bitrix_sync.portal.rate_limiter import Pacer\nfrom bitrix_sync.log import redact",
         ),
+        ("bitrix_sync.demo.story", "from bitrix_sandbox import Sandbox"),
+        ("bitrix_sandbox.http.events", "from bitrix_sandbox.methods.protocol import method"),
+        ("bitrix_sandbox.methods.crm", "from bitrix_sandbox.state.portal import PortalState"),
         ("webhooks.page", "from bitrix_sync.report import load\nfrom webhooks import Service"),
     ],
 )

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import structlog
 
+from bitrix_sandbox.state.errors import RestError
 from bitrix_sync.commands import changes
 from bitrix_sync.decisions import plan
 from bitrix_sync.engine import recheck
 from bitrix_sync.model.operations import DealState, Decision, State
 from bitrix_sync.report import state_of_things
-from bitrix_sync.sandbox.protocol import RestError
 from tests.live import Office, office, utc
 
 HEAD = """

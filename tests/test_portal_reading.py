@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
+from bitrix_sandbox.http.server import Sandbox
+from bitrix_sandbox.state.clock import Clock
+from bitrix_sandbox.state.seed import SCOPES, build_big
 from bitrix_sync.errors import PortalError, PortalRefused
 from bitrix_sync.model.facts import Absent, Changes, Cursor, Visit
 from bitrix_sync.model.operations import Kind, Operation
 from bitrix_sync.portal import reading
 from bitrix_sync.portal.client import Command, Portal
 from bitrix_sync.portal.dialect import writing
-from bitrix_sync.sandbox.clock import Clock
-from bitrix_sync.sandbox.seed import SCOPES, build_big
-from bitrix_sync.sandbox.server import Sandbox
 
 FIELDS = frozenset({"OPPORTUNITY", "UF_CRM_SHIP_DATE", "UF_CRM_CATEGORY", "DATE_CREATE", "SOURCE_ID"})
 MARK = "bitrix-sync:9031:call"

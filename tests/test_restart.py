@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from bitrix_sandbox.state.seed import CODE, SCOPES
 from bitrix_sync import app
 from bitrix_sync.app import Service, check_file
 from bitrix_sync.engine.rulebook import KEPT
 from bitrix_sync.errors import PortalRefused, UserError
-from bitrix_sync.sandbox.seed import CODE, SCOPES
 from bitrix_sync.settings import load_settings
 from bitrix_sync.setup.check import examine
 from tests.live import RULES, Office, office

@@ -9,13 +9,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from bitrix_sandbox.http.server import Sandbox
 from bitrix_sync.model.facts import Company, Directory, PortalCalendar
 from bitrix_sync.portal import reading
 from bitrix_sync.portal.client import Portal
 from bitrix_sync.rules import model
 from bitrix_sync.rules.load import Loaded, load
 from bitrix_sync.rules.model import Duration, Entered, Rules
-from bitrix_sync.sandbox.server import Sandbox
 from tests.department import DIRECTORY, SALES_STAGES, USERS, with_field, with_stages, without_field
 
 ROOT = Path(__file__).parent.parent

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from bitrix_sync.sandbox import seed
-from bitrix_sync.sandbox.crm_fields import user_field_name
-from bitrix_sync.sandbox.protocol import RestError
+from bitrix_sandbox.state import seed
+from bitrix_sandbox.state.crm_fields import user_field_name
+from bitrix_sandbox.state.errors import RestError
 from tests.sandbox_calls import NOON, Portal, frozen_clock, instant, sales_department
 
 DEAL = {"entityTypeId": 2}

@@ -13,13 +13,13 @@ from urllib.parse import parse_qsl
 import pytest
 import requests
 
-from bitrix_sync.sandbox.clock import Agenda, Clock
-from bitrix_sync.sandbox.control import LIMITS, Control
-from bitrix_sync.sandbox.events import Weather
-from bitrix_sync.sandbox.faults import ERRORS, KINDS, Fault
-from bitrix_sync.sandbox.state import PortalState
-from bitrix_sync.sandbox.switches import Switches
-from bitrix_sync.sandbox.wire import Request, Shapes
+from bitrix_sandbox.http.control import LIMITS, Control
+from bitrix_sandbox.http.events import Weather
+from bitrix_sandbox.http.faults import ERRORS, KINDS, Fault
+from bitrix_sandbox.http.wire import Request, Shapes
+from bitrix_sandbox.state.clock import Agenda, Clock
+from bitrix_sandbox.state.portal import PortalState
+from bitrix_sandbox.state.switches import Switches
 from tests.documents import document
 from tests.echo_portal import BEGINNING, CODE, Echo, echo_portal
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from bitrix_sync.sandbox import seed
-from bitrix_sync.sandbox.protocol import METHODS, RestError
+from bitrix_sandbox.methods.protocol import METHODS
+from bitrix_sandbox.state import seed
+from bitrix_sandbox.state.errors import RestError
 from tests.sandbox_calls import Portal, sales_department
 
 
@@ -349,7 +350,7 @@ def test_what_writes_is_marked_as_writing() -> None:
     ours = {
         name: one.writes
         for name, one in METHODS.items()
-        if one.handler.__module__.startswith("bitrix_sync.sandbox.") and name != "batch"
+        if one.handler.__module__.startswith("bitrix_sandbox.") and name != "batch"
     }
     writing = {name for name, writes in ours.items() if writes}
     assert {name for name in ours if name.rpartition(".")[2] in verbs} <= writing

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 import requests
 
-from bitrix_sync.sandbox import Sandbox, serve
-from bitrix_sync.sandbox.clock import Clock
-from bitrix_sync.sandbox.limits import Limits
-from bitrix_sync.sandbox.protocol import RestError
-from bitrix_sync.sandbox.state import PortalState
-from bitrix_sync.sandbox.wire import parse_form
+from bitrix_sandbox import Sandbox, serve
+from bitrix_sandbox.http.limits import Limits
+from bitrix_sandbox.http.wire import parse_form
+from bitrix_sandbox.state.clock import Clock
+from bitrix_sandbox.state.errors import RestError
+from bitrix_sandbox.state.portal import PortalState
 from tests.echo_portal import BEGINNING, CODE, Echo, echo_portal
 
 CAPTURED = Path(__file__).parent / "samples" / "portal"

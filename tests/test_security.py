@@ -19,8 +19,8 @@ import pytest
 from flask import Flask, request
 from pydantic import SecretStr
 
+from bitrix_sandbox.state.seed import CODE
 from bitrix_sync.model.operations import Changeset
-from bitrix_sync.sandbox.seed import CODE
 from bitrix_sync.store import Store
 from bitrix_sync.store.schema import metadata
 from tests.running import ROOT, Running, event, until

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from bitrix_sync.sandbox.clock import Clock
-from bitrix_sync.sandbox.seed import CODE, SCOPES
-from bitrix_sync.sandbox.server import Sandbox
+from bitrix_sandbox.http.server import Sandbox
+from bitrix_sandbox.state.clock import Clock
+from bitrix_sandbox.state.seed import CODE, SCOPES
 from tests.live import MONDAY, RULES
 from tests.running import Running, event, until
 from tests.shell import Ran, Shell

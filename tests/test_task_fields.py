@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from bitrix_sandbox.state.errors import RestError
 from bitrix_sync.commands import changes
 from bitrix_sync.explain.preview import of_deal
 from bitrix_sync.model.facts import DealField
 from bitrix_sync.rules.fields import Unfit, fit, unfilled
 from bitrix_sync.rules.load import Loaded, load
-from bitrix_sync.sandbox.protocol import RestError
 from bitrix_sync.settings import load_settings
 from bitrix_sync.setup.check import examine
 from tests.department import DIRECTORY

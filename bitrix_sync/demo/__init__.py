@@ -15,6 +15,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import scheduler
+from bitrix_sandbox import Sandbox, serve
+from bitrix_sandbox.state.clock import Clock
+from bitrix_sandbox.state.portal import PortalState
+from bitrix_sandbox.state.seed import build_department
 from bitrix_sync import log
 from bitrix_sync.app import Service
 from bitrix_sync.demo.narrator import Narrator
@@ -22,10 +26,6 @@ from bitrix_sync.demo.staff import SimulatedStaff
 from bitrix_sync.demo.story import BEGIN, Story
 from bitrix_sync.errors import BitrixSyncError, SettingError
 from bitrix_sync.portal.rate_limiter import Stopped
-from bitrix_sync.sandbox import Sandbox, serve
-from bitrix_sync.sandbox.clock import Clock
-from bitrix_sync.sandbox.seed import build_department
-from bitrix_sync.sandbox.state import PortalState
 from bitrix_sync.settings import Listen, load_settings
 from bitrix_sync.setup.init import example
 from bitrix_sync.words.texts import Language

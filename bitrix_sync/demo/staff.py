@@ -6,12 +6,12 @@ import random
 import time
 from collections.abc import Iterator
 
+from bitrix_sandbox import Sandbox
+from bitrix_sandbox.state.seed import SALES
+from bitrix_sandbox.state.task_records import Task
 from bitrix_sync.app import Service
 from bitrix_sync.demo.narrator import Narrator
 from bitrix_sync.demo.story import IGOR, MARIA, MOSCOW, OLGA, PAVEL, rule_of
-from bitrix_sync.sandbox import Sandbox
-from bitrix_sync.sandbox.seed import SALES
-from bitrix_sync.sandbox.task_records import Task
 from bitrix_sync.words import texts
 
 BETWEEN = 12.0

@@ -12,6 +12,8 @@ from datetime import datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from bitrix_sandbox import Sandbox
+from bitrix_sandbox.state.task_records import Task
 from bitrix_sync import report
 from bitrix_sync.app import Service
 from bitrix_sync.commands import changes
@@ -22,8 +24,6 @@ from bitrix_sync.explain.why_lines import told
 from bitrix_sync.model.operations import MARK
 from bitrix_sync.report.tables import terminal
 from bitrix_sync.rules.words import Words
-from bitrix_sync.sandbox import Sandbox
-from bitrix_sync.sandbox.task_records import Task
 from bitrix_sync.words import texts
 
 MOSCOW = ZoneInfo("Europe/Moscow")

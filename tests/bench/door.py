@@ -18,8 +18,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bitrix_sync.sandbox.clock import Clock
-from bitrix_sync.sandbox.server import Sandbox
+from bitrix_sandbox.http.server import Sandbox
+from bitrix_sandbox.state.clock import Clock
 from bitrix_sync.settings import Listen
 from tests.bench.service import RULES
 from tests.bench.timeline import MONDAY

@@ -7,8 +7,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from bitrix_sync.sandbox.seed import build_big
-from bitrix_sync.sandbox.server import Sandbox
+from bitrix_sandbox.http.server import Sandbox
+from bitrix_sandbox.state.seed import build_big
 from tests.bench.timeline import SharedClock, Timeline
 
 ON_THE_WAY = 0.05

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bitrix_sync.sandbox.clock import Clock
+from bitrix_sandbox.state.clock import Clock
 
 MONDAY = datetime(2026, 3, 2, 7, 0, tzinfo=UTC)
 """Ten in the morning in Moscow, where the portal is."""

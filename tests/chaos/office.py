@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from bitrix_sync.sandbox.clock import Clock
-from bitrix_sync.sandbox.seed import SCOPES
-from bitrix_sync.sandbox.state import PortalState
+from bitrix_sandbox.state.clock import Clock
+from bitrix_sandbox.state.portal import PortalState
+from bitrix_sandbox.state.seed import SCOPES
 
 MOSCOW = ZoneInfo("Europe/Moscow")
 START = datetime(2026, 3, 2, 10, 0, tzinfo=MOSCOW)

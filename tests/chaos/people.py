@@ -7,9 +7,9 @@ import time
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
-from bitrix_sync.sandbox.records import Deal
-from bitrix_sync.sandbox.server import Sandbox
-from bitrix_sync.sandbox.task_records import IN_PROGRESS, WAITING
+from bitrix_sandbox.http.server import Sandbox
+from bitrix_sandbox.state.records import Deal
+from bitrix_sandbox.state.task_records import IN_PROGRESS, WAITING
 from tests.chaos.office import FINAL_STAGES, HEAD, OPEN_STAGES, SELLERS, SHIP
 
 MARK = "bitrix-sync:"

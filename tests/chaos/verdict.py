@@ -13,8 +13,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from bitrix_sync.sandbox.server import Sandbox
-from bitrix_sync.sandbox.task_records import DONE, Task
+from bitrix_sandbox.http.server import Sandbox
+from bitrix_sandbox.state.task_records import DONE, Task
 from tests.chaos.expected import Expected, Sweep, predict
 from tests.chaos.office import BOSS, SELLERS
 from tests.chaos.people import MARK, People, Visit

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from bitrix_sync.sandbox.clock import Clock
-from bitrix_sync.sandbox.server import Sandbox
+from bitrix_sandbox.http.server import Sandbox
+from bitrix_sandbox.state.clock import Clock
 from tests.chaos import portals
 from tests.chaos.lives import Lives
 from tests.chaos.office import BOSS, CODE, MOSCOW, RULES, START, TOKEN, build
