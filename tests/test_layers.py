@@ -132,6 +132,25 @@ def breaches(module: str, source: str, known: Mapping[str, str]) -> list[str]:
     return found
 
 
+def circle(arrows: Mapping[str, set[str]]) -> list[str]:
+    """Names from which a road leads into a circle; empty when there is none."""
+    left = {name: set(ends) for name, ends in arrows.items()}
+    while ready := [name for name, ends in left.items() if not ends & left.keys()]:
+        for name in ready:
+            del left[name]
+    return sorted(left)
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    arrows = {name: {imported for _, imported in imports(name, MODULES[name], MODULES)} for name in MODULES}
+    assert circle(arrows) == []
+
+
+def test_a_circle_is_found() -> None:
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == ["a", "b", "c", "d"]
+    assert circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+
+
 def test_every_module_has_its_place_in_the_table() -> None:
     homeless = [module for module in MODULES if module != "bitrix_sync" and layer(head(module)) is None]
     assert homeless == [], "put them into LAYERS"

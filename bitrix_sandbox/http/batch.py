@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from bitrix_sandbox.http.commands import Call, CommandRunner
 from bitrix_sandbox.http.faults import Broken
 from bitrix_sandbox.http.wire import Response, Timing, as_map, parse_form, php_list, php_text
 from bitrix_sandbox.methods.protocol import Answer
 from bitrix_sandbox.state.errors import RestError
-
-if TYPE_CHECKING:
-    from bitrix_sandbox.http.entry import Call, RestEntry
 
 LENGTH = 50
 NOT_IN_BATCH = frozenset({"batch"})
@@ -28,24 +26,24 @@ def size(parameters: Any) -> int:
     return len(commands)
 
 
-def answer_v2(entry: RestEntry, call: Call) -> Response:
+def answer_v2(runner: CommandRunner, call: Call) -> Response:
     """Run ``cmd`` one after another and answer with five maps; always HTTP 200."""
-    if entry.limits.ban:
-        entry.limits.check(call.key, "batch")
+    if runner.limits.ban:
+        runner.limits.check(call.key, "batch")
     commands = as_map(call.parameters.get("cmd"))
-    return _Run(entry, call, {key: line for key, line in commands.items() if isinstance(line, str)}).go()
+    return _Run(runner, call, {key: line for key, line in commands.items() if isinstance(line, str)}).go()
 
 
 class _Run:
     """A v2 batch under way. It can be left at a command and taken up there later."""
 
-    def __init__(self, entry: RestEntry, call: Call, commands: Mapping[str, str]) -> None:
-        self._entry, self._call = entry, call
+    def __init__(self, runner: CommandRunner, call: Call, commands: Mapping[str, str]) -> None:
+        self._runner, self._call = runner, call
         self._commands = list(commands.items())
         self._halts = php_text(call.parameters.get("halt")).lower() not in NO
         self._maps: dict[str, dict[str, Any]] = {name: {} for name in MAPS}
         self._place = 0
-        self._begun = entry.clock.timestamp()
+        self._begun = runner.clock.timestamp()
 
     def go(self) -> Response:
         """Run what is left, and answer."""
@@ -75,11 +73,11 @@ class _Run:
         if name.lower() in NOT_IN_BATCH:
             raise RestError("ERROR_BATCH_METHOD_NOT_ALLOWED", "Method is not allowed for batch usage", 405)
         parameters = {key: self._resolve(value) for key, value in as_map(parse_form(query)).items()}
-        return self._entry.perform(self._call, name, parameters, place=place, later=self._resume)
+        return self._runner.perform(self._call, name, parameters, place=place, later=self._resume)
 
     def _resume(self) -> Response:
         """Take the batch up at the command at which it was left; the fault that did it does not strike again."""
-        return self._entry.guard(self._call, self.go)
+        return self._runner.guard(self._call, self.go)
 
     def _keep(self, key: str, answer: Answer, timing: Timing) -> None:
         self._maps["result"][key] = answer.result
@@ -87,17 +85,17 @@ class _Run:
             self._maps["total"][key] = answer.total
         if answer.next is not None:
             self._maps["next"][key] = answer.next
-        if self._entry.shapes.time:
-            self._maps["time"][key] = timing.block(self._entry.clock.zone, self._entry.shapes)
+        if self._runner.shapes.time:
+            self._maps["time"][key] = timing.block(self._runner.clock.zone, self._runner.shapes)
 
     def _answer(self) -> Response:
-        entry, call = self._entry, self._call
-        if entry.limits.ban:
-            entry.limits.spend(call.key, "batch", call.cost)
+        runner, call = self._runner, self._call
+        if runner.limits.ban:
+            runner.limits.spend(call.key, "batch", call.cost)
         result = {("result" if name == "result" else f"result_{name}"): php_list(self._maps[name]) for name in MAPS}
-        now = entry.clock.timestamp()
-        timing = Timing(self._begun, now, now - self._begun, entry.limits.told(call.key, "batch"))
-        return entry.success(call, {"result": result}, timing)
+        now = runner.clock.timestamp()
+        timing = Timing(self._begun, now, now - self._begun, runner.limits.told(call.key, "batch"))
+        return runner.success(call, {"result": result}, timing)
 
     def _resolve(self, value: Any) -> Any:
         """Put results of earlier commands where values refer to them, in users' texts too."""

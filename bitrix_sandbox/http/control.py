@@ -39,15 +39,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bitrix_sandbox.http.faults import KINDS
+from bitrix_sandbox.http.portal import SandboxPortal
 from bitrix_sandbox.http.wire import Request, Response, as_map, parse_form, php_json, read_json
 from bitrix_sandbox.state.core import Core
 from bitrix_sandbox.state.errors import RestError
-
-if TYPE_CHECKING:
-    from bitrix_sandbox.http.server import Sandbox
 
 PREFIX = "/sandbox/"
 LIMITS = ("rate", "operating_limit", "ban", "stepwise", "costs", "cost_factor", "longest")
@@ -56,7 +54,7 @@ LIMITS = ("rate", "operating_limit", "ban", "stepwise", "costs", "cost_factor", 
 class Control:
     """Answers below ``/sandbox/``."""
 
-    def __init__(self, sandbox: Sandbox) -> None:
+    def __init__(self, sandbox: SandboxPortal) -> None:
         self._sandbox = sandbox
         self._pages: dict[tuple[str, str], Callable[[dict[str, Any]], Any]] = {
             ("GET", "stats"): lambda given: self.stats(),

@@ -10,15 +10,13 @@ import re
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bitrix_sandbox.http.batch import LENGTH
+from bitrix_sandbox.http.commands import Call, CommandRunner
 from bitrix_sandbox.http.faults import Broken
 from bitrix_sandbox.http.wire import Response, Timing, as_map
 from bitrix_sandbox.state.errors import V3Error
-
-if TYPE_CHECKING:
-    from bitrix_sandbox.http.entry import Call, RestEntry
 
 DAY = 24 * 3600.0
 KEY = re.compile(r"[\x20-\x7e]{1,255}")
@@ -46,27 +44,28 @@ class Replays:
         self._kept[place] = (self._clock(), hashlib.sha256(body).hexdigest(), answer)
 
 
-def answer(entry: RestEntry, call: Call) -> Response:
-    """Answer a single call. The key counts for methods that write, for one webhook, user and method."""
+def answer(runner: CommandRunner, call: Call, replays: Replays, *, again: Callable[[], Response]) -> Response:
+    """Answer a single call. The key counts for methods that write, for one webhook, user and method;
+    ``again`` is the whole request once more."""
     parameters = _parameters(call)
-    known = entry.find(call, call.name)
+    known = runner.find(call, call.name)
     key = call.request.headers.get("idempotency-key")
     if key is None or not known.writes:
-        return _fresh(entry, call, parameters)
+        return _fresh(runner, call, parameters, again)
     if not KEY.fullmatch(key):
         raise V3Error("INVALIDIDEMPOTENCYKEYEXCEPTION", "The idempotency key is 1 to 255 printable characters")
     place = (call.key, call.name.lower(), key)
-    kept = entry.replays.find(place, call.request.body)
+    kept = replays.find(place, call.request.body)
     if kept is not None:
         return Response(200, kept, {"Idempotency-Key": key, "Idempotent-Replayed": "true"})
-    response = _fresh(entry, call, parameters)
-    entry.replays.keep(place, call.request.body, response.body)
+    response = _fresh(runner, call, parameters, again)
+    replays.keep(place, call.request.body, response.body)
     return replace(response, headers={"Idempotency-Key": key})
 
 
-def _fresh(entry: RestEntry, call: Call, parameters: dict[str, Any]) -> Response:
-    answer, timing = entry.perform(call, call.name, parameters, later=lambda: entry.serve(call))
-    return entry.success(call, {"result": answer.result}, timing)
+def _fresh(runner: CommandRunner, call: Call, parameters: dict[str, Any], again: Callable[[], Response]) -> Response:
+    answer, timing = runner.perform(call, call.name, parameters, later=again)
+    return runner.success(call, {"result": answer.result}, timing)
 
 
 def _parameters(call: Call) -> dict[str, Any]:
@@ -79,7 +78,7 @@ def _parameters(call: Call) -> dict[str, Any]:
     return {name: value for name, value in as_map(call.parameters).items() if name != "auth"}
 
 
-def answer_batch(entry: RestEntry, call: Call) -> Response:
+def answer_batch(runner: CommandRunner, call: Call) -> Response:
     """Run an array of ``{"method", "query", "alias"?}``. The first failure is the whole answer, though what came before
     it has been done."""
     _parameters(call)
@@ -89,10 +88,10 @@ def answer_batch(entry: RestEntry, call: Call) -> Response:
         raise V3Error("VALIDATION_REQUESTVALIDATIONEXCEPTION", f"A batch has at most {LENGTH} calls")
     results: list[Any] = []
     known: dict[str, Any] = {}
-    begun = entry.clock.timestamp()
+    begun = runner.clock.timestamp()
 
     def resume(place: int) -> Response:
-        return entry.guard(call, lambda: run(place))
+        return runner.guard(call, lambda: run(place))
 
     def run(start: int) -> Response:
         for place in range(start, len(call.parameters)):
@@ -102,14 +101,14 @@ def answer_batch(entry: RestEntry, call: Call) -> Response:
             if not isinstance(item, dict) or not isinstance(item.get("method"), str):
                 raise V3Error("VALIDATION_REQUESTVALIDATIONEXCEPTION", "Each call needs its method")
             query = _linked(as_map(item.get("query")), known)
-            answer, _ = entry.perform(call, item["method"], query, place=place, later=partial(resume, place))
+            answer, _ = runner.perform(call, item["method"], query, place=place, later=partial(resume, place))
             results.append(answer.result)
             if isinstance(alias := item.get("alias"), str):
                 known[alias] = answer.result
         if call.cut_at is not None:
             raise Broken
-        now = entry.clock.timestamp()
-        return entry.success(call, {"result": results}, Timing(begun, now, now - begun, None))
+        now = runner.clock.timestamp()
+        return runner.success(call, {"result": results}, Timing(begun, now, now - begun, None))
 
     return run(0)
 

@@ -14,19 +14,14 @@ from types import TracebackType
 from typing import Any
 
 from bitrix_sandbox.http.control import PREFIX, Control
-from bitrix_sandbox.http.entry import RestEntry
-from bitrix_sandbox.http.events import Events
-from bitrix_sandbox.http.faults import GIVES_UP, Broken, Faults
-from bitrix_sandbox.http.journal import Entry, Journal
-from bitrix_sandbox.http.limits import Limits
-from bitrix_sandbox.http.wire import PAGES, Request, Response, Shapes, page
-from bitrix_sandbox.methods import calendar, crm, im, people, system, tasks
+from bitrix_sandbox.http.faults import GIVES_UP, Broken
+from bitrix_sandbox.http.journal import Entry
+from bitrix_sandbox.http.portal import SandboxPortal
+from bitrix_sandbox.http.wire import PAGES, Request, Response, page
 from bitrix_sandbox.state import seed
-from bitrix_sandbox.state.clock import Agenda, Clock
+from bitrix_sandbox.state.clock import Clock
 from bitrix_sandbox.state.portal import PortalState
 
-METHOD_MODULES = (calendar, crm, im, people, system, tasks)
-"""Importing them registers the portal's methods."""
 LOOPBACK = "127.0.0.1"
 REASONS = {
     200: "OK",
@@ -39,7 +34,7 @@ REASONS = {
 }
 
 
-class Sandbox:
+class Sandbox(SandboxPortal):
     """A portal that listens on loopback until it is closed.
 
     ``state`` is what the portal knows (default: the sales department of ``seed``); ``clock`` its clock, where no state
@@ -66,30 +61,18 @@ class Sandbox:
             state = seed.build_department(clock or Clock())
         if not isinstance(state.clock, Clock):
             raise TypeError("the sandbox turns its clock: give the state a sandbox.clock.Clock")
-        self.state, self.clock = state, state.clock
-        self.latency = latency
-        self.limits = Limits(limits_clock or self.clock.timestamp, rate=rate, operating_limit=operating_limit)
-        self.faults = Faults(self.clock.timestamp)
-        self.shapes = Shapes()
-        self.journal = Journal()
         self._server = _Server(self, host, port)
         self.port: int = self._server.server_address[1]
-        self.host = f"{host}:{self.port}"
-        self.events = Events(self.clock, self.host, seed=event_seed)
-        self.agenda = Agenda(self.clock, "sandbox agenda")
-        """Work that comes late: what faults put off."""
-        self.rest = RestEntry(
+        super().__init__(
             state,
-            self.clock,
-            limits=self.limits,
-            faults=self.faults,
-            events=self.events,
-            agenda=self.agenda,
-            shapes=self.shapes,
-            journal=self.journal,
+            f"{host}:{self.port}",
+            rate=rate,
+            operating_limit=operating_limit,
+            limits_clock=limits_clock,
+            latency=latency,
+            event_seed=event_seed,
         )
         self._control = Control(self)
-        state.emit = self.events.put
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="sandbox", daemon=True)
         self._thread.start()
 
@@ -121,21 +104,6 @@ class Sandbox:
     def calls(self) -> Counter[str]:
         """How often each method ran, inside batches too, by lower-case name."""
         return self.journal.calls
-
-    def rename(self, host: str) -> None:
-        """Give the portal another ``host:port`` (such as ``localhost:PORT``): requests to other names get a 302."""
-        self.rest.new_name = host
-
-    def make_anew(self) -> None:
-        """The portal is deleted and made anew at the same address: the department of ``seed`` without deals and tasks,
-        ids from 1, another member id."""
-        with self.state.lock:
-            self.state.become(seed.build_department(self.clock, work=False))
-        self.events.member_id = f"{int(self.events.member_id, 16) + 1:032x}"
-
-    def settle(self, timeout: float = 5.0) -> bool:
-        """Wait until late work and events that are due are through; False if ``timeout`` real seconds do not do."""
-        return self.agenda.settle(timeout) and self.events.settle(timeout)
 
     def answer(self, request: Request) -> Response:
         """Answer one HTTP request. Raises Broken when the connection shall not end in an answer at once."""
