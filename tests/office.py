@@ -28,6 +28,7 @@ from bitrix_sync.model.facts import (
     User,
     Visit,
 )
+from bitrix_sync.model.keys import Occurrence
 from bitrix_sync.model.operations import (
     Changeset,
     DeadlineChange,
@@ -38,7 +39,6 @@ from bitrix_sync.model.operations import (
     State,
     TaskRecord,
     Trace,
-    occurrence_key,
 )
 from bitrix_sync.model.worktime import build_calendar
 from bitrix_sync.report import snapshot
@@ -223,7 +223,7 @@ class Office:
         number = self.next("task")
         rule_id = more.get("rule_id", "")
         record = TaskRecord(
-            occurrence_key(number, rule_id) if rule_id else "",
+            str(Occurrence(number, rule_id)) if rule_id else "",
             deadline=deadline,
             first_deadline=deadline,
             owner_id=owner,

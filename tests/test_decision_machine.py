@@ -22,7 +22,8 @@ from hypothesis.stateful import rule as step
 from bitrix_sync.decisions import overdue, plan
 from bitrix_sync.decisions.guards import NEED_READING, guard
 from bitrix_sync.model.facts import DEFERRED, DONE, IN_PROGRESS, OPEN_STATUSES, WAITING, Deal, PortalTask, Visit
-from bitrix_sync.model.operations import MARK, DealState, Decision, Kind, Operation, State, TaskRecord
+from bitrix_sync.model.keys import MARK, SlotId
+from bitrix_sync.model.operations import DealState, Decision, Kind, Operation, State, TaskRecord
 from bitrix_sync.rules.model import Deadline, Done, Duration, Entered, Filled, Head, Overdue, Rules, Slot, UserId
 from bitrix_sync.rules.persons import Picks
 from tests.stories import COMPANY, LAWYER, MOSCOW, OTHER, OWNER, after, at, book, rule
@@ -239,7 +240,7 @@ class Office:
             deals={DEAL: self.deal},
             moment=moment,
         )
-        name = overdue.slot_name(moment.astimezone(MOSCOW).date(), slot.name)
+        name = str(SlotId(moment.astimezone(MOSCOW).date(), slot.name))
         return overdue.operations(late, rules=self.rules, slot=name)
 
     def ready(self) -> Queued | None:
@@ -502,7 +503,7 @@ class Shaken(RuleBasedStateMachine):
         local = self.now.astimezone(MOSCOW) + timedelta(days=days)
         at_slot = local.replace(hour=slot.at.hour, minute=slot.at.minute, second=0)
         self.now = max(self.now, at_slot.astimezone(UTC))
-        name = overdue.slot_name(self.now.astimezone(MOSCOW).date(), slot.name)
+        name = str(SlotId(self.now.astimezone(MOSCOW).date(), slot.name))
         if name in self.swept or not EVERYTHING.calendar.is_working(self.now.astimezone(MOSCOW).date()):
             return
         self.swept.add(name)

@@ -12,9 +12,10 @@ import structlog
 
 from bitrix_sync.commands import changes
 from bitrix_sync.decisions import failures
-from bitrix_sync.decisions.failures import TOLD, Failure
+from bitrix_sync.decisions.failures import Failure
 from bitrix_sync.engine import retries
 from bitrix_sync.engine.passes import tell_failures
+from bitrix_sync.model.keys import Purpose
 from bitrix_sync.model.operations import Kind, Operation, State, StoredOperation
 from bitrix_sync.portal.dialect.writing import METHODS
 from bitrix_sync.report import held_back, state_of_things
@@ -97,9 +98,10 @@ def test_a_portal_that_words_every_refusal_otherwise_floods_nobody() -> None:
     news = failures.gather(many, ())
     assert len(news) == failures.MANY + 1
     assert sum(map(len, news.values())) == 100, "and nothing is left out"
-    again = failures.gather([failure(f"Olga{'a' * number} cannot", number=number) for number in range(9)], news)
+    told = {str(cause) for cause in news}
+    assert {key.startswith(Purpose.REFUSED.beginning) for key in told} == {True}
+    again = failures.gather([failure(f"Olga{'a' * number} cannot", number=number) for number in range(9)], told)
     assert again == {}, "within the hour"
-    assert {key.startswith(TOLD) for key in news} == {True}
 
 
 # --- who hears, and how often ----------------------------------------------------------------------------------------

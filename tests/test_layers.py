@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from bitrix_sync.model.keys import FOREIGN, MARK, Moment, Purpose
+
 ROOT = Path(__file__).parent.parent
 
 LAYERS: Mapping[str, frozenset[str]] = {
@@ -244,3 +246,108 @@ def test_a_breach_is_found(module: str, source: str) -> None:
 )
 def test_what_is_allowed_is_no_breach(module: str, source: str) -> None:
     assert breaches(module, source, MODULES) == []
+
+
+# --- names that last -------------------------------------------------------------------------------------------------
+
+KEYS = "bitrix_sync.model.keys"
+BEGINNINGS = (
+    MARK,
+    FOREIGN,
+    "line:",
+    *(one.beginning for one in Purpose),
+    Moment.BACKFILL.of(""),
+    Moment.FROM_NOW.of(""),
+)
+NAMES_OF_KEYS = frozenset({"key", "mark", "xml_id", "occurrence", "ref", "slot", "about"})
+TAKES_APART = frozenset(
+    {"startswith", "removeprefix", "removesuffix", "partition", "rpartition", "split", "rsplit", "endswith"}
+)
+SIGNS = (":", "/")
+KEYLESS = frozenset({"rules", "sandbox"})
+"""They know nothing of keys; what looks like one there (``task: first-call``, a person of the rules) is none."""
+
+
+def last_name(node: ast.AST) -> str:
+    """``key`` of ``row.operation.key`` and of ``line["key"]``."""
+    match node:
+        case ast.Name(id=name) | ast.Attribute(attr=name) | ast.Subscript(slice=ast.Constant(value=str(name))):
+            return name
+        case _:
+            return ""
+
+
+def is_key(value: object) -> bool:
+    """True for text with which a name that lasts begins."""
+    return isinstance(value, str) and value.startswith(BEGINNINGS)
+
+
+def keys_made_by_hand(module: str, source: str) -> list[str]:
+    """Where a key, a mark, an occurrence or the name of a sweep is put together or taken apart, each with its line."""
+    if module == KEYS or head(module) in KEYLESS:
+        return []
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.JoinedStr(values=[ast.Constant(value=begun), _, *_]) if is_key(begun) and " " not in begun:
+                found.append(f"{module}:{node.lineno} writes a key")
+            case ast.JoinedStr(values=[ast.FormattedValue(value=of), ast.Constant(value=str(sign)), *_]) if (
+                last_name(of) in NAMES_OF_KEYS and sign.rstrip() == sign and sign[0] in SIGNS
+            ):
+                found.append(f"{module}:{node.lineno} writes a key")
+            case ast.JoinedStr(values=[ast.FormattedValue(value=of), *_]) if last_name(of) in ("MARK", "FOREIGN"):
+                found.append(f"{module}:{node.lineno} writes a key")
+            case ast.BinOp(op=ast.Add(), left=left) if last_name(left) in ("MARK", "FOREIGN") or (
+                isinstance(left, ast.Constant) and is_key(left.value)
+            ):
+                found.append(f"{module}:{node.lineno} writes a key")
+            case ast.Call(func=ast.Attribute(value=of, attr=how), args=[said, *_]) if how in TAKES_APART and (
+                last_name(said) in ("MARK", "FOREIGN")
+                or (isinstance(said, ast.Constant) and is_key(said.value))
+                or (last_name(of) in NAMES_OF_KEYS and isinstance(said, ast.Constant) and said.value in SIGNS)
+            ):
+                found.append(f"{module}:{node.lineno} takes a key apart")
+    return found
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_names_that_last_are_written_and_read_in_one_module(module: str) -> None:
+    assert keys_made_by_hand(module, MODULES[module]) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'key = f"create:{record.occurrence}"',
+        'key = f"line:follow:{record.occurrence}:{count}"',
+        'key = "create:" + occurrence',
+        'name = f"{record.occurrence}:2"',
+        'name = f"{slot}/2"',
+        'mark = f"{MARK}{occurrence}"',
+        "mark = MARK + occurrence",
+        'ref = f"task:{task.id}"',
+        'moment = f"backfill:{rule.id}"',
+        'visit = occurrence.partition(":")[0]',
+        'rule = operation.key.split(":")[1]',
+        'day = line["slot"].split("/")[0]',
+        "name = task.mark.removeprefix(MARK)",
+        'moved = row.key.startswith("sweep:")',
+    ],
+)
+def test_a_key_made_by_hand_is_found(source: str) -> None:
+    assert keys_made_by_hand("bitrix_sync.engine.passes", source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "key = str(Key(Purpose.CREATE, record.occurrence))",
+        'text = f"{title}: {count}"',
+        'text = f"{key}: {problem}"',
+        'host = address.partition(":")[0]',
+        'word = f"page.slot.{name}"',
+        "moved = row.key.startswith(Purpose.SWEEP.beginning)",
+    ],
+)
+def test_what_is_no_key_is_not_taken_for_one(source: str) -> None:
+    assert keys_made_by_hand("bitrix_sync.engine.passes", source) == []

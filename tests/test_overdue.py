@@ -21,6 +21,7 @@ from bitrix_sync.decisions.overdue import (
     weigh,
 )
 from bitrix_sync.model.facts import AWAITING, DEFERRED, DONE, IN_PROGRESS, Absence, Company, Deal, Department, User
+from bitrix_sync.model.keys import SlotId
 from bitrix_sync.model.operations import State, TaskRecord
 from bitrix_sync.model.worktime import build_calendar
 from bitrix_sync.rules.model import Nobody, Overdue, OverdueOverride, Rules, Safety, Slot, UserId
@@ -338,9 +339,11 @@ def test_a_sweep_that_somebody_ran_before_its_hour_is_not_run_again() -> None:
 
 
 def test_what_a_sweep_calls_due() -> None:
-    assert due_days("2026-03-05/morning", WEEK) == (date(2026, 3, 5), date(2026, 3, 5))
-    assert due_days("2026-03-05/evening", WEEK) == (date(2026, 3, 6), date(2026, 3, 6))
-    assert due_days("2026-03-06/evening", WEEK) == (date(2026, 3, 7), date(2026, 3, 9)), "over the weekend"
+    assert due_days(SlotId.parse("2026-03-05/morning"), WEEK) == (date(2026, 3, 5), date(2026, 3, 5))
+    assert due_days(SlotId.parse("2026-03-05/evening"), WEEK) == (date(2026, 3, 6), date(2026, 3, 6))
+    assert due_days(SlotId.parse("2026-03-06/evening"), WEEK) == (date(2026, 3, 7), date(2026, 3, 9)), (
+        "over the weekend"
+    )
 
 
 @pytest.mark.parametrize("zone", ["Europe/Moscow", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe"])

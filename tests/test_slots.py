@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from bitrix_sync.decisions.overdue import slot_name
+from bitrix_sync.model.keys import SlotId
 from bitrix_sync.model.worktime import build_calendar
 from bitrix_sync.rules.model import Overdue, Rules, Slot
 from bitrix_sync.store import Store
@@ -61,7 +61,7 @@ def expected(rules: Rules, ticks: list[datetime], began: datetime) -> tuple[set[
                 if moment <= began or moment > ticks[-1]:
                     continue
                 runs = any(moment <= tick < end for tick in ticks)
-                (ran if runs else skipped).add(slot_name(day, name))
+                (ran if runs else skipped).add(str(SlotId(day, name)))
         day += timedelta(days=1)
     return ran, skipped
 
@@ -98,8 +98,8 @@ def test_a_year_with_days_off_changes_of_clocks_and_downtimes_runs_each_slot_onc
     assert {one.slot for one in found if one.state == "claimed"} == ran
     assert recent == skipped
     assert len(ran) > 250
-    assert slot_name(date(YEAR, 7, 10), "evening") not in names, "a day off of the file's"
-    assert slot_name(date(YEAR, 1, 1), "evening") not in names, "a public holiday"
+    assert str(SlotId(date(YEAR, 7, 10), "evening")) not in names, "a day off of the file's"
+    assert str(SlotId(date(YEAR, 1, 1), "evening")) not in names, "a public holiday"
 
 
 def test_four_weeks_of_the_real_service_move_and_tell_once_a_slot(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_four_weeks_of_the_real_service_move_and_tell_once_a_slot(tmp_path: Path
             down = dice.random() < 0.15
             if dice.random() < 0.2:
                 place.restart()
-            slot = slot_name(day, "evening")
+            slot = str(SlotId(day, "evening"))
             if not down:
                 for hour, minute in ((18, 29), (18, 31), (18, 32), (23, 50)):
                     place.portal.clock.set(datetime.combine(day, time(hour, minute), zone))

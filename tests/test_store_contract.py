@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from bitrix_sync.model.facts import Cursor, Deal, Visit
+from bitrix_sync.model.keys import Occurrence
 from bitrix_sync.model.operations import (
     Changeset,
     Check,
@@ -26,7 +27,6 @@ from bitrix_sync.model.operations import (
     StoredOperation,
     TaskRecord,
     Trace,
-    occurrence_key,
 )
 from bitrix_sync.store import LeaseLost, Store, lease
 
@@ -48,7 +48,7 @@ def make_deal(number: int, **changes: Any) -> Deal:
 def make_task(visit: int, deal: int, rule: str = "call", **changes: Any) -> TaskRecord:
     deadline = NOW + DAY
     record = TaskRecord(
-        occurrence_key(visit, rule),
+        str(Occurrence(visit, rule)),
         deal_id=deal,
         rule_id=rule,
         visit_id=visit,

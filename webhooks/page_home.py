@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from bitrix_sync.model.facts import LOST, PROGRESS, WON
+from bitrix_sync.model.keys import SlotId
 from bitrix_sync.report import Present
 from bitrix_sync.rules.deadlines import counted
 from bitrix_sync.rules.model import Deadline, Duration
@@ -114,9 +115,9 @@ def sweep_rows(show: Show, lines: list[dict[str, Any]]) -> list[Answer]:
     """Past sweeps, named by their day."""
     rows: list[Answer] = []
     for line in lines:
-        day, name, *run = line["slot"].split("/")
-        title = f"{show.day(date.fromisoformat(day))}, {show.t(f'page.sweep.{name}').lower()}"
-        rows.append(line | {"title": " ".join([title, *(f"({number})" for number in run)])})
+        slot = SlotId.parse(line["slot"])
+        title = f"{show.day(slot.day)}, {show.t(f'page.sweep.{slot.name}').lower()}"
+        rows.append(line | {"title": title if slot.run == 1 else f"{title} ({slot.run})"})
     return rows
 
 

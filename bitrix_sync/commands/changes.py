@@ -29,6 +29,7 @@ from bitrix_sync.engine.passes import (
 from bitrix_sync.engine.rulebook import Rulebook
 from bitrix_sync.errors import UserError
 from bitrix_sync.model.facts import Changes, Company, Deal
+from bitrix_sync.model.keys import Key, Occurrence, Purpose
 from bitrix_sync.model.operations import (
     Changeset,
     Decision,
@@ -229,7 +230,7 @@ def planned_line(operation: Operation, company: Company) -> Account:
     """A task that backfill makes, or would make."""
     fields = operation.payload["fields"]
     return described(operation) | {
-        "rule": operation.task.split(":")[1],
+        "rule": occurrence.rule if (occurrence := Occurrence.parse(operation.task)) else "",
         "owner_id": fields["RESPONSIBLE_ID"],
         "owner": company.name(fields["RESPONSIBLE_ID"]),
         "deadline": fields["DEADLINE"],
@@ -353,7 +354,9 @@ def remove(context: ServiceContext, args: Mapping[str, Any]) -> Steps:
     if not dry:
         unsent = context.store.drop_unsent(rule_id, since=since)
         operations = tuple(
-            Operation(f"remove:{record.ref}", Kind.DELETE, {"reason": "remove"}, record.deal_id, record.ref)
+            Operation(
+                str(Key(Purpose.REMOVE, record.ref)), Kind.DELETE, {"reason": "remove"}, record.deal_id, record.ref
+            )
             for record in doomed
         )
         ids += context.store.record(Changeset(at=context.portal.now(), operations=operations), context.sender.epoch)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,6 +13,7 @@ from bitrix_sync.decisions.guards import guard
 from bitrix_sync.engine.passes import ServiceContext
 from bitrix_sync.engine.sender import UPDATE
 from bitrix_sync.errors import UserError
+from bitrix_sync.model.keys import Key, Purpose, SlotId
 from bitrix_sync.model.operations import Changeset, Kind, Operation, OperationResult, State, StoredOperation
 from bitrix_sync.portal import reading
 from bitrix_sync.store import Store, Sweep
@@ -42,7 +43,7 @@ def sweep(context: ServiceContext, args: Mapping[str, Any]) -> Steps:
     would do. UserError if it was done, or if the file has none of that name."""
     store, rules, now = context.store, context.rulebook.rules, context.portal.now()
     name = str(args["name"])
-    slot = overdue.slot_name(rules.calendar.local(now).date(), name)
+    slot = str(SlotId(rules.calendar.local(now).date(), name))
     rule = slot_rule(rules, slot)
     if rule is None:
         raise UserError(
@@ -79,11 +80,12 @@ def next_run(slot: str, last: Sweep | None, *, again: bool) -> str:
         return slot
     if last.state == UNDONE and not again:
         raise UserError(
-            f"the sweep {slot} was undone; `bitrix-sync sweep {overdue.name_of(slot)} --again` does it once more"
+            f"the sweep {slot} was undone; `bitrix-sync sweep {SlotId.parse(slot).name} --again` does it once more"
         )
     if last.state not in (UNDONE, SKIPPED):
         raise UserError(f"the sweep {slot} was done already; `bitrix-sync undo {slot}` takes it back")
-    return overdue.slot_name(overdue.day_of(slot), overdue.name_of(slot), overdue.run_of(slot) + 1)
+    before = SlotId.parse(slot)
+    return str(replace(before, run=before.run + 1))
 
 
 def work_off(context: ServiceContext, slot: str) -> Iterator[Wait]:
@@ -185,7 +187,7 @@ def undo(context: ServiceContext, args: Mapping[str, Any]) -> Steps:
     """Put the deadlines of a sweep, in its latest run, back where they are still what it set; counts go back too. What
     it had not sent yet is not sent; messages that were not written yet are not written. ``dry_run`` only says it."""
     store, slot = context.store, str(args["slot"])
-    row = last_run(store, slot) if re.fullmatch(SLOT, slot) else None
+    row = last_run(store, slot)
     if row is None or row.state == SKIPPED:
         known = ", ".join(one.slot for one in store.sweeps(limit=6) if one.state != SKIPPED) or "none yet"
         raise UserError(f"there was no sweep {slot}; there were: {known}")
@@ -253,8 +255,6 @@ def to_be_undone(context: ServiceContext, slot: str) -> Account:
     }
 
 
-SLOT = r"\d{4}-\d\d-\d\d/\w+(/\d{1,9})?"
-"""What the name of a sweep looks like."""
 TAKEN_BACK = "the sweep was undone"
 """Why its unsent moves were dropped (a word of ``settled`` in the catalogue)."""
 
@@ -264,7 +264,7 @@ def undoing(move: StoredOperation) -> Operation:
     operation = move.operation
     payload = {"deadline": operation.payload["seen"], "reason": "undo", "seen": operation.payload["deadline"]}
     return Operation(
-        f"undo:{operation.key}",
+        str(Key(Purpose.UNDO, operation.key)),
         Kind.DEADLINE,
         payload,
         operation.deal_id,

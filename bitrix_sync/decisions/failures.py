@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import blake2b
 
+from bitrix_sync.model.keys import Refusal
 from bitrix_sync.model.operations import Kind, StoredOperation
 from bitrix_sync.words import texts
 
 QUIET = timedelta(hours=1)
 """Time for which a cause that was told is not told again; what comes meanwhile is counted in the next message."""
-TOLD = "refused:"
-"""Beginning of the keys that say when a cause was told."""
 MANY = 5
 """Causes of one method and code that are told apart in an hour; any more are told as one."""
 LISTED = 10
@@ -63,22 +62,22 @@ def _name(*parts: str) -> str:
     return blake2b("\0".join(parts).encode(), digest_size=8).hexdigest()
 
 
-def gather(failures: Iterable[Failure], told: Collection[str]) -> dict[str, list[Failure]]:
-    """Failures to be told now by the key that is noted for each message; ``told``: such keys of the last hour."""
+def gather(failures: Iterable[Failure], told: Collection[str]) -> dict[Refusal, list[Failure]]:
+    """Failures to be told now by the cause that is noted for each message; ``told``: keys of those of the last hour."""
     heard: dict[str, set[str]] = {}
     for key in told:
-        family, _, cause = key.removeprefix(TOLD).partition("@")[0].partition(".")
-        heard.setdefault(family, set()).add(cause)
-    now: dict[str, list[Failure]] = {}
+        before = Refusal.parse(key)
+        heard.setdefault(before.family, set()).add(before.cause)
+    now: dict[Refusal, list[Failure]] = {}
     begun: dict[str, set[str]] = {}
     for failure in failures:
         family, cause = failure.family, failure.cause
-        before, new = heard.get(family, set()), begun.setdefault(family, set())
-        if cause not in before | new and len(before | new) >= MANY:
+        known, new = heard.get(family, set()), begun.setdefault(family, set())
+        if cause not in known | new and len(known | new) >= MANY:
             cause = "rest"
-        if cause not in before:
+        if cause not in known:
             new.add(cause)
-            now.setdefault(f"{TOLD}{family}.{cause}", []).append(failure)
+            now.setdefault(Refusal(family, cause), []).append(failure)
     return now
 
 

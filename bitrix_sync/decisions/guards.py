@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bitrix_sync.model.facts import DEFERRED, DONE, IN_PROGRESS, MOVABLE_STATUSES, WAITING, PortalTask
-from bitrix_sync.model.operations import FOREIGN, MARK, Kind, Operation, State, TaskRecord
+from bitrix_sync.model.keys import foreign_id, mark_of
+from bitrix_sync.model.operations import Kind, Operation, State, TaskRecord
 
 ENDABLE = frozenset({WAITING, IN_PROGRESS, DEFERRED})
 
@@ -46,9 +47,9 @@ class Settled:
 def is_stranger(seen: PortalTask, record: TaskRecord | None, ref: str = "") -> bool:
     """True when the task that the portal shows is not the one remembered under its number: another mark, and for a task
     that no rule made, another time of creation. ``ref``: its name in operations, where there is no record."""
-    occurrence = record.occurrence if record is not None else "" if ref.startswith(FOREIGN) else ref
+    occurrence = record.occurrence if record is not None else ref if foreign_id(ref) is None else ""
     if occurrence:
-        return seen.mark != MARK + occurrence
+        return seen.mark != mark_of(occurrence)
     if record is None or record.created is None or seen.created is None:
         return False
     return abs(seen.created - record.created) > SAME_CREATION

@@ -12,6 +12,7 @@ from datetime import date, datetime, timedelta
 from typing import Literal
 
 from bitrix_sync.model.facts import AWAITING, MOVABLE_STATUSES, Absence, Company, Deal
+from bitrix_sync.model.keys import Key, Purpose, SlotId
 from bitrix_sync.model.operations import Kind, Operation, State, TaskRecord
 from bitrix_sync.model.worktime import Calendar
 from bitrix_sync.rules.deadlines import counted
@@ -24,8 +25,6 @@ others are told in every message."""
 
 URGENCY = 60
 LOOK_BACK_DAYS = 31
-MOVES = "sweep:"
-"""Begins the keys of the operations that move deadlines."""
 
 
 # --- slots -----------------------------------------------------------------------------------------------------------
@@ -40,26 +39,6 @@ class SlotDue:
     runs: bool
 
 
-def slot_name(day: date, name: str, run: int = 1) -> str:
-    """``2026-03-12/evening``; run once more after it was undone it is a sweep of its own, ``2026-03-12/evening/2``."""
-    return f"{day.isoformat()}/{name}" if run == 1 else f"{day.isoformat()}/{name}/{run}"
-
-
-def run_of(slot: str) -> int:
-    """Which run of its slot a sweep is."""
-    return int(next(iter(slot.split("/")[2:]), 1))
-
-
-def day_of(slot: str) -> date:
-    """The day of a slot's name."""
-    return date.fromisoformat(slot.partition("/")[0])
-
-
-def name_of(slot: str) -> str:
-    """``morning`` or ``evening``."""
-    return slot.split("/")[1]
-
-
 def due_slots(
     overdue: Overdue,
     *,
@@ -71,7 +50,7 @@ def due_slots(
     """Slots whose moment lies between ``since`` (when the file first had a sweep of that name) and ``now`` and that
     nobody has claimed, oldest first. Only the newest of today runs, unless it was claimed; the others are skipped."""
     today = calendar.local(now).date()
-    past: list[tuple[datetime, str]] = []
+    past: list[tuple[datetime, SlotId]] = []
     for slot in overdue.slots:
         began = since[slot.name]
         first = max(calendar.local(began).date(), today - timedelta(days=LOOK_BACK_DAYS))
@@ -79,19 +58,18 @@ def due_slots(
             day = first + timedelta(days=offset)
             moment = calendar.moment(day, slot.at)
             if began < moment <= now and (slot.every_day or calendar.is_working(day)):
-                past.append((moment, slot_name(day, slot.name)))
+                past.append((moment, SlotId(day, slot.name)))
     past.sort()
-    newest = past[-1][1] if past and day_of(past[-1][1]) == today else None
-    return [SlotDue(name, moment, runs=name == newest) for moment, name in past if name not in claimed]
+    newest = past[-1][1] if past and past[-1][1].day == today else None
+    return [SlotDue(str(slot), moment, runs=slot == newest) for moment, slot in past if str(slot) not in claimed]
 
 
-def due_days(slot: str, calendar: Calendar) -> tuple[date, date]:
+def due_days(slot: SlotId, calendar: Calendar) -> tuple[date, date]:
     """The days, first and last, of which a sweep's messages say what is due: in the morning its own day, in the evening
     all that follow up to the next working day."""
-    day = day_of(slot)
-    if name_of(slot) == "morning":
-        return day, day
-    return day + timedelta(days=1), calendar.next_working(day, inclusive=False)
+    if slot.name == "morning":
+        return slot.day, slot.day
+    return slot.day + timedelta(days=1), calendar.next_working(slot.day, inclusive=False)
 
 
 # --- people ----------------------------------------------------------------------------------------------------------
@@ -220,7 +198,7 @@ def in_scope(record: TaskRecord, overdue: Overdue, rules: Rules) -> bool:
 
 def gone_key(ref: str) -> str:
     """Says that somebody heard of a task whose deal is gone."""
-    return f"gone-deal:{ref}"
+    return str(Key(Purpose.GONE_DEAL, ref))
 
 
 def _of_gone_deal(record: TaskRecord, rules: Rules, company: Company, told: Collection[str]) -> OverdueTask:
@@ -264,7 +242,7 @@ def operations(late: Iterable[OverdueTask], *, rules: Rules, slot: str) -> tuple
     held = len(moves) > rules.safety.max_moves
     return tuple(
         Operation(
-            f"{MOVES}{slot}:{one.record.ref}",
+            str(Key(Purpose.SWEEP, slot, one.record.ref)),
             Kind.DEADLINE,
             {
                 "deadline": rules.calendar.local(one.deadline).isoformat(timespec="seconds"),

@@ -26,6 +26,7 @@ from bitrix_sync.model.facts import (
     PortalTask,
     Visit,
 )
+from bitrix_sync.model.keys import Key, Moment, Occurrence, Purpose
 from bitrix_sync.model.operations import (
     Check,
     DeadlineChange,
@@ -36,7 +37,6 @@ from bitrix_sync.model.operations import (
     State,
     TaskRecord,
     Trace,
-    occurrence_key,
 )
 from bitrix_sync.model.worktime import Calendar
 from bitrix_sync.rules.conditions import CannotJudge, Judgement, judge
@@ -81,11 +81,8 @@ TAKEN_OVER = "taken over"
 ADOPTED = "adopted"
 """Basis of a task of ours that was found in the portal by its mark: what its deadline was counted from is found out at
 the first look, if it is still the one that the rule gives; else it was changed, and stays."""
-ACTS = frozenset({"left", "closed"})
+ACTS = frozenset({Moment.LEFT, Moment.CLOSED})
 """Moments that say what we did; the others say what happened."""
-BACKFILL, FROM_NOW = "backfill", "from now"
-"""Begin the names of the moments when ``backfill`` last took a visit in for a rule, and when it last had the deadlines
-of the rule counted from that moment on; version 0.1 kept the first of them alone, for all rules."""
 ENDS = (Kind.COMPLETE, Kind.DELETE)
 ENDINGS = {"complete": Kind.COMPLETE, "defer": Kind.DEFER, "delete": Kind.DELETE}
 
@@ -168,16 +165,11 @@ def advance_anew(state: DealState, rules: Rules, world: World, *, now: datetime)
     deal = state.deal
     if deal is None or deal.closed or not state.visits:
         return None
-    refused = advance_key(max(visit.id for visit in state.visits))
+    refused = str(Key(Purpose.ADVANCE, max(visit.id for visit in state.visits)))
     state = replace(state, keys=state.keys - {refused})
     deciding = _Deciding(state, deal, rules, world, now)
     deciding.advance()
     return next((one for one in deciding.operations if one.key == refused), None)
-
-
-def advance_key(visit_id: int) -> str:
-    """Key of the automatic move that ends a visit."""
-    return f"advance:{visit_id}"
 
 
 def observe(record: TaskRecord | None, seen: PortalTask, *, at: datetime) -> tuple[TaskRecord, DeadlineChange | None]:
@@ -231,7 +223,7 @@ def admins_of(rules: Rules, company: Company) -> tuple[int, ...]:
 def taken_away(state: DealState, record: TaskRecord) -> bool:
     """True when ``remove`` deleted the task, or dropped it before it was sent."""
     unsent = state.unmade.get(record.occurrence) is State.DROPPED
-    return unsent or (record.gone and f"remove:{record.ref}" in state.keys)
+    return unsent or (record.gone and str(Key(Purpose.REMOVE, record.ref)) in state.keys)
 
 
 def next_start(pause: Duration, done: datetime, calendar: Calendar) -> datetime:
@@ -310,8 +302,8 @@ class _Deciding:
         policy = self.rules.policies.get(visit.stage_id)
         for rule in policy.rules if policy is not None else ():
             if backfill.covers(rule.id):
-                names = (BACKFILL, FROM_NOW) if backfill.from_now else (BACKFILL,)
-                self.asked |= {(visit.id, f"{name}:{rule.id}"): self.now for name in names}
+                names = (Moment.BACKFILL, Moment.FROM_NOW) if backfill.from_now else (Moment.BACKFILL,)
+                self.asked |= {(visit.id, name.of(rule.id)): self.now for name in names}
 
     def keep(self, record: TaskRecord) -> TaskRecord:
         self.records[record.occurrence] = self.changed[record.occurrence] = record
@@ -336,7 +328,7 @@ class _Deciding:
         def find(event: Event) -> datetime | None:
             match event:
                 case Done(rule=rule_id, same_stage=same_stage):
-                    name = f"done:{rule_id}"
+                    name = Moment.DONE.of(rule_id)
                     if known := self.moment(visit, name):
                         return known
                     done = self.of_rule(rule_id, visit if same_stage else None)[-1:]
@@ -347,12 +339,12 @@ class _Deciding:
                     later = (v for v in self.visits if v.id > visit.id and v.stage_id in stages)
                     return next((v.entered for v in later), None)
                 case Filled(field=code):
-                    name = f"filled:{code}"
+                    name = Moment.FILLED.of(code)
                     if known := self.moment(visit, name):
                         return known
                     if not filled(self.deal.fields.get(code), self.rules.deal_fields.get(code)):
                         return None
-                    first_look = self.moment(visit, "seen") is None
+                    first_look = self.moment(visit, Moment.SEEN) is None
                     return self.remember(visit, name, visit.entered if first_look else self.deal.changed)
 
         return find
@@ -370,29 +362,29 @@ class _Deciding:
 
     def end_tasks(self, left: Visit | None, entered: Visit) -> None:
         """What tasks undergo when ``left`` ended with the entry of ``entered``; once, at the first look."""
-        if left is not None and self.moment(left, "left") is None:
+        if left is not None and self.moment(left, Moment.LEFT) is None:
             of_visit = [record for record in self.records.values() if record.visit_id == left.id]
             for record in of_visit:
-                self.remember(left, "left", self.now)
-                self.end_task(record, left, entered, "leave")
-        if entered.final and self.moment(entered, "closed") is None:
+                self.remember(left, Moment.LEFT, self.now)
+                self.end_task(record, left, entered, Purpose.LEAVE)
+        if entered.final and self.moment(entered, Moment.CLOSED) is None:
             of_deal = [record for record in self.records.values() if record.visit_id < entered.id]
             for record in of_deal:
-                self.remember(entered, "closed", self.now)
-                self.end_task(record, self.visit_of(record) or entered, entered, "close")
+                self.remember(entered, Moment.CLOSED, self.now)
+                self.end_task(record, self.visit_of(record) or entered, entered, Purpose.CLOSE)
 
-    def end_task(self, record: TaskRecord, visit: Visit, entered: Visit, why: str) -> None:
+    def end_task(self, record: TaskRecord, visit: Visit, entered: Visit, why: Purpose) -> None:
         rule = self.rules.by_id.get(record.rule_id)
         if rule is None or rule.disabled or record.gone or record.status not in ENDABLE:
             return
-        ending = rule.on_leave if why == "leave" else rule.on_close
-        left = f"leave:{record.occurrence}:{entered.id}"
+        ending = rule.on_leave if why is Purpose.LEAVE else rule.on_close
+        left = str(Key(Purpose.LEAVE, record.occurrence, entered.id))
         ended = {op.key for op in self.operations if op.kind in ENDS}
-        if ending == "keep" or (why == "close" and left in ended):
+        if ending == "keep" or (why is Purpose.CLOSE and left in ended):
             return
-        key = f"{why}:{record.occurrence}:{entered.id}"
-        self.add(key, ENDINGS[ending], {"reason": why}, record, urgency=CREATE)
-        self.trace(visit, rule.id, "ended", ending=ending, why=why)
+        key = Key(why, record.occurrence, entered.id)
+        self.add(key, ENDINGS[ending], {"reason": why.value}, record, urgency=CREATE)
+        self.trace(visit, rule.id, "ended", ending=ending, why=why.value)
 
     def ending(self, record: TaskRecord) -> bool:
         """True when it is decided that the task be completed or deleted, though the portal does not show it yet."""
@@ -407,12 +399,12 @@ class _Deciding:
         rule came to its stage is no reason for a task."""
         policy = self.rules.policies.get(visit.stage_id)
         over = visit is not self.latest
-        if over and (self.moment(visit, "seen") is not None or visit.id in self.state.handled):
+        if over and (self.moment(visit, Moment.SEEN) is not None or visit.id in self.state.handled):
             return
         if policy is not None:
             self.note_events(policy, visit)
             self.look_at(policy, visit, over)
-        self.remember(visit, "seen", self.now)
+        self.remember(visit, Moment.SEEN, self.now)
 
     def note_events(self, policy: StagePolicy, visit: Visit) -> None:
         """An event happens when it happens, though the rule that counts from it has no task yet."""
@@ -479,11 +471,11 @@ class _Deciding:
         loaded = self.world.loaded.get(rule.id)
         if loaded is None:
             return False
-        return (visit.id, f"{BACKFILL}:{rule.id}") in self.asked or self.acts_by_itself(rule, visit, loaded)
+        return (visit.id, Moment.BACKFILL.of(rule.id)) in self.asked or self.acts_by_itself(rule, visit, loaded)
 
     def acts_by_itself(self, rule: Rule, visit: Visit, loaded: datetime) -> bool:
         """Also when an earlier backfill took the visit in, for this rule or, in version 0.1, for all there were."""
-        taken_in = (self.state.moments.get((visit.id, name)) for name in (f"{BACKFILL}:{rule.id}", BACKFILL))
+        taken_in = (self.state.moments.get((visit.id, name)) for name in (Moment.BACKFILL.of(rule.id), Moment.BACKFILL))
         if any(moment is not None and moment >= loaded for moment in taken_in):
             return True
         return visit.id not in self.state.handled and visit.entered >= loaded.replace(microsecond=0)
@@ -491,7 +483,7 @@ class _Deciding:
     def counted_from(self, rule: Rule, visit: Visit) -> datetime:
         """What a new deadline is counted from, unless the rule waits for something: the entry, or a later moment from
         which on the latest backfill has it counted."""
-        from_now, latest = (self.moment(visit, f"{name}:{rule.id}") for name in (FROM_NOW, BACKFILL))
+        from_now, latest = (self.moment(visit, name.of(rule.id)) for name in (Moment.FROM_NOW, Moment.BACKFILL))
         return max(visit.entered, from_now) if from_now and latest and from_now >= latest else visit.entered
 
     def comes_anew(self, rule: Rule, record: TaskRecord) -> bool:
@@ -544,11 +536,13 @@ class _Deciding:
         self.trace(visit, rule.id, "exists", other=record.occurrence, repeat="if_none_open")
         stage = self.rules.stage_names.get(visit.stage_id, visit.stage_id)
         text = texts.say(self.rules.language, "line.taken_over", stage=stage)
-        self.add(f"line:taken:{record.occurrence}:{visit.id}", Kind.LINE, {"text": text}, record, urgency=LINE)
+        self.add(
+            Key(Purpose.LINE_OF_TAKEN, record.occurrence, visit.id), Kind.LINE, {"text": text}, record, urgency=LINE
+        )
         known = self.state.keys | {operation.key for operation in self.operations}
-        put_off = {"leave": rule.on_leave == "defer", "close": rule.on_close == "defer"}
-        if any(put_off[why] and key.startswith(f"{why}:{record.occurrence}:") for why in put_off for key in known):
-            self.add(f"resume:{record.occurrence}:{visit.id}", Kind.RESUME, {"reason": "taken over"}, record)
+        put_off = {Purpose.LEAVE: rule.on_leave == "defer", Purpose.CLOSE: rule.on_close == "defer"}
+        if any(put_off[why] and Key(why, record.occurrence).among(known) for why in put_off):
+            self.add(Key(Purpose.RESUME, record.occurrence, visit.id), Kind.RESUME, {"reason": "taken over"}, record)
         self.keep(replace(record, visit_id=visit.id, number=1, started=started, basis=TAKEN_OVER))
 
     def repeat(self, rule: Rule, visit: Visit, last: TaskRecord) -> None:
@@ -601,7 +595,7 @@ class _Deciding:
             note = texts.say(self.rules.language, "line.last_resort", owner=self.world.company.name(owner))
             description = f"{description}\n\n{note}".strip()
         own = self.own_fields(rule, context)
-        key = name or occurrence_key(visit.id, rule.id, number)
+        key = name or str(Occurrence(visit.id, rule.id, number))
         before = self.of_rule(rule.id, visit)
         by = self.brought_by(rule, visit, before[-1] if before else None)
         record = self.keep(
@@ -630,7 +624,7 @@ class _Deciding:
             self.tell_of_nobody(rule, key, title)
         fields = self.task_fields(rule, title, description, owner, supervisor, computed.at) | own
         self.add(
-            f"create:{key}",
+            Key(Purpose.CREATE, key),
             Kind.CREATE,
             {"fields": fields},
             record,
@@ -694,13 +688,15 @@ class _Deciding:
         """The check list, then what hangs on it; an item that renders to nothing is left out."""
         if not any(items):
             return
-        heading = f"checklist:{record.occurrence}"
+        heading = Key(Purpose.CHECKLIST, record.occurrence)
         title = texts.say(self.rules.language, "task.checklist")
         self.add(heading, Kind.CHECKLIST, {"title": title, "index": 0}, record, urgency=CHECKLIST)
         for index, text in enumerate(items):
             if text:
-                payload = {"title": text, "index": index, "under": heading}
-                self.add(f"item:{record.occurrence}:{index}", Kind.CHECKLIST, payload, record, urgency=CHECKLIST)
+                payload = {"title": text, "index": index, "under": str(heading)}
+                self.add(
+                    Key(Purpose.ITEM, record.occurrence, index), Kind.CHECKLIST, payload, record, urgency=CHECKLIST
+                )
 
     def choose_owner(self, rule: Rule, deadline: datetime) -> Chosen:
         return resolve_owner(
@@ -722,7 +718,7 @@ class _Deciding:
     def tell_of_nobody(self, rule: Rule, key: str, title: str) -> None:
         """Nobody can own the task: it is held, and the admins know."""
         text = texts.say(self.rules.language, "admin.owner_not_found", title=title, deal=self.deal.title, rule=rule.id)
-        self.tell(f"nobody:{key}", admins_of(self.rules, self.world.company), text)
+        self.tell(Purpose.NOBODY, key, admins_of(self.rules, self.world.company), text)
 
     def task_fields(
         self, rule: Rule, title: str, description: str, owner: int, supervisor: int | None, deadline: datetime
@@ -829,11 +825,11 @@ class _Deciding:
         return datetime.fromisoformat(underway[-1]["deadline"]) if underway else record.deadline
 
     def move_deadline(self, record: TaskRecord, rule: Rule, visit: Visit, computed: Computed) -> None:
-        count = 1 + sum(key.startswith(f"follow:{record.occurrence}:") for key in self.state.keys)
+        count = 1 + Key(Purpose.FOLLOW, record.occurrence).among(self.state.keys)
         seen = self.deadline_to_be(record)
         local = self.rules.calendar.local
         self.add(
-            f"follow:{record.occurrence}:{count}",
+            Key(Purpose.FOLLOW, record.occurrence, count),
             Kind.DEADLINE,
             {
                 "deadline": local(computed.at).isoformat(timespec="seconds"),
@@ -851,7 +847,7 @@ class _Deciding:
             deal_fields=self.rules.deal_fields,
             stage_names=self.rules.stage_names,
         )
-        self.add(f"line:follow:{record.occurrence}:{count}", Kind.LINE, {"text": text}, record, urgency=LINE)
+        self.add(Key(Purpose.LINE_OF_FOLLOW, record.occurrence, count), Kind.LINE, {"text": text}, record, urgency=LINE)
         self.keep(replace(record, basis=computed.basis, sent=(*record.sent, computed.at)))
         self.trace(
             visit,
@@ -908,8 +904,8 @@ class _Deciding:
             "drop": [record.supervisor_id] if record.supervisor_id and changed else [],
             "creator": supervisor if rule.control and changed else None,
         }
-        count = 1 + sum(key.startswith(f"people:{record.occurrence}:") for key in self.state.keys)
-        self.add(f"people:{record.occurrence}:{count}", Kind.PEOPLE, payload, record)
+        count = 1 + Key(Purpose.PEOPLE, record.occurrence).among(self.state.keys)
+        self.add(Key(Purpose.PEOPLE, record.occurrence, count), Kind.PEOPLE, payload, record)
         if owner != before:
             text = texts.say(self.rules.language, "line.owner_followed", owner=name(owner))
             self.trace(visit, rule.id, "people_followed", owner=name(owner))
@@ -917,7 +913,7 @@ class _Deciding:
             said = name(supervisor) if supervisor else "—"
             text = texts.say(self.rules.language, "line.supervisor_followed", supervisor=said)
             self.trace(visit, rule.id, "supervisor_followed", supervisor=said)
-        self.add(f"line:people:{record.occurrence}:{count}", Kind.LINE, {"text": text}, record, urgency=LINE)
+        self.add(Key(Purpose.LINE_OF_PEOPLE, record.occurrence, count), Kind.LINE, {"text": text}, record, urgency=LINE)
         self.keep(replace(record, supervisor_id=supervisor))
 
     # --- advancing ---------------------------------------------------------------------------------------------------
@@ -931,13 +927,13 @@ class _Deciding:
         tasks = [record for record in self.records.values() if record.visit_id == visit.id and not record.gone]
         if not tasks or any(record.status != DONE for record in tasks):
             return
-        if any(key.startswith(f"brake:{visit.id}:") for key in self.state.keys):
+        if Key(Purpose.BRAKE, visit.id).among(self.state.keys):
             return  # people were told to move it themselves
         recent = [moved for moved in self.state.moved if self.now - moved < DAY]
         if len(recent) >= AUTOMATIC_MOVES:
             self.brake(visit, policy)
             return
-        key = advance_key(visit.id)
+        key = str(Key(Purpose.ADVANCE, visit.id))
         if key not in self.state.keys:
             payload = {"stage": policy.advance_to, "visit": visit.id}
             self.operations.append(Operation(key, Kind.MOVE_DEAL, payload, self.deal.id, urgency=ADVANCE))
@@ -953,21 +949,22 @@ class _Deciding:
             count=AUTOMATIC_MOVES,
             stage=self.rules.stage_names.get(visit.stage_id, visit.stage_id),
         )
-        self.tell(f"brake:{visit.id}", self.deal_supervisors(), text)
+        self.tell(Purpose.BRAKE, visit.id, self.deal_supervisors(), text)
 
     def deal_supervisors(self) -> tuple[int, ...]:
         """Who hears of the deal: the head over its responsible, else the admins."""
         head = head_over(self.world.company, self.deal.responsible_id)
         return (head,) if head else admins_of(self.rules, self.world.company)
 
-    def tell(self, key: str, users: tuple[int, ...], text: str) -> None:
+    def tell(self, purpose: Purpose, of: object, users: tuple[int, ...], text: str) -> None:
         for user in users:
-            payload = {"user": user, "text": text, "mark": f"{key}:{user}"}
-            self.operations.append(Operation(f"{key}:{user}", Kind.MESSAGE, payload, self.deal.id, urgency=MESSAGE))
+            key = str(Key(purpose, of, user))
+            payload = {"user": user, "text": text, "mark": key}
+            self.operations.append(Operation(key, Kind.MESSAGE, payload, self.deal.id, urgency=MESSAGE))
 
     def add(
         self,
-        key: str,
+        key: Key,
         kind: Kind,
         payload: Mapping[str, Any],
         record: TaskRecord,
@@ -977,7 +974,9 @@ class _Deciding:
         state: State = State.PLANNED,
     ) -> None:
         self.operations.append(
-            Operation(key, kind, payload, self.deal.id, record.ref, urgency=urgency, look_first=look_first, state=state)
+            Operation(
+                str(key), kind, payload, self.deal.id, record.ref, urgency=urgency, look_first=look_first, state=state
+            )
         )
 
 

@@ -21,7 +21,7 @@ from bitrix_sync.demo.narrator import Narrator, Row
 from bitrix_sync.engine.passes import ServiceContext
 from bitrix_sync.explain.why import story_of
 from bitrix_sync.explain.why_lines import told
-from bitrix_sync.model.operations import MARK
+from bitrix_sync.model.keys import Occurrence, occurrence_in
 from bitrix_sync.report.tables import terminal
 from bitrix_sync.rules.words import Words
 from bitrix_sync.words import texts
@@ -280,10 +280,11 @@ def at(days: int, hour: int, minute: int = 0) -> datetime:
 
 def visit_of(task: Task) -> int:
     """The stay in a stage that a task was made for."""
-    return int((task.xml_id or "").split(":")[1])
+    occurrence = Occurrence.parse(occurrence_in(task.xml_id or ""))
+    return occurrence.visit if occurrence is not None else 0
 
 
 def rule_of(task: Task) -> str:
     """The rule that a task was made by, "" for one of people."""
-    mark = task.xml_id or ""
-    return mark.removeprefix(MARK).split(":")[1] if mark.startswith(MARK) else ""
+    occurrence = Occurrence.parse(occurrence_in(task.xml_id or ""))
+    return occurrence.rule if occurrence is not None else ""

@@ -15,9 +15,8 @@ from bitrix_sync.engine.rulebook import Rulebook
 from bitrix_sync.engine.sender import STRANGER_CODE, Applied, Sender, apply, send
 from bitrix_sync.errors import PortalError
 from bitrix_sync.model.facts import Absent, Changes, Contact, Deal, End, PortalTask, Unread, Visit
+from bitrix_sync.model.keys import Key, Purpose, Refusal, foreign_ref, hour, minute, occurrence_in, told_mark
 from bitrix_sync.model.operations import (
-    FOREIGN,
-    MARK,
     Changeset,
     DeadlineChange,
     Decision,
@@ -42,6 +41,8 @@ SEES_NO_DEALS = "sees_no_deals"
 SAFETY_WINDOW = timedelta(minutes=10)
 SHOWN = 10
 """Tasks named in one message."""
+MARKS = {"first": Purpose.MARKS_FIRST, "start": Purpose.MARKS_START, "running": Purpose.MARKS_RUNNING}
+"""When tasks of ours were met that the database does not know → what is told of it."""
 FEW = 20
 """More tasks that vanish at once are no deletions by people, unless they are few among all."""
 JUDGE_AGAIN = timedelta(minutes=10)
@@ -275,11 +276,9 @@ def adopt(context: ServiceContext, facts: Gathered) -> None:
     named = {record.visit_id for task in facts.seen.met if (record := recognition.by_mark(task, at=facts.now))}
     visits |= context.store.known_visits(named - visits.keys())
     visits |= {visit.id: visit for visit in reading.visits(context.portal, sorted(named - visits.keys()))}
-    known = {
-        record.ref for record in context.store.task_records(refs=[m.mark.removeprefix(MARK) for m in facts.seen.met])
-    }
+    known = {record.ref for record in context.store.task_records(refs=[occurrence_in(m.mark) for m in facts.seen.met])}
     for record in recognition.adopted(facts.seen.met, visits, at=facts.now, apart=known):
-        facts.tasks.pop(f"{FOREIGN}{record.portal_id}", None)
+        facts.tasks.pop(foreign_ref(record.portal_id), None)
         facts.tasks[record.ref] = record
         facts.touched.add(record.deal_id)
 
@@ -409,7 +408,7 @@ def decide(
 
 def looked_up(decision: Decision, facts: Gathered) -> Decision:
     """The same; creations of tasks that were seen in the portal just now are looked up before they are sent."""
-    met = {task.mark.removeprefix(MARK) for task in facts.seen.met}
+    met = {occurrence_in(task.mark) for task in facts.seen.met}
     if met.isdisjoint(one.task for one in decision.operations):
         return decision
     operations = (
@@ -428,9 +427,9 @@ def tell_unjudged(context: ServiceContext, facts: Gathered) -> tuple[Operation, 
     for code, deals in by_cause.items():
         why = facts.unread[deals[0]].why
         log.warning("deals cannot be judged yet: something could not be read", deals=deals[:FEW], problem=why)
-        day = f"{context.rulebook.rules.calendar.local(facts.now):%Y-%m-%d}"
+        day = context.rulebook.rules.calendar.local(facts.now).date()
         text = texts.say(context.rulebook.rules.language, "admin.unjudged", count=len(deals), deal=deals[0], why=why)
-        told += tell_admins(context.rulebook, f"unjudged:{code}:{day}", text)
+        told += tell_admins(context.rulebook, Key(Purpose.UNJUDGED, code, day), text)
     return told
 
 
@@ -470,7 +469,7 @@ def rules_that_failed(
                 deal=deal.title if deal else f"#{trace.deal_id}",
                 message=fault,
             )
-            key = f"rule-failed:{trace.rule_id}:{rules.calendar.local(now):%Y-%m-%d}"
+            key = Key(Purpose.RULE_FAILED, trace.rule_id, rules.calendar.local(now).date())
             told |= {one.key: one for one in tell_admins(context.rulebook, key, text) if one.key not in told}
     return tuple(told.values())
 
@@ -511,25 +510,25 @@ def within_safety(
     if not report.held:
         return checked, ()
     text = texts.say(context.rulebook.rules.language, "admin.held", count=report.held, limit=limit)
-    return checked, tell_admins(context.rulebook, f"held:{now:%Y-%m-%dT%H}", text)
+    return checked, tell_admins(context.rulebook, Key(Purpose.HELD, hour(now)), text)
 
 
-def tell(users: Sequence[int], key: str, text: str) -> tuple[Operation, ...]:
-    """A message to each of the users; the key says what it is about, so it is said once."""
+def tell(users: Sequence[int], about: Key | Refusal, text: str) -> tuple[Operation, ...]:
+    """A message to each of the users; its key says what it is about, so it is said once."""
     return tuple(
         Operation(
-            f"tell:{key}:{user}",
+            str(Key(Purpose.TELL, about, user)),
             Kind.MESSAGE,
-            {"user": user, "text": text, "mark": f"{key}:{user}"},
+            {"user": user, "text": text, "mark": told_mark(about, user)},
             urgency=plan.MESSAGE,
         )
         for user in users
     )
 
 
-def tell_admins(rulebook: Rulebook, key: str, text: str) -> tuple[Operation, ...]:
+def tell_admins(rulebook: Rulebook, about: Key, text: str) -> tuple[Operation, ...]:
     """A message to every administrator of the file."""
-    return tell(rulebook.admins, f"admin:{key}", text)
+    return tell(rulebook.admins, Key(Purpose.ADMIN, about), text)
 
 
 def recognised(context: ServiceContext, facts: Gathered) -> tuple[Operation, ...]:
@@ -551,8 +550,8 @@ def of_marks(context: ServiceContext, when: str, met: Sequence[PortalTask]) -> t
     shown = ", ".join([*(str(task.id) for task in met[:SHOWN]), *(["…"] if len(met) > SHOWN else [])])
     log.warning("tasks of ours that the database does not know", when=when, count=len(met), tasks=shown)
     text = texts.say(context.rulebook.rules.language, f"admin.marks_{when}", count=len(met), tasks=shown)
-    day = context.rulebook.rules.calendar.local(context.portal.now())
-    return tell_admins(context.rulebook, f"marks-{when}:{day:%Y-%m-%d}", text)
+    day = context.rulebook.rules.calendar.local(context.portal.now()).date()
+    return tell_admins(context.rulebook, Key(MARKS[when], day), text)
 
 
 def of_stranger(context: ServiceContext, record: TaskRecord) -> tuple[Operation, ...]:
@@ -561,7 +560,7 @@ def of_stranger(context: ServiceContext, record: TaskRecord) -> tuple[Operation,
         return ()
     log.error("another task has the number of one that we knew", was=record.ref)
     text = texts.say(context.rulebook.rules.language, "admin.stranger", title=record.title)
-    return tell_admins(context.rulebook, f"stranger:{record.ref}", text)
+    return tell_admins(context.rulebook, Key(Purpose.STRANGER, record.ref), text)
 
 
 def tell_strangers(context: ServiceContext) -> None:
@@ -590,7 +589,7 @@ def put_back(
         return ()
     first = min(visit.id for visit in lost)
     text = texts.say(context.rulebook.rules.language, "admin.put_back", count=len(lost))
-    key = f"put-back:{context.portal.now():%Y-%m-%dT%H:%M}"
+    key = Key(Purpose.PUT_BACK, minute(context.portal.now()))
     store.record(
         Changeset(
             at=context.portal.now(),
@@ -612,17 +611,17 @@ def tell_failures(context: ServiceContext) -> None:
     if not rows:
         return
     now = context.portal.now()
-    heard = context.store.told_between(failures.TOLD, now - failures.QUIET, now)
+    heard = context.store.told_between(Purpose.REFUSED.beginning, now - failures.QUIET, now)
     found = failures_of(context, rows)
     news = failures.gather([one for one in found if one.reader is not None], heard)
     notices: list[Operation] = []
-    for key, alike in news.items():
+    for cause, alike in news.items():
         readers = (alike[0].reader,) if alike[0].reader else context.rulebook.admins
-        notices += tell(readers, f"{key}@{now.isoformat()}", failures.said(context.rulebook.rules.language, alike))
+        notices += tell(readers, replace(cause, at=now), failures.said(context.rulebook.rules.language, alike))
     told = [one for alike in news.values() for one in alike] + [one for one in found if one.reader is None]
     if not told:
         return
-    keys = (*(f"{key}@{now.isoformat()}" for key in news), *(failed_key(one.row) for one in told))
+    keys = (*(str(replace(cause, at=now)) for cause in news), *(failed_key(one.row) for one in told))
     context.store.record(Changeset(at=now, operations=tuple(notices), told=keys), context.sender.epoch)
 
 
@@ -662,7 +661,7 @@ def record_deal(record: TaskRecord | None) -> int:
 
 def failed_key(row: StoredOperation) -> str:
     """Says that a refusal was told."""
-    return f"failed:{row.operation.key}"
+    return str(Key(Purpose.FAILED, row.operation.key))
 
 
 # --- first start -----------------------------------------------------------------------------------------------------

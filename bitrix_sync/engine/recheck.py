@@ -27,14 +27,12 @@ from bitrix_sync.engine.passes import (
     tell_admins,
 )
 from bitrix_sync.model.facts import Absent, Changes, Deal, PortalTask, Unread
+from bitrix_sync.model.keys import Key, Purpose, foreign_ref, mark_of, occurrence_in
 from bitrix_sync.model.operations import (
-    FOREIGN,
-    MARK,
     Changeset,
     DeadlineChange,
     Kind,
     Operation,
-    State,
     StoredOperation,
     TaskRecord,
 )
@@ -215,7 +213,7 @@ def report_rights_lost(context: ServiceContext, seen: OpenWork) -> None:
     )
     context.store.set_setting(DOUBTED, seen.at.isoformat())
     text = texts.say(context.rulebook.rules.language, f"admin.rights_lost_{seen.lost}", missing=missing, known=known)
-    notices = tell_admins(context.rulebook, f"rights:{seen.at:%Y-%m-%d}", text)
+    notices = tell_admins(context.rulebook, Key(Purpose.RIGHTS, seen.at.date()), text)
     context.store.record(Changeset(at=seen.at, operations=notices), context.sender.epoch)
 
 
@@ -245,14 +243,14 @@ def look_for_twins(context: ServiceContext, rows: Sequence[StoredOperation], now
     neither, the elder); the other one goes if nobody touched it, else the admins are told."""
     records = context.store.task_records([row.operation.task for row in rows])
     known = {record.occurrence: record.portal_id for record in records}
-    deals = {MARK + record.occurrence: record.deal_id for record in records}
+    deals = {mark_of(record.occurrence): record.deal_id for record in records}
     by_mark: dict[str, list[PortalTask]] = {}
     for task in reading.tasks_by_mark(context.portal, list(deals)):
         if is_of_deal(task, deals[task.mark]):
             by_mark.setdefault(task.mark, []).append(task)
     operations: list[Operation] = []
     for mark, tasks in by_mark.items():
-        ours = known[mark.removeprefix(MARK)]
+        ours = known[occurrence_in(mark)]
         _, *twins = sorted(tasks, key=lambda task: (task.id != ours, task.id))
         for twin in twins:
             operations += twin_operations(context, twin)
@@ -263,7 +261,7 @@ def look_for_twins(context: ServiceContext, rows: Sequence[StoredOperation], now
 
 def twin_key(row: StoredOperation) -> str:
     """Says that an occurrence was looked at for twins."""
-    return f"twins:{row.operation.task}"
+    return str(Key(Purpose.TWINS, row.operation.task))
 
 
 def twin_operations(context: ServiceContext, twin: PortalTask) -> tuple[Operation, ...]:
@@ -271,9 +269,9 @@ def twin_operations(context: ServiceContext, twin: PortalTask) -> tuple[Operatio
     log.warning("two tasks with one mark", task=twin.id, mark=twin.mark, touched=touched(twin))
     if touched(twin):
         text = texts.say(context.rulebook.rules.language, "admin.twin", task=twin.id, title=twin.title)
-        return tell_admins(context.rulebook, f"twin:{twin.id}", text)
+        return tell_admins(context.rulebook, Key(Purpose.TWIN, twin.id), text)
     payload = {"reason": "twin", "mark": twin.mark}
-    return (Operation(f"twin:{twin.id}", Kind.DELETE, payload, task=f"{FOREIGN}{twin.id}", state=State.PLANNED),)
+    return (Operation(str(Key(Purpose.TWIN, twin.id)), Kind.DELETE, payload, task=foreign_ref(twin.id)),)
 
 
 def touched(task: PortalTask) -> bool:

@@ -6,7 +6,6 @@ alone; and a mark of ours that the store does not know belongs to it all the sam
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -14,10 +13,10 @@ from datetime import datetime, timedelta
 from bitrix_sync.decisions import plan
 from bitrix_sync.decisions.guards import is_stranger
 from bitrix_sync.model.facts import PortalTask, Visit
-from bitrix_sync.model.operations import MARK, DeadlineChange, TaskRecord
+from bitrix_sync.model.keys import Key, Occurrence, Purpose, occurrence_in
+from bitrix_sync.model.operations import DeadlineChange, TaskRecord
 from bitrix_sync.store import Store
 
-OCCURRENCE = re.compile(r"([1-9][0-9]{0,17}):([^:]+)(?::([1-9][0-9]{0,8}))?")
 OUT_OF_TURN = timedelta(hours=1)
 """Ids of history rows rise with their time, some minutes aside: a lower id that came so much later is of another
 count."""
@@ -110,13 +109,13 @@ def observe(store: Store, read: Iterable[PortalTask], *, at: datetime) -> Observ
         if known.occurrence:
             observed.tasks[known.ref] = replace(known, gone=True, portal_id=None)
             observed.touched |= {known.deal_id} - {0}
-    refs = [task.mark.removeprefix(MARK) for task in seen_tasks.values() if has_mark(task) and task.id not in by_id]
+    refs = [name for task in seen_tasks.values() if (name := occurrence_in(task.mark)) and task.id not in by_id]
     by_mark = {record.occurrence: record for record in store.task_records(refs=refs)} if refs else {}
     unsent = unsent_creations(store, by_mark)
     for task in seen_tasks.values():
         record = by_id.get(task.id)
-        if record is None and has_mark(task):
-            marked = by_mark.get(task.mark.removeprefix(MARK))
+        if record is None and (name := occurrence_in(task.mark)):
+            marked = by_mark.get(name)
             if marked is None or (marked.portal_id is not None and is_others(store, marked, task)):
                 observed.met.append(task)
             elif marked.portal_id is None and (marked.status == 0 or marked.gone):
@@ -148,14 +147,9 @@ def matters(before: TaskRecord | None, after: TaskRecord) -> bool:
     return replace(after, **shown) != before
 
 
-def has_mark(task: PortalTask) -> bool:
-    """True for a task that this program made, whatever its store."""
-    return task.mark.startswith(MARK)
-
-
 def unsent_creations(store: Store, marked: Mapping[str, TaskRecord]) -> dict[str, str]:
     """Of these occurrences, those whose creation this store never sent, with its key."""
-    keys = {f"create:{ref}": ref for ref, record in marked.items() if record.portal_id is None}
+    keys = {str(Key(Purpose.CREATE, ref)): ref for ref, record in marked.items() if record.portal_id is None}
     rows = store.operations(keys=list(keys)) if keys else []
     return {keys[row.operation.key]: row.operation.key for row in rows if not row.attempts}
 
@@ -163,23 +157,23 @@ def unsent_creations(store: Store, marked: Mapping[str, TaskRecord]) -> dict[str
 def is_others(store: Store, record: TaskRecord, task: PortalTask) -> bool:
     """True when a second task with the mark of one that we know was made by somebody else in our way: we sent ours
     once, so it is no twin of our own making; and a copy that a person makes has another creator."""
-    sent = [row.attempts for row in store.operations(keys=[f"create:{record.occurrence}"])]
+    sent = [row.attempts for row in store.operations(keys=[str(Key(Purpose.CREATE, record.occurrence))])]
     return record.creator_id in (0, task.creator_id) and sent == [1]
 
 
 def by_mark(task: PortalTask, *, at: datetime) -> TaskRecord | None:
     """A task of ours that is not remembered, known by its mark; None for a foreign one. What was said to it is not
     known, so its deadline is the promise."""
-    parts = OCCURRENCE.fullmatch(task.mark.removeprefix(MARK)) if has_mark(task) else None
-    if parts is None:
+    occurrence = Occurrence.parse(occurrence_in(task.mark))
+    if occurrence is None:
         return None
     seen, _ = plan.observe(None, task, at=at)
     return replace(
         seen,
-        occurrence=parts[0],
-        visit_id=int(parts[1]),
-        rule_id=parts[2],
-        number=int(parts[3] or 1),
+        occurrence=occurrence_in(task.mark),
+        visit_id=occurrence.visit,
+        rule_id=occurrence.rule,
+        number=occurrence.number,
         basis=plan.ADOPTED,
         sent=(task.deadline,) if task.deadline else (),
     )

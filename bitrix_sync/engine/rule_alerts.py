@@ -12,6 +12,7 @@ from hashlib import blake2b
 import structlog
 
 from bitrix_sync.engine.passes import SEES_NO_DEALS, ServiceContext, tell_admins
+from bitrix_sync.model.keys import Key, Purpose, hour, minute
 from bitrix_sync.model.operations import STUCK, Changeset, Operation
 from bitrix_sync.words import texts
 
@@ -36,7 +37,7 @@ def tell_of_stuck(context: ServiceContext) -> None:
     log.error("operations stayed half-way; they are looked up now", operations=stuck)
     context.store.settle_sending(context.sender.epoch, now)
     text = texts.say(context.rulebook.rules.language, "admin.stuck", count=stuck)
-    notices = tell_admins(context.rulebook, f"stuck:{context.portal.now():%Y-%m-%dT%H}", text)
+    notices = tell_admins(context.rulebook, Key(Purpose.STUCK, hour(context.portal.now())), text)
     context.store.record(Changeset(at=context.portal.now(), operations=notices), context.sender.epoch)
 
 
@@ -58,8 +59,8 @@ def tell_of_bad_rows(context: ServiceContext) -> None:
         lines = ", ".join(f"{cause} ({count})" for cause, count in list(new.items())[:SHOWN])
         text = texts.say(context.rulebook.rules.language, "admin.bad_rows", rows=lines)
         day = context.rulebook.rules.calendar.local(context.portal.now()).date()
-        name = blake2b(repr(sorted(new)).encode(), digest_size=6).hexdigest()
-        notices = tell_admins(context.rulebook, f"bad-rows:{day}:{name}", text)
+        name = digest(repr(sorted(new)))
+        notices = tell_admins(context.rulebook, Key(Purpose.BAD_ROWS, day, name), text)
         context.store.record(Changeset(at=context.portal.now(), operations=notices), context.sender.epoch)
     context.store.set_setting(BAD_ROWS, json.dumps(causes, ensure_ascii=False))
 
@@ -89,13 +90,13 @@ def tell_of_unread(context: ServiceContext) -> None:
     if not parts or context.rulebook.rules.safety.watch:
         return
     language, now = context.rulebook.rules.language, context.portal.now()
-    day = f"{context.rulebook.rules.calendar.local(now):%Y-%m-%d}"
+    day = context.rulebook.rules.calendar.local(now).date()
     by_cause: dict[str, list[str]] = {}
     for part, end in parts.items():
         by_cause.setdefault(f"{end.code}:{end.why}", []).append(part)
     told: tuple[Operation, ...] = ()
     for cause, parts_of_it in by_cause.items():
-        key = f"unread:{day}:{blake2b(cause.encode(), digest_size=6).hexdigest()}"
+        key = Key(Purpose.UNREAD, day, digest(cause))
         text = texts.say(language, "admin.unread", part=listed(parts_of_it), why=parts[parts_of_it[0]].why)
         told += tell_admins(context.rulebook, key, text)
     context.store.record(Changeset(at=now, operations=told), context.sender.epoch)
@@ -112,7 +113,7 @@ def of_rules_off(context: ServiceContext, off: Mapping[str, str]) -> tuple[Opera
         for reason, rules in by_reason.items()
     ]
     text = "\n".join([*lines[:SHOWN], *(["…"] if len(lines) > SHOWN else [])])
-    return tell_admins(context.rulebook, f"rules-off:{named(context, repr(sorted(off.items())))}", text)
+    return tell_admins(context.rulebook, named(context, Purpose.RULES_OFF, repr(sorted(off.items()))), text)
 
 
 def of_refusal(context: ServiceContext, problems: str) -> tuple[Operation, ...]:
@@ -120,7 +121,7 @@ def of_refusal(context: ServiceContext, problems: str) -> tuple[Operation, ...]:
     lines = [texts.folded(texts.harmless(line)) for line in problems.splitlines() if line.strip()]
     shown = texts.Markup("\n".join([*lines[:SHOWN], *(["…"] if len(lines) > SHOWN else [])]))
     text = texts.say(context.rulebook.rules.language, "admin.rules_refused", problems=shown)
-    return tell_admins(context.rulebook, f"rules-refused:{named(context, problems)}", text)
+    return tell_admins(context.rulebook, named(context, Purpose.RULES_REFUSED, problems), text)
 
 
 def listed(rules: list[str]) -> str:
@@ -128,9 +129,14 @@ def listed(rules: list[str]) -> str:
     return ", ".join([*rules[:SHOWN], *(["…"] if len(rules) > SHOWN else [])])
 
 
-def named(context: ServiceContext, news: str) -> str:
+def named(context: ServiceContext, purpose: Purpose, news: str) -> Key:
     """A name for this piece of news at this time: the same may come again another day."""
-    return f"{context.portal.now():%Y-%m-%dT%H:%M}:{blake2b(news.encode(), digest_size=6).hexdigest()}"
+    return Key(purpose, minute(context.portal.now()), digest(news))
+
+
+def digest(news: str) -> str:
+    """A short name for a text."""
+    return blake2b(news.encode(), digest_size=6).hexdigest()
 
 
 def tell_of_deals(context: ServiceContext) -> bool:
@@ -145,7 +151,8 @@ def tell_of_deals(context: ServiceContext) -> bool:
         began = rules.calendar.local(datetime.fromisoformat(since))
         who = context.rulebook.company.name(context.rulebook.company.self_id)
         text = texts.say(rules.language, f"admin.{'deals_seen' if seen else SEES_NO_DEALS}", who=who, began=began)
-        operations = tell_admins(context.rulebook, f"{'deals-seen' if seen else 'no-deals'}:{since}", text)
+        about = Key(Purpose.DEALS_SEEN if seen else Purpose.NO_DEALS, since)
+        operations = tell_admins(context.rulebook, about, text)
         context.store.record(Changeset(at=context.portal.now(), operations=operations), context.sender.epoch)
     if seen:
         context.store.set_setting(SEES_NO_DEALS, None)

@@ -16,8 +16,10 @@ import structlog
 
 from bitrix_sync.decisions.guards import NEED_READING, OF_STATUS, Settled, guard, is_of_deal
 from bitrix_sync.errors import BitrixSyncError, PortalError
+from bitrix_sync.model import keys
 from bitrix_sync.model.facts import PortalTask, Visit
-from bitrix_sync.model.operations import FOREIGN, MARK, Kind, Operation, OperationResult, State, StoredOperation
+from bitrix_sync.model.keys import Key, Purpose, foreign_ref
+from bitrix_sync.model.operations import Kind, Operation, OperationResult, State, StoredOperation
 from bitrix_sync.portal import lookups, reading
 from bitrix_sync.portal.batch_size import BatchSize
 from bitrix_sync.portal.client import Command, Portal
@@ -211,7 +213,7 @@ def find_created(portal: Portal, rows: Sequence[StoredOperation]) -> dict[str, i
 
 def mark_of(row: StoredOperation) -> str:
     """XML_ID of the task that a CREATE makes."""
-    return MARK + row.operation.task
+    return keys.mark_of(row.operation.task)
 
 
 def adopt(row: StoredOperation, found: dict[str, int]) -> OperationResult | None:
@@ -388,7 +390,7 @@ def weigh(
         sender.read_ahead |= {task_id: seen.get(task_id) for task_id in unread}
     remembered = sender.store.task_records(refs=[row.operation.task for row in rows if needs_reading(row)])
     records = {record.ref: record for record in remembered}
-    records |= {f"{FOREIGN}{record.portal_id}": record for record in remembered}  # met before it was known to be ours
+    records |= {foreign_ref(record.portal_id): record for record in remembered}  # met before it was known to be ours
     movers = [row.operation.deal_id for row in rows if row.operation.kind is Kind.MOVE_DEAL]
     history = reading.deal_history(sender.portal, movers)
     now, bad = sender.portal.now(), sender.portal.memory.bad.ids("task")
@@ -449,8 +451,9 @@ def written_before(sender: Sender, rows: Sequence[StoredOperation]) -> set[int]:
 
 def ground_of(row: StoredOperation) -> str:
     """Key of the operation that a check-list item or a line belongs to."""
-    operation = row.operation
-    return f"create:{operation.task}" if operation.kind is Kind.CHECKLIST else operation.key.removeprefix("line:")
+    if row.operation.kind is Kind.CHECKLIST:
+        return str(Key(Purpose.CREATE, row.operation.task))
+    return keys.ground_of(row.operation.key)
 
 
 def look_up_old(sender: Sender, rows: Sequence[StoredOperation]) -> tuple[list[StoredOperation], dict[str, int]]:
@@ -472,7 +475,7 @@ def said_before(sender: Sender, rows: Sequence[StoredOperation]) -> set[int]:
     """Ids of what may be in the portal although it was never sent: lines and messages decided from old news, and check
     lists of tasks that were not made but found. What the webhook's own user was told cannot be looked up."""
     unsent = [row for row in rows if not row.attempts]
-    items = {f"create:{row.operation.task}" for row in unsent if row.operation.kind is Kind.CHECKLIST}
+    items = {str(Key(Purpose.CREATE, row.operation.task)) for row in unsent if row.operation.kind is Kind.CHECKLIST}
     creates = sender.store.operations(keys=items) if items else ()
     found = {row.operation.task for row in creates if row.error_text == FOUND}
 

@@ -21,7 +21,8 @@ from bitrix_sync.engine.rulebook import Rulebook, read_file
 from bitrix_sync.errors import RulesError, UserError
 from bitrix_sync.explain.preview_lines import Preview, nothing, of_changes, of_load, of_rules, rules_of, uncovered
 from bitrix_sync.model.facts import Changes, Cursor, Deal, Directory, PortalTask, Stage, Visit
-from bitrix_sync.model.operations import MARK, DealState, Decision, State, TaskRecord
+from bitrix_sync.model.keys import occurrence_in
+from bitrix_sync.model.operations import DealState, Decision, State, TaskRecord
 from bitrix_sync.portal import reading
 from bitrix_sync.portal.client import Portal
 from bitrix_sync.rules.load import load
@@ -270,7 +271,7 @@ def _state(
     by_portal_id = {record.portal_id: record for record in known.tasks if record.portal_id}
     for task in tasks:
         record = by_portal_id.get(task.id)
-        if record is None and task.mark.startswith(MARK) and task.mark.removeprefix(MARK) in records:
+        if record is None and occurrence_in(task.mark) in records:
             continue
         if record is not None and not is_stranger(task, record):
             seen: TaskRecord | None = plan.observe(record, task, at=look.now)[0]

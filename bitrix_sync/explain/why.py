@@ -19,6 +19,7 @@ from bitrix_sync.decisions.plan import taken_away
 from bitrix_sync.errors import UserError
 from bitrix_sync.log import redact
 from bitrix_sync.model.facts import Visit
+from bitrix_sync.model.keys import Occurrence
 from bitrix_sync.model.operations import DeadlineChange, DealState, Kind, State, StoredOperation, TaskRecord, Trace
 from bitrix_sync.report import snapshot
 from bitrix_sync.report.snapshot import Snapshot
@@ -128,13 +129,11 @@ class _Telling:
         decisions = [trace for trace in self.traces if (trace.visit_id, trace.rule_id) == (visit.id, rule)]
         records = [one for one in self.state.tasks if (one.visit_id, one.rule_id) == (visit.id, rule)]
         names = {record.occurrence for record in records}
-        begun = f"{visit.id}:{rule}"
         operations = [
             one
             for one in self.operations
             if one.operation.task in names
-            or one.operation.task == begun
-            or one.operation.task.startswith(f"{begun}:")
+            or ((of := Occurrence.parse(one.operation.task)) is not None and (of.visit, of.rule) == (visit.id, rule))
             or (rule == ADVANCE and _moves(one, visit))
         ]
         return {

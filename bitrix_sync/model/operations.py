@@ -1,8 +1,7 @@
 """The words of the ledger: what was decided, what is sent, what became of it. Pure data.
 
 Whatever changes the portal is an ``Operation`` with a unique key that says what it is for. A task of ours is a
-``TaskRecord`` named by its occurrence, ``<history row id>:<rule id>[:<n>]``; the portal's task carries the same as
-XML_ID behind ``bitrix-sync:``.
+``TaskRecord`` named by its occurrence; the portal's task carries the same as its mark. Names are written in ``keys``.
 """
 
 from __future__ import annotations
@@ -14,17 +13,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from bitrix_sync.model.facts import OPEN_STATUSES, WAITING, Cursor, Deal, Unread, Visit
-
-MARK = "bitrix-sync:"
-"""Prefix of XML_ID of every task that the service makes."""
-FOREIGN = "task:"
-"""Begins the ref of a task that no rule made."""
-
-
-def occurrence_key(visit_id: int, rule_id: str, number: int = 1) -> str:
-    """The occurrence's name: ``9031:first-call``, from the second ``again`` on ``9031:first-call:2``."""
-    return f"{visit_id}:{rule_id}" if number == 1 else f"{visit_id}:{rule_id}:{number}"
-
+from bitrix_sync.model.keys import foreign_ref
 
 OwnerForm = Literal["responsible", "head", "other"]
 """Whether a task follows the deal's responsible: it does for the first two."""
@@ -155,7 +144,7 @@ class TaskRecord:
     @property
     def ref(self) -> str:
         """Its name in operations: the occurrence, or ``task:<portal id>`` for a foreign task."""
-        return self.occurrence or f"{FOREIGN}{self.portal_id}"
+        return self.occurrence or foreign_ref(self.portal_id)
 
     @property
     def open(self) -> bool:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from bitrix_sync.log import redact
+from bitrix_sync.model.keys import SlotId
 from bitrix_sync.model.operations import STUCK, Kind, State
 from bitrix_sync.report.context import Line, ReportContext, hours_of, scene
 from bitrix_sync.report.snapshot import SETTING, Slot, unpack
@@ -208,7 +210,7 @@ def last_sweeps(store: Store, *, now: datetime) -> list[Line]:
     skipped or its time is long past), waiting (its time has just come) or none (it was not configured yet)."""
     rows: dict[str, Line] = {}
     for one in sweeps(store, limit=3 * LOOK_BACK_DAYS):
-        rows.setdefault("/".join(one["slot"].split("/")[:2]), one)  # of a slot that ran again the latest run
+        rows.setdefault(str(replace(SlotId.parse(one["slot"]), run=1)), one)  # of a slot that ran again the latest run
     since = json.loads(store.setting("sweeps_since") or "{}")
     with scene(store, now) as here:
         lines = [_last_slot(here, slot, rows, since.get(slot.name)) for slot in here.known.slots]
@@ -225,7 +227,7 @@ def _last_slot(here: ReportContext, slot: Slot, rows: dict[str, Line], since: st
     calendar = here.known.calendar
     for back in range(LOOK_BACK_DAYS):
         day = here.today - timedelta(days=back)
-        name = f"{day.isoformat()}/{slot.name}"
+        name = str(SlotId(day, slot.name))
         due = calendar.moment(day, slot.at)
         if name in rows:
             verdict = _VERDICTS.get(rows[name]["state"], "missed")

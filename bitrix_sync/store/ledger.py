@@ -31,6 +31,7 @@ from sqlalchemy import (
 
 from bitrix_sync.model.facts import DEFERRED, DONE
 from bitrix_sync.model.facts import WAITING as PENDING
+from bitrix_sync.model.keys import Key, Purpose
 from bitrix_sync.model.operations import Kind, Operation, OperationResult, State, StoredOperation
 from bitrix_sync.store import taskrows
 from bitrix_sync.store.rows import chunks, moment_of, to_recorded
@@ -38,10 +39,7 @@ from bitrix_sync.store.schema import deals, operations, portal, slips, tasks, to
 
 UNFINISHED = (State.PLANNED.value, State.HELD.value, State.SENDING.value, State.UNKNOWN.value)
 WAITING = (State.PLANNED.value, State.HELD.value)
-ITEM = "item:"
-"""Begins the keys of check-list items."""
-_FAILED = "failed:"
-"""Begins the keys that say of an operation that its refusal was told."""
+ITEM = Purpose.ITEM.beginning
 TAKEN = "number_taken"
 """Error of a creation that the portal says it carried out under the number of another task of ours."""
 _ENDS = (State.DONE, State.FAILED, State.DROPPED)
@@ -132,7 +130,7 @@ def find(
 
 def untold_failures(connection: Connection) -> list[StoredOperation]:
     """Failed operations of which the store does not know that they were told, by id."""
-    said = exists().where(told.c.key == literal(_FAILED) + operations.c.key)
+    said = exists().where(told.c.key == literal(Purpose.FAILED.beginning) + operations.c.key)
     query = _all().where(operations.c.state == State.FAILED.value, ~said).order_by(operations.c.id)
     return [to_recorded(row) for row in connection.execute(query)]
 
@@ -281,7 +279,7 @@ def renew(connection: Connection, decided_anew: Iterable[Operation], at: datetim
                 ended=None,
             )
         )
-        connection.execute(delete(told).where(told.c.key == _FAILED + operation.key))
+        connection.execute(delete(told).where(told.c.key == str(Key(Purpose.FAILED, operation.key))))
 
 
 def refused(connection: Connection) -> list[StoredOperation]:

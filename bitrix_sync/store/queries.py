@@ -27,6 +27,7 @@ from sqlalchemy import (
 )
 
 from bitrix_sync.model.facts import DONE, MOVABLE_STATUSES, OPEN_STATUSES, PROGRESS
+from bitrix_sync.model.keys import Purpose
 from bitrix_sync.model.operations import Kind, State
 from bitrix_sync.store.rows import chunks
 from bitrix_sync.store.schema import deals, operations, settings, slips, tasks, traces, visits
@@ -329,7 +330,7 @@ def moves_of_sweeps(connection: Connection, slots: Iterable[str]) -> dict[str, d
     for part in chunks(list(slots)):
         query = (
             select(operations.c.sweep, operations.c.state, func.count())
-            .where(operations.c.sweep.in_(part), operations.c.key.startswith("sweep:"))
+            .where(operations.c.sweep.in_(part), operations.c.key.startswith(Purpose.SWEEP.beginning))
             .group_by(operations.c.sweep, operations.c.state)
         )
         for slot, state, number in connection.execute(query):

@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import Column, Connection, Row, Table, func, select
 
 from bitrix_sync.model.facts import LOST, OPEN_STATUSES, WON, Deal, Unread, Visit
-from bitrix_sync.model.operations import FOREIGN, DeadlineChange, DealState, Kind, State, TaskRecord, Trace
+from bitrix_sync.model.keys import foreign_id
+from bitrix_sync.model.operations import DeadlineChange, DealState, Kind, State, TaskRecord, Trace
 from bitrix_sync.store.rows import chunks, to_deal, to_slip, to_task, to_trace, to_visit
 from bitrix_sync.store.schema import deals, moments, operations, portal, slips, tasks, traces, unjudged, visits
 
@@ -222,8 +223,8 @@ def all_slips(connection: Connection, *, refs: Collection[str] | None, sweep: st
 
 def _named(refs: Collection[str]) -> list[tuple[Column[Any], list[Any]]]:
     """Names of tasks by the column in which they stand."""
-    occurrences = [ref for ref in refs if not ref.startswith(FOREIGN)]
-    numbers = [int(ref.removeprefix(FOREIGN)) for ref in refs if ref.startswith(FOREIGN)]
+    numbers = [number for ref in refs if (number := foreign_id(ref)) is not None]
+    occurrences = [ref for ref in refs if foreign_id(ref) is None]
     return [(tasks.c.occurrence, occurrences), (tasks.c.portal_id, numbers)]
 
 

@@ -7,25 +7,19 @@ sent to them, operations with their outcome. Inside the caller's transaction.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, delete, func, select, update
 
 from bitrix_sync.model.facts import Visit
+from bitrix_sync.model.keys import Key, Moment, Purpose, names_visit
 from bitrix_sync.model.operations import State
 from bitrix_sync.store import ledger, taskrows
 from bitrix_sync.store.rows import chunks
 from bitrix_sync.store.schema import moments, operations, tasks, told, traces, visits
 
 REASON = "the portal was put back"
-FORMER = "former:"
-"""Begins the keys of operations that belonged to a forgotten visit."""
-NAMED = re.compile(r"(?:^|:)(?:create|advance|brake|nobody|stuck|twins):([0-9]+)(?::|$)")
-"""The visit in a key that names no task of ours, or in what was told."""
-ENTERED = re.compile(r"^(?:leave|close|resume|line:taken):.+:([0-9]+)$")
-"""The visit whose beginning was the reason for a change of a task of another visit."""
 
 
 def retire(connection: Connection, gone: Sequence[Visit], now: datetime) -> None:
@@ -48,7 +42,7 @@ def retire(connection: Connection, gone: Sequence[Visit], now: datetime) -> None
         connection.execute(delete(visits).where(visits.c.id.in_(part)))
         for table in (moments, traces):
             connection.execute(delete(table).where(table.c.visit_id.in_(part)))
-    keys = [key for key in connection.execute(select(told.c.key)).scalars() if _names(NAMED, key, ids)]
+    keys = [key for key in connection.execute(select(told.c.key)).scalars() if names_visit(key, ids, entered=False)]
     for named in chunks(keys):
         connection.execute(delete(told).where(told.c.key.in_(named)))
     _go_on(connection, deals)
@@ -64,20 +58,15 @@ def _rename_operations(
     of_deals = [query.where(operations.c.deal_id.in_(part)) for part in chunks(sorted({*deals, 0}))]
     for one in (*of_rows, *of_deals):
         for row in connection.execute(one):
-            if row.task_row in rows or _names(NAMED, row.key, ids) or _names(ENTERED, row.key, ids):
+            if row.task_row in rows or names_visit(row.key, ids):
                 found[row.id] = (row.key, row.state)
     for number, (key, state) in found.items():
-        if key.startswith(FORMER):
+        if key.startswith(Purpose.FORMER.beginning):
             continue
-        values: dict[str, object] = {"key": f"{FORMER}{number}:{key}", "task": ""}
+        values: dict[str, object] = {"key": str(Key(Purpose.FORMER, number, key)), "task": ""}
         if state in (*ledger.UNFINISHED, State.FAILED.value):  # nobody need hear of its refusal any more
             values |= {"state": State.DROPPED.value, "error_text": REASON, "ended": now}
         connection.execute(update(operations).where(operations.c.id == number).values(values))
-
-
-def _names(pattern: re.Pattern[str], key: str, ids: Collection[int]) -> bool:
-    found = pattern.search(key)
-    return found is not None and int(found[1]) in ids
 
 
 def _go_on(connection: Connection, deals: Collection[int]) -> None:
@@ -85,4 +74,4 @@ def _go_on(connection: Connection, deals: Collection[int]) -> None:
     after it."""
     for part in chunks(sorted(deals)):
         latest = select(func.max(visits.c.id)).where(visits.c.deal_id.in_(part)).group_by(visits.c.deal_id)
-        connection.execute(delete(moments).where(moments.c.visit_id.in_(latest), moments.c.name == "left"))
+        connection.execute(delete(moments).where(moments.c.visit_id.in_(latest), moments.c.name == Moment.LEFT))

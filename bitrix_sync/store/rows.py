@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 from sqlalchemy import Row
 
 from bitrix_sync.model.facts import Cursor, Deal, Visit
+from bitrix_sync.model.keys import foreign_ref
 from bitrix_sync.model.operations import (
-    FOREIGN,
     Check,
     DeadlineChange,
     Kind,
@@ -165,7 +165,7 @@ def to_task(row: Row[Any]) -> TaskRecord:
 
 def ref_of(row: Row[Any]) -> str:
     """The name of a row of ``tasks`` in operations."""
-    return row.occurrence or f"{FOREIGN}{row.portal_id}"
+    return row.occurrence or foreign_ref(row.portal_id)
 
 
 def operation_row(operation: Operation, *, created: datetime, task: int | None) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
-from bitrix_sync.model.operations import FOREIGN, TaskRecord
+from bitrix_sync.model.keys import Occurrence, foreign_id
+from bitrix_sync.model.operations import TaskRecord
 from bitrix_sync.store.rows import chunks, task_row
 from bitrix_sync.store.schema import operations, slips, tasks
 
@@ -98,8 +99,8 @@ def _row_of(connection: Connection, known: _Known, record: TaskRecord) -> int | 
 
 def find(connection: Connection, refs: Collection[str]) -> set[int]:
     """The rows of tasks by ref; one never heard of has none."""
-    occurrences = [ref for ref in refs if not ref.startswith(FOREIGN)]
-    known = _Known(connection, occurrences, [int(ref.removeprefix(FOREIGN)) for ref in refs if ref.startswith(FOREIGN)])
+    portal_ids = {ref: number for ref in refs if (number := foreign_id(ref)) is not None}
+    known = _Known(connection, [ref for ref in refs if ref not in portal_ids], portal_ids.values())
     return {*known.by_occurrence.values(), *(row for row, _ in known.by_portal.values())}
 
 
@@ -121,8 +122,8 @@ def absorb(connection: Connection, foreign: int, own: int) -> Mapping[str, Any]:
 
 def resolve(connection: Connection, refs: Mapping[str, int]) -> dict[str, int]:
     """Ref → row, for refs with the deal each belongs to; a task never heard of gets a row of its own."""
-    occurrences = [ref for ref in refs if not ref.startswith(FOREIGN)]
-    portal_ids = {ref: int(ref.removeprefix(FOREIGN)) for ref in refs if ref.startswith(FOREIGN)}
+    portal_ids = {ref: number for ref in refs if (number := foreign_id(ref)) is not None}
+    occurrences = [ref for ref in refs if ref not in portal_ids]
     known = _Known(connection, occurrences, portal_ids.values())
     found = {ref: known.by_occurrence[ref] for ref in occurrences if ref in known.by_occurrence}
     found |= {ref: known.by_portal[number][0] for ref, number in portal_ids.items() if number in known.by_portal}
@@ -139,12 +140,5 @@ def resolve(connection: Connection, refs: Mapping[str, int]) -> dict[str, int]:
 
 def _unheard(occurrence: str, deal_id: int) -> TaskRecord:
     """A record of an occurrence of which nothing but its name is known."""
-    visit, _, rest = occurrence.partition(":")
-    rule, _, number = rest.partition(":")
-    return TaskRecord(
-        occurrence=occurrence,
-        deal_id=deal_id,
-        rule_id=rule,
-        visit_id=int(visit) if visit.isdecimal() else 0,
-        number=int(number) if number.isdecimal() else 1,
-    )
+    of = Occurrence.parse(occurrence) or Occurrence(0, "")
+    return TaskRecord(occurrence, deal_id, rule_id=of.rule, visit_id=of.visit, number=of.number)

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
-from bitrix_sync.decisions.overdue import day_of, due_days, name_of
+from bitrix_sync.decisions.overdue import due_days
 from bitrix_sync.model.facts import Company, Deal
+from bitrix_sync.model.keys import SlotId
 from bitrix_sync.model.operations import TaskRecord
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.words.texts import Markup, folded, harmless, moment_text, say, shortened
@@ -69,11 +70,11 @@ class Writer:
         away: Mapping[int, datetime],
         until: datetime | None,
     ) -> None:
-        self.slot, self.rules, self.company = slot, rules, company
+        self.slot, self.rules, self.company = SlotId.parse(slot), rules, company
         self.address, self.deals, self.away, self.until = address, deals, away, until
         self.language, self.zone = rules.language, rules.calendar.zone
-        self.morning = name_of(slot) == "morning"
-        self.first_day, self.last_day = due_days(slot, rules.calendar)
+        self.morning = self.slot.name == "morning"
+        self.first_day, self.last_day = due_days(self.slot, rules.calendar)
 
     def text(self, letter: Notice) -> str:
         """The whole message, with as many lines as there is room for."""
@@ -88,7 +89,7 @@ class Writer:
 
     def composed(self, letter: Notice, limit: int) -> str:
         """The message with at most so many lines a section."""
-        head = say(self.language, "sweep.morning" if self.morning else "sweep.evening", day=day_of(self.slot))
+        head = say(self.language, "sweep.morning" if self.morning else "sweep.evening", day=self.slot.day)
         parts = [f"[b]{head}[/b]"]
         if letter.stands_in:
             names = ", ".join(sorted(self.name(user) for user in letter.stands_in))

@@ -11,6 +11,7 @@ from typing import Any
 from bitrix_sync.decisions.overdue import Fate, gone_key, in_scope, is_overdue, reader_for, supervisor_of
 from bitrix_sync.decisions.plan import MESSAGE
 from bitrix_sync.model.facts import AWAITING, MOVABLE_STATUSES, Company, Deal
+from bitrix_sync.model.keys import Key, Purpose
 from bitrix_sync.model.operations import Kind, Operation, State, StoredOperation, TaskRecord
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.rules.persons import head_over
@@ -77,7 +78,7 @@ def messages(news: News) -> tuple[tuple[str, ...], tuple[Operation, ...]]:
     post.load()
     operations = [
         Operation(
-            f"notice:{news.slot}:{user}",
+            str(Key(Purpose.NOTICE, news.slot, user)),
             Kind.MESSAGE,
             {"user": user, "text": post.writer.text(letter), "mark": news.slot},
             urgency=MESSAGE,

@@ -17,6 +17,7 @@ import structlog
 from bitrix_sync.decisions import overdue
 from bitrix_sync.engine.passes import ServiceContext, take_in, tell_admins
 from bitrix_sync.engine.recheck import OpenWork, open_work, remember
+from bitrix_sync.model.keys import Key, Purpose
 from bitrix_sync.model.operations import Changeset, Kind, Operation, OperationResult, State, StoredOperation
 from bitrix_sync.portal import reading
 from bitrix_sync.rules.model import Rules, Slot
@@ -180,7 +181,7 @@ def held_notice(context: ServiceContext, plan: Plan) -> tuple[Operation, ...]:
     text = texts.say(
         rules.language, "admin.moves_held", sweep=plan.slot, count=len(plan.moves), limit=rules.safety.max_moves
     )
-    return tell_admins(context.rulebook, f"sweep-held:{plan.slot}", text)
+    return tell_admins(context.rulebook, Key(Purpose.SWEEP_HELD, plan.slot), text)
 
 
 def summary_of(plan: Plan, *, watch: bool) -> dict[str, Any]:

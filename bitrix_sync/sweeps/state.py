@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import datetime
 
-from bitrix_sync.decisions import overdue
 from bitrix_sync.engine.passes import ServiceContext
 from bitrix_sync.engine.sender import UPDATE
+from bitrix_sync.model.keys import Purpose, SlotId
 from bitrix_sync.model.operations import Kind, State, StoredOperation
 from bitrix_sync.rules.model import Rules, Slot
 from bitrix_sync.store import Store, Sweep
@@ -29,21 +30,25 @@ SINCE, LET_GO, REST = "sweeps_since", "let_go", "sweep_rest"
 
 def slot_rule(rules: Rules, slot: str) -> Slot | None:
     """The slot's entry of the file; None if it has none (any more)."""
-    name = overdue.name_of(slot)
+    name = SlotId.parse(slot).name
     return next((one for one in (rules.overdue.slots if rules.overdue else ()) if one.name == name), None)
 
 
 def last_run(store: Store, slot: str) -> Sweep | None:
-    """The latest run of a slot; of a run that is named by its number, that one."""
-    if overdue.run_of(slot) > 1:
+    """The latest run of a slot; of a run that is named by its number, that one. None also for no name of a sweep."""
+    try:
+        wanted = SlotId.parse(slot)
+    except ValueError:
+        return None
+    if wanted.run > 1:
         return store.sweep(slot)
-    runs = [one for one in store.sweeps() if one.slot == slot or one.slot.startswith(f"{slot}/")]
-    return max(runs, key=lambda one: overdue.run_of(one.slot), default=None)
+    runs = {found.run: one for one in store.sweeps() if replace(found := SlotId.parse(one.slot), run=1) == wanted}
+    return runs[max(runs)] if runs else None
 
 
 def is_move(row: StoredOperation) -> bool:
     """True for what a sweep decided: neither undone nor following."""
-    return row.operation.key.startswith(overdue.MOVES)
+    return row.operation.key.startswith(Purpose.SWEEP.beginning)
 
 
 def moves_of(store: Store, slot: str) -> list[StoredOperation]:

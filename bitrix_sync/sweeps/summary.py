@@ -11,6 +11,7 @@ from bitrix_sync.decisions import overdue
 from bitrix_sync.decisions.plan import passed_limit
 from bitrix_sync.engine.passes import ServiceContext, look_first
 from bitrix_sync.model.facts import Deal
+from bitrix_sync.model.keys import Key, Purpose, SlotId
 from bitrix_sync.model.operations import Changeset, State, StoredOperation
 from bitrix_sync.portal import reading
 from bitrix_sync.store import Store, Sweep
@@ -61,7 +62,7 @@ def on_time(context: ServiceContext, sweep: Sweep) -> bool:
     rule = slot_rule(context.rulebook.rules, sweep.slot)
     if rule is None:
         return False
-    return context.rulebook.rules.calendar.moment(overdue.day_of(sweep.slot), rule.at) > context.started
+    return context.rulebook.rules.calendar.moment(SlotId.parse(sweep.slot).day, rule.at) > context.started
 
 
 def gather_news(context: ServiceContext, sweep: Sweep, rows: Sequence[StoredOperation]) -> News:
@@ -105,7 +106,7 @@ def stuck_deals(context: ServiceContext, moment: datetime) -> dict[str, tuple[De
     rules, store = context.rulebook.rules, context.store
     limits = {stage: policy.limit for stage, policy in rules.policies.items() if policy.limit}
     late = {
-        f"stuck:{visit.id}": visit
+        str(Key(Purpose.STUCK, visit.id)): visit
         for visit in store.present_visits(limits).values()
         if (limit := limits[visit.stage_id]) and passed_limit(limit, visit, rules.calendar, moment)
     }
@@ -119,7 +120,7 @@ def away_now(context: ServiceContext, sweep: Sweep) -> dict[int, datetime]:
     """Who is away up to the end of the day that the messages look at, and until when."""
     rules, users = context.rulebook.rules, context.rulebook.company.users
     calendar = rules.calendar
-    _, last = overdue.due_days(sweep.slot, calendar)
+    _, last = overdue.due_days(SlotId.parse(sweep.slot), calendar)
     until = calendar.moment(last, calendar.end_of(last))
     ids = sorted(user.id for user in users.values() if user.active)
     read = reading.absences(context.portal, ids, sweep.moment, until)

@@ -11,7 +11,8 @@ from datetime import datetime
 from typing import Any
 
 from bitrix_sync.model.facts import DEFERRED, IN_PROGRESS, PortalTask
-from bitrix_sync.model.operations import MARK, Kind, Operation
+from bitrix_sync.model.keys import mark_of
+from bitrix_sync.model.operations import Kind, Operation
 from bitrix_sync.portal.dialect.commands import Command
 from bitrix_sync.portal.dialect.outcomes import Outcome, made_id, whole
 
@@ -115,7 +116,7 @@ def _new_task(operation: Operation) -> dict[str, Any]:
     fields = {name: _plain(value) for name, value in operation.payload["fields"].items()}
     if "DEADLINE" in fields:
         fields["DEADLINE"] = moment_text(fields["DEADLINE"])
-    fields["XML_ID"] = MARK + operation.task
+    fields["XML_ID"] = mark_of(operation.task)
     if operation.deal_id:
         fields["UF_CRM_TASK"] = [f"D_{operation.deal_id}"]
     return {name: value for name, value in fields.items() if value is not None and value not in ([], {})}

@@ -1,0 +1,230 @@
+"""Names that last for ever: of occurrences, tasks, sweeps, operations, what was told, moments. Pure.
+
+They stand in the store and, as marks, in the portal, so their text never changes. Nobody else writes one or takes one
+apart. ``Occurrence`` and ``SlotId`` name things; a ``Key`` says what an operation or a message is for, and of what.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+
+DEAL = "DEAL"
+"""The kind of item whose visits bear their number alone."""
+MARK = "bitrix-sync:"
+"""Begins XML_ID of every task that the service makes."""
+FOREIGN = "task:"
+"""Begins the ref of a task that no rule made."""
+_VISIT = re.compile(r"(?:([A-Z][A-Z0-9_]*)\.)?([1-9][0-9]{0,17})")
+_OCCURRENCE = re.compile(_VISIT.pattern + r":([^:]+)(?::([1-9][0-9]{0,8}))?")
+_SLOT = re.compile(r"(\d{4}-\d\d-\d\d)/(\w+)(?:/(\d{1,9}))?")
+_NAMED = re.compile(r"(?:^|:)(?:create|advance|brake|nobody|stuck|twins):([0-9]+)(?::|$)")
+"""The visit in a key that names no task of ours, or in what was told."""
+_ENTERED = re.compile(r"^(?:leave|close|resume|line:taken):.+:([0-9]+)$")
+"""The visit whose beginning was the reason for a change of a task of another visit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Occurrence:
+    """One task of a rule on a visit: ``9031:first-call``, from the second ``again`` on ``9031:first-call:2``. Rows of
+    the history of different kinds of items collide, so all but those of deals stand behind their kind."""
+
+    visit: int
+    rule: str
+    number: int = 1
+    kind: str = DEAL
+
+    def __str__(self) -> str:
+        visit = self.visit if self.kind == DEAL else f"{self.kind}.{self.visit}"
+        return f"{visit}:{self.rule}" if self.number == 1 else f"{visit}:{self.rule}:{self.number}"
+
+    @classmethod
+    def parse(cls, text: str) -> Occurrence | None:
+        """The occurrence of that name; None for any other text."""
+        found = _OCCURRENCE.fullmatch(text)
+        if found is None:
+            return None
+        kind, visit, rule, number = found.groups()
+        return cls(int(visit), rule, int(number or 1), kind or DEAL)
+
+
+def mark_of(occurrence: str) -> str:
+    """XML_ID of the task that is made for the occurrence."""
+    return MARK + occurrence
+
+
+def occurrence_in(mark: str) -> str:
+    """The name behind the mark; "" for an XML_ID that is none of ours."""
+    return mark.removeprefix(MARK) if mark.startswith(MARK) else ""
+
+
+def foreign_ref(portal_id: int | None) -> str:
+    """Ref of a task that no rule made."""
+    return f"{FOREIGN}{portal_id}"
+
+
+def foreign_id(ref: str) -> int | None:
+    """The portal's id in the ref of a task that no rule made; None for an occurrence."""
+    return int(ref.removeprefix(FOREIGN)) if ref.startswith(FOREIGN) else None
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SlotId:
+    """A sweep: ``2026-03-12/evening``; run once more after it was undone, ``2026-03-12/evening/2``."""
+
+    day: date
+    name: str
+    run: int = 1
+
+    def __str__(self) -> str:
+        slot = f"{self.day.isoformat()}/{self.name}"
+        return slot if self.run == 1 else f"{slot}/{self.run}"
+
+    @classmethod
+    def parse(cls, text: str) -> SlotId:
+        """The sweep of that name; ValueError for any other text."""
+        found = _SLOT.fullmatch(text)
+        if found is None:
+            raise ValueError(f"{text}: no name of a sweep")
+        return cls(date.fromisoformat(found[1]), found[2], int(found[3] or 1))
+
+
+class Purpose(StrEnum):
+    """What an operation, or something told, is for: the first word of its key. In brackets what follows it."""
+
+    # operations of rules
+    CREATE = "create"  # occurrence
+    CHECKLIST = "checklist"  # occurrence
+    ITEM = "item"  # occurrence, place
+    FOLLOW = "follow"  # occurrence, count
+    PEOPLE = "people"  # occurrence, count
+    LINE_OF_FOLLOW = "line:follow"  # the same
+    LINE_OF_PEOPLE = "line:people"  # the same
+    LINE_OF_TAKEN = "line:taken"  # occurrence, visit entered
+    LEAVE = "leave"  # occurrence, visit entered
+    CLOSE = "close"  # occurrence, visit entered
+    RESUME = "resume"  # occurrence, visit entered
+    ADVANCE = "advance"  # visit
+    # operations of sweeps, commands and the nightly check
+    SWEEP = "sweep"  # slot, ref
+    UNDO = "undo"  # key
+    REMOVE = "remove"  # ref
+    TWIN = "twin"  # portal's id of a task
+    # messages
+    NOTICE = "notice"  # slot, user
+    BRAKE = "brake"  # visit, user
+    NOBODY = "nobody"  # occurrence, user
+    TELL = "tell"  # key of what is told, user
+    ADMIN = "admin"  # key of what is told
+    # what is told
+    BAD_ROWS = "bad-rows"  # day, digest
+    DEALS_SEEN = "deals-seen"  # moment
+    HELD = "held"  # hour
+    MARKS_FIRST = "marks-first"  # day
+    MARKS_START = "marks-start"  # day
+    MARKS_RUNNING = "marks-running"  # day
+    NO_DEALS = "no-deals"  # moment
+    PUT_BACK = "put-back"  # minute
+    REFUSED = "refused"  # see Refusal
+    RIGHTS = "rights"  # day
+    RULE_FAILED = "rule-failed"  # rule, day
+    RULES_OFF = "rules-off"  # minute, digest
+    RULES_REFUSED = "rules-refused"  # minute, digest
+    STRANGER = "stranger"  # ref
+    STUCK = "stuck"  # hour; visit
+    SWEEP_HELD = "sweep-held"  # slot
+    UNJUDGED = "unjudged"  # code, day
+    UNREAD = "unread"  # day, digest
+    # what was told once for ever, or done once
+    FAILED = "failed"  # key
+    GONE_DEAL = "gone-deal"  # ref
+    TWINS = "twins"  # occurrence
+    FORMER = "former"  # number, key
+
+    @property
+    def beginning(self) -> str:
+        """What all its keys begin with."""
+        return f"{self}:"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What an operation or a message is for, the thing it is about, and what tells it from others of that thing."""
+
+    purpose: Purpose
+    of: object
+    last: object = ""
+
+    def __str__(self) -> str:
+        return f"{self.purpose}:{self.of}:{self.last}" if self.last != "" else f"{self.purpose}:{self.of}"
+
+    def among(self, keys: Iterable[str]) -> int:
+        """How many of the keys are for this and of this, whatever tells them apart."""
+        beginning = f"{self.purpose}:{self.of}:"
+        return sum(key.startswith(beginning) for key in keys)
+
+
+def ground_of(line: str) -> str:
+    """Key of the change that a line explains; no key at all of a line that explains none."""
+    return line.removeprefix("line:")
+
+
+def names_visit(key: str, ids: Iterable[int], *, entered: bool = True) -> bool:
+    """True for a key that bears the number of one of these visits; ``entered``: also as the one that was entered."""
+    return any(
+        found is not None and int(found[1]) in ids
+        for found in (_NAMED.search(key), _ENTERED.search(key) if entered else None)
+    )
+
+
+def told_mark(about: Key | Refusal, user: int) -> str:
+    """Mark of the message to a user about something that is told: by it the message is found in the portal."""
+    return f"{about}:{user}"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A cause of refusals that was told: its family, its name within it, and when."""
+
+    family: str
+    cause: str
+    at: datetime | None = None
+
+    def __str__(self) -> str:
+        name = f"{Purpose.REFUSED}:{self.family}.{self.cause}"
+        return name if self.at is None else f"{name}@{self.at.isoformat()}"
+
+    @classmethod
+    def parse(cls, text: str) -> Refusal:
+        """What a key of that purpose names, without the moment."""
+        family, _, cause = text.removeprefix(Purpose.REFUSED.beginning).partition("@")[0].partition(".")
+        return cls(family, cause)
+
+
+def hour(moment: datetime) -> str:
+    """The hour in which something was told, for what is told once an hour."""
+    return f"{moment:%Y-%m-%dT%H}"
+
+
+def minute(moment: datetime) -> str:
+    """The minute in which something was told."""
+    return f"{moment:%Y-%m-%dT%H:%M}"
+
+
+class Moment(StrEnum):
+    """What is remembered to have happened in a visit, once for ever or when it was asked for last."""
+
+    SEEN = "seen"
+    LEFT = "left"
+    CLOSED = "closed"
+    DONE = "done"
+    FILLED = "filled"
+    BACKFILL = "backfill"  # a person had the rule take the visit in; version 0.1 kept it for all rules at once
+    FROM_NOW = "from now"  # a person had the rule's deadlines counted from then on
+
+    def of(self, name: str) -> str:
+        """Name of the moment that is a rule's or a field's."""
+        return f"{self}:{name}"
