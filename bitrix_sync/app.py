@@ -7,7 +7,6 @@ only place, with the doors, where the clock is read.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 import sys
@@ -35,7 +34,7 @@ from bitrix_sync.engine.passes import (
     tell_strangers,
     writes,
 )
-from bitrix_sync.engine.rulebook import Rulebook, kept_file, need_bound, read_file
+from bitrix_sync.engine.rulebook import Rulebook, need_bound, read_file
 from bitrix_sync.engine.sender import Sender, make_good, ready
 from bitrix_sync.errors import (
     BitrixSyncError,
@@ -57,10 +56,9 @@ from bitrix_sync.portal.dialect.outcomes import NO_ACCESS, NO_SCOPE, WHOLE_PORTA
 from bitrix_sync.portal.dialect.writing import METHODS
 from bitrix_sync.portal.paging import PAGE
 from bitrix_sync.portal.rate_limiter import Stopped
-from bitrix_sync.report import snapshot
 from bitrix_sync.rules.load import load
 from bitrix_sync.settings import Settings
-from bitrix_sync.store import LeaseLost, Store
+from bitrix_sync.store import LeaseLost, QueueRest, Store
 from bitrix_sync.sweeps import run, state
 
 log = structlog.get_logger(__name__)
@@ -87,8 +85,6 @@ NO_EVENTS = frozenset({"lease", "poll", "rules", "slots", "stop"})
 """Reasons that are not events."""
 LONGEST_BACK = 3600.0
 """After a start so much is read once more, for nobody knows when the process before last did."""
-REST = "rest"
-"""The setting that says how long what waits will take."""
 REST_GAP = timedelta(seconds=5)
 """How often is noted how long what waits will take."""
 TROUBLE_PAUSES = (2.0, 5.0, 10.0, 30.0, 60.0)
@@ -123,7 +119,7 @@ def keeps_good_file(settings: Settings) -> bool:
     """Whether the store holds a file that was in force before."""
     try:
         with Store(settings.database_url, create=False) as store:
-            return kept_file(store) is not None
+            return store.flags.rules_kept is not None
     except StoreError:
         return False
 
@@ -333,14 +329,14 @@ class Service:
 
     def prove_file(self, directory: Directory) -> None:
         """Raises UserError for a file that is wrong on this portal, unless the last good one can go on."""
-        if last := known.unpack(self.store.setting(known.SETTING)):
+        if last := self.store.flags.known:
             directory = known.directory_with(last, directory)
         try:
             text, _ = read_file(self.settings.rules)
             loaded = load(text, self.settings.rules.name, directory=directory, bindings=self.store.bindings())
             need_bound(loaded, directory)
         except UserError:
-            if kept_file(self.store) is None:
+            if self.store.flags.rules_kept is None:
                 raise
 
     def identify(self, *, patience: float = identity.PATIENCE) -> identity.Standing:
@@ -354,7 +350,7 @@ class Service:
 
     def identify_address(self) -> None:
         """For a command that leaves its work to the running service: this must work for the same portal."""
-        if self.store.setting(identity.HOST) not in (None, identity.host_of(self.portal)):
+        if self.store.flags.portal_host not in (None, identity.host_of(self.portal)):
             self.identify()
 
     def restore_pace(self) -> None:
@@ -563,16 +559,16 @@ class Service:
             return
         self.rest_noted = now
         waiting = self.store.waiting()
-        said = None
+        rest = None
         if waiting:
             calls: Counter[str] = Counter()
             for kind, count in waiting.items():
                 calls[METHODS[kind]] += count
             span = context.sender.pace.takes(calls, self.portal.rate_limiter)
-            until = (self.portal.now() + span).isoformat() if span is not None and writes(context) else None
-            said = json.dumps({"operations": sum(waiting.values()), "until": until})
-        if said != self.store.setting(REST):
-            self.store.set_setting(REST, said)
+            until = self.portal.now() + span if span is not None and writes(context) else None
+            rest = QueueRest(sum(waiting.values()), until)
+        if rest != self.store.flags.rest:
+            self.store.flags.rest = rest
 
     def rest_between_events(self, context: ServiceContext) -> None:
         """A flood of events costs a reading now and then: until the next may be made, what is ready is written."""
@@ -648,7 +644,7 @@ class Service:
             recheck.meet_deals(context)
         context.rulebook.show()
         self.last_pass = self.time()
-        self.store.set_setting("last_pass", self.clock().isoformat())
+        self.store.flags.last_pass = self.clock()
         self.show_clock()
         if report.recorded or report.visits:
             log.info(
@@ -675,9 +671,9 @@ class Service:
 
     def show_clock(self) -> None:
         """For reports, which ask no portal: how far its clock is ahead of the machine's, in whole minutes."""
-        ahead = str(60 * round((self.portal.now() - self.clock()).total_seconds() / 60))
-        if self.store.setting(snapshot.CLOCK_SETTING) != ahead:
-            self.store.set_setting(snapshot.CLOCK_SETTING, ahead)
+        ahead = 60.0 * round((self.portal.now() - self.clock()).total_seconds() / 60)
+        if self.store.flags.clock_offset != ahead:
+            self.store.flags.clock_offset = ahead
 
     def suffer(self, fault: Exception) -> None:
         """Note trouble, tell it once, and rest. What nobody expected is told with its trace, and does not end us."""
@@ -710,7 +706,7 @@ class Service:
     def keep_trouble(self, text: str) -> None:
         """For ``status`` in another process; the trouble may be the database itself."""
         with contextlib.suppress(StoreError):
-            self.store.set_setting("trouble", text)
+            self.store.flags.trouble = text
 
 
 def holder_name() -> str:

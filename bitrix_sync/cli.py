@@ -424,7 +424,9 @@ def remove(
 @app.command()
 def pause() -> None:
     """Nothing is written to the portal until `resume`; reading goes on."""
-    with_store(lambda store: store.set_setting("paused", "1"))
+    from bitrix_sync.sweeps import state
+
+    with_store(state.pause)
     out.print("paused: nothing is written to the portal until `bitrix-sync resume`")
 
 

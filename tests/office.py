@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -181,10 +180,10 @@ def furnish(store: Store, rules: Rules | None = None, *, directory: Directory = 
         source=source or "version: 1\nlanguage: ru\n",
         loaded=NOW - 2 * HOUR,
     )
-    store.set_setting(snapshot.SETTING, packed)
-    began = (NOW - 60 * DAY).isoformat()
-    store.set_setting("sweeps_since", json.dumps({"morning": began, "evening": began}))
-    store.set_setting("last_pass", (NOW - timedelta(seconds=12)).isoformat())
+    store.flags.snapshot = packed
+    began = NOW - 60 * DAY
+    store.flags.sweeps_since = {"morning": began, "evening": began}
+    store.flags.last_pass = NOW - timedelta(seconds=12)
 
 
 @dataclass

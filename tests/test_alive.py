@@ -244,5 +244,5 @@ def test_a_waiting_service_leaves_the_others_trouble_alone(tmp_path: Path, monke
         until(lambda: second.trouble.startswith("waiting"))
         second.stop()
         worker.join()
-        assert not place.service.store.setting("trouble")
+        assert not place.service.store.flags.trouble
         second.close()

@@ -114,7 +114,7 @@ def test_a_dry_run_of_a_backfill_holds_what_the_backfill_would(tmp_path: Path, m
 def test_a_command_is_answered_when_nothing_more_can_be_written_now(tmp_path: Path) -> None:
     with backlog(tmp_path) as (place, _):
         number = ask(place, "backfill")
-        place.service.store.set_setting("paused", "1")
+        place.service.store.flags.paused = True
         for _ in range(2):
             turn(place)
         request = place.service.store.request(number)

@@ -391,7 +391,7 @@ def test_status_counts_refusals_of_the_day_by_cause(tmp_path: Path) -> None:
         ]
         assert status["tried_by_release"] == 1
         later = place.service.clock() + timedelta(days=2)
-        place.context.store.set_setting("last_pass", later.isoformat())
+        place.context.store.flags.last_pass = later
         assert state_of_things(place.context.store, settings)["refused"] == []
 
 

@@ -116,7 +116,7 @@ def test_a_portal_at_another_address_whose_history_is_the_same_goes_on(tmp_path:
         moved = stack.enter_context(Sandbox(place.portal.state, rate=None))
         place.environ["BITRIX_WEBHOOK_URL"] = moved.url
         place.restart()
-        assert place.service.store.setting(identity.HOST) == moved.host
+        assert place.service.store.flags.portal_host == moved.host
 
 
 def test_rows_that_vanished_prove_nothing(tmp_path: Path) -> None:
@@ -437,7 +437,7 @@ def test_a_portal_made_anew_under_a_running_service_is_no_longer_worked_for(tmp_
         until(lambda: [task for task in portal.state.tasks.values() if task.xml_id])
         assert running.post("/webhooks/bitrix24", told(portal))[0] == 200
         with Store(f"sqlite:///{tmp_path / 'store.db'}") as store:
-            until(lambda: store.setting(identity.MEMBER) == portal.events.member_id)
+            until(lambda: store.flags.portal_member == portal.events.member_id)
         portal.make_anew()
         before = {number: snapshot(task) for number, task in portal.state.tasks.items()}
         assert running.post("/webhooks/bitrix24", told(portal))[0] == 200

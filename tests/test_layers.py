@@ -351,3 +351,42 @@ def test_a_key_made_by_hand_is_found(source: str) -> None:
 )
 def test_what_is_no_key_is_not_taken_for_one(source: str) -> None:
     assert keys_made_by_hand("bitrix_sync.engine.passes", source) == []
+
+
+# --- flags -----------------------------------------------------------------------------------------------------------
+
+
+def text_flags(module: str, source: str) -> list[int]:
+    """Lines in which a small value of the store is reached by its name as text: only ``store.flags`` may do that."""
+    if module in ("bitrix_sync.store.flags", "bitrix_sync.store.schema"):
+        return []
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Attribute(attr="setting" | "set_setting"):
+                found.append(node.lineno)
+            case ast.Attribute(value=ast.Name(id="schema"), attr="settings"):
+                found.append(node.lineno)
+            case ast.ImportFrom(module="bitrix_sync.store.schema", names=names) if any(
+                alias.name == "settings" for alias in names
+            ):
+                found.append(node.lineno)
+    return found
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_flags_are_declared_in_one_place_with_their_types(module: str) -> None:
+    assert text_flags(module, MODULES[module]) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "store.set_setting('paused', '1')",
+        "store.setting('paused')",
+        "from bitrix_sync.store.schema import settings",
+        "connection.execute(select(schema.settings))",
+    ],
+)
+def test_a_flag_that_is_text_is_found(source: str) -> None:
+    assert text_flags("bitrix_sync.engine.passes", source) == [1]

@@ -14,7 +14,7 @@ from bitrix_sync.commands import changes
 from bitrix_sync.decisions import overdue
 from bitrix_sync.errors import PortalError
 from bitrix_sync.report import state_of_things
-from bitrix_sync.report.snapshot import SETTING, unpack
+from bitrix_sync.report.snapshot import unpack
 from bitrix_sync.rules.model import OverdueOverride
 from tests.live import RULES, Office, office, utc
 from tests.test_life import file, said_to, status_of
@@ -295,7 +295,7 @@ def test_what_vanishes_disables_the_rules_that_need_it_loudly_and_no_others(
         (text,) = said_to(place, 3)
         assert text.startswith(f"Switched off: {off} (")
         assert list(state_of_things(place.service.store, place.service.settings)["rules_off"]) == [off]
-        sheets = unpack(place.service.store.setting(SETTING)).sheets
+        sheets = unpack(place.service.store.flags.snapshot).sheets
         assert [task["id"] for sheet in sheets for task in sheet["tasks"] if task["disabled"]] == [off], "on the page"
         deal = place.add_deal()
         looks(place)

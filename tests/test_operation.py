@@ -55,11 +55,11 @@ def test_a_move_decided_before_a_pause_does_not_pull_the_deal_back(place: Office
     place.run()
     place.wait(minutes=5)
     place.portal.state.complete_task(place.tasks(deal)[0].id, by=5)
-    place.context.store.set_setting("paused", "1")
+    place.context.store.flags.paused = True
     place.run()
     place.wait(minutes=5)
     place.move(deal, "UC_OFFER1")
-    place.context.store.set_setting("paused", None)
+    place.context.store.flags.paused = False
     place.run()
     assert place.portal.state.deals[deal].stage_id == "UC_OFFER1"
 

@@ -240,7 +240,7 @@ def test_what_is_held_failed_and_done_is_told_with_reasons(client: FlaskClient) 
 
 def test_a_refused_file_and_the_rules_in_force_are_shown(store: Store) -> None:
     furnish(store, source="version: 1 # <b>целиком</b>")
-    store.set_setting("rules_error", "rules.yaml:14:9: funnels > Продажи: нет такой стадии\nrules.yaml:20:1: ещё одна")
+    store.flags.rules_error = "rules.yaml:14:9: funnels > Продажи: нет такой стадии\nrules.yaml:20:1: ещё одна"
     client = web(store)[0].test_client()
     told = plain(read(client, "/rules"))
     assert "rules.yaml:14:9: funnels > Продажи: нет такой стадии" in told
@@ -393,7 +393,7 @@ def evil(store: Store) -> FlaskClient:
     office.slip(task, "sweep")
     failed = Operation("x", Kind.MOVE_DEAL, {"stage": EVIL, "visit": 1}, 7)
     office.operation(failed, State.FAILED, error_code=EVIL, error_text=EVIL)
-    store.set_setting("rules_error", EVIL)
+    store.flags.rules_error = EVIL
     return web(store, standing=Standing(False, EVIL))[0].test_client()
 
 

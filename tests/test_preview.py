@@ -96,7 +96,7 @@ def test_preview_of_an_old_deal_is_what_backfill_then_does(place: Office, settin
     }
     assert len(shown) > 3
     assert {one["by"] for one in found.lines if one["result"] == "new"} == {"backfill"}
-    place.service.store.set_setting("paused", "1")
+    place.service.store.flags.paused = True
     done = changes.perform(place.context, "backfill", {})
     made = {
         (one["deal_id"], one["task"].split(":")[1], one["title"], one["owner_id"], one["deadline"])
@@ -243,7 +243,7 @@ def test_a_store_that_nobody_has_open_is_left_as_it_is(place: Office, settings: 
 
 def test_a_store_that_a_crash_left_is_read_with_its_log_and_left_as_it_is(tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path / 'a.db'}")
-    store.set_setting("paused", "1")
+    store.flags.paused = True
     crashed = tmp_path / "crashed"
     crashed.mkdir()
     for name in ("a.db", "a.db-wal"):
@@ -251,8 +251,8 @@ def test_a_store_that_a_crash_left_is_read_with_its_log_and_left_as_it_is(tmp_pa
     store.close()
     before = files(crashed)
     with glance(f"sqlite:///{crashed / 'a.db'}") as copy:
-        assert copy.setting("paused") == "1"
-        copy.set_setting("paused", None)
+        assert copy.flags.paused
+        copy.flags.paused = False
     assert files(crashed) == before
 
 

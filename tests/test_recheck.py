@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from bitrix_sync.model.operations import State
+from bitrix_sync.store import schema
+from bitrix_sync.store.database import upsert
 from tests.sweeping import DIRECTOR, MARIA, RULES, Department, department
 
 
@@ -80,7 +82,7 @@ def test_the_recheck_runs_once_a_night_and_finds_a_visit_that_became_visible_lat
     place.turn()
     place.turn()
     assert place.marks(deal) == ["first-call"]
-    assert place.store.setting("rechecked") == "2026-03-03"
+    assert str(place.store.flags.rechecked) == "2026-03-03"
     calls = place.portal.calls["crm.stagehistory.list"]
     place.until("06:00")
     place.turn()
@@ -89,12 +91,12 @@ def test_the_recheck_runs_once_a_night_and_finds_a_visit_that_became_visible_lat
 
 def test_the_night_that_version_0_1_read_is_not_read_again(place: Department) -> None:
     place.turn()
-    place.store.set_setting("rechecked", None)
     place.until("2026-03-03 05:30")
-    place.store.set_setting("audited", "2026-03-03")
+    with place.store._writing("test") as connection:
+        upsert(connection, schema.settings, [{"name": "audited", "value": "2026-03-03"}])
     calls = place.portal.calls["crm.stagehistory.list"]
     place.turn()
-    assert place.store.setting("rechecked") is None
+    assert str(place.store.flags.rechecked) == "2026-03-03"
     assert place.portal.calls["crm.stagehistory.list"] - calls <= 1, "the reading of the pass alone"
 
 

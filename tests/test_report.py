@@ -161,7 +161,7 @@ def test_load_is_ordered_by_department_the_busiest_first(store: Store, office: O
 def test_the_portals_clock_decides_not_ours(store: Store, office: Office) -> None:
     office.task("через час", ANNA, NOW + HOUR)
     assert loads(store)[ANNA]["overdue"] == 0
-    store.set_setting(snapshot.CLOCK_SETTING, "7200")
+    store.flags.clock_offset = 7200.0
     assert loads(store)[ANNA]["overdue"] == 1
 
 
@@ -346,7 +346,7 @@ def test_the_limit_found_by_search_is_the_limit_of_each_deal(store: Store, offic
     entries = [NOW - timedelta(hours=7 * number) for number in range(40)]
     for entered in entries:
         office.deal(entered.isoformat(), ("AGREEMENT", entered))
-    limit = snapshot.unpack(store.setting(snapshot.SETTING)).limits["AGREEMENT"]
+    limit = snapshot.unpack(store.flags.snapshot).limits["AGREEMENT"]
     calendar = book().calendar
     ends = {
         e.isoformat(): calendar.moment(calendar.nth_working_after(e.date(), limit.amount), calendar.usual_end)
@@ -432,10 +432,10 @@ def test_a_slot_that_nobody_claimed_is_missed_after_a_while(
 
 
 def test_a_sweep_that_was_never_due_is_not_missed(store: Store, office: Office) -> None:
-    began = (NOW - HOUR).isoformat()
-    store.set_setting("sweeps_since", json.dumps({"morning": began, "evening": began}))
+    began = NOW - HOUR
+    store.flags.sweeps_since = {"morning": began, "evening": began}
     assert {line["verdict"] for line in report.last_sweeps(store, now=NOW)} == {"none"}
-    store.set_setting("sweeps_since", None)
+    store.flags.sweeps_since = {}
     assert {line["verdict"] for line in report.last_sweeps(store, now=NOW)} == {"none"}
     furnish(store, book(sweeps=False))
     assert report.last_sweeps(store, now=NOW) == []
@@ -505,7 +505,7 @@ def test_the_snapshot_comes_back_as_it_was_packed() -> None:
 
 @pytest.mark.parametrize("text", [None, "", '{"form": 0}', '{"form": 99, "users": "other"}'])
 def test_without_a_snapshot_reports_still_speak(store: Store, text: str | None) -> None:
-    store.set_setting(snapshot.SETTING, text)
+    store.flags.snapshot = text
     Office(store).task("дело", ANNA, NOW - DAY)
     assert report.frame(store).known is False
     assert [line["owner"] for line in report.overdue(store, now=NOW)] == ["#5"]

@@ -11,7 +11,6 @@ import pytest
 from bitrix_sandbox.state.seed import CODE, SCOPES
 from bitrix_sync import app
 from bitrix_sync.app import Service, check_file
-from bitrix_sync.engine.rulebook import KEPT
 from bitrix_sync.errors import PortalRefused, UserError
 from bitrix_sync.settings import load_settings
 from bitrix_sync.setup.check import examine
@@ -67,7 +66,7 @@ def test_a_start_with_a_broken_file_goes_on_with_the_last_good_one_and_says_so(
     assert book.rules.digest == before
     assert book.loaded == loaded
     assert book.error
-    assert store.setting("rules_error") == book.error
+    assert store.flags.rules_error == book.error
     deal = place.add_deal()
     place.run()
     assert place.marks(deal) == ["first-call"]
@@ -80,11 +79,11 @@ def test_a_start_with_a_broken_file_goes_on_with_the_last_good_one_and_says_so(
     assert place.context.rulebook.rules.digest == before
     place.rules.write_text(RULES.replace("Call:", "Ring:"), encoding="utf-8")
     assert place.context.rulebook.reload_if_changed()
-    assert not book.store.setting("rules_error")
+    assert not book.store.flags.rules_error
 
 
 def test_without_a_last_good_file_a_broken_one_is_refused(place: Office) -> None:
-    place.service.store.set_setting(KEPT, None)
+    place.service.store.flags.rules_kept = None
     spoil(place.rules, BROKEN["an unknown key"])
     with pytest.raises(UserError):
         start_anew(place)
@@ -135,7 +134,7 @@ def standing(place: Office) -> tuple[Any, ...]:
     """What is in force, what is off, and what is refused."""
     book = place.context.rulebook
     rules = {rule.id: (rule.disabled, sorted(rule.stage_ids)) for rule in book.rules.by_id.values()}
-    return rules, book.error, book.rules.digest, place.service.store.setting("rules_off")
+    return rules, book.error, book.rules.digest, place.service.store.flags.rules_off
 
 
 def test_a_process_with_a_broken_file_works_and_is_ready(tmp_path: Path) -> None:

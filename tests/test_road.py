@@ -148,11 +148,11 @@ def test_more_than_the_safety_limit_is_held_until_it_is_released(tmp_path: Path)
 
 
 def test_a_paused_service_reads_and_writes_nothing(place: Office) -> None:
-    place.service.store.set_setting("paused", "1")
+    place.service.store.flags.paused = True
     deal = place.add_deal()
     place.run()
     assert place.tasks(deal) == []
-    place.service.store.set_setting("paused", None)
+    place.service.store.flags.paused = False
     place.run()
     assert place.marks(deal) == ["first-call"]
 

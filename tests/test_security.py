@@ -186,7 +186,7 @@ def test_words_that_would_be_statements_are_words(store: Store) -> None:
         Changeset(at=NOW, deals=deals, tasks=tasks, told=tuple(WORDS), picks=tuple((word, 5) for word in WORDS)), epoch
     )
     for word in WORDS:
-        store.set_setting(word, word)
+        store.bind({word: word})
     store.note_rules(WORDS, NOW)
     store.bind({word: word for word in WORDS})
     assert [deal.title for deal in store.deals().values()] == WORDS
@@ -195,7 +195,7 @@ def test_words_that_would_be_statements_are_words(store: Store) -> None:
         [word] for word in WORDS
     ]
     assert store.told([*WORDS, "x"]) == set(WORDS)
-    assert {store.setting(word) for word in WORDS} == set(WORDS)
+    assert store.bindings() == {word: word for word in WORDS}
     assert store.bindings() == {word: word for word in WORDS}
     assert set(store.rules_loaded()) == set(WORDS)
     with closing(sqlite3.connect(store.path)) as connection:

@@ -28,7 +28,7 @@ from bitrix_sync.model.operations import (
     TaskRecord,
     Trace,
 )
-from bitrix_sync.store import LeaseLost, Store, lease
+from bitrix_sync.store import LeaseLost, QueueRest, Store, SweepRest, lease, schema
 
 NOW = datetime(2026, 3, 10, 9, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -302,13 +302,24 @@ def test_after_a_new_boot_what_may_have_been_sent_rests_from_now_and_nothing_lon
 # --- small things ----------------------------------------------------------------------------------------------------
 
 
-def test_settings_are_kept_changed_and_forgotten(store: Store) -> None:
-    assert store.setting("paused") is None
-    store.set_setting("paused", "1")
-    store.set_setting("paused", "да")
-    assert store.setting("paused") == "да"
-    store.set_setting("paused", None)
-    assert store.setting("paused") is None
+def test_a_flag_is_what_it_was_set_to_and_its_default_before(store: Store) -> None:
+    flags = store.flags
+    assert (flags.paused, flags.last_pass, flags.rules_off, flags.known) == (False, None, {}, None)
+    flags.paused, flags.last_pass, flags.rechecked = True, NOW, NOW.date()
+    flags.rules_off, flags.clock_offset = {"call": "нет стадии"}, -60.0
+    flags.rest, flags.sweep_rest = QueueRest(3, None), SweepRest("2026-03-10/evening", 2, NOW)
+    assert (flags.paused, flags.last_pass, flags.rechecked) == (True, NOW, NOW.date())
+    assert (flags.rules_off, flags.clock_offset) == ({"call": "нет стадии"}, -60.0)
+    assert (flags.rest, flags.sweep_rest) == (QueueRest(3, None), SweepRest("2026-03-10/evening", 2, NOW))
+    flags.paused, flags.last_pass = False, None
+    assert (flags.paused, flags.last_pass) == (False, None)
+
+
+def test_a_flag_in_a_form_that_nobody_reads_any_more_was_never_set(store: Store) -> None:
+    store.flags.snapshot = "{"
+    with store._writing("test") as connection:
+        connection.execute(schema.settings.update().values(name="rules_kept"))
+    assert store.flags.rules_kept is None
 
 
 def test_names_are_bound_and_bound_anew(store: Store) -> None:

@@ -97,7 +97,7 @@ def test_only_the_owner_may_read_the_files(path: Path) -> None:
     before = os.umask(0)
     try:
         with open_store(path) as store:
-            store.set_setting("a", "b")
+            store.flags.trouble = "b"
             assert {name.name: mode(name) for name in path.parent.iterdir()} == {
                 "store.db": 0o600,
                 "store.db-wal": 0o600,
@@ -130,7 +130,7 @@ def test_an_empty_file_becomes_a_database(path: Path) -> None:
 def test_a_path_may_hold_spaces_and_signs(tmp_path: Path) -> None:
     odd = tmp_path / "мои данные 50%#.db"
     with open_store(odd) as store:
-        store.set_setting("a", "b")
+        store.flags.trouble = "b"
     assert odd.exists()
 
 
@@ -148,9 +148,9 @@ def test_a_database_of_every_version_is_brought_forward(path: Path, version: str
     with sqlalchemy(path) as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, version)
-        connection.exec_driver_sql("INSERT INTO settings (name, value) VALUES ('kept', 'yes')")
+        connection.exec_driver_sql("INSERT INTO settings (name, value) VALUES ('trouble', 'yes')")
     with open_store(path) as store:
-        assert store.setting("kept") == "yes"
+        assert store.flags.trouble == "yes"
         assert store.take_lease("a", 1, "b", schema._EPOCH) == 1
     with sqlalchemy(path) as connection:
         assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
@@ -301,43 +301,43 @@ def test_a_locked_database_says_so_and_works_again_afterwards(path: Path) -> Non
         with plain(path) as other:
             other.execute("BEGIN IMMEDIATE")
             with pytest.raises(StoreError, match="another program holds it locked"):
-                store.set_setting("a", "b")
-            assert store.setting("a") is None  # readers do not wait
-        store.set_setting("a", "b")
-        assert store.setting("a") == "b"
+                store.flags.trouble = "b"
+            assert store.flags.trouble == ""  # readers do not wait
+        store.flags.trouble = "b"
+        assert store.flags.trouble == "b"
 
 
 def test_a_disk_without_any_room_is_called_full_also_at_the_opening(path: Path) -> None:
     with open_store(path) as store:
-        store.set_setting("kept", "yes")
+        store.flags.trouble = "yes"
     with full_disk():
         assert "the disk is full; free some space" in refusal(path)
     with open_store(path) as store:
-        assert store.setting("kept") == "yes"
+        assert store.flags.trouble == "yes"
 
 
 def test_a_full_disk_loses_nothing_that_was_recorded(path: Path) -> None:
     with open_store(path) as store:
-        store.set_setting("kept", "yes")
+        store.flags.trouble = "yes"
         with store.reading() as connection:
             pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
             connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
         with pytest.raises(StoreError, match="the disk is full; free some space"):
-            store.set_setting("big", "x" * 100_000)
-        assert store.setting("kept") == "yes"
-        assert store.setting("big") is None
+            store.flags.rules_error = "x" * 100_000
+        assert store.flags.trouble == "yes"
+        assert store.flags.rules_error == ""
 
 
 def test_a_file_that_is_taken_away_while_in_use_is_neither_written_nor_made_anew(path: Path, tmp_path: Path) -> None:
     """Else all would be written where nobody sees it, and a second service would begin with an empty one."""
     aside, copy = tmp_path / "aside.db", tmp_path / "copy.db"
     deeds: list[Callable[[Store], object]] = [
-        lambda store: store.set_setting("kept", "no"),
-        lambda store: store.setting("kept"),
+        lambda store: store.bind({"kept": "no"}),
+        lambda store: store.flags.trouble,
         lambda store: store.backup(tmp_path / "another.db"),
     ]
     with open_store(path) as store:
-        store.set_setting("kept", "yes")
+        store.flags.trouble = "yes"
         store.backup(copy)
         path.rename(aside)
         for deed in deeds:
@@ -350,10 +350,10 @@ def test_a_file_that_is_taken_away_while_in_use_is_neither_written_nor_made_anew
                 deed(store)
         assert not (tmp_path / "another.db").exists()
         aside.rename(path)
-        assert store.setting("kept") == "yes"
-        store.set_setting("kept", "still")
+        assert store.flags.trouble == "yes"
+        store.flags.trouble = "still"
     with open_store(path) as store:
-        assert store.setting("kept") == "still"
+        assert store.flags.trouble == "still"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -374,13 +374,13 @@ def test_a_backup_is_one_file_that_opens_as_it_was(path: Path, tmp_path: Path) -
     target = tmp_path / "copies" / "monday.db"
     target.parent.mkdir()
     with open_store(path) as store:
-        store.set_setting("a", "before")
+        store.flags.trouble = "before"
         store.backup(target)
-        store.set_setting("a", "after")
+        store.flags.trouble = "after"
     assert mode(target) == 0o600
     assert [name.name for name in target.parent.iterdir()] == ["monday.db"]
     with open_store(target) as copy:
-        assert copy.setting("a") == "before"
+        assert copy.flags.trouble == "before"
 
 
 def test_a_backup_never_overwrites(path: Path, tmp_path: Path) -> None:
@@ -418,22 +418,22 @@ def test_where_no_file_may_be_made_there_is_a_refusal_instead(path: Path) -> Non
 def test_a_backup_in_the_place_of_a_killed_database_is_free_of_what_that_left(path: Path, tmp_path: Path) -> None:
     backup, killed = tmp_path / "backup.db", tmp_path / "killed"
     with open_store(path) as store:
-        store.set_setting("a", "before")
+        store.flags.trouble = "before"
         store.backup(backup)
         for number in range(50):
-            store.set_setting(f"a{number}", "after")
-        store.set_setting("a", "after")
+            store.bind({f"a{number}": "after"})
+        store.flags.trouble = "after"
         killed.mkdir()
         for name in path.parent.glob("store.db*"):
             shutil.copy(name, killed)  # as a kill leaves them
     with open_store(killed / "store.db") as store:
-        assert store.setting("a") == "after"  # a killed database comes back whole
+        assert store.flags.trouble == "after"  # a killed database comes back whole
         for name in path.parent.glob("killed/store.db*"):
             shutil.copy(name, tmp_path / name.name.replace("store", "restored"))
     shutil.copy(backup, tmp_path / "restored.db")
     assert (tmp_path / "restored.db-wal").stat().st_size > 0
     with open_store(tmp_path / "restored.db") as store:
-        assert store.setting("a") == "before"
-        assert store.setting("a1") is None
+        assert store.flags.trouble == "before"
+        assert store.bindings() == {}
         with store.reading() as connection:
             assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"

@@ -107,15 +107,15 @@ def test_crash_points_have_names_before_and_after_each_commit(url: str, monkeypa
     passed: list[str] = []
     monkeypatch.setattr(store_module, "crash_point", passed.append)
     with Store(url) as store:
-        store.set_setting("a", "b")
+        store.flags.trouble = "b"
         store.claim_sweep("2026-03-10/evening", NOW)
     assert passed == [
         f"{name}:{when}-commit" for name in ("set_setting", "claim_sweep") for when in ("before", "after")
     ]
     own: list[str] = []
     with Store(url, crash_point=own.append) as store:
-        store.set_setting("a", "c")
-    assert own == ["set_setting:before-commit", "set_setting:after-commit"]
+        store.flags.trouble = "c"
+    assert own == ["set_flag:before-commit", "set_flag:after-commit"]
     assert len(passed) == 4
 
 
@@ -157,7 +157,7 @@ def test_writers_in_many_threads_queue(store: Store) -> None:
         for slot in range(10):
             if store.claim_sweep(f"2026-03-{slot:02}/evening", NOW):
                 winners.append(f"{slot}")
-            store.set_setting(f"{number}", f"{slot}")
+            store.bind({f"{number}": f"{slot}"})
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
     for thread in threads:
@@ -165,7 +165,7 @@ def test_writers_in_many_threads_queue(store: Store) -> None:
     for thread in threads:
         thread.join()
     assert sorted(winners) == [str(slot) for slot in range(10)]
-    assert [store.setting(str(number)) for number in range(4)] == ["9"] * 4
+    assert store.bindings() == dict.fromkeys("0123", "9")
 
 
 def test_a_backup_is_consistent_while_the_worker_writes(store: Store, tmp_path: Path) -> None:

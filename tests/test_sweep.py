@@ -399,7 +399,7 @@ def everything(place: Department) -> tuple[Any, ...]:
         store.slips(),
         store.counts(),
         written(place),
-        [store.setting(name) for name in ("sweeps_since", "sweep_rest", "vanished")],
+        [store.flags.sweeps_since, store.flags.sweep_rest, store.flags.vanished],
     )
 
 
@@ -617,7 +617,7 @@ def test_watch_that_is_turned_on_during_a_sweep_stops_it(place: Department) -> N
 
 def test_a_pause_holds_moves_and_messages_until_it_ends(place: Department) -> None:
     task = place.task("Offer", MARIA, "2026-03-02 12:00")
-    place.store.set_setting("paused", "1")
+    place.store.flags.paused = True
     place.sweeps("18:30")
     place.until("19:30")
     place.turn()
@@ -689,7 +689,7 @@ def test_without_the_section_what_is_unsent_is_dropped(place: Department) -> Non
     place.turn()
     assert place.due(task) == "2026-03-02 12:00"
     assert (states(place, E1), place.readers(E1)) == ({"dropped": 1}, [])
-    assert place.store.setting("sweeps_since") == "{}"
+    assert place.store.flags.sweeps_since == {}
 
 
 def test_a_sweep_that_comes_into_the_file_after_its_hour_waits_for_tomorrow(place: Department) -> None:

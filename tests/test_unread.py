@@ -11,7 +11,6 @@ import pytest
 
 from bitrix_sync.engine import recheck
 from bitrix_sync.errors import PortalError
-from bitrix_sync.model import known
 from bitrix_sync.model.facts import Unread
 from tests.sweeping import DIRECTOR, HEAD, MARIA, SWEEPS, Department, department
 
@@ -108,7 +107,7 @@ def test_of_heads_that_were_never_known_nobody_is_guessed(tmp_path: Path) -> Non
         place.portal.faults.next("refuse", "department.get", times=None)
         place.service.close()
         place.start()
-        place.store.set_setting(known.SETTING, None)
+        place.store.flags.known = None
         place.service.close()
         place.start()
         deal = place.add_deal("Romashka", responsible=MARIA)

@@ -128,7 +128,7 @@ def test_visits_stand_in_their_order_with_their_times(place: Office) -> None:
 
 def test_a_failed_creation_tells_the_portals_own_words(place: Office) -> None:
     deal = place.add_deal("Ромашка")
-    place.service.store.set_setting("paused", "1")
+    place.service.store.flags.paused = True
     place.run()
     (row,) = place.service.store.operations(deal_id=deal, kind=Kind.CREATE)
     end = OperationResult(row.id, State.FAILED, error_code="ERROR_CORE", error_text="Нет прав /rest/1/secretcode/")

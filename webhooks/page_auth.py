@@ -29,7 +29,6 @@ SESSION, FORM, KNOWN = "bitrix_sync_session", "bitrix_sync_form", "bitrix_sync_k
 SESSION_SECONDS = 12 * 3600
 FORM_SECONDS = 3600
 KNOWN_SECONDS = 180 * 24 * 3600
-SECRET_SETTING = "page_secret"  # noqa: S105  the name it has in the store
 
 log = structlog.get_logger(__name__)
 
@@ -198,10 +197,9 @@ class PageAuth:
     def _key(self, purpose: str) -> bytes:
         with self._lock:
             if self._secret is None:
-                kept = self._store.setting(SECRET_SETTING)
+                kept = self._store.flags.page_secret
                 if kept is None:
-                    kept = secrets.token_hex(32)
-                    self._store.set_setting(SECRET_SETTING, kept)
+                    self._store.flags.page_secret = kept = secrets.token_hex(32)
                 # slow on purpose: what the store keeps of it must not help to guess the password
                 secret = scrypt(self._password or b"", salt=bytes.fromhex(kept), n=2**14, r=8, p=1, dklen=32)
                 self._store.end_foreign_sessions(seal=_derived(secret, "seal").hex())

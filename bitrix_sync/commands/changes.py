@@ -15,7 +15,6 @@ from bitrix_sync.decisions import plan
 from bitrix_sync.decisions.guards import is_stranger, touched
 from bitrix_sync.engine import recheck, retries
 from bitrix_sync.engine.passes import (
-    SEES_NO_DEALS,
     Gathered,
     PassReport,
     ServiceContext,
@@ -76,7 +75,7 @@ def sync(context: ServiceContext, args: Mapping[str, Any]) -> Steps:
     report = take_in(context)
     ids = [row.id for row in context.store.operations(state=State.PLANNED)]
     yield Wait(ids)
-    blind = {"sees_no_deals": True} if context.store.setting(SEES_NO_DEALS) else {}
+    blind = {"sees_no_deals": True} if context.store.flags.sees_no_deals else {}
     return {**account(report), **blind, **written(context, ids)}
 
 

@@ -100,7 +100,7 @@ def work_off(context: ServiceContext, slot: str) -> Iterator[Wait]:
         if tell_when_through(context, row):
             yield Wait(messages(context.store))
             break
-        idle = bool(context.store.setting("paused")) or context.rulebook.rules.safety.watch
+        idle = context.store.flags.paused or context.rulebook.rules.safety.watch
         held = context.store.move_counts(slot).get(State.HELD)
         if idle or held or context.portal.rate_limiter.blocked(UPDATE) is not None or context.sender.clock() >= until:
             break

@@ -21,8 +21,6 @@ from bitrix_sync.store import Store
 
 log = structlog.get_logger(__name__)
 
-HOST, MEMBER, HEARD = "portal_host", "portal_member", "portal_member_heard"
-"""Settings: the portal's host and member id; and the member id that an event told last, if it is another one."""
 NEWEST, OLDER = 30, 20
 """Anchors: as many rows as one page holds."""
 PATIENCE = 30.0
@@ -77,12 +75,12 @@ def look(store: Store, portal: Portal, *, patience: float = PATIENCE) -> Standin
     shown = {visit.id: visit for visit in named}
     others = [visit for visit in named if not same(visit, known[visit.id])]
     strange = [visit for visit in rows(store, latest).against if visit.id not in shown]
-    heard = store.setting(HEARD)
+    heard = store.flags.portal_member_heard
     return Standing(
         host_of(portal),
-        before=store.setting(HOST) or "",
+        before=store.flags.portal_host or "",
         begun=store.cursor() is not None,
-        doubted=heard is not None and heard != store.setting(MEMBER),
+        doubted=heard is not None and heard != store.flags.portal_member,
         true=[visit for visit in named if same(visit, known[visit.id])],
         contradicted=[*others, *strange],
         vanished=len(known) - len(shown),
@@ -100,18 +98,20 @@ def note(store: Store, standing: Standing) -> None:
     if standing.moved:
         log.warning("the portal has a new address", before=standing.before, now=standing.host)
     if standing.before != standing.host:
-        store.set_setting(HOST, standing.host)
-    if (heard := store.setting(HEARD)) is not None:
-        store.set_setting(MEMBER, heard)
-        store.set_setting(HEARD, None)
+        store.flags.portal_host = standing.host
+    if (heard := store.flags.portal_member_heard) is not None:
+        store.flags.portal_member, store.flags.portal_member_heard = heard, None
 
 
 def hear(store: Store, member: str) -> bool:
     """Keep the member id that an event of this portal told. True: it is another one than before, so look again."""
-    known = store.setting(MEMBER)
+    known = store.flags.portal_member
     if member == known:
         return False
-    store.set_setting(HEARD if known else MEMBER, member)
+    if known is None:
+        store.flags.portal_member = member
+    else:
+        store.flags.portal_member_heard = member
     return known is not None
 
 

@@ -36,8 +36,6 @@ from bitrix_sync.words import texts
 
 log = structlog.get_logger(__name__)
 
-SEES_NO_DEALS = "sees_no_deals"
-"""The setting that says since when the portal has shown no deal at all: the moment of the first start, ISO."""
 SAFETY_WINDOW = timedelta(minutes=10)
 SHOWN = 10
 """Tasks named in one message."""
@@ -169,7 +167,7 @@ def carry_out(
 
 def writes(context: ServiceContext) -> bool:
     """False while paused or only watching."""
-    return not (context.store.setting("paused") or context.rulebook.rules.safety.watch)
+    return not (context.store.flags.paused or context.rulebook.rules.safety.watch)
 
 
 # --- gather ----------------------------------------------------------------------------------------------------------
@@ -686,7 +684,7 @@ def first_start(context: ServiceContext) -> None:
     facts = Gathered(begun, Changes(visits=tuple(visits.values()), tasks=tuple(reading.open_tasks(portal))))
     observe_tasks(context, facts)
     context.store.note_rules(list(rules.by_id), begun)
-    context.store.set_setting(SEES_NO_DEALS, None if deals else begun.isoformat())
+    context.store.flags.sees_no_deals = None if deals else begun
     context.store.record(
         Changeset(
             at=begun,

@@ -44,8 +44,6 @@ log = structlog.get_logger(__name__)
 
 HOUR = 3
 """Local hour of the recheck."""
-LAST, FORMER = "rechecked", "audited"
-"""Setting: the day of the last recheck, and its name in a database that version 0.1 made."""
 LOOK_BACK = timedelta(hours=48)
 CHUNK = 500
 """Deals judged at a time."""
@@ -55,8 +53,6 @@ SHARE = 0.05
 """More than ``FEW`` and this share of all vanishing at once means that rights were lost, not that people deleted so
 much."""
 TWIN_REST = timedelta(minutes=5)
-DOUBTED, BELIEVED = "vanished", "vanished_believed"
-"""Settings: when too much had vanished, and that an administrator said that it is so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +84,12 @@ def run_due(context: ServiceContext) -> None:
     now = context.portal.now()
     remove_twins(context, now)
     local = context.rulebook.rules.calendar.local(now)
-    today = local.date().isoformat()
-    last = context.store.setting(LAST) or context.store.setting(FORMER)
-    if local.hour < HOUR or (last or "") >= today:
+    today, last = local.date(), context.store.flags.rechecked
+    if local.hour < HOUR or (last is not None and last >= today):
         return
     if last is not None:
         run(context)
-    context.store.set_setting(LAST, today)
+    context.store.flags.rechecked = today
 
 
 def run(context: ServiceContext) -> None:
@@ -161,7 +156,7 @@ def open_work(context: ServiceContext, *, fresh: Sequence[PortalTask] = ()) -> O
         gone_deals=gone,
         vanished=vanished,
         of=of,
-        lost=doubtful[0] if doubtful and store.setting(BELIEVED) is None else "",
+        lost=doubtful[0] if doubtful and store.flags.vanished_believed is None else "",
         operations=recognised(context, facts),
         released=facts.released,
         doubted=tuple(facts.seen.doubted),
@@ -188,8 +183,7 @@ def remember(context: ServiceContext, seen: OpenWork) -> None:
         ),
         context.sender.epoch,
     )
-    for doubt in (DOUBTED, BELIEVED):
-        store.set_setting(doubt, None)
+    store.flags.vanished = store.flags.vanished_believed = None
     judged = {record.deal_id for record in seen.tasks if record.rule_id and record.deal_id in seen.deals}
     if judged:
         read = Changes(deals=tuple(seen.deals[deal_id] for deal_id in sorted(judged - seen.unread)))
@@ -211,7 +205,7 @@ def report_rights_lost(context: ServiceContext, seen: OpenWork) -> None:
         missing=missing,
         of=known,
     )
-    context.store.set_setting(DOUBTED, seen.at.isoformat())
+    context.store.flags.vanished = seen.at
     text = texts.say(context.rulebook.rules.language, f"admin.rights_lost_{seen.lost}", missing=missing, known=known)
     notices = tell_admins(context.rulebook, Key(Purpose.RIGHTS, seen.at.date()), text)
     context.store.record(Changeset(at=seen.at, operations=notices), context.sender.epoch)
@@ -220,11 +214,9 @@ def report_rights_lost(context: ServiceContext, seen: OpenWork) -> None:
 def believe(store: Store) -> bool:
     """An administrator says that what vanished was deleted by people: the next look believes it. False: there was
     nothing to believe."""
-    if store.setting(DOUBTED) is None:
-        return False
-    store.set_setting(BELIEVED, store.setting(DOUBTED))
-    store.set_setting(DOUBTED, None)
-    return True
+    doubted = store.flags.vanished
+    store.flags.vanished_believed, store.flags.vanished = doubted, None
+    return doubted is not None
 
 
 # --- twins -----------------------------------------------------------------------------------------------------------

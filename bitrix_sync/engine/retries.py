@@ -20,17 +20,14 @@ from bitrix_sync.rules.model import Rules
 
 log = structlog.get_logger(__name__)
 
-TRIED = "refused_tried"
-"""Setting: digest of the rules with which refusals were tried last."""
-
 
 def after_new_rules(context: ServiceContext) -> None:
     """Try again once for each rules file that comes into force."""
     digest = context.rulebook.rules.digest
-    if context.rulebook.rules.safety.watch or context.store.setting(TRIED) == digest:
+    if context.rulebook.rules.safety.watch or context.store.flags.refused_tried == digest:
         return
     try_again(context, room=safety_room(context, context.portal.now()))
-    context.store.set_setting(TRIED, digest)
+    context.store.flags.refused_tried = digest
 
 
 def try_again(

@@ -4,14 +4,12 @@ piece of news once."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from datetime import datetime
 from hashlib import blake2b
 
 import structlog
 
-from bitrix_sync.engine.passes import SEES_NO_DEALS, ServiceContext, tell_admins
+from bitrix_sync.engine.passes import ServiceContext, tell_admins
 from bitrix_sync.model.keys import Key, Purpose, hour, minute
 from bitrix_sync.model.operations import STUCK, Changeset, Operation
 from bitrix_sync.words import texts
@@ -47,7 +45,7 @@ def tell_of_bad_rows(context: ServiceContext) -> None:
     bad = context.portal.memory.bad
     met = {f"{kind}: {cause}": (kind, cause, count) for (kind, cause), count in sorted(bad.causes().items())}
     causes = {name: count for name, (_, _, count) in met.items()}
-    before = json.loads(context.store.setting(BAD_ROWS) or "{}")
+    before = context.store.flags.bad_rows
     if causes == before:
         return
     new = {cause: count for cause, count in causes.items() if cause not in before}
@@ -62,7 +60,7 @@ def tell_of_bad_rows(context: ServiceContext) -> None:
         name = digest(repr(sorted(new)))
         notices = tell_admins(context.rulebook, Key(Purpose.BAD_ROWS, day, name), text)
         context.store.record(Changeset(at=context.portal.now(), operations=notices), context.sender.epoch)
-    context.store.set_setting(BAD_ROWS, json.dumps(causes, ensure_ascii=False))
+    context.store.flags.bad_rows = causes
 
 
 def tell_of_rules(context: ServiceContext) -> None:
@@ -71,8 +69,8 @@ def tell_of_rules(context: ServiceContext) -> None:
         return
     off = {rule.id: rule.disabled for rule in context.rulebook.rules.by_id.values() if rule.disabled}
     refused = context.rulebook.error
-    off_before = json.loads(context.store.setting(OFF) or "{}")
-    refused_before = context.store.setting(REFUSED) or ""
+    off_before = context.store.flags.rules_off_told
+    refused_before = context.store.flags.rules_refused_told
     if off == off_before and refused == refused_before:
         return
     new = {rule: reason for rule, reason in off.items() if off_before.get(rule) != reason}
@@ -80,8 +78,8 @@ def tell_of_rules(context: ServiceContext) -> None:
     if refused and refused != refused_before:
         operations += of_refusal(context, refused)
     context.store.record(Changeset(at=context.portal.now(), operations=operations), context.sender.epoch)
-    context.store.set_setting(OFF, json.dumps(off, ensure_ascii=False))
-    context.store.set_setting(REFUSED, refused)
+    context.store.flags.rules_off_told = off
+    context.store.flags.rules_refused_told = refused
 
 
 def tell_of_unread(context: ServiceContext) -> None:
@@ -142,18 +140,18 @@ def digest(news: str) -> str:
 def tell_of_deals(context: ServiceContext) -> bool:
     """While the portal shows no deal at all since the first start, the administrators know it; True once when it begins
     to show some: they hear what that means for what was there before."""
-    since = context.store.setting(SEES_NO_DEALS)
+    since = context.store.flags.sees_no_deals
     if since is None:
         return False
     seen = bool(context.store.deals())
     if not context.rulebook.rules.safety.watch:
         rules = context.rulebook.rules
-        began = rules.calendar.local(datetime.fromisoformat(since))
+        began = rules.calendar.local(since)
         who = context.rulebook.company.name(context.rulebook.company.self_id)
-        text = texts.say(rules.language, f"admin.{'deals_seen' if seen else SEES_NO_DEALS}", who=who, began=began)
-        about = Key(Purpose.DEALS_SEEN if seen else Purpose.NO_DEALS, since)
+        text = texts.say(rules.language, f"admin.{'deals_seen' if seen else 'sees_no_deals'}", who=who, began=began)
+        about = Key(Purpose.DEALS_SEEN if seen else Purpose.NO_DEALS, since.isoformat())
         operations = tell_admins(context.rulebook, about, text)
         context.store.record(Changeset(at=context.portal.now(), operations=operations), context.sender.epoch)
     if seen:
-        context.store.set_setting(SEES_NO_DEALS, None)
+        context.store.flags.sees_no_deals = None
     return seen

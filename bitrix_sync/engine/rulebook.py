@@ -6,8 +6,7 @@ start is no worse than running on: the last good file is in the store, with what
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -32,33 +31,7 @@ COMPANY_KEEPS = timedelta(minutes=1)
 """A pass that judges deals never uses people older than this."""
 DIRECTORY_KEEPS = timedelta(hours=1)
 ABSENCES_AHEAD = timedelta(days=90)
-KEPT = "rules_kept"
-"""The setting that holds the last good file."""
-UNREAD = "unread"
-"""The setting that says, for ``status``, which parts the last reading of the portal did not bring, and why."""
 Stamp = tuple[int, int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """The last good file: its text, since when it is in force (the portal's time), and what it was bound to."""
-
-    text: str
-    since: datetime
-    directory: Directory | None
-
-    def pack(self) -> str:
-        """As text for the store."""
-        directory = known.pack(self.directory) if self.directory else None
-        return json.dumps({"text": self.text, "since": self.since.isoformat(), "directory": directory})
-
-
-def kept_file(store: Store) -> Kept | None:
-    """The last good file; None before there was one."""
-    if not (packed := store.setting(KEPT)):
-        return None
-    found = json.loads(packed)
-    return Kept(found["text"], datetime.fromisoformat(found["since"]), known.unpack(found["directory"]))
 
 
 class Rulebook:
@@ -70,10 +43,10 @@ class Rulebook:
         """``read``: the directory, if it was read already, and when; used if that was just now."""
         self.path, self.portal, self.store = path, portal, store
         now = portal.now()
-        self.kept = store.setting(known.SETTING)
+        self.kept = store.flags.known
         self.fruitless = 0
         fresh = read is not None and timedelta() <= now - read[1] < COMPANY_KEEPS
-        self.directory: Directory = self.learn(read[0] if read and fresh else None, known.unpack(self.kept))
+        self.directory: Directory = self.learn(read[0] if read and fresh else None, self.kept)
         self.read_at = self.company_at = read[1] if read and fresh else portal.now()
         self.absences_read = False
         self.error = ""
@@ -119,14 +92,14 @@ class Rulebook:
         self.accept(loaded)
         if text != self.source:
             self.source, self.loaded = text, self.portal.now()
-        self.store.set_setting(KEPT, Kept(text, self.loaded, self.directory).pack())
+        self.store.flags.rules_kept = known.KeptRules(text, self.loaded, self.directory)
         self.show()
         return rules
 
     def go_on_with_kept(self, fault: RulesError | UserError) -> Rules:
         """At a start: the file cannot be put in force, so the last good one is, as if there had been no start. Raises
         the fault if there is none."""
-        kept = kept_file(self.store)
+        kept = self.store.flags.rules_kept
         if kept is None:
             raise fault
         bindings = self.store.bindings()
@@ -147,10 +120,9 @@ class Rulebook:
         self.store.bind(loaded.bindings)
         if self.store.cursor() is not None:  # before the first reading of the portal there is no moment to count from
             self.store.note_rules(list(loaded.rules.by_id), self.portal.now())
-        self.store.set_setting("rules_digest", loaded.rules.digest)
-        self.store.set_setting("rules_error", "")
-        off = {rule.id: rule.disabled for rule in loaded.rules.by_id.values() if rule.disabled}
-        self.store.set_setting("rules_off", json.dumps(off, ensure_ascii=False))
+        self.store.flags.rules_digest = loaded.rules.digest
+        self.store.flags.rules_error = ""
+        self.store.flags.rules_off = {rule.id: rule.disabled for rule in loaded.rules.by_id.values() if rule.disabled}
         before = set(self.warnings)
         self.error, self.warnings = "", [str(problem) for problem in loaded.warnings]
         for warning in self.warnings:
@@ -161,7 +133,7 @@ class Rulebook:
         """Keep the names and the rules where reports find them without asking the portal (see ``snapshot``)."""
         if (self.directory, self.loaded) == self.shown:
             return
-        packed = snapshot.pack(
+        self.store.flags.snapshot = snapshot.pack(
             self.directory,
             self.rules,
             portal=self.portal.address,
@@ -171,7 +143,6 @@ class Rulebook:
             warnings=tuple(self.warnings),
             loaded=self.loaded,
         )
-        self.store.set_setting(snapshot.SETTING, packed)
         self.shown = (self.directory, self.loaded)
 
     def reload_if_changed(self) -> bool:
@@ -204,7 +175,7 @@ class Rulebook:
         if str(fault) != self.error:
             log.error("rules file refused; the last good one stays in force", problems=str(fault), **more)
             self.error = str(fault)
-            self.store.set_setting("rules_error", self.error)
+            self.store.flags.rules_error = self.error
         return False
 
     def refresh_directory(self) -> None:
@@ -236,18 +207,15 @@ class Rulebook:
         parts = {part: end.why for part, end in self.unread_parts(learnt).items()}
         for part, why in parts.items():
             log.warning("could not be read; what was known last stays", part=part, problem=why)
-        said = json.dumps(parts, ensure_ascii=False)
-        if said != (self.store.setting(UNREAD) or "{}"):
-            self.store.set_setting(UNREAD, said)
+        if parts != self.store.flags.unread:
+            self.store.flags.unread = parts
         self.keep(learnt)
         return learnt
 
     def keep(self, learnt: Directory) -> None:
         """What is known now is there after a restart too."""
-        packed = known.pack(learnt)
-        if packed != self.kept:
-            self.store.set_setting(known.SETTING, packed)
-            self.kept = packed
+        if learnt != self.kept:
+            self.store.flags.known = self.kept = learnt
 
     def unread_funnel(self, funnel_id: int) -> Unread | None:
         """Why nothing can be said of a funnel's deals: its stages could not be read, and were never known."""

@@ -62,7 +62,7 @@ class _Telling:
     """One deal's account in the making. Lives for one call of ``story_of``."""
 
     def __init__(self, store: Store, state: DealState, traces: Sequence[Trace], rule: str) -> None:
-        self.known: Snapshot = snapshot.unpack(store.setting(snapshot.SETTING))
+        self.known: Snapshot = snapshot.unpack(store.flags.snapshot)
         self.state, self.traces, self.rule = state, traces, rule
         self.language, self.calendar = self.known.language, self.known.calendar
         self.loaded = store.rules_loaded()

@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
-
-from pydantic import TypeAdapter, ValidationError
 
 from bitrix_sync.model.facts import Absence, Absent, Company, Directory, End, Unread
 
-SETTING = "known"
-"""Name in the store."""
 EMPTY = "empty"
 """Code of a list that cannot be empty, and was: employees, funnels."""
-_DIRECTORY = TypeAdapter(Directory)
 
 
-def pack(directory: Directory) -> str:
-    """The directory as text for the store."""
-    return _DIRECTORY.dump_json(directory).decode("utf-8")
+@dataclass(frozen=True, slots=True)
+class KeptRules:
+    """The last good file: its text, since when it is in force (the portal's time), and what it was bound to."""
 
-
-def unpack(text: str | None) -> Directory | None:
-    """The directory that the text holds; None when there is none, or another version has written it."""
-    if not text:
-        return None
-    try:
-        return _DIRECTORY.validate_json(text)
-    except ValidationError:
-        return None
+    text: str
+    since: datetime
+    directory: Directory
 
 
 def company_with(known: Company, read: Company) -> Company:

@@ -10,8 +10,8 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from bitrix_sync.report.snapshot import CLOCK_SETTING, SETTING, Snapshot, unpack
-from bitrix_sync.store import Store, queries
+from bitrix_sync.report.snapshot import Snapshot, unpack
+from bitrix_sync.store import Flags, Store
 
 Line = dict[str, Any]
 
@@ -52,14 +52,19 @@ class ReportContext:
 def scene(store: Store, now: datetime) -> Iterator[ReportContext]:
     """A consistent look at the store."""
     with store.reading() as connection:
-        known = unpack(queries.setting(connection, SETTING))
-        ahead = timedelta(seconds=float(queries.setting(connection, CLOCK_SETTING) or 0))
+        known = unpack(Flags.snapshot.read(connection))
+        ahead = timedelta(seconds=Flags.clock_offset.read(connection))
         yield ReportContext(connection, known, known.calendar.local(now + ahead))
 
 
 def frame(store: Store) -> Snapshot:
     """The names and the frame that reports stand in: language, portal, funnels, the rules in words."""
-    return unpack(store.setting(SETTING))
+    return unpack(store.flags.snapshot)
+
+
+def iso(moment: datetime | None) -> str | None:
+    """A moment as text, for programs."""
+    return None if moment is None else moment.isoformat()
 
 
 def hours_of(span: timedelta | None) -> float | None:

@@ -13,11 +13,11 @@ from typing import Any
 
 from bitrix_sync.model.facts import PROGRESS, WON, Stage
 from bitrix_sync.report.context import Line, ReportContext, hours_of, scene
-from bitrix_sync.report.snapshot import SETTING, unpack
+from bitrix_sync.report.snapshot import unpack
 from bitrix_sync.report.tasks import task_line
 from bitrix_sync.rules.deadlines import counted
 from bitrix_sync.rules.model import Deadline
-from bitrix_sync.store import Store, queries
+from bitrix_sync.store import Flags, Store, queries
 from bitrix_sync.store.rows import to_trace
 
 HOUR = timedelta(hours=1)
@@ -252,7 +252,7 @@ def search(store: Store, words: str, *, limit: int) -> dict[str, list[Line]]:
     """``people`` by a part of their name, ``deals`` in progress by a part of their title, without regard to case."""
     wanted = words.strip().casefold()
     with store.reading() as connection:
-        known = unpack(queries.setting(connection, SETTING))
+        known = unpack(Flags.snapshot.read(connection))
         titles = queries.deal_titles(connection) if wanted else ()
     people = [user for user in known.company.users.values() if wanted and wanted in user.name.casefold()]
     return {

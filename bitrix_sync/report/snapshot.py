@@ -1,6 +1,6 @@
 """What reports must know besides the store's rows: names, the company tree, stages, limits, calendar, language. Pure.
 
-Packed into one setting of the store whenever the directory is read or rules are put in force, so that reports and the
+Packed into one flag of the store whenever the directory is read or rules are put in force, so that reports and the
 page ask the portal nothing, and a command beside the running service sees the same names.
 """
 
@@ -19,8 +19,6 @@ from bitrix_sync.model.worktime import Calendar, build_calendar
 from bitrix_sync.rules.model import Duration, Rules
 from bitrix_sync.words.texts import Language
 
-SETTING, CLOCK_SETTING = "directory", "clock_offset"
-"""Names in the store: the snapshot, and how far the portal's clock is ahead of ours, in seconds."""
 FORM = 1
 """Grows when an older snapshot can no longer be read; it is then taken as missing."""
 
@@ -127,8 +125,8 @@ def pack(
 
 
 @lru_cache(maxsize=2)
-def unpack(text: str | None) -> Snapshot:
-    """The snapshot that the text holds; the default one for None and for what another version has written."""
+def unpack(text: str) -> Snapshot:
+    """The snapshot that the text holds; the default one for none and for what another version has written."""
     kept: dict[str, Any] = json.loads(text) if text else {}
     if kept.get("form") != FORM:
         return Snapshot()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import replace
@@ -12,10 +11,10 @@ from typing import Any
 from bitrix_sync.log import redact
 from bitrix_sync.model.keys import SlotId
 from bitrix_sync.model.operations import STUCK, Kind, State
-from bitrix_sync.report.context import Line, ReportContext, hours_of, scene
-from bitrix_sync.report.snapshot import SETTING, Slot, unpack
+from bitrix_sync.report.context import Line, ReportContext, hours_of, iso, scene
+from bitrix_sync.report.snapshot import Slot, unpack
 from bitrix_sync.settings import Settings
-from bitrix_sync.store import Store, queries
+from bitrix_sync.store import Flags, Store, SweepRest, queries
 from bitrix_sync.words import texts
 from bitrix_sync.words.texts import folded, shortened
 
@@ -33,10 +32,10 @@ def state_of_things(store: Store, settings: Settings, *, now: datetime | None = 
     works, what is in the way."""
     cursor, lease, rate_limiter = store.cursor(), store.lease(), store.rate_limiter()
     unknown = store.unknown()
-    rest = json.loads(store.setting("sweep_rest") or "{}")
+    flags, rest = store.flags, store.flags.rest
     refused, unheard = _refused(store)
     return {
-        "portal": store.setting("portal_host"),
+        "portal": flags.portal_host,
         "cursor": None
         if cursor is None
         else {
@@ -46,24 +45,24 @@ def state_of_things(store: Store, settings: Settings, *, now: datetime | None = 
             "tasks_time": cursor.tasks_time.isoformat(),
         },
         "queue": {state.value: count for state, count in sorted(store.counts().items())},
-        "rest": json.loads(store.setting("rest") or "null"),
+        "rest": {"operations": rest.operations, "until": iso(rest.until)} if rest else None,
         "unknown": [
             {
                 "id": one.id,
                 "kind": one.operation.kind.value,
                 "deal_id": one.operation.deal_id,
                 "task": one.operation.task,
-                "sent": one.sent.isoformat() if one.sent else None,
+                "sent": iso(one.sent),
             }
             for one in unknown
         ],
         "refused": refused,
         "unheard": unheard,
         "tried_by_release": len(store.refused()),
-        "bad_rows": json.loads(store.setting("bad_rows") or "{}"),
+        "bad_rows": flags.bad_rows,
         "stuck": store.stuck(now - STUCK) if now else None,
-        "last_pass": store.setting("last_pass"),
-        "last_sweeps": [_in_short(one, rest) for one in sweeps(store, limit=SHOWN_SWEEPS)],
+        "last_pass": iso(flags.last_pass),
+        "last_sweeps": [_in_short(one, flags.sweep_rest) for one in sweeps(store, limit=SHOWN_SWEEPS)],
         "budget": None
         if rate_limiter is None
         else {
@@ -72,14 +71,14 @@ def state_of_things(store: Store, settings: Settings, *, now: datetime | None = 
             "at": rate_limiter[1].isoformat(),
         },
         "holder": None if lease is None else {"name": lease.holder, "until": lease.until.isoformat()},
-        "paused": bool(store.setting("paused")),
-        "trouble": redact(store.setting("trouble") or ""),
-        "sees_no_deals_since": store.setting("sees_no_deals"),
-        "rules": store.setting("rules_digest"),
-        "rules_error": store.setting("rules_error") or "",
-        "rules_off": json.loads(store.setting("rules_off") or "{}"),
+        "paused": flags.paused,
+        "trouble": redact(flags.trouble),
+        "sees_no_deals_since": iso(flags.sees_no_deals),
+        "rules": flags.rules_digest,
+        "rules_error": flags.rules_error,
+        "rules_off": flags.rules_off,
         "rules_failing": _failing(store),
-        "unread": {part: redact(why) for part, why in json.loads(store.setting("unread") or "{}").items()},
+        "unread": {part: redact(why) for part, why in flags.unread.items()},
         "unjudged": [
             {"deal_id": deal, "since": since.isoformat(), "why": redact(end.why)}
             for deal, (since, end) in store.unjudged().items()
@@ -90,9 +89,9 @@ def state_of_things(store: Store, settings: Settings, *, now: datetime | None = 
 def _refused(store: Store) -> tuple[list[Line], list[Line]]:
     """What the portal refused in the ``DAY`` before the last pass: counted by kind and words, the most frequent first;
     and the messages among it, by reader, for of those nobody may have heard."""
-    last = store.setting("last_pass")
     with store.reading() as connection:
-        rows = queries.failures_since(connection, datetime.fromisoformat(last) - DAY if last else None)
+        last = Flags.last_pass.read(connection)
+        rows = queries.failures_since(connection, last - DAY if last else None)
     counted = Counter((row.kind, row.error_code, row.error_text) for row in rows)
     refused = [
         {"kind": kind, "count": count, "code": code, "text": redact(folded(text))}
@@ -114,20 +113,20 @@ def _refused(store: Store) -> tuple[list[Line], list[Line]]:
 def _failing(store: Store) -> dict[str, int]:
     """Rules in force that failed on deals in progress, and on how many of them."""
     with store.reading() as connection:
-        sheets = unpack(queries.setting(connection, SETTING)).sheets
+        sheets = unpack(Flags.snapshot.read(connection)).sheets
         failing = queries.failing_rules(connection, texts.FAULTS)
     in_force = {task["id"] for sheet in sheets for task in sheet["tasks"]}
     return {rule: number for rule, number in failing.items() if rule in in_force}
 
 
-def _in_short(sweep: Line, rest: Line) -> Line:
+def _in_short(sweep: Line, rest: SweepRest | None) -> Line:
     """A sweep for ``status``; of one that is on its way, how much remains and until when that will take."""
     line = {name: sweep[name] for name in ("slot", "state", "moved")}
     if not sweep["remaining"]:
         return line
     return line | {
         "remaining": sweep["remaining"],
-        "until": rest["until"] if rest.get("sweep") == sweep["slot"] else None,
+        "until": iso(rest.until) if rest and rest.sweep == sweep["slot"] else None,
     }
 
 
@@ -146,7 +145,7 @@ def held_back(store: Store) -> list[Line]:
             or titles.get(one.operation.task)
             or one.operation.task,
             "sweep": one.operation.sweep,
-            "since": one.created.isoformat() if one.created else None,
+            "since": iso(one.created),
             "state": one.state.value,
             "why": redact(folded(one.error_text)) or one.error_code,
         }
@@ -157,11 +156,11 @@ def held_back(store: Store) -> list[Line]:
 def standing(store: Store, *, now: datetime) -> Line:
     """How the service stands, for the page: ``counts`` by state, what failed in the last ``DAY``, when the last pass
     ended (None: never), how far the history is read, the problems that are in the way and those of a refused file."""
-    last, error = store.setting("last_pass"), store.setting("rules_error") or ""
-    cursor = store.cursor()
+    flags, cursor = store.flags, store.cursor()
+    last = flags.last_pass
     with scene(store, now) as here:
         failed = queries.failed_since(here.connection, here.now - DAY)
-        ended = here.local(datetime.fromisoformat(last)) if last else None
+        ended = here.local(last) if last else None
         return {
             "counts": {state.value: 0 for state in State} | queries.count_states(here.connection),
             "failed_today": failed,
@@ -169,9 +168,9 @@ def standing(store: Store, *, now: datetime) -> Line:
             "last_pass_age": (now - ended) if ended else None,
             "history_id": cursor.history_id if cursor else None,
             "history_time": here.local(cursor.history_time) if cursor else None,
-            "paused": bool(store.setting("paused")),
-            "trouble": redact(store.setting("trouble") or ""),
-            "rules_errors": [redact(line) for line in error.splitlines() if line.strip()],
+            "paused": flags.paused,
+            "trouble": redact(flags.trouble),
+            "rules_errors": [redact(line) for line in flags.rules_error.splitlines() if line.strip()],
         }
 
 
@@ -190,7 +189,7 @@ def _sweep_line(slot: str, moment: datetime | None, state: str, summary: Any, co
     return {
         "slot": slot,
         "state": state,
-        "moment": moment.isoformat() if moment else None,
+        "moment": iso(moment),
         "overdue": summary.get("overdue", 0),
         "moved": counted.get(State.DONE.value, 0),
         "failed": counted.get(State.FAILED.value, 0),
@@ -211,7 +210,7 @@ def last_sweeps(store: Store, *, now: datetime) -> list[Line]:
     rows: dict[str, Line] = {}
     for one in sweeps(store, limit=3 * LOOK_BACK_DAYS):
         rows.setdefault(str(replace(SlotId.parse(one["slot"]), run=1)), one)  # of a slot that ran again the latest run
-    since = json.loads(store.setting("sweeps_since") or "{}")
+    since = store.flags.sweeps_since
     with scene(store, now) as here:
         lines = [_last_slot(here, slot, rows, since.get(slot.name)) for slot in here.known.slots]
     return sorted(lines, key=lambda one: one["due"] or here.now - timedelta(days=LOOK_BACK_DAYS), reverse=True)
@@ -222,8 +221,8 @@ PATIENCE = timedelta(minutes=10)
 _VERDICTS = {"claimed": "running", "moving": "running", "held": "held", "done": "done", "undone": "undone"}
 
 
-def _last_slot(here: ReportContext, slot: Slot, rows: dict[str, Line], since: str | None) -> Line:
-    """``since``: when the file first had this sweep, ISO."""
+def _last_slot(here: ReportContext, slot: Slot, rows: dict[str, Line], since: datetime | None) -> Line:
+    """``since``: when the file first had this sweep."""
     calendar = here.known.calendar
     for back in range(LOOK_BACK_DAYS):
         day = here.today - timedelta(days=back)
@@ -233,7 +232,7 @@ def _last_slot(here: ReportContext, slot: Slot, rows: dict[str, Line], since: st
             verdict = _VERDICTS.get(rows[name]["state"], "missed")
             return {**rows[name], "name": slot.name, "due": here.local(due), "verdict": verdict}
         if due <= here.now and (slot.every_day or calendar.is_working(day)):
-            if since is None or due <= datetime.fromisoformat(since):
+            if since is None or due <= since:
                 break
             verdict = "missed" if here.now - due > PATIENCE else "waiting"
             line = _sweep_line(name, None, verdict, {}, {})

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from bitrix_sync.engine import identity
-from bitrix_sync.engine.rulebook import kept_file, read_file
+from bitrix_sync.engine.rulebook import read_file
 from bitrix_sync.errors import BitrixSyncError, StoreError, UserError
 from bitrix_sync.model.facts import Directory
 from bitrix_sync.portal import reading
@@ -182,7 +182,7 @@ def kept_rules(settings: Settings) -> list[Line]:
     """Of a file that cannot be put in force: what is in force instead."""
     try:
         with Store(settings.database_url) as store:
-            kept = kept_file(store)
+            kept = store.flags.rules_kept
     except StoreError:
         return []
     since = f"{kept.since:%Y-%m-%d %H:%M} UTC" if kept else ""

@@ -1,7 +1,8 @@
 """The service's memory: one database with what was seen, decided, sent and told."""
 
+from bitrix_sync.store.flags import Flags, QueueRest, SweepRest
 from bitrix_sync.store.lease import Lease, LeaseLost
 from bitrix_sync.store.slots import Request, Sweep
 from bitrix_sync.store.store import Store
 
-__all__ = ["Lease", "LeaseLost", "Request", "Store", "Sweep"]
+__all__ = ["Flags", "Lease", "LeaseLost", "QueueRest", "Request", "Store", "Sweep", "SweepRest"]

@@ -13,11 +13,9 @@ from sqlalchemy import Connection, select, update
 
 from bitrix_sync.model.operations import State
 from bitrix_sync.store import lease
-from bitrix_sync.store.database import upsert
-from bitrix_sync.store.schema import operations, portal, settings
+from bitrix_sync.store.flags import Flags
+from bitrix_sync.store.schema import operations, portal
 
-ORIGIN = "clock_origin"
-"""The setting: boot, and origin in epoch seconds."""
 SAME = 1.0
 """Seconds by which two readings of one clock may differ."""
 LONGEST_WAIT = timedelta(minutes=11)
@@ -27,8 +25,7 @@ IN_DOUBT = (State.SENDING.value, State.UNKNOWN.value)
 
 def shift(connection: Connection, base: float) -> timedelta | None:
     """What to add to the last holder's moments; None: it lived in another boot, or did not say."""
-    kept = connection.execute(select(settings.c.value).where(settings.c.name == ORIGIN)).scalar() or ""
-    boot, _, origin = kept.rpartition(" ")
+    boot, _, origin = Flags.clock_origin.read(connection).rpartition(" ")
     if not boot or boot != lease.THIS_BOOT:
         return None
     moved = base - float(origin)
@@ -40,7 +37,7 @@ def hand_over(connection: Connection, *, base: float, now: datetime) -> None:
     moved = shift(connection, base)
     if moved != timedelta():
         _move(connection, moved, now)
-    upsert(connection, settings, [{"name": ORIGIN, "value": f"{lease.THIS_BOOT} {base!r}"}])
+    Flags.clock_origin.write(connection, f"{lease.THIS_BOOT} {base!r}")
 
 
 def _move(connection: Connection, moved: timedelta | None, now: datetime) -> None:

@@ -30,7 +30,7 @@ from bitrix_sync.model.facts import DONE, MOVABLE_STATUSES, OPEN_STATUSES, PROGR
 from bitrix_sync.model.keys import Purpose
 from bitrix_sync.model.operations import Kind, State
 from bitrix_sync.store.rows import chunks
-from bitrix_sync.store.schema import deals, operations, settings, slips, tasks, traces, visits
+from bitrix_sync.store.schema import deals, operations, slips, tasks, traces, visits
 
 Rows = Sequence[Any]
 """Rows of a result: their columns are attributes."""
@@ -49,11 +49,6 @@ def _late(now: datetime) -> ColumnElement[bool]:
 def _number(column: Column[Any]) -> ColumnElement[int]:
     """A moment as the microseconds that are stored."""
     return type_coerce(column, BigInteger)
-
-
-def setting(connection: Connection, name: str) -> str | None:
-    """A small value by name."""
-    return connection.execute(select(settings.c.value).where(settings.c.name == name)).scalar()
 
 
 # --- tasks -----------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,10 @@ from bitrix_sync.model.operations import (
 )
 from bitrix_sync.store import clocks, lease, ledger, queries, recall, recording, retention, slots
 from bitrix_sync.store.database import BUSY_SECONDS, Database, insert_new, upsert
+from bitrix_sync.store.flags import Flags
 from bitrix_sync.store.lease import Lease
 from bitrix_sync.store.rows import chunks, to_cursor
-from bitrix_sync.store.schema import bindings, page_sessions, picks, portal, rules_seen, settings, told
+from bitrix_sync.store.schema import bindings, page_sessions, picks, portal, rules_seen, told
 from bitrix_sync.store.slots import Request, Sweep
 
 
@@ -61,6 +63,7 @@ class Store:
         self._crash_point = crash_point
         self._database = Database(url, busy_seconds=busy_seconds, create=create)
         self._watch = lease.Watch()
+        self.flags = Flags(self.reading, partial(self._writing, "set_flag"))
 
     @property
     def path(self) -> Path:
@@ -141,19 +144,6 @@ class Store:
         """How far the portal has been read; None before the first start."""
         with self.reading() as connection:
             return to_cursor(connection.execute(select(portal)).one())
-
-    def setting(self, name: str) -> str | None:
-        """A small value by name."""
-        with self.reading() as connection:
-            return connection.execute(select(settings.c.value).where(settings.c.name == name)).scalar()
-
-    def set_setting(self, name: str, value: str | None) -> None:
-        """Keeps a small value; None forgets it."""
-        with self._writing("set_setting") as connection:
-            if value is None:
-                connection.execute(delete(settings).where(settings.c.name == name))
-            else:
-                upsert(connection, settings, [{"name": name, "value": value}])
 
     # --- the page's sessions -----------------------------------------------------------------------------------------
 

@@ -6,7 +6,6 @@ what is recorded: its moves are operations, its messages too (``sweep_news``).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -29,7 +28,6 @@ from bitrix_sync.sweeps.state import (
     HELD,
     MOVING,
     RECENT,
-    SINCE,
     SKIPPED,
     WAITING,
     deadline_of,
@@ -100,14 +98,13 @@ def claim_due(store: Store, rules: Rules, now: datetime) -> None:
 
 def slots_since(store: Store, rules: Rules, now: datetime) -> dict[str, datetime]:
     """When the file first had each of its sweeps: before that nothing was due. What is no longer in it is forgotten."""
-    text = store.setting(SINCE) or "{}"
-    known = json.loads(text)
-    since = {
-        slot.name: known.get(slot.name, now.isoformat()) for slot in (rules.overdue.slots if rules.overdue else ())
+    known = store.flags.sweeps_since
+    since: dict[str, datetime] = {
+        slot.name: known.get(slot.name, now) for slot in (rules.overdue.slots if rules.overdue else ())
     }
     if since != known:
-        store.set_setting(SINCE, json.dumps(since))
-    return {name: datetime.fromisoformat(moment) for name, moment in since.items()}
+        store.flags.sweeps_since = since
+    return since
 
 
 def go_on(context: ServiceContext) -> None:

@@ -6,7 +6,6 @@ their way); ``skipped`` if its time was missed, ``undone`` if it was taken back.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -16,7 +15,7 @@ from bitrix_sync.engine.sender import UPDATE
 from bitrix_sync.model.keys import Purpose, SlotId
 from bitrix_sync.model.operations import Kind, State, StoredOperation
 from bitrix_sync.rules.model import Rules, Slot
-from bitrix_sync.store import Store, Sweep
+from bitrix_sync.store import Store, Sweep, SweepRest
 from bitrix_sync.sweeps.notices import UNFINISHED
 
 CLAIMED, MOVING, HELD, DONE, SKIPPED, UNDONE = "claimed", "moving", "held", "done", "skipped", "undone"
@@ -24,8 +23,6 @@ WAITING = (State.PLANNED, State.HELD)
 """Moves that were not sent yet."""
 RECENT = 8
 """Sweeps that are looked through for one that goes on."""
-SINCE, LET_GO, REST = "sweeps_since", "let_go", "sweep_rest"
-"""Settings: when the file first had each sweep; when a pause or a hold ended; what of a sweep is on its way."""
 
 
 def slot_rule(rules: Rules, slot: str) -> Slot | None:
@@ -87,20 +84,25 @@ def note_rest(context: ServiceContext) -> None:
     last = next((one for one in context.store.sweeps(limit=RECENT) if one.state in (MOVING, HELD, DONE)), None)
     count = unfinished(context.store.move_counts(last.slot)) if last is not None else 0
     until = rest_of(context, count)
-    said = json.dumps({"sweep": last.slot, "remaining": count, "until": until.isoformat()}) if last and until else None
-    if said != context.store.setting(REST):
-        context.store.set_setting(REST, said)
+    rest = SweepRest(last.slot, count, until) if last and until else None
+    if rest != context.store.flags.sweep_rest:
+        context.store.flags.sweep_rest = rest
 
 
 def let_go(store: Store, now: datetime) -> None:
     """A pause or a hold has ended: the time until messages are written begins anew."""
-    store.set_setting(LET_GO, now.isoformat())
+    store.flags.let_go = now
+
+
+def pause(store: Store) -> None:
+    """Nothing is written to the portal until the pause ends."""
+    store.flags.paused = True
 
 
 def resume_at(store: Store, now: datetime) -> None:
     """The end of a pause."""
     let_go(store, now)
-    store.set_setting("paused", None)
+    store.flags.paused = False
 
 
 def numbers(store: Store, now: datetime) -> dict[str, float]:

@@ -17,7 +17,7 @@ from bitrix_sync.portal import reading
 from bitrix_sync.store import Store, Sweep
 from bitrix_sync.sweeps import notices
 from bitrix_sync.sweeps.notices import UNFINISHED, News, Stay
-from bitrix_sync.sweeps.state import DONE, LET_GO, RECENT, count_states, moves_of, rest_of, slot_rule, unfinished
+from bitrix_sync.sweeps.state import DONE, RECENT, count_states, moves_of, rest_of, slot_rule, unfinished
 
 log = structlog.get_logger(__name__)
 
@@ -30,10 +30,9 @@ def tell_when_through(context: ServiceContext, sweep: Sweep) -> bool:
     waits for its release, and nobody is told while the service is paused."""
     store, now = context.store, context.portal.now()
     counts = store.move_counts(sweep.slot)
-    if store.setting("paused") or counts.get(State.HELD):
+    if store.flags.paused or counts.get(State.HELD):
         return False
-    let_go = store.setting(LET_GO)
-    began = max(sweep.moment, context.started, datetime.fromisoformat(let_go) if let_go else sweep.moment)
+    began = max(sweep.moment, context.started, store.flags.let_go or sweep.moment)
     if unfinished(counts) and now - began < TELL_AFTER:
         return False
     tell(context, sweep, moves_of(store, sweep.slot))
