@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from bitrix_sync.model.facts import Cursor, Deal, Visit
+from bitrix_sync.model.facts import Absence, Cursor, Deal, Visit
 from bitrix_sync.model.keys import Occurrence
 from bitrix_sync.model.operations import (
     Changeset,
@@ -994,8 +994,8 @@ def test_pruning_forgets_explanations_but_nothing_that_keeps_work_from_being_rep
     store.finish([OperationResult(create, State.DONE, result=501)], epoch, old)
     store.ask("sync", {}, now=old)
 
-    assert store.prune(old) == 0
-    assert store.prune(NOW) == 4
+    assert store.prune(old, past_before=old) == 0
+    assert store.prune(NOW, past_before=NOW) == 4
     assert store.traces(10) == [later]
     assert store.traces(11) == []
     assert the_operation(store, "1:call").operation.payload == {}
@@ -1005,4 +1005,69 @@ def test_pruning_forgets_explanations_but_nothing_that_keeps_work_from_being_rep
     assert state.visits == (visit,)
     assert state.moments == moments
     assert plan_task(store, epoch, record) == []
-    assert store.prune(NOW) == 0
+    assert store.prune(NOW, past_before=NOW) == 0
+
+
+# --- what held -------------------------------------------------------------------------------------------------------
+
+
+def held(store: Store) -> list[tuple[int, str, Any, datetime]]:
+    with store.reading() as connection:
+        rows = connection.execute(schema.changes.select().order_by(schema.changes.c.id)).all()
+    assert {row.kind for row in rows} <= {"DEAL"}
+    return [(row.item, row.field, row.value, row.at) for row in rows]
+
+
+def see(store: Store, epoch: int, at: datetime, fields: dict[str, Any], **changes: Any) -> None:
+    store.record(Changeset(at=at, deals=(make_deal(10, changed=at, fields=fields, **changes),)), epoch)
+
+
+def test_a_field_is_remembered_when_it_is_first_seen_and_whenever_it_changes(store: Store, epoch: int) -> None:
+    see(store, epoch, NOW, {"OPPORTUNITY": 1000, "UF_SHIP": None})
+    see(store, epoch, NOW + MINUTE, {"OPPORTUNITY": 1000, "UF_SHIP": None})
+    assert held(store) == [
+        (10, "OPPORTUNITY", 1000, NOW),
+        (10, "UF_SHIP", None, NOW),
+        (10, "ASSIGNED_BY_ID", 7, NOW),
+    ]
+    see(store, epoch, NOW + DAY, {"OPPORTUNITY": 1000, "UF_SHIP": "2026-03-12", "UF_NEW": ["1"]}, responsible_id=8)
+    assert held(store)[3:] == [
+        (10, "UF_SHIP", "2026-03-12", NOW + DAY),
+        (10, "UF_NEW", ["1"], NOW + DAY),
+        (10, "ASSIGNED_BY_ID", 8, NOW + DAY),
+    ]
+
+
+def test_what_a_recording_that_fails_saw_is_not_remembered(store: Store, epoch: int) -> None:
+    with pytest.raises(KeyError):
+        store.record(Changeset(at=NOW, deals=(make_deal(10),), sweep=("2026-03-10/noon", "done", {})), epoch)
+    assert held(store) == []
+
+
+def test_of_a_deal_in_progress_what_held_at_the_horizon_stays(store: Store, epoch: int) -> None:
+    for day, amount in enumerate((1, 2, 3)):
+        see(store, epoch, NOW + day * DAY, {"OPPORTUNITY": amount})
+    store.prune(NOW - DAY, past_before=NOW + 1.5 * DAY)
+    amounts = [value for _, field, value, _ in held(store) if field == "OPPORTUNITY"]
+    assert amounts == [2, 3]
+    see(store, epoch, NOW + 2 * DAY, {"OPPORTUNITY": 3}, semantic="S")
+    store.prune(NOW - DAY, past_before=NOW + 1.5 * DAY)
+    assert [value for _, field, value, _ in held(store)] == [3]
+
+
+def test_absences_are_remembered_with_when_they_came_to_be_known_and_ceased(store: Store) -> None:
+    ill, leave = Absence(7, NOW, NOW + DAY), Absence(8, NOW + 5 * DAY, NOW + 9 * DAY)
+    store.note_absences([ill, leave], NOW)
+    store.note_absences([ill, leave], NOW + MINUTE)
+    longer = replace(leave, end=NOW + 12 * DAY)
+    store.note_absences([longer], NOW + 2 * DAY)
+
+    def known() -> list[tuple[Absence, datetime, datetime | None]]:
+        with store.reading() as connection:
+            rows = connection.execute(schema.absences.select().order_by("user_id", "end")).all()
+        return [(Absence(row.user_id, row.begin, row.end), row.known, row.dropped) for row in rows]
+
+    later = NOW + 2 * DAY
+    assert known() == [(ill, NOW, None), (leave, NOW, later), (longer, later, None)], "one that is over was not dropped"
+    store.prune(NOW - DAY, past_before=NOW + 3 * DAY)
+    assert known() == [(longer, later, None)]

@@ -178,6 +178,17 @@ def test_a_database_of_every_release_is_brought_forward_with_all_that_was_in_it(
         assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
 
 
+def test_fields_that_a_release_knew_are_remembered_as_first_seen(path: Path) -> None:
+    with plain(path) as connection:
+        connection.executescript(RELEASES[0].read_text("utf-8"))
+    with open_store(path) as store:
+        deal = store.deals([1])[1]
+        with store.reading() as connection:
+            rows = connection.execute(schema.changes.select().where(schema.changes.c.item == 1)).all()
+        assert {row.field: row.value for row in rows} == {**deal.fields, "ASSIGNED_BY_ID": deal.responsible_id}
+        assert {row.at for row in rows} == {deal.changed}
+
+
 def test_what_a_release_kept_of_the_webhooks_address_is_taken_out(path: Path) -> None:
     """Version 0.1 kept the portal's words as they came."""
     address = "https://portal.example/rest/1/s3cr3tc0de/tasks.task.add"

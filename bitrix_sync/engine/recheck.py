@@ -49,6 +49,8 @@ CHUNK = 500
 """Deals judged at a time."""
 KEEP = timedelta(days=180)
 """How long traces and the payloads of finished operations are kept."""
+PAST = timedelta(days=396)
+"""How long values of fields and absences are kept: thirteen months."""
 SHARE = 0.05
 """More than ``FEW`` and this share of all vanishing at once means that rights were lost, not that people deleted so
 much."""
@@ -108,7 +110,7 @@ def run(context: ServiceContext) -> None:
     remember(context, seen)
     resent = context.store.resent_creates(context.sender.clock() - TWIN_REST)
     look_for_twins(context, [row for row in resent if row.sent and now - row.sent < LOOK_BACK], now)
-    context.store.prune(now - KEEP)
+    context.store.prune(now - KEEP, past_before=now - PAST)
     log.info("recheck", missed_visits=report.visits, deals=met, vanished=seen.vanished["tasks"], lost=seen.lost)
 
 

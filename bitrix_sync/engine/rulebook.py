@@ -15,7 +15,7 @@ import structlog
 from bitrix_sync.decisions.plan import admins_of
 from bitrix_sync.errors import PortalError, PortalRefused, RulesError, UserError
 from bitrix_sync.model import known
-from bitrix_sync.model.facts import Absent, Company, Directory, Unread
+from bitrix_sync.model.facts import Absence, Absent, Company, Directory, Unread
 from bitrix_sync.portal import reading
 from bitrix_sync.portal.client import Portal
 from bitrix_sync.portal.dialect.outcomes import NO_ACCESS, NO_METHOD, NO_SCOPE
@@ -49,6 +49,7 @@ class Rulebook:
         self.directory: Directory = self.learn(read[0] if read and fresh else None, self.kept)
         self.read_at = self.company_at = read[1] if read and fresh else portal.now()
         self.absences_read = False
+        self.absences_noted: tuple[Absence, ...] | None = None
         self.error = ""
         self.warnings: list[str] = []
         self.stamp: Stamp | None = None
@@ -267,6 +268,9 @@ class Rulebook:
         """People that were read just now, with absences if the file asks for them."""
         self.directory = replace(self.directory, company=known.company_with(self.company, company))
         self.company_at, self.absences_read = now, self.rules.uses_absences
+        if self.absences_read and self.company.absences != self.absences_noted:
+            self.store.note_absences(self.company.absences, now)
+            self.absences_noted = self.company.absences
         if company.unread:
             log.warning("people could not be read; those known last stay", parts=sorted(company.unread))
 

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -103,7 +103,7 @@ class Flags:
     """The day of the last recheck; 0.1 gave the row its name."""
     rest = Flag[QueueRest | None](QueueRest, default=None)
     sweep_rest = Flag[SweepRest | None](SweepRest, default=None)
-    sweeps_since = Flag[dict[str, datetime]](dict[str, datetime], default={})
+    sweeps_since = Flag[Mapping[str, datetime]](dict[str, datetime], default={})
     """When the file first had each of its sweeps."""
     let_go = Flag[datetime | None](datetime, default=None)
     """When a pause or a hold ended."""
@@ -112,11 +112,11 @@ class Flags:
     """Of the rules in force."""
     rules_error = Flag[str](str, default="")
     """Why the file as it is was refused; a problem a line."""
-    rules_off = Flag[dict[str, str]](dict[str, str], default={})
+    rules_off = Flag[Mapping[str, str]](dict[str, str], default={})
     """Rules that cannot act, and why."""
     rules_kept = Flag[KeptRules | None](KeptRules, default=None)
     """The last good file."""
-    rules_off_told = Flag[dict[str, str]](dict[str, str], default={})
+    rules_off_told = Flag[Mapping[str, str]](dict[str, str], default={})
     rules_refused_told = Flag[str](str, default="")
     refused_tried = Flag[str | None](str, default=None)
     """Digest of the rules with which refusals were tried last."""
@@ -125,9 +125,9 @@ class Flags:
     """The portal as known last, which stands in for what a reading does not bring."""
     snapshot = Flag[str](str, default="", row="directory")
     """What reports know of the portal and the rules, packed by them."""
-    unread = Flag[dict[str, str]](dict[str, str], default={})
+    unread = Flag[Mapping[str, str]](dict[str, str], default={})
     """Parts of the portal that the last reading did not bring, and why."""
-    bad_rows = Flag[dict[str, int]](dict[str, int], default={})
+    bad_rows = Flag[Mapping[str, int]](dict[str, int], default={})
     """Rows of the portal that cannot be read, counted by cause."""
     vanished = Flag[datetime | None](datetime, default=None)
     """When so much had vanished at once that nobody believed it."""

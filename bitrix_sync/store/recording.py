@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select, upda
 
 from bitrix_sync.model.facts import Deal
 from bitrix_sync.model.operations import Changeset, DeadlineChange, Operation, Trace
-from bitrix_sync.store import ledger, retiring, slots, taskrows
+from bitrix_sync.store import changes, ledger, retiring, slots, taskrows
 from bitrix_sync.store.database import insert_new, upsert
 from bitrix_sync.store.rows import chunks, deal_row, operation_row, visit_row
 from bitrix_sync.store.schema import (
@@ -44,6 +44,7 @@ def write(connection: Connection, recording: Changeset) -> list[int]:
     released = taskrows.find(connection, recording.released)
     taskrows.release(connection, released)
     insert_new(connection, visits, [visit_row(visit, handled=recording.history) for visit in recording.visits])
+    changes.note_fields(connection, recording.deals)
     upsert(connection, deals, [deal_row(deal) for deal in recording.deals])
     _note_movers(connection, recording.deals)
     for part in chunks(recording.gone_deals):

@@ -310,6 +310,33 @@ unjudged = Table(
 )
 """Deals that were to be judged, of which something needed could not be read."""
 
+changes = Table(
+    "changes",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("item", BigInteger, nullable=False),
+    Column("field", Text, nullable=False),
+    Column("value", Json),
+    Column("at", Moment, nullable=False),
+    Index("changes_item", "kind", "item", "field", "id"),
+    Index("changes_at", "at"),
+)
+"""Values of fields that rules use, each since when it holds."""
+
+absences = Table(
+    "absences",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("user_id", BigInteger, nullable=False),
+    Column("begin", Moment, nullable=False),
+    Column("end", Moment, nullable=False),
+    Column("known", Moment, nullable=False),
+    Column("dropped", Moment),  # NULL: the portal told it to the last
+    Index("absences_end", "end"),
+)
+"""Absences of people, each with from when until when it was known."""
+
 page_sessions = Table(
     "page_sessions",
     metadata,

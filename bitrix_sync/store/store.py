@@ -18,7 +18,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
 
-from bitrix_sync.model.facts import Cursor, Deal, Unread, Visit
+from bitrix_sync.model.facts import Absence, Cursor, Deal, Unread, Visit
 from bitrix_sync.model.operations import (
     Changeset,
     DeadlineChange,
@@ -30,7 +30,7 @@ from bitrix_sync.model.operations import (
     TaskRecord,
     Trace,
 )
-from bitrix_sync.store import clocks, lease, ledger, queries, recall, recording, retention, slots
+from bitrix_sync.store import changes, clocks, lease, ledger, queries, recall, recording, retention, slots
 from bitrix_sync.store.database import BUSY_SECONDS, Database, insert_new, upsert
 from bitrix_sync.store.flags import Flags
 from bitrix_sync.store.lease import Lease
@@ -306,6 +306,11 @@ class Store:
         with self._writing("record", epoch) as connection:
             return recording.write(connection, recorded)
 
+    def note_absences(self, told: Collection[Absence], now: datetime) -> None:
+        """Remembers the absences that the portal tells, with since when they are known."""
+        with self._writing("note_absences") as connection:
+            changes.note_absences(connection, told, now)
+
     # --- operations --------------------------------------------------------------------------------------------------
 
     def ready(
@@ -509,10 +514,11 @@ class Store:
 
     # --- upkeep ------------------------------------------------------------------------------------------------------
 
-    def prune(self, before: datetime) -> int:
-        """Forgets what only explains the past and is older than ``before`` (see ``upkeep``); returns how many rows."""
+    def prune(self, before: datetime, *, past_before: datetime) -> int:
+        """Forgets what only explains and is older than ``before``, and what held before ``past_before`` (see
+        ``retention``); returns how many rows."""
         with self._writing("prune") as connection:
-            return retention.prune(connection, before)
+            return retention.prune(connection, before, past_before=past_before)
 
     def backup(self, target: str | PathLike[str]) -> None:
         """A consistent copy in one file (mode 0600) while the service runs; StoreError if the file is there already."""

@@ -1,7 +1,7 @@
 """The page's sessions are rows, so that a logout ends them here and not in one browser alone; texts of the portal that
 were kept as they came lose what is secret in them; what was entered before the first start never acts, also where that
 start saw nothing of the portal's history; what was refused before is no news; deals of which
-something could not be read are judged later."""
+something could not be read are judged later. What held is remembered: values of fields that rules use, and absences."""
 
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("deal_id"),
     )
     op.create_index("unjudged_again", "unjudged", ["again"])
+    _remember()
     for table, text in KEPT_TEXTS:
         _redact(sa.table(table, sa.column("id"), sa.column(text, sa.Text())), text)
     op.execute(
@@ -54,6 +55,48 @@ def upgrade() -> None:
         "INSERT INTO told (key, at) SELECT 'failed:' || key, coalesce(ended, created) FROM operations"
         " WHERE state = 'failed' AND 'failed:' || key NOT IN (SELECT key FROM told)"
     )
+
+
+def _remember() -> None:
+    """Every deal's fields are first seen as they are known now."""
+    number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+    changes = op.create_table(
+        "changes",
+        sa.Column("id", number, nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("item", sa.BigInteger(), nullable=False),
+        sa.Column("field", sa.Text(), nullable=False),
+        sa.Column("value", sa.Text()),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
+        "absences",
+        sa.Column("id", number, nullable=False),
+        sa.Column("user_id", sa.BigInteger(), nullable=False),
+        sa.Column("begin", sa.BigInteger(), nullable=False),
+        sa.Column("end", sa.BigInteger(), nullable=False),
+        sa.Column("known", sa.BigInteger(), nullable=False),
+        sa.Column("dropped", sa.BigInteger()),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    deals = sa.table("deals", *(sa.column(name) for name in ("id", "fields", "responsible_id", "changed")))
+    for deal in op.get_bind().execute(sa.select(deals)).all():
+        values = {**json.loads(deal.fields), "ASSIGNED_BY_ID": deal.responsible_id}
+        rows = [
+            {
+                "kind": "DEAL",
+                "item": deal.id,
+                "field": field,
+                "value": None if value is None else to_json(value),
+                "at": deal.changed,
+            }
+            for field, value in values.items()
+        ]
+        op.bulk_insert(changes, rows)
+    op.create_index("changes_item", "changes", ["kind", "item", "field", "id"])
+    op.create_index("changes_at", "changes", ["at"])
+    op.create_index("absences_end", "absences", ["end"])
 
 
 def _redact(table: sa.TableClause, text: str) -> None:

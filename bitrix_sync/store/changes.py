@@ -1,0 +1,52 @@
+"""What was: values of fields that rules use, and absences of people, each with when it came to be known.
+
+Nothing is decided from them yet; whoever later asks what held on a day finds it here. Inside the caller's transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+
+from bitrix_sync.model.facts import Absence, Deal
+from bitrix_sync.model.keys import DEAL
+from bitrix_sync.store.rows import chunks
+from bitrix_sync.store.schema import absences, changes, deals
+
+OWNER = "ASSIGNED_BY_ID"
+"""The portal's name of a deal's responsible, a field that every rule may use."""
+
+
+def note_fields(connection: Connection, read: Collection[Deal]) -> None:
+    """Values of these deals that are not those known, before the deals themselves are written; at first sight all.
+    They hold since the deal's last change at the latest."""
+    latest = {deal.id: deal for deal in read}
+    known: dict[int, dict[str, Any]] = {}
+    for part in chunks(sorted(latest)):
+        query = select(deals.c.id, deals.c.fields, deals.c.responsible_id).where(deals.c.id.in_(part))
+        known |= {row.id: {**row.fields, OWNER: row.responsible_id} for row in connection.execute(query)}
+    rows = [
+        {"kind": DEAL, "item": deal.id, "field": field, "value": value, "at": deal.changed}
+        for deal in latest.values()
+        for field, value in {**deal.fields, OWNER: deal.responsible_id}.items()
+        if deal.id not in known or field not in known[deal.id] or known[deal.id][field] != value
+    ]
+    if rows:
+        connection.execute(insert(changes), rows)
+
+
+def note_absences(connection: Connection, told: Collection[Absence], now: datetime) -> None:
+    """The absences that the portal tells ``now``: new ones are known from now on, those it tells no more until now.
+    One that is over stays as it was."""
+    standing = {
+        Absence(row.user_id, row.begin, row.end): row.id
+        for row in connection.execute(select(absences).where(absences.c.dropped.is_(None), absences.c.end > now))
+    }
+    new = [{"user_id": one.user_id, "begin": one.start, "end": one.end, "known": now} for one in {*told} - {*standing}]
+    if new:
+        connection.execute(insert(absences), new)
+    for part in chunks([row for one, row in standing.items() if one not in told]):
+        connection.execute(update(absences).where(absences.c.id.in_(part)).values(dropped=now))
