@@ -21,6 +21,7 @@ from dotenv.parser import parse_stream
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from bitrix_sync.errors import SettingError
+from bitrix_sync.words.language import FALL_BACK, LANGUAGES, Language
 
 _WEBHOOK_PATH = re.compile(r"/rest/(?P<user>[0-9]{1,18})/(?P<code>[A-Za-z0-9_-]+)/?")
 _TOKEN = re.compile(r"[!-+\--~]{1,256}")  # visible ASCII but the comma
@@ -268,12 +269,12 @@ def load_settings(
     return settings
 
 
-def spoken_language(environ: Mapping[str, str] | None = None) -> Literal["ru", "en"]:
-    """The language of the terminal, as ``LC_ALL``, ``LC_MESSAGES`` or ``LANG`` say; English for any other than Russian.
-    For what is shown before there is a rules file, whose language counts from then on."""
+def spoken_language(environ: Mapping[str, str] | None = None) -> Language:
+    """The language of the terminal, as ``LC_ALL``, ``LC_MESSAGES`` or ``LANG`` say, if it is one of ours, else
+    English. For what is shown before there is a rules file, whose language counts from then on."""
     given = os.environ if environ is None else environ
     said = next((text for name in ("LC_ALL", "LC_MESSAGES", "LANG") if (text := given.get(name))), "")
-    return "ru" if said.lower().startswith("ru") else "en"
+    return said[:2].lower() if said[:2].lower() in LANGUAGES else FALL_BACK
 
 
 def _line(name: str, problem: str) -> str:

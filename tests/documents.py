@@ -15,7 +15,7 @@ import re
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -33,7 +33,7 @@ from bitrix_sync.model.facts import (
     Stage,
     User,
 )
-from bitrix_sync.words.wording import MONTHS
+from bitrix_sync.words.texts import date_text
 
 ROOT = Path(__file__).parent.parent
 LANGUAGES = ("ru", "en")
@@ -212,7 +212,7 @@ def moment(language: str, cell: str) -> datetime | None:
     found = re.search(r"\w+ (\d+) (\w+)(?:, (\d\d):(\d\d))?", cell)
     if found is None:
         return None
-    month = MONTHS[language].index(found[2]) + 1
+    month = 1 + [date_text(language, date(YEAR, one, 1), "MMMM") for one in range(1, 13)].index(found[2])
     return datetime(YEAR, month, int(found[1]), int(found[3] or 0), int(found[4] or 0), tzinfo=ZONE)
 
 

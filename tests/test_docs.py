@@ -36,7 +36,7 @@ from bitrix_sync.rules.schema import json_schema
 from bitrix_sync.rules.yaml import read
 from bitrix_sync.settings import Settings
 from bitrix_sync.store import Store
-from bitrix_sync.words import wording
+from bitrix_sync.words import language as catalogue
 from bitrix_sync.words.texts import VERDICTS, moment_text
 from tests.documents import (
     FENCE,
@@ -404,7 +404,7 @@ def test_the_lines_of_the_log_are_those_that_are_written(language: str) -> None:
 def test_what_why_says_is_explained(language: str) -> None:
     rows = table(document(f"docs/{language}/operation.md"), {"en": "it says", "ru": "там сказано"}[language])
     shown = [row[0][1:-1] for row in rows]
-    said = {verdict: wording.MESSAGES[language][f"why.{verdict}"] for verdict in VERDICTS}
+    said = {verdict: catalogue.MESSAGES[language][f"why.{verdict}"] for verdict in VERDICTS}
     assert [one for one in shown if not any(text.startswith(one) for text in said.values())] == []
     made = {
         verdict

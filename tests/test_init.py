@@ -22,8 +22,8 @@ from bitrix_sync.model.facts import Company, DealField, Department, Directory, F
 from bitrix_sync.rules.load import Loaded, load
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.setup.init import compose, example, quoted
-from bitrix_sync.setup.suggestions import _EN, _RU, language_of, slug, suggest, unique
-from bitrix_sync.setup.words import WORDS
+from bitrix_sync.setup.suggestions import _DEADLINES, _OTHERWISE, language_of, slug, suggest, unique
+from bitrix_sync.words.language import FIRST_RULES, SUGGESTIONS
 from tests.running import ROOT
 from tests.shell import Shell
 
@@ -173,8 +173,7 @@ def test_the_suggestion_comes_from_the_stages_name(stage: str, rule_id: str) -> 
 
 
 def test_both_languages_know_the_same_suggestions() -> None:
-    assert [one.id for _, one in _RU] == [one.id for _, one in _EN]
-    assert len({one.id for _, one in _RU}) == len(_RU)
+    assert SUGGESTIONS["ru"].keys() == SUGGESTIONS["en"].keys() == {*_DEADLINES, _OTHERWISE}
 
 
 def test_an_id_that_is_taken_gets_the_funnel_before_it_or_a_number_behind_it() -> None:
@@ -200,17 +199,17 @@ def test_the_language_is_told_by_the_stages_in_progress() -> None:
 
 
 def test_words_of_both_languages_stand_for_the_same_places() -> None:
-    assert WORDS["ru"].keys() == WORDS["en"].keys()
+    assert FIRST_RULES["ru"].keys() == FIRST_RULES["en"].keys()
 
 
 def test_commented_examples_are_right_when_they_are_uncommented() -> None:
     """What the comments teach is loaded, too."""
     directory = portal(funnel("Новая"), fields={"UF_CRM_DATE": DealField("UF_CRM_DATE", "Date", "date")})
     for language in ("ru", "en"):
-        overdue = WORDS[language]["overdue"].strip().split("\n")[2:]  # type: ignore[index]
+        overdue = FIRST_RULES[language]["overdue"].strip().split("\n")[2:]
         text = "\n".join(["version: 1", "timezone: Europe/Moscow", *overdue, "funnels: {Продажи: {Новая: []}}"])
         assert load(text, directory=directory).errors == []
-        lines = WORDS[language]["task"].strip().split("\n")[1:]  # type: ignore[index]
+        lines = FIRST_RULES[language]["task"].strip().split("\n")[1:]
         task = ["version: 1", "funnels:", "  Продажи:", "    Новая:", "      - id: a", "        title: A"]
         task += [f"        {line}" for line in lines if "OPPORTUNITY" not in line and "result_required" not in line]
         assert [str(one) for one in load("\n".join(task), directory=directory).errors] == []

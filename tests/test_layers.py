@@ -32,10 +32,10 @@ SIBLINGS: Mapping[str, frozenset[str]] = {
 
 # fmt: off
 PURE_IMPORTS = frozenset({
-    "__future__", "bisect", "calendar", "collections", "contextlib", "contextvars", "copy", "dataclasses", "datetime",
-    "decimal", "difflib", "enum", "fractions", "functools", "hashlib", "heapq", "html", "itertools", "json", "math",
-    "operator", "re", "string", "textwrap", "types", "typing", "unicodedata", "zoneinfo", "holidays", "jinja2",
-    "markupsafe", "pydantic", "pydantic_core", "yaml",
+    "__future__", "babel", "bisect", "calendar", "collections", "contextlib", "contextvars", "copy", "dataclasses",
+    "datetime", "decimal", "difflib", "enum", "fractions", "functools", "hashlib", "heapq", "html", "importlib",
+    "itertools", "json", "math", "operator", "pkgutil", "re", "string", "textwrap", "types", "typing",
+    "unicodedata", "zoneinfo", "holidays", "jinja2", "markupsafe", "pydantic", "pydantic_core", "yaml",
 })
 # fmt: on
 """The libraries of the pure core: none has a clock, an environment, a socket or a file of its own that we use."""

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from bitrix_sync.model.facts import Company, Deal, Department, Directory, Funnel, Stage, User, Visit
 from bitrix_sync.model.operations import Decision, Kind, Operation, State, Trace
 from bitrix_sync.store import Store
-from bitrix_sync.words.wording import MESSAGES
+from bitrix_sync.words.language import MESSAGES
 from tests import live
 from tests.office import (
     ANNA,

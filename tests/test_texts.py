@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -15,8 +17,8 @@ from hypothesis import strategies as st
 
 from bitrix_sync.model.facts import DealField
 from bitrix_sync.model.operations import Check, Trace
+from bitrix_sync.words.language import CHOICES, LANGUAGES, MESSAGES, NOUNS
 from bitrix_sync.words.texts import (
-    LANGUAGES,
     VERDICTS,
     Markup,
     counted,
@@ -31,7 +33,6 @@ from bitrix_sync.words.texts import (
     say,
     shortened,
 )
-from bitrix_sync.words.wording import CHOICES, MESSAGES, MONTHS, NOUNS, WEEKDAYS
 
 ROOT = Path(__file__).parent.parent
 MOSCOW = ZoneInfo("Europe/Moscow")
@@ -42,22 +43,21 @@ def placeholders(message: str) -> set[tuple[str, str]]:
     return {(name, how or "") for _, name, how, _ in Formatter().parse(message) if name is not None}
 
 
-def test_both_languages_have_the_same_messages_with_the_same_placeholders():
-    assert {key: placeholders(text) for key, text in MESSAGES["ru"].items()} == {
-        key: placeholders(text) for key, text in MESSAGES["en"].items()
-    }
-    assert NOUNS["ru"].keys() == NOUNS["en"].keys()
-    assert {name: words.keys() for name, words in CHOICES["ru"].items()} == {
-        name: words.keys() for name, words in CHOICES["en"].items()
-    }
+def test_every_language_has_the_same_messages_with_the_same_placeholders():
+    for language in LANGUAGES:
+        assert {key: placeholders(text) for key, text in MESSAGES[language].items()} == {
+            key: placeholders(text) for key, text in MESSAGES["en"].items()
+        }
+        assert NOUNS[language].keys() == NOUNS["en"].keys()
+        assert {name: words.keys() for name, words in CHOICES[language].items()} == {
+            name: words.keys() for name, words in CHOICES["en"].items()
+        }
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_placeholder_is_shown_in_a_way_that_exists(language):
     known = {"", "moment", "day", "number", "path", *NOUNS[language], *CHOICES[language]}
     assert {how for text in MESSAGES[language].values() for _, how in placeholders(text)} <= known
-    assert len(MONTHS[language]) == 12
-    assert len(WEEKDAYS[language]) == 7
     assert {len(forms) for forms in NOUNS[language].values()} == {3 if language == "ru" else 2}
 
 
@@ -335,3 +335,49 @@ def test_values_of_a_table_are_put_into_words_and_unknown_ones_stand_for_themsel
         "The deal stays in the stage for now: a person is looking."
     )
     assert "Срок перенесён с — на" in phrase("ru", "why.followed", before=None, after=NOON, why="event")
+
+
+TOY = """
+MESSAGES = {"why.history": "Tak bylo.", "why.again": "Znowu {number}: {at:moment}.", "admin.held": "Wstrzymane: "
+"{count:tasks}."}
+NOUNS = {"tasks": ("zadanie", "zadania", "zadań")}
+SUGGESTIONS = {"first-call": (r"nowe", "Zadzwoń: {{ deal.TITLE }}")}
+"""
+
+TRY_IT = """
+import sys
+from datetime import UTC, datetime
+
+import bitrix_sync.words
+
+bitrix_sync.words.__path__.append(sys.argv[1])
+
+from bitrix_sync.rules.file import File
+from bitrix_sync.settings import spoken_language
+from bitrix_sync.setup.suggestions import suggest
+from bitrix_sync.words import texts
+from bitrix_sync.words.language import LANGUAGES, MESSAGES
+
+assert LANGUAGES == ("ru", "en", "pl"), LANGUAGES
+for key in MESSAGES["en"]:
+    values = {name: 0 for _, name, how in texts._parsed(MESSAGES["en"][key]) if name}
+    assert texts.say("pl", key, **values) == texts.say("pl" if key in MESSAGES["pl"] else "en", key, **values)
+assert texts.say("pl", "why.history") == "Tak bylo."
+assert texts.say("pl", "why.again", number=2, at=datetime(2026, 3, 12, 12, tzinfo=UTC)) \\
+    == "Znowu 2: czw. 12 marca, 12:00."
+assert [texts.counted("pl", count, "tasks") for count in (1, 3, 5)] == ["1 zadanie", "3 zadania", "5 zadań"]
+assert texts.counted("pl", 5, "deals") == "5 deals"
+assert texts.say("pl", "admin.held", count=22, limit=9) == "Wstrzymane: 22 zadania."
+assert texts.list_separator("pl") == ";"
+assert File.model_validate({"version": 1, "language": "pl", "funnels": {"A": {"B": []}}}).language == "pl"
+assert spoken_language({"LANG": "pl_PL.UTF-8"}) == "pl"
+assert suggest("Nowe zgłoszenie", "en").title == "Call the client: {{ deal.TITLE }}"
+assert suggest("Новая заявка", "pl").title == "Zadzwoń: {{ deal.TITLE }}"
+assert suggest("Оплата", "pl").title == "Check that the payment has come: {{ deal.TITLE }}"
+"""
+
+
+def test_a_third_language_is_one_file_and_what_it_lacks_is_said_in_english(tmp_path):
+    (tmp_path / "pl.py").write_text(TOY, encoding="utf-8")
+    ran = subprocess.run([sys.executable, "-c", TRY_IT, str(tmp_path)], capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 0, ran.stderr

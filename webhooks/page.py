@@ -23,7 +23,7 @@ from bitrix_sync.model.operations import State
 from bitrix_sync.report.snapshot import Snapshot
 from bitrix_sync.report.tables import csv_text
 from bitrix_sync.store import Store
-from bitrix_sync.words.texts import explain
+from bitrix_sync.words.texts import explain, list_separator
 from webhooks import Service as WebService
 from webhooks import page_charts, page_home
 from webhooks.page_auth import PageAuth
@@ -346,7 +346,7 @@ class Views:
         """A report for a spreadsheet: with the byte order mark and the separator that it expects."""
         if name not in report.REPORTS:
             raise NotFound
-        separator = ";" if self.show().language == "ru" else ","
+        separator = list_separator(self.show().language)
         text = "\ufeff" + csv_text(name, report.REPORTS[name](self.store, now=self.now), separator=separator)
         response = Response(text, mimetype="text/csv")
         response.headers["Content-Disposition"] = f'attachment; filename="{name}.csv"'

@@ -15,8 +15,7 @@ from bitrix_sync.report.tables import span_text
 from bitrix_sync.rules.model import Duration
 from bitrix_sync.rules.words import duration_text
 from bitrix_sync.words import texts
-from bitrix_sync.words.texts import Language
-from bitrix_sync.words.wording import WEEKDAYS
+from bitrix_sync.words.language import Language
 
 DASH = "—"
 
@@ -74,7 +73,7 @@ class Show:
 
     def weekday(self, day: date) -> str:
         """``чт 12``."""
-        return f"{WEEKDAYS[self.language][day.weekday()]} {day.day}"
+        return texts.date_text(self.language, day, "EEE d")
 
     def hours(self, hours: float | None) -> str:
         """A span of hours in two units at most: ``3 дн 4 ч``, ``5 ч 20 мин``, ``12 мин``."""

@@ -28,7 +28,7 @@ from bitrix_sync.errors import BitrixSyncError, SettingError
 from bitrix_sync.portal.rate_limiter import Stopped
 from bitrix_sync.settings import Listen, load_settings
 from bitrix_sync.setup.init import example
-from bitrix_sync.words.texts import Language
+from bitrix_sync.words.language import DEFAULT, Language
 from webhooks import page
 from webhooks.page_auth import PageAuth
 from webhooks.server import create_app
@@ -129,7 +129,7 @@ def company(language: Language) -> Iterator[tuple[Sandbox, Service]]:
     with TemporaryDirectory(prefix="bitrix-sync-demo-") as name, Sandbox(clock=Clock(BEGIN)) as portal:
         folder = Path(name)
         rules = folder / "rules.yaml"
-        rules.write_text(example().replace("language: ru", f"language: {language}", 1), encoding="utf-8")
+        rules.write_text(example().replace(f"language: {DEFAULT}", f"language: {language}", 1), encoding="utf-8")
         environ = {
             "BITRIX_WEBHOOK_URL": portal.url,
             "BITRIX_APPLICATION_TOKEN": TOKEN,

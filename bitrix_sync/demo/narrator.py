@@ -38,7 +38,7 @@ class Row:
 class Narrator:
     """Says what happens, in the words of the catalogue, on stdout."""
 
-    def __init__(self, language: texts.Language) -> None:
+    def __init__(self, language: str) -> None:
         self.language = language
         self.console = Console(highlight=False)
         self.console.width = min(self.console.width, WIDTH) if self.console.is_terminal else WIDTH

@@ -34,7 +34,7 @@ class Preview:
     ``deal``: the number of the one deal that is looked at, None for all; ``entering``: the stage it is put into.
     """
 
-    language: texts.Language
+    language: str
     deal: int | None = None
     entering: str = ""
     deals: int = 0

@@ -7,7 +7,7 @@ from typing import Any
 
 from bitrix_sync.model.operations import Check
 from bitrix_sync.words import texts
-from bitrix_sync.words.wording import MESSAGES
+from bitrix_sync.words.language import FALL_BACK, MESSAGES
 
 Account = Mapping[str, Any]
 STEP = "  "
@@ -117,7 +117,7 @@ def _no_occasion(language: str, rules: list[Account]) -> Iterator[str]:
 def status_text(language: str, status: int | str) -> str:
     """A task's status in a word; "gone" for one that is deleted."""
     key = f"page.status.{status}"
-    return texts.phrase(language, key) if key in MESSAGES[language] else str(status)
+    return texts.phrase(language, key) if key in MESSAGES[FALL_BACK] else str(status)
 
 
 def _moment(language: str, moment: Any) -> str:

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 from bitrix_sync.model.facts import Company, DealField, Department, Directory, Funnel, Stage, User
 from bitrix_sync.model.worktime import Calendar, build_calendar
 from bitrix_sync.rules.model import Duration, Rules
-from bitrix_sync.words.texts import Language
+from bitrix_sync.words.language import DEFAULT, Language
 
 FORM = 1
 """Grows when an older snapshot can no longer be read; it is then taken as missing."""
@@ -46,7 +46,7 @@ class Snapshot:
     company: Company = field(default_factory=Company)
     funnels: tuple[Funnel, ...] = ()
     fields: Mapping[str, DealField] = field(default_factory=dict)
-    language: Language = "ru"
+    language: Language = DEFAULT
     calendar: Calendar = USUAL
     limits: Mapping[str, Duration] = field(default_factory=dict)
     slots: tuple[Slot, ...] = ()

@@ -15,7 +15,6 @@ from bitrix_sync.report.snapshot import Snapshot
 from bitrix_sync.rules.model import Duration
 from bitrix_sync.rules.words import duration_text
 from bitrix_sync.words import texts
-from bitrix_sync.words.wording import WEEKDAYS
 
 _TASK = ("task_id", "title", "deal_id", "deal", "owner_id", "owner", "supervisor_id", "supervisor", "deadline",
          "first_deadline", "moves", "moves_by_us", "moves_by_people", "rule", "status")  # fmt: skip
@@ -165,8 +164,7 @@ class _Words:
         """The days ahead that something is due on: ``пт 13: 3, пн 16: 1``."""
         ahead = sorted(line["by_day"].items())[1:]
         days = [(date.fromisoformat(day), count) for day, count in ahead if count]
-        names = WEEKDAYS[self.known.language]
-        return ", ".join(f"{names[day.weekday()]} {day.day}: {count}" for day, count in days)
+        return ", ".join(f"{texts.date_text(self.known.language, day, 'EEE d')}: {count}" for day, count in days)
 
     def limit(self, line: Line) -> str:
         return duration_text(self.known.language, Duration(*line["limit"])) if line["limit"] else ""
@@ -181,7 +179,7 @@ class _Words:
         return lambda line: span_text(self.known.language, line[key])
 
 
-def span_text(language: texts.Language, hours: float | None) -> str:
+def span_text(language: str, hours: float | None) -> str:
     """A span of hours in two units at most: ``3 дн 4 ч``, ``5 ч 20 мин``, ``12 мин``."""
     if hours is None:
         return "—"

@@ -27,6 +27,7 @@ from bitrix_sync.model.facts import DealField
 from bitrix_sync.model.operations import Check
 from bitrix_sync.rules.model import AllOf, AnyOf, Condition, Not, Test
 from bitrix_sync.rules.values import ID_TYPES, civil_date, empty, filled, instant, number
+from bitrix_sync.words.language import DEFAULT
 from bitrix_sync.words.texts import day_text, folded, moment_text, number_text, phrase, shortened
 
 NUMBER_TYPES = frozenset({"integer", "double", "money"})
@@ -68,7 +69,7 @@ def judge(
     fields: Mapping[str, Any],
     deal_fields: Mapping[str, DealField],
     zone: tzinfo,
-    language: str = "ru",
+    language: str = DEFAULT,
 ) -> Judgement:
     """Judge the deal's values ``fields`` (by code, as in ``crm.item.list``). ``deal_fields``: their types and options;
     ``zone``: the file's, in which a moment falls on a day; ``language``: of the words in the checks.

@@ -58,6 +58,7 @@ from bitrix_sync.rules.scalars import (
     show,
     told,
 )
+from bitrix_sync.words.language import DEFAULT, Language
 
 # --- tasks and stages ------------------------------------------------------------------------------------------------
 
@@ -249,7 +250,7 @@ class File(Shape):
     version: Annotated[int, PlainValidator(_read_version), WithJsonSchema({"const": 1})] = Field(
         description="Version of the rules language."
     )
-    language: Literal["ru", "en"] = Field(default="ru", description="Language of notices and pages.")
+    language: Language = Field(default=DEFAULT, description="Language of notices and pages.")
     timezone: Zone | None = Field(default=None, description="Time zone of all times here; default: the portal's.")
     admins: list[User] | None = Field(default=None, description="Who hears of trouble; default: fallback_owner.")
     calendar: WorkCalendar | None = Field(default=None, description="Working time; default: the portal's own.")

@@ -21,8 +21,7 @@ from jinja2.runtime import Context as JinjaContext
 from bitrix_sync.errors import UserError
 from bitrix_sync.rules.context import Record
 from bitrix_sync.rules.values import civil_date, number
-from bitrix_sync.words.texts import day_text, moment_text, number_text, phrase
-from bitrix_sync.words.wording import MONTHS, WEEKDAYS
+from bitrix_sync.words.texts import date_text, day_text, moment_text, number_text, phrase
 
 MAX_WORK = 1_000_000
 """Characters handled in one rendering, intermediate ones included."""
@@ -302,8 +301,8 @@ def _date(run: Run, value: Any, form: str = "%d.%m.%Y") -> str:
         "y": f"{day.year % 100:02}",
         "H": f"{clock.hour:02}",
         "M": f"{clock.minute:02}",
-        "B": MONTHS[run.language][day.month - 1],
-        "a": WEEKDAYS[run.language][day.weekday()],
+        "B": date_text(run.language, day, "MMMM"),
+        "a": date_text(run.language, day, "EEE"),
         "%": "%",
     }
 

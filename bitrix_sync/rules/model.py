@@ -11,6 +11,7 @@ from datetime import date, time
 from typing import Any, Literal
 
 from bitrix_sync.model.worktime import Calendar
+from bitrix_sync.words.language import Language
 
 Unit = Literal["minutes", "hours", "workminutes", "workhours", "days", "workdays", "weeks", "months"]
 OnDayOff = Literal["next", "previous", "keep"]
@@ -276,7 +277,7 @@ class Rules:
     uses (codes), to be read with every deal; ``digest`` changes when the text does."""
 
     digest: str
-    language: Literal["ru", "en"]
+    language: Language
     calendar: Calendar
     policies: Mapping[str, StagePolicy]
     by_id: Mapping[str, Rule]

@@ -33,6 +33,7 @@ from bitrix_sync.rules.model import (
     Rule,
     UserId,
 )
+from bitrix_sync.words.language import DEFAULT
 from bitrix_sync.words.texts import phrase
 
 OwnerForm = Literal["responsible", "head", "other"]
@@ -112,7 +113,7 @@ def resolve_owner(
     picks: Picks,
     deadline: datetime,
     fields: Mapping[str, Any],
-    language: str = "ru",
+    language: str = DEFAULT,
 ) -> Chosen:
     """Who gets the rule's new task. ``tasks`` are the deal's in order of making, those of this pass included;
     ``fields`` the deal's values. Call ``picks.add(user_id, deadline)`` once the task is certain."""
@@ -128,7 +129,7 @@ def follow_owner(
     fallback: int | None,
     deadline: datetime,
     substitute_away: bool = False,
-    language: str = "ru",
+    language: str = DEFAULT,
 ) -> Chosen:
     """Who owns an open task of this form now that the deal's responsible has changed ("other" follows nobody)."""
     if form == "other":
@@ -226,7 +227,7 @@ class _Search:
     picks: Picks
     deadline: datetime | None
     substitute_away: bool = False
-    language: str = "ru"
+    language: str = DEFAULT
     under: int | None = None
     pool: str = ""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, time
 from pathlib import Path
@@ -26,8 +26,8 @@ from bitrix_sync.rules.schema import json_schema
 from bitrix_sync.rules.suggest import fold
 from bitrix_sync.settings import Settings
 from bitrix_sync.setup.suggestions import Suggestion, language_of, slug, suggest, unique
-from bitrix_sync.setup.words import WORDS
-from bitrix_sync.words.texts import Language, folded, shortened
+from bitrix_sync.words.language import FALL_BACK, FIRST_RULES, Language
+from bitrix_sync.words.texts import folded, shortened
 
 SCHEMA = "rules.schema.json"
 DAY_NAMES = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -201,7 +201,7 @@ def compose(directory: Directory, *, host: str, today: date) -> Draft:
             "(CRM > Settings > Access permissions), then run `bitrix-sync init` again"
         )
     language = language_of(directory.funnels)
-    words = WORDS[language]
+    words = _words(language)
     fill_in: list[str] = []
     lines = [
         f"# yaml-language-server: $schema=./{SCHEMA}",
@@ -237,8 +237,13 @@ def open_stages(funnel: Funnel) -> list[Stage]:
     return [stage for stage in funnel.stages if stage.semantic == PROGRESS]
 
 
+def _words(language: str) -> Mapping[str, str]:
+    """Comments in this language."""
+    return {**FIRST_RULES[FALL_BACK], **FIRST_RULES.get(language, {})}
+
+
 def _zone(directory: Directory, language: Language, fill_in: list[str]) -> Iterator[str]:
-    words = WORDS[language]
+    words = _words(language)
     if directory.time_zone:
         yield f"timezone: {directory.time_zone}{words['zone']}"
         return
@@ -250,7 +255,7 @@ def _zone(directory: Directory, language: Language, fill_in: list[str]) -> Itera
 
 
 def _people(directory: Directory, language: Language, fill_in: list[str]) -> Iterator[str]:
-    words, person = WORDS[language], responsible_for_all(directory)
+    words, person = _words(language), responsible_for_all(directory)
     if person is None:
         fill_in.append("`admins` and `fallback_owner`: ids of employees; the portal shows no active one")
         yield from _comment(words["admins"])
@@ -282,7 +287,7 @@ def responsible_for_all(directory: Directory) -> User | None:
 
 
 def _calendar(directory: Directory, language: Language, today: date, fill_in: list[str]) -> Iterator[str]:
-    words, portal = WORDS[language], directory.calendar
+    words, portal = _words(language), directory.calendar
     known = portal is not None and len(portal.days_off) < 7 and portal.start_minute < portal.end_minute
     if not known:
         fill_in.append("`calendar`: the portal does not show its working hours; Mon-Fri 09:00-18:00 are written")
@@ -359,7 +364,7 @@ def _funnels(
 
 
 def _task(rule_id: str, found: Suggestion, language: Language, *, taught: bool) -> Iterator[str]:
-    words = WORDS[language]
+    words = _words(language)
     yield f"      - id: {rule_id}{words['id'] if taught else ''}"
     yield f"        title: {quoted(found.title)}{words['title'] if taught else ''}"
     yield f"        deadline: {found.deadline}{words['deadline'] if taught else ''}"

@@ -1,4 +1,4 @@
-"""Speaking to people in their language: the messages of ``wording``, numbers with nouns, dates, harmless text.
+"""Speaking to people in their language: the messages of ``language``, numbers with nouns, dates, harmless text.
 
 A message is named by a key, ``say(language, key, **values)`` fills it in. A placeholder may say how its value is shown:
 ``{count:tasks}`` a number with its noun, ``{deadline:moment}`` "чт 12 марта, 15:00", ``{day:day}`` "чт 12 марта",
@@ -17,15 +17,13 @@ from decimal import Decimal
 from functools import lru_cache
 from string import Formatter
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
+
+from babel.dates import format_date
 
 from bitrix_sync.model.facts import DealField
 from bitrix_sync.model.operations import Check, Trace
-from bitrix_sync.words.wording import CHOICES, MESSAGES, MONTHS, NOUNS, WEEKDAYS
-
-Language = Literal["ru", "en"]
-
-LANGUAGES: tuple[Language, ...] = ("ru", "en")
+from bitrix_sync.words.language import CHOICES, DATE, FALL_BACK, MESSAGES, NOUNS, locale, number_signs, plural, speaker
 
 VERDICTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -63,8 +61,6 @@ text; ``owner`` of not_followed_person only if it was the owner that a person ch
 
 FAULTS = frozenset({"cannot_judge", "template_error", "deadline_error"})
 """Verdicts of a rule that failed on a deal."""
-
-_NO_BREAK = "\N{NO-BREAK SPACE}"
 
 _OPENING = re.compile(r"&(?:amp;)*(?:#0*91(?!\d)|#x0*5b(?![\da-f])|(?:lbrack|lsqb)(?=;));?", re.IGNORECASE)
 _CLOSING = re.compile(r"&(?:amp;)*(?:#0*93(?!\d)|#x0*5d(?![\da-f])|(?:rbrack|rsqb)(?=;));?", re.IGNORECASE)
@@ -125,17 +121,9 @@ def shortened(text: str, limit: int) -> str:
 
 def counted(language: str, count: int, noun: str) -> str:
     """``5 задач``, ``1 task``: the number with its noun in the right form; ``noun`` is a key of NOUNS."""
-    forms = NOUNS[language][noun]
-    return f"{number_text(language, count)} {forms[min(_form(language, count), len(forms) - 1)]}"
-
-
-def _form(language: str, count: int) -> int:
-    count = abs(count)
-    if language != "ru":
-        return 0 if count == 1 else 1
-    if count % 10 == 1 and count % 100 != 11:
-        return 0
-    return 1 if count % 10 in (2, 3, 4) and count % 100 not in (12, 13, 14) else 2
+    speaks = speaker(language, NOUNS, noun)
+    forms = NOUNS[speaks][noun]
+    return f"{number_text(language, count)} {forms[min(plural(speaks, count), len(forms) - 1)]}"
 
 
 def number_text(language: str, number: int | float | Decimal) -> str:
@@ -146,16 +134,28 @@ def number_text(language: str, number: int | float | Decimal) -> str:
         if not number.is_finite():
             return str(number)
         number = int(number) if number == number.to_integral_value() else number.normalize()
-    text = f"{number:,}" if isinstance(number, int) else f"{number:,f}"
-    return text if language != "ru" else text.replace(",", _NO_BREAK).replace(".", ",")
+    return (f"{number:,}" if isinstance(number, int) else f"{number:,f}").translate(number_signs(language))
+
+
+def list_separator(language: str) -> str:
+    """What stands between the cells of a spreadsheet's text: never the sign before a fraction."""
+    return ";" if number_text(language, 0.5)[1] == "," else ","
 
 
 def day_text(language: str, day: date, *, weekday: bool = True, year: bool = False) -> str:
     """``чт 12 марта``, ``Thu 12 March 2026``."""
-    text = f"{day.day} {MONTHS[language][day.month - 1]}"
-    if weekday:
-        text = f"{WEEKDAYS[language][day.weekday()]} {text}"
-    return f"{text} {day.year}" if year else text
+    pattern = DATE.get(language, DATE[FALL_BACK])
+    return date_text(language, day, f"{'EEE ' * weekday}{pattern}{' y' * year}")
+
+
+def date_text(language: str, day: date, pattern: str) -> str:
+    """A day in a pattern of CLDR: ``EEE`` is a weekday, ``MMMM`` a month as it stands in a date."""
+    return _dated(language, date(day.year, day.month, day.day), pattern)
+
+
+@lru_cache(maxsize=1024)
+def _dated(language: str, day: date, pattern: str) -> str:
+    return str(format_date(day, pattern, locale(language)))
 
 
 def moment_text(language: str, moment: datetime, *, weekday: bool = True, year: bool = False) -> str:
@@ -169,12 +169,12 @@ def say(language: str, key: str, /, *, zone: tzinfo | None = None, **values: Any
     Moments are aware datetimes (or their ISO texts) and are shown in ``zone``, without one in the zone that they carry.
     Raises KeyError for an unknown key or a missing value: a mistake of ours.
     """
-    return _fill(language, MESSAGES[language][key], values, zone=zone, clean=_clean)
+    return _fill(language, key, values, zone=zone, clean=_clean)
 
 
 def phrase(language: str, key: str, /, *, zone: tzinfo | None = None, **values: Any) -> str:
     """The same as ``say`` for traces and the terminal, where BB code means nothing: values are left as they are."""
-    return _fill(language, MESSAGES[language][key], values, zone=zone, clean=str)
+    return _fill(language, key, values, zone=zone, clean=str)
 
 
 def explain(
@@ -192,11 +192,11 @@ def explain(
     titles = {code: field.title for code, field in (deal_fields or {}).items()}
     if trace.verdict == "waiting_start":
         kind, _, name = str(values["event"]).partition(": ")
-        if f"event.{kind}" in MESSAGES[language]:
+        if f"event.{kind}" in MESSAGES[FALL_BACK]:
             values["event"] = phrase(language, f"event.{kind}", name=titles.get(name) or name)
     elif trace.verdict == "followed" and _BASIS.match(str(values["why"])):
         values["why"] = _cause(language, "", str(values["why"]), titles, {}, zone)
-    sentence = _fill(language, MESSAGES[language][f"why.{trace.verdict}"], values, zone=zone, clean=str, year=True)
+    sentence = _fill(language, f"why.{trace.verdict}", values, zone=zone, clean=str, year=True)
     filled = trace.data.get("fields") if trace.verdict == "made" else None
     own = [phrase(language, "made.field", name=name, value=value) for name, value in (filled or {}).items()]
     return [sentence, *own, *(check_text(language, check) for check in trace.checks)]
@@ -289,15 +289,16 @@ def _clean(value: Any) -> str:
 
 def _fill(
     language: str,
-    message: str,
+    key: str,
     values: Mapping[str, Any],
     *,
     zone: tzinfo | None,
     clean: Callable[[Any], str],
     year: bool = False,
 ) -> str:
+    language = speaker(language, MESSAGES, key)
     parts: list[str] = []
-    for literal, name, how in _parsed(message):
+    for literal, name, how in _parsed(MESSAGES[language][key]):
         parts.append(literal)
         if name is not None:
             parts.append(_shown(language, values[name], how or "", zone=zone, clean=clean, year=year))
@@ -312,17 +313,17 @@ def _parsed(message: str) -> tuple[tuple[str, str | None, str | None], ...]:
 
 def _shown(language: str, value: Any, how: str, *, zone: tzinfo | None, clean: Callable[[Any], str], year: bool) -> str:
     if value is None or (value == "" and how in ("moment", "day", "path")):
-        value, how = ("—", "") if how not in CHOICES[language] else ("", how)
+        value, how = ("—", "") if how not in CHOICES[FALL_BACK] else ("", how)
     if how in ("moment", "day"):
         return _time_text(language, value, how, zone=zone, clean=clean, year=year)
     if how == "path":
         return " → ".join(clean(one) for one in value) if isinstance(value, list | tuple) else clean(value)
     if how == "number":
         return number_text(language, value)
-    if how in NOUNS[language]:
+    if how in NOUNS[FALL_BACK]:
         return counted(language, value, how)
     if how:
-        words = CHOICES[language][how]
+        words = CHOICES[speaker(language, CHOICES, how)][how]
         word = str(value).lower() if isinstance(value, bool) else str(value)
         return words[word] if word in words else words.get("*", "").replace("{}", clean(value))
     return clean(value)
