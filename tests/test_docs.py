@@ -27,11 +27,11 @@ from bitrix_sync.report import REPORTS
 from bitrix_sync.report import tables as tables_of_reports
 from bitrix_sync.rules.conditions import CannotJudge, judge
 from bitrix_sync.rules.deadlines import compute
+from bitrix_sync.rules.durations import UNITS
 from bitrix_sync.rules.file import Task, keys_of
 from bitrix_sync.rules.load import load
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.rules.persons import Picks
-from bitrix_sync.rules.scalars import UNITS
 from bitrix_sync.rules.schema import json_schema
 from bitrix_sync.rules.yaml import read
 from bitrix_sync.settings import Settings

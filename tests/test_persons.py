@@ -106,7 +106,7 @@ def owner(
         "Позвонить",
         Deadline(Duration(2, "workdays")),
         owner=person,
-        substitute_away=substitute,
+        away="substitute" if substitute else "keep",
     )
     return resolve_owner(
         rule,

@@ -350,7 +350,7 @@ def test_a_task_with_everything() -> None:
         "on_close: delete",
         "overdue: {limit: 1, move_to: {after: 2 workdays, at: '10:00'}}",
     )
-    assert (made.supervisor_observes, made.substitute_away, made.priority, made.project) == (False, True, "high", 4)
+    assert (made.supervisor_observes, made.away, made.priority, made.project) == (False, "substitute", "high", 4)
     assert (made.tags, made.result_required, made.again) == (("договор",), True, Duration(5, "workdays"))
     assert (made.repeat, made.on_leave, made.on_close) == ("if_none_open", "defer", "delete")
     assert made.overdue == model.OverdueOverride(limit=1, move_to=Deadline(Duration(2, "workdays"), at=time(10)))

@@ -65,6 +65,7 @@ from bitrix_sync.rules.persons import (
     resolve_people,
     resolve_supervisor,
 )
+from bitrix_sync.rules.plain_keys import portal_fields
 from bitrix_sync.rules.templates import TemplateFault, render
 from bitrix_sync.rules.values import filled
 from bitrix_sync.words import texts
@@ -74,8 +75,6 @@ OLD_NEWS = timedelta(minutes=10)
 AUTOMATIC_MOVES = 5
 DAY = timedelta(days=1)
 ENDABLE = frozenset({WAITING, IN_PROGRESS, DEFERRED})
-PRIORITIES = {"low": 0, "normal": 1, "high": 2}
-RESULT_REQUIRED = [{"VALUE": "Y", "CODE": 3}]
 TAKEN_OVER = "taken over"
 """Basis of a task that belongs to a new visit now: its deadline is counted anew from there."""
 ADOPTED = "adopted"
@@ -731,8 +730,8 @@ class _Deciding:
             "TITLE": title,
             "RESPONSIBLE_ID": owner,
             "DEADLINE": self.rules.calendar.local(deadline).isoformat(timespec="seconds"),
-            "PRIORITY": PRIORITIES[rule.priority],
             "MATCH_WORK_TIME": "N",
+            **portal_fields(rule),
         }
         if description:
             fields["DESCRIPTION"] = description
@@ -740,16 +739,8 @@ class _Deciding:
             fields["AUDITORS"] = list(dict.fromkeys(auditors))
         if participants := self.people(rule.participants, owner):
             fields["ACCOMPLICES"] = list(participants)
-        if rule.project:
-            fields["GROUP_ID"] = rule.project
-        if rule.tags:
-            fields["TAGS"] = list(rule.tags)
-        if rule.control:
-            fields["TASK_CONTROL"] = "Y"
-            if supervisor:
-                fields["CREATED_BY"] = supervisor
-        if rule.result_required:
-            fields["SE_PARAMETER"] = RESULT_REQUIRED
+        if rule.control and supervisor:
+            fields["CREATED_BY"] = supervisor
         return fields
 
     def people(self, persons: tuple[Person, ...], owner_id: int) -> tuple[int, ...]:
@@ -880,7 +871,7 @@ class _Deciding:
                 company=self.world.company,
                 fallback=self.rules.fallback_owner,
                 deadline=record.deadline or self.now,
-                substitute_away=rule.substitute_away,
+                substitute_away=rule.away == "substitute",
                 language=self.rules.language,
             )
             if record.owner_id not in (record.owner_sent, chosen.user_id, *underway):

@@ -158,7 +158,7 @@ def _scopes(file: File, rules: Rules, directory: Directory, remarks: Remarks) ->
         (("funnels",), ("department",), "to know who is whose head"),
         (("funnels",), ("im",), "to send messages"),
     ]
-    away = next((rule for rule in rules.by_id.values() if rule.substitute_away), None)
+    away = next((rule for rule in rules.by_id.values() if rule.away == "substitute"), None)
     if away is not None:
         needs.append((("funnels",), ("calendar",), f"to know who is away (`away: substitute` of {away.id})"))
     if file.calendar is None:

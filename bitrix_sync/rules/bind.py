@@ -36,6 +36,7 @@ from bitrix_sync.rules.model import (
     StagePolicy,
 )
 from bitrix_sync.rules.names import Names
+from bitrix_sync.rules.plain_keys import values_of
 from bitrix_sync.rules.problem import Path, Remarks
 from bitrix_sync.rules.scalars import EVERY
 from bitrix_sync.rules.suggest import cure, fold
@@ -124,7 +125,7 @@ class _Binding:
                 fields=frozenset(self.parts.fields),
                 uses_company="company" in self.parts.records,
                 uses_contact="contact" in self.parts.records,
-                uses_absences=any(rule.substitute_away for rule in rules.values()),
+                uses_absences=any(rule.away == "substitute" for rule in rules.values()),
                 stage_names={stage.id: stage.name for funnel in self.directory.funnels for stage in funnel.stages},
                 funnel_names={funnel.id: funnel.name for funnel in self.directory.funnels},
                 deal_fields=self.directory.fields,
@@ -322,23 +323,14 @@ class _Binding:
             start=start,
             owner=parts.person(task.owner, (*path, "owner")),
             supervisor=supervisor,
-            supervisor_observes=task.supervisor_observes,
-            substitute_away=task.away == "substitute",
             observers=parts.persons(task.observers, (*path, "observers")),
             participants=parts.persons(task.participants, (*path, "participants")),
             checklist=tuple(parts.template(one, (*path, "checklist", i)) for i, one in enumerate(task.checklist)),
-            priority=task.priority,
-            project=task.project,
-            tags=tuple(task.tags),
             fields=parts.fillings(task.fields, (*path, "fields"), self.zone),
-            control=task.control,
-            result_required=task.result_required,
-            again=task.again,
-            repeat=task.repeat,
-            on_leave=task.on_leave,
             on_close=task.on_close or self.file.on_close,
             overdue=self.override(task),
             disabled="; ".join(dict.fromkeys(parts.gone)),
+            **values_of(task),
         )
 
     def override(self, task: Task) -> OverdueOverride | None:

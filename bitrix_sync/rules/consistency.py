@@ -27,8 +27,8 @@ from bitrix_sync.rules.forms import (
     Timed,
     Wishes,
 )
-from bitrix_sync.rules.problem import Path, Remarks
-from bitrix_sync.rules.scalars import EVERY, NOBODY, show
+from bitrix_sync.rules.problem import Path, Remarks, show
+from bitrix_sync.rules.scalars import EVERY, NOBODY
 from bitrix_sync.rules.suggest import cure, fold
 from bitrix_sync.rules.templates import MAX_SOURCE, check_template, names_used
 from bitrix_sync.rules.validation import STAND_IN

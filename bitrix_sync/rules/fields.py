@@ -13,6 +13,7 @@ from typing import Any
 
 from bitrix_sync.model.facts import Company, DealField
 from bitrix_sync.rules.model import Rule
+from bitrix_sync.rules.plain_keys import KEYS_OF_FIELDS, portal_fields
 from bitrix_sync.rules.suggest import did_you_mean, fold, listed
 from bitrix_sync.rules.values import number
 from bitrix_sync.words.texts import harmless
@@ -27,12 +28,8 @@ _KEYS = {
     "AUDITORS": "observers",
     "ACCOMPLICES": "participants",
     "CHECKLIST": "checklist",
-    "PRIORITY": "priority",
-    "GROUP_ID": "project",
-    "TAGS": "tags",
-    "TASK_CONTROL": "control",
     "CREATED_BY": "control",
-    "SE_PARAMETER": "result_required",
+    **KEYS_OF_FIELDS,
 }
 """Fields of tasks that a key of the task stands for."""
 _SERVICE = {
@@ -189,21 +186,13 @@ def _fills(rule: Rule, code: str) -> bool:
     match code:
         case "DESCRIPTION":
             return bool(rule.description)
-        case "GROUP_ID":
-            return rule.project is not None
-        case "TAGS":
-            return bool(rule.tags)
         case "ACCOMPLICES":
             return bool(rule.participants)
         case "AUDITORS":
             return bool(rule.observers) or rule.supervisor_observes
         case "CHECKLIST":
             return bool(rule.checklist)
-        case "TASK_CONTROL":
-            return rule.control
-        case "SE_PARAMETER":
-            return rule.result_required
-    return any(code == filled for filled, _ in rule.fields)
+    return code in portal_fields(rule) or any(code == filled for filled, _ in rule.fields)
 
 
 def _cure(field: DealField) -> str:

@@ -1,8 +1,8 @@
 """The shape of rules.yaml: what may stand where, as pydantic models; their JSON Schema is what editors check.
 
 Only shapes are judged here, each by itself: keys, kinds of values, which keys go together. What needs the rest of the
-file is in ``sense.py``, what needs the portal in ``bind.py``. Input is plain data as ``yaml.py`` gives it; durations,
-times and dates come out parsed.
+file is in ``consistency.py``, what needs the portal in ``bind.py``. Input is plain data as ``yaml.py`` gives it;
+durations, times and dates come out parsed.
 
 Source: the rules language.
 """
@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, Discriminator, Field, PlainValidator, Strict, Tag, WithJsonSchema
 
+from bitrix_sync.rules.durations import Span
 from bitrix_sync.rules.forms import (
     AfterEntry,
     ByEvent,
@@ -37,8 +38,8 @@ from bitrix_sync.rules.forms import (
     Words,
     kinds,
 )
-from bitrix_sync.rules.model import Ending
-from bitrix_sync.rules.problem import Path
+from bitrix_sync.rules.plain_keys import Ending, PlainKeys
+from bitrix_sync.rules.problem import Path, refusal, show
 from bitrix_sync.rules.scalars import (
     Clock,
     Country,
@@ -48,15 +49,12 @@ from bitrix_sync.rules.scalars import (
     Flag,
     Name,
     RuleId,
-    Span,
     Spans,
     Text,
     User,
     WeekDays,
     Zone,
     check_week,
-    show,
-    told,
 )
 from bitrix_sync.words.language import DEFAULT, Language
 
@@ -65,7 +63,7 @@ from bitrix_sync.words.language import DEFAULT, Language
 
 def _check_stage_key(value: Any) -> str:
     if not str(value).strip():
-        raise told("The name is empty.", 'Write it as the portal shows it, or its id, or "*".')
+        raise refusal("The name is empty.", 'Write it as the portal shows it, or its id, or "*".')
     return str(value)
 
 
@@ -90,7 +88,7 @@ def _no_overdue(value: Any) -> Words:
     )
 
 
-class Task(Shape):
+class Task(Shape, PlainKeys):
     """A rule: one task that the stage asks for."""
 
     id: RuleId = Field(description="Unique in the file; stays when the title changes. Letters, digits, - and _.")
@@ -105,32 +103,14 @@ class Task(Shape):
     owner: Person = Field(default="responsible", description="Who does it.")
     deadline: Deadline = Field(description="By when. No task without a deadline.")
     supervisor: Supervisor | None = Field(default=None, description="Who controls it; default: the file's.")
-    supervisor_observes: Flag = Field(default=True, description="false: not an observer, only a reader of notices.")
-    away: Literal["substitute", "keep"] = Field(
-        default="keep", description="substitute: an owner whose absence covers the deadline is replaced."
-    )
     observers: list[Person] = Field(default=[], description="Further observers of the task.")
     participants: list[Person] = Field(default=[], description="Participants of the task.")
     checklist: list[Text] = Field(default=[], description="Check-list items; templates.")
-    priority: Literal["low", "normal", "high"] = Field(default="normal", description="Priority of the task.")
-    project: Annotated[int, Strict(), Field(ge=1)] | None = Field(default=None, description="Id of a workgroup.")
-    tags: list[Text] = Field(default=[], description="Tags of the task.")
     fields: dict[StageKey, Filling] = Field(
         default={},
         description="The task's own user fields by code: a template, a number, a date, true or false, or a list.",
         examples=[{"UF_OBJECT": "{{ deal.UF_CRM_ADDRESS }}", "UF_HOURS": 4}],
     )
-    control: Flag = Field(
-        default=False,
-        description="true: the supervisor is the creator and accepts the result (administrator's webhook).",
-    )
-    result_required: Flag = Field(default=False, description="true: cannot be closed without a result.")
-    again: Span | None = Field(default=None, description="Done while the visit lasts: the next one so much later.")
-    repeat: Literal["each_visit", "if_none_open", "once"] = Field(
-        default="each_visit",
-        description="if_none_open: an open one of an earlier visit is taken over; once: once for ever.",
-    )
-    on_leave: Ending = Field(default="keep", description="What an open task undergoes when the deal leaves the stage.")
     on_close: Ending | None = Field(
         default=None, description="The same when the deal is won or lost; default: the file's."
     )
@@ -241,7 +221,7 @@ class Safety(Shape):
 def _read_version(value: Any) -> int:
     if value == 1 and type(value) is int:
         return 1
-    raise told(f"{show(value).capitalize()} is no version that this program knows.", "Write `version: 1`.")
+    raise refusal(f"{show(value).capitalize()} is no version that this program knows.", "Write `version: 1`.")
 
 
 class File(Shape):

@@ -1,7 +1,7 @@
 """The mappings that recur in rules.yaml: events, deadlines, persons, conditions.
 
 There are several kinds of each, told apart by their keys; the tag of the kind begins with ``=`` and stands in the place
-of pydantic's errors, so that ``shape.py`` can say which keys go together.
+of pydantic's errors, so that ``validation.py`` can say which keys go together.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, PlainValidator, Tag, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from bitrix_sync.rules.durations import Span, read_duration
 from bitrix_sync.rules.model import OnDayOff, Pick
+from bitrix_sync.rules.problem import show
 from bitrix_sync.rules.scalars import (
     EMAIL_SCHEMA,
     NOBODY,
@@ -23,14 +25,11 @@ from bitrix_sync.rules.scalars import (
     Flag,
     Name,
     RuleId,
-    Span,
     TestScalar,
     Wish,
-    read_duration,
     read_person,
     read_supervisor,
     read_user_id,
-    show,
 )
 from bitrix_sync.rules.suggest import did_you_mean
 

@@ -1,8 +1,8 @@
 """rules.yaml from text to rules: read, judged, bound; every problem at once, each with its place. Pure.
 
-``load`` goes through the same steps whatever is wrong: the YAML (``yaml.py``), the shape (``shape.py``), the sense
-(``sense.py``), the portal's names (``bind.py``), what is worth knowing (``notes.py``). Each step judges what the one
-before could read, so one run tells all.
+``load`` goes through the same steps whatever is wrong: the YAML (``yaml.py``), the shape (``validation.py``), the sense
+(``consistency.py``), the portal's names (``bind.py``), what is worth knowing (``advice.py``). Each step judges what the
+one before could read, so one run tells all.
 """
 
 from __future__ import annotations

@@ -11,20 +11,12 @@ from datetime import date, time
 from typing import Any, Literal
 
 from bitrix_sync.model.worktime import Calendar
+from bitrix_sync.rules.durations import Duration as Duration
+from bitrix_sync.rules.plain_keys import Ending, PlainKeys
 from bitrix_sync.words.language import Language
 
-Unit = Literal["minutes", "hours", "workminutes", "workhours", "days", "workdays", "weeks", "months"]
 OnDayOff = Literal["next", "previous", "keep"]
-Ending = Literal["keep", "complete", "defer", "delete"]
 Pick = Literal["round_robin", "least_loaded", "first"]
-
-
-@dataclass(frozen=True, slots=True)
-class Duration:
-    """``2 workdays``: a whole number of units."""
-
-    amount: int
-    unit: Unit
 
 
 # --- deadlines -------------------------------------------------------------------------------------------------------
@@ -196,9 +188,9 @@ class OverdueOverride:
     move_to: Deadline | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One task entry. ``funnel_id``/``stage_ids`` say where it stands; templates are source text."""
+@dataclass(frozen=True)
+class Rule(PlainKeys):
+    """One task entry. ``stage_ids`` say where it stands; templates are source text."""
 
     id: str
     stage_ids: frozenset[str]
@@ -210,21 +202,11 @@ class Rule:
     start: Done | Filled | None = None
     owner: Person = Responsible()
     supervisor: Person = Head()
-    supervisor_observes: bool = True
-    substitute_away: bool = False
     observers: tuple[Person, ...] = ()
     participants: tuple[Person, ...] = ()
     checklist: tuple[str, ...] = ()
-    priority: Literal["low", "normal", "high"] = "normal"
-    project: int | None = None
-    tags: tuple[str, ...] = ()
     fields: tuple[tuple[str, tuple[Any, ...]], ...] = ()
     """Code and values of each user field of the task that it fills; texts are templates, the others ready."""
-    control: bool = False
-    result_required: bool = False
-    again: Duration | None = None
-    repeat: Literal["each_visit", "if_none_open", "once"] = "each_visit"
-    on_leave: Ending = "keep"
     on_close: Ending = "keep"
     overdue: OverdueOverride | None = None
     disabled: str = ""

@@ -117,7 +117,7 @@ def resolve_owner(
 ) -> Chosen:
     """Who gets the rule's new task. ``tasks`` are the deal's in order of making, those of this pass included;
     ``fields`` the deal's values. Call ``picks.add(user_id, deadline)`` once the task is certain."""
-    search = _Search(deal, company, tasks, fields, picks, deadline, rule.substitute_away, language, pool=rule.id)
+    search = _Search(deal, company, tasks, fields, picks, deadline, rule.away == "substitute", language, pool=rule.id)
     return _owner(rule.owner, search, fallback)
 
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic_core import PydanticCustomError
 
 Path = tuple[str | int, ...]
 """Where something stands in the file: keys and, in lists, indexes from 0."""
+REFUSAL = "refusal"
+"""Type of the errors that are complete: ``wrong`` and ``cure`` in their context."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,3 +63,31 @@ class Problem:
         path = f"{self.path}:" if self.path else ""
         text = " ".join(part for part in (path, self.wrong, self.cure) if part)
         return f"{self.file}:{self.line}:{self.column}: {' '.join(text.split())}"
+
+
+# --- words -----------------------------------------------------------------------------------------------------------
+
+
+def refusal(wrong: str, cure: str = "") -> PydanticCustomError:
+    """An error whose words are complete."""
+    return PydanticCustomError(REFUSAL, "{wrong} {cure}", {"wrong": wrong, "cure": cure})
+
+
+def show(value: Any) -> str:
+    """A value of the file in a message: short, as it would be written."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    text = str(value)
+    return f"`{text if len(text) <= 60 else text[:59] + '…'}`"
+
+
+def capitalized(value: Any) -> str:
+    """A value at the beginning of a sentence."""
+    text = show(value)
+    return text[:1].upper() + text[1:]

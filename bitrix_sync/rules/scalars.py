@@ -1,4 +1,4 @@
-"""The single values of rules.yaml: durations, times, dates, names, ids, users; how they are read, what editors see.
+"""The single values of rules.yaml: times, dates, names, ids, users; how they are read, what editors see.
 
 Each reader takes plain data as ``yaml.py`` gives it, returns it parsed, and raises an error that is complete: what is
 wrong and what to write instead, worded for administrators. The regular expression that editors get accepts the same.
@@ -16,24 +16,17 @@ from typing import Annotated, Any
 from zoneinfo import available_timezones
 
 from pydantic import PlainValidator, Strict, WithJsonSchema
-from pydantic_core import PydanticCustomError
 
 from bitrix_sync.model.worktime import country_codes
-from bitrix_sync.rules.model import Duration
+from bitrix_sync.rules.problem import capitalized, refusal, show
 from bitrix_sync.rules.suggest import cure, did_you_mean
 
-UNITS = ("minutes", "hours", "workminutes", "workhours", "days", "workdays", "weeks", "months")
-DIGITS = {"minutes": 6, "hours": 5, "workminutes": 6, "workhours": 5, "days": 4, "workdays": 4, "weeks": 3, "months": 3}
-"""How long the number of a duration may be: some ten years and more, and never beyond the end of calendars."""
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 PERSON_WORDS = ("responsible", "creator", "head")
 NOBODY = "none"
 EVERY = "*"
-TOLD = "told"
-"""Type of the errors that are complete: ``wrong`` and ``cure`` in their context."""
 ID_LENGTH = 64
 
-_DURATION = re.compile(r"\s*([-+]?[0-9]+(?:[.,][0-9]+)?)\s*([^\W\d_]*)\s*")
 _TIME = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _ID = re.compile(rf"[0-9A-Za-zА-Яа-яЁё_-]{{1,{ID_LENGTH}}}")
@@ -43,73 +36,10 @@ _DAY_RANGE = re.compile(r"([A-Za-z]+)(?:\s*-\s*([A-Za-z]+))?")
 _TIME_PATTERN = "^([01]?[0-9]|2[0-3]):[0-5][0-9]$"
 
 
-def told(wrong: str, cure: str = "") -> PydanticCustomError:
-    """An error whose words are complete."""
-    return PydanticCustomError(TOLD, "{wrong} {cure}", {"wrong": wrong, "cure": cure})
-
-
-def show(value: Any) -> str:
-    """A value of the file in a message: short, as it would be written."""
-    if value is None:
-        return "nothing"
-    if isinstance(value, bool):
-        return f"`{str(value).lower()}`"
-    if isinstance(value, dict):
-        return "a mapping"
-    if isinstance(value, list):
-        return "a list"
-    text = str(value)
-    return f"`{text if len(text) <= 60 else text[:59] + '…'}`"
-
-
-def _what(value: Any) -> str:
-    """A value at the beginning of a sentence."""
-    text = show(value)
-    return text[:1].upper() + text[1:]
-
-
-@lru_cache(maxsize=1024)
-def _duration(text: str) -> Duration:
-    found = _DURATION.fullmatch(text)
-    if found is None:
-        raise told(f"{show(text)} is no duration.", "Write a whole number and a unit, as `2 workdays`.")
-    amount, word = found[1], found[2]
-    unit = word if word in UNITS else word + "s" if word + "s" in UNITS else ""
-    if not word:
-        raise told(f"{show(text)} has no unit.", f"Write which, as `{amount} workdays`.")
-    if not unit:
-        raise told(f"There is no unit `{found[2]}`.", cure(word, UNITS, "Units are"))
-    if not amount.isdigit():
-        raise told(
-            f"{show(text)} is no whole number of {unit}.",
-            "Write one, from 1 on; for fractions take a smaller unit, for earlier `before`.",
-        )
-    count = int(amount) if len(amount) <= 12 else 10**12
-    if count == 0 and unit != "workdays":
-        raise told(f"{show(text)} is no time at all.", "0 goes only with workdays: `0 workdays` is today or the next.")
-    if len(str(count)) > DIGITS[unit]:
-        raise told(f"{show(text)} is longer than any deal.", f"Up to {'9' * DIGITS[unit]} {unit} can be written.")
-    return Duration(count, unit)  # type: ignore[arg-type]  # it is one of UNITS
-
-
-def read_duration(value: Any) -> Duration:
-    """``2 workdays``."""
-    if isinstance(value, str):
-        return _duration(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        raise told(f"{show(value)} has no unit.", f"Write which, as `{value} workdays`.")
-    raise told(f"{_what(value)} is no duration.", "Write a whole number and a unit, as `2 workdays`.")
-
-
-def _units_pattern() -> str:
-    long = "|".join(f"0*[1-9][0-9]{{0,{DIGITS[unit] - 1}}}\\s*{unit[:-1]}s?" for unit in UNITS)
-    return f"^\\s*(0+\\s*workdays?|{long})\\s*$"
-
-
 def _parse_time(value: Any) -> Time:
     found = _TIME.fullmatch(value) if isinstance(value, str) else None
     if found is None:
-        raise told(f"{show(value)} is no time of day.", 'Write hours and minutes in quotes, as `"15:00"`.')
+        raise refusal(f"{show(value)} is no time of day.", 'Write hours and minutes in quotes, as `"15:00"`.')
     return Time(int(found[1]), int(found[2]))
 
 
@@ -118,18 +48,18 @@ def _parse_date(value: Any) -> Date:
         try:
             return Date.fromisoformat(value)
         except ValueError:
-            raise told(f"There is no day {show(value)}.", "Write year-month-day, as `2026-12-31`.") from None
-    raise told(f"{show(value)} is no date.", "Write year-month-day, as `2026-12-31`.")
+            raise refusal(f"There is no day {show(value)}.", "Write year-month-day, as `2026-12-31`.") from None
+    raise refusal(f"{show(value)} is no date.", "Write year-month-day, as `2026-12-31`.")
 
 
 def _parse_rule_id(value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str) or not value:
-        raise told(f"{_what(value)} is no id.", "Write letters, digits, `-` and `_`, as `first-call`.")
+        raise refusal(f"{capitalized(value)} is no id.", "Write letters, digits, `-` and `_`, as `first-call`.")
     if not _ID.fullmatch(value):
         long = f" At most {ID_LENGTH} of them." if len(value) > ID_LENGTH else ""
-        raise told(f"{show(value)} is no id.", f"Use letters, digits, `-` and `_` only, as `first-call`.{long}")
+        raise refusal(f"{show(value)} is no id.", f"Use letters, digits, `-` and `_` only, as `first-call`.{long}")
     return value
 
 
@@ -137,7 +67,7 @@ def _parse_name(value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str) or not value.strip():
-        raise told(f"{_what(value)} is no name.", "Write the name as the portal shows it, or its id.")
+        raise refusal(f"{capitalized(value)} is no name.", "Write the name as the portal shows it, or its id.")
     return value.strip()
 
 
@@ -145,10 +75,10 @@ def _parse_text(value: Any) -> str:
     if isinstance(value, str) and value.strip():
         return value
     if isinstance(value, dict | list):
-        raise told(f"A text must stand here, not {show(value)}.", "A text that begins with { or [ needs quotes.")
+        raise refusal(f"A text must stand here, not {show(value)}.", "A text that begins with { or [ needs quotes.")
     if value is None or isinstance(value, str):
-        raise told("A text must stand here.", "Write it, or leave the key out.")
-    raise told(f"A text must stand here, not {show(value)}.", f'Put it in quotes: "{str(value).lower()}".')
+        raise refusal("A text must stand here.", "Write it, or leave the key out.")
+    raise refusal(f"A text must stand here, not {show(value)}.", f'Put it in quotes: "{str(value).lower()}".')
 
 
 def _parse_zone(value: Any) -> str:
@@ -156,8 +86,10 @@ def _parse_zone(value: Any) -> str:
         return value
     word = value if isinstance(value, str) else str(value)
     if re.fullmatch(r"(?:UTC|GMT)?\s*[-+]\s*\d.*", word, re.IGNORECASE):
-        raise told(f"{show(value)} is an offset, not a time zone.", "Write a place of the tz database: Europe/Moscow.")
-    raise told(
+        raise refusal(
+            f"{show(value)} is an offset, not a time zone.", "Write a place of the tz database: Europe/Moscow."
+        )
+    raise refusal(
         f"There is no time zone {show(value)}.",
         did_you_mean(word, _zones()) or "Write a place of the tz database, as `Europe/Moscow`.",
     )
@@ -177,18 +109,18 @@ def _parse_country(value: Any) -> str:
         return value
     meant = str(value).strip().upper()
     cure = f"Did you mean `{meant}`?" if meant in country_codes() else "Write its two letters, as `RU`."
-    raise told(f"No public holidays are known for the country {show(value)}.", cure)
+    raise refusal(f"No public holidays are known for the country {show(value)}.", cure)
 
 
 def _parse_span(value: Any) -> tuple[Time, Time]:
     found = _SPAN.fullmatch(value) if isinstance(value, str) else None
     if found is None:
-        raise told(f"{show(value)} is no span of hours.", 'Write from and to in quotes, as `"09:00-18:00"`.')
+        raise refusal(f"{show(value)} is no span of hours.", 'Write from and to in quotes, as `"09:00-18:00"`.')
     if found[2] in ("24:00", "00:00", "0:00"):
-        raise told(f"{show(value)} ends at midnight.", f'The last minute of a day is 23:59: "{found[1]}-23:59".')
+        raise refusal(f"{show(value)} ends at midnight.", f'The last minute of a day is 23:59: "{found[1]}-23:59".')
     start, end = _parse_time(found[1]), _parse_time(found[2])
     if start >= end:
-        raise told(f"The hours {show(value)} end before they begin.", "Write the earlier time first.")
+        raise refusal(f"The hours {show(value)} end before they begin.", "Write the earlier time first.")
     return start, end
 
 
@@ -196,11 +128,11 @@ def _parse_spans(value: Any) -> tuple[tuple[Time, Time], ...]:
     if not isinstance(value, list):
         return (_parse_span(value),)
     if not value:
-        raise told("This list of hours is empty.", "Write a span, or leave the day out: it is a day off then.")
+        raise refusal("This list of hours is empty.", "Write a span, or leave the day out: it is a day off then.")
     spans = sorted(_parse_span(one) for one in value)
     for (_, end), (start, _) in pairwise(spans):
         if start < end:
-            raise told(
+            raise refusal(
                 f"The hours overlap: one span ends at {end:%H:%M}, another begins at {start:%H:%M}.",
                 "Let them follow each other.",
             )
@@ -213,11 +145,11 @@ def day_range(value: Any) -> tuple[int, ...]:
     found = _DAY_RANGE.fullmatch(word)
     days = [one for one in (found.groups() if found else ()) if one]
     if not days:
-        raise told(f"{show(value)} is no day of the week.", "Write a day or a range of days, as `sat` or `mon-fri`.")
+        raise refusal(f"{show(value)} is no day of the week.", "Write a day or a range of days, as `sat` or `mon-fri`.")
     for day in days:
         if day not in DAYS:
             known = cure(day, DAYS, "Days are")
-            raise told(f"There is no day `{day}`.", known)
+            raise refusal(f"There is no day `{day}`.", known)
     first, last = DAYS.index(days[0]), DAYS.index(days[-1])
     return tuple(day % 7 for day in range(first, last + 1 if last >= first else last + 8))
 
@@ -226,7 +158,7 @@ def _parse_day_ranges(value: Any) -> tuple[int, ...]:
     words = value if isinstance(value, list) else [value]
     days = [day for word in words for day in day_range(word)]
     if not days:
-        raise told("The list of working days is empty.", "Write them, as `mon-fri`.")
+        raise refusal("The list of working days is empty.", "Write them, as `mon-fri`.")
     return tuple(sorted(set(days)))
 
 
@@ -236,7 +168,7 @@ def check_week(week: dict[str, tuple[tuple[Time, Time], ...]]) -> dict[str, tupl
     for word in week:
         for day in day_range(word):
             if day in said:
-                raise told(f"`{DAYS[day]}` has hours twice: under `{said[day]}` and `{word}`.", "Say each day once.")
+                raise refusal(f"`{DAYS[day]}` has hours twice: under `{said[day]}` and `{word}`.", "Say each day once.")
             said[day] = word
     return week
 
@@ -252,10 +184,10 @@ def read_person(value: Any) -> str:
     if word in PERSON_WORDS or _EMAIL.fullmatch(word):
         return word
     if word == NOBODY:
-        raise told(
+        raise refusal(
             "`none` is no person here.", "Only a `supervisor` can be `none`; leave the key out, or name somebody."
         )
-    raise told(
+    raise refusal(
         f"{show(value)} is no person.",
         did_you_mean(word, PERSON_WORDS) or f"Write {', '.join(PERSON_WORDS)}, a user's id or his e-mail.",
     )
@@ -266,7 +198,7 @@ def read_supervisor(value: Any) -> str:
     word = str(value).strip()
     if word == NOBODY or word in PERSON_WORDS or _EMAIL.fullmatch(word):
         return word
-    raise told(
+    raise refusal(
         f"{show(value)} is no person.",
         did_you_mean(word, (*PERSON_WORDS, NOBODY))
         or f"Write {', '.join(PERSON_WORDS)}, none, a user's id or his e-mail.",
@@ -276,7 +208,7 @@ def read_supervisor(value: Any) -> str:
 def read_user_id(value: Any) -> int:
     """A user's id."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise told(f"{show(value)} is no user's id.", "Write the number from the address of his profile, as `17`.")
+        raise refusal(f"{show(value)} is no user's id.", "Write the number from the address of his profile, as `17`.")
     return value
 
 
@@ -285,7 +217,7 @@ def _parse_user(value: Any) -> int | str:
         return value.strip()
     if isinstance(value, int):
         return read_user_id(value)
-    raise told(f"{show(value)} is no user.", "Write a user's id or his e-mail, as `17` or `anna@example.com`.")
+    raise refusal(f"{show(value)} is no user.", "Write a user's id or his e-mail, as `17` or `anna@example.com`.")
 
 
 def read_scalar(value: Any) -> str | int | float | bool:
@@ -293,15 +225,17 @@ def read_scalar(value: Any) -> str | int | float | bool:
     if isinstance(value, str | int | float):
         return value
     if value is None:
-        raise told("Nothing stands here to compare with.", "For an empty field write `{filled: false}`.")
-    raise told(f"{show(value).capitalize()} cannot be compared with.", "Write a text, a number, a date or true/false.")
+        raise refusal("Nothing stands here to compare with.", "For an empty field write `{filled: false}`.")
+    raise refusal(
+        f"{show(value).capitalize()} cannot be compared with.", "Write a text, a number, a date or true/false."
+    )
 
 
 def read_wish(value: Any) -> Any:
     """A value to compare with, or a list of them."""
     if isinstance(value, list):
         if not value:
-            raise told("The list is empty: nothing can be one of it.", "Write the values, or leave the test out.")
+            raise refusal("The list is empty: nothing can be one of it.", "Write the values, or leave the test out.")
         return [read_scalar(one) for one in value]
     return read_scalar(value)
 
@@ -310,20 +244,20 @@ def read_filling(value: Any) -> Any:
     """The value of a task's field, or a list of values."""
     if isinstance(value, list):
         if not value:
-            raise told("The list is empty.", "Write the values, or leave the field out.")
+            raise refusal("The list is empty.", "Write the values, or leave the field out.")
         return [_one_filling(one) for one in value]
     return _one_filling(value)
 
 
 def _one_filling(value: Any) -> str | int | float | bool:
     if isinstance(value, str) and not value.strip():
-        raise told("The text is empty.", "Write a value, or leave the field out.")
+        raise refusal("The text is empty.", "Write a value, or leave the field out.")
     if isinstance(value, str | int | float):
         return value
     if value is None:
-        raise told("Nothing stands here.", "Write a value, or leave the field out.")
-    raise told(
-        f"{_what(value)} is no value of a field.", "Write a template, a number, a date, true or false, or a list."
+        raise refusal("Nothing stands here.", "Write a value, or leave the field out.")
+    raise refusal(
+        f"{capitalized(value)} is no value of a field.", "Write a template, a number, a date, true or false, or a list."
     )
 
 
@@ -346,14 +280,6 @@ def _typed(parse: Callable[[Any], Any], **schema: Any) -> Any:
     return PlainValidator(parse), WithJsonSchema(schema)
 
 
-_READ_DURATION, _TELL_DURATION = _typed(
-    read_duration,
-    type="string",
-    pattern=_units_pattern(),
-    description=f"A whole number and a unit: {', '.join(UNITS)}; 0 only with workdays.",
-    examples=["2 workdays", "30 workminutes", "1 week"],
-)
-Span = Annotated[Duration, _READ_DURATION, _TELL_DURATION]
 _READ_TIME, _TELL_TIME = _typed(_parse_time, type="string", pattern=_TIME_PATTERN, examples=["15:00"])
 Clock = Annotated[Time, _READ_TIME, _TELL_TIME]
 _READ_DATE, _TELL_DATE = _typed(

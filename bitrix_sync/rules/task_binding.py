@@ -54,8 +54,8 @@ from bitrix_sync.rules.model import (
     UserId,
 )
 from bitrix_sync.rules.names import Found, Names
-from bitrix_sync.rules.problem import Path, Remarks
-from bitrix_sync.rules.scalars import NOBODY, show
+from bitrix_sync.rules.problem import Path, Remarks, show
+from bitrix_sync.rules.scalars import NOBODY
 from bitrix_sync.rules.suggest import fold, nearest
 from bitrix_sync.rules.values import ID_TYPES, civil_date, number
 

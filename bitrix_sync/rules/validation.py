@@ -15,8 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from bitrix_sync.rules.file import SHAPES, File, keys_of
 from bitrix_sync.rules.forms import PERSON_KINDS, UNKIND, AfterEntry, ByEvent, ByField, MoveTo, OnDate, Words
-from bitrix_sync.rules.problem import Fault, Path
-from bitrix_sync.rules.scalars import TOLD, show
+from bitrix_sync.rules.problem import REFUSAL, Fault, Path, show
 from bitrix_sync.rules.suggest import cure, nearest
 from bitrix_sync.rules.tree import Node, Repeated, flaws
 
@@ -133,7 +132,7 @@ def _faults(errors: list[Error], data: Any) -> list[Fault]:
 def _words(error: Error) -> Words:
     """What is wrong, and what to write instead."""
     kind, value, limits = error["type"], error["input"], error.get("ctx") or {}
-    if kind == TOLD:
+    if kind == REFUSAL:
         return limits["wrong"], limits["cure"]
     if value is None:
         return "Nothing stands here.", "Write a value, or leave the key out."

@@ -37,6 +37,7 @@ from bitrix_sync.rules.model import (
     Test,
     UserId,
 )
+from bitrix_sync.rules.plain_keys import DEFAULTS
 from bitrix_sync.words.texts import counted, day_text, number_text, phrase
 
 Sheet = Mapping[str, Any]
@@ -133,9 +134,6 @@ class Words:
         notes: tuple[tuple[Any, str, Callable[[], Mapping[str, Any]]], ...] = (
             (rule.condition != AllOf(()), "if", lambda: {"what": self.condition(rule.condition)}),
             (rule.start, "start", lambda: {"event": self.event(rule.start) if rule.start else ""}),
-            (rule.again, "again", lambda: {"span": self._span(rule.again)}),
-            (rule.repeat != "each_visit", f"repeat.{rule.repeat}", dict),
-            (rule.on_leave != "keep", f"on_leave.{rule.on_leave}", dict),
             (rule.on_close != "keep", f"on_close.{rule.on_close}", dict),
             (rule.checklist, "checklist", lambda: {"items": ", ".join(rule.checklist)}),
             (
@@ -143,10 +141,6 @@ class Words:
                 "fields",
                 lambda: {"codes": ", ".join(map(self.task_field, (code for code, _ in rule.fields)))},
             ),
-            (rule.priority != "normal", f"priority.{rule.priority}", dict),
-            (rule.control, "control", dict),
-            (rule.result_required, "result", dict),
-            (rule.substitute_away, "away", dict),
             (rule.observers, "observers", lambda: {"who": ", ".join(map(self.person, rule.observers))}),
             (rule.participants, "participants", lambda: {"who": ", ".join(map(self.person, rule.participants))}),
             (override and override.never, "overdue_never", dict),
@@ -161,7 +155,20 @@ class Words:
                 lambda: {"to": self.deadline(override.move_to) if override and override.move_to else ""},
             ),
         )
-        return tuple(self.say(f"rule.note.{key}", **values()) for holds, key, values in notes if holds)
+        told = [self.say(f"rule.note.{key}", **values()) for holds, key, values in notes if holds]
+        plain = [self._plain(key, getattr(rule, key)) for key, usual in DEFAULTS.items() if getattr(rule, key) != usual]
+        return (*told, *plain)
+
+    def _plain(self, key: str, value: Any) -> str:
+        """A plain key that is not as usual."""
+        match value:
+            case str():
+                return self.say(f"rule.note.{key}.{value}")
+            case Duration():
+                value = self._span(value)
+            case tuple():
+                value = ", ".join(map(str, value))
+        return self.say(f"rule.note.{key}", value=value)
 
     def task_field(self, code: str) -> str:
         """A user field of tasks by its title."""

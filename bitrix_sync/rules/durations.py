@@ -1,0 +1,81 @@
+"""A duration of the rules language, ``2 workdays``: its units, how it is read, what editors are told of it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import PlainValidator, WithJsonSchema
+
+from bitrix_sync.rules.problem import capitalized, refusal, show
+from bitrix_sync.rules.suggest import cure
+
+Unit = Literal["minutes", "hours", "workminutes", "workhours", "days", "workdays", "weeks", "months"]
+UNITS: tuple[Unit, ...] = get_args(Unit)
+DIGITS = {"minutes": 6, "hours": 5, "workminutes": 6, "workhours": 5, "days": 4, "workdays": 4, "weeks": 3, "months": 3}
+"""How long the number of a duration may be: some ten years and more, and never beyond the end of calendars."""
+_DURATION = re.compile(r"\s*([-+]?[0-9]+(?:[.,][0-9]+)?)\s*([^\W\d_]*)\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """``2 workdays``: a whole number of units."""
+
+    amount: int
+    unit: Unit
+
+
+@lru_cache(maxsize=1024)
+def _duration(text: str) -> Duration:
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        raise refusal(f"{show(text)} is no duration.", "Write a whole number and a unit, as `2 workdays`.")
+    amount, word = found[1], found[2]
+    unit = word if word in UNITS else word + "s" if word + "s" in UNITS else ""
+    if not word:
+        raise refusal(f"{show(text)} has no unit.", f"Write which, as `{amount} workdays`.")
+    if not unit:
+        raise refusal(f"There is no unit `{found[2]}`.", cure(word, UNITS, "Units are"))
+    if not amount.isdigit():
+        raise refusal(
+            f"{show(text)} is no whole number of {unit}.",
+            "Write one, from 1 on; for fractions take a smaller unit, for earlier `before`.",
+        )
+    count = int(amount) if len(amount) <= 12 else 10**12
+    if count == 0 and unit != "workdays":
+        raise refusal(
+            f"{show(text)} is no time at all.", "0 goes only with workdays: `0 workdays` is today or the next."
+        )
+    if len(str(count)) > DIGITS[unit]:
+        raise refusal(f"{show(text)} is longer than any deal.", f"Up to {'9' * DIGITS[unit]} {unit} can be written.")
+    return Duration(count, unit)  # type: ignore[arg-type]  # it is one of UNITS
+
+
+def read_duration(value: Any) -> Duration:
+    """``2 workdays``."""
+    if isinstance(value, str):
+        return _duration(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        raise refusal(f"{show(value)} has no unit.", f"Write which, as `{value} workdays`.")
+    raise refusal(f"{capitalized(value)} is no duration.", "Write a whole number and a unit, as `2 workdays`.")
+
+
+def _units_pattern() -> str:
+    long = "|".join(f"0*[1-9][0-9]{{0,{DIGITS[unit] - 1}}}\\s*{unit[:-1]}s?" for unit in UNITS)
+    return f"^\\s*(0+\\s*workdays?|{long})\\s*$"
+
+
+Span = Annotated[
+    Duration,
+    PlainValidator(read_duration),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": _units_pattern(),
+            "description": f"A whole number and a unit: {', '.join(UNITS)}; 0 only with workdays.",
+            "examples": ["2 workdays", "30 workminutes", "1 week"],
+        }
+    ),
+]

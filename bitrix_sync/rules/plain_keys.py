@@ -1,0 +1,119 @@
+"""Keys of a task whose value is the same in the file and in force: no portal, no other key is needed to read them.
+
+Such a key stands here and nowhere else: how it is read, what it means (the schema and ``docs/*/rules.md`` are made of
+that), what of the portal's task it sets. What people read of it is ``rule.note.<key>`` of the catalogue.
+
+Source: the rules language, section A task; the portal's documentation of tasks.task.add.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Literal, get_args, get_type_hints
+
+from pydantic import Field, Strict
+
+from bitrix_sync.rules.durations import Span
+from bitrix_sync.rules.scalars import Flag, Text
+
+Ending = Literal["keep", "complete", "defer", "delete"]
+PRIORITIES = ("low", "normal", "high")
+RESULT_REQUIRED: list[dict[str, Any]] = [{"VALUE": "Y", "CODE": 3}]
+
+
+def _yes(value: bool) -> str | None:
+    return "Y" if value else None
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+def _list(values: tuple[Any, ...]) -> list[Any] | None:
+    return list(values) or None
+
+
+def _result(value: bool) -> list[dict[str, Any]] | None:
+    return RESULT_REQUIRED if value else None
+
+
+@dataclass(frozen=True, slots=True)
+class PortalField:
+    """The field of tasks.task.add that a key sets. ``value``: what is sent for the key's; of None the field is left
+    out."""
+
+    name: str
+    value: Callable[[Any], Any] = _yes
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlainKeys:
+    """The file's ``Task`` and the compiled ``Rule`` both are one of these."""
+
+    again: Annotated[
+        Span | None, Field(description="a duration: done and still in the stage, the next one", examples=["5 workdays"])
+    ] = None
+    repeat: Annotated[
+        Literal["each_visit", "if_none_open", "once"],
+        Field(
+            description="`each_visit`; `if_none_open`: an open one of an earlier visit is taken over; `once` for ever"
+        ),
+    ] = "each_visit"
+    on_leave: Annotated[
+        Ending,
+        Field(description="`keep`, `complete`, `defer`, `delete`: what its open task undergoes when the deal leaves"),
+    ] = "keep"
+    supervisor_observes: Annotated[
+        Flag, Field(description="`false`: reads the notices, but is no observer of the task", examples=[False])
+    ] = True
+    away: Annotated[
+        Literal["substitute", "keep"],
+        Field(description="`substitute`: an owner who is away at the deadline is replaced; `keep`"),
+    ] = "keep"
+    priority: Annotated[
+        Literal["low", "normal", "high"],
+        Field(description="`low`, `normal`, `high`"),
+        PortalField("PRIORITY", PRIORITIES.index),
+    ] = "normal"
+    project: Annotated[
+        Annotated[int, Strict(), Field(ge=1)] | None,
+        Field(description="id of a workgroup", examples=[12]),
+        PortalField("GROUP_ID", _itself),
+    ] = None
+    tags: Annotated[
+        tuple[Text, ...],
+        Field(description="list", examples=[["contract"]]),
+        PortalField("TAGS", _list),
+    ] = ()
+    control: Annotated[
+        Flag, Field(description="`true`: the supervisor accepts the result"), PortalField("TASK_CONTROL")
+    ] = False
+    result_required: Annotated[
+        Flag,
+        Field(description="`true`: cannot be closed without a result"),
+        PortalField("SE_PARAMETER", _result),
+    ] = False
+
+
+DEFAULTS: Mapping[str, Any] = {key.name: key.default for key in fields(PlainKeys)}
+"""Every plain key with its value where a task does not have it."""
+_PORTAL_FIELDS: Mapping[str, PortalField] = {
+    name: part
+    for name, hint in get_type_hints(PlainKeys, include_extras=True).items()
+    for part in get_args(hint)
+    if isinstance(part, PortalField)
+}
+KEYS_OF_FIELDS: Mapping[str, str] = {sent.name: name for name, sent in _PORTAL_FIELDS.items()}
+"""The portal's fields that plain keys set, each with its key."""
+
+
+def values_of(task: PlainKeys) -> dict[str, Any]:
+    """The plain keys of a task."""
+    return {name: getattr(task, name) for name in DEFAULTS}
+
+
+def portal_fields(task: PlainKeys) -> dict[str, Any]:
+    """The fields of tasks.task.add that the plain keys set; what is empty is left out."""
+    found = {sent.name: sent.value(getattr(task, name)) for name, sent in _PORTAL_FIELDS.items()}
+    return {name: value for name, value in found.items() if value is not None}
