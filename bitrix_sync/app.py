@@ -162,7 +162,7 @@ class WakeSignal:
             self._reasons.add(reason)
             self._condition.notify_all()
 
-    def rung(self, apart: frozenset[str] = frozenset()) -> bool:
+    def has_reason(self, apart: frozenset[str] = frozenset()) -> bool:
         """True if a reason waits, one of ``apart`` aside."""
         with self._condition:
             return not self._reasons <= apart
@@ -309,7 +309,7 @@ class Service:
         start, as while it runs."""
         self.restore_pace()
         try:
-            with self.portal.hurried(FIRST_ANSWER):
+            with self.portal.in_haste(FIRST_ANSWER):
                 directory = reading.directory(self.portal, patience=FIRST_PATIENCE)
                 need_scopes(directory.scopes, host=self.portal.host)
                 self.identify(patience=FIRST_PATIENCE)
@@ -662,7 +662,7 @@ class Service:
         """Asked between two batches: is something else due?"""
         passed = self.since(self.last_reading)
         travels = passed >= self.shortest_rest()
-        events = self.wake_signal.rung(ECHOES) and passed >= self.gap(busy=True)
+        events = self.wake_signal.has_reason(ECHOES) and passed >= self.gap(busy=True)
         return self.stopping.is_set() or travels or events or self.store.is_asked()
 
     def since(self, moment: float) -> float:

@@ -124,7 +124,7 @@ def ask(service: Any, kind: str, args: Mapping[str, Any], told: Callable[[str], 
         request = service.store.request(number)
         if request.ok is not None:
             break
-        told(runs.asked(service.store, request))
+        told(runs.progress(service.store, request))
         if service.take_lease():
             with service.keeping_lease():
                 runs.finish(service.open(), number, changes.steps, told=told)

@@ -13,8 +13,8 @@ from bitrix_sandbox.http.faults import MISSING
 from bitrix_sync.engine import recheck
 from bitrix_sync.model.operations import State
 from bitrix_sync.portal.dialect import outcomes, parsing
-from bitrix_sync.portal.dialect.outcomes import decoded
-from bitrix_sync.portal.read_hints import Unreadable
+from bitrix_sync.portal.dialect.outcomes import decode
+from bitrix_sync.portal.read_hints import UnreadableRow
 from bitrix_sync.report import state_of_things
 from tests.live import Office, office
 
@@ -133,16 +133,16 @@ def test_a_row_left_out_is_told_to_the_admins_in_status_and_in_the_figures(tmp_p
     ids=range(9),
 )
 def test_one_bad_value_keeps_no_answer_from_being_read(body: bytes, value: Any) -> None:
-    assert decoded(body) == value
+    assert decode(body) == value
 
 
 @pytest.mark.parametrize("value", ODD, ids=range(len(ODD)))
 def test_a_parser_gives_a_fact_that_the_store_can_keep_or_says_what_is_wrong(value: Any) -> None:
-    for parse in (parsing.visit, parsing.task, parsing.user, parsing.department, parsing.marked):
+    for parse in (parsing.visit, parsing.task, parsing.user, parsing.department, parsing.task_or_mark):
         for key in (*TASK_KEYS, *VISIT_KEYS, "NAME", "UF_DEPARTMENT", "PARENT", "UF_HEAD"):
             row = {"id": 1, "ID": 1, "OWNER_ID": 2, "CREATED_TIME": "2026-03-02T10:00:00+03:00", "STAGE_ID": "NEW"}
             row |= {"status": 2, "responsibleId": 5, "deadline": None, key: value}
-            with suppress(Unreadable):
+            with suppress(UnreadableRow):
                 assert parse(row)
     assert outcomes.whole(value) is None or abs(outcomes.whole(value) or 0) < 2**63
     outcomes.number(value)

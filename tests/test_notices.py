@@ -15,7 +15,7 @@ from bitrix_sync.model.facts import AWAITING, DEFERRED, DONE, IN_PROGRESS, Compa
 from bitrix_sync.model.operations import Kind, Operation, State, StoredOperation, TaskRecord
 from bitrix_sync.rules.model import Overdue, OverdueOverride, Rules, Slot
 from bitrix_sync.sweeps.notice_text import LONGEST
-from bitrix_sync.sweeps.notices import News, Stay, messages
+from bitrix_sync.sweeps.notices import Stay, SweepSummary, messages
 from tests.stories import BOSS, COMPANY, FIRED, HEAD, LAWYER, OTHER, OWNER, after, at, book, rule
 from tests.sweeping import plain, section
 
@@ -78,7 +78,7 @@ def sent(*records: TaskRecord, slot: str = E, rules: Rules | None = None, **more
         "open_tasks": [record for record in records if record.open],
         "records": {record.ref: record for record in records},
     }
-    _, operations = messages(News(**(values | more)))
+    _, operations = messages(SweepSummary(**(values | more)))
     assert len({one.key for one in operations}) == len(operations), "one message for each person"
     return {one.payload["user"]: one.payload["text"] for one in operations}
 
@@ -341,7 +341,7 @@ def test_tasks_of_who_has_left_are_told_to_the_head_over_him_and_never_to_himsel
 
 def test_a_stuck_deal_is_told_to_the_head_over_its_responsible_and_noted_only_if_somebody_heard() -> None:
     deal = Deal(7, "Romashka", 0, "NEW", "P", OWNER, OWNER, 0, 0, at("2026-03-01 09:00"), at("2026-03-01 09:00"))
-    news = News(
+    news = SweepSummary(
         slot=E,
         moment=at("2026-03-05 18:30"),
         rules=rules_with(),
@@ -412,7 +412,7 @@ def test_ten_thousand_tasks_are_told_in_no_time() -> None:
 def test_the_mark_and_the_key_are_the_slots() -> None:
     one = task(1)
     _, (operation, *_) = messages(
-        News(
+        SweepSummary(
             slot=E,
             moment=at("2026-03-05 18:30"),
             rules=rules_with(),

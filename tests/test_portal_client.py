@@ -224,7 +224,7 @@ def test_a_packed_body_is_not_unpacked_beyond_its_bound() -> None:
     bomb = gzip.compress(bytes(1 << 28))
     tracemalloc.start()
     try:
-        with pytest.raises(body.Unfit, match="larger than"):
+        with pytest.raises(body.UnfitBody, match="larger than"):
             body.Body("gzip").take(bomb)
         assert tracemalloc.get_traced_memory()[1] < 3 * body.LIMIT
     finally:
@@ -653,7 +653,7 @@ def test_no_account_that_makes_no_sense_stops_a_method_for_long(
     server.plan = [{"result": 1, "time": block}]
     outcome = portal.call(LIST)
     assert (outcome.seconds or 0.0) <= 3600
-    until = portal.rate_limiter.blocked(LIST.method)
+    until = portal.rate_limiter.resting_until(LIST.method)
     assert until is None or until - portal.clock() <= 660
 
 

@@ -99,18 +99,18 @@ def test_a_refusal_fills_the_bucket_and_each_next_one_waits_longer() -> None:
     rate_limiter, clock = paced()
     pauses = []
     for _ in range(8):
-        until = rate_limiter.overflowed()
+        until = rate_limiter.note_overflow()
         pauses.append(until - clock())
         rate_limiter.wait()
         assert clock() >= until
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
-    rate_limiter.answered()
-    assert rate_limiter.overflowed() - clock() == 1
+    rate_limiter.note_answer()
+    assert rate_limiter.note_overflow() - clock() == 1
 
 
 def test_refusals_of_one_moment_count_once() -> None:
     rate_limiter, _ = paced()
-    assert rate_limiter.overflowed() == rate_limiter.overflowed()
+    assert rate_limiter.note_overflow() == rate_limiter.note_overflow()
 
 
 def test_after_a_crash_the_bucket_is_never_taken_as_empty() -> None:
@@ -171,19 +171,19 @@ def test_a_method_rests_when_its_operating_time_is_nearly_used_up() -> None:
     rate_limiter, clock = paced()
     reset = clock() + 400
     rate_limiter.note("tasks.task.update", 469.9, reset)
-    assert rate_limiter.blocked("tasks.task.update") is None
+    assert rate_limiter.resting_until("tasks.task.update") is None
     rate_limiter.note("tasks.task.update", 470.5, reset)
-    assert rate_limiter.blocked("TASKS.task.update") == reset
-    assert rate_limiter.blocked("tasks.task.add") is None
+    assert rate_limiter.resting_until("TASKS.task.update") == reset
+    assert rate_limiter.resting_until("tasks.task.add") is None
     clock.now = reset + 1
-    assert rate_limiter.blocked("tasks.task.update") is None
+    assert rate_limiter.resting_until("tasks.task.update") is None
 
 
 def test_operating_time_is_the_latest_figure_not_a_sum() -> None:
     rate_limiter, clock = paced()
     for used in (200.0, 300.0, 400.0):
         rate_limiter.note("m", used, clock() + 600)
-    assert rate_limiter.blocked("m") is None
+    assert rate_limiter.resting_until("m") is None
     assert rate_limiter.budget().operating == {"m": 400.0}
 
 
@@ -191,14 +191,14 @@ def test_an_answer_without_operating_time_changes_nothing() -> None:
     rate_limiter, clock = paced()
     rate_limiter.note("m", 475.0, clock() + 100)
     rate_limiter.note("m", None, None)
-    assert rate_limiter.blocked("m") == clock() + 100
+    assert rate_limiter.resting_until("m") == clock() + 100
 
 
 @pytest.mark.parametrize(("told", "rest"), [(250.0, 250.0), (None, 300.0), (-5.0, 300.0)])
 def test_a_refused_method_rests_as_told_or_five_minutes(told: float | None, rest: float) -> None:
     rate_limiter, clock = paced()
     rate_limiter.ban("m", None if told is None else clock() + told)
-    assert rate_limiter.blocked("m") == clock() + rest
+    assert rate_limiter.resting_until("m") == clock() + rest
 
 
 def test_a_refusal_that_does_not_tell_waits_for_the_reset_seen_before() -> None:
@@ -214,7 +214,7 @@ def test_the_budget_says_what_is_left() -> None:
     budget = rate_limiter.budget()
     assert (budget.free, budget.size, budget.rate, budget.held_until) == (46, 50, 2.0, None)
     assert budget.blocked == {"m": clock() + 60}
-    until = rate_limiter.overflowed()
+    until = rate_limiter.note_overflow()
     assert rate_limiter.budget().free == 0
     assert rate_limiter.budget().held_until == until
 

@@ -16,7 +16,7 @@ from bitrix_sync.portal.dialect import parsing
 from bitrix_sync.portal.dialect.names import code_of, item_name, synonyms
 from bitrix_sync.portal.dialect.outcomes import read_answer, read_batch
 from bitrix_sync.portal.directory import calendar
-from bitrix_sync.portal.read_hints import Unreadable
+from bitrix_sync.portal.read_hints import UnreadableRow
 
 SAMPLES = Path(__file__).parent / "samples" / "portal"
 
@@ -86,7 +86,7 @@ def test_stages_of_numbered_funnels_get_their_prefix(stage: str | None, funnel: 
 
 @pytest.mark.parametrize("broken", [{"ID": None}, {"OWNER_ID": "x"}, {"CREATED_TIME": ""}, {"CREATED_TIME": "soon"}])
 def test_a_history_row_without_what_makes_it_one_is_not_read(broken: dict[str, Any]) -> None:
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableRow):
         parsing.visit({**VISIT, **broken})
 
 

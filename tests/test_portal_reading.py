@@ -45,7 +45,7 @@ def begun(portal: Portal) -> Cursor:
 
 def read(portal: Portal, cursor: Cursor | None, **more: Any) -> Changes:
     assert cursor is not None
-    return reading.News(portal, cursor, fields=FIELDS, **more).finish()
+    return reading.ChangeReader(portal, cursor, fields=FIELDS, **more).finish()
 
 
 # --- what changed ----------------------------------------------------------------------------------------------------
@@ -113,7 +113,7 @@ def test_between_wide_readings_the_last_minute_shows_rows_that_are_a_little_late
     cursor = read(portal, cursor).cursor or cursor
     box.clock.advance(40)
     box.state.add_deal("Later", responsible=5)
-    news = reading.News(portal, cursor, fields=frozenset(), overlap=None, late=late).finish()
+    news = reading.ChangeReader(portal, cursor, fields=frozenset(), overlap=None, late=late).finish()
     assert (deal in {visit.deal_id for visit in news.visits}) is found
 
 
@@ -124,7 +124,7 @@ def test_a_burst_is_not_read_again_at_every_poll(box: Sandbox, portal: Portal) -
     cursor = read(portal, cursor).cursor or cursor
     for minutes in (2, 2, 2):
         box.clock.advance(60 * minutes)
-        news = reading.News(portal, cursor, fields=frozenset(), overlap=None, late=True).finish()
+        news = reading.ChangeReader(portal, cursor, fields=frozenset(), overlap=None, late=True).finish()
         assert news.cursor is not None
         cursor = news.cursor
     assert news.visits == ()
@@ -412,16 +412,16 @@ def test_a_line_is_found_again_in_comments_or_chat(box: Sandbox, portal: Portal,
     box.state.switches.new_task_card = new_card
     number = box.state.add_task("Call", responsible=5, by=1)
     text = "Deadline moved:\nthe ship date is «12 March» & later <soon>"
-    assert not reading.written(portal, [(number, text)])
+    assert not reading.find_lines(portal, [(number, text)])
     assert carry_out(portal, Kind.LINE, {"text": text}, task=number)
     asked = [(number, text), (number, "Deadline moved")]
-    assert reading.written(portal, asked) == {(number, text)}
+    assert reading.find_lines(portal, asked) == {(number, text)}
 
 
 def test_a_chat_that_cannot_be_read_counts_as_said(box: Sandbox, portal: Portal) -> None:
     number = box.state.add_task("Call", responsible=5, by=5)
     box.state.switches.task_chat_members_only = True
-    assert reading.written(portal, [(number, "anything")])
+    assert reading.find_lines(portal, [(number, "anything")])
     key = next(iter(box.state.webhooks))
     box.state.set_scopes(*key, ["crm", "task"])
     assert reading.has_message(portal, 5, "mark")

@@ -220,7 +220,7 @@ def test_the_wire_raises_nothing_and_says_left_of_what_it_does_not_know(
     line = http.HttpConnection("test")
     reply = line.post(http.parse_address("https://portal.example/rest/1/secret/"), "tasks.task.add", {})
     line.close()
-    assert isinstance(reply, http.Failure)
+    assert isinstance(reply, http.NoReply)
     assert reply.left is left
     assert "secret" not in reply.text
 
@@ -230,7 +230,7 @@ def test_what_cannot_be_written_as_json_never_leaves(value: Any) -> None:
     line = http.HttpConnection("test")
     reply = line.post(http.parse_address("https://portal.example/rest/1/secret/"), "profile", {"x": value})
     line.close()
-    assert isinstance(reply, http.Failure)
+    assert isinstance(reply, http.NoReply)
     assert not reply.left
 
 

@@ -76,7 +76,7 @@ def sync(context: ServiceContext, args: Mapping[str, Any]) -> Steps:
     ids = [row.id for row in context.store.operations(state=State.PLANNED)]
     yield Wait(ids)
     blind = {"sees_no_deals": True} if context.store.flags.sees_no_deals else {}
-    return {**account(report), **blind, **written(context, ids)}
+    return {**account(report), **blind, **outcomes(context, ids)}
 
 
 def account(report: PassReport) -> Account:
@@ -86,11 +86,11 @@ def account(report: PassReport) -> Account:
         "deals": report.deals,
         "operations": report.recorded,
         "held": report.held,
-        "watched": [described(operation) for operation in report.watched],
+        "watched": [describe(operation) for operation in report.watched],
     }
 
 
-def written(context: ServiceContext, ids: Iterable[int]) -> Account:
+def outcomes(context: ServiceContext, ids: Iterable[int]) -> Account:
     """What became of operations so far, line by line."""
     rows = context.store.operations(ids=list(ids))
 
@@ -98,17 +98,17 @@ def written(context: ServiceContext, ids: Iterable[int]) -> Account:
         return [row for row in rows if row.state is state]
 
     return {
-        "done": [described(row.operation) | {"id": row.task_id or row.result} for row in of(State.DONE)],
+        "done": [describe(row.operation) | {"id": row.task_id or row.result} for row in of(State.DONE)],
         "failed": [
-            described(row.operation) | {"code": row.error_code, "error": row.error_text} for row in of(State.FAILED)
+            describe(row.operation) | {"code": row.error_code, "error": row.error_text} for row in of(State.FAILED)
         ],
-        "dropped": [described(row.operation) | {"why": row.error_text} for row in of(State.DROPPED)],
+        "dropped": [describe(row.operation) | {"why": row.error_text} for row in of(State.DROPPED)],
         "unknown": len(of(State.UNKNOWN)),
         "waiting": len(of(State.PLANNED)),
     }
 
 
-def described(operation: Operation) -> Account:
+def describe(operation: Operation) -> Account:
     """An operation for people and programs."""
     title = operation.payload.get("fields", {}).get("TITLE", "") if operation.kind is Kind.CREATE else ""
     return {"kind": operation.kind.value, "deal_id": operation.deal_id, "task": operation.task, "title": title}
@@ -154,7 +154,7 @@ def backfill(context: ServiceContext, args: Mapping[str, Any]) -> Steps:
         "planned": planned,
         "held": held,
         "unread": unread,
-        **written(context, recorded),
+        **outcomes(context, recorded),
     }
 
 
@@ -176,9 +176,9 @@ def choose(rulebook: Rulebook, args: Mapping[str, Any]) -> Choice:
         from_now=bool(args.get("from_now")),
         again=bool(args.get("removed")),
     )
-    funnels = named("funnel", funnel, {str(one.id): one.name for one in directory.funnels})
+    funnels = resolve("funnel", funnel, {str(one.id): one.name for one in directory.funnels})
     stages = {one.id: one.name for found in directory.funnels if str(found.id) in funnels for one in found.stages}
-    places = named("stage", stage, stages)
+    places = resolve("stage", stage, stages)
     covered = {place for place, policy in rules.policies.items() if any(backfill.covers(r.id) for r in policy.rules)}
     if rule_id:
         rule = rules.by_id.get(rule_id)
@@ -192,7 +192,7 @@ def choose(rulebook: Rulebook, args: Mapping[str, Any]) -> Choice:
     return Choice(frozenset(covered & places), backfill)
 
 
-def named(what: str, wanted: str, known: Mapping[str, str]) -> set[str]:
+def resolve(what: str, wanted: str, known: Mapping[str, str]) -> set[str]:
     """The ids of all that bear this id or this name; without one all of them. UserError for none."""
     if not wanted:
         return set(known)
@@ -228,7 +228,7 @@ def as_they_are(context: ServiceContext, ids: Sequence[int], stages: Set[str]) -
 def planned_line(operation: Operation, company: Company) -> Account:
     """A task that backfill makes, or would make."""
     fields = operation.payload["fields"]
-    return described(operation) | {
+    return describe(operation) | {
         "rule": occurrence.rule if (occurrence := Occurrence.parse(operation.task)) else "",
         "owner_id": fields["RESPONSIBLE_ID"],
         "owner": company.name(fields["RESPONSIBLE_ID"]),
@@ -264,7 +264,7 @@ def release(context: ServiceContext, args: Mapping[str, Any]) -> Steps:
         "still_held": still_held,
         "believed": believed,
         "tried_again": len(tried),
-        **written(context, ids),
+        **outcomes(context, ids),
     }
 
 
@@ -361,7 +361,7 @@ def remove(context: ServiceContext, args: Mapping[str, Any]) -> Steps:
         ids += context.store.record(Changeset(at=context.portal.now(), operations=operations), context.sender.epoch)
         yield Wait(ids)
     listed = [{"task_id": record.portal_id, "title": record.title, "deal_id": record.deal_id} for record in doomed]
-    return {"dry_run": dry, "delete": listed, "kept": kept, "unsent": unsent, **written(context, ids)}
+    return {"dry_run": dry, "delete": listed, "kept": kept, "unsent": unsent, **outcomes(context, ids)}
 
 
 def moment_of(context: ServiceContext, text: str) -> datetime:

@@ -75,7 +75,7 @@ def how_far(store: Store, wait: Wait) -> str:
     return f"{through} of {len(wait.ids)} operations are through" if wait.ids else ""
 
 
-def asked(store: Store, request: Request) -> str:
+def progress(store: Store, request: Request) -> str:
     """The same for a request that the running service has begun, or will begin."""
     return how_far(store, Wait(**request.result)) if request.result else "the running service does it"
 
@@ -131,48 +131,48 @@ class CommandRuns:
             request = context.store.next_request(context.sender.epoch)
             if request is None:
                 return
-            errand = CommandRun(request, self._begin(context, request.kind, arguments(request)))
-            self._underway.append(errand)
-            self._step(context, errand)
+            run = CommandRun(request, self._begin(context, request.kind, arguments(request)))
+            self._underway.append(run)
+            self._step(context, run)
 
     def go_on(self, context: ServiceContext) -> None:
         """One step further with each whose wait is over."""
-        for errand in list(self._underway):
-            if errand.answer is not None or _is_over(context, errand):
-                self._step(context, errand)
+        for run in list(self._underway):
+            if run.answer is not None or _is_over(context, run):
+                self._step(context, run)
 
     def give_up(self, store: Store, trouble: str) -> None:
         """The service is in trouble: whoever waits for what it writes hears of it, and need not wait any longer."""
-        for errand in list(self._underway):
-            if errand.answer is None:
-                errand.answer = (False, {"error": f"{trouble}; {GOES_ON}", "exit": 3})
-            self._give(store, errand)
+        for run in list(self._underway):
+            if run.answer is None:
+                run.answer = (False, {"error": f"{trouble}; {GOES_ON}", "exit": 3})
+            self._give(store, run)
 
-    def _give(self, store: Store, errand: CommandRun) -> None:
+    def _give(self, store: Store, run: CommandRun) -> None:
         """Answer; when the database cannot be written now, at the next step."""
-        assert errand.answer is not None
+        assert run.answer is not None
         with contextlib.suppress(StoreError):
-            store.answer(errand.request.id, *errand.answer)
-            self._underway.remove(errand)
+            store.answer(run.request.id, *run.answer)
+            self._underway.remove(run)
 
-    def _step(self, context: ServiceContext, errand: CommandRun) -> None:
-        if errand.answer is None:
+    def _step(self, context: ServiceContext, run: CommandRun) -> None:
+        if run.answer is None:
             try:
-                errand.wait = next(errand.steps)
+                run.wait = next(run.steps)
             except StopIteration as end:
-                errand.answer = (True, end.value)
+                run.answer = (True, end.value)
             except (LeaseLost, Stopped):
                 raise
             except Exception as fault:
-                errand.answer = (False, refusal(fault, errand.request.kind))
+                run.answer = (False, refusal(fault, run.request.kind))
             else:
-                errand.until = context.sender.clock() + timedelta(seconds=errand.wait.rest or 0.0)
-                context.store.note_request(errand.request.id, asdict(errand.wait))
+                run.until = context.sender.clock() + timedelta(seconds=run.wait.rest or 0.0)
+                context.store.note_request(run.request.id, asdict(run.wait))
                 return
-        self._give(context.store, errand)
+        self._give(context.store, run)
 
 
-def _is_over(context: ServiceContext, errand: CommandRun) -> bool:
-    if errand.wait.rest is not None:
-        return errand.until is None or context.sender.clock() >= errand.until
-    return not context.store.unsent(errand.wait.ids) or not writes(context) or not ready(context.sender, 1)
+def _is_over(context: ServiceContext, run: CommandRun) -> bool:
+    if run.wait.rest is not None:
+        return run.until is None or context.sender.clock() >= run.until
+    return not context.store.unsent(run.wait.ids) or not writes(context) or not ready(context.sender, 1)

@@ -51,7 +51,7 @@ def sweep(context: ServiceContext, args: Mapping[str, Any]) -> Steps:
             f'add it, e.g. {name}: {{at: "09:00", move_to: {{after: 1 workday}}}}'
         )
     if args.get("dry_run"):
-        return described(context, decide(context, slot, rule, now))
+        return describe_plan(context, decide(context, slot, rule, now))
     last = last_run(store, slot)
     if last is not None:
         slot = last.slot
@@ -65,11 +65,11 @@ def sweep(context: ServiceContext, args: Mapping[str, Any]) -> Steps:
     counts = count_states(rows)
     until = rest_of(context, counts["remaining"])
     return {
-        **(described(context, plan) if plan is not None else {"sweep": slot, "tasks": []}),
+        **(describe_plan(context, plan) if plan is not None else {"sweep": slot, "tasks": []}),
         **counts,
         "failed": refusals(context, rows),
         "messages": now_is.summary.get("messages", 0) if now_is else 0,
-        "until": said(context, until),
+        "until": clock_time(context, until),
     }
 
 
@@ -102,7 +102,12 @@ def work_off(context: ServiceContext, slot: str) -> Iterator[Wait]:
             break
         idle = context.store.flags.paused or context.rulebook.rules.safety.watch
         held = context.store.move_counts(slot).get(State.HELD)
-        if idle or held or context.portal.rate_limiter.blocked(UPDATE) is not None or context.sender.clock() >= until:
+        if (
+            idle
+            or held
+            or context.portal.rate_limiter.resting_until(UPDATE) is not None
+            or context.sender.clock() >= until
+        ):
             break
         yield Wait(rest=1.0)
     note_rest(context)
@@ -119,7 +124,7 @@ def after_release(context: ServiceContext) -> Iterator[Wait]:
     yield Wait(messages(context.store))
 
 
-def described(context: ServiceContext, plan: Plan) -> Account:
+def describe_plan(context: ServiceContext, plan: Plan) -> Account:
     """A plan for people and programs."""
     names = context.rulebook.company.name
     return {
@@ -140,8 +145,8 @@ def described(context: ServiceContext, plan: Plan) -> Account:
                 "supervisor": names(one.supervisor) if one.supervisor else "",
                 "fate": one.fate,
                 "why": why_not_moved(one, plan),
-                "from": said(context, one.record.deadline),
-                "to": said(context, one.deadline),
+                "from": clock_time(context, one.record.deadline),
+                "to": clock_time(context, one.deadline),
                 "moves": one.record.moves,
             }
             for one in plan.late
@@ -149,7 +154,7 @@ def described(context: ServiceContext, plan: Plan) -> Account:
     }
 
 
-def said(context: ServiceContext, moment: datetime | None) -> str | None:
+def clock_time(context: ServiceContext, moment: datetime | None) -> str | None:
     """A moment on the clocks of the file's zone."""
     return context.rulebook.rules.calendar.local(moment).isoformat(timespec="minutes") if moment else None
 
@@ -238,8 +243,8 @@ def to_be_undone(context: ServiceContext, slot: str) -> Account:
                 "task_id": record.portal_id,
                 "title": record.title,
                 "deal_id": one.deal_id,
-                "from": said(context, now_is),
-                "to": said(context, datetime.fromisoformat(one.payload["deadline"]))
+                "from": clock_time(context, now_is),
+                "to": clock_time(context, datetime.fromisoformat(one.payload["deadline"]))
                 if one.payload["deadline"]
                 else None,
                 "why": verdict.reason if verdict is not None else "",

@@ -187,7 +187,7 @@ def gather(
     if cursor is None:
         raise PortalError("the portal has not been read for the first time yet; start `bitrix-sync run` or `sync`")
     book, now = context.rulebook, context.portal.now()
-    news = reading.News(
+    news = reading.ChangeReader(
         context.portal,
         cursor,
         fields=book.rules.fields,
@@ -275,7 +275,7 @@ def adopt(context: ServiceContext, facts: Gathered) -> None:
     visits |= context.store.known_visits(named - visits.keys())
     visits |= {visit.id: visit for visit in reading.visits(context.portal, sorted(named - visits.keys()))}
     known = {record.ref for record in context.store.task_records(refs=[occurrence_in(m.mark) for m in facts.seen.met])}
-    for record in recognition.adopted(facts.seen.met, visits, at=facts.now, apart=known):
+    for record in recognition.adopt(facts.seen.met, visits, at=facts.now, apart=known):
         facts.tasks.pop(foreign_ref(record.portal_id), None)
         facts.tasks[record.ref] = record
         facts.touched.add(record.deal_id)
@@ -314,7 +314,7 @@ def observe_seen(context: ServiceContext, seen: Sequence[PortalTask]) -> None:
             at=facts.now,
             tasks=tuple(facts.tasks.values()),
             slips=tuple(facts.slips),
-            operations=recognised(context, facts),
+            operations=notices_of_tasks(context, facts),
             released=facts.released,
             doubted=tuple(facts.seen.doubted),
         ),
@@ -378,8 +378,8 @@ def decide(
         decisions.append(decided)
     report = PassReport(len(facts.visits), len(facts.deals), len(facts.tasks))
     if rules.safety.watch:
-        decisions = [watched(decision, report) for decision in decisions]
-    decisions = [looked_up(decision, facts) for decision in decisions]
+        decisions = [watch_only(decision, report) for decision in decisions]
+    decisions = [look_up_met(decision, facts) for decision in decisions]
     failed = rules_that_failed(context, decisions, facts.deals, facts.now)
     room = safety_room(context, facts.now) if room is None else room
     decisions, notices = within_safety(context, decisions, facts.now, report, room)
@@ -396,7 +396,7 @@ def decide(
         decisions=tuple(decisions),
         operations=notices
         if rules.safety.watch
-        else (*notices, *failed, *recognised(context, facts), *tell_unjudged(context, facts)),
+        else (*notices, *failed, *notices_of_tasks(context, facts), *tell_unjudged(context, facts)),
         unjudged=facts.unread,
         picks=world.picks.changes(),
         released=facts.released,
@@ -404,7 +404,7 @@ def decide(
     ), report
 
 
-def looked_up(decision: Decision, facts: Gathered) -> Decision:
+def look_up_met(decision: Decision, facts: Gathered) -> Decision:
     """The same; creations of tasks that were seen in the portal just now are looked up before they are sent."""
     met = {occurrence_in(task.mark) for task in facts.seen.met}
     if met.isdisjoint(one.task for one in decision.operations):
@@ -472,7 +472,7 @@ def rules_that_failed(
     return tuple(told.values())
 
 
-def watched(decision: Decision, report: PassReport) -> Decision:
+def watch_only(decision: Decision, report: PassReport) -> Decision:
     """``watch: true``: what was decided is reported and traced, nothing is planned and no task is remembered; what has
     happened is, and that a visit was seen: one that is over by the time of writing makes nothing."""
     report.watched.extend(decision.operations)
@@ -529,7 +529,7 @@ def tell_admins(rulebook: Rulebook, about: Key, text: str) -> tuple[Operation, .
     return tell(rulebook.admins, Key(Purpose.ADMIN, about), text)
 
 
-def recognised(context: ServiceContext, facts: Gathered) -> tuple[Operation, ...]:
+def notices_of_tasks(context: ServiceContext, facts: Gathered) -> tuple[Operation, ...]:
     """What the admins hear of tasks that are not those remembered, and of tasks of ours that nobody remembers."""
     told = tuple(one for record in facts.seen.strangers for one in of_stranger(context, record))
     if context.store.cursor() is None:
@@ -582,7 +582,7 @@ def put_back(
     found = recognition.rows(store, read)
     known = store.known_visits([visit.id for visit in read])
     true = [visit for visit in read if visit.id in known and recognition.same(visit, known[visit.id])]
-    lost = recognition.forgotten(store, [*standing.contradicted, *found.against], [*standing.true, *true])
+    lost = recognition.lost_visits(store, [*standing.contradicted, *found.against], [*standing.true, *true])
     if not lost or cursor is None:
         return ()
     first = min(visit.id for visit in lost)
@@ -693,7 +693,7 @@ def first_start(context: ServiceContext) -> None:
             history=True,
             deals=tuple(deals),
             tasks=tuple(facts.tasks.values()),
-            operations=recognised(context, facts),
+            operations=notices_of_tasks(context, facts),
         ),
         context.sender.epoch,
     )

@@ -68,7 +68,7 @@ def against(store: Store, new: Iterable[Visit], known: Mapping[int, Visit]) -> l
     ]
 
 
-def forgotten(store: Store, contradicted: Sequence[Visit], true: Iterable[Visit]) -> list[Visit]:
+def lost_visits(store: Store, contradicted: Sequence[Visit], true: Iterable[Visit]) -> list[Visit]:
     """The visits remembered that a portal has no more which shows these rows instead, and still has those that are
     ``true``. Its ids went back to a number: what came later went too, unless some of that is there."""
     known = store.known_visits([visit.id for visit in contradicted])
@@ -179,7 +179,7 @@ def by_mark(task: PortalTask, *, at: datetime) -> TaskRecord | None:
     )
 
 
-def adopted(
+def adopt(
     met: Iterable[PortalTask], visits: Mapping[int, Visit], *, at: datetime, apart: Collection[str] = ()
 ) -> list[TaskRecord]:
     """The records of those met whose visit and deal agree. ``apart``: occurrences that are remembered."""

@@ -56,7 +56,7 @@ def try_again(
         deal_id = row.operation.deal_id
         state = replace(states[deal_id], deal=facts.deals.get(deal_id))
         try:
-            decision = decided(row.operation, state, book, world, now=facts.now)
+            decision = decide_again(row.operation, state, book, world, now=facts.now)
         except Exception:
             log.exception("deal cannot be judged; the others go on", deal=deal_id)
             continue
@@ -83,7 +83,9 @@ def try_again(
     return tried
 
 
-def decided(refused: Operation, state: DealState, rules: Rules, world: plan.World, *, now: datetime) -> Decision | None:
+def decide_again(
+    refused: Operation, state: DealState, rules: Rules, world: plan.World, *, now: datetime
+) -> Decision | None:
     """What comes of one refused operation today; None: it is not wanted any more."""
     if refused.kind is Kind.CREATE:
         return plan.decide_anew(state, rules, world, occurrence=refused.task, now=now, refused=True)

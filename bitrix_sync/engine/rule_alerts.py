@@ -95,7 +95,7 @@ def tell_of_unread(context: ServiceContext) -> None:
     told: tuple[Operation, ...] = ()
     for cause, parts_of_it in by_cause.items():
         key = Key(Purpose.UNREAD, day, digest(cause))
-        text = texts.say(language, "admin.unread", part=listed(parts_of_it), why=parts[parts_of_it[0]].why)
+        text = texts.say(language, "admin.unread", part=list_rules(parts_of_it), why=parts[parts_of_it[0]].why)
         told += tell_admins(context.rulebook, key, text)
     context.store.record(Changeset(at=now, operations=told), context.sender.epoch)
 
@@ -107,11 +107,11 @@ def of_rules_off(context: ServiceContext, off: Mapping[str, str]) -> tuple[Opera
         by_reason.setdefault(reason, []).append(rule)
     language = context.rulebook.rules.language
     lines = [
-        texts.say(language, "admin.rules_off", rules=listed(rules), reason=reason)
+        texts.say(language, "admin.rules_off", rules=list_rules(rules), reason=reason)
         for reason, rules in by_reason.items()
     ]
     text = "\n".join([*lines[:SHOWN], *(["…"] if len(lines) > SHOWN else [])])
-    return tell_admins(context.rulebook, named(context, Purpose.RULES_OFF, repr(sorted(off.items()))), text)
+    return tell_admins(context.rulebook, news_name(context, Purpose.RULES_OFF, repr(sorted(off.items()))), text)
 
 
 def of_refusal(context: ServiceContext, problems: str) -> tuple[Operation, ...]:
@@ -119,15 +119,15 @@ def of_refusal(context: ServiceContext, problems: str) -> tuple[Operation, ...]:
     lines = [texts.folded(texts.harmless(line)) for line in problems.splitlines() if line.strip()]
     shown = texts.Markup("\n".join([*lines[:SHOWN], *(["…"] if len(lines) > SHOWN else [])]))
     text = texts.say(context.rulebook.rules.language, "admin.rules_refused", problems=shown)
-    return tell_admins(context.rulebook, named(context, Purpose.RULES_REFUSED, problems), text)
+    return tell_admins(context.rulebook, news_name(context, Purpose.RULES_REFUSED, problems), text)
 
 
-def listed(rules: list[str]) -> str:
+def list_rules(rules: list[str]) -> str:
     """Their ids, the first of many."""
     return ", ".join([*rules[:SHOWN], *(["…"] if len(rules) > SHOWN else [])])
 
 
-def named(context: ServiceContext, purpose: Purpose, news: str) -> Key:
+def news_name(context: ServiceContext, purpose: Purpose, news: str) -> Key:
     """A name for this piece of news at this time: the same may come again another day."""
     return Key(purpose, minute(context.portal.now()), digest(news))
 

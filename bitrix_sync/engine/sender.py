@@ -227,9 +227,9 @@ def look_up(sender: Sender, rows: Sequence[StoredOperation]) -> dict[int, Operat
     they are in the portal, else PLANNED."""
     portal, kinds = sender.portal, {row.id: row.operation.kind for row in rows}
     items = lookups.checklists(portal, [row.task_id or 0 for row in rows if kinds[row.id] is Kind.CHECKLIST])
-    written = lookups.written(portal, [line_of(row) for row in rows if kinds[row.id] is Kind.LINE])
+    written = lookups.find_lines(portal, [line_of(row) for row in rows if kinds[row.id] is Kind.LINE])
     messages = [row for row in rows if is_message(row) and row.operation.payload["user"] != sender.self_id]
-    heard = lookups.heard(portal, [reader_of(row) for row in messages])
+    heard = lookups.find_messages(portal, [reader_of(row) for row in messages])
     finished: dict[int, OperationResult] = {}
     for row in rows:
         item, note = None, ""
@@ -268,7 +268,7 @@ def moved_on(row: StoredOperation, history: Sequence[Visit]) -> OperationResult 
 # --- sending ---------------------------------------------------------------------------------------------------------
 
 
-def send(sender: Sender, applied: Applied, news: reading.News | None = None) -> bool:
+def send(sender: Sender, applied: Applied, news: reading.ChangeReader | None = None) -> bool:
     """Send one batch of what is ready, with the reading for the next one; True if there was anything to do. ``news``
     travels along if there is room."""
     make_good(sender)
@@ -313,7 +313,7 @@ def send_marked(
     rows: Sequence[StoredOperation],
     commands: Mapping[int, Command],
     next_ids: Sequence[int],
-    news: reading.News | None,
+    news: reading.ChangeReader | None,
     applied: Applied,
 ) -> None:
     """Send what is marked as being sent, with the reading of the tasks ``next_ids`` and that of the ``news``, and note
@@ -350,7 +350,7 @@ def ready(sender: Sender, limit: int) -> list[StoredOperation]:
     scarce = {
         kind: urgency
         for kind, urgency in URGENT.items()
-        if rate_limiter.blocked(writing.METHODS[kind], reserve=RESERVE) is not None
+        if rate_limiter.resting_until(writing.METHODS[kind], reserve=RESERVE) is not None
     }
     return sender.store.ready(sender.clock(), limit, sender.portal.blocked_kinds(), scarce)
 

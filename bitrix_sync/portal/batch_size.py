@@ -72,7 +72,7 @@ class BatchSize:
 
     def _waits(self, method: str, count: int, rate_limiter: RateLimiter) -> float:
         cost = rate_limiter.cost(method)
-        used, window = rate_limiter.spent(method)
+        used, window = rate_limiter.use_of(method)
         over = count * cost - max(STOP_AT - used, 0.0)
         if over <= 0:
             return 0.0

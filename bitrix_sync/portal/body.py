@@ -18,7 +18,7 @@ GZIP = 31
 """What zlib calls it."""
 
 
-class Unfit(ValueError):
+class UnfitBody(ValueError):
     """A body beyond its bounds, or one that cannot be unpacked. The text says which."""
 
 
@@ -28,7 +28,7 @@ class Body:
     def __init__(self, coding: str = "") -> None:
         coding = coding.strip().lower()
         if coding not in ("", "identity", PACKED):
-            raise Unfit("the answer is packed in a way that nobody asked for")
+            raise UnfitBody("the answer is packed in a way that nobody asked for")
         self._unpack = zlib.decompressobj(GZIP) if coding == PACKED else None
         self._parts: list[bytes] = []
         self._size = self._values = 0
@@ -39,17 +39,17 @@ class Body:
             try:
                 part = self._unpack.decompress(part, LIMIT + 1 - self._size)
             except zlib.error:
-                raise Unfit("the answer cannot be unpacked") from None
+                raise UnfitBody("the answer cannot be unpacked") from None
         self._size += len(part)
         self._values += part.count(b",") + part.count(b"[") + part.count(b"{")
         if self._size > LIMIT:
-            raise Unfit(f"the answer is larger than {LIMIT >> 20} MB")
+            raise UnfitBody(f"the answer is larger than {LIMIT >> 20} MB")
         if self._values > VALUES:
-            raise Unfit(f"the answer holds more than {VALUES} values")
+            raise UnfitBody(f"the answer holds more than {VALUES} values")
         self._parts.append(part)
 
     def whole(self) -> bytes:
         """All that came. Raises Unfit when the end of what was packed is missing."""
         if self._unpack is not None and self._parts and not self._unpack.eof:
-            raise Unfit("the answer cannot be unpacked")
+            raise UnfitBody("the answer cannot be unpacked")
         return b"".join(self._parts)

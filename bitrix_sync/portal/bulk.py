@@ -19,10 +19,10 @@ import structlog
 
 from bitrix_sync.errors import PortalError
 from bitrix_sync.model.facts import Unread
-from bitrix_sync.portal.body import LIMIT, PACKED, Body, Unfit
+from bitrix_sync.portal.body import LIMIT, PACKED, Body, UnfitBody
 from bitrix_sync.portal.client import REDIRECTS, Portal
 from bitrix_sync.portal.dialect.commands import Command
-from bitrix_sync.portal.dialect.outcomes import Outcome, lost, read_answer, read_batch, whole
+from bitrix_sync.portal.dialect.outcomes import Outcome, lost_answer, read_answer, read_batch, whole
 from bitrix_sync.portal.dialect.parsing import Row
 from bitrix_sync.portal.paging import LONG_PATIENCE, MOST_ROWS, PAGE, Source, read_lists, read_offsets
 from bitrix_sync.portal.rate_limiter import Stopped
@@ -175,11 +175,11 @@ class _Reader:
             async with asyncio.timeout(sum(self._portal.timeouts)):
                 response = await handler(request)
                 body = await response.read()
-        except Unfit as fault:
-            self._portal.count(lost(str(fault)), self._portal.clock() - sent)
-            raise NotDone(lost(str(fault))) from None
+        except UnfitBody as fault:
+            self._portal.count(lost_answer(str(fault)), self._portal.clock() - sent)
+            raise NotDone(lost_answer(str(fault))) from None
         except (aiohttp.ClientError, TimeoutError, OSError) as fault:
-            outcome = lost(type(fault).__name__)
+            outcome = lost_answer(type(fault).__name__)
             self._portal.count(outcome, self._portal.clock() - sent)
             return None, outcome
         now = self._portal.clock()

@@ -20,8 +20,8 @@ from bitrix_sync.portal.sources import (
     deal_parser,
     deals_source,
     facts,
+    filter_time,
     history_source,
-    said,
     second,
     task_parser,
     tasks_source,
@@ -48,7 +48,7 @@ NARROW, NARROW_LATE, WIDE = "narrow.", "late.", "wide."
 """Begin the names under which is remembered how many pages a reading without, with little and with overlap had."""
 
 
-class News:
+class ChangeReader:
     """One reading of everything recorded after the cursor, and of what lies less than ``overlap`` before it (None:
     nothing, but with ``late`` the last minute of the history) once more.
 
@@ -81,13 +81,15 @@ class News:
         self._employed = [user.id for user in people.users.values() if user.active] if people and away else []
         self._seen_whole = portal.now() if portal.clock_known else None
         name = WIDE if overlap is not None else NARROW_LATE if late else NARROW
-        history = {">ID": cursor.history_id} if self._by_id else {">=CREATED_TIME": said(portal, self._history_from)}
+        history = (
+            {">ID": cursor.history_id} if self._by_id else {">=CREATED_TIME": filter_time(portal, self._history_from)}
+        )
         self._lists = Lists(
             portal,
             [
                 history_source(history, f"{name}history"),
-                deals_source(portal, {">=updatedTime": said(portal, self._deals_from)}, fields, f"{name}deals"),
-                tasks_source({">=CHANGED_DATE": said(portal, self._tasks_from)}, f"{name}tasks", growing=True),
+                deals_source(portal, {">=updatedTime": filter_time(portal, self._deals_from)}, fields, f"{name}deals"),
+                tasks_source({">=CHANGED_DATE": filter_time(portal, self._tasks_from)}, f"{name}tasks", growing=True),
             ],
         )
 

@@ -27,17 +27,17 @@ from bitrix_sync.portal.dialect.outcomes import (
     QUERY_LIMIT,
     Outcome,
     batch_key,
-    lost,
+    lost_answer,
+    not_sent,
     read_answer,
     read_batch,
-    unsent,
 )
 from bitrix_sync.portal.dialect.writing import METHODS
 from bitrix_sync.portal.http import (
     CONNECT_SECONDS,
     READ_SECONDS,
-    Failure,
     HttpConnection,
+    NoReply,
     Reply,
     moved_address,
     parse_address,
@@ -141,12 +141,14 @@ class Portal:
 
     def blocked_kinds(self) -> frozenset[Kind]:
         """Kinds of operations that need not be tried now: their method has used up its operating time."""
-        return frozenset(kind for kind, method in METHODS.items() if self.rate_limiter.blocked(method) is not None)
+        return frozenset(
+            kind for kind, method in METHODS.items() if self.rate_limiter.resting_until(method) is not None
+        )
 
     @contextlib.contextmanager
-    def hurried(self, seconds: float) -> Iterator[None]:
+    def in_haste(self, seconds: float) -> Iterator[None]:
         """Meanwhile no answer is waited for longer than that. For readings: a write may still be carried out."""
-        with self._wire.hurried(seconds):
+        with self._wire.in_haste(seconds):
             yield
 
     def close(self) -> None:
@@ -161,7 +163,7 @@ class Portal:
         return self._call(command)
 
     def _call(self, command: Command) -> Outcome:
-        if (until := self.rate_limiter.blocked(command.method)) is not None:
+        if (until := self.rate_limiter.resting_until(command.method)) is not None:
             return _resting(until)
         outcome, _ = self._request(command.method, command.params)
         outcome = self.account(command.method, outcome)
@@ -179,7 +181,7 @@ class Portal:
         going: list[int] = []
         alone: list[int] = []
         for index, command in enumerate(commands):
-            if (until := self.rate_limiter.blocked(command.method)) is not None:
+            if (until := self.rate_limiter.resting_until(command.method)) is not None:
                 outcomes[index] = _resting(until)
             elif fits_batch(command):
                 going.append(index)
@@ -252,12 +254,12 @@ class Portal:
             reset_at = None  # no window is as long: nobody must rest for years because of one garbled number
         code = outcome.code.lower()
         if outcome.kind == "again" and code == QUERY_LIMIT:
-            return replace(outcome, retry_at=self.rate_limiter.overflowed())
+            return replace(outcome, retry_at=self.rate_limiter.note_overflow())
         if outcome.kind == "again" and code == OPERATION_LIMIT:
             return replace(outcome, retry_at=self.rate_limiter.ban(method, reset_at))
         self.rate_limiter.note(method, outcome.operating, reset_at)
         if outcome.kind in ("done", "refused"):
-            self.rate_limiter.answered()
+            self.rate_limiter.note_answer()
         return outcome
 
     # --- inside --------------------------------------------------------------------------------------------------
@@ -265,11 +267,13 @@ class Portal:
     def _chain(self, commands: Sequence[Command]) -> list[Outcome]:
         if len(commands) > BATCH_LIMIT:
             raise ValueError(f"a chain has {BATCH_LIMIT} commands at most")
-        resting = [until for command in commands if (until := self.rate_limiter.blocked(command.method)) is not None]
+        resting = [
+            until for command in commands if (until := self.rate_limiter.resting_until(command.method)) is not None
+        ]
         return [_resting(max(resting)) for _ in commands] if resting else self._send_batch(commands)
 
     def _send_batch(self, commands: Sequence[Command]) -> list[Outcome]:
-        if (until := self.rate_limiter.blocked("batch")) is not None:
+        if (until := self.rate_limiter.resting_until("batch")) is not None:
             return [_resting(until) for _ in commands]
         lines = {batch_key(index): batch_line(command) for index, command in enumerate(commands)}
         whole, envelope = self._request("batch", {"halt": 0, "cmd": lines})
@@ -294,7 +298,7 @@ class Portal:
         try:
             self.rate_limiter.wait()
         except Stopped:
-            return unsent("the service is stopping", code="stopping"), {}, ""
+            return not_sent("the service is stopping", code="stopping"), {}, ""
         sent = self.clock()
         reply = self._wire.post(self._address, method, params)
         received = self.clock()
@@ -305,11 +309,11 @@ class Portal:
         return outcome, envelope, location
 
     @staticmethod
-    def _judge(reply: Reply | Failure, method: str, now: float) -> tuple[Outcome, Mapping[str, Any], str]:
-        if isinstance(reply, Failure):
+    def _judge(reply: Reply | NoReply, method: str, now: float) -> tuple[Outcome, Mapping[str, Any], str]:
+        if isinstance(reply, NoReply):
             if reply.left:
-                return lost(reply.text), {}, ""
-            return unsent(reply.text, code="no_connection", retry_at=now + NO_CONNECTION_PAUSE), {}, ""
+                return lost_answer(reply.text), {}, ""
+            return not_sent(reply.text, code="no_connection", retry_at=now + NO_CONNECTION_PAUSE), {}, ""
         if reply.status in REDIRECTS:
             return Outcome("refused", code="redirect", text=f"HTTP {reply.status}", fatal=True), {}, reply.location
         outcome, envelope = read_answer(reply.status, reply.body, method=method, now=now)
@@ -328,10 +332,10 @@ class Portal:
             return PortalRefused(outcome.code, text)
         return PortalError(text)
 
-    def unread(self, method: str, outcome: Outcome) -> Unread:
+    def as_unread(self, method: str, outcome: Outcome) -> Unread:
         """The same as the end of a reading without which others go on."""
         return Unread(outcome.code.lower() or outcome.kind, explain(self.host, method, outcome))
 
 
 def _resting(until: float) -> Outcome:
-    return unsent("the method has used up its operating time", code=OPERATION_LIMIT, retry_at=until)
+    return not_sent("the method has used up its operating time", code=OPERATION_LIMIT, retry_at=until)

@@ -34,8 +34,8 @@ from bitrix_sync.portal.dialect.names import code_of, synonyms
 from bitrix_sync.portal.dialect.outcomes import GARBAGE, NO_METHOD, NO_SCOPE, Outcome, whole
 from bitrix_sync.portal.dialect.parsing import Row, rows, whole_or
 from bitrix_sync.portal.dialect.writing import DEAL
-from bitrix_sync.portal.paging import from_start, read_offsets, told_by_half
-from bitrix_sync.portal.sources import guarded
+from bitrix_sync.portal.paging import from_start, lost_rows, read_offsets
+from bitrix_sync.portal.sources import lenient
 
 USERS = Command(
     "user.get",
@@ -89,25 +89,25 @@ def directory(portal: Portal, *, patience: float = PATIENCE) -> Directory:
     funnels = parts.rows("funnels", "crm.category.list", categories)
     if not funnels and not isinstance(categories, Unread):
         parts.lack("funnels", Unread(EMPTY, NO_FUNNEL.format(host=portal.host)))
-    described = _described(fields)
+    described = _descriptions(fields)
     for name, command, outcome in zip(("profile", "scopes", "fields"), commands, outcomes, strict=False):
         if not outcome.done:
-            parts.lack(name, portal.unread(command.method, outcome))
+            parts.lack(name, portal.as_unread(command.method, outcome))
     task_fields = _task_fields(of_tasks, own_of_tasks)
     if not task_fields:
-        parts.lack("task_fields", portal.unread("tasks.task.getFields", of_tasks))
+        parts.lack("task_fields", portal.as_unread("tasks.task.getFields", of_tasks))
     dictionaries = _dictionaries(portal, funnels, described, parts)
     portal.memory.names.update({code: name for name, (code, _) in described.items()})
     group_rows = parts.rows("groups", "sonet_group.get", groups)
     ids = [whole(row.get("ID")) for row in group_rows]
     hours: PortalCalendar | Unread = (
-        calendar(settings.value) if settings.done else portal.unread("calendar.settings.get", settings)
+        calendar(settings.value) if settings.done else portal.as_unread("calendar.settings.get", settings)
     )
     if isinstance(hours, Unread):
         parts.lack("calendar", hours)
     zone = _zone(portal, own, profile)
     if not zone and not own.done:
-        parts.lack("time_zone", portal.unread("calendar.user.settings.get", own))
+        parts.lack("time_zone", portal.as_unread("calendar.user.settings.get", own))
     return Directory(
         funnels=_funnels(funnels, dictionaries),
         fields=_fields(described, parts.rows("user_fields", "crm.deal.userfield.list", user_fields), dictionaries),
@@ -191,7 +191,7 @@ def _everyone(portal: Portal) -> Company:
 
 def _company(portal: Portal, people: list[Row] | Unread, departments: list[Row] | Unread) -> Company:
     parts = _Parts(portal)
-    read_user, read_node = guarded(portal, "user", parsing.user), guarded(portal, "department", parsing.department)
+    read_user, read_node = lenient(portal, "user", parsing.user), lenient(portal, "department", parsing.department)
     users = [user for row in parts.rows("users", USERS.method, people) if (user := read_user(row)) is not None]
     listed = parts.rows("departments", DEPARTMENTS.method, departments)
     nodes = [node for row in listed if (node := read_node(row)) is not None]
@@ -231,7 +231,7 @@ def absences_of(
     wanted, found = set(user_ids), list[Absence]()
     for outcome in outcomes:
         if not outcome.done:
-            end_ = portal.unread("calendar.accessibility.get", outcome)
+            end_ = portal.as_unread("calendar.accessibility.get", outcome)
             return Absent(end_.why) if end_.code in NEVER_HAD else end_
         found += [one for one in parsing.absences(outcome.value, utc_offset=portal.utc_offset) if one.user_id in wanted]
     return tuple(absence for absence in found if absence.start < end and absence.end > start)
@@ -240,7 +240,7 @@ def absences_of(
 # --- funnels and fields ----------------------------------------------------------------------------------------------
 
 
-def _described(fields: Outcome) -> dict[str, tuple[str, Row]]:
+def _descriptions(fields: Outcome) -> dict[str, tuple[str, Row]]:
     """Name in crm.item.* → (upper-case code, description)."""
     inner = fields.value.get("fields") if isinstance(fields.value, Mapping) else None
     found = inner if isinstance(inner, Mapping) else {}
@@ -269,7 +269,7 @@ def _dictionaries(
         entries = parts.rows(part, "crm.status.list", listed)
         found[entity] = [row for row in entries if row.get("ENTITY_ID", entity) == entity]
         if entity in stages and not found[entity] and part not in parts.unread:
-            parts.lack(part, told_by_half(portal, "crm.status.list"))
+            parts.lack(part, lost_rows(portal, "crm.status.list"))
     return found
 
 

@@ -28,7 +28,7 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from bitrix_sync.errors import SettingError
-from bitrix_sync.portal.body import PACKED, Body, Unfit
+from bitrix_sync.portal.body import PACKED, Body, UnfitBody
 
 CONNECT_SECONDS, READ_SECONDS = 5.0, 70.0
 """The portal cuts a request at 60 s; we wait a little longer, to hear it. Both together are what a whole exchange may
@@ -45,7 +45,7 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class NoReply:
     """No whole answer. ``left``: the request may have reached the portal. ``text`` says what happened, without URL."""
 
     text: str
@@ -144,13 +144,13 @@ class HttpConnection:
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, _Adapter())
 
-    def post(self, address: Address, method: str, params: Mapping[str, Any]) -> Reply | Failure:
+    def post(self, address: Address, method: str, params: Mapping[str, Any]) -> Reply | NoReply:
         """POST a method's parameters as JSON."""
         try:
             # half a surrogate is no text in UTF-8, and the portal would read a body that is none as an empty one
             body = json.dumps(params, ensure_ascii=False, allow_nan=False).encode(errors="replace")
         except Exception as fault:
-            return Failure(f"its parameters cannot be written as JSON ({type(fault).__name__})", left=False)
+            return NoReply(f"its parameters cannot be written as JSON ({type(fault).__name__})", left=False)
         with self._lock:
             self._session.trust_env = not address.loopback
             try:
@@ -161,10 +161,10 @@ class HttpConnection:
                         reply = _failure(fault)
             except Exception as fault:
                 return _failure(fault)
-            return Failure("the answer does not end", left=exchange.sent) if exchange.over else reply
+            return NoReply("the answer does not end", left=exchange.sent) if exchange.over else reply
 
     @contextlib.contextmanager
-    def hurried(self, seconds: float) -> Iterator[None]:
+    def in_haste(self, seconds: float) -> Iterator[None]:
         """Meanwhile no answer is waited for longer than that."""
         usual, whole = self._timeout, self._whole
         self._timeout, self._whole = (min(usual[0], seconds), min(usual[1], seconds)), min(whole, seconds)
@@ -177,15 +177,15 @@ class HttpConnection:
         """Close the connection."""
         self._session.close()
 
-    def _exchange(self, url: str, data: bytes) -> Reply | Failure:
+    def _exchange(self, url: str, data: bytes) -> Reply | NoReply:
         with self._session.post(url, data=data, timeout=self._timeout, allow_redirects=False, stream=True) as response:
             try:
                 body = Body(response.headers.get("Content-Encoding", ""))
                 for part in response.raw.stream(65536, decode_content=False):
                     body.take(part)
                 return Reply(response.status_code, body.whole(), response.headers.get("Location", ""))
-            except Unfit as fault:
-                return Failure(str(fault), left=True)
+            except UnfitBody as fault:
+                return NoReply(str(fault), left=True)
 
 
 # --- an end for every exchange ---------------------------------------------------------------------------------------
@@ -287,26 +287,26 @@ def _use_lines(manager: PoolManager) -> None:
     manager.pool_classes_by_scheme = {"http": _Lines, "https": _SafeLines}
 
 
-def _failure(fault: Exception) -> Failure:
+def _failure(fault: Exception) -> NoReply:
     """Did anything leave? Only what failed while connecting surely did not; of anything unheard of nobody knows."""
     cause = fault.args[0] if fault.args else None
     reason = getattr(cause, "reason", cause)
     if isinstance(fault, requests.ConnectTimeout):
-        return Failure("no connection within the time allowed", left=False)
+        return NoReply("no connection within the time allowed", left=False)
     if isinstance(reason, urllib3.exceptions.NameResolutionError):
-        return Failure("its name is not known to the DNS", left=False)
+        return NoReply("its name is not known to the DNS", left=False)
     if isinstance(reason, urllib3.exceptions.NewConnectionError):
-        return Failure("no connection (refused or unreachable)", left=False)
+        return NoReply("no connection (refused or unreachable)", left=False)
     if isinstance(fault, requests.exceptions.ProxyError):
-        return Failure("the proxy gives no connection", left=False)
+        return NoReply("the proxy gives no connection", left=False)
     if isinstance(fault, requests.exceptions.SSLError):
         wrong = _caused_by(fault, ssl.SSLCertVerificationError)
-        return Failure("its certificate is not valid" if wrong else "the encryption failed", left=not wrong)
+        return NoReply("its certificate is not valid" if wrong else "the encryption failed", left=not wrong)
     if isinstance(fault, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema):
-        return Failure("its address is not valid", left=False)
+        return NoReply("its address is not valid", left=False)
     if isinstance(fault, requests.ReadTimeout):
-        return Failure("no answer within the time allowed", left=True)
-    return Failure(f"the connection broke ({type(fault).__name__})", left=True)
+        return NoReply("no answer within the time allowed", left=True)
+    return NoReply(f"the connection broke ({type(fault).__name__})", left=True)
 
 
 def _caused_by(fault: BaseException, kind: type[BaseException]) -> bool:

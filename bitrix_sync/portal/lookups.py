@@ -39,7 +39,7 @@ def _titles(outcome: Outcome) -> dict[str, int]:
     return dict(sorted(found, key=lambda item: -item[1]))
 
 
-def written(portal: Portal, asked: Sequence[tuple[int, str]]) -> set[tuple[int, str]]:
+def find_lines(portal: Portal, asked: Sequence[tuple[int, str]]) -> set[tuple[int, str]]:
     """Those of the tasks and texts of which a comment of the task says so, or of which nobody can tell; twenty-five
     tasks in one request, and fifty of their chats in another."""
     tasks = list(dict.fromkeys(task for task, _ in asked))
@@ -91,7 +91,7 @@ def _chat_says(portal: Portal, latest: Outcome, dialog: str, text: str) -> bool:
     return any(bare(one) == wanted for one in texts)
 
 
-def heard(portal: Portal, asked: Sequence[tuple[int, str]]) -> set[tuple[int, str]]:
+def find_messages(portal: Portal, asked: Sequence[tuple[int, str]]) -> set[tuple[int, str]]:
     """Those of the users and marks whose personal chat holds the mark, or of which nobody can tell; the latest messages
     of fifty chats in one request."""
     users = list(dict.fromkeys(user for user, _ in asked))

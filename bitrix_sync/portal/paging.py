@@ -80,7 +80,7 @@ class Lists:
         last commands of a batch: the first of them is its command ``k<place>``. None if there is no room for one of
         each list, or if a method may not be called now."""
         states = self._states
-        resting = any(self._portal.rate_limiter.blocked(state.source.method) is not None for state in states)
+        resting = any(self._portal.rate_limiter.resting_until(state.source.method) is not None for state in states)
         if resting or room < len(states):
             return []
         for state in states:
@@ -106,10 +106,12 @@ class Lists:
         """All rows of each list; and what becomes of other readings that travel in the first request if there is room
         in it and their methods may be called: their outcomes (``done`` or ``refused`` each for itself), else none."""
         portal, states, chaining = self._portal, self._states, True
-        extra = () if any(portal.rate_limiter.blocked(command.method) is not None for command in besides) else besides
+        extra = (
+            () if any(portal.rate_limiter.resting_until(command.method) is not None for command in besides) else besides
+        )
         beside: list[Outcome] = []
         while active := [state for state in states if not state.done]:
-            for group in _shared_out(active, chaining and portal.memory.references):
+            for group in _groups(active, chaining and portal.memory.references):
                 commands = [command for start, state in group for command in _pages(state, start)]
                 chained = any(command.refers for command in commands)
                 going = extra if len(commands) + len(extra) <= BATCH_LIMIT else ()
@@ -133,7 +135,7 @@ class Lists:
         return [state.found for state in states], beside
 
 
-def _shared_out(active: list[_Progress], references: bool) -> Iterator[list[tuple[int, _Progress]]]:
+def _groups(active: list[_Progress], references: bool) -> Iterator[list[tuple[int, _Progress]]]:
     """Groups that fit a batch: (place of its first command, state); shrinks what each asks for to its share."""
     share = max(1, BATCH_LIMIT // len(active))
     group: list[tuple[int, _Progress]] = []
@@ -191,7 +193,7 @@ def _take(portal: Portal, state: _Progress, answers: Sequence[tuple[Command, Out
             return
         state.total = outcome.total if outcome.total else state.total
         if not state.pages and outcome.total and len(found) < min(PAGE, outcome.total):
-            raise PortalError(told_by_half(portal, source.method).why)
+            raise PortalError(lost_rows(portal, source.method).why)
         if page and not found and state.total is not None and len(state.found) >= state.total:
             state.done = True
             return
@@ -232,7 +234,7 @@ def read_offsets(portal: Portal, lists: Sequence[tuple[Command, str]], *, name: 
         commands = [from_start(lists[index][0], page * PAGE) for index, page in plan]
         for (index, page), outcome in zip(plan, portal.read(commands, optional=True), strict=True):
             if not outcome.done:
-                unread[index] = portal.unread(lists[index][0].method, outcome)
+                unread[index] = portal.as_unread(lists[index][0].method, outcome)
                 continue
             found[index][page] = rows(outcome.value, lists[index][1])
             totals[index] = outcome.total or 0
@@ -241,7 +243,7 @@ def read_offsets(portal: Portal, lists: Sequence[tuple[Command, str]], *, name: 
                 pages[index] = max(pages[index], min(_pages_said(outcome, page), page + 1 + BATCH_LIMIT))
     for index, parts in enumerate(found):
         if sum(map(len, parts.values())) < totals[index] and index not in unread:
-            unread[index] = told_by_half(portal, lists[index][0].method)
+            unread[index] = lost_rows(portal, lists[index][0].method)
         if name:
             portal.memory.pages[f"{name}:{index}"] = max(1, sum(bool(part) for part in parts.values()))
     return [
@@ -254,7 +256,7 @@ def _bound(portal: Portal, method: str, count: int) -> None:
         raise PortalError(f"portal {portal.host}: {method} does not end: more than {MOST_ROWS} rows; none was taken")
 
 
-def told_by_half(portal: Portal, method: str) -> Unread:
+def lost_rows(portal: Portal, method: str) -> Unread:
     """The end of a reading of a list that has fewer rows than the portal counts."""
     return Unread(GARBAGE, f"portal {portal.host}: {method} shows fewer rows than it counts")
 

@@ -130,7 +130,7 @@ class RateLimiter:
         if self._stop.is_set():
             raise Stopped("stopping")
 
-    def overflowed(self) -> float:
+    def note_overflow(self) -> float:
         """The portal says that the bucket ran over (others may share it): count it as full and hold, each time twice as
         long. Returns the moment from which one may ask again."""
         with self._lock:
@@ -142,7 +142,7 @@ class RateLimiter:
                 self._held_until = now + self._pause
             return self._held_until
 
-    def answered(self) -> None:
+    def note_answer(self) -> None:
         """The portal took a request: the next refusal begins with a short pause again."""
         with self._lock:
             self._pause = 0.0
@@ -190,17 +190,17 @@ class RateLimiter:
             self._banned[method.lower()] = reset_at
             return reset_at
 
-    def spent(self, method: str) -> tuple[float, float]:
+    def use_of(self, method: str) -> tuple[float, float]:
         """Operating seconds that a method has used in its window, and how many seconds the window still lasts."""
         with self._lock:
             used, reset = self._operating.get(method.lower(), (0.0, 0.0))
             left = reset - self._clock()
             return (used, left) if left > 0 else (0.0, 0.0)
 
-    def blocked(self, method: str, *, reserve: float = 0.0) -> float | None:
+    def resting_until(self, method: str, *, reserve: float = 0.0) -> float | None:
         """Until when the method rests; None: it may be called. ``reserve``: leave so many operating seconds unused."""
         with self._lock:
-            return self._blocked(method.lower(), self._clock(), reserve)
+            return self._resting_until(method.lower(), self._clock(), reserve)
 
     def budget(self) -> Budget:
         """The account, for status and metrics."""
@@ -208,12 +208,12 @@ class RateLimiter:
             self._drain()
             now = self._clock()
             names = self._operating.keys() | self._banned.keys()
-            blocked = {name: until for name in sorted(names) if (until := self._blocked(name, now)) is not None}
+            blocked = {name: until for name in sorted(names) if (until := self._resting_until(name, now)) is not None}
             operating = {name: used for name, (used, reset) in self._operating.items() if reset > now}
             held = self._held_until if self._held_until > now else None
             return Budget(max(0.0, self._room - self._level), self.size, self.rate, held, blocked, operating)
 
-    def _blocked(self, name: str, now: float, reserve: float = 0.0) -> float | None:
+    def _resting_until(self, name: str, now: float, reserve: float = 0.0) -> float | None:
         banned = self._banned.get(name, 0.0)
         used, reset = self._operating.get(name, (0.0, 0.0))
         until = max(banned, reset if used >= STOP_AT - reserve else 0.0)

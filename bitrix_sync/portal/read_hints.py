@@ -12,7 +12,7 @@ NAMELESS = 0
 """Stands for the id of rows that have none."""
 
 
-class Unreadable(ValueError):
+class UnreadableRow(ValueError):
     """A row without what makes it one; says which value is missing or makes no sense."""
 
 

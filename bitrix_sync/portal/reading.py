@@ -25,7 +25,7 @@ from bitrix_sync.model.facts import (
     Visit,
 )
 from bitrix_sync.portal import bulk
-from bitrix_sync.portal.change_reader import OVERLAP, WIDE, News
+from bitrix_sync.portal.change_reader import OVERLAP, WIDE, ChangeReader
 from bitrix_sync.portal.client import Portal
 from bitrix_sync.portal.dialect import parsing
 from bitrix_sync.portal.dialect.commands import Command
@@ -34,7 +34,7 @@ from bitrix_sync.portal.dialect.outcomes import GARBAGE, NO_SCOPE, WHOLE_PORTAL,
 from bitrix_sync.portal.dialect.parsing import Row
 from bitrix_sync.portal.dialect.writing import DEAL
 from bitrix_sync.portal.directory import absences, company, directory
-from bitrix_sync.portal.lookups import checklists, has_message, written
+from bitrix_sync.portal.lookups import checklists, find_lines, has_message
 from bitrix_sync.portal.paging import LONG_PATIENCE, Source, read_lists
 from bitrix_sync.portal.rate_limiter import Stopped
 from bitrix_sync.portal.read_hints import NAMELESS
@@ -44,9 +44,9 @@ from bitrix_sync.portal.sources import (
     deal_parser,
     deals_source,
     facts,
-    guarded,
+    filter_time,
     history_source,
-    said,
+    lenient,
     second,
     task_parser,
     tasks_source,
@@ -56,7 +56,7 @@ from bitrix_sync.portal.sources import (
 __all__ = [
     "OVERLAP",
     "WIDE",
-    "News",
+    "ChangeReader",
     "absences",
     "anchors",
     "checklists",
@@ -67,6 +67,7 @@ __all__ = [
     "deal_history",
     "deals",
     "directory",
+    "find_lines",
     "found_deals",
     "has_message",
     "history_since",
@@ -81,7 +82,6 @@ __all__ = [
     "tasks_command",
     "tasks_of_deals",
     "visits",
-    "written",
 ]
 
 CHUNK = 50
@@ -134,7 +134,7 @@ def anchors(portal: Portal, visit_ids: Sequence[int], *, patience: float) -> tup
 
 def history_since(portal: Portal, moment: datetime) -> list[Visit]:
     """All visits entered at or after a moment, by id."""
-    (found,) = read_lists(portal, [history_source({">=CREATED_TIME": said(portal, moment)}, "history")])
+    (found,) = read_lists(portal, [history_source({">=CREATED_TIME": filter_time(portal, moment)}, "history")])
     return facts(found, visit_parser(portal), lambda visit: visit.entered >= second(moment))
 
 
@@ -158,7 +158,7 @@ def deals(portal: Portal, deal_ids: Sequence[int], *, fields: frozenset[str]) ->
     wanted = list(dict.fromkeys(deal_ids))
     sources = [deals_source(portal, {"@id": list(part)}, fields, most=len(part)) for part in _chunks(wanted)]
     found: dict[int, End[Deal]] = {}
-    with tolerated() as failed:
+    with tolerance() as failed:
         rows = _joined(read_lists(portal, sources)) if sources else []
         found |= {one.id: one for one in facts(rows, deal_parser(portal, fields))}
     left = [number for number in wanted if number not in found]
@@ -171,7 +171,7 @@ def deals(portal: Portal, deal_ids: Sequence[int], *, fields: frozenset[str]) ->
 
 
 @contextlib.contextmanager
-def tolerated() -> Iterator[list[Unread]]:
+def tolerance() -> Iterator[list[Unread]]:
     """What a reading raises becomes its end, unless it concerns the whole portal."""
     ends: list[Unread] = []
     try:
@@ -190,7 +190,7 @@ def _each(portal: Portal, deal_ids: Sequence[int], fields: frozenset[str]) -> di
     """Up to fifty deals, each asked for by itself."""
     commands = [Command("crm.item.get", {"entityTypeId": DEAL, "id": number}) for number in deal_ids]
     outcomes: list[Outcome] = []
-    with tolerated() as failed:
+    with tolerance() as failed:
         outcomes = portal.read(commands, optional=True)
     if failed:
         return dict.fromkeys(deal_ids, failed[0])
@@ -200,7 +200,7 @@ def _each(portal: Portal, deal_ids: Sequence[int], fields: frozenset[str]) -> di
 
 def _end_of(portal: Portal, number: int, outcome: Outcome, parse: Callable[[Row], Deal | None]) -> End[Deal]:
     if not outcome.done:
-        end = portal.unread("crm.item.get", outcome)
+        end = portal.as_unread("crm.item.get", outcome)
         return Absent(end.why) if end.code == "not_found" else end
     row = outcome.value["item"]
     found = parse(row)
@@ -249,9 +249,9 @@ def _clients(portal: Portal, entity: int, client_ids: Sequence[int]) -> dict[int
         )
         for part in _chunks(client_ids)
     ]
-    with tolerated() as failed:
+    with tolerance() as failed:
         rows = _joined(read_lists(portal, sources)) if sources else []
-        parse = guarded(portal, "client", _client)
+        parse = lenient(portal, "client", _client)
         found |= {one.id: one for one in facts(rows, parse, lambda client: client.id in found)}
         bad = portal.memory.bad.ids("client") & found.keys()
         found |= dict.fromkeys(bad, Unread(GARBAGE, f"portal {portal.host}: crm.item.list tells a row by half"))
@@ -335,7 +335,7 @@ def open_tasks(portal: Portal) -> list[PortalTask]:
 def overdue_tasks(portal: Portal, moment: datetime) -> list[PortalTask]:
     """Open tasks, deferred ones aside, whose deadline lies before a moment."""
     statuses = sorted(OPEN_STATUSES - {DEFERRED})
-    source = tasks_source({"<DEADLINE": said(portal, moment), "REAL_STATUS": statuses}, "overdue")
+    source = tasks_source({"<DEADLINE": filter_time(portal, moment), "REAL_STATUS": statuses}, "overdue")
     (found,) = read_lists(portal, [source], patience=LONG_PATIENCE)
     return facts(
         found,
@@ -349,7 +349,7 @@ def _tasks_where(
 ) -> list[PortalTask]:
     lists = read_lists(portal, [tasks_source(one) for one in filters], patience=LONG_PATIENCE) if filters else []
     portal.memory.bad.read("mark", NAMELESS)
-    found = {task.id: task for task in facts(_joined(lists), guarded(portal, "mark", parsing.marked), holds)}
+    found = {task.id: task for task in facts(_joined(lists), lenient(portal, "mark", parsing.task_or_mark), holds)}
     return [found[number] for number in sorted(found)]
 
 

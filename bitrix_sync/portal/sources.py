@@ -15,7 +15,7 @@ from bitrix_sync.portal.dialect.names import item_name
 from bitrix_sync.portal.dialect.parsing import Row, whole_or
 from bitrix_sync.portal.dialect.writing import DEAL
 from bitrix_sync.portal.paging import Source
-from bitrix_sync.portal.read_hints import NAMELESS, Unreadable
+from bitrix_sync.portal.read_hints import NAMELESS, UnreadableRow
 
 DEAL_FIELDS = (
     *("id", "title", "categoryId", "stageId", "stageSemanticId", "closed", "isRecurring"),
@@ -58,20 +58,20 @@ def tasks_source(filters: Mapping[str, Any], name: str = "", *, growing: bool = 
 def deal_parser(portal: Portal, fields: Iterable[str]) -> Callable[[Row], Deal | None]:
     """What reads a row of ``deals_source``."""
     codes = frozenset(fields)
-    return guarded(portal, "deal", lambda row: parsing.deal(row, fields=codes, names=portal.memory.names))
+    return lenient(portal, "deal", lambda row: parsing.deal(row, fields=codes, names=portal.memory.names))
 
 
 def visit_parser(portal: Portal) -> Callable[[Row], Visit | None]:
     """What reads a row of ``history_source``."""
-    return guarded(portal, "visit", parsing.visit)
+    return lenient(portal, "visit", parsing.visit)
 
 
 def task_parser(portal: Portal) -> Callable[[Row], PortalTask | None]:
     """What reads a row of ``tasks_source``."""
-    return guarded(portal, "task", parsing.task)
+    return lenient(portal, "task", parsing.task)
 
 
-def guarded(portal: Portal, kind: str, parse: Callable[[Row], Fact | None]) -> Callable[[Row], Fact | None]:
+def lenient(portal: Portal, kind: str, parse: Callable[[Row], Fact | None]) -> Callable[[Row], Fact | None]:
     """The same reader of a row, which leaves a row out that it stumbles over, and notes it."""
     bad = portal.memory.bad
 
@@ -80,7 +80,7 @@ def guarded(portal: Portal, kind: str, parse: Callable[[Row], Fact | None]) -> C
         try:
             fact = parse(row)
         except Exception as fault:
-            bad.note(kind, number, str(fault) if isinstance(fault, Unreadable) else type(fault).__name__)
+            bad.note(kind, number, str(fault) if isinstance(fault, UnreadableRow) else type(fault).__name__)
             return None
         bad.read(kind, number)
         return fact
@@ -95,7 +95,7 @@ def facts(
     return [fact for row in found if (fact := parse(row)) is not None and holds(fact)]
 
 
-def said(portal: Portal, moment: datetime) -> str:
+def filter_time(portal: Portal, moment: datetime) -> str:
     """A moment for a filter: whole seconds, in the offset of the portal's server, which is told."""
     zone = timezone(timedelta(seconds=portal.utc_offset)) if portal.utc_offset else UTC
     return second(moment).astimezone(zone).isoformat(timespec="seconds")

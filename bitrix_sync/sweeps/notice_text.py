@@ -56,7 +56,7 @@ class Notice:
 
 
 class Writer:
-    """Writes the letters of one sweep. ``address``: the portal's; ``deals``: titles; ``away``: who is away and until
+    """Writes the notices of one sweep. ``address``: the portal's; ``deals``: titles; ``away``: who is away and until
     when; ``until``: when what remains to be moved will be through, if that can be said."""
 
     def __init__(
@@ -76,26 +76,26 @@ class Writer:
         self.morning = self.slot.name == "morning"
         self.first_day, self.last_day = due_days(self.slot, rules.calendar)
 
-    def text(self, letter: Notice) -> str:
+    def text(self, notice: Notice) -> str:
         """The whole message, with as many lines as there is room for."""
-        for lines in letter.sections.values():
+        for lines in notice.sections.values():
             lines.sort(key=lambda found: found[0])
         text = ""
         for limit in LINES:
-            text = self.composed(letter, limit)
+            text = self.compose(notice, limit)
             if len(text) <= LONGEST:
                 break
         return text
 
-    def composed(self, letter: Notice, limit: int) -> str:
+    def compose(self, notice: Notice, limit: int) -> str:
         """The message with at most so many lines a section."""
         head = say(self.language, "sweep.morning" if self.morning else "sweep.evening", day=self.slot.day)
         parts = [f"[b]{head}[/b]"]
-        if letter.stands_in:
-            names = ", ".join(sorted(self.name(user) for user in letter.stands_in))
+        if notice.stands_in:
+            names = ", ".join(sorted(self.name(user) for user in notice.stands_in))
             parts.append(say(self.language, "sweep.stands_in", names=shortened(names, REASON)))
         for section in SECTIONS:
-            lines, elsewhere = letter.sections.get(section, []), letter.elsewhere.get(section, 0)
+            lines, elsewhere = notice.sections.get(section, []), notice.elsewhere.get(section, 0)
             if not lines and not elsewhere:
                 continue
             title = say(self.language, self.title_key(section), count=len(lines) + elsewhere, day=self.last_day)
@@ -103,10 +103,10 @@ class Writer:
             if len(lines) > limit:
                 parts.append(say(self.language, "sweep.more", count=len(lines) - limit))
             if elsewhere:
-                parts.append(BULLET + self.counted(section, elsewhere, alone=not lines))
+                parts.append(BULLET + self.count_line(section, elsewhere, alone=not lines))
         return "\n".join(parts)
 
-    def counted(self, section: str, count: int, *, alone: bool) -> str:
+    def count_line(self, section: str, count: int, *, alone: bool) -> str:
         """What there is to say of those that are only counted: they were moved, or are still being moved."""
         if section != "remaining":
             return self.line("all_moved")() if alone else self.line("of_moved", count=count)()
@@ -134,7 +134,7 @@ class Writer:
     def task(self, key: str, record: TaskRecord, owner: int | None = None, **values: Any) -> Line:
         """A line about a task: a link with its title, its deal if the title does not name it, what there is to say."""
 
-        def written() -> str:
+        def write() -> str:
             task = self.link(
                 f"/company/personal/user/{record.owner_id}/tasks/task/view/{record.portal_id}/", record.title
             )
@@ -143,17 +143,17 @@ class Writer:
                 task = Markup(f"{task} ({self.deal_link(record.deal_id, deal)})")
             return self.line(key, task=task, owner=self.name(owner) if owner else "", **values)()
 
-        return written
+        return write
 
     def deal(self, key: str, deal: Deal, **values: Any) -> Line:
         """A line about a deal, its stage and its responsible."""
 
-        def written() -> str:
+        def write() -> str:
             link = self.deal_link(deal.id, deal.title)
             stage = shortened(self.rules.stage_names.get(deal.stage_id, deal.stage_id), NAME)
             return self.line(key, deal=link, stage=stage, owner=self.name(deal.responsible_id), **values)()
 
-        return written
+        return write
 
     def load(self, user: int, *, open_: int, late: int, due: int) -> Line:
         """A line about an employee's load, and how long he is away."""

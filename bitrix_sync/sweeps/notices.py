@@ -41,7 +41,7 @@ class Stay:
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class SweepSummary:
     """All that the messages of one sweep are made of, as it stands when they are written.
 
     ``open_tasks``: every open task that is known; ``records``: those that moves and stays speak of, by ref. ``rows``:
@@ -66,11 +66,11 @@ class News:
     until: datetime | None = None
 
 
-def messages(news: News) -> tuple[tuple[str, ...], tuple[Operation, ...]]:
+def messages(summary: SweepSummary) -> tuple[tuple[str, ...], tuple[Operation, ...]]:
     """Keys of what is told only once and is told now, and a MESSAGE operation for each person with anything to hear.
 
     An operation's key is the slot and the person: whatever happens, it is sent once."""
-    post = _Post(news)
+    post = _Post(summary)
     post.moves()
     told = post.stays()
     post.open_tasks()
@@ -78,13 +78,13 @@ def messages(news: News) -> tuple[tuple[str, ...], tuple[Operation, ...]]:
     post.load()
     operations = [
         Operation(
-            str(Key(Purpose.NOTICE, news.slot, user)),
+            str(Key(Purpose.NOTICE, summary.slot, user)),
             Kind.MESSAGE,
-            {"user": user, "text": post.writer.text(letter), "mark": news.slot},
+            {"user": user, "text": post.writer.text(notice), "mark": summary.slot},
             urgency=MESSAGE,
-            sweep=news.slot,
+            sweep=summary.slot,
         )
-        for user, letter in sorted(post.letters.items())
+        for user, notice in sorted(post.notices.items())
     ]
     return told, tuple(operations)
 
@@ -92,21 +92,21 @@ def messages(news: News) -> tuple[tuple[str, ...], tuple[Operation, ...]]:
 class _Post:
     """Sorts the news to those who must hear them. Lives for one call of ``messages``."""
 
-    def __init__(self, news: News) -> None:
-        self.news, self.rules, self.company = news, news.rules, news.company
-        overdue = news.rules.overdue
+    def __init__(self, summary: SweepSummary) -> None:
+        self.summary, self.rules, self.company = summary, summary.rules, summary.company
+        overdue = summary.rules.overdue
         assert overdue is not None, "messages are for a file that has sweeps"
         self.overdue = overdue
         self.writer = Writer(
-            slot=news.slot,
-            rules=news.rules,
-            company=news.company,
-            address=news.address,
-            deals=news.deals,
-            away=news.away,
-            until=news.until,
+            slot=summary.slot,
+            rules=summary.rules,
+            company=summary.company,
+            address=summary.address,
+            deals=summary.deals,
+            away=summary.away,
+            until=summary.until,
         )
-        self.letters: dict[int, Notice] = {}
+        self.notices: dict[int, Notice] = {}
         self.people: dict[int, set[int]] = defaultdict(set)
         """Whose tasks the reader controls."""
         self.moved: set[str] = set()
@@ -115,15 +115,15 @@ class _Post:
 
     def moves(self) -> None:
         """What was moved, could not be moved, or is still being moved; also what was left of the sweep before."""
-        for row in self.news.rows:
+        for row in self.summary.rows:
             self.tell_move(row, "moved")
-        for row in self.news.left:
+        for row in self.summary.left:
             self.tell_move(row, "moved_late")
-        self.moved = {row.operation.task for row in self.news.rows if row.state is State.DONE}
+        self.moved = {row.operation.task for row in self.summary.rows if row.state is State.DONE}
 
     def tell_move(self, row: StoredOperation, section: str) -> None:
         """One move, in that section if it was done."""
-        payload, record, write = row.operation.payload, self.news.records.get(row.operation.task), self.writer.task
+        payload, record, write = row.operation.payload, self.summary.records.get(row.operation.task), self.writer.task
         if record is None or not payload:
             return
         supervisor, owner, count = payload.get("supervisor"), payload["owner"], payload["move"]
@@ -151,8 +151,8 @@ class _Post:
         """Escalated tasks, those that wait for acceptance, those of closed deals and of such as are gone; the keys of
         what is told only once and somebody hears."""
         told: list[str] = []
-        for one in self.news.stays:
-            record = self.news.records.get(one.ref)
+        for one in self.summary.stays:
+            record = self.summary.records.get(one.ref)
             if record is None or not record.open or (one.fate == "awaiting" and record.status != AWAITING):
                 continue
             if one.fate == "escalate":
@@ -185,7 +185,7 @@ class _Post:
     def open_tasks(self) -> None:
         """What is due on the days that the sweep looks at, tasks of fired employees, and who controls whose."""
         calendar = self.rules.calendar
-        for record in self.news.open_tasks:
+        for record in self.summary.open_tasks:
             if record.portal_id is None or not in_scope(record, self.overdue, self.rules):
                 continue
             owner = record.owner_id
@@ -200,7 +200,7 @@ class _Post:
             if record.deadline is None or record.status not in MOVABLE_STATUSES:
                 continue
             due = calendar.local(record.deadline)
-            if self.writer.is_due(due.date()) and not is_overdue(record, self.news.moment):
+            if self.writer.is_due(due.date()) and not is_overdue(record, self.summary.moment):
                 self.tell_due(record, supervisor, due)
 
     def tell_due(self, record: TaskRecord, supervisor: int | None, due: datetime) -> None:
@@ -220,7 +220,7 @@ class _Post:
         """Deals that stay in a stage longer than its limit, to the head over the responsible; the keys of those that
         somebody hears of."""
         told: list[str] = []
-        for key, (deal, entered) in self.news.stuck.items():
+        for key, (deal, entered) in self.summary.stuck.items():
             head = head_over(self.company, deal.responsible_id)
             line = self.writer.deal("stuck", deal, since=entered)
             if self.tell_supervisor(head, deal.responsible_id, "stuck", entered, line):
@@ -231,23 +231,23 @@ class _Post:
         """The load of his people, to each supervisor who hears anything at all: open, overdue and due tasks, counted as
         ``report load`` does, whatever the sweep's scope is; the most loaded first."""
         counts: dict[int, list[int]] = defaultdict(lambda: [0, 0, 0])
-        for record in self.news.open_tasks:
+        for record in self.summary.open_tasks:
             count = counts[record.owner_id]
             count[0] += 1
             if record.deadline is not None:
-                count[1] += is_overdue(record, self.news.moment)
+                count[1] += is_overdue(record, self.summary.moment)
                 count[2] += self.writer.is_due(self.rules.calendar.local(record.deadline).date())
-        for reader, letter in self.letters.items():
+        for reader, notice in self.notices.items():
             for owner in self.people.get(reader, ()) if "supervisor" in self.overdue.notify else ():
                 open_, late, due = counts[owner]
                 line = self.writer.load(owner, open_=open_, late=late, due=due)
-                letter.put("load", (-open_, self.writer.name(owner)), line)
+                notice.put("load", (-open_, self.writer.name(owner)), line)
 
     # --- who ---------------------------------------------------------------------------------------------------------
 
     def reader(self, user: int | None, owner: int) -> int | None:
         """Who reads what is meant for a supervisor."""
-        return reader_for(user, self.company, away=self.news.away, owner=owner)
+        return reader_for(user, self.company, away=self.summary.away, owner=owner)
 
     def tell_both(
         self, supervisor: int | None, owner: int, section: str, place: Any, line: Line | None, own: Line | None
@@ -256,7 +256,7 @@ class _Post:
         if supervisor != owner:
             self.tell_supervisor(supervisor, owner, section, place, line)
         if "owner" in self.overdue.notify and self.company.active(owner):
-            self.letter(owner).put(f"own_{section}", place, own)
+            self.notice(owner).put(f"own_{section}", place, own)
         elif supervisor == owner:
             self.tell_supervisor(supervisor, owner, section, place, line)
 
@@ -264,17 +264,17 @@ class _Post:
         """A line for a supervisor, if the file wants supervisors told; what must be heard goes to the administrators
         else. False: nobody hears it."""
         reader = self.reader(user, owner) if "supervisor" in self.overdue.notify else None
-        readers = [reader] if reader else self.news.admins if section in MUST_BE_HEARD else ()
+        readers = [reader] if reader else self.summary.admins if section in MUST_BE_HEARD else ()
         heard = False
         for one in readers:
             if self.company.active(one):
                 heard = True
-                letter = self.letter(one)
-                letter.put(section, place, line)
-                if user is not None and user != one and user in self.news.away:
-                    letter.stands_in.add(user)
+                notice = self.notice(one)
+                notice.put(section, place, line)
+                if user is not None and user != one and user in self.summary.away:
+                    notice.stands_in.add(user)
         return heard
 
-    def letter(self, user: int) -> Notice:
+    def notice(self, user: int) -> Notice:
         """What a person hears; begun if there is nothing yet."""
-        return self.letters.setdefault(user, Notice())
+        return self.notices.setdefault(user, Notice())

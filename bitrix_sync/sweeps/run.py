@@ -1,7 +1,7 @@
 """The sweeps of a day: claim the slot, read what is overdue, decide, record, let it be applied, tell the people.
 
 The same pipeline as a pass with another gatherer. A slot's row is claimed once; a sweep killed half-way goes on from
-what is recorded: its moves are operations, its messages too (``sweep_news``).
+what is recorded: its moves are operations, its messages too (``summary``).
 """
 
 from __future__ import annotations

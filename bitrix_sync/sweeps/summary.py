@@ -16,7 +16,7 @@ from bitrix_sync.model.operations import Changeset, State, StoredOperation
 from bitrix_sync.portal import reading
 from bitrix_sync.store import Store, Sweep
 from bitrix_sync.sweeps import notices
-from bitrix_sync.sweeps.notices import UNFINISHED, News, Stay
+from bitrix_sync.sweeps.notices import UNFINISHED, Stay, SweepSummary
 from bitrix_sync.sweeps.state import DONE, RECENT, count_states, moves_of, rest_of, slot_rule, unfinished
 
 log = structlog.get_logger(__name__)
@@ -41,7 +41,7 @@ def tell_when_through(context: ServiceContext, sweep: Sweep) -> bool:
 
 def tell(context: ServiceContext, sweep: Sweep, rows: list[StoredOperation]) -> None:
     """One message for each person who has something to hear; with what is told once, in one transaction."""
-    told, operations = notices.messages(gather_news(context, sweep, rows))
+    told, operations = notices.messages(summarize(context, sweep, rows))
     if not on_time(context, sweep):
         operations = look_first(operations)
     if context.rulebook.rules.safety.watch:
@@ -64,7 +64,7 @@ def on_time(context: ServiceContext, sweep: Sweep) -> bool:
     return context.rulebook.rules.calendar.moment(SlotId.parse(sweep.slot).day, rule.at) > context.started
 
 
-def gather_news(context: ServiceContext, sweep: Sweep, rows: Sequence[StoredOperation]) -> News:
+def summarize(context: ServiceContext, sweep: Sweep, rows: Sequence[StoredOperation]) -> SweepSummary:
     """All that the messages of a sweep are made of."""
     rules, store, rulebook = context.rulebook.rules, context.store, context.rulebook
     stays = [Stay(**{**one, "since": datetime.fromisoformat(one["since"])}) for one in sweep.summary.get("stays", ())]
@@ -74,7 +74,7 @@ def gather_news(context: ServiceContext, sweep: Sweep, rows: Sequence[StoredOper
     spoken_of = {row.operation.task for row in (*rows, *left)} | {one.ref for one in stays}
     records |= {record.ref: record for record in store.task_records(refs=spoken_of - records.keys())}
     until = rest_of(context, sum(row.state in UNFINISHED for row in rows))
-    return News(
+    return SweepSummary(
         slot=sweep.slot,
         moment=sweep.moment,
         rules=rules,

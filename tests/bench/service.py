@@ -95,13 +95,13 @@ class SimulatedBell(WakeSignal):
                 self.service.wake(name)
         self.heard = counts
 
-    def rung(self, apart: frozenset[str] = frozenset()) -> bool:
+    def has_reason(self, apart: frozenset[str] = frozenset()) -> bool:
         self.listen()
-        return super().rung(apart)
+        return super().has_reason(apart)
 
     def take(self, timeout: float) -> set[str]:
         self.listen()
-        if not self.rung() and timeout > 0:
+        if not self.has_reason() and timeout > 0:
             if self.finished():
                 self.service.stop()
             else:

@@ -116,13 +116,13 @@ TEXT_LIMIT = 300
 
 def read_answer(status: int, body: bytes, *, method: str, now: float) -> tuple[Outcome, Mapping[str, Any]]:
     """Classify one HTTP answer; with it the decoded envelope ({} when the body is no JSON object)."""
-    envelope = decoded(body)
+    envelope = decode(body)
     if not isinstance(envelope, dict):
         return _no_envelope(status, now), {}
     return read_envelope(envelope, status=status, method=method, now=now), envelope
 
 
-def decoded(body: bytes) -> Any:
+def decode(body: bytes) -> Any:
     """The JSON text of an answer; None for anything else. What is no text in UTF-8 (a byte, half a surrogate) is a mark
     in its place, and what is no number is none: one bad value must not keep the rest from being read."""
     text = body.decode("utf-8-sig", errors="replace")
@@ -131,7 +131,7 @@ def decoded(body: bytes) -> Any:
             value = json.loads(text, parse_constant=lambda _: None)
         except ValueError:  # a number of thousands of digits, or no JSON at all
             value = json.loads(text, parse_constant=lambda _: None, parse_int=float)
-        return _paired(value) if _SURROGATE.search(text) else value
+        return _pair(value) if _SURROGATE.search(text) else value
     except (ValueError, RecursionError):
         return None
 
@@ -140,12 +140,12 @@ _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 """Half a character beyond the first 65,536: two of them are one."""
 
 
-def _paired(value: Any) -> Any:
+def _pair(value: Any) -> Any:
     if isinstance(value, str):
         return value.encode("utf-16", errors="surrogatepass").decode("utf-16", errors="replace")
     if isinstance(value, dict):
-        return {_paired(name): _paired(one) for name, one in value.items()}
-    return [_paired(one) for one in value] if isinstance(value, list) else value
+        return {_pair(name): _pair(one) for name, one in value.items()}
+    return [_pair(one) for one in value] if isinstance(value, list) else value
 
 
 def read_envelope(envelope: Mapping[str, Any], *, status: int, method: str, now: float) -> Outcome:
@@ -175,7 +175,7 @@ def read_result(value: Any, *, method: str) -> Outcome:
     name = method.lower()
     if name in LISTS and rows_of(value, LISTS[name]) is None:
         return Outcome("unknown", code=GARBAGE, text="the portal answered no list")
-    if name in MAPS and not _filled(value, MAPS[name]):
+    if name in MAPS and not _has_entries(value, MAPS[name]):
         return Outcome("unknown", code=GARBAGE, text="the portal answered without what was asked for")
     if name in ADDS and made_id(name, value) is None:
         return Outcome("unknown", value, code="no_id", text="the portal answered without an id")
@@ -195,7 +195,7 @@ def rows_of(value: Any, key: str) -> list[Any] | None:
     return None
 
 
-def _filled(value: Any, key: str) -> bool:
+def _has_entries(value: Any, key: str) -> bool:
     inner = value.get(key) if key and isinstance(value, Mapping) else None if key else value
     return isinstance(inner, Mapping) and bool(inner)
 
@@ -259,12 +259,12 @@ def _no_envelope(status: int, now: float) -> Outcome:
     return Outcome("unknown", code=f"http_{status}", text=f"HTTP {status} without an answer of the portal's")
 
 
-def lost(text: str) -> Outcome:
+def lost_answer(text: str) -> Outcome:
     """The request left, no whole answer came: time-out, cut connection, too big a body."""
     return Outcome("unknown", code="no_answer", text=text)
 
 
-def unsent(text: str, *, code: str = "not_sent", retry_at: float | None = None) -> Outcome:
+def not_sent(text: str, *, code: str = "not_sent", retry_at: float | None = None) -> Outcome:
     """The request never left."""
     return Outcome("again", code=code, text=text, retry_at=retry_at)
 
@@ -319,7 +319,7 @@ def read_batch(
     result = envelope.get("result")
     parts = result if isinstance(result, Mapping) else {}
     names = ("result", "result_error", "result_total", "result_next", "result_time")
-    values, errors, totals, nexts, times = (_keyed(parts.get(name)) for name in names)
+    values, errors, totals, nexts, times = (_by_key(parts.get(name)) for name in names)
     outcomes = []
     for index, method in enumerate(methods):
         key = keys[index] if keys else batch_key(index)
@@ -341,7 +341,7 @@ def batch_key(index: int) -> str:
     return f"k{index}"
 
 
-def _keyed(part: Any) -> Mapping[str, Any]:
+def _by_key(part: Any) -> Mapping[str, Any]:
     if isinstance(part, list):
         return {batch_key(index): value for index, value in enumerate(part)}
     return part if isinstance(part, Mapping) else {}

@@ -14,7 +14,7 @@ from typing import Any
 from bitrix_sync.model.facts import LOST, PROGRESS, WON, Absence, Deal, Department, PortalTask, User, Visit
 from bitrix_sync.portal.dialect.names import values
 from bitrix_sync.portal.dialect.outcomes import number, rows_of, whole
-from bitrix_sync.portal.read_hints import Unreadable
+from bitrix_sync.portal.read_hints import UnreadableRow
 
 Row = Mapping[str, Any]
 FIRST_YEAR, LAST_YEAR = 2, 9998
@@ -62,7 +62,7 @@ def own_id(row: Row, key: str) -> int:
     """The id that makes a row what it is."""
     found = whole(row.get(key))
     if found is None or found <= 0:
-        raise Unreadable(f"{key} is no id")
+        raise UnreadableRow(f"{key} is no id")
     return found
 
 
@@ -70,17 +70,17 @@ def count(row: Row, key: str) -> int:
     """A number or an id that must be told; 0 where the portal says that there is none."""
     found = 0 if key in row and row[key] in _NOTHING else whole(row.get(key))
     if found is None or found < 0:
-        raise Unreadable(f"{key} is no number")
+        raise UnreadableRow(f"{key} is no number")
     return found
 
 
-def told_moment(row: Row, key: str) -> datetime | None:
+def nullable_moment(row: Row, key: str) -> datetime | None:
     """A moment that must be told; None where the portal says that there is none."""
     if key in row and row[key] in _NOTHING:
         return None
     found = moment(row.get(key))
     if found is None:
-        raise Unreadable(f"{key} is no moment")
+        raise UnreadableRow(f"{key} is no moment")
     return found
 
 
@@ -88,7 +88,7 @@ def line(row: Row, key: str) -> str:
     """A text, or a number that stands for one; of a very long one its beginning."""
     value = row.get(key)
     if isinstance(value, Mapping | list) or value is True:
-        raise Unreadable(f"{key} is no text")
+        raise UnreadableRow(f"{key} is no text")
     return str("" if value is None or value is False else value)[:TITLE_LIMIT]
 
 
@@ -104,7 +104,7 @@ def shallow(row: Row) -> Row:
         ]
         if not level:
             return row
-    raise Unreadable("its values are nested too far")
+    raise UnreadableRow("its values are nested too far")
 
 
 def stage(stage_id: Any, funnel_id: int) -> str:
@@ -132,11 +132,11 @@ def yes(value: Any, default: bool = True) -> bool:
 def visit(row: Row) -> Visit:
     """A row of crm.stagehistory.list."""
     funnel = count(row, "CATEGORY_ID") if "CATEGORY_ID" in row else 0
-    stage_id, entered = stage(line(row, "STAGE_ID"), funnel), told_moment(row, "CREATED_TIME")
+    stage_id, entered = stage(line(row, "STAGE_ID"), funnel), nullable_moment(row, "CREATED_TIME")
     if entered is None:
-        raise Unreadable("CREATED_TIME is missing")
+        raise UnreadableRow("CREATED_TIME is missing")
     if not STAGE.fullmatch(stage_id):
-        raise Unreadable("STAGE_ID is no stage")
+        raise UnreadableRow("STAGE_ID is no stage")
     return Visit(
         id=own_id(row, "ID"),
         deal_id=own_id(row, "OWNER_ID"),
@@ -158,9 +158,9 @@ def deal(row: Row, *, fields: Iterable[str], names: Mapping[str, str]) -> Deal |
     created = moment(row.get("createdTime"))
     changed = moment(row.get("updatedTime")) or created
     if created is None or changed is None:
-        raise Unreadable("createdTime is no moment")
+        raise UnreadableRow("createdTime is no moment")
     if not STAGE.fullmatch(stage_id):
-        raise Unreadable("stageId is no stage")
+        raise UnreadableRow("stageId is no stage")
     return Deal(
         id=number_,
         title=line(row, "title"),
@@ -186,7 +186,7 @@ def _semantic(row: Row, stage_id: str) -> str:
 
 def task(row: Row) -> PortalTask:
     """A row of tasks.task.list."""
-    deadline = told_moment(row, "deadline") if "deadline" in row else None
+    deadline = nullable_moment(row, "deadline") if "deadline" in row else None
     return PortalTask(
         id=own_id(row, "id"),
         title=line(row, "title"),
@@ -203,12 +203,12 @@ def task(row: Row) -> PortalTask:
     )
 
 
-def marked(row: Row) -> PortalTask:
+def task_or_mark(row: Row) -> PortalTask:
     """A row of tasks.task.list of which only matters whose it is: what else cannot be read counts as nothing, and the
     task as touched by somebody."""
     try:
         return task(row)
-    except Unreadable:
+    except UnreadableRow:
         deals = _deals(row.get("ufCrmTask"))
         return PortalTask(own_id(row, "id"), "", 0, 0, 0, None, mark=line(row, "xmlId"), deal_ids=deals)
 
