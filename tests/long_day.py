@@ -32,7 +32,7 @@ from bitrix_sync.log import configure
 from bitrix_sync.settings import load_settings
 from bitrix_sync.store import Store
 from bitrix_sync.store.schema import metadata
-from tests.live import MOSCOW
+from tests.world.company import MOSCOW
 
 START = datetime(2026, 3, 2, 6, 0, tzinfo=MOSCOW)
 HOURS = 24

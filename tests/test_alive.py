@@ -16,11 +16,11 @@ from bitrix_sync.app import Service
 from bitrix_sync.clock import Clock
 from bitrix_sync.errors import StoreError
 from bitrix_sync.settings import load_settings
-from tests.live import Office, office
-from tests.running import Running, until
-from tests.test_service import Town, portal_on_a_monday, same_store
+from tests.world.office import Office, office
+from tests.world.process import Running, until
+from tests.world.town import Town, portal_on_a_monday, same_store
 
-FATED = "tests/fated.py"
+FATED = "tests/world/fated.py"
 EXCEPTIONS: tuple[BaseException, ...] = (SystemExit(), SystemExit(0), asyncio.CancelledError(), GeneratorExit())
 
 
@@ -56,7 +56,7 @@ def test_the_service_without_its_web_side_ends_with_3_too(tmp_path: Path) -> Non
     with portal_on_a_monday() as portal:
         town = Town(tmp_path, portal)
         script = tmp_path / "run.py"
-        script.write_text("import tests.fated, scheduler, sys\nsys.exit(scheduler.main())\n", encoding="utf-8")
+        script.write_text("import tests.world.fated, scheduler, sys\nsys.exit(scheduler.main())\n", encoding="utf-8")
         environ = {**town.environ, "BITRIX_POLL_SECONDS": "0.5", "FATE_DIES": "ticks:SystemExit"}
         assert Running(tmp_path, environ, script=str(script)).wait() == 3
 

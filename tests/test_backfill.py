@@ -19,8 +19,10 @@ from bitrix_sync.explain import preview
 from bitrix_sync.explain.why import story_of
 from bitrix_sync.rules.model import Test
 from bitrix_sync.settings import load_settings
-from tests.live import MONDAY, RULES, Office, utc
-from tests.stories import Story, after, at, book, rule
+from tests.world.company import MONDAY, after, at
+from tests.world.company import at as utc
+from tests.world.office import RULES, Office
+from tests.world.story import Story, book, rule
 
 STAGES = {"NEW": "first-call", "PREPARATION": "presentation", "UC_OFFER1": "ask"}
 

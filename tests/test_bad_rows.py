@@ -16,7 +16,7 @@ from bitrix_sync.portal.dialect import outcomes, parsing
 from bitrix_sync.portal.dialect.outcomes import decode
 from bitrix_sync.portal.read_hints import UnreadableRow
 from bitrix_sync.report import state_of_things
-from tests.live import Office, office
+from tests.world.office import Office, office
 
 DEEP: Any = "x"
 for _ in range(200):

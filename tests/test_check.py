@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bitrix_sync.settings import load_settings
 from bitrix_sync.setup.check import Line, examine
-from tests.live import Office, office
+from tests.world.office import Office, office
 
 
 def rules_lines(place: Office) -> list[Line]:

@@ -14,8 +14,8 @@ import typer
 from bitrix_sync import cli
 from bitrix_sync.errors import PortalError, UserError
 from bitrix_sync.terminal import Terminal
-from tests.live import RULES, Office, office
-from tests.shell import Ran, Shell
+from tests.world.office import RULES, Office, office
+from tests.world.shell import Ran, Shell
 
 COMMANDS = sorted(name for name in typer.main.get_command(cli.app).commands)  # type: ignore[attr-defined]
 PROMISED = (

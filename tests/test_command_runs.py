@@ -15,8 +15,9 @@ from bitrix_sync.commands import changes, runs
 from bitrix_sync.engine import sender
 from bitrix_sync.errors import PortalError
 from bitrix_sync.model.operations import Kind, State
-from tests.live import MONDAY, RULES, Office
-from tests.running import Running, until
+from tests.world.company import MONDAY
+from tests.world.office import RULES, Office
+from tests.world.process import Running, until
 
 MANY = 200
 

@@ -15,9 +15,11 @@ from bitrix_sandbox.http.server import Sandbox
 from bitrix_sandbox.state.clock import Clock
 from bitrix_sandbox.state.task_records import Task
 from bitrix_sync.store import Store
-from tests.live import MONDAY, RULES, utc
-from tests.running import Running, until
-from tests.shell import Ran, Shell
+from tests.world.company import MONDAY
+from tests.world.company import at as utc
+from tests.world.office import RULES
+from tests.world.process import Running, until
+from tests.world.shell import Ran, Shell
 
 SWEEPS = """
 overdue:

@@ -26,7 +26,8 @@ from bitrix_sync.model.keys import MARK, SlotId
 from bitrix_sync.model.operations import DealState, Decision, Kind, Operation, State, TaskRecord
 from bitrix_sync.rules.model import Deadline, Done, Duration, Entered, Filled, Head, Overdue, Rules, Slot, UserId
 from bitrix_sync.rules.persons import Picks
-from tests.stories import COMPANY, LAWYER, MOSCOW, OTHER, OWNER, after, at, book, rule
+from tests.world.company import MOSCOW, after, at
+from tests.world.story import COMPANY, LAWYER, OTHER, OWNER, book, rule
 
 DEAL = 7
 CHANGES = (Kind.DEADLINE, Kind.PEOPLE, Kind.COMPLETE, Kind.DELETE)

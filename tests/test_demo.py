@@ -20,8 +20,8 @@ from bitrix_sync.demo.narrator import Narrator
 from bitrix_sync.demo.staff import SimulatedStaff
 from bitrix_sync.demo.story import BEGIN
 from bitrix_sync.settings import spoken_language
-from tests.running import Running, until
-from tests.shell import Ran, Shell
+from tests.world.process import Running, until
+from tests.world.shell import Ran, Shell
 
 TASKS = {
     "Позвонить клиенту: Линия розлива": ("Мария Кузнецова", "Виктор Орлов", "пн 2 марта, 10:00"),

@@ -21,7 +21,7 @@ from bitrix_sync.portal.dialect.writing import METHODS
 from bitrix_sync.report import held_back, state_of_things
 from bitrix_sync.settings import load_settings
 from bitrix_sync.store import Store
-from tests.live import RULES, Office, office
+from tests.world.office import RULES, Office, office
 
 ADMIN, HEAD, SELLER = 1, 3, 5
 ALL = 10_000

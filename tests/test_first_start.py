@@ -18,8 +18,9 @@ from bitrix_sync.model.operations import Kind, State
 from bitrix_sync.report import state_of_things
 from bitrix_sync.settings import load_settings
 from bitrix_sync.setup.check import examine
-from tests.live import MONDAY, RULES, Office
-from tests.running import Running, until
+from tests.world.company import MONDAY
+from tests.world.office import RULES, Office
+from tests.world.process import Running, until
 
 OLD = 12
 

@@ -22,8 +22,9 @@ from bitrix_sync.model.operations import Changeset, Kind, Operation, State
 from bitrix_sync.settings import load_settings
 from bitrix_sync.setup.check import examine
 from bitrix_sync.store import Store
-from tests.live import MONDAY, Office, office
-from tests.running import Running, event, until
+from tests.world.company import MONDAY
+from tests.world.office import Office, office
+from tests.world.process import Running, event, until
 
 RULES = """
 version: 1

@@ -24,8 +24,8 @@ from bitrix_sync.rules.model import Rules
 from bitrix_sync.setup.init import compose, example, quoted
 from bitrix_sync.setup.suggestions import _DEADLINES, _OTHERWISE, language_of, slug, suggest, unique
 from bitrix_sync.words.language import FIRST_RULES, SUGGESTIONS
-from tests.running import ROOT
-from tests.shell import Shell
+from tests.world.process import ROOT
+from tests.world.shell import Shell
 
 TODAY = date(2026, 3, 2)
 STAFF = Company(

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from bitrix_sync.rules.load import load
-from tests.department import DIRECTORY
+from tests.world.company import DIRECTORY
 
 TESTS = Path(__file__).parent
 Proofs = Mapping[str, str | tuple[str, ...]]

@@ -16,7 +16,8 @@ from bitrix_sync.decisions import plan
 from bitrix_sync.engine import recheck
 from bitrix_sync.model.operations import DealState, Decision, State
 from bitrix_sync.report import state_of_things
-from tests.live import Office, office, utc
+from tests.world.company import at as utc
+from tests.world.office import Office, office
 
 HEAD = """
 version: 1

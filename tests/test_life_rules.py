@@ -16,8 +16,9 @@ from bitrix_sync.errors import PortalError
 from bitrix_sync.report import state_of_things
 from bitrix_sync.report.snapshot import unpack
 from bitrix_sync.rules.model import OverdueOverride
-from tests.live import RULES, Office, office, utc
 from tests.test_life import file, said_to, status_of
+from tests.world.company import at as utc
+from tests.world.office import RULES, Office, office
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from sqlalchemy import func, select
 from bitrix_sync.engine.recheck import KEEP
 from bitrix_sync.store.schema import metadata, operations
 from tests.long_day import HOURS, RULES, SELLERS, count_rows, day, live
-from tests.sweeping import Department, department
+from tests.world.sweeps import Department, department
 
 POLL, DEEDS = (30, 120) if os.environ.get("LONG_RUN") else (600, 12)
 MOST_BLOCKS = 1500

@@ -16,8 +16,9 @@ from bitrix_sync.model.operations import Kind, Operation, State, StoredOperation
 from bitrix_sync.rules.model import Overdue, OverdueOverride, Rules, Slot
 from bitrix_sync.sweeps.notice_text import LONGEST
 from bitrix_sync.sweeps.notices import Stay, SweepSummary, messages
-from tests.stories import BOSS, COMPANY, FIRED, HEAD, LAWYER, OTHER, OWNER, after, at, book, rule
-from tests.sweeping import plain, section
+from tests.world.company import after, at
+from tests.world.story import BOSS, COMPANY, FIRED, HEAD, LAWYER, OTHER, OWNER, book, rule
+from tests.world.sweeps import plain, section
 
 ADMIN = 1
 MORNING, EVENING = Slot("morning", time(9), after(0)), Slot("evening", time(18, 30), after(1))

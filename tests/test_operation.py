@@ -16,11 +16,12 @@ from typing import Any
 import pytest
 
 from bitrix_sync.model.operations import State
-from tests.live import Office, office, utc
-from tests.running import COMMAND, LONGEST, ROOT, full_disk, until
-from tests.shell import Shell
-from tests.sweeping import DIRECTOR, HEAD, IGOR, MARIA, OLGA, Department, department
-from tests.test_service import Town, portal_on_a_monday
+from tests.world.company import at as utc
+from tests.world.office import Office, office
+from tests.world.process import COMMAND, LONGEST, ROOT, full_disk, until
+from tests.world.shell import Shell
+from tests.world.sweeps import DIRECTOR, HEAD, IGOR, MARIA, OLGA, Department, department
+from tests.world.town import Town, portal_on_a_monday
 
 ADVANCING = """
 version: 1

@@ -25,22 +25,8 @@ from bitrix_sync.model.keys import SlotId
 from bitrix_sync.model.operations import State, TaskRecord
 from bitrix_sync.model.worktime import build_calendar
 from bitrix_sync.rules.model import Nobody, Overdue, OverdueOverride, Rules, Safety, Slot, UserId
-from tests.stories import (
-    BOSS,
-    COMPANY,
-    FIRED,
-    HEAD,
-    LAWYER,
-    MOSCOW,
-    NINE_TO_SIX,
-    OTHER,
-    OWNER,
-    WEEK,
-    after,
-    at,
-    book,
-    rule,
-)
+from tests.world.company import MOSCOW, NINE_TO_SIX, WEEK, after, at
+from tests.world.story import BOSS, COMPANY, FIRED, HEAD, LAWYER, OTHER, OWNER, book, rule
 
 MORNING = Slot("morning", time(9), after(0))
 EVENING = Slot("evening", time(18, 30), after(1))

@@ -20,8 +20,8 @@ from bitrix_sync.model.facts import Company, Deal, Department, Directory, Funnel
 from bitrix_sync.model.operations import Decision, Kind, Operation, State, Trace
 from bitrix_sync.store import Store
 from bitrix_sync.words.language import MESSAGES
-from tests import live
-from tests.office import (
+from tests.world.office import office as office_of
+from tests.world.records import (
     ANNA,
     DAY,
     HOUR,
@@ -29,7 +29,7 @@ from tests.office import (
     NOW,
     PORTAL,
     Door,
-    Office,
+    Recorder,
     Standing,
     book,
     bustle,
@@ -117,7 +117,7 @@ def plain(reader: Reader) -> str:
 
 def test_the_overview_answers_the_four_questions(store: Store) -> None:
     furnish(store)
-    office = Office(store)
+    office = Recorder(store)
     for number in range(7):
         office.task(f"завтра {number}", ANNA, NOW + DAY)
     office.task("одна", IVAN, NOW + DAY)
@@ -148,7 +148,7 @@ def test_on_friday_the_next_working_day_is_not_called_tomorrow(store: Store) -> 
 
 def test_without_limits_the_longest_stays_are_shown(store: Store) -> None:
     furnish(store, book(limits=False, sweeps=False))
-    Office(store).deal("Долгая", ("NEW", NOW - 20 * DAY))
+    Recorder(store).deal("Долгая", ("NEW", NOW - 20 * DAY))
     told = plain(read(web(store)[0].test_client(), "/"))
     assert "В правилах нет пределов" in told
     assert "Долгая" in told
@@ -176,7 +176,7 @@ def test_every_page_is_whole_and_speaks_the_files_language(busy: Store, path: st
 
 def test_lists_are_cut_with_a_count_and_a_link_to_the_whole(store: Store) -> None:
     furnish(store)
-    office = Office(store)
+    office = Recorder(store)
     for number in range(60):
         office.task(f"дело {number}", ANNA, NOW - (number + 1) * HOUR)
     client = web(store)[0].test_client()
@@ -358,7 +358,7 @@ def test_a_store_that_does_not_answer_is_told(store: Store) -> None:
 
 
 def test_a_living_service_shows_its_page_and_asks_the_portal_nothing_for_it(tmp_path: Path) -> None:
-    with live.office(tmp_path) as place:
+    with office_of(tmp_path) as place:
         deal = place.add_deal("Romashka")
         place.service.turn(set(), wide=True)
         requests = place.service.requests
@@ -383,7 +383,7 @@ def evil(store: Store) -> FlaskClient:
     company = Company({5: User(5, EVIL, departments=(3,))}, {3: Department(3, EVIL, head_id=5)})
     funnels = (Funnel(0, EVIL, (Stage("NEW", EVIL, 0), Stage("AGREEMENT", EVIL, 0))),)
     furnish(store, directory=Directory(funnels, {}, company), source=EVIL)
-    office = Office(store)
+    office = Recorder(store)
     stage = Visit(1, 7, 1, 0, "AGREEMENT", "P", NOW - 40 * DAY)
     deal = Deal(7, EVIL, 0, "AGREEMENT", "P", 5, 5, 0, 0, NOW, NOW, 5)
     trace = Trace(7, 1, EVIL, "cannot_judge", NOW, {"field": EVIL, "value": EVIL, "wanted": EVIL})

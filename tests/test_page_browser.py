@@ -17,7 +17,7 @@ import pytest
 
 from bitrix_sync.settings import Listen
 from bitrix_sync.store import Store
-from tests.office import ANNA, IVAN, Door, bustle, settings
+from tests.world.records import ANNA, IVAN, Door, bustle, settings
 from webhooks import page
 from webhooks.server import WebServer, create_app
 

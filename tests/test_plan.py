@@ -24,7 +24,8 @@ from bitrix_sync.rules.model import (
     Test,
     UserId,
 )
-from tests.stories import BOSS, COMPANY, FIRED, HEAD, LAWYER, OTHER, OWNER, Story, after, at, book, rule
+from tests.world.company import after, at
+from tests.world.story import BOSS, COMPANY, FIRED, HEAD, LAWYER, OTHER, OWNER, Story, book, rule
 
 
 def test_a_deal_enters_a_stage_and_its_task_appears() -> None:

@@ -17,9 +17,10 @@ from bitrix_sync.explain.preview_lines import Preview, of_rules, told
 from bitrix_sync.settings import Settings, load_settings
 from bitrix_sync.store import Store
 from bitrix_sync.store.scratch_copy import glance
-from tests.live import Office, office, utc
-from tests.shell import Shell
-from tests.stories import BOSS, Story, book, rule
+from tests.world.company import at as utc
+from tests.world.office import Office, office
+from tests.world.shell import Shell
+from tests.world.story import BOSS, Story, book, rule
 
 RULES = """
 version: 1

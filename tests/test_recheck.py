@@ -10,7 +10,7 @@ import pytest
 from bitrix_sync.model.operations import State
 from bitrix_sync.store import schema
 from bitrix_sync.store.database import upsert
-from tests.sweeping import DIRECTOR, MARIA, RULES, Department, department
+from tests.world.sweeps import DIRECTOR, MARIA, RULES, Department, department
 
 
 @pytest.fixture

@@ -45,8 +45,9 @@ from bitrix_sync.rules.model import (
     UserId,
 )
 from bitrix_sync.store import Store
-from tests import live
-from tests.office import (
+from tests.world.company import after
+from tests.world.office import office as office_of
+from tests.world.records import (
     ANNA,
     BOSS,
     COMPANY,
@@ -61,8 +62,7 @@ from tests.office import (
     NOW,
     OLGA,
     PORTAL,
-    Office,
-    after,
+    Recorder,
     book,
     bustle,
     furnish,
@@ -74,9 +74,9 @@ FRIDAY, MONDAY = "2026-03-13", "2026-03-16"
 
 
 @pytest.fixture
-def office(store: Store) -> Office:
+def office(store: Store) -> Recorder:
     furnish(store)
-    return Office(store)
+    return Recorder(store)
 
 
 def row(lines: list[dict[str, Any]], **wanted: Any) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def loads(store: Store, **more: Any) -> dict[int, dict[str, Any]]:
 # --- load ------------------------------------------------------------------------------------------------------------
 
 
-def test_load_counts_every_open_task_by_day_overdue_and_today(store: Store, office: Office) -> None:
+def test_load_counts_every_open_task_by_day_overdue_and_today(store: Store, office: Recorder) -> None:
     office.task("вчера", ANNA, NOW - DAY)
     office.task("сегодня утром", ANNA, NOW - 2 * HOUR, rule_id="offer")
     office.task("сегодня вечером", ANNA, NOW + 2 * HOUR)
@@ -115,34 +115,34 @@ def test_load_counts_every_open_task_by_day_overdue_and_today(store: Store, offi
     assert (line["next_7_workdays"], line["later"], line["no_deadline"]) == (3, 1, 1)
 
 
-def test_a_day_off_is_shown_only_if_something_is_due_on_it(store: Store, office: Office) -> None:
+def test_a_day_off_is_shown_only_if_something_is_due_on_it(store: Store, office: Recorder) -> None:
     office.task("в субботу", IVAN, NOW + 2 * DAY)
     assert loads(store)[IVAN]["by_day"]["2026-03-14"] == 1
     assert "2026-03-15" not in loads(store)[IVAN]["by_day"]
 
 
-def test_what_is_done_gone_or_not_yet_in_the_portal_is_no_load(store: Store, office: Office) -> None:
+def test_what_is_done_gone_or_not_yet_in_the_portal_is_no_load(store: Store, office: Recorder) -> None:
     office.task("выполнена", ANNA, NOW, status=DONE)
     office.task("удалена", ANNA, NOW, gone=True)
     office.task("на пути", ANNA, NOW, rule_id="offer", portal_id=None)
     assert report.load(store, now=NOW) == []
 
 
-def test_deferred_and_awaiting_tasks_are_open_but_never_overdue(store: Store, office: Office) -> None:
+def test_deferred_and_awaiting_tasks_are_open_but_never_overdue(store: Store, office: Recorder) -> None:
     office.task("отложена", ANNA, NOW - DAY, status=DEFERRED)
     office.task("ждёт приёмки", ANNA, NOW - DAY, status=AWAITING)
     assert (loads(store)[ANNA]["open"], loads(store)[ANNA]["overdue"]) == (2, 0)
     assert report.overdue(store, now=NOW) == []
 
 
-def test_a_day_is_a_day_of_the_files_zone(store: Store, office: Office) -> None:
+def test_a_day_is_a_day_of_the_files_zone(store: Store, office: Recorder) -> None:
     office.task("в полночь по Москве", ANNA, NOW.replace(hour=0, minute=0) + DAY)
     office.task("за минуту до неё", IVAN, NOW.replace(hour=23, minute=59))
     assert loads(store)[ANNA]["today"] == 0
     assert loads(store)[IVAN]["today"] == 1
 
 
-def test_idle_colleagues_are_shown_on_request(store: Store, office: Office) -> None:
+def test_idle_colleagues_are_shown_on_request(store: Store, office: Recorder) -> None:
     office.task("завтра", ANNA, NOW + DAY)
     assert set(loads(store)) == {ANNA}
     everyone = loads(store, idle=True)
@@ -150,7 +150,7 @@ def test_idle_colleagues_are_shown_on_request(store: Store, office: Office) -> N
     assert everyone[IVAN]["open"] == 0
 
 
-def test_load_is_ordered_by_department_the_busiest_first(store: Store, office: Office) -> None:
+def test_load_is_ordered_by_department_the_busiest_first(store: Store, office: Recorder) -> None:
     for owner in (ANNA, IVAN, IVAN, LAWYER, LOGIST):
         office.task("дело", owner, NOW + DAY)
     office.task("ничьё", 999, NOW + DAY)
@@ -158,7 +158,7 @@ def test_load_is_ordered_by_department_the_busiest_first(store: Store, office: O
     assert loads(store)[999]["user"] == "#999"
 
 
-def test_the_portals_clock_decides_not_ours(store: Store, office: Office) -> None:
+def test_the_portals_clock_decides_not_ours(store: Store, office: Recorder) -> None:
     office.task("через час", ANNA, NOW + HOUR)
     assert loads(store)[ANNA]["overdue"] == 0
     store.flags.clock_offset = 7200.0
@@ -168,7 +168,7 @@ def test_the_portals_clock_decides_not_ours(store: Store, office: Office) -> Non
 # --- tasks -----------------------------------------------------------------------------------------------------------
 
 
-def test_overdue_tells_age_moves_first_deadline_deal_and_supervisor(store: Store, office: Office) -> None:
+def test_overdue_tells_age_moves_first_deadline_deal_and_supervisor(store: Store, office: Recorder) -> None:
     deal = office.deal("Станки", ("NEW", NOW - 9 * DAY))
     late = office.task(
         "Позвонить",
@@ -192,21 +192,21 @@ def test_overdue_tells_age_moves_first_deadline_deal_and_supervisor(store: Store
     assert second["title"] == "позже"
 
 
-def test_a_foreign_task_is_controlled_by_the_head_over_its_owner(store: Store, office: Office) -> None:
+def test_a_foreign_task_is_controlled_by_the_head_over_its_owner(store: Store, office: Recorder) -> None:
     office.task("чужая", ANNA, NOW - DAY)
     office.task("руководителя", HEAD, NOW - DAY)
     office.task("без контролёра", IVAN, NOW - DAY, rule_id="offer", supervisor_id=None)
     assert [line["supervisor_id"] for line in report.overdue(store, now=NOW)] == [HEAD, BOSS, None]
 
 
-def test_a_long_list_can_be_cut(store: Store, office: Office) -> None:
+def test_a_long_list_can_be_cut(store: Store, office: Recorder) -> None:
     for number in range(5):
         office.task(f"дело {number}", ANNA, NOW - (number + 1) * HOUR)
     assert [line["title"] for line in report.overdue(store, now=NOW, limit=2)] == ["дело 4", "дело 3"]
     assert len(report.overdue_ages(store, now=NOW)) == 5
 
 
-def test_today_lists_what_is_due_today_also_when_its_hour_is_past(store: Store, office: Office) -> None:
+def test_today_lists_what_is_due_today_also_when_its_hour_is_past(store: Store, office: Recorder) -> None:
     office.task("прошла", ANNA, NOW - HOUR)
     office.task("впереди", IVAN, NOW + HOUR)
     office.task("завтра", IVAN, NOW + DAY)
@@ -214,7 +214,7 @@ def test_today_lists_what_is_due_today_also_when_its_hour_is_past(store: Store, 
     assert [(line["title"], line["overdue"]) for line in found] == [("прошла", True), ("впереди", False)]
 
 
-def test_moves_lists_open_tasks_whose_deadline_was_moved(store: Store, office: Office) -> None:
+def test_moves_lists_open_tasks_whose_deadline_was_moved(store: Store, office: Recorder) -> None:
     office.task("на месте", ANNA, NOW + DAY)
     office.task(
         "сдвинута", ANNA, NOW + DAY, rule_id="offer", first_deadline=NOW - DAY, moves_by_us=2, moves_by_people=1
@@ -228,7 +228,7 @@ def test_moves_lists_open_tasks_whose_deadline_was_moved(store: Store, office: O
 # --- slips -----------------------------------------------------------------------------------------------------------
 
 
-def test_slips_are_counted_by_person_and_by_rule(store: Store, office: Office) -> None:
+def test_slips_are_counted_by_person_and_by_rule(store: Store, office: Recorder) -> None:
     anna = office.task("одна", ANNA, NOW + DAY, rule_id="offer")
     ivan = office.task("другая", IVAN, NOW + DAY)
     for _ in range(3):
@@ -246,7 +246,7 @@ def test_slips_are_counted_by_person_and_by_rule(store: Store, office: Office) -
     ]
 
 
-def test_following_an_undone_sweep_and_an_earlier_deadline_are_no_slips(store: Store, office: Office) -> None:
+def test_following_an_undone_sweep_and_an_earlier_deadline_are_no_slips(store: Store, office: Recorder) -> None:
     task = office.task("дело", ANNA, NOW + DAY)
     office.slip(task, "follow")
     office.slip(task, "sweep")
@@ -256,7 +256,7 @@ def test_following_an_undone_sweep_and_an_earlier_deadline_are_no_slips(store: S
     assert all(line["total"] == 0 for line in report.slips_by_person(store, now=NOW))
 
 
-def test_the_first_deadline_kept_is_held_against_the_last(store: Store, office: Office) -> None:
+def test_the_first_deadline_kept_is_held_against_the_last(store: Store, office: Recorder) -> None:
     done = {"status": DONE, "rule_id": "offer"}
     office.task("к первому", ANNA, NOW, closed=NOW - DAY, **done)
     office.task("к последнему", ANNA, NOW, first_deadline=NOW - 3 * DAY, closed=NOW - DAY, **done)
@@ -269,7 +269,7 @@ def test_the_first_deadline_kept_is_held_against_the_last(store: Store, office: 
     assert (len(person["done"]), person["kept_first"], person["kept_last"]) == (3, 1, 2)
 
 
-def test_an_employee_is_told_with_head_tasks_and_load(store: Store, office: Office) -> None:
+def test_an_employee_is_told_with_head_tasks_and_load(store: Store, office: Recorder) -> None:
     office.task("завтра", ANNA, NOW + DAY)
     office.task("без срока", ANNA, None)
     office.task("вчера", ANNA, NOW - DAY)
@@ -289,7 +289,7 @@ def test_an_employee_is_told_with_head_tasks_and_load(store: Store, office: Offi
 # --- deals -----------------------------------------------------------------------------------------------------------
 
 
-def test_stages_tell_deals_median_ninetieth_percentile_and_over_the_limit(store: Store, office: Office) -> None:
+def test_stages_tell_deals_median_ninetieth_percentile_and_over_the_limit(store: Store, office: Recorder) -> None:
     for hours in (10, 20, 30):
         begun = NOW - 20 * DAY
         office.deal(
@@ -309,7 +309,7 @@ def test_stages_tell_deals_median_ninetieth_percentile_and_over_the_limit(store:
     assert (won["deals"], won["median_hours"]) == (3, None)
 
 
-def test_stages_come_in_the_portals_order_and_a_vanished_one_last(store: Store, office: Office) -> None:
+def test_stages_come_in_the_portals_order_and_a_vanished_one_last(store: Store, office: Recorder) -> None:
     visit, deal = Visit(1, 1, 2, 0, "OLD", "P", NOW - DAY), Deal(1, "x", 0, "OLD", "P", 5, 5, 0, 0, NOW, NOW)
     office.record(visits=(visit,), deals=(deal,))
     ids = [line["stage_id"] for line in report.stages(store, now=NOW)]
@@ -317,13 +317,13 @@ def test_stages_come_in_the_portals_order_and_a_vanished_one_last(store: Store, 
     assert row(report.stages(store, now=NOW), stage_id="OLD")["deals"] == 1
 
 
-def test_stays_of_long_ago_no_longer_count(store: Store, office: Office) -> None:
+def test_stays_of_long_ago_no_longer_count(store: Store, office: Recorder) -> None:
     begun = NOW - 300 * DAY
     office.deal("давно", ("NEW", begun), ("OFFER", begun + 9 * DAY), ("WON", begun + 10 * DAY))
     assert row(report.stages(store, now=NOW), stage_id="NEW")["stays"] == 0
 
 
-def test_deals_over_the_limit_come_first_by_how_long_they_are_over_it(store: Store, office: Office) -> None:
+def test_deals_over_the_limit_come_first_by_how_long_they_are_over_it(store: Store, office: Recorder) -> None:
     office.deal("без предела", ("NEW", NOW - 90 * DAY))
     office.deal("сверх на день", ("AGREEMENT", NOW - 8 * DAY))
     office.deal("сверх на месяц", ("CONTRACT", NOW - 40 * DAY))
@@ -342,7 +342,7 @@ def test_deals_over_the_limit_come_first_by_how_long_they_are_over_it(store: Sto
         assert (part.deals, part.over, part.lines) == (4, 2, found[:limit])
 
 
-def test_the_limit_found_by_search_is_the_limit_of_each_deal(store: Store, office: Office) -> None:
+def test_the_limit_found_by_search_is_the_limit_of_each_deal(store: Store, office: Recorder) -> None:
     entries = [NOW - timedelta(hours=7 * number) for number in range(40)]
     for entered in entries:
         office.deal(entered.isoformat(), ("AGREEMENT", entered))
@@ -356,7 +356,7 @@ def test_the_limit_found_by_search_is_the_limit_of_each_deal(store: Store, offic
     assert {line["title"]: line["over"] for line in found} == {title: end < NOW for title, end in ends.items()}
 
 
-def test_a_deals_path_tells_every_movement_with_time_and_who_made_it(store: Store, office: Office) -> None:
+def test_a_deals_path_tells_every_movement_with_time_and_who_made_it(store: Store, office: Recorder) -> None:
     begun = NOW - 10 * DAY
     deal = office.deal("Станки", ("NEW", begun), ("PREPARATION", begun + DAY), moved_by=ANNA)
     office.operation(Operation("move:1", Kind.MOVE_DEAL, {"stage": "OFFER", "visit": 102}, deal))
@@ -374,7 +374,7 @@ def test_a_deals_path_tells_every_movement_with_time_and_who_made_it(store: Stor
     assert report.deal_path(store, 4711, now=NOW) is None
 
 
-def test_who_moved_a_deal_before_it_was_seen_stays_unknown(store: Store, office: Office) -> None:
+def test_who_moved_a_deal_before_it_was_seen_stays_unknown(store: Store, office: Recorder) -> None:
     visits = (Visit(1, 7, 1, 0, "NEW", "P", NOW - 3 * DAY), Visit(2, 7, 2, 0, "OFFER", "P", NOW - DAY))
     office.record(visits=visits, deals=(Deal(7, "x", 0, "OFFER", "P", 5, 5, 0, 0, NOW, NOW, moved_by=IVAN),))
     found = report.deal_path(store, 7, now=NOW)
@@ -382,7 +382,7 @@ def test_who_moved_a_deal_before_it_was_seen_stays_unknown(store: Store, office:
     assert [step["moved_by_name"] for step in found["path"]] == ["", "Иван Сидоров"]
 
 
-def test_the_mover_kept_with_a_visit_is_never_overwritten_by_the_next_ones(store: Store, office: Office) -> None:
+def test_the_mover_kept_with_a_visit_is_never_overwritten_by_the_next_ones(store: Store, office: Recorder) -> None:
     deal = office.deal("x", ("NEW", NOW - DAY), moved_by=ANNA)
     later = Deal(deal, "x", 0, "NEW", "P", IVAN, ANNA, 0, 0, NOW, NOW, moved_by=IVAN)
     office.record(deals=(later,))
@@ -391,14 +391,14 @@ def test_the_mover_kept_with_a_visit_is_never_overwritten_by_the_next_ones(store
     assert found["path"][0]["moved_by"] == ANNA
 
 
-def test_a_closed_deal_stays_in_its_final_stage_without_time(store: Store, office: Office) -> None:
+def test_a_closed_deal_stays_in_its_final_stage_without_time(store: Store, office: Recorder) -> None:
     deal = office.deal("x", ("NEW", NOW - 3 * DAY), ("WON", NOW - DAY))
     found = report.deal_path(store, deal, now=NOW)
     assert found is not None
     assert (found["closed"], found["won"], found["path"][-1]["hours"]) == (True, True, None)
 
 
-def test_deals_and_people_are_found_by_a_part_of_their_name(store: Store, office: Office) -> None:
+def test_deals_and_people_are_found_by_a_part_of_their_name(store: Store, office: Recorder) -> None:
     office.deal("Поставка СТАНКОВ", ("NEW", NOW - DAY))
     office.deal("закрыта: станки", ("NEW", NOW - DAY), ("WON", NOW))
     found = report.search(store, " станк ", limit=5)
@@ -410,7 +410,7 @@ def test_deals_and_people_are_found_by_a_part_of_their_name(store: Store, office
 # --- the service itself ----------------------------------------------------------------------------------------------
 
 
-def test_the_last_sweeps_are_told_by_the_slots_that_should_have_run(store: Store, office: Office) -> None:
+def test_the_last_sweeps_are_told_by_the_slots_that_should_have_run(store: Store, office: Recorder) -> None:
     office.sweep("2026-03-11/evening", NOW - DAY, moved=2, failed=1)
     office.sweep("2026-03-12/morning", NOW.replace(hour=9), state="skipped")
     morning, evening = report.last_sweeps(store, now=NOW)
@@ -424,14 +424,14 @@ def test_the_last_sweeps_are_told_by_the_slots_that_should_have_run(store: Store
     [(9, 5, "waiting", 12), (9, 30, "missed", 12), (8, 59, "missed", 11)],
 )
 def test_a_slot_that_nobody_claimed_is_missed_after_a_while(
-    store: Store, office: Office, hour: int, minute: int, verdict: str, day: int
+    store: Store, office: Recorder, hour: int, minute: int, verdict: str, day: int
 ) -> None:
     lines = report.last_sweeps(store, now=NOW.replace(hour=hour, minute=minute))
     morning = row(lines, name="morning")
     assert (morning["verdict"], morning["due"].day) == (verdict, day)
 
 
-def test_a_sweep_that_was_never_due_is_not_missed(store: Store, office: Office) -> None:
+def test_a_sweep_that_was_never_due_is_not_missed(store: Store, office: Recorder) -> None:
     began = NOW - HOUR
     store.flags.sweeps_since = {"morning": began, "evening": began}
     assert {line["verdict"] for line in report.last_sweeps(store, now=NOW)} == {"none"}
@@ -441,7 +441,7 @@ def test_a_sweep_that_was_never_due_is_not_missed(store: Store, office: Office) 
     assert report.last_sweeps(store, now=NOW) == []
 
 
-def test_what_is_held_and_what_failed_is_told_with_its_reason(store: Store, office: Office) -> None:
+def test_what_is_held_and_what_failed_is_told_with_its_reason(store: Store, office: Recorder) -> None:
     held = Operation("1:offer", Kind.CREATE, {"fields": {"TITLE": "Предложение"}}, 7, "1:offer")
     office.operation(held, State.HELD)
     webhook = "https://example.bitrix24.ru/rest/1/s3cr3tc0de/"
@@ -475,7 +475,7 @@ def test_the_state_of_things_is_plain_json(store: Store) -> None:
     assert told["paused"] is False
 
 
-def test_sweeps_list_what_became_of_their_moves(store: Store, office: Office) -> None:
+def test_sweeps_list_what_became_of_their_moves(store: Store, office: Recorder) -> None:
     office.sweep("2026-03-11/evening", NOW - DAY, moved=2, failed=1)
     office.sweep("2026-03-12/morning", NOW, state="skipped")
     skipped, done = report.sweeps(store)
@@ -506,7 +506,7 @@ def test_the_snapshot_comes_back_as_it_was_packed() -> None:
 @pytest.mark.parametrize("text", [None, "", '{"form": 0}', '{"form": 99, "users": "other"}'])
 def test_without_a_snapshot_reports_still_speak(store: Store, text: str | None) -> None:
     store.flags.snapshot = text
-    Office(store).task("дело", ANNA, NOW - DAY)
+    Recorder(store).task("дело", ANNA, NOW - DAY)
     assert report.frame(store).known is False
     assert [line["owner"] for line in report.overdue(store, now=NOW)] == ["#5"]
     assert report.stages(store, now=NOW) == []
@@ -583,7 +583,7 @@ def test_a_condition_is_told_in_words() -> None:
 
 
 def test_the_service_keeps_what_reports_need_without_asking_the_portal(tmp_path: Path) -> None:
-    with live.office(tmp_path) as place:
+    with office_of(tmp_path) as place:
         deal = place.add_deal("Romashka", by=5)
         place.run()
         place.wait(days=1)
@@ -613,7 +613,7 @@ def test_the_service_keeps_what_reports_need_without_asking_the_portal(tmp_path:
 
 
 def test_metrics_tell_what_is_worth_an_alert(tmp_path: Path) -> None:
-    with live.office(tmp_path, BITRIX_RATE="2/50") as place:
+    with office_of(tmp_path, BITRIX_RATE="2/50") as place:
         place.service.store.claim_sweep("2026-03-02/morning", place.context.portal.now())
         place.service.store.close_sweep("2026-03-02/morning", "skipped", {"reason": "missed"})
         assert place.service.numbers()["last_pass_age_seconds"] == -1
@@ -631,7 +631,7 @@ def test_metrics_tell_what_is_worth_an_alert(tmp_path: Path) -> None:
 
 
 def test_every_figure_of_the_service_says_what_it_is(tmp_path: Path) -> None:
-    with live.office(tmp_path) as place:
+    with office_of(tmp_path) as place:
         families = {"operations" if name.startswith("operations_") else name for name in place.service.numbers()}
         assert families == HELP.keys()
 
@@ -726,7 +726,7 @@ def test_every_table_has_a_cell_for_each_heading(busy: Path, name: str, language
     assert all(len(line) == len(heads) for line in cells)
 
 
-def test_a_cell_that_a_spreadsheet_would_compute_is_disarmed(store: Store, office: Office) -> None:
+def test_a_cell_that_a_spreadsheet_would_compute_is_disarmed(store: Store, office: Recorder) -> None:
     office.task('=HYPERLINK("http://evil")', ANNA, NOW - DAY)
     text = tables.csv_text("overdue", report.overdue(store, now=NOW))
     assert "'=HYPERLINK" in text
@@ -760,7 +760,7 @@ EVIL = [
 @pytest.mark.parametrize("opened", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_NONE])
 def test_no_cell_is_a_formula_whichever_separator_the_file_is_opened_with(
-    store: Store, office: Office, written: str, opened: str, quoting: Any
+    store: Store, office: Recorder, written: str, opened: str, quoting: Any
 ) -> None:
     for title in EVIL:
         office.task(title, ANNA, NOW - DAY)
@@ -802,6 +802,6 @@ def test_reports_cannot_ask_the_portal() -> None:
     assert told.stdout.strip() == "[]"
 
 
-def test_a_fired_owner_is_marked(store: Store, office: Office) -> None:
+def test_a_fired_owner_is_marked(store: Store, office: Recorder) -> None:
     office.task("дело", FIRED, NOW + DAY)
     assert loads(store)[FIRED]["active"] is False

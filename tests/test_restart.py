@@ -14,9 +14,9 @@ from bitrix_sync.app import Service, check_file
 from bitrix_sync.errors import PortalRefused, UserError
 from bitrix_sync.settings import load_settings
 from bitrix_sync.setup.check import examine
-from tests.live import RULES, Office, office
-from tests.running import Running, until
-from tests.test_service import Town, portal_on_a_monday
+from tests.world.office import RULES, Office, office
+from tests.world.process import Running, until
+from tests.world.town import Town, portal_on_a_monday
 
 BROKEN: dict[str, bytes | None] = {
     "no YAML": b"version: 1\n  funnels: [",

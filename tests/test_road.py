@@ -17,8 +17,9 @@ from bitrix_sync.engine.passes import take_in
 from bitrix_sync.model.operations import State
 from bitrix_sync.report import state_of_things
 from bitrix_sync.settings import load_settings
-from tests.live import Office, office, utc
-from tests.sweeping import department
+from tests.world.company import at as utc
+from tests.world.office import Office, office
+from tests.world.sweeps import department
 
 
 @pytest.fixture
@@ -134,7 +135,7 @@ def test_a_thousand_deals_at_once_make_a_thousand_tasks_with_few_requests(tmp_pa
 
 
 def test_more_than_the_safety_limit_is_held_until_it_is_released(tmp_path: Path) -> None:
-    from tests.live import RULES
+    from tests.world.office import RULES
 
     with office(tmp_path, RULES + "safety: {max_new_tasks: 3}\n") as place:
         place.run()
@@ -158,7 +159,7 @@ def test_a_paused_service_reads_and_writes_nothing(place: Office) -> None:
 
 
 def test_a_watching_service_says_what_it_would_do_and_writes_nothing(tmp_path: Path) -> None:
-    from tests.live import RULES
+    from tests.world.office import RULES
 
     with office(tmp_path, RULES + "safety: {watch: true}\n") as place:
         place.run()
@@ -354,7 +355,7 @@ def test_status_says_how_long_what_waits_will_take(tmp_path: Path) -> None:
 
 
 def test_a_deal_advances_when_its_tasks_are_done(tmp_path: Path) -> None:
-    from tests.live import RULES
+    from tests.world.office import RULES
 
     rules = RULES.replace("    Новая заявка:\n", "    Новая заявка:\n      advance_to: Презентация\n      tasks:\n")
     rules = rules.replace("      - id: first-call\n        title", "        - id: first-call\n          title", 1)

@@ -16,7 +16,7 @@ from bitrix_sync.portal.client import Portal
 from bitrix_sync.rules import model
 from bitrix_sync.rules.load import Loaded, load
 from bitrix_sync.rules.model import Duration, Entered, Rules
-from tests.department import DIRECTORY, SALES_STAGES, USERS, with_field, with_stages, without_field
+from tests.world.company import DIRECTORY, SALES_STAGES, USERS, with_field, with_stages, without_field
 
 ROOT = Path(__file__).parent.parent
 CALL = "{id: call, title: A, deadline: {after: 1 day}}"

@@ -24,7 +24,7 @@ from bitrix_sync.rules.model import Deadline, Done, Duration, Filled, Head, Nobo
 from bitrix_sync.rules.schema import json_schema
 from bitrix_sync.rules.tree import flaws
 from bitrix_sync.rules.yaml import Unreadable, read, scalar
-from tests.department import DIRECTORY
+from tests.world.company import DIRECTORY
 
 ROOT = Path(__file__).parent.parent
 HEAD = "version: 1\ntimezone: Europe/Moscow\nfunnels:\n  Продажи:\n    Договор:\n"

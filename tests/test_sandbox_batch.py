@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 
 import pytest
 
-from tests.echo_portal import Echo, echo_portal
+from tests.world.echo import Echo, echo_portal
 
 
 @pytest.fixture(scope="module")

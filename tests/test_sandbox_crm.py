@@ -11,7 +11,7 @@ import pytest
 from bitrix_sandbox.state import seed
 from bitrix_sandbox.state.crm_fields import user_field_name
 from bitrix_sandbox.state.errors import RestError
-from tests.sandbox_calls import NOON, Portal, frozen_clock, instant, sales_department
+from tests.world.calls import NOON, Portal, frozen_clock, instant, sales_department
 
 DEAL = {"entityTypeId": 2}
 

@@ -21,7 +21,7 @@ from bitrix_sandbox.state.clock import Agenda, Clock
 from bitrix_sandbox.state.portal import PortalState
 from bitrix_sandbox.state.switches import Switches
 from tests.documents import document
-from tests.echo_portal import BEGINNING, CODE, Echo, echo_portal
+from tests.world.echo import BEGINNING, CODE, Echo, echo_portal
 
 
 @pytest.fixture(scope="module")

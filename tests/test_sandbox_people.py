@@ -9,7 +9,7 @@ import pytest
 from bitrix_sandbox.methods.protocol import METHODS
 from bitrix_sandbox.state import seed
 from bitrix_sandbox.state.errors import RestError
-from tests.sandbox_calls import Portal, sales_department
+from tests.world.calls import Portal, sales_department
 
 
 @pytest.fixture

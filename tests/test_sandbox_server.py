@@ -19,7 +19,7 @@ from bitrix_sandbox.http.wire import parse_form
 from bitrix_sandbox.state.clock import Clock
 from bitrix_sandbox.state.errors import RestError
 from bitrix_sandbox.state.portal import PortalState
-from tests.echo_portal import BEGINNING, CODE, Echo, echo_portal
+from tests.world.echo import BEGINNING, CODE, Echo, echo_portal
 
 CAPTURED = Path(__file__).parent / "samples" / "portal"
 

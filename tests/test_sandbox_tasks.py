@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bitrix_sandbox.state.errors import RestError
-from tests.sandbox_calls import NOON, Portal, instant, sales_department, words
+from tests.world.calls import NOON, Portal, instant, sales_department, words
 
 DUE = "2026-03-12T18:00:00+03:00"
 

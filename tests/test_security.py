@@ -23,10 +23,10 @@ from bitrix_sandbox.state.seed import CODE
 from bitrix_sync.model.operations import Changeset
 from bitrix_sync.store import Store
 from bitrix_sync.store.schema import metadata
-from tests.running import ROOT, Running, event, until
-from tests.shell import Shell
-from tests.test_service import Town, portal_on_a_monday
 from tests.test_store_contract import DAY, NOW, make_deal, make_task
+from tests.world.process import ROOT, Running, event, until
+from tests.world.shell import Shell
+from tests.world.town import Town, portal_on_a_monday
 from webhooks.events import Event, genuine
 from webhooks.page_auth import PageAuth
 

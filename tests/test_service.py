@@ -5,59 +5,21 @@ from __future__ import annotations
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from bitrix_sandbox.http.server import Sandbox
-from bitrix_sandbox.state.clock import Clock
 from bitrix_sandbox.state.seed import CODE, SCOPES
-from tests.live import MONDAY, RULES
-from tests.running import Running, event, until
-from tests.shell import Ran, Shell
+from tests.world.company import MONDAY
+from tests.world.office import RULES
+from tests.world.process import Running, event, until
+from tests.world.shell import Ran, Shell
+from tests.world.town import Town, portal_on_a_monday, same_store
 
 TOKEN = "token0of0outgoing0webhook"
 NEVER = "3600"
-
-
-class Town:
-    """A portal and what a service beside it needs."""
-
-    def __init__(self, folder: Path, portal: Sandbox, rules: str = RULES, **settings: str) -> None:
-        self.folder, self.portal = folder, portal
-        (folder / "rules.yaml").write_text(rules, encoding="utf-8")
-        self.environ = {
-            "BITRIX_WEBHOOK_URL": portal.url,
-            "BITRIX_LISTEN": "127.0.0.1:0",
-            "BITRIX_SETTLE_SECONDS": "0",
-            "BITRIX_RATE": "100/1000",
-            **settings,
-        }
-
-    def run(self, **settings: str) -> Running:
-        """The service, at work."""
-        return Running(self.folder, {**self.environ, **settings})
-
-    def add_deal(self, title: str = "Romashka", stage: str = "NEW", *, funnel: int = 0) -> int:
-        """A person makes a deal."""
-        return self.portal.state.add_deal(title, funnel=funnel, stage=stage, responsible=5, by=5)
-
-    def move(self, deal: int, stage: str) -> None:
-        """A person moves it."""
-        self.portal.state.move_deal(deal, stage, by=5)
-
-    def rules_of(self, deal: int) -> list[str]:
-        """Rules whose tasks the portal has for a deal, in the order of their making; twice if there are two."""
-        with self.portal.state.lock:
-            tasks = [task for task in self.portal.state.tasks.values() if f"D_{deal}" in task.crm and task.xml_id]
-        return [str(task.xml_id).split(":")[2] for task in tasks]
-
-    def has(self, deal: int, *rules: str) -> Callable[[], bool]:
-        """Whether a deal has exactly the tasks of these rules."""
-        return lambda: sorted(self.rules_of(deal)) == sorted(rules)
 
 
 def figures(service: Running) -> dict[str, float]:
@@ -66,13 +28,6 @@ def figures(service: Running) -> dict[str, float]:
     assert status == 200
     lines = (line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
     return {name: float(value) for name, value in lines}
-
-
-@contextmanager
-def portal_on_a_monday(**given: Any) -> Iterator[Sandbox]:
-    """A sandbox that lets a service go as fast as it can."""
-    with Sandbox(clock=Clock(MONDAY), rate=None, **given) as portal:
-        yield portal
 
 
 # --- by events alone -------------------------------------------------------------------------------------------------
@@ -240,14 +195,6 @@ def test_a_second_service_on_the_same_database_waits(polling: tuple[Town, Runnin
     until(town.has(town.add_deal(), "first-call"))
     assert second.end() == 0
     service.start()
-
-
-def same_store(town: Town) -> dict[str, str]:
-    """Settings that name the files of a town from elsewhere."""
-    return {
-        "DATABASE_URL": f"sqlite:///{town.folder / 'bitrix-sync.db'}",
-        "BITRIX_RULES": str(town.folder / "rules.yaml"),
-    }
 
 
 def test_scheduler_alone_is_the_service_without_its_web_side(tmp_path: Path) -> None:

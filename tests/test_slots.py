@@ -15,8 +15,9 @@ from bitrix_sync.model.worktime import build_calendar
 from bitrix_sync.rules.model import Overdue, Rules, Slot
 from bitrix_sync.store import Store
 from bitrix_sync.sweeps import run
-from tests.stories import NINE_TO_SIX, after, book
-from tests.sweeping import RULES, department
+from tests.world.company import NINE_TO_SIX, after
+from tests.world.story import book
+from tests.world.sweeps import RULES, department
 
 YEAR = 2026
 SLOTS = (Slot("morning", time(9), after(0)), Slot("evening", time(18, 30), after(1)))

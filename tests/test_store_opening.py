@@ -25,7 +25,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from bitrix_sync.errors import StoreError
 from bitrix_sync.model.operations import State
 from bitrix_sync.store import Store, database, schema
-from tests.running import full_disk
+from tests.world.process import full_disk
 
 MIGRATIONS = Path(database.__file__).parent / "migrations"
 

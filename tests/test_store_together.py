@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from bitrix_sync.model.operations import Changeset, Decision, Kind, Operation, OperationResult, State
 from bitrix_sync.store import Store, ledger
 from bitrix_sync.store import store as store_module
-from tests.running import until
 from tests.test_store_contract import NOW, act, make_create, make_deal, make_task, make_visit
+from tests.world.process import until
 
 ROOT = Path(__file__).parents[1]
 UNFINISHED = {State.PLANNED, State.HELD, State.SENDING, State.UNKNOWN}

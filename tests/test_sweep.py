@@ -18,7 +18,7 @@ from bitrix_sync.engine.passes import carry_out
 from bitrix_sync.errors import PortalError, UserError
 from bitrix_sync.model.operations import Kind, State
 from bitrix_sync.sweeps import run, state
-from tests.sweeping import (
+from tests.world.sweeps import (
     DIRECTOR,
     FIRED,
     HEAD,

@@ -17,9 +17,9 @@ from bitrix_sync.rules.fields import Unfit, fit, unfilled
 from bitrix_sync.rules.load import Loaded, load
 from bitrix_sync.settings import load_settings
 from bitrix_sync.setup.check import examine
-from tests.department import DIRECTORY
-from tests.live import MOSCOW, Office, office
-from tests.sandbox_calls import Portal, sales_department
+from tests.world.calls import Portal, sales_department
+from tests.world.company import DIRECTORY, MOSCOW
+from tests.world.office import Office, office
 
 # --- values ----------------------------------------------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ from bitrix_sync.portal.dialect import outcomes
 from bitrix_sync.report import state_of_things
 from bitrix_sync.store import Store, ledger, schema
 from bitrix_sync.store import store as store_module
-from tests.live import Office, office
+from tests.world.office import Office, office
 
 FAULTS: tuple[Callable[[], BaseException], ...] = (
     lambda: AttributeError("'str' object has no attribute '__cause__'"),

@@ -12,7 +12,7 @@ import pytest
 from bitrix_sync.engine import recheck
 from bitrix_sync.errors import PortalError
 from bitrix_sync.model.facts import Unread
-from tests.sweeping import DIRECTOR, HEAD, MARIA, SWEEPS, Department, department
+from tests.world.sweeps import DIRECTOR, HEAD, MARIA, SWEEPS, Department, department
 
 RULES = (
     """

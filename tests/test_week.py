@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bitrix_sync import report
 from bitrix_sync.commands import changes
-from tests.sweeping import DIRECTOR, HEAD, IGOR, LAWYER_HEAD, MARIA, Department, department, section
+from tests.world.sweeps import DIRECTOR, HEAD, IGOR, LAWYER_HEAD, MARIA, Department, department, section
 
 STANDARDS = """
 version: 1

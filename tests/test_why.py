@@ -14,8 +14,9 @@ from bitrix_sync.explain.why import story_of
 from bitrix_sync.explain.why_lines import told
 from bitrix_sync.model.operations import Changeset, Kind, Operation, OperationResult, State
 from bitrix_sync.sweeps import run
-from tests.live import MOSCOW, Office, office
-from tests.shell import Shell
+from tests.world.company import MOSCOW
+from tests.world.office import Office, office
+from tests.world.shell import Shell
 
 RULES = """
 version: 1

@@ -23,7 +23,7 @@ from bitrix_sandbox.state.clock import Clock
 from bitrix_sync.settings import Listen
 from tests.bench.service import RULES
 from tests.bench.timeline import MONDAY
-from tests.running import ROOT, Running, event
+from tests.world.process import ROOT, Running, event
 from webhooks.server import WebServer
 
 TOKEN = "0123456789abcdef0123456789abcdef"

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 
-from tests.chaos.office import FINAL_STAGES, HEAD, MOSCOW, SELLERS
+from tests.chaos.office import FINAL_STAGES, HEAD, SELLERS
 from tests.chaos.people import Deed, Diary, Visit
+from tests.world.company import MOSCOW
 
 EVENING_OF_WORK = time(18)
 DEADLINES: dict[str, tuple[int, time]] = {

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from zoneinfo import ZoneInfo
-
 from bitrix_sandbox.state.clock import Clock
 from bitrix_sandbox.state.portal import PortalState
 from bitrix_sandbox.state.seed import SCOPES
 
-MOSCOW = ZoneInfo("Europe/Moscow")
-START = datetime(2026, 3, 2, 10, 0, tzinfo=MOSCOW)
 CODE = "chaos0code1234"
 TOKEN = "chaostoken"
 BOSS, HEAD = 1, 4

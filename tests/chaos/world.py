@@ -21,9 +21,10 @@ from bitrix_sandbox.http.server import Sandbox
 from bitrix_sandbox.state.clock import Clock
 from tests.chaos import portals
 from tests.chaos.lives import Lives
-from tests.chaos.office import BOSS, CODE, MOSCOW, RULES, START, TOKEN, build
+from tests.chaos.office import BOSS, CODE, RULES, TOKEN, build
 from tests.chaos.people import People
 from tests.chaos.verdict import Verdict, judge, read
+from tests.world.company import MONDAY, MOSCOW
 
 WIDE_RATE, TIGHT_RATE = (60, 200), (12, 30)
 """Requests a second and bucket: far from what the service needs, and less than it would like."""
@@ -102,7 +103,7 @@ class World:
         self.seed, self.folder, self.plan = seed, folder, plan
         self.random = random.Random(seed)
         clock = Clock()
-        clock.set(START)
+        clock.set(MONDAY)
         self.rate = TIGHT_RATE if seed % 4 == 3 else WIDE_RATE
         self.portal = Sandbox(build(clock), rate=self.rate, limits_clock=time.time, latency=0.003, event_seed=seed)
         self.portal.state.switches.history_late_every = 7

@@ -19,7 +19,8 @@ from bitrix_sync.app import Service
 from bitrix_sync.engine.passes import carry_out
 from bitrix_sync.settings import load_settings
 from bitrix_sync.sweeps import run
-from tests.live import MOSCOW, Office
+from tests.world.company import MOSCOW
+from tests.world.office import Office
 
 DIRECTOR, HEAD, MARIA, IGOR, OLGA, PAVEL = 1, 3, 5, 7, 9, 11
 LAWYER_HEAD, LAWYER, LOGIST_HEAD, LOGIST, FIRED = 13, 15, 19, 21, 25

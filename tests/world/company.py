@@ -1,11 +1,33 @@
-"""The names of a sales department: what rules files in tests may name. Much as in the sandbox's department."""
+"""The company: a sales department in Moscow, its week, and the names that rules files in tests may use.
+
+People, stages and fields are much as in the sandbox's department."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, time
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from bitrix_sync.model.facts import LOST, PROGRESS, WON, Company, DealField, Department, Directory, Funnel, Stage, User
+from bitrix_sync.model.worktime import build_calendar
+from bitrix_sync.rules.model import Deadline, Duration
+
+MOSCOW = ZoneInfo("Europe/Moscow")
+MONDAY = datetime(2026, 3, 2, 10, 0, tzinfo=MOSCOW)
+NINE_TO_SIX = [(time(9), time(18))]
+WEEK = build_calendar(zone=MOSCOW, week=dict.fromkeys(range(5), NINE_TO_SIX))
+
+
+def at(text: str) -> datetime:
+    """``2026-03-02 10:00`` in Moscow, as UTC."""
+    return datetime.fromisoformat(text).replace(tzinfo=MOSCOW).astimezone(UTC)
+
+
+def after(amount: int, unit: str = "workdays", **more: Any) -> Deadline:
+    """``{after: N unit}``."""
+    return Deadline(offset=Duration(amount, unit), **more)  # type: ignore[arg-type]
+
 
 SALES_STAGES = {
     "NEW": "Новая заявка",

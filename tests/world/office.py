@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from bitrix_sandbox.http.server import Sandbox
 from bitrix_sandbox.state.clock import Clock
 from bitrix_sync.app import Service
 from bitrix_sync.engine.passes import PassReport, ServiceContext, run_pass
 from bitrix_sync.settings import load_settings
-
-MOSCOW = ZoneInfo("Europe/Moscow")
-MONDAY = datetime(2026, 3, 2, 10, 0, tzinfo=MOSCOW)
+from tests.world.company import MONDAY
 
 RULES = """
 version: 1
@@ -120,8 +117,3 @@ def office(folder: Path, rules: str = RULES, *, at: datetime = MONDAY, **setting
             yield place
         finally:
             place.close()
-
-
-def utc(text: str) -> datetime:
-    """``2026-03-02 10:00`` in Moscow, as UTC."""
-    return datetime.fromisoformat(text).replace(tzinfo=MOSCOW).astimezone(UTC)

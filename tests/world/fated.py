@@ -15,7 +15,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 clock, dies = os.environ.pop("FATE_CLOCK", ""), os.environ.pop("FATE_DIES", "")
 if clock:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-c", "from bitrix_sync.cli import main; main()")
 ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
 LONGEST = 30.0

@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from bitrix_sandbox.methods import calendar, crm, im, people, system, tasks
 from bitrix_sandbox.methods.protocol import METHODS, Answer, Caller
 from bitrix_sandbox.state import seed
 from bitrix_sandbox.state.clock import Clock
 from bitrix_sandbox.state.portal import PortalState
+from tests.world.company import MOSCOW
 
 REGISTERED = (calendar, crm, im, people, system, tasks)
-MOSCOW = ZoneInfo("Europe/Moscow")
 NOON = datetime(2026, 3, 11, 12, 0, tzinfo=MOSCOW)
 """A Wednesday."""
 

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from bitrix_sync.decisions import plan
 from bitrix_sync.model.facts import DONE, Company, Deal, DealField, Department, PortalTask, User, Visit
 from bitrix_sync.model.operations import DealState, Decision, Kind, Operation, TaskRecord
-from bitrix_sync.model.worktime import build_calendar
-from bitrix_sync.rules.model import Deadline, Duration, Rule, Rules, StagePolicy
+from bitrix_sync.rules.model import Duration, Rule, Rules, StagePolicy
 from bitrix_sync.rules.persons import Picks
+from tests.world.company import MOSCOW, WEEK, after, at
 
-MOSCOW = ZoneInfo("Europe/Moscow")
-NINE_TO_SIX = [(time(9), time(18))]
 OWNER, HEAD, OTHER, BOSS, LAWYER, FIRED = 5, 4, 6, 2, 9, 13
-MONDAY = datetime(2026, 3, 2, 10, 0, tzinfo=MOSCOW)
 
 COMPANY = Company(
     users={
@@ -43,18 +39,7 @@ FIELDS = {
     "UF_CRM_SHIP": DealField("UF_CRM_SHIP", "Ship date", type="date"),
     "UF_CRM_INVOICE": DealField("UF_CRM_INVOICE", "Invoice date", type="date"),
 }
-WEEK = build_calendar(zone=MOSCOW, week=dict.fromkeys(range(5), NINE_TO_SIX))
 STAGES = {"NEW": "New", "MEETING": "Meeting", "OFFER": "Offer", "WON": "Won", "LOSE": "Lost"}
-
-
-def at(text: str) -> datetime:
-    """``2026-03-02 10:00`` in Moscow, as UTC."""
-    return datetime.fromisoformat(text).replace(tzinfo=MOSCOW).astimezone(UTC)
-
-
-def after(amount: int, unit: str = "workdays", **more: Any) -> Deadline:
-    """``{after: N unit}``."""
-    return Deadline(offset=Duration(amount, unit), **more)  # type: ignore[arg-type]
 
 
 def rule(rule_id: str, stage: str = "NEW", **more: Any) -> Rule:

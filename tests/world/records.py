@@ -1,6 +1,6 @@
 """A sales department to look at: people, two funnels, rules with limits, and a month of work, all recorded in a store.
 
-``furnish`` keeps the names as the rulebook does; ``Office`` records facts one by one for tests that count them;
+``furnish`` keeps the names as the rulebook does; ``Recorder`` records facts one by one for tests that count them;
 ``bustle`` fills the store with a busy month for pages that are looked at.
 """
 
@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from bitrix_sync.model.facts import (
     DONE,
@@ -39,7 +38,6 @@ from bitrix_sync.model.operations import (
     TaskRecord,
     Trace,
 )
-from bitrix_sync.model.worktime import build_calendar
 from bitrix_sync.report import snapshot
 from bitrix_sync.rules import words
 from bitrix_sync.rules.model import (
@@ -55,8 +53,8 @@ from bitrix_sync.rules.model import (
 )
 from bitrix_sync.settings import Settings, load_settings
 from bitrix_sync.store import Store
+from tests.world.company import MOSCOW, WEEK, after
 
-MOSCOW = ZoneInfo("Europe/Moscow")
 NOW = datetime(2026, 3, 12, 14, 0, tzinfo=MOSCOW)
 """A Thursday; the next working day is Friday the 13th."""
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -106,12 +104,6 @@ FIELDS = {
     "UF_CRM_SIGN": DealField("UF_CRM_SIGN", "Дата подписания", type="date"),
 }
 DIRECTORY = Directory(FUNNELS, FIELDS, COMPANY)
-WEEK = build_calendar(zone=MOSCOW, week={day: [(time(9), time(18))] for day in range(5)})
-
-
-def after(amount: int, unit: str = "workdays", **more: Any) -> Deadline:
-    """``{after: N unit}``."""
-    return Deadline(offset=Duration(amount, unit), **more)  # type: ignore[arg-type]
 
 
 def book(language: str = "ru", *, limits: bool = True, sweeps: bool = True) -> Rules:
@@ -187,7 +179,7 @@ def furnish(store: Store, rules: Rules | None = None, *, directory: Directory = 
 
 
 @dataclass
-class Office:
+class Recorder:
     """Records facts in a store, one at a time."""
 
     store: Store
@@ -305,9 +297,9 @@ def settings(**environ: str) -> Settings:
     return load_settings(environ, None, need_portal=False)
 
 
-def bustle(store: Store, *, seed: int = 7) -> Office:
+def bustle(store: Store, *, seed: int = 7) -> Recorder:
     """A busy month: sixty deals on their way, a hundred open tasks, slips, sweeps, a refusal, something held."""
-    office, chance = Office(store), random.Random(seed)
+    office, chance = Recorder(store), random.Random(seed)
     furnish(store)
     sellers = [ANNA, IVAN, OLGA, 8]
     buyers = ("Вектор", "Северсталь-Сервис", "Ромашка", "Альфа-Трейд", "Тёплый дом", "ГорСтрой", "Меридиан", "Лотос")
