@@ -16,8 +16,7 @@ from collections import Counter
 from datetime import timedelta
 from uuid import uuid4
 
-import bitrix_sync.apply
-
+import bitrix_sync.engine.sender
 import bitrix_sync.store.lease
 import bitrix_sync.store.store
 import scheduler
