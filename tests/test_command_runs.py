@@ -14,7 +14,8 @@ from bitrix_sandbox.state.clock import Clock
 from bitrix_sync.commands import changes, runs
 from bitrix_sync.engine import sender
 from bitrix_sync.errors import PortalError
-from bitrix_sync.model.operations import Kind, State
+from bitrix_sync.model.actions import Kind
+from bitrix_sync.model.operations import State
 from tests.world.company import MONDAY
 from tests.world.office import RULES, Office
 from tests.world.process import Running, until

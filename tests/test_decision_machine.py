@@ -21,9 +21,10 @@ from hypothesis.stateful import rule as step
 
 from bitrix_sync.decisions import overdue, plan
 from bitrix_sync.decisions.guards import NEED_READING, guard
+from bitrix_sync.model.actions import Kind, pack
 from bitrix_sync.model.facts import DEFERRED, DONE, IN_PROGRESS, OPEN_STATUSES, WAITING, Deal, PortalTask, Visit
 from bitrix_sync.model.keys import MARK, SlotId
-from bitrix_sync.model.operations import DealState, Decision, Kind, Operation, State, TaskRecord
+from bitrix_sync.model.operations import DealState, Decision, Operation, State, TaskRecord
 from bitrix_sync.rules.model import Deadline, Done, Duration, Entered, Filled, Head, Overdue, Rules, Slot, UserId
 from bitrix_sync.rules.persons import Picks
 from tests.world.company import MOSCOW, after, at
@@ -112,7 +113,7 @@ class Office:
 
     def perform(self, operation: Operation, task_id: int | None, now: datetime) -> int | None:
         """The portal carries out a command; the id of what it made. No rule here keeps a day off, so none is set."""
-        payload = operation.payload
+        payload = pack(operation.action)
         for set_to in (payload.get("deadline"), payload.get("fields", {}).get("DEADLINE")):
             assert set_to is None or self.rules.calendar.is_working(datetime.fromisoformat(set_to).date()), set_to
         if operation.kind is Kind.CREATE:
@@ -186,7 +187,7 @@ class Office:
         for one in self.ledger.values():
             name = (one.operation.task, one.operation.kind)
             if one.operation.kind in CHANGES and one.state in (State.PLANNED, State.UNKNOWN):
-                found[name] = (*found.get(name, ()), one.operation.payload)
+                found[name] = (*found.get(name, ()), one.operation.action)
         return found
 
     def record(self, reading: Reading) -> None:
@@ -297,7 +298,7 @@ class Office:
                 found = [task.id for task in self.tasks.values() if task.mark == MARK + operation.task]
                 if found:
                     self.finish(queued, State.DONE, min(found), now)
-            elif (self.known(operation.task).portal_id, operation.payload.get("title")) in self.items:
+            elif (self.known(operation.task).portal_id, getattr(operation.action, "title", "")) in self.items:
                 queued.state = State.DONE
 
     def drain(self, now: datetime) -> None:
@@ -308,7 +309,7 @@ class Office:
 
     def note_sent(self, record: TaskRecord, operation: Operation) -> None:
         """A deadline on its way is ours from here on."""
-        sent = moment(operation.payload["deadline"])
+        sent = moment(pack(operation.action)["deadline"])
         self.remember([replace(record, sent=(*record.sent, sent))])
 
     def finish(self, queued: Queued, state: State, result: int | None, now: datetime) -> None:
@@ -317,7 +318,7 @@ class Office:
         operation, record = queued.operation, self.known(queued.operation.task)
         if state is not State.DONE:
             return
-        payload = operation.payload
+        payload = pack(operation.action)
         match operation.kind:
             case Kind.CREATE:
                 record = replace(record, portal_id=result)

@@ -21,6 +21,7 @@ import typer
 
 from bitrix_sync import cli
 from bitrix_sync.decisions import plan
+from bitrix_sync.model.actions import AddItem
 from bitrix_sync.model.facts import Deal, Visit
 from bitrix_sync.model.operations import DealState, State
 from bitrix_sync.report import REPORTS
@@ -254,7 +255,7 @@ def test_the_first_rule_of_the_readme_makes_the_task_beside_it(language: str) ->
         company.name(record.owner_id),
         company.name(record.supervisor_id),
         moment_text(language, rules.calendar.local(record.deadline)),
-        " · ".join(op.payload["title"] for op in decided.operations if op.payload.get("under")),
+        " · ".join(op.action.title for op in decided.operations if isinstance(op.action, AddItem) and op.action.under),
     ]
     assert names.deal in prose(text)
 

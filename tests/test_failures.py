@@ -15,8 +15,9 @@ from bitrix_sync.decisions import failures
 from bitrix_sync.decisions.failures import Failure
 from bitrix_sync.engine import retries
 from bitrix_sync.engine.passes import tell_failures
+from bitrix_sync.model.actions import Kind, unpack
 from bitrix_sync.model.keys import Purpose
-from bitrix_sync.model.operations import Kind, Operation, State, StoredOperation
+from bitrix_sync.model.operations import Operation, State, StoredOperation
 from bitrix_sync.portal.dialect.writing import METHODS
 from bitrix_sync.report import held_back, state_of_things
 from bitrix_sync.settings import load_settings
@@ -69,7 +70,7 @@ funnels:
 
 def failure(text: str, *, kind: Kind = Kind.CREATE, code: str = "ERROR_CORE", number: int = 1, **more: Any) -> Failure:
     """A refusal of the portal."""
-    operation = Operation(f"create:{number}:call", kind, {}, deal_id=number, task=f"{number}:call")
+    operation = Operation(f"create:{number}:call", unpack(kind, {}), deal_id=number, task=f"{number}:call")
     row = StoredOperation(number, operation, State.FAILED, error_code=code, error_text=text)
     values: dict[str, Any] = {"reader": 0, "task": f"Call {number}", "deal": f"Deal {number}"}
     return Failure(row, METHODS[kind], **(values | more))

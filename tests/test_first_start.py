@@ -14,7 +14,8 @@ from bitrix_sandbox.http.server import Sandbox
 from bitrix_sandbox.state.clock import Clock
 from bitrix_sync.commands import changes
 from bitrix_sync.engine import recheck
-from bitrix_sync.model.operations import Kind, State
+from bitrix_sync.model.actions import Kind
+from bitrix_sync.model.operations import State
 from bitrix_sync.report import state_of_things
 from bitrix_sync.settings import load_settings
 from bitrix_sync.setup.check import examine
@@ -59,9 +60,7 @@ def read(place: Office) -> None:
 def told(place: Office) -> list[str]:
     """What the administrators were told in the portal."""
     place.service.turn(set(), wide=False)
-    return [
-        row.operation.payload["text"] for row in place.service.store.operations() if row.operation.kind is Kind.MESSAGE
-    ]
+    return [row.operation.action.text for row in place.service.store.operations() if row.operation.kind is Kind.MESSAGE]
 
 
 @pytest.mark.parametrize("seen", [0, 1, 5])

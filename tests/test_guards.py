@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from bitrix_sync.decisions.guards import guard, touched
+from bitrix_sync.model.actions import Kind, unpack
 from bitrix_sync.model.facts import AWAITING, DEFERRED, DONE, IN_PROGRESS, WAITING, PortalTask
-from bitrix_sync.model.operations import Kind, Operation, State, TaskRecord
+from bitrix_sync.model.operations import Operation, State, TaskRecord
 
 OLD = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 NEW = OLD + timedelta(days=1)
@@ -22,7 +23,7 @@ RECORD = TaskRecord("10:call", portal_id=5, title="Call", deadline=OLD, owner_id
 
 def move(reason: str) -> Operation:
     payload = {"deadline": NEW.isoformat(), "reason": reason, "seen": OLD.isoformat()}
-    return Operation("k", Kind.DEADLINE, payload, task="10:call")
+    return Operation("k", unpack(Kind.DEADLINE, payload), task="10:call")
 
 
 @pytest.mark.parametrize("reason", ["follow", "sweep", "undo"])
@@ -102,13 +103,13 @@ def test_which_status_lets_a_deadline_move(reason: str, status: int, moves: bool
     ],
 )
 def test_endings(kind: Kind, status: int, state: State | None) -> None:
-    ending = Operation("k", kind, {"reason": "leave"}, task="10:call")
+    ending = Operation("k", unpack(kind, {"reason": "leave"}), task="10:call")
     verdict = guard(ending, replace(TASK, status=status), RECORD, now=NOW)
     assert (verdict.state if verdict else None) is state
 
 
 def test_a_task_that_is_gone_needs_nothing_more() -> None:
-    deleted = guard(Operation("k", Kind.DELETE, {}), None, RECORD, now=NOW)
+    deleted = guard(Operation("k", unpack(Kind.DELETE, {})), None, RECORD, now=NOW)
     moved = guard(move("sweep"), None, RECORD, now=NOW)
     assert deleted is not None
     assert deleted.state is State.DONE
@@ -117,7 +118,9 @@ def test_a_task_that_is_gone_needs_nothing_more() -> None:
 
 
 def test_an_owner_that_a_person_set_meanwhile_stays() -> None:
-    hand_over = Operation("k", Kind.PEOPLE, {"owner": 8, "seen": 7, "supervisor": None, "drop": []}, task="10:call")
+    hand_over = Operation(
+        "k", unpack(Kind.PEOPLE, {"owner": 8, "seen": 7, "supervisor": None, "drop": []}), task="10:call"
+    )
     assert guard(hand_over, TASK, RECORD, now=NOW) is None
     verdict = guard(hand_over, replace(TASK, owner_id=99), RECORD, now=NOW)
     assert verdict is not None

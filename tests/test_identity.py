@@ -18,7 +18,8 @@ from bitrix_sandbox.state.seed import build_department
 from bitrix_sync.engine import identity
 from bitrix_sync.engine.passes import carry_out, take_in
 from bitrix_sync.errors import ForeignPortal
-from bitrix_sync.model.operations import Changeset, Kind, Operation, State
+from bitrix_sync.model.actions import Kind, unpack
+from bitrix_sync.model.operations import Changeset, Operation, State
 from bitrix_sync.settings import load_settings
 from bitrix_sync.setup.check import examine
 from bitrix_sync.store import Store
@@ -255,7 +256,7 @@ def test_every_change_of_a_task_is_kept_from_one_with_another_mark(tmp_path: Pat
         place.portal.state.change_task(task, 7, xml_id="persons-own", status=6 if kind is Kind.RESUME else 2)
         before, lines = snapshot(task), len(place.portal.state.messages)
         operations = tuple(
-            Operation(f"x{turn}", kind, payloads.get(kind, {"reason": "leave"}), deal, ref) for turn in range(2)
+            Operation(f"x{turn}", unpack(kind, payloads.get(kind, {"reason": "leave"})), deal, ref) for turn in range(2)
         )
         place.context.store.record(
             Changeset(at=place.context.portal.now(), operations=operations), place.context.sender.epoch

@@ -390,3 +390,51 @@ def test_flags_are_declared_in_one_place_with_their_types(module: str) -> None:
 )
 def test_a_flag_that_is_text_is_found(source: str) -> None:
     assert text_flags("bitrix_sync.engine.passes", source) == [1]
+
+
+# --- what operations do, typed ---------------------------------------------------------------------------------------
+
+PAYLOADS = frozenset({"bitrix_sync.store.rows", "bitrix_sync.store.schema", "bitrix_sync.store.retention"})
+"""Where an action becomes the JSON of the store and the other way round, and where it is emptied."""
+
+
+def raw_payloads(module: str, source: str) -> list[str]:
+    """Where the stored form of an action is looked into, each with its line. A column may be selected."""
+    if module in PAYLOADS or head(module) == "sandbox":
+        return []
+    columns = ("c", "o", "operations")
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Attribute(value=of, attr="payload") if last_name(of) not in columns:
+                found.append(f"{module}:{node.lineno} looks into a payload")
+            case ast.Subscript(value=ast.Name(id="payload")) | ast.Subscript(slice=ast.Constant(value="payload")):
+                found.append(f"{module}:{node.lineno} looks into a payload")
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="payload"), attr="get")):
+                found.append(f"{module}:{node.lineno} looks into a payload")
+    return found
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_nobody_looks_into_a_raw_payload(module: str) -> None:
+    assert raw_payloads(module, MODULES[module]) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'user = operation.payload["user"]',
+        'user = row.payload.get("user")',
+        "payload = one.operation.payload",
+        'owner = payload["owner"]',
+        'owner = payload.get("owner")',
+        'stored = row["payload"]',
+    ],
+)
+def test_a_raw_payload_is_found(source: str) -> None:
+    assert raw_payloads("bitrix_sync.engine.passes", source)
+
+
+@pytest.mark.parametrize("source", ["query = select(o.kind, o.payload)", "owner = operation.action.owner"])
+def test_a_typed_action_is_no_raw_payload(source: str) -> None:
+    assert raw_payloads("bitrix_sync.engine.passes", source) == []

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from bitrix_sync.model.actions import Kind, unpack
 from bitrix_sync.model.facts import AWAITING, DEFERRED, DONE, IN_PROGRESS, Company, Deal, Department, User
-from bitrix_sync.model.operations import Kind, Operation, State, StoredOperation, TaskRecord
+from bitrix_sync.model.operations import Operation, State, StoredOperation, TaskRecord
 from bitrix_sync.rules.model import Overdue, OverdueOverride, Rules, Slot
 from bitrix_sync.sweeps.notice_text import LONGEST
 from bitrix_sync.sweeps.notices import Stay, SweepSummary, messages
@@ -58,7 +59,9 @@ def move(record: TaskRecord, state: State = State.DONE, *, error: str = "", **mo
         "move": 1,
         **more,
     }
-    operation = Operation(f"sweep:{E}:{record.ref}", Kind.DEADLINE, payload, record.deal_id, record.ref, sweep=E)
+    operation = Operation(
+        f"sweep:{E}:{record.ref}", unpack(Kind.DEADLINE, payload), record.deal_id, record.ref, sweep=E
+    )
     return StoredOperation(record.portal_id or 0, operation, state, error_text=error)
 
 
@@ -81,7 +84,7 @@ def sent(*records: TaskRecord, slot: str = E, rules: Rules | None = None, **more
     }
     _, operations = messages(SweepSummary(**(values | more)))
     assert len({one.key for one in operations}) == len(operations), "one message for each person"
-    return {one.payload["user"]: one.payload["text"] for one in operations}
+    return {one.action.user: one.action.text for one in operations}
 
 
 # --- how it reads ----------------------------------------------------------------------------------------------------
@@ -358,7 +361,7 @@ def test_a_stuck_deal_is_told_to_the_head_over_its_responsible_and_noted_only_if
     )
     keys, operations = messages(news)
     assert keys == ("stuck:10", "stuck:11")
-    assert {one.payload["user"] for one in operations} == {HEAD, ADMIN}, "over the boss there is nobody"
+    assert {one.action.user for one in operations} == {HEAD, ADMIN}, "over the boss there is nobody"
     keys, operations = messages(replace(news, admins=(FIRED,), company=replace(COMPANY, departments={})))
     assert (keys, operations) == ((), ())
 
@@ -425,4 +428,4 @@ def test_the_mark_and_the_key_are_the_slots() -> None:
             rows=[move(one)],
         )
     )
-    assert (operation.key, operation.payload["mark"], operation.sweep) == (f"notice:{E}:{HEAD}", E, E)
+    assert (operation.key, operation.action.mark, operation.sweep) == (f"notice:{E}:{HEAD}", E, E)

@@ -20,6 +20,7 @@ from bitrix_sync.decisions.overdue import (
     supervisor_of,
     weigh,
 )
+from bitrix_sync.model.actions import pack
 from bitrix_sync.model.facts import AWAITING, DEFERRED, DONE, IN_PROGRESS, Absence, Company, Deal, Department, User
 from bitrix_sync.model.keys import SlotId
 from bitrix_sync.model.operations import State, TaskRecord
@@ -256,10 +257,10 @@ def test_away_is_who_cannot_read_the_message_in_time() -> None:
 def test_moves_are_ordered_by_supervisor_and_carry_what_they_were_based_on() -> None:
     late = fates(task(), task("once", portal_id=9, supervisor_id=BOSS, occurrence="10:once"))
     moves = operations(late, rules=rules_with(), slot="2026-03-03/evening")
-    assert [move.payload["supervisor"] for move in moves] == [BOSS, HEAD]
+    assert [move.action.supervisor for move in moves] == [BOSS, HEAD]
     assert moves[1].key == "sweep:2026-03-03/evening:10:call"
-    assert moves[1].payload["seen"] == "2026-03-02T15:00:00+00:00"
-    assert moves[1].payload["deadline"] == "2026-03-04T18:00:00+03:00"
+    assert pack(moves[1].action)["seen"] == "2026-03-02T15:00:00+00:00"
+    assert pack(moves[1].action)["deadline"] == "2026-03-04T18:00:00+03:00"
     assert {move.sweep for move in moves} == {"2026-03-03/evening"}
     assert {move.state for move in moves} == {State.PLANNED}
 

@@ -16,8 +16,9 @@ from flask.testing import FlaskClient
 from jinja2 import nodes
 from pydantic import SecretStr
 
+from bitrix_sync.model.actions import Kind, unpack
 from bitrix_sync.model.facts import Company, Deal, Department, Directory, Funnel, Stage, User, Visit
-from bitrix_sync.model.operations import Decision, Kind, Operation, State, Trace
+from bitrix_sync.model.operations import Decision, Operation, State, Trace
 from bitrix_sync.store import Store
 from bitrix_sync.words.language import MESSAGES
 from tests.world.office import office as office_of
@@ -391,7 +392,7 @@ def evil(store: Store) -> FlaskClient:
     task = office.task(EVIL, 5, NOW - DAY, deal_id=7, moves_by_us=1)
     office.task(EVIL, 5, NOW + HOUR, deal_id=7)
     office.slip(task, "sweep")
-    failed = Operation("x", Kind.MOVE_DEAL, {"stage": EVIL, "visit": 1}, 7)
+    failed = Operation("x", unpack(Kind.MOVE_DEAL, {"stage": EVIL, "visit": 1}), 7)
     office.operation(failed, State.FAILED, error_code=EVIL, error_text=EVIL)
     store.flags.rules_error = EVIL
     return web(store, standing=Standing(False, EVIL))[0].test_client()

@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from bitrix_sync.decisions import plan
+from bitrix_sync.model.actions import Kind, MoveDeal, pack
 from bitrix_sync.model.facts import AWAITING, DONE, IN_PROGRESS
-from bitrix_sync.model.operations import Kind, State
+from bitrix_sync.model.operations import State
 from bitrix_sync.rules.model import (
     AllOf,
     Creator,
@@ -30,7 +31,7 @@ from tests.world.story import BOSS, COMPANY, FIRED, HEAD, LAWYER, OTHER, OWNER, 
 
 def test_a_deal_enters_a_stage_and_its_task_appears() -> None:
     story = Story(book(rule("call", title="Call {{ deal.TITLE }}"))).enters("NEW")
-    fields = story.operation(Kind.CREATE).payload["fields"]
+    fields = story.operation(Kind.CREATE).action.fields
     assert story.made() == ["call"]
     assert fields["TITLE"] == "Call Romashka"
     assert fields["RESPONSIBLE_ID"] == OWNER
@@ -222,12 +223,12 @@ def test_a_deleted_task_is_neither_made_anew_nor_followed_by_another() -> None:
 
 def test_supervisor_none_means_no_observer() -> None:
     story = Story(book(rule("call", supervisor=Nobody()))).enters("NEW")
-    assert "AUDITORS" not in story.operation(Kind.CREATE).payload["fields"]
+    assert "AUDITORS" not in story.operation(Kind.CREATE).action.fields
 
 
 def test_a_supervisor_may_be_told_without_observing() -> None:
     story = Story(book(rule("call", supervisor_observes=False))).enters("NEW")
-    assert "AUDITORS" not in story.operation(Kind.CREATE).payload["fields"]
+    assert "AUDITORS" not in story.operation(Kind.CREATE).action.fields
     assert story.task("call").supervisor_id == HEAD
 
 
@@ -247,7 +248,7 @@ def test_nobody_at_all_is_held_and_the_admins_are_told() -> None:
     story.company = replace(story.company, users={BOSS: story.company.users[BOSS]}, self_id=77)
     story.enters("NEW")
     assert story.operation(Kind.CREATE).state is State.HELD
-    assert story.operation(Kind.MESSAGE).payload["user"] == BOSS
+    assert story.operation(Kind.MESSAGE).action.user == BOSS
 
 
 def test_a_task_that_was_held_is_decided_anew_with_owner_deadline_and_text() -> None:
@@ -263,7 +264,7 @@ def test_a_task_that_was_held_is_decided_anew_with_owner_deadline_and_text() -> 
     creation = decision.operations[0] if decision else None
     assert creation is not None
     assert decision is not None
-    fields = creation.payload["fields"]
+    fields = creation.action.fields
     assert (fields["RESPONSIBLE_ID"], fields["TITLE"]) == (OTHER, "Call for Petr Petrov")
     assert fields["DEADLINE"] == "2026-03-09T18:00:00+03:00", "what was past is lifted"
     (record,) = decision.tasks
@@ -275,7 +276,7 @@ def test_a_task_that_was_held_is_decided_anew_with_owner_deadline_and_text() -> 
 
 def test_open_tasks_follow_the_deals_responsible() -> None:
     story = Story(book(rule("call"), rule("law", owner=UserId(LAWYER)))).enters("NEW").sets(responsible=OTHER)
-    payload = story.operation(Kind.PEOPLE).payload
+    payload = pack(story.operation(Kind.PEOPLE).action)
     assert story.did(Kind.PEOPLE) == ["10:call"]
     assert payload["owner"] == OTHER
 
@@ -294,7 +295,7 @@ def test_tasks_whose_owner_is_the_head_follow_too() -> None:
 
 def test_the_supervisor_goes_along_with_the_owner() -> None:
     story = Story(book(rule("call"))).enters("NEW").sets(responsible=HEAD)
-    payload = story.operation(Kind.PEOPLE).payload
+    payload = pack(story.operation(Kind.PEOPLE).action)
     assert (payload["owner"], payload["supervisor"], payload["drop"]) == (HEAD, BOSS, [HEAD])
     assert story.task("call").supervisor_id == BOSS
 
@@ -302,20 +303,20 @@ def test_the_supervisor_goes_along_with_the_owner() -> None:
 def test_where_the_responsible_controls_the_new_one_does_though_the_owner_stays() -> None:
     law = rule("law", owner=UserId(LAWYER), supervisor=Responsible())
     story = Story(book(law, rule("other", owner=UserId(LAWYER)))).enters("NEW").sets(responsible=OTHER)
-    payload = story.operation(Kind.PEOPLE).payload
+    payload = pack(story.operation(Kind.PEOPLE).action)
     assert story.did(Kind.PEOPLE) == ["10:law"]
     assert (payload["owner"], payload["supervisor"], payload["drop"]) == (LAWYER, OTHER, [OWNER])
     assert story.verdict("law") == "supervisor_followed"
-    assert "Petr Petrov" in story.operation(Kind.LINE).payload["text"]
+    assert "Petr Petrov" in story.operation(Kind.LINE).action.text
 
 
 def test_whoever_controls_now_is_the_creator_of_a_task_with_control() -> None:
     story = Story(book(rule("call", control=True))).enters("NEW").sets(responsible=HEAD)
-    assert story.operation(Kind.PEOPLE).payload["creator"] == BOSS
+    assert story.operation(Kind.PEOPLE).action.creator == BOSS
 
 
 def test_control_makes_the_supervisor_the_creator() -> None:
-    fields = Story(book(rule("call", control=True))).enters("NEW").operation(Kind.CREATE).payload["fields"]
+    fields = Story(book(rule("call", control=True))).enters("NEW").operation(Kind.CREATE).action.fields
     assert (fields["TASK_CONTROL"], fields["CREATED_BY"]) == ("Y", HEAD)
 
 
@@ -332,7 +333,7 @@ def test_every_key_of_a_task_reaches_the_portal() -> None:
         checklist=("one", "two {{ deal.TITLE }}"),
     )
     story = Story(book(full)).enters("NEW")
-    fields = story.operation(Kind.CREATE).payload["fields"]
+    fields = story.operation(Kind.CREATE).action.fields
     assert fields["PRIORITY"] == 2
     assert fields["GROUP_ID"] == 3
     assert fields["TAGS"] == ["a", "b"]
@@ -340,13 +341,13 @@ def test_every_key_of_a_task_reaches_the_portal() -> None:
     assert fields["ACCOMPLICES"] == [LAWYER]
     assert fields["SE_PARAMETER"] == [{"VALUE": "Y", "CODE": 3}]
     assert fields["DESCRIPTION"] == "[b]Text[/b]"
-    items = [op.payload["title"] for op in story.last.operations if op.kind is Kind.CHECKLIST]
+    items = [op.action.title for op in story.last.operations if op.kind is Kind.CHECKLIST]
     assert items == ["Checklist", "one", "two Romashka"]
 
 
 def test_a_long_title_is_cut_with_an_ellipsis() -> None:
     story = Story(book(rule("call", title="x" * 300))).enters("NEW")
-    title = story.operation(Kind.CREATE).payload["fields"]["TITLE"]
+    title = story.operation(Kind.CREATE).action.fields["TITLE"]
     assert len(title) == 250
     assert title.endswith("…")
 
@@ -361,7 +362,7 @@ def test_task_follows_the_ship_date_while_it_is_open() -> None:
     assert story.due("ship") == "2026-03-16 18:00"
     story.wait(hours=1).sets(UF_CRM_SHIP="2026-03-12")
     assert story.due("ship") == "2026-03-12 18:00"
-    assert "Ship date" in story.operation(Kind.LINE).payload["text"]
+    assert "Ship date" in story.operation(Kind.LINE).action.text
     story.sets(UF_CRM_SHIP=None)
     assert story.due("ship") == "2026-03-16 18:00"
     story.sets(UF_CRM_SHIP="2026-03-12")
@@ -434,7 +435,7 @@ def test_the_deal_moves_on_when_every_task_of_the_visit_is_done() -> None:
     story = Story(book(rule("a"), rule("b"), advance={"NEW": "MEETING"})).enters("NEW").completes("a")
     assert story.did(Kind.MOVE_DEAL) == []
     story.completes("b")
-    assert story.operation(Kind.MOVE_DEAL).payload == {"stage": "MEETING", "visit": 10}
+    assert story.operation(Kind.MOVE_DEAL).action == MoveDeal("MEETING", 10)
     assert story.decide().did(Kind.MOVE_DEAL) == []
 
 
@@ -461,7 +462,7 @@ def test_at_most_five_automatic_moves_a_day_then_the_supervisor_is_told() -> Non
         story.wait(minutes=1).enters("MEETING" if turn % 2 == 0 else "NEW")
     story.completes("b")
     assert story.did(Kind.MOVE_DEAL) == []
-    assert story.operation(Kind.MESSAGE).payload["user"] == HEAD
+    assert story.operation(Kind.MESSAGE).action.user == HEAD
 
 
 # --- what is old -----------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ import requests
 from urllib3.exceptions import MaxRetryError, NameResolutionError, NewConnectionError
 
 from bitrix_sync.errors import PortalError, PortalRefused, SettingError
-from bitrix_sync.model.operations import Kind
+from bitrix_sync.model.actions import Kind
 from bitrix_sync.portal import body
 from bitrix_sync.portal.client import Command, Portal
 from bitrix_sync.portal.http import moved_address, parse_address

@@ -12,8 +12,9 @@ from bitrix_sandbox.http.server import Sandbox
 from bitrix_sandbox.state.clock import Clock
 from bitrix_sandbox.state.seed import SCOPES, build_big
 from bitrix_sync.errors import PortalError, PortalRefused
+from bitrix_sync.model.actions import Kind, unpack
 from bitrix_sync.model.facts import Absent, Changes, Cursor, Visit
-from bitrix_sync.model.operations import Kind, Operation
+from bitrix_sync.model.operations import Operation
 from bitrix_sync.portal import reading
 from bitrix_sync.portal.client import Command, Portal
 from bitrix_sync.portal.dialect import writing
@@ -370,7 +371,7 @@ def carry_out(
     portal: Portal, kind: Kind, payload: dict[str, Any], *, deal: int = 0, task: int | None = None
 ) -> int | None:
     seen = reading.tasks(portal, [task])[0] if task else None
-    operation = Operation("k", kind, payload, deal_id=deal, task="9031:call")
+    operation = Operation("k", unpack(kind, payload), deal_id=deal, task="9031:call")
     outcome = portal.call(writing.command(operation, task_id=task, seen=seen, self_id=portal.self_id))
     assert outcome.done, outcome
     return writing.created_id(kind, outcome)
@@ -445,7 +446,9 @@ def test_the_webhooks_own_user_gets_a_notice(box: Sandbox, portal: Portal) -> No
 def test_a_create_that_is_in_doubt_is_found_by_its_mark(box: Sandbox, portal: Portal, fault: str) -> None:
     effect = {"effect": True} if fault in ("page_502", "internal") else {}
     box.faults.next(fault, "tasks.task.add", **effect)
-    operation = Operation("k", Kind.CREATE, {"fields": {"TITLE": "Call", "RESPONSIBLE_ID": 5}}, task="9031:call")
+    operation = Operation(
+        "k", unpack(Kind.CREATE, {"fields": {"TITLE": "Call", "RESPONSIBLE_ID": 5}}), task="9031:call"
+    )
     assert portal.call(writing.command(operation)).kind == "unknown"
     assert len(reading.tasks_by_mark(portal, [MARK])) == 1
 
@@ -453,7 +456,9 @@ def test_a_create_that_is_in_doubt_is_found_by_its_mark(box: Sandbox, portal: Po
 @pytest.mark.parametrize("fault", ["too_many", "operation_limit", "token_expired"])
 def test_a_create_that_was_refused_before_it_ran_is_not_there(box: Sandbox, portal: Portal, fault: str) -> None:
     box.faults.next(fault, "tasks.task.add")
-    operation = Operation("k", Kind.CREATE, {"fields": {"TITLE": "Call", "RESPONSIBLE_ID": 5}}, task="9031:call")
+    operation = Operation(
+        "k", unpack(Kind.CREATE, {"fields": {"TITLE": "Call", "RESPONSIBLE_ID": 5}}), task="9031:call"
+    )
     assert portal.call(writing.command(operation)).kind == "again"
     box.faults.clear()
     assert reading.tasks_by_mark(portal, [MARK]) == []
@@ -462,7 +467,7 @@ def test_a_create_that_was_refused_before_it_ran_is_not_there(box: Sandbox, port
 def test_half_a_batch_is_known_by_looking(box: Sandbox, portal: Portal) -> None:
     box.faults.next("batch_cut", "batch", after=2)
     operations = [
-        Operation("k", Kind.CREATE, {"fields": {"TITLE": "Call", "RESPONSIBLE_ID": 5}}, task=f"9031:call:{n}")
+        Operation("k", unpack(Kind.CREATE, {"fields": {"TITLE": "Call", "RESPONSIBLE_ID": 5}}), task=f"9031:call:{n}")
         for n in range(4)
     ]
     outcomes = portal.batch([writing.command(one) for one in operations])

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from bitrix_sync.model.actions import Kind, unpack
 from bitrix_sync.model.facts import PortalTask
-from bitrix_sync.model.operations import Kind, Operation
+from bitrix_sync.model.operations import Operation
 from bitrix_sync.portal.dialect.commands import fits_batch
 from bitrix_sync.portal.dialect.outcomes import Outcome
 from bitrix_sync.portal.dialect.writing import command, created_id, moment_text
@@ -19,7 +20,7 @@ SEEN = PortalTask(80, "Call", 2, owner_id=5, creator_id=1, deadline=None, audito
 
 def made(kind: Kind, payload: dict[str, Any], **more: Any) -> tuple[str, dict[str, Any]]:
     options = {"task_id": 80, "seen": SEEN, "self_id": 1, **more}
-    built = command(Operation("key", kind, payload, deal_id=10, task="9031:first-call"), **options)
+    built = command(Operation("key", unpack(kind, payload), deal_id=10, task="9031:first-call"), **options)
     assert fits_batch(built) or [] in built.params["fields"].values()
     return built.method, dict(built.params)
 

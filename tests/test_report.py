@@ -19,8 +19,9 @@ from typer.testing import CliRunner
 from bitrix_sync import report
 from bitrix_sync.cli import app
 from bitrix_sync.errors import UserError
+from bitrix_sync.model.actions import Kind, unpack
 from bitrix_sync.model.facts import AWAITING, DEFERRED, DONE, Deal, Visit
-from bitrix_sync.model.operations import Kind, Operation, State
+from bitrix_sync.model.operations import Operation, State
 from bitrix_sync.report import snapshot, tables
 from bitrix_sync.rules import words
 from bitrix_sync.rules.model import (
@@ -359,7 +360,7 @@ def test_the_limit_found_by_search_is_the_limit_of_each_deal(store: Store, offic
 def test_a_deals_path_tells_every_movement_with_time_and_who_made_it(store: Store, office: Recorder) -> None:
     begun = NOW - 10 * DAY
     deal = office.deal("Станки", ("NEW", begun), ("PREPARATION", begun + DAY), moved_by=ANNA)
-    office.operation(Operation("move:1", Kind.MOVE_DEAL, {"stage": "OFFER", "visit": 102}, deal))
+    office.operation(Operation("move:1", unpack(Kind.MOVE_DEAL, {"stage": "OFFER", "visit": 102}), deal))
     moved = Visit(103, deal, 2, 0, "OFFER", "P", NOW - DAY)
     office.record(visits=(moved,), deals=(Deal(deal, "Станки", 0, "OFFER", "P", ANNA, ANNA, 0, 0, begun, NOW, 1),))
     found = report.deal_path(store, deal, now=NOW)
@@ -442,11 +443,11 @@ def test_a_sweep_that_was_never_due_is_not_missed(store: Store, office: Recorder
 
 
 def test_what_is_held_and_what_failed_is_told_with_its_reason(store: Store, office: Recorder) -> None:
-    held = Operation("1:offer", Kind.CREATE, {"fields": {"TITLE": "Предложение"}}, 7, "1:offer")
+    held = Operation("1:offer", unpack(Kind.CREATE, {"fields": {"TITLE": "Предложение"}}), 7, "1:offer")
     office.operation(held, State.HELD)
     webhook = "https://example.bitrix24.ru/rest/1/s3cr3tc0de/"
     office.operation(
-        Operation("m", Kind.MOVE_DEAL, {"stage": "OFFER", "visit": 1}, 7),
+        Operation("m", unpack(Kind.MOVE_DEAL, {"stage": "OFFER", "visit": 1}), 7),
         State.FAILED,
         error_code="ACCESS_DENIED",
         error_text=f"нет прав, {webhook}",

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from bitrix_sync.model.actions import CreateTask, Kind, unpack
 from bitrix_sync.model.facts import Absence, Cursor, Deal, Visit
 from bitrix_sync.model.keys import Occurrence
 from bitrix_sync.model.operations import (
@@ -20,7 +21,6 @@ from bitrix_sync.model.operations import (
     Check,
     DeadlineChange,
     Decision,
-    Kind,
     Operation,
     OperationResult,
     State,
@@ -67,12 +67,13 @@ def make_task(visit: int, deal: int, rule: str = "call", **changes: Any) -> Task
 def make_create(record: TaskRecord, **changes: Any) -> Operation:
     fields = {"TITLE": record.title, "RESPONSIBLE_ID": record.owner_id}
     return replace(
-        Operation(record.ref, Kind.CREATE, {"fields": fields}, deal_id=record.deal_id, task=record.ref), **changes
+        Operation(record.ref, unpack(Kind.CREATE, {"fields": fields}), deal_id=record.deal_id, task=record.ref),
+        **changes,
     )
 
 
 def act(key: str, kind: Kind, task: str = "", payload: dict[str, Any] | None = None, **changes: Any) -> Operation:
-    return replace(Operation(key, kind, payload or {}, task=task), **changes)
+    return replace(Operation(key, unpack(kind, payload or {}), task=task), **changes)
 
 
 def decided(deal: int, **parts: Any) -> Changeset:
@@ -627,8 +628,7 @@ def test_deciding_twice_records_once(store: Store, epoch: int) -> None:
 def test_an_operation_comes_back_whole(store: Store, epoch: int) -> None:
     operation = Operation(
         "k",
-        Kind.DEADLINE,
-        {"deadline": "2026-03-12T18:00:00+03:00", "seen": None, "reason": "sweep"},
+        unpack(Kind.DEADLINE, {"deadline": "2026-03-12T18:00:00+03:00", "seen": None, "reason": "sweep"}),
         deal_id=10,
         task="1:call",
         urgency=3,
@@ -647,7 +647,7 @@ def test_an_operation_comes_back_whole(store: Store, epoch: int) -> None:
 
 
 def test_a_failed_recording_leaves_nothing(store: Store, epoch: int) -> None:
-    bad = act("bad", Kind.LINE, "", {"x": object()})
+    bad = act("bad", Kind.LINE, "", {"text": object()})
     with pytest.raises(Exception, match="cannot be stored as JSON"):
         store.record(decided(10, tasks=(make_task(1, 10),), operations=(bad,)), epoch)
     assert store.deals() == {}
@@ -681,12 +681,12 @@ def test_what_is_held_and_nothing_else_can_be_planned_with_another_payload(store
     records = [make_task(number, 10) for number in (1, 2)]
     creates = (make_create(records[0], state=State.HELD), make_create(records[1]))
     store.record(decided(10, tasks=tuple(records), operations=creates), epoch)
-    anew = tuple(replace(one, payload={"fields": {"RESPONSIBLE_ID": 77}}, state=State.PLANNED) for one in creates)
+    anew = tuple(replace(one, action=CreateTask({"RESPONSIBLE_ID": 77}), state=State.PLANNED) for one in creates)
     store.record(Changeset(at=NOW, renewed=anew), epoch)
     first, second = (the_operation(store, f"{number}:call") for number in (1, 2))
-    assert (first.state, first.operation.payload["fields"]["RESPONSIBLE_ID"]) == (State.PLANNED, 77)
+    assert (first.state, first.operation.action.fields["RESPONSIBLE_ID"]) == (State.PLANNED, 77)
     assert (first.operation.look_first, second.operation.look_first) == (True, False)
-    assert second.operation.payload["fields"]["RESPONSIBLE_ID"] == records[1].owner_id
+    assert second.operation.action.fields["RESPONSIBLE_ID"] == records[1].owner_id
 
 
 # --- what may be sent ------------------------------------------------------------------------------------------------
@@ -852,7 +852,7 @@ def test_a_moved_deadline_is_known_with_its_slip_and_counts(store: Store, epoch:
         send(store, epoch, undo)
         record = the_task(store, "1:call")
         assert (record.deadline, record.moves, record.moves_by_us) == (NOW + DAY, 0, 0)
-    follow = {"deadline": new.isoformat(), "reason": "follow"}
+    follow = {"deadline": new.isoformat(), "reason": "follow", "seen": (NOW + DAY).isoformat()}
     [followed] = store.record(Changeset(at=NOW, operations=(act("fo", Kind.DEADLINE, "1:call", follow),)), epoch)
     send(store, epoch, followed)
     assert the_task(store, "1:call").moves == 0
@@ -987,7 +987,7 @@ def test_pruning_forgets_explanations_but_nothing_that_keeps_work_from_being_rep
     first = decided(10, tasks=(record,), operations=(make_create(record),), traces=(trace, later), moments=moments)
     store.record(replace(first, visits=(visit,)), epoch)
     store.record(decided(11, traces=(replace(trace, deal_id=11),)), epoch)
-    unsent = act("open", Kind.MESSAGE, "", {"a": 1})
+    unsent = act("open", Kind.MESSAGE, "", {"text": "a"})
     store.record(Changeset(at=NOW, deals=(make_deal(11, semantic="S"),), operations=(unsent,)), epoch)
     [create] = [row.id for row in store.operations(kind=Kind.CREATE)]
     store.mark_sending([create], epoch, old)
@@ -998,8 +998,8 @@ def test_pruning_forgets_explanations_but_nothing_that_keeps_work_from_being_rep
     assert store.prune(NOW, past_before=NOW) == 4
     assert store.traces(10) == [later]
     assert store.traces(11) == []
-    assert the_operation(store, "1:call").operation.payload == {}
-    assert the_operation(store, "open").operation.payload == {"a": 1}
+    assert the_operation(store, "1:call").operation.forgotten
+    assert not the_operation(store, "open").operation.forgotten
     state = store.deal_states([10])[10]
     assert state.keys == {"1:call"}
     assert state.visits == (visit,)

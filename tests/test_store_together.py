@@ -17,7 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitrix_sync.model.operations import Changeset, Decision, Kind, Operation, OperationResult, State
+from bitrix_sync.model.actions import Kind, unpack
+from bitrix_sync.model.operations import Changeset, Decision, Operation, OperationResult, State
 from bitrix_sync.store import Store, ledger
 from bitrix_sync.store import store as store_module
 from tests.test_store_contract import NOW, act, make_create, make_deal, make_task, make_visit
@@ -274,7 +275,7 @@ def live_through_anything(store: Store, data: st.DataObject) -> None:
         ref = "" if kind is Kind.MOVE_DEAL else data.draw(st.sampled_from(records)).ref
         payload = {"deadline": NOW.isoformat(), "reason": "sweep"} if kind is Kind.DEADLINE else {}
         urgency = data.draw(st.integers(0, 9))
-        operations.append(Operation(f"more:{number}", kind, payload, deal, ref, urgency=urgency))
+        operations.append(Operation(f"more:{number}", unpack(kind, payload), deal, ref, urgency=urgency))
     recording = Changeset(at=NOW, deals=(make_deal(deal),), tasks=tuple(records), operations=tuple(operations))
     store.record(recording, epoch)
     sent: list[int] = []

@@ -16,7 +16,8 @@ from bitrix_sync import report
 from bitrix_sync.commands import changes
 from bitrix_sync.engine.passes import carry_out
 from bitrix_sync.errors import PortalError, UserError
-from bitrix_sync.model.operations import Kind, State
+from bitrix_sync.model.actions import Kind
+from bitrix_sync.model.operations import State
 from bitrix_sync.sweeps import run, state
 from tests.world.sweeps import (
     DIRECTOR,

@@ -12,7 +12,8 @@ import pytest
 from bitrix_sync.errors import UserError
 from bitrix_sync.explain.why import story_of
 from bitrix_sync.explain.why_lines import told
-from bitrix_sync.model.operations import Changeset, Kind, Operation, OperationResult, State
+from bitrix_sync.model.actions import Kind, unpack
+from bitrix_sync.model.operations import Changeset, Operation, OperationResult, State
 from bitrix_sync.sweeps import run
 from tests.world.company import MOSCOW
 from tests.world.office import Office, office
@@ -147,8 +148,8 @@ def test_what_waits_is_held_or_was_dropped_is_told_with_its_reason(place: Office
     ref = f"{account(place, deal)['visits'][0]['visit_id']}:first-call"
     deadline = {"deadline": "2026-03-05T18:00:00+03:00", "reason": "follow", "seen": None}
     operations = (
-        Operation("follow:x:1", Kind.DEADLINE, deadline, deal, ref),
-        Operation("follow:x:2", Kind.DEADLINE, deadline, deal, ref, state=State.HELD),
+        Operation("follow:x:1", unpack(Kind.DEADLINE, deadline), deal, ref),
+        Operation("follow:x:2", unpack(Kind.DEADLINE, deadline), deal, ref, state=State.HELD),
     )
     first, _ = store.record(Changeset(at=place.context.portal.now(), operations=operations), epoch)
     dropped = OperationResult(first, State.DROPPED, error_text="a person has set another deadline")

@@ -27,12 +27,12 @@ from bitrix_sync.engine.passes import (
 )
 from bitrix_sync.engine.rulebook import Rulebook
 from bitrix_sync.errors import UserError
+from bitrix_sync.model.actions import CreateTask, DeleteTask, Kind, title_of
 from bitrix_sync.model.facts import Changes, Company, Deal
 from bitrix_sync.model.keys import Key, Occurrence, Purpose
 from bitrix_sync.model.operations import (
     Changeset,
     Decision,
-    Kind,
     Operation,
     OperationResult,
     State,
@@ -110,8 +110,12 @@ def outcomes(context: ServiceContext, ids: Iterable[int]) -> Account:
 
 def describe(operation: Operation) -> Account:
     """An operation for people and programs."""
-    title = operation.payload.get("fields", {}).get("TITLE", "") if operation.kind is Kind.CREATE else ""
-    return {"kind": operation.kind.value, "deal_id": operation.deal_id, "task": operation.task, "title": title}
+    return {
+        "kind": operation.kind.value,
+        "deal_id": operation.deal_id,
+        "task": operation.task,
+        "title": title_of(operation.action),
+    }
 
 
 def backfill(context: ServiceContext, args: Mapping[str, Any]) -> Steps:
@@ -227,12 +231,13 @@ def as_they_are(context: ServiceContext, ids: Sequence[int], stages: Set[str]) -
 
 def planned_line(operation: Operation, company: Company) -> Account:
     """A task that backfill makes, or would make."""
-    fields = operation.payload["fields"]
+    task = operation.action
+    assert isinstance(task, CreateTask), "backfill counts creations"
     return describe(operation) | {
         "rule": occurrence.rule if (occurrence := Occurrence.parse(operation.task)) else "",
-        "owner_id": fields["RESPONSIBLE_ID"],
-        "owner": company.name(fields["RESPONSIBLE_ID"]),
-        "deadline": fields["DEADLINE"],
+        "owner_id": task.owner_id,
+        "owner": company.name(task.owner_id),
+        "deadline": task.deadline.isoformat(),
         "held": operation.state is State.HELD,
     }
 
@@ -289,10 +294,8 @@ def drop_ended(context: ServiceContext) -> None:
 
 def is_stale(operation: Operation, company: Company, now: datetime) -> bool:
     """True for a creation whose owner or deadline can no longer be used as it is."""
-    if operation.kind is not Kind.CREATE:
-        return False
-    fields = operation.payload["fields"]
-    return not company.active(fields["RESPONSIBLE_ID"]) or datetime.fromisoformat(fields["DEADLINE"]) <= now
+    task = operation.action
+    return isinstance(task, CreateTask) and (not company.active(task.owner_id) or task.deadline <= now)
 
 
 def renew(context: ServiceContext, held: Sequence[Operation]) -> int:
@@ -353,9 +356,7 @@ def remove(context: ServiceContext, args: Mapping[str, Any]) -> Steps:
     if not dry:
         unsent = context.store.drop_unsent(rule_id, since=since)
         operations = tuple(
-            Operation(
-                str(Key(Purpose.REMOVE, record.ref)), Kind.DELETE, {"reason": "remove"}, record.deal_id, record.ref
-            )
+            Operation(str(Key(Purpose.REMOVE, record.ref)), DeleteTask("remove"), record.deal_id, record.ref)
             for record in doomed
         )
         ids += context.store.record(Changeset(at=context.portal.now(), operations=operations), context.sender.epoch)

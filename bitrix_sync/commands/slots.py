@@ -13,8 +13,9 @@ from bitrix_sync.decisions.guards import guard
 from bitrix_sync.engine.passes import ServiceContext
 from bitrix_sync.engine.sender import UPDATE
 from bitrix_sync.errors import UserError
+from bitrix_sync.model.actions import Kind, SetDeadline
 from bitrix_sync.model.keys import Key, Purpose, SlotId
-from bitrix_sync.model.operations import Changeset, Kind, Operation, OperationResult, State, StoredOperation
+from bitrix_sync.model.operations import Changeset, Operation, OperationResult, State, StoredOperation
 from bitrix_sync.portal import reading
 from bitrix_sync.store import Store, Sweep
 from bitrix_sync.sweeps.run import Plan, carry, decide, finish, go_on
@@ -206,7 +207,7 @@ def undo(context: ServiceContext, args: Mapping[str, Any]) -> Steps:
     moves = moves_of(store, slot)
     unsent = [OperationResult(one.id, State.DROPPED, error_text=TAKEN_BACK) for one in moves if one.state in WAITING]
     finish(context, unsent)
-    back = [undoing(one) for one in moves if one.state in (State.DONE, State.UNKNOWN) and one.operation.payload]
+    back = [undoing(one) for one in moves if one.state in (State.DONE, State.UNKNOWN) and not one.operation.forgotten]
     summary = {name: value for name, value in row.summary.items() if name not in ("stays", "left")}
     recording = Changeset(at=context.portal.now(), operations=tuple(back), sweep=(slot, UNDONE, summary))
     yield Wait(store.record(recording, context.sender.epoch))
@@ -228,7 +229,7 @@ def undo(context: ServiceContext, args: Mapping[str, Any]) -> Steps:
 def to_be_undone(context: ServiceContext, slot: str) -> Account:
     """What ``undo`` would do, from a reading of the tasks as they are now; nothing is written."""
     moves = moves_of(context.store, slot)
-    back = [undoing(one) for one in moves if one.state in (State.DONE, State.UNKNOWN) and one.operation.payload]
+    back = [undoing(one) for one in moves if one.state in (State.DONE, State.UNKNOWN) and not one.operation.forgotten]
     records = {one.ref: one for one in context.store.task_records(refs=[one.task for one in back])}
     ids = [one.portal_id for one in records.values() if one.portal_id is not None]
     seen = {task.id: task for task in reading.tasks(context.portal, ids)}
@@ -244,9 +245,7 @@ def to_be_undone(context: ServiceContext, slot: str) -> Account:
                 "title": record.title,
                 "deal_id": one.deal_id,
                 "from": clock_time(context, now_is),
-                "to": clock_time(context, datetime.fromisoformat(one.payload["deadline"]))
-                if one.payload["deadline"]
-                else None,
+                "to": clock_time(context, one.action.deadline if isinstance(one.action, SetDeadline) else None),
                 "why": verdict.reason if verdict is not None else "",
             }
         )
@@ -267,11 +266,10 @@ TAKEN_BACK = "the sweep was undone"
 def undoing(move: StoredOperation) -> Operation:
     """The move backwards; whether anybody has touched the task since is seen just before it is sent."""
     operation = move.operation
-    payload = {"deadline": operation.payload["seen"], "reason": "undo", "seen": operation.payload["deadline"]}
+    assert isinstance(operation.action, SetDeadline), "sweeps move deadlines and nothing else"
     return Operation(
         str(Key(Purpose.UNDO, operation.key)),
-        Kind.DEADLINE,
-        payload,
+        SetDeadline(operation.action.seen, "undo", operation.action.deadline),
         operation.deal_id,
         operation.task,
         urgency=overdue.URGENCY,

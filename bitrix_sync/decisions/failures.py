@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import blake2b
 
+from bitrix_sync.model.actions import Kind
 from bitrix_sync.model.keys import Refusal
-from bitrix_sync.model.operations import Kind, StoredOperation
+from bitrix_sync.model.operations import StoredOperation
 from bitrix_sync.words import texts
 
 QUIET = timedelta(hours=1)

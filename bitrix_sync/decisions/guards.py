@@ -10,9 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from bitrix_sync.model.actions import CompleteTask, DeferTask, DeleteTask, Kind, ResumeTask, SetDeadline, SetPeople
 from bitrix_sync.model.facts import DEFERRED, DONE, IN_PROGRESS, MOVABLE_STATUSES, WAITING, PortalTask
 from bitrix_sync.model.keys import foreign_id, mark_of
-from bitrix_sync.model.operations import Kind, Operation, State, TaskRecord
+from bitrix_sync.model.operations import Operation, State, TaskRecord
 
 ENDABLE = frozenset({WAITING, IN_PROGRESS, DEFERRED})
 
@@ -65,36 +66,36 @@ def guard(operation: Operation, seen: PortalTask | None, record: TaskRecord | No
     ``now`` the portal's time."""
     if seen is None:
         return Settled(State.DONE if operation.kind is Kind.DELETE else State.DROPPED, "the task is gone")
-    if is_stranger(seen, record, operation.task) or seen.mark != operation.payload.get("mark", seen.mark):
+    if is_stranger(seen, record, operation.task):
         return Settled(State.DROPPED, STRANGER, stranger=True)
-    match operation.kind:
-        case Kind.DEADLINE:
-            return _deadline(operation, seen, record, now)
-        case Kind.PEOPLE:
-            return _people(operation, seen)
-        case Kind.COMPLETE:
+    match operation.action:
+        case SetDeadline() as change:
+            return _deadline(change, seen, record, now)
+        case SetPeople() as change:
+            return _people(change, seen)
+        case CompleteTask():
             return _ending(seen, DONE)
-        case Kind.DEFER:
+        case DeferTask():
             return _ending(seen, DEFERRED)
-        case Kind.RESUME:
+        case DeleteTask(mark=mark) if mark not in ("", seen.mark):
+            return Settled(State.DROPPED, STRANGER, stranger=True)
+        case ResumeTask():
             return None if seen.status == DEFERRED else Settled(State.DONE, "so already")
-        case Kind.DELETE:
+        case DeleteTask():
             return None if seen.status in ENDABLE else Settled(State.DROPPED, "closed or awaiting acceptance")
         case _:
             return None
 
 
-def _deadline(operation: Operation, seen: PortalTask, record: TaskRecord | None, now: datetime) -> Settled | None:
-    wanted = datetime.fromisoformat(operation.payload["deadline"])
-    based_on = operation.payload.get("seen")
-    reason = operation.payload["reason"]
+def _deadline(change: SetDeadline, seen: PortalTask, record: TaskRecord | None, now: datetime) -> Settled | None:
+    wanted, reason = change.deadline, change.reason
     if not seen.open or (reason == "sweep" and seen.status not in MOVABLE_STATUSES):
         return Settled(State.DROPPED, "closed, deferred or awaiting acceptance")
     if seen.deadline == wanted:
         return Settled(State.DONE, "there already")
-    if reason == "sweep" and wanted <= now:
+    if reason == "sweep" and wanted is not None and wanted <= now:
         return Settled(State.DROPPED, "its new deadline has passed")
-    if seen.deadline == (datetime.fromisoformat(based_on) if based_on else None):
+    if seen.deadline == change.seen:
         return None
     if record is None or seen.deadline not in record.sent:
         return Settled(State.DROPPED, "a person has set another deadline")
@@ -102,11 +103,10 @@ def _deadline(operation: Operation, seen: PortalTask, record: TaskRecord | None,
     return None if reason == "follow" or still_overdue else Settled(State.DROPPED, "moved otherwise meanwhile")
 
 
-def _people(operation: Operation, seen: PortalTask) -> Settled | None:
+def _people(change: SetPeople, seen: PortalTask) -> Settled | None:
     if not seen.open:
         return Settled(State.DROPPED, "closed")
-    wanted = operation.payload["owner"]
-    if seen.owner_id not in (wanted, operation.payload.get("seen", wanted)):
+    if seen.owner_id not in (change.owner, change.seen or change.owner):
         return Settled(State.DROPPED, "a person has set another owner")
     return None
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Literal
 
+from bitrix_sync.model.actions import SetDeadline
 from bitrix_sync.model.facts import AWAITING, MOVABLE_STATUSES, Absence, Company, Deal
 from bitrix_sync.model.keys import Key, Purpose, SlotId
-from bitrix_sync.model.operations import Kind, Operation, State, TaskRecord
+from bitrix_sync.model.operations import Operation, State, TaskRecord
 from bitrix_sync.model.worktime import Calendar
 from bitrix_sync.rules.deadlines import counted
 from bitrix_sync.rules.model import Head, Nobody, Overdue, Rules, Slot
@@ -243,15 +244,14 @@ def operations(late: Iterable[OverdueTask], *, rules: Rules, slot: str) -> tuple
     return tuple(
         Operation(
             str(Key(Purpose.SWEEP, slot, one.record.ref)),
-            Kind.DEADLINE,
-            {
-                "deadline": rules.calendar.local(one.deadline).isoformat(timespec="seconds"),
-                "reason": "sweep",
-                "seen": one.record.deadline.isoformat() if one.record.deadline else None,
-                "supervisor": one.supervisor,
-                "owner": one.record.owner_id,
-                "move": one.record.moves + 1,
-            },
+            SetDeadline(
+                rules.calendar.local(one.deadline).replace(microsecond=0),
+                "sweep",
+                one.record.deadline,
+                supervisor=one.supervisor,
+                owner=one.record.owner_id,
+                move=one.record.moves + 1,
+            ),
             one.record.deal_id,
             one.record.ref,
             urgency=URGENCY,

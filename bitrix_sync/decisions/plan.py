@@ -14,6 +14,22 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+from bitrix_sync.model.actions import (
+    Action,
+    AddItem,
+    AddLine,
+    CompleteTask,
+    CreateTask,
+    DeferTask,
+    DeleteTask,
+    Ending,
+    Kind,
+    MoveDeal,
+    ResumeTask,
+    SendMessage,
+    SetDeadline,
+    SetPeople,
+)
 from bitrix_sync.model.facts import (
     DEFERRED,
     DONE,
@@ -27,17 +43,7 @@ from bitrix_sync.model.facts import (
     Visit,
 )
 from bitrix_sync.model.keys import Key, Moment, Occurrence, Purpose
-from bitrix_sync.model.operations import (
-    Check,
-    DeadlineChange,
-    DealState,
-    Decision,
-    Kind,
-    Operation,
-    State,
-    TaskRecord,
-    Trace,
-)
+from bitrix_sync.model.operations import Check, DeadlineChange, DealState, Decision, Operation, State, TaskRecord, Trace
 from bitrix_sync.model.worktime import Calendar
 from bitrix_sync.rules.conditions import CannotJudge, Judgement, judge
 from bitrix_sync.rules.context import Context, build_context
@@ -83,7 +89,7 @@ the first look, if it is still the one that the rule gives; else it was changed,
 ACTS = frozenset({Moment.LEFT, Moment.CLOSED})
 """Moments that say what we did; the others say what happened."""
 ENDS = (Kind.COMPLETE, Kind.DELETE)
-ENDINGS = {"complete": Kind.COMPLETE, "defer": Kind.DEFER, "delete": Kind.DELETE}
+ENDINGS: Mapping[str, type[Ending]] = {"complete": CompleteTask, "defer": DeferTask, "delete": DeleteTask}
 
 URGENT, CREATE, ADVANCE, CHANGE, CHECKLIST, LINE, MESSAGE = 10, 20, 25, 30, 40, 45, 50
 """Urgency of operations: a first task with a near deadline goes before everything else."""
@@ -382,7 +388,7 @@ class _Deciding:
         if ending == "keep" or (why is Purpose.CLOSE and left in ended):
             return
         key = Key(why, record.occurrence, entered.id)
-        self.add(key, ENDINGS[ending], {"reason": why.value}, record, urgency=CREATE)
+        self.add(key, ENDINGS[ending](why.value), record, urgency=CREATE)
         self.trace(visit, rule.id, "ended", ending=ending, why=why.value)
 
     def ending(self, record: TaskRecord) -> bool:
@@ -535,13 +541,11 @@ class _Deciding:
         self.trace(visit, rule.id, "exists", other=record.occurrence, repeat="if_none_open")
         stage = self.rules.stage_names.get(visit.stage_id, visit.stage_id)
         text = texts.say(self.rules.language, "line.taken_over", stage=stage)
-        self.add(
-            Key(Purpose.LINE_OF_TAKEN, record.occurrence, visit.id), Kind.LINE, {"text": text}, record, urgency=LINE
-        )
+        self.add(Key(Purpose.LINE_OF_TAKEN, record.occurrence, visit.id), AddLine(text), record, urgency=LINE)
         known = self.state.keys | {operation.key for operation in self.operations}
         put_off = {Purpose.LEAVE: rule.on_leave == "defer", Purpose.CLOSE: rule.on_close == "defer"}
         if any(put_off[why] and Key(why, record.occurrence).among(known) for why in put_off):
-            self.add(Key(Purpose.RESUME, record.occurrence, visit.id), Kind.RESUME, {"reason": "taken over"}, record)
+            self.add(Key(Purpose.RESUME, record.occurrence, visit.id), ResumeTask("taken over"), record)
         self.keep(replace(record, visit_id=visit.id, number=1, started=started, basis=TAKEN_OVER))
 
     def repeat(self, rule: Rule, visit: Visit, last: TaskRecord) -> None:
@@ -624,8 +628,7 @@ class _Deciding:
         fields = self.task_fields(rule, title, description, owner, supervisor, computed.at) | own
         self.add(
             Key(Purpose.CREATE, key),
-            Kind.CREATE,
-            {"fields": fields},
+            CreateTask(fields),
             record,
             urgency=(URGENT if computed.at - self.now < DAY else CREATE) + LATER * bool(self.backfill),
             look_first=self.backfill is not None or self.is_old_news(visit),
@@ -689,13 +692,11 @@ class _Deciding:
             return
         heading = Key(Purpose.CHECKLIST, record.occurrence)
         title = texts.say(self.rules.language, "task.checklist")
-        self.add(heading, Kind.CHECKLIST, {"title": title, "index": 0}, record, urgency=CHECKLIST)
+        self.add(heading, AddItem(title), record, urgency=CHECKLIST)
         for index, text in enumerate(items):
             if text:
-                payload = {"title": text, "index": index, "under": str(heading)}
-                self.add(
-                    Key(Purpose.ITEM, record.occurrence, index), Kind.CHECKLIST, payload, record, urgency=CHECKLIST
-                )
+                key = Key(Purpose.ITEM, record.occurrence, index)
+                self.add(key, AddItem(text, index, str(heading)), record, urgency=CHECKLIST)
 
     def choose_owner(self, rule: Rule, deadline: datetime) -> Chosen:
         return resolve_owner(
@@ -812,8 +813,8 @@ class _Deciding:
 
     def deadline_to_be(self, record: TaskRecord) -> datetime | None:
         """The task's deadline once what is decided has reached the portal."""
-        underway = self.state.underway.get((record.occurrence, Kind.DEADLINE))
-        return datetime.fromisoformat(underway[-1]["deadline"]) if underway else record.deadline
+        underway = self.state.underway.get((record.occurrence, Kind.DEADLINE), ())
+        return ([record.deadline] + [one.deadline for one in underway if isinstance(one, SetDeadline)])[-1]
 
     def move_deadline(self, record: TaskRecord, rule: Rule, visit: Visit, computed: Computed) -> None:
         count = 1 + Key(Purpose.FOLLOW, record.occurrence).among(self.state.keys)
@@ -821,12 +822,7 @@ class _Deciding:
         local = self.rules.calendar.local
         self.add(
             Key(Purpose.FOLLOW, record.occurrence, count),
-            Kind.DEADLINE,
-            {
-                "deadline": local(computed.at).isoformat(timespec="seconds"),
-                "reason": "follow",
-                "seen": seen.isoformat() if seen else None,
-            },
+            SetDeadline(local(computed.at).replace(microsecond=0), "follow", seen),
             record,
         )
         text = texts.deadline_followed(
@@ -838,7 +834,7 @@ class _Deciding:
             deal_fields=self.rules.deal_fields,
             stage_names=self.rules.stage_names,
         )
-        self.add(Key(Purpose.LINE_OF_FOLLOW, record.occurrence, count), Kind.LINE, {"text": text}, record, urgency=LINE)
+        self.add(Key(Purpose.LINE_OF_FOLLOW, record.occurrence, count), AddLine(text), record, urgency=LINE)
         self.keep(replace(record, basis=computed.basis, sent=(*record.sent, computed.at)))
         self.trace(
             visit,
@@ -859,7 +855,8 @@ class _Deciding:
         for record, rule, visit in self.followers():
             if record.occurrence in self.fresh():
                 continue
-            underway = [payload["owner"] for payload in self.state.underway.get((record.occurrence, Kind.PEOPLE), ())]
+            changes = self.state.underway.get((record.occurrence, Kind.PEOPLE), ())
+            underway = [one.owner for one in changes if isinstance(one, SetPeople) and one.owner]
             owner = underway[-1] if underway else record.owner_id
             if record.owner_form == "other":
                 if rule.supervisor == Responsible():
@@ -888,15 +885,15 @@ class _Deciding:
             return
         name = self.world.company.name
         changed = record.supervisor_id != supervisor
-        payload = {
-            "owner": owner,
-            "seen": before,
-            "supervisor": supervisor if rule.supervisor_observes and supervisor != owner else None,
-            "drop": [record.supervisor_id] if record.supervisor_id and changed else [],
-            "creator": supervisor if rule.control and changed else None,
-        }
+        change = SetPeople(
+            owner,
+            before,
+            supervisor=supervisor if rule.supervisor_observes and supervisor != owner else None,
+            drop=(record.supervisor_id,) if record.supervisor_id and changed else (),
+            creator=supervisor if rule.control and changed else None,
+        )
         count = 1 + Key(Purpose.PEOPLE, record.occurrence).among(self.state.keys)
-        self.add(Key(Purpose.PEOPLE, record.occurrence, count), Kind.PEOPLE, payload, record)
+        self.add(Key(Purpose.PEOPLE, record.occurrence, count), change, record)
         if owner != before:
             text = texts.say(self.rules.language, "line.owner_followed", owner=name(owner))
             self.trace(visit, rule.id, "people_followed", owner=name(owner))
@@ -904,7 +901,7 @@ class _Deciding:
             said = name(supervisor) if supervisor else "—"
             text = texts.say(self.rules.language, "line.supervisor_followed", supervisor=said)
             self.trace(visit, rule.id, "supervisor_followed", supervisor=said)
-        self.add(Key(Purpose.LINE_OF_PEOPLE, record.occurrence, count), Kind.LINE, {"text": text}, record, urgency=LINE)
+        self.add(Key(Purpose.LINE_OF_PEOPLE, record.occurrence, count), AddLine(text), record, urgency=LINE)
         self.keep(replace(record, supervisor_id=supervisor))
 
     # --- advancing ---------------------------------------------------------------------------------------------------
@@ -926,8 +923,8 @@ class _Deciding:
             return
         key = str(Key(Purpose.ADVANCE, visit.id))
         if key not in self.state.keys:
-            payload = {"stage": policy.advance_to, "visit": visit.id}
-            self.operations.append(Operation(key, Kind.MOVE_DEAL, payload, self.deal.id, urgency=ADVANCE))
+            move = MoveDeal(policy.advance_to, visit.id)
+            self.operations.append(Operation(key, move, self.deal.id, urgency=ADVANCE))
             self.trace(visit, "advance_to", "advanced", stage=self.rules.stage_names.get(policy.advance_to, ""))
 
     def brake(self, visit: Visit, policy: StagePolicy) -> None:
@@ -950,14 +947,12 @@ class _Deciding:
     def tell(self, purpose: Purpose, of: object, users: tuple[int, ...], text: str) -> None:
         for user in users:
             key = str(Key(purpose, of, user))
-            payload = {"user": user, "text": text, "mark": key}
-            self.operations.append(Operation(key, Kind.MESSAGE, payload, self.deal.id, urgency=MESSAGE))
+            self.operations.append(Operation(key, SendMessage(user, text, key), self.deal.id, urgency=MESSAGE))
 
     def add(
         self,
         key: Key,
-        kind: Kind,
-        payload: Mapping[str, Any],
+        action: Action,
         record: TaskRecord,
         *,
         urgency: int = CHANGE,
@@ -965,9 +960,7 @@ class _Deciding:
         state: State = State.PLANNED,
     ) -> None:
         self.operations.append(
-            Operation(
-                str(key), kind, payload, self.deal.id, record.ref, urgency=urgency, look_first=look_first, state=state
-            )
+            Operation(str(key), action, self.deal.id, record.ref, urgency=urgency, look_first=look_first, state=state)
         )
 
 

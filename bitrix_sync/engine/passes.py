@@ -14,13 +14,13 @@ from bitrix_sync.engine import identity, recognition
 from bitrix_sync.engine.rulebook import Rulebook
 from bitrix_sync.engine.sender import STRANGER_CODE, Applied, Sender, apply, send
 from bitrix_sync.errors import PortalError
+from bitrix_sync.model.actions import Kind, MoveDeal, SendMessage, title_of
 from bitrix_sync.model.facts import Absent, Changes, Contact, Deal, End, PortalTask, Unread, Visit
 from bitrix_sync.model.keys import Key, Purpose, Refusal, foreign_ref, hour, minute, occurrence_in, told_mark
 from bitrix_sync.model.operations import (
     Changeset,
     DeadlineChange,
     Decision,
-    Kind,
     Operation,
     State,
     StoredOperation,
@@ -516,8 +516,7 @@ def tell(users: Sequence[int], about: Key | Refusal, text: str) -> tuple[Operati
     return tuple(
         Operation(
             str(Key(Purpose.TELL, about, user)),
-            Kind.MESSAGE,
-            {"user": user, "text": text, "mark": told_mark(about, user)},
+            SendMessage(user, text, told_mark(about, user)),
             urgency=plan.MESSAGE,
         )
         for user in users
@@ -632,9 +631,10 @@ def failures_of(context: ServiceContext, rows: Sequence[StoredOperation]) -> lis
     found = []
     for row in rows:
         operation, record = row.operation, records.get(row.operation.task)
-        payload = operation.payload
         deal_id = operation.deal_id or record_deal(record)
-        deal, user, stage = deals.get(deal_id), int(payload.get("user") or 0), str(payload.get("stage") or "")
+        deal, action = deals.get(deal_id), operation.action
+        user = action.user if isinstance(action, SendMessage) else 0
+        stage = action.stage if isinstance(action, MoveDeal) else ""
         reader: int | None = None if user in admins else 0
         if operation.kind is Kind.MOVE_DEAL and deal is not None:
             reader = head_over(company, deal.responsible_id) or 0
@@ -643,7 +643,7 @@ def failures_of(context: ServiceContext, rows: Sequence[StoredOperation]) -> lis
                 row,
                 METHODS[operation.kind],
                 reader,
-                task=record.title if record else str(payload.get("fields", {}).get("TITLE", "")),
+                task=record.title if record else title_of(action),
                 deal=titles.get(deal_id, f"#{deal_id}" if deal_id else ""),
                 stage=rules.stage_names.get(stage, stage),
                 user=company.name(user) if user else "",

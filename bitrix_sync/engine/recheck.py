@@ -26,16 +26,10 @@ from bitrix_sync.engine.passes import (
     sift,
     tell_admins,
 )
+from bitrix_sync.model.actions import DeleteTask
 from bitrix_sync.model.facts import Absent, Changes, Deal, PortalTask, Unread
 from bitrix_sync.model.keys import Key, Purpose, foreign_ref, mark_of, occurrence_in
-from bitrix_sync.model.operations import (
-    Changeset,
-    DeadlineChange,
-    Kind,
-    Operation,
-    StoredOperation,
-    TaskRecord,
-)
+from bitrix_sync.model.operations import Changeset, DeadlineChange, Operation, StoredOperation, TaskRecord
 from bitrix_sync.portal import reading
 from bitrix_sync.store import Store
 from bitrix_sync.words import texts
@@ -264,8 +258,8 @@ def twin_operations(context: ServiceContext, twin: PortalTask) -> tuple[Operatio
     if touched(twin):
         text = texts.say(context.rulebook.rules.language, "admin.twin", task=twin.id, title=twin.title)
         return tell_admins(context.rulebook, Key(Purpose.TWIN, twin.id), text)
-    payload = {"reason": "twin", "mark": twin.mark}
-    return (Operation(str(Key(Purpose.TWIN, twin.id)), Kind.DELETE, payload, task=foreign_ref(twin.id)),)
+    deletion = DeleteTask("twin", twin.mark)
+    return (Operation(str(Key(Purpose.TWIN, twin.id)), deletion, task=foreign_ref(twin.id)),)
 
 
 def touched(task: PortalTask) -> bool:

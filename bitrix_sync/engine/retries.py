@@ -14,8 +14,9 @@ import structlog
 
 from bitrix_sync.decisions import plan
 from bitrix_sync.engine.passes import PassReport, ServiceContext, safety_room, sift, within_safety, world_of
+from bitrix_sync.model.actions import Kind
 from bitrix_sync.model.facts import Changes
-from bitrix_sync.model.operations import Changeset, DealState, Decision, Kind, Operation
+from bitrix_sync.model.operations import Changeset, DealState, Decision, Operation
 from bitrix_sync.rules.model import Rules
 
 log = structlog.get_logger(__name__)

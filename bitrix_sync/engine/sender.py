@@ -17,9 +17,10 @@ import structlog
 from bitrix_sync.decisions.guards import NEED_READING, OF_STATUS, Settled, guard, is_of_deal
 from bitrix_sync.errors import BitrixSyncError, PortalError
 from bitrix_sync.model import keys
+from bitrix_sync.model.actions import AddItem, AddLine, Kind, MoveDeal, SendMessage, SetDeadline
 from bitrix_sync.model.facts import PortalTask, Visit
 from bitrix_sync.model.keys import Key, Purpose, foreign_ref
-from bitrix_sync.model.operations import Kind, Operation, OperationResult, State, StoredOperation
+from bitrix_sync.model.operations import OperationResult, State, StoredOperation
 from bitrix_sync.portal import lookups, reading
 from bitrix_sync.portal.batch_size import BatchSize
 from bitrix_sync.portal.client import Command, Portal
@@ -228,16 +229,16 @@ def look_up(sender: Sender, rows: Sequence[StoredOperation]) -> dict[int, Operat
     portal, kinds = sender.portal, {row.id: row.operation.kind for row in rows}
     items = lookups.checklists(portal, [row.task_id or 0 for row in rows if kinds[row.id] is Kind.CHECKLIST])
     written = lookups.find_lines(portal, [line_of(row) for row in rows if kinds[row.id] is Kind.LINE])
-    messages = [row for row in rows if is_message(row) and row.operation.payload["user"] != sender.self_id]
+    messages = [row for row in rows if is_to_others(row, sender.self_id)]
     heard = lookups.find_messages(portal, [reader_of(row) for row in messages])
     finished: dict[int, OperationResult] = {}
     for row in rows:
         item, note = None, ""
-        match kinds[row.id]:
-            case Kind.CHECKLIST:
-                item = items[row.task_id or 0].get(lookups.bare(row.operation.payload["title"]))
+        match row.operation.action:
+            case AddItem(title=title):
+                item = items[row.task_id or 0].get(lookups.bare(title))
                 there = item is not None
-            case Kind.LINE:
+            case AddLine():
                 there = line_of(row) in written
             case _ if row in messages:
                 there = reader_of(row) in heard
@@ -249,18 +250,19 @@ def look_up(sender: Sender, rows: Sequence[StoredOperation]) -> dict[int, Operat
 
 def line_of(row: StoredOperation) -> tuple[int, str]:
     """In which task a line stands, and what it says."""
-    return row.task_id or 0, str(row.operation.payload["text"])
+    return row.task_id or 0, row.operation.action.text if isinstance(row.operation.action, AddLine) else ""
 
 
 def moved_on(row: StoredOperation, history: Sequence[Visit]) -> OperationResult | None:
     """A move of a deal is done if history shows its stage after the visit, and pointless if it shows another one, or
     the visit no more. None: the visit is still the deal's latest, so it may be sent."""
-    payload = row.operation.payload
+    move = row.operation.action
+    assert isinstance(move, MoveDeal), "only moves of deals are weighed against history"
     of_deal = [visit for visit in history if visit.deal_id == row.operation.deal_id]
-    later = [visit for visit in of_deal if visit.id > payload["visit"]]
-    if any(visit.stage_id == payload["stage"] for visit in later):
+    later = [visit for visit in of_deal if visit.id > move.visit]
+    if any(visit.stage_id == move.stage for visit in later):
         return OperationResult(row.id, State.DONE)
-    if later or all(visit.id != payload["visit"] for visit in of_deal):
+    if later or all(visit.id != move.visit for visit in of_deal):
         return OperationResult(row.id, State.DROPPED, error_text="the deal has moved elsewhere meanwhile")
     return None
 
@@ -364,7 +366,7 @@ def command_of(sender: Sender, row: StoredOperation) -> Command:
 
 def heading_of(store: Store, row: StoredOperation) -> int | None:
     """What a check-list item hangs on: 0 for the check list itself, else that one's id, once the portal has it."""
-    under = row.operation.payload.get("under")
+    under = row.operation.action.under if isinstance(row.operation.action, AddItem) else None
     if under is None:
         return 0
     return next((found.result for found in store.operations(keys=[under])), None)
@@ -479,28 +481,24 @@ def said_before(sender: Sender, rows: Sequence[StoredOperation]) -> set[int]:
     creates = sender.store.operations(keys=items) if items else ()
     found = {row.operation.task for row in creates if row.error_text == FOUND}
 
-    def is_doubtful(operation: Operation) -> bool:
-        match operation.kind:
-            case Kind.CHECKLIST:
-                return operation.task in found
-            case Kind.LINE:
-                return operation.look_first
-            case Kind.MESSAGE:
-                return operation.look_first and operation.payload["user"] != sender.self_id
-            case _:
-                return False
+    def is_doubtful(row: StoredOperation) -> bool:
+        if row.operation.kind is Kind.CHECKLIST:
+            return row.operation.task in found
+        return row.operation.look_first and (row.operation.kind is Kind.LINE or is_to_others(row, sender.self_id))
 
-    return {row.id for row in unsent if is_doubtful(row.operation)}
+    return {row.id for row in unsent if is_doubtful(row)}
 
 
-def is_message(row: StoredOperation) -> bool:
-    """True for a message to a person."""
-    return row.operation.kind is Kind.MESSAGE
+def is_to_others(row: StoredOperation, self_id: int) -> bool:
+    """True for a message to a person other than the webhook's own user."""
+    return isinstance(row.operation.action, SendMessage) and row.operation.action.user != self_id
 
 
 def reader_of(row: StoredOperation) -> tuple[int, str]:
     """To whom a message goes, and the mark by which it is found there."""
-    return int(row.operation.payload["user"]), str(row.operation.payload["mark"])
+    message = row.operation.action
+    assert isinstance(message, SendMessage), "only messages have readers"
+    return message.user, message.mark
 
 
 def is_old_news(row: StoredOperation) -> bool:
@@ -594,10 +592,10 @@ def look_again(
 def kept_old(row: StoredOperation, outcome: Outcome) -> bool:
     """True when the portal agreed to a new deadline and shows the old one: its own limits on changes of deadlines, or a
     task whose dates are those of its subtasks."""
-    before = row.operation.payload.get("seen")
+    before = row.operation.action.seen if isinstance(row.operation.action, SetDeadline) else None
     told = outcome.value.get("task") if isinstance(outcome.value, Mapping) else None
     shown = parsing.minute(told.get("deadline")) if isinstance(told, Mapping) else None
-    return before is not None and shown == datetime.fromisoformat(before)
+    return before is not None and shown == before
 
 
 def retry_moment(outcome: Outcome, now: datetime) -> datetime | None:

@@ -10,8 +10,9 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from bitrix_sync.explain.why_lines import status_text
+from bitrix_sync.model.actions import CreateTask, Kind
 from bitrix_sync.model.facts import Company, Deal, Directory
-from bitrix_sync.model.operations import Check, DealState, Decision, Kind, Operation, State, TaskRecord, Trace
+from bitrix_sync.model.operations import Check, DealState, Decision, Operation, State, TaskRecord, Trace
 from bitrix_sync.rules.fields import OWN
 from bitrix_sync.rules.model import Rule, Rules
 from bitrix_sync.words import texts
@@ -290,7 +291,7 @@ def _task(rules: Rules, company: Company, record: TaskRecord, created: Operation
         "supervisor_id": record.supervisor_id,
         "supervisor": company.name(record.supervisor_id) if record.supervisor_id else "",
         "deadline": rules.calendar.local(record.deadline) if record.deadline else None,
-        "fields": own_fields(created.payload["fields"]) if created is not None else {},
+        "fields": own_fields(created.action.fields) if created and isinstance(created.action, CreateTask) else {},
     }
 
 

@@ -18,9 +18,10 @@ from sqlalchemy.engine import make_url
 from bitrix_sync.decisions.plan import taken_away
 from bitrix_sync.errors import UserError
 from bitrix_sync.log import redact
+from bitrix_sync.model.actions import Action, AddItem, MoveDeal, SendMessage, SetDeadline
 from bitrix_sync.model.facts import Visit
 from bitrix_sync.model.keys import Occurrence
-from bitrix_sync.model.operations import DeadlineChange, DealState, Kind, State, StoredOperation, TaskRecord, Trace
+from bitrix_sync.model.operations import DeadlineChange, DealState, State, StoredOperation, TaskRecord, Trace
 from bitrix_sync.report import snapshot
 from bitrix_sync.report.snapshot import Snapshot
 from bitrix_sync.rules.suggest import did_you_mean, listed
@@ -215,8 +216,7 @@ class _Telling:
         }
 
     def operation(self, one: StoredOperation) -> Account:
-        operation, payload = one.operation, one.operation.payload
-        user = payload.get("user") if operation.kind is Kind.MESSAGE else None
+        operation = one.operation
         return {
             "id": one.id,
             "key": operation.key,
@@ -224,20 +224,25 @@ class _Telling:
             "state": one.state.value,
             "at": self.local(one.sent or one.created),
             "attempts": one.attempts,
-            "about": self.about(one) if user is None else self.known.company.name(user),
+            "about": self.about(operation.action),
             "result": one.result,
             "error_code": one.error_code,
             "error": redact(one.error_text),
         }
 
-    def about(self, one: StoredOperation) -> str:
+    def about(self, action: Action) -> str:
         """What tells this operation from others of its kind."""
-        payload = one.operation.payload
-        if one.operation.kind is Kind.MOVE_DEAL:
-            return self.known.stage_name(str(payload.get("stage", "")))
-        if one.operation.kind is Kind.DEADLINE and (deadline := payload.get("deadline")):
-            return texts.moment_text(self.language, self.calendar.local(datetime.fromisoformat(deadline)), year=True)
-        return str(payload.get("title") or "")
+        match action:
+            case SendMessage(user=user) if user:
+                return self.known.company.name(user)
+            case MoveDeal(stage=stage):
+                return self.known.stage_name(stage)
+            case SetDeadline(deadline=datetime() as deadline):
+                return texts.moment_text(self.language, self.calendar.local(deadline), year=True)
+            case AddItem(title=title):
+                return title
+            case _:
+                return ""
 
     def first(self, one: StoredOperation) -> bool:
         """True once for each operation: what stands with its rule is not listed again."""
@@ -277,7 +282,8 @@ class _Telling:
 
 
 def _moves(one: StoredOperation, visit: Visit) -> bool:
-    return one.operation.kind is Kind.MOVE_DEAL and one.operation.payload.get("visit") == visit.id
+    action = one.operation.action
+    return isinstance(action, MoveDeal) and action.visit == visit.id
 
 
 def _with_next(visits: Iterable[Visit]) -> list[tuple[Visit, Visit | None]]:

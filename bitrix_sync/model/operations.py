@@ -12,27 +12,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Literal
 
+from bitrix_sync.model.actions import Action, Kind
 from bitrix_sync.model.facts import OPEN_STATUSES, WAITING, Cursor, Deal, Unread, Visit
 from bitrix_sync.model.keys import foreign_ref
 
 OwnerForm = Literal["responsible", "head", "other"]
 """Whether a task follows the deal's responsible: it does for the first two."""
-
-
-class Kind(StrEnum):
-    """What an operation does in the portal."""
-
-    CREATE = "task.create"
-    DEADLINE = "task.deadline"
-    PEOPLE = "task.people"  # owner and observers
-    COMPLETE = "task.complete"
-    DEFER = "task.defer"
-    RESUME = "task.resume"
-    DELETE = "task.delete"
-    CHECKLIST = "task.checklist"
-    LINE = "task.line"  # a line in the task's comments
-    MOVE_DEAL = "deal.move"
-    MESSAGE = "message"
 
 
 STUCK = timedelta(minutes=5)
@@ -58,23 +43,11 @@ class Operation:
 
     ``key`` is unique for ever. ``task`` is the occurrence (ours) or ``task:<portal id>`` (foreign) it acts on, "" for
     none; its portal id is found when it is sent. ``urgency``: lower goes first. ``look_first``: decided from old news,
-    so the portal is searched for the mark before the first send. ``payload`` by kind, JSON-able:
-
-    - CREATE: ``fields`` of tasks.task.add (upper case, without UF_CRM_TASK/XML_ID, which follow from key and deal)
-    - DEADLINE: ``deadline`` ISO with offset; ``reason`` "follow" | "sweep" | "undo"; ``seen`` ISO or None: the deadline
-      that the decision was based on
-    - PEOPLE: ``owner`` id or None; ``supervisor`` id or None to add, ``drop`` ids of former supervisors to remove,
-      ``creator`` id or None: who accepts the result from now on
-    - COMPLETE, DEFER, RESUME, DELETE: ``reason``; of a twin ``mark``, the task's
-    - CHECKLIST: ``title``, ``index``; ``under``: key of the operation that makes the check list it hangs on
-    - LINE: ``text``
-    - MOVE_DEAL: ``stage``, ``visit``: the visit that must still be the latest
-    - MESSAGE: ``user``, ``text``, ``mark``
+    so the portal is searched for the mark before the first send.
     """
 
     key: str
-    kind: Kind
-    payload: Mapping[str, Any]
+    action: Action
     deal_id: int = 0
     task: str = ""
     urgency: int = 50
@@ -82,6 +55,16 @@ class Operation:
     not_before: datetime | None = None
     sweep: str = ""
     state: State = State.PLANNED
+
+    @property
+    def kind(self) -> Kind:
+        """What it does in the portal."""
+        return self.action.kind
+
+    @property
+    def forgotten(self) -> bool:
+        """True of one that ended so long ago that the store has emptied it."""
+        return self.action == type(self.action)()
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,9 +189,8 @@ class DealState:
     """Visits that were read as history (first start): facts, not reasons to act."""
     unmade: Mapping[str, State] = field(default_factory=dict)
     """Occurrences whose creation is held, has failed or was dropped."""
-    underway: Mapping[tuple[str, Kind], tuple[Mapping[str, Any], ...]] = field(default_factory=dict)
-    """(occurrence, DEADLINE, PEOPLE, COMPLETE or DELETE) → payloads of such changes that have no end yet, the newest
-    last."""
+    underway: Mapping[tuple[str, Kind], tuple[Action, ...]] = field(default_factory=dict)
+    """(occurrence, DEADLINE, PEOPLE, COMPLETE or DELETE) → such changes that have no end yet, the newest last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +236,7 @@ class Changeset:
     doubted: tuple[str, ...] = ()
     """Creations (keys) whose tasks were seen in the portal before they were sent: they are looked up first."""
     renewed: tuple[Operation, ...] = ()
-    """What was held or refused and is decided anew: planned (or held) with the payload that it has here."""
+    """What was held or refused and is decided anew: planned (or held) as it is here."""
     unjudged: Mapping[int, Unread] = field(default_factory=dict)
     """Deals that were to be judged, of which something needed could not be read: they are judged later."""
     sweep: tuple[str, str, Mapping[str, Any]] | None = None

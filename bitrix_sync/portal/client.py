@@ -18,8 +18,8 @@ import structlog
 from bitrix_sync import __version__
 from bitrix_sync.clock import Clock
 from bitrix_sync.errors import PortalError, PortalRefused
+from bitrix_sync.model.actions import Kind
 from bitrix_sync.model.facts import Unread
-from bitrix_sync.model.operations import Kind
 from bitrix_sync.portal.dialect.commands import BATCH_LIMIT, Command, batch_line, fits_batch
 from bitrix_sync.portal.dialect.error_text import explain
 from bitrix_sync.portal.dialect.outcomes import (

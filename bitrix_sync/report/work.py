@@ -9,12 +9,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bitrix_sync.log import redact
+from bitrix_sync.model.actions import MoveDeal, SendMessage, title_of
 from bitrix_sync.model.keys import SlotId
-from bitrix_sync.model.operations import STUCK, Kind, State
+from bitrix_sync.model.operations import STUCK, State
 from bitrix_sync.report.context import Line, ReportContext, hours_of, iso, scene
 from bitrix_sync.report.snapshot import Slot, unpack
 from bitrix_sync.settings import Settings
 from bitrix_sync.store import Flags, Store, SweepRest, queries
+from bitrix_sync.store.rows import action_of
 from bitrix_sync.words import texts
 from bitrix_sync.words.texts import folded, shortened
 
@@ -99,13 +101,13 @@ def _refused(store: Store) -> tuple[list[Line], list[Line]]:
     ]
     unheard = [
         {
-            "user": row.payload.get("user"),
-            "text": shortened(folded(str(row.payload.get("text", ""))), SHOWN_TEXT),
+            "user": action.user,
+            "text": shortened(folded(action.text), SHOWN_TEXT),
             "error": redact(folded(f"{row.error_text} ({row.error_code})")),
             "at": row.ended.isoformat(),
         }
         for row in rows
-        if row.kind == Kind.MESSAGE.value
+        if isinstance(action := action_of(row), SendMessage)
     ]
     return refused, unheard[-SHOWN_CAUSES:]
 
@@ -141,9 +143,7 @@ def held_back(store: Store) -> list[Line]:
             "kind": one.operation.kind.value,
             "deal_id": one.operation.deal_id,
             "task": one.operation.task,
-            "title": one.operation.payload.get("fields", {}).get("TITLE")
-            or titles.get(one.operation.task)
-            or one.operation.task,
+            "title": title_of(one.operation.action) or titles.get(one.operation.task) or one.operation.task,
             "sweep": one.operation.sweep,
             "since": iso(one.created),
             "state": one.state.value,
@@ -254,12 +254,10 @@ def operations(store: Store, *, now: datetime, states: Collection[State] | None 
                 "deal_id": row.deal_id or None,
                 "deal": row.deal or "",
                 "task_id": row.portal_id,
-                "title": row.title or row.payload.get("fields", {}).get("TITLE", ""),
+                "title": row.title or title_of(action),
                 "owner_id": row.owner_id,
-                "user": here.name(row.payload.get("user")) if row.kind == Kind.MESSAGE.value else "",
-                "stage": here.known.stage_name(str(row.payload.get("stage", "")))
-                if row.kind == Kind.MOVE_DEAL.value
-                else "",
+                "user": here.name(action.user) if isinstance(action, SendMessage) else "",
+                "stage": here.known.stage_name(action.stage) if isinstance(action, MoveDeal) else "",
                 "at": here.local(row.ended or row.sent or row.created),
                 "waited_hours": hours_of(here.now - row.created),
                 "attempts": row.attempts,
@@ -267,4 +265,5 @@ def operations(store: Store, *, now: datetime, states: Collection[State] | None 
                 "error": redact(row.error_text),
             }
             for row in queries.recent_operations(here.connection, states=states, limit=limit)
+            for action in (action_of(row),)
         ]

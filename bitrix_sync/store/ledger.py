@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -29,12 +29,24 @@ from sqlalchemy import (
     update,
 )
 
+from bitrix_sync.model.actions import (
+    Action,
+    CompleteTask,
+    DeferTask,
+    DeleteTask,
+    Kind,
+    MoveDeal,
+    ResumeTask,
+    SetDeadline,
+    SetPeople,
+    pack,
+)
 from bitrix_sync.model.facts import DEFERRED, DONE
 from bitrix_sync.model.facts import WAITING as PENDING
 from bitrix_sync.model.keys import Key, Purpose
-from bitrix_sync.model.operations import Kind, Operation, OperationResult, State, StoredOperation
+from bitrix_sync.model.operations import Operation, OperationResult, State, StoredOperation
 from bitrix_sync.store import taskrows
-from bitrix_sync.store.rows import chunks, moment_of, to_recorded
+from bitrix_sync.store.rows import action_of, chunks, to_recorded
 from bitrix_sync.store.schema import deals, operations, portal, slips, tasks, told, visits
 
 UNFINISHED = (State.PLANNED.value, State.HELD.value, State.SENDING.value, State.UNKNOWN.value)
@@ -207,8 +219,8 @@ def mark_sending(connection: Connection, ids: Sequence[int], *, epoch: int, now:
         rows = connection.execute(select(operations).where(planned).order_by(operations.c.id)).all()
         marked += [row.id for row in rows]
         for row in rows:
-            if row.kind == Kind.DEADLINE.value and row.task_row is not None:
-                _note_sent(connection, row.task_row, moment_of(row.payload.get("deadline")))
+            if row.task_row is not None and isinstance(change := action_of(row), SetDeadline):
+                _note_sent(connection, row.task_row, change.deadline)
         connection.execute(
             update(operations)
             .where(planned)
@@ -258,7 +270,7 @@ def doubt(connection: Connection, keys: Collection[str]) -> None:
 
 
 def renew(connection: Connection, decided_anew: Iterable[Operation], at: datetime) -> None:
-    """Plans what is held, was refused or was dropped for it, with the payload that it has now; old news, so the portal
+    """Plans what is held, was refused or was dropped for it, as it is decided now; old news, so the portal
     is looked at first. A refusal that comes again is told again."""
     moment = literal(at, operations.c.created.type)
     for operation in decided_anew:
@@ -267,7 +279,7 @@ def renew(connection: Connection, decided_anew: Iterable[Operation], at: datetim
             update(operations)
             .where(operations.c.key == operation.key, idle)
             .values(
-                payload=dict(operation.payload),
+                payload=pack(operation.action),
                 urgency=operation.urgency,
                 created=case((operations.c.state == State.HELD.value, operations.c.created), else_=moment),
                 state=operation.state.value,
@@ -296,26 +308,19 @@ def refused(connection: Connection) -> list[StoredOperation]:
         )
         .order_by(operations.c.id)
     )
-    return [
-        to_recorded(row)
-        for row in connection.execute(query)
-        if row.latest == (row.visit_id if row.kind == Kind.CREATE.value else row.payload.get("visit"))
-    ]
+    rows = [(row, action_of(row)) for row in connection.execute(query)]
+    of_visit = [(row, action.visit if isinstance(action, MoveDeal) else row.visit_id) for row, action in rows]
+    return [to_recorded(row) for row, visit in of_visit if row.latest == visit]
 
 
 @dataclass(frozen=True, slots=True)
 class _Ended:
     """An operation that has come to its end, as its row says, and how."""
 
-    row: Mapping[str, Any]
+    task: int
+    sweep: str
+    action: Action
     state: State
-    result: int | None
-    error: str
-
-    @property
-    def payload(self) -> Mapping[str, Any]:
-        payload: Mapping[str, Any] = self.row["payload"]
-        return payload
 
 
 def finish(connection: Connection, outcomes: Iterable[OperationResult], now: datetime) -> None:
@@ -340,8 +345,7 @@ def finish(connection: Connection, outcomes: Iterable[OperationResult], now: dat
         if outcome.state is State.DONE and row.kind == Kind.CREATE.value:
             made.append((row.id, row.task_row, outcome.result))
             continue
-        text = outcome.error_text or outcome.error_code
-        touched |= _follow(connection, _Ended(dict(row._mapping), outcome.state, outcome.result, text), now)
+        touched |= _follow(connection, _Ended(row.task_row, row.sweep, action_of(row), outcome.state), now)
     touched |= _adopt_all(connection, made)
     drop_orphans(connection, touched, now)
 
@@ -371,25 +375,27 @@ def _note_states(connection: Connection, outcomes: Iterable[OperationResult], no
 
 def _follow(connection: Connection, ended: _Ended, now: datetime) -> set[int]:
     """What an ended operation means for its task; returns the task's row if others may have lost their task."""
-    task, kind = int(ended.row["task_row"]), Kind(ended.row["kind"])
+    task = ended.task
     if ended.state is not State.DONE:
-        if kind is not Kind.CREATE:
+        if ended.action.kind is not Kind.CREATE:
             return set()
         connection.execute(update(tasks).where(tasks.c.id == task, tasks.c.portal_id.is_(None)).values(status=0))
         return {task}
-    if kind is Kind.DEADLINE:
-        _move(connection, task, ended, now)
-    elif kind is Kind.PEOPLE:
-        _hand_over(connection, task, ended.payload)
-    elif kind is Kind.COMPLETE:
-        _set(connection, task, status=DONE, closed=now)
-    elif kind is Kind.DEFER:
-        _set(connection, task, status=DEFERRED)
-    elif kind is Kind.RESUME:
-        connection.execute(update(tasks).where(tasks.c.id == task, tasks.c.status == DEFERRED).values(status=PENDING))
-    elif kind is Kind.DELETE:
-        _set(connection, task, gone=True)
-        return {task}
+    match ended.action:
+        case SetDeadline() as change:
+            _move(connection, task, change, ended.sweep, now)
+        case SetPeople() as change:
+            _hand_over(connection, task, change)
+        case CompleteTask():
+            _set(connection, task, status=DONE, closed=now)
+        case DeferTask():
+            _set(connection, task, status=DEFERRED)
+        case ResumeTask():
+            put_off = update(tasks).where(tasks.c.id == task, tasks.c.status == DEFERRED)
+            connection.execute(put_off.values(status=PENDING))
+        case DeleteTask():
+            _set(connection, task, gone=True)
+            return {task}
     return set()
 
 
@@ -444,9 +450,9 @@ def _adopt(connection: Connection, task: int, portal_id: int) -> str:
     return ""
 
 
-def _move(connection: Connection, task: int, ended: _Ended, now: datetime) -> None:
+def _move(connection: Connection, task: int, change: SetDeadline, sweep: str, now: datetime) -> None:
     """The deadline is what we sent; who moved it is counted."""
-    deadline, by = moment_of(ended.payload.get("deadline")), str(ended.payload.get("reason", "follow"))
+    deadline, by = change.deadline, change.reason or "follow"
     held = connection.execute(select(tasks).where(tasks.c.id == task)).one()
     step = {"sweep": 1, "undo": -1}.get(by, 0)
     _set(
@@ -457,10 +463,9 @@ def _move(connection: Connection, task: int, ended: _Ended, now: datetime) -> No
         moves_by_us=max(held.moves_by_us + step, 0),
     )
     _note_sent(connection, task, deadline)
-    before = moment_of(ended.payload["seen"]) if "seen" in ended.payload else held.deadline
     connection.execute(
         insert(slips),
-        {"task_row": task, "before": before, "after": deadline, "by": by, "at": now, "sweep": ended.row["sweep"]},
+        {"task_row": task, "before": change.seen, "after": deadline, "by": by, "at": now, "sweep": sweep},
     )
 
 
@@ -468,21 +473,21 @@ def _note_sent(connection: Connection, task: int, deadline: datetime | None) -> 
     """A deadline that we sent is not a person's when it is seen in the portal."""
     if deadline is None:
         return
-    minute = deadline.replace(second=0, microsecond=0).isoformat()
+    minute = deadline.astimezone(UTC).replace(second=0, microsecond=0).isoformat()
     sent = connection.execute(select(tasks.c.sent).where(tasks.c.id == task)).scalar_one()
     if minute not in sent:
         _set(connection, task, sent=[*sent, minute])
 
 
-def _hand_over(connection: Connection, task: int, payload: Mapping[str, Any]) -> None:
+def _hand_over(connection: Connection, task: int, change: SetPeople) -> None:
     """Owner and observers are what we sent."""
     held = connection.execute(select(tasks).where(tasks.c.id == task)).one()
-    owner, supervisor, dropped = payload.get("owner"), payload.get("supervisor"), payload.get("drop") or ()
+    owner, supervisor, dropped = change.owner, change.supervisor, change.drop
     values: dict[str, Any] = {"auditors": [user for user in held.auditors if user not in dropped]}
     if owner is not None:
         values |= {"owner_id": owner, "owner_sent": owner}
-    if payload.get("creator") is not None:
-        values["creator_id"] = payload["creator"]
+    if change.creator is not None:
+        values["creator_id"] = change.creator
     if supervisor is not None:
         values["supervisor_id"] = supervisor
         if supervisor not in values["auditors"]:

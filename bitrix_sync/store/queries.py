@@ -26,10 +26,11 @@ from sqlalchemy import (
     type_coerce,
 )
 
+from bitrix_sync.model.actions import Kind, MoveDeal
 from bitrix_sync.model.facts import DONE, MOVABLE_STATUSES, OPEN_STATUSES, PROGRESS
 from bitrix_sync.model.keys import Purpose
-from bitrix_sync.model.operations import Kind, State
-from bitrix_sync.store.rows import chunks
+from bitrix_sync.model.operations import State
+from bitrix_sync.store.rows import action_of, chunks
 from bitrix_sync.store.schema import deals, operations, slips, tasks, traces, visits
 
 Rows = Sequence[Any]
@@ -311,12 +312,13 @@ def recent_operations(connection: Connection, *, states: Collection[State] | Non
 
 def moves_by_service(connection: Connection, deal_id: int) -> set[int]:
     """The visits that an automatic move ended, so that the next visit is our doing."""
-    query = select(operations.c.payload).where(
+    query = select(operations.c.kind, operations.c.payload).where(
         operations.c.deal_id == deal_id,
         operations.c.kind == Kind.MOVE_DEAL.value,
         operations.c.state == State.DONE.value,
     )
-    return {payload["visit"] for payload in connection.execute(query).scalars() if payload.get("visit")}
+    moves = [action_of(row) for row in connection.execute(query)]
+    return {move.visit for move in moves if isinstance(move, MoveDeal) and move.visit}
 
 
 def moves_of_sweeps(connection: Connection, slots: Iterable[str]) -> dict[str, dict[str, int]]:

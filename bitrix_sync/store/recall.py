@@ -9,10 +9,11 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Row, Table, func, select
 
+from bitrix_sync.model.actions import Action, Kind
 from bitrix_sync.model.facts import LOST, OPEN_STATUSES, WON, Deal, Unread, Visit
 from bitrix_sync.model.keys import foreign_id
-from bitrix_sync.model.operations import DeadlineChange, DealState, Kind, State, TaskRecord, Trace
-from bitrix_sync.store.rows import chunks, to_deal, to_slip, to_task, to_trace, to_visit
+from bitrix_sync.model.operations import DeadlineChange, DealState, State, TaskRecord, Trace
+from bitrix_sync.store.rows import action_of, chunks, to_deal, to_slip, to_task, to_trace, to_visit
 from bitrix_sync.store.schema import deals, moments, operations, portal, slips, tasks, traces, unjudged, visits
 
 _DAY = timedelta(hours=24)
@@ -69,7 +70,7 @@ def deal_states(connection: Connection, ids: Iterable[int], *, now: datetime | N
 
 def _underway(
     connection: Connection, deals_wanted: Sequence[int]
-) -> dict[int, dict[tuple[str, Kind], tuple[Any, ...]]]:
+) -> dict[int, dict[tuple[str, Kind], tuple[Action, ...]]]:
     """Changes of deadlines and people, and endings, that are decided and may or may not have reached the portal."""
     o = operations.c
     query = (
@@ -81,11 +82,11 @@ def _underway(
         )
         .order_by(o.id)
     )
-    found: dict[int, dict[tuple[str, Kind], tuple[Any, ...]]] = defaultdict(dict)
+    found: dict[int, dict[tuple[str, Kind], tuple[Action, ...]]] = defaultdict(dict)
     for part in chunks(deals_wanted):
         for row in connection.execute(query.where(o.deal_id.in_(part))):
             name = (row.occurrence, Kind(row.kind))
-            found[row.deal_id][name] = (*found[row.deal_id].get(name, ()), row.payload)
+            found[row.deal_id][name] = (*found[row.deal_id].get(name, ()), action_of(row))
     return found
 
 

@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Row
 
+from bitrix_sync.model.actions import Action, Kind, pack, unpack
 from bitrix_sync.model.facts import Cursor, Deal, Visit
 from bitrix_sync.model.keys import foreign_ref
 from bitrix_sync.model.operations import (
     Check,
     DeadlineChange,
-    Kind,
     Operation,
     State,
     StoredOperation,
@@ -173,7 +173,7 @@ def operation_row(operation: Operation, *, created: datetime, task: int | None) 
     return {
         "key": operation.key,
         "kind": operation.kind.value,
-        "payload": dict(operation.payload),
+        "payload": pack(operation.action),
         "deal_id": operation.deal_id,
         "task": operation.task,
         "task_row": task,
@@ -189,6 +189,11 @@ def operation_row(operation: Operation, *, created: datetime, task: int | None) 
     }
 
 
+def action_of(row: Any) -> Action:
+    """From a row of ``operations`` (``kind`` and ``payload``)."""
+    return unpack(Kind(row.kind), row.payload)
+
+
 def to_recorded(row: Row[Any]) -> StoredOperation:
     """From ``operations`` joined with ``tasks`` (``portal_id``)."""
     state = State(row.state)
@@ -196,8 +201,7 @@ def to_recorded(row: Row[Any]) -> StoredOperation:
         id=row.id,
         operation=Operation(
             key=row.key,
-            kind=Kind(row.kind),
-            payload=row.payload,
+            action=action_of(row),
             deal_id=row.deal_id,
             task=row.task,
             urgency=row.urgency,
@@ -246,8 +250,3 @@ def to_cursor(row: Row[Any]) -> Cursor | None:
         deals_time=row.deals_time,
         tasks_time=row.tasks_time,
     )
-
-
-def moment_of(text: Any) -> datetime | None:
-    """A moment in a payload: ISO text with an offset, or None."""
-    return None if not text else datetime.fromisoformat(text).astimezone(UTC)

@@ -18,12 +18,12 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
 
+from bitrix_sync.model.actions import Kind
 from bitrix_sync.model.facts import Absence, Cursor, Deal, Unread, Visit
 from bitrix_sync.model.operations import (
     Changeset,
     DeadlineChange,
     DealState,
-    Kind,
     OperationResult,
     State,
     StoredOperation,

@@ -10,9 +10,10 @@ from typing import Any
 
 from bitrix_sync.decisions.overdue import Fate, gone_key, in_scope, is_overdue, reader_for, supervisor_of
 from bitrix_sync.decisions.plan import MESSAGE
+from bitrix_sync.model.actions import SendMessage, SetDeadline
 from bitrix_sync.model.facts import AWAITING, MOVABLE_STATUSES, Company, Deal
 from bitrix_sync.model.keys import Key, Purpose
-from bitrix_sync.model.operations import Kind, Operation, State, StoredOperation, TaskRecord
+from bitrix_sync.model.operations import Operation, State, StoredOperation, TaskRecord
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.rules.persons import head_over
 from bitrix_sync.sweeps.notice_text import REASON, Line, Notice, Writer
@@ -79,8 +80,7 @@ def messages(summary: SweepSummary) -> tuple[tuple[str, ...], tuple[Operation, .
     operations = [
         Operation(
             str(Key(Purpose.NOTICE, summary.slot, user)),
-            Kind.MESSAGE,
-            {"user": user, "text": post.writer.text(notice), "mark": summary.slot},
+            SendMessage(user, post.writer.text(notice), summary.slot),
             urgency=MESSAGE,
             sweep=summary.slot,
         )
@@ -123,13 +123,13 @@ class _Post:
 
     def tell_move(self, row: StoredOperation, section: str) -> None:
         """One move, in that section if it was done."""
-        payload, record, write = row.operation.payload, self.summary.records.get(row.operation.task), self.writer.task
-        if record is None or not payload:
+        move, record, write = row.operation.action, self.summary.records.get(row.operation.task), self.writer.task
+        if record is None or not isinstance(move, SetDeadline) or move.seen is None:
             return
-        supervisor, owner, count = payload.get("supervisor"), payload["owner"], payload["move"]
-        before, after = (datetime.fromisoformat(payload[name]) for name in ("seen", "deadline"))
+        supervisor, owner, count = move.supervisor, move.owner, move.move
+        before, after = move.seen, move.deadline
         if row.state is State.DONE:
-            said = {"before": before, "after": after, "count": count}
+            said: dict[str, Any] = {"before": before, "after": after, "count": count}
             place = (-count, self.writer.name(owner), before)
             line = write("moved", record, owner, **said)
             if section == "moved":

@@ -16,8 +16,9 @@ import structlog
 from bitrix_sync.decisions import overdue
 from bitrix_sync.engine.passes import ServiceContext, take_in, tell_admins
 from bitrix_sync.engine.recheck import OpenWork, open_work, remember
+from bitrix_sync.model.actions import Kind, pack
 from bitrix_sync.model.keys import Key, Purpose
-from bitrix_sync.model.operations import Changeset, Kind, Operation, OperationResult, State, StoredOperation
+from bitrix_sync.model.operations import Changeset, Operation, OperationResult, State, StoredOperation
 from bitrix_sync.portal import reading
 from bitrix_sync.rules.model import Rules, Slot
 from bitrix_sync.store import Store, Sweep
@@ -139,7 +140,7 @@ def carry(context: ServiceContext, sweep: Sweep) -> Plan | None:
     watch = rules.safety.watch
     if watch:
         for move in plan.moves:
-            log.info("watch: would move", deal=move.deal_id, task=move.task, to=move.payload["deadline"])
+            log.info("watch: would move", deal=move.deal_id, task=move.task, **pack(move.action))
     held = plan.held and not watch
     state, summary = HELD if held else MOVING, summary_of(plan, watch=watch)
     operations = () if watch else (*plan.moves, *(held_notice(context, plan) if held else ()))

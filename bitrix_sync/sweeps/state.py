@@ -12,8 +12,9 @@ from datetime import datetime
 
 from bitrix_sync.engine.passes import ServiceContext
 from bitrix_sync.engine.sender import UPDATE
+from bitrix_sync.model.actions import Kind, SetDeadline
 from bitrix_sync.model.keys import Purpose, SlotId
-from bitrix_sync.model.operations import Kind, State, StoredOperation
+from bitrix_sync.model.operations import State, StoredOperation
 from bitrix_sync.rules.model import Rules, Slot
 from bitrix_sync.store import Store, Sweep, SweepRest
 from bitrix_sync.sweeps.notices import UNFINISHED
@@ -53,9 +54,9 @@ def moves_of(store: Store, slot: str) -> list[StoredOperation]:
     return [row for row in store.operations(sweep=slot, kind=Kind.DEADLINE) if is_move(row)]
 
 
-def deadline_of(row: StoredOperation) -> datetime:
+def deadline_of(row: StoredOperation) -> datetime | None:
     """Where a move goes."""
-    return datetime.fromisoformat(row.operation.payload["deadline"])
+    return row.operation.action.deadline if isinstance(row.operation.action, SetDeadline) else None
 
 
 def count_states(rows: Collection[StoredOperation]) -> dict[str, int]:

@@ -46,7 +46,7 @@ def tell(context: ServiceContext, sweep: Sweep, rows: list[StoredOperation]) -> 
         operations = look_first(operations)
     if context.rulebook.rules.safety.watch:
         for one in operations:
-            log.info("watch: would tell", user=one.payload["user"], sweep=sweep.slot)
+            log.info("watch: would tell", key=one.key, sweep=sweep.slot)
         told, operations = (), ()
     summary = {name: value for name, value in sweep.summary.items() if name != "stays"}
     summary |= {"messages": len(operations), "left": [row.id for row in rows if row.state in UNFINISHED]}

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
+from bitrix_sync.model.actions import Kind, unpack
 from bitrix_sync.model.facts import (
     DONE,
     WAITING,
@@ -31,7 +32,6 @@ from bitrix_sync.model.operations import (
     Changeset,
     DeadlineChange,
     Decision,
-    Kind,
     Operation,
     OperationResult,
     State,
@@ -248,7 +248,9 @@ class Recorder:
         for number in range(moved + failed):
             record = self.task(f"Перенесённая {number + 1}", IVAN, moment - HOUR, status=DONE, closed=moment)
             payload = {"deadline": (moment + DAY).isoformat(), "reason": "sweep", "seen": (moment - HOUR).isoformat()}
-            operation = Operation(f"sweep:{slot}:{record.ref}", Kind.DEADLINE, payload, task=record.ref, sweep=slot)
+            operation = Operation(
+                f"sweep:{slot}:{record.ref}", unpack(Kind.DEADLINE, payload), task=record.ref, sweep=slot
+            )
             self.operation(operation, State.DONE if number < moved else State.FAILED)
         summary = {"overdue": moved + failed, "messages": 3}
         self.store.close_sweep(slot, state, summary if state != "skipped" else {"reason": "missed"})
@@ -366,16 +368,20 @@ def bustle(store: Store, *, seed: int = 7) -> Recorder:
         "Подготовить предложение: Склад под ключ", ANNA, NOW + DAY, rule_id="offer", deal_id=deal, portal_id=None
     )
     create = {"fields": {"TITLE": made.title, "RESPONSIBLE_ID": ANNA}}
-    office.operation(Operation(made.ref, Kind.CREATE, create, deal, made.ref), State.DONE, result=9001)
+    office.operation(Operation(made.ref, unpack(Kind.CREATE, create), deal, made.ref), State.DONE, result=9001)
     office.operation(
-        Operation("move:1", Kind.MOVE_DEAL, {"stage": "OFFER", "visit": 1}, deal),
+        Operation("move:1", unpack(Kind.MOVE_DEAL, {"stage": "OFFER", "visit": 1}), deal),
         State.FAILED,
         error_code="CRM_FIELD_ERROR_REQUIRED",
         error_text="Не заполнено поле «Дата подписания».",
     )
-    office.operation(Operation("m1", Kind.MESSAGE, {"user": HEAD, "text": "…", "mark": "m"}), State.DONE, result=1)
+    office.operation(
+        Operation("m1", unpack(Kind.MESSAGE, {"user": HEAD, "text": "…", "mark": "m"})), State.DONE, result=1
+    )
     held = office.task("Договор без исполнителя", 0, NOW + 2 * DAY, rule_id="contract", deal_id=deal, portal_id=None)
-    office.operation(Operation(held.ref, Kind.CREATE, {"fields": {"TITLE": held.title}}, deal, held.ref), State.HELD)
+    office.operation(
+        Operation(held.ref, unpack(Kind.CREATE, {"fields": {"TITLE": held.title}}), deal, held.ref), State.HELD
+    )
     office.record(
         decisions=(
             Decision(

@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bitrix_sync.decisions import plan
+from bitrix_sync.model.actions import Kind
 from bitrix_sync.model.facts import DONE, Company, Deal, DealField, Department, PortalTask, User, Visit
-from bitrix_sync.model.operations import DealState, Decision, Kind, Operation, TaskRecord
+from bitrix_sync.model.operations import DealState, Decision, Operation, TaskRecord
 from bitrix_sync.rules.model import Duration, Rule, Rules, StagePolicy
 from bitrix_sync.rules.persons import Picks
 from tests.world.company import MOSCOW, WEEK, after, at
@@ -196,10 +197,10 @@ class Story:
                 self.portal_ids += 1
                 self.put([replace(record, portal_id=self.portal_ids)])
             case Kind.DEADLINE:
-                moment = datetime.fromisoformat(operation.payload["deadline"]).astimezone(UTC)
+                moment = operation.action.deadline.astimezone(UTC)
                 self.put([replace(record, deadline=moment)])
             case Kind.PEOPLE:
-                owner = operation.payload["owner"]
+                owner = operation.action.owner
                 self.put([replace(record, owner_id=owner, owner_sent=owner)])
             case Kind.COMPLETE:
                 self.put([replace(record, status=DONE, closed=self.now)])

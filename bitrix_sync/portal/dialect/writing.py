@@ -10,9 +10,20 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from bitrix_sync.model.actions import (
+    AddItem,
+    AddLine,
+    CreateTask,
+    DeferTask,
+    Kind,
+    MoveDeal,
+    SendMessage,
+    SetDeadline,
+    SetPeople,
+)
 from bitrix_sync.model.facts import DEFERRED, IN_PROGRESS, PortalTask
 from bitrix_sync.model.keys import mark_of
-from bitrix_sync.model.operations import Kind, Operation
+from bitrix_sync.model.operations import Operation
 from bitrix_sync.portal.dialect.commands import Command
 from bitrix_sync.portal.dialect.outcomes import Outcome, made_id, whole
 
@@ -52,36 +63,33 @@ def command(
     hangs on, 0 for the check list itself, None to leave that to the portal. ValueError when one of them is needed and
     missing, or a moment has no offset.
     """
-    kind, payload = operation.kind, operation.payload
-    method = METHODS[kind]
-    match kind:
-        case Kind.CREATE:
-            return Command(method, {"fields": _new_task(operation)})
-        case Kind.MOVE_DEAL:
-            return Command(
-                method, {"entityTypeId": DEAL, "id": operation.deal_id, "fields": {"stageId": payload["stage"]}}
-            )
-        case Kind.MESSAGE:
-            return _message(int(payload["user"]), signed(payload["text"], payload["mark"]), self_id)
+    method = METHODS[operation.kind]
+    match operation.action:
+        case CreateTask(fields=fields):
+            return Command(method, {"fields": _new_task(operation, fields)})
+        case MoveDeal(stage=stage):
+            return Command(method, {"entityTypeId": DEAL, "id": operation.deal_id, "fields": {"stageId": stage}})
+        case SendMessage(user=user, text=text, mark=mark):
+            return _message(user, signed(text, mark), self_id)
         case _:
             pass
     if task_id is None:
-        raise ValueError(f"{kind.value} needs the portal's id of its task")
-    match kind:
-        case Kind.DEADLINE:
-            return Command(method, {"taskId": task_id, "fields": {"DEADLINE": moment_text(payload["deadline"])}})
-        case Kind.PEOPLE:
-            return Command(method, {"taskId": task_id, "fields": _people(payload, seen)})
-        case Kind.CHECKLIST:
-            fields = {"TITLE": payload["title"], "SORT_INDEX": (int(payload["index"]) + 1) * SORT_STEP}
+        raise ValueError(f"{operation.kind.value} needs the portal's id of its task")
+    match operation.action:
+        case SetDeadline(deadline=deadline):
+            return Command(method, {"taskId": task_id, "fields": {"DEADLINE": moment_text(deadline)}})
+        case SetPeople() as change:
+            return Command(method, {"taskId": task_id, "fields": _people(change, seen)})
+        case AddItem(title=title, index=index):
+            fields = {"TITLE": title, "SORT_INDEX": (index + 1) * SORT_STEP}
             if heading is not None:
                 fields["PARENT_ID"] = heading
             return Command(method, {"TASKID": task_id, "FIELDS": fields})
-        case Kind.DEFER if seen is not None and seen.status == IN_PROGRESS:
+        case DeferTask() if seen is not None and seen.status == IN_PROGRESS:
             # tasks.task.defer takes only a task that waits
             return Command("tasks.task.update", {"taskId": task_id, "fields": {"STATUS": DEFERRED}})
-        case Kind.LINE:
-            return Command(method, {"TASKID": task_id, "FIELDS": {"POST_MESSAGE": payload["text"]}})
+        case AddLine(text=text):
+            return Command(method, {"TASKID": task_id, "FIELDS": {"POST_MESSAGE": text}})
         case _:
             return Command(method, {"taskId": task_id})
 
@@ -112,8 +120,8 @@ def signed(text: str, mark: str) -> str:
     return text if not mark or text.endswith(mark) else f"{text}\n\n{mark}"
 
 
-def _new_task(operation: Operation) -> dict[str, Any]:
-    fields = {name: _plain(value) for name, value in operation.payload["fields"].items()}
+def _new_task(operation: Operation, given: Mapping[str, Any]) -> dict[str, Any]:
+    fields = {name: _plain(value) for name, value in given.items()}
     if "DEADLINE" in fields:
         fields["DEADLINE"] = moment_text(fields["DEADLINE"])
     fields["XML_ID"] = mark_of(operation.task)
@@ -128,17 +136,17 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _people(payload: Mapping[str, Any], seen: PortalTask | None) -> dict[str, Any]:
+def _people(change: SetPeople, seen: PortalTask | None) -> dict[str, Any]:
     """Owner, and observers with the supervisor put in place of former ones; the rest of the observers stays."""
     if seen is None:
         raise ValueError("people of a task cannot be changed unread: its observers would be lost")
-    owner, supervisor = payload.get("owner"), payload.get("supervisor")
+    owner, supervisor = change.owner, change.supervisor
     fields: dict[str, Any] = {}
     if owner and owner != seen.owner_id:
         fields["RESPONSIBLE_ID"] = owner
-    if payload.get("creator") and payload["creator"] != seen.creator_id:
-        fields["CREATED_BY"] = payload["creator"]
-    kept = [user for user in seen.auditors if user not in payload.get("drop", ()) or user == supervisor]
+    if change.creator and change.creator != seen.creator_id:
+        fields["CREATED_BY"] = change.creator
+    kept = [user for user in seen.auditors if user not in change.drop or user == supervisor]
     auditors = [*kept, supervisor] if supervisor and supervisor not in kept else kept
     if auditors != list(seen.auditors):
         fields["AUDITORS"] = auditors
