@@ -25,10 +25,10 @@ MOST_BLOCKS = 1500
 
 GROWING = {"visits", "deals", "moments", "tasks", "slips", "operations", "sweeps", "told"}
 """Of these a row is kept for ever for each thing that happened in the portal, so that nothing is done twice."""
-FORGOTTEN = {"traces", "requests"}
+FORGOTTEN = {"traces", "requests", "changes", "absences"}
 """These are forgotten in the course of time."""
-STEADY = {"portal", "settings", "bindings", "rules_seen", "picks"}
-"""These are as large as the rules file and the company are."""
+STEADY = {"portal", "settings", "bindings", "rules_seen", "picks", "unjudged", "page_sessions"}
+"""These are as large as the rules file, the company and what cannot be read now are."""
 
 
 def grown(after: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:

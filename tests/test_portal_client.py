@@ -627,12 +627,22 @@ def test_a_clock_far_from_what_was_known_is_believed_when_a_second_answer_agrees
     assert learn(2 * far) == pytest.approx(2 * far, abs=1)
 
 
-def test_a_far_clock_that_stands_still_is_none() -> None:
+def test_a_far_clock_is_believed_though_it_stands_still() -> None:
     clock, stuck = PortalClock(), 1_800_000_000.25
-    for number in range(20):
-        now = 1_766_000_000.0 + 0.2 * number
+    for number in range(2):
+        now = 1_766_000_000.0 + 30.0 * number
         clock.learn({"finish": stuck, "duration": 0.0}, sent=now - 0.1, received=now)
-    assert clock.best is None
+    assert clock.offset == pytest.approx(stuck - now)
+
+
+def test_what_is_decided_after_a_leap_of_the_portals_clock_goes_by_its_new_time(server: Server, portal: Portal) -> None:
+    """One answer alone is not believed; the next is asked for at once, and not again for each that contradicts."""
+    later = time.time() + 3 * 86_400
+    leap = {"result": 1, "time": {"finish": later, "duration": 0}}
+    server.plan = [leap, {"result": "2026-05-17T10:00:00+03:00", "time": {"finish": later + 0.25, "duration": 0}}]
+    assert portal.call(LIST).done
+    assert [path.rpartition("/")[2] for path, _, _ in server.seen] == ["tasks.task.get", "server.time"]
+    assert portal.offset.total_seconds() == pytest.approx(3 * 86_400, abs=5)
 
 
 @pytest.mark.parametrize(

@@ -98,14 +98,15 @@ def test_a_genuine_event_is_taken_at_once(told: tuple[Town, Running]) -> None:
     assert told[1].post("/webhooks/bitrix24", event(TOKEN))[0] == 200
 
 
-def test_the_web_side_says_that_all_is_well_and_shows_the_page(told: tuple[Town, Running]) -> None:
+def test_the_web_side_says_that_all_is_well_and_keeps_the_page_to_whoever_has_a_password(
+    told: tuple[Town, Running],
+) -> None:
     _, service = told
     assert service.get("/healthz") == (200, "ok\n")
     assert service.why_not_ready == ""
     status, page = service.get("/")
-    assert status == 200
-    assert "<html" in page
-    assert service.get("/nosuch")[0] == 404
+    assert status == 403, "events come in from outside, so may anybody"
+    assert "BITRIX_PAGE_PASSWORD" in page
 
 
 def test_the_metrics_count_what_was_done(told: tuple[Town, Running]) -> None:
@@ -145,6 +146,14 @@ def polling(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Town, Ru
         service = town.run(BITRIX_POLL_SECONDS="0.5").ready()
         yield town, service
         service.kill()
+
+
+def test_without_a_password_the_page_is_shown_on_the_machine_itself(polling: tuple[Town, Running]) -> None:
+    _, service = polling
+    status, page = service.get("/")
+    assert status == 200
+    assert "<html" in page
+    assert service.get("/nosuch")[0] == 404
 
 
 def test_without_any_event_a_new_deal_gets_its_task(polling: tuple[Town, Running]) -> None:

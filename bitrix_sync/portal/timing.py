@@ -35,7 +35,7 @@ class PortalClock:
     def __init__(self) -> None:
         self.best: Sample | None = None
         self.doubted: Sample | None = None
-        """One that is far from all that was known; a second one like it makes both true."""
+        """The last one, if it is far from all that was known; a second one like it makes both true."""
         self.utc_offset = 0
 
     @property
@@ -68,24 +68,26 @@ class PortalClock:
             self.best = sample
 
     def _believes(self, sample: Sample) -> bool:
-        """False for a clock that is far from what was known (ours, before any answer), until another answer agrees that
-        it is there and goes on."""
+        """False for a clock that is far from what was known (ours, before any answer), until the next answer agrees."""
         if abs(sample.offset - self.offset) <= FAR:
             self.doubted = None
             return True
-        doubted = self.doubted
-        if doubted is None or _contradict(sample, doubted):
-            self.doubted = sample
-            return False
-        if sample.told == doubted.told:
-            return False
-        self.doubted = None
-        return True
+        doubted, self.doubted = self.doubted, None
+        if doubted is not None and _agree(doubted, sample):
+            return True
+        self.doubted = sample
+        return False
 
 
 def _better(sample: Sample, best: Sample) -> bool:
     """True for a sharper sample, for any when the best is old, and for one that contradicts it: a clock was set."""
     return _contradict(sample, best) or sample.error <= best.error or not 0 <= sample.at - best.at < KEEP
+
+
+def _agree(one: Sample, other: Sample) -> bool:
+    """True when the later sample can be of the clock that the earlier one is of, which went on or stood still."""
+    leeway = one.error + other.error + 1.0
+    return -leeway <= other.told - one.told <= other.at - one.at + leeway
 
 
 def _contradict(one: Sample, other: Sample) -> bool:
