@@ -167,7 +167,8 @@ class HttpConnection:
     def in_haste(self, seconds: float) -> Iterator[None]:
         """Meanwhile no answer is waited for longer than that."""
         usual, whole = self._timeout, self._whole
-        self._timeout, self._whole = (min(usual[0], seconds), min(usual[1], seconds)), min(whole, seconds)
+        self._timeout = (min(usual[0], seconds), min(usual[1], seconds))
+        self._whole = min(whole, sum(self._timeout))
         try:
             yield
         finally:
