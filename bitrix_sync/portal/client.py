@@ -287,8 +287,8 @@ class Portal:
         return [self.account(command.method, one) for command, one in zip(commands, outcomes, strict=True)]
 
     def _request(self, method: str, params: Mapping[str, Any]) -> tuple[Outcome, Mapping[str, Any]]:
-        """One request through the rate limiter; a renamed portal is followed once, for a redirect did not run. A clock that
-        is suddenly far from what was known is asked for at once, for what comes next is decided by its time."""
+        """One request through the rate limiter; a renamed portal is followed once, for a redirect did not run. A clock
+        that is suddenly far from what was known is asked for at once, for what comes next is decided by its time."""
         sure = self._time.doubted is None
         outcome, envelope, location = self._exchange(method, params)
         if location and (moved := moved_address(self._address, location, method)):
