@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 SANDBOX := $(VENV)/.sandbox
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: install test lint audit demo chaos bench lock clean
+.PHONY: install test lint audit docs demo chaos bench lock clean
 
 install: $(STAMP)
 
@@ -38,6 +38,10 @@ lint: install
 # about is told as an error, and not passed over as "no known vulnerabilities"
 audit: install
 	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements.lock
+
+# the tables of keys in docs/*/rules.md and the JSON Schema, made of what the keys' declarations say
+docs: install
+	$(BIN)/python -m tools.docs
 
 demo: install $(SANDBOX)
 	$(BIN)/bitrix-sync demo

@@ -29,7 +29,7 @@ from bitrix_sync.report import tables as tables_of_reports
 from bitrix_sync.rules.conditions import CannotJudge, judge
 from bitrix_sync.rules.deadlines import compute
 from bitrix_sync.rules.durations import UNITS
-from bitrix_sync.rules.file import Task, keys_of
+from bitrix_sync.rules.file import SECTIONS, TaskEntry, keys_of
 from bitrix_sync.rules.load import load
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.rules.persons import Picks
@@ -60,6 +60,7 @@ from tests.documents import (
     whole_file,
 )
 from tests.test_layers import LAYERS
+from tools import docs
 
 DOCUMENTS = [
     "README.md",
@@ -68,7 +69,7 @@ DOCUMENTS = [
     *(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/**/*.md")),
 ]
 READMES = {"en": "README.md", "ru": "README.ru.md"}
-TASK_KEYS = frozenset(keys_of(Task))
+TASK_KEYS = frozenset(keys_of(TaskEntry))
 
 
 def loaded(kind: str, text: str, language: str) -> Rules:
@@ -172,6 +173,17 @@ def everything(data: Any) -> Iterator[str]:
             yield from everything(one)
     elif isinstance(data, str):
         yield data
+
+
+def test_what_is_made_from_the_program_is_up_to_date() -> None:
+    made = docs.pages()
+    assert set(made) >= {ROOT / f"docs/{language}/rules.md" for language in LANGUAGES}
+    assert [str(path) for path, text in made.items() if path.read_text(encoding="utf-8") != text] == [], "run make docs"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_section_of_keys_has_its_table(language: str) -> None:
+    assert {found[2] for found in docs.TABLE.finditer(document(f"docs/{language}/rules.md"))} == set(SECTIONS)
 
 
 # --- computed tables -------------------------------------------------------------------------------------------------

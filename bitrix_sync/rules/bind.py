@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from bitrix_sync.model.facts import PROGRESS, Directory
 from bitrix_sync.rules.consistency import cycles
-from bitrix_sync.rules.file import File, Placed, Task, stages
+from bitrix_sync.rules.file import File, Placed, TaskEntry, stages
 from bitrix_sync.rules.forms import DoneEvent, FilledEvent
 from bitrix_sync.rules.hours import working_calendar
 from bitrix_sync.rules.model import (
@@ -295,7 +295,7 @@ class _Binding:
                     self.drafts.setdefault(stage, _Draft(funnel)).rules.append(rule)
         return rules
 
-    def rule(self, task: Task, path: Path, order: int, stage_ids: frozenset[str]) -> Rule:
+    def rule(self, task: TaskEntry, path: Path, order: int, stage_ids: frozenset[str]) -> Rule:
         """One task entry, compiled."""
         parts = self.parts
         condition = parts.condition(task.condition, (*path, "if")) if task.condition is not None else AllOf(())
@@ -333,7 +333,7 @@ class _Binding:
             **values_of(task),
         )
 
-    def override(self, task: Task) -> OverdueOverride | None:
+    def override(self, task: TaskEntry) -> OverdueOverride | None:
         """The task's own ``overdue``."""
         if task.overdue is None:
             return None

@@ -13,7 +13,16 @@ from typing import Any
 
 from bitrix_sync.rules.deadlines import MINUTES
 from bitrix_sync.rules.fields import not_for_fields
-from bitrix_sync.rules.file import File, Overdue, Placed, Sweep, Task, WorkCalendar, stages, templates
+from bitrix_sync.rules.file import (
+    CalendarSection,
+    File,
+    OverdueSection,
+    Placed,
+    SweepEntry,
+    TaskEntry,
+    stages,
+    templates,
+)
 from bitrix_sync.rules.forms import (
     AfterEntry,
     ByEvent,
@@ -163,7 +172,9 @@ def _refer(path: Path, rule: str, own: str, known: Collection[str], remarks: Rem
 # --- tasks -----------------------------------------------------------------------------------------------------------
 
 
-def _judge_task(task: Task, path: Path, placed: Placed, file: File, known: Collection[str], remarks: Remarks) -> None:
+def _judge_task(
+    task: TaskEntry, path: Path, placed: Placed, file: File, known: Collection[str], remarks: Remarks
+) -> None:
     for below, source in templates(task):
         for problem in template_problems(source):
             end = "" if problem.endswith(("?", ".")) else "."
@@ -189,7 +200,7 @@ def _judge_task(task: Task, path: Path, placed: Placed, file: File, known: Colle
         )
 
 
-def _judge_endings(task: Task, path: Path, file: File, remarks: Remarks) -> None:
+def _judge_endings(task: TaskEntry, path: Path, file: File, remarks: Remarks) -> None:
     """The portal refuses to complete a task without its result, and parks one whose result must be accepted."""
     demand = "result_required" if task.result_required else "control" if task.control else ""
     if demand and task.on_leave == "complete":
@@ -213,7 +224,7 @@ def _judge_endings(task: Task, path: Path, file: File, remarks: Remarks) -> None
 
 
 def _judge_deadline(
-    deadline: Timed, path: Path, task: Task, placed: Placed, known: Collection[str], remarks: Remarks
+    deadline: Timed, path: Path, task: TaskEntry, placed: Placed, known: Collection[str], remarks: Remarks
 ) -> None:
     if isinstance(deadline, AfterEntry | ByField | ByEvent):
         _judge_time(deadline, path, remarks)
@@ -275,7 +286,7 @@ def deadlines(path: Path, deadline: Timed) -> Iterator[tuple[Path, Timed]]:
         yield from deadlines((*path, "else"), deadline.otherwise)
 
 
-def _persons_tasks(task: Task) -> Iterator[tuple[Path, str]]:
+def _persons_tasks(task: TaskEntry) -> Iterator[tuple[Path, str]]:
     """Every ``{task: id}`` among the persons of a task."""
     yield from _tasks_named(("owner",), task.owner)
     yield from _tasks_named(("supervisor",), task.supervisor)
@@ -350,7 +361,7 @@ def _names(marked: str) -> frozenset[str]:
 # --- calendar and sweeps ---------------------------------------------------------------------------------------------
 
 
-def _judge_calendar(calendar: WorkCalendar, remarks: Remarks) -> None:
+def _judge_calendar(calendar: CalendarSection, remarks: Remarks) -> None:
     if isinstance(calendar.hours, dict) and calendar.workdays is not None:
         remarks.fault(
             ("calendar", "workdays"),
@@ -366,8 +377,8 @@ def _judge_calendar(calendar: WorkCalendar, remarks: Remarks) -> None:
             )
 
 
-def _judge_overdue(overdue: Overdue, remarks: Remarks) -> None:
-    sweeps: dict[str, Sweep | None] = {"morning": overdue.morning, "evening": overdue.evening}
+def _judge_overdue(overdue: OverdueSection, remarks: Remarks) -> None:
+    sweeps: dict[str, SweepEntry | None] = {"morning": overdue.morning, "evening": overdue.evening}
     for name, sweep in sweeps.items():
         if sweep is not None:
             _judge_time(sweep.move_to, ("overdue", name, "move_to"), remarks)

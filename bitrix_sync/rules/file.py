@@ -88,31 +88,38 @@ def _no_overdue(value: Any) -> Words:
     )
 
 
-class Task(Shape, PlainKeys):
+class TaskEntry(Shape, PlainKeys):
     """A rule: one task that the stage asks for."""
 
-    id: RuleId = Field(description="Unique in the file; stays when the title changes. Letters, digits, - and _.")
+    id: RuleId = Field(description="letters, digits, `-`, `_`; once in the file")
     title: Text = Field(
-        description="Template, up to 250 characters when rendered.", examples=["Позвонить: {{ deal.TITLE }}"]
+        description="a [text](#texts); 1 to 250 characters, a longer one is cut with an ellipsis",
+        examples=["Позвонить: {{ deal.TITLE }}"],
     )
-    description: Text = Field(default="", description="Template; BB code.")
+    description: Text = Field(default="", description="a [text](#texts), BB code")
     condition: Conditions | None = Field(
-        default=None, alias="if", description="Conditions on the deal; default: always."
+        default=None, alias="if", description="[conditions](#conditions) on the deal; default: always"
     )
-    start: Start | None = Field(default=None, description="The task is made then, not on entry.")
-    owner: Person = Field(default="responsible", description="Who does it.")
-    deadline: Deadline = Field(description="By when. No task without a deadline.")
-    supervisor: Supervisor | None = Field(default=None, description="Who controls it; default: the file's.")
-    observers: list[Person] = Field(default=[], description="Further observers of the task.")
-    participants: list[Person] = Field(default=[], description="Participants of the task.")
-    checklist: list[Text] = Field(default=[], description="Check-list items; templates.")
+    start: Start | None = Field(
+        default=None, description="an event: the task appears then, not on entry; default: on entry"
+    )
+    owner: Person = Field(default="responsible", description="who does it: a [person](#persons)")
+    deadline: Deadline = Field(description="by when, see [Deadlines](#deadlines)")
+    supervisor: Supervisor | None = Field(
+        default=None,
+        description="who controls it: a [person](#persons), `head` or `none`; default: the file's `supervisor`",
+    )
+    observers: list[Person] = Field(default=[], description="list of [persons](#persons)")
+    participants: list[Person] = Field(default=[], description="list of [persons](#persons)")
+    checklist: list[Text] = Field(default=[], description="list of [texts](#texts)")
     fields: dict[StageKey, Filling] = Field(
         default={},
-        description="The task's own user fields by code: a template, a number, a date, true or false, or a list.",
+        description="the task's own [user fields](#fields-user-fields-of-the-task) by code",
         examples=[{"UF_OBJECT": "{{ deal.UF_CRM_ADDRESS }}", "UF_HOURS": 4}],
     )
     on_close: Ending | None = Field(
-        default=None, description="The same when the deal is won or lost; default: the file's."
+        default=None,
+        description="what its open task undergoes when the deal is won or lost; default: the file's `on_close`",
     )
     overdue: (
         Annotated[
@@ -120,13 +127,13 @@ class Task(Shape, PlainKeys):
             kinds("no_overdue", _overdue_kind, _no_overdue),
         ]
         | None
-    ) = Field(default=None, description="never, or its own limit and move_to; default: the file's.")
+    ) = Field(default=None, description="`never`, or own `limit` and `move_to`; default: the file's")
 
 
 class StageMapping(Shape):
     """A stage with more than tasks."""
 
-    tasks: list[Task] = Field(default=[], description="The tasks that the stage asks for.")
+    tasks: list[TaskEntry] = Field(default=[], description="The tasks that the stage asks for.")
     limit: Span | None = Field(default=None, description="Longer than that in the stage: the supervisor hears of it.")
     advance_to: Name | None = Field(
         default=None, description="All tasks of the visit done: the deal moves to this stage."
@@ -144,7 +151,7 @@ def _no_stage(value: Any) -> Words:
 
 
 Stage = Annotated[
-    Annotated[list[Task], Tag("=stage:tasks")] | Annotated[StageMapping, Tag("=stage:mapping")],
+    Annotated[list[TaskEntry], Tag("=stage:tasks")] | Annotated[StageMapping, Tag("=stage:mapping")],
     kinds("no_stage", _stage_kind, _no_stage),
 ]
 
@@ -156,7 +163,7 @@ def _hours_kind(value: Any) -> str:
     return "=hours:week" if isinstance(value, dict) else "=hours:spans"
 
 
-class WorkCalendar(Shape):
+class CalendarSection(Shape):
     """Working time. Without it the portal's own settings are used."""
 
     hours: (
@@ -173,16 +180,27 @@ class WorkCalendar(Shape):
         | None
     ) = Field(
         default=None,
-        description="One span or a list of spans for every working day, or a mapping of days to spans.",
+        description=(
+            "working hours: one span or a list of spans for all working days (Monday to Friday), or a mapping of "
+            "days to spans. In a mapping the days named are the working days; default: the portal's own"
+        ),
         examples=["09:00-18:00", {"mon-fri": "09:00-18:00", "sat": ["10:00-13:00", "14:00-16:00"]}],
     )
-    workdays: WeekDays | None = Field(default=None, description="Working days of the week; default: mon-fri.")
-    country: Country | None = Field(default=None, description="Public holidays and moved working days of this country.")
-    days_off: list[Day] = Field(default=[], description="Days off besides.")
-    working_days: list[Day] = Field(default=[], description="Working days out of turn.")
+    workdays: WeekDays | None = Field(
+        default=None,
+        description="the working days, when `hours` is no mapping: `mon-fri`, or a list; default: the portal's own",
+    )
+    country: Country | None = Field(
+        default=None, description="public holidays and moved working days of that country: `RU`, `KZ`, `DE`"
+    )
+    days_off: list[Day] = Field(default=[], description="more days off")
+    working_days: list[Day] = Field(
+        default=[],
+        description="more working days; a day that usually is off has the hours of the first working day of the week",
+    )
 
 
-class Sweep(Shape):
+class SweepEntry(Shape):
     """A daily look at what is overdue."""
 
     at: Clock = Field(description='Time of day, in quotes: "09:00".')
@@ -190,23 +208,34 @@ class Sweep(Shape):
     days: Literal["workdays", "every_day"] = Field(default="workdays", description="On which days it runs.")
 
 
-class Overdue(Shape):
+class OverdueSection(Shape):
     """What happens to what is overdue. Without it: no sweeps."""
 
     tasks: Literal["rules", "deals", "all"] = Field(
-        default="rules", description="rules: made by this file; deals: any task bound to a deal; all."
+        default="rules",
+        description="`rules`: those made by this file; `deals`: any task bound to a deal; `all`: every task",
     )
-    morning: Sweep | None = Field(default=None, description="The morning sweep.")
-    evening: Sweep | None = Field(default=None, description="The evening sweep.")
+    morning: SweepEntry | None = Field(
+        default=None,
+        description=(
+            "the morning sweep: `at` what time, `move_to` where overdue deadlines go, counted from the sweep's "
+            "moment, `days: every_day` for days off too; default: no such sweep"
+        ),
+    )
+    evening: SweepEntry | None = Field(default=None, description="the evening sweep, likewise; default: no such sweep")
     limit: Annotated[int, Strict(), Field(ge=0, le=1000)] | None = Field(
-        default=None, description="So many moves, then the task stays and is escalated; default: no limit."
+        default=None,
+        description=(
+            "so many moves, then the task stays where it is and is escalated; `0`: never moved, escalated at once; "
+            "default: no limit"
+        ),
     )
     notify: list[Literal["supervisor", "owner"]] = Field(
-        default=["supervisor", "owner"], description="Who gets a message after a sweep."
+        default=["supervisor", "owner"], description="who is told: `supervisor`, `owner`, or both; default: both"
     )
 
 
-class Safety(Shape):
+class SafetySection(Shape):
     """Limits that hold back what looks like a mistake."""
 
     max_new_tasks: Annotated[int, Strict(), Field(ge=1)] = Field(
@@ -228,23 +257,42 @@ class File(Shape):
     """rules.yaml of bitrix-sync: for every stage of every funnel, which task, whose, by when."""
 
     version: Annotated[int, PlainValidator(_read_version), WithJsonSchema({"const": 1})] = Field(
-        description="Version of the rules language."
+        description="`1`, the version of this language"
     )
-    language: Language = Field(default=DEFAULT, description="Language of notices and pages.")
-    timezone: Zone | None = Field(default=None, description="Time zone of all times here; default: the portal's.")
-    admins: list[User] | None = Field(default=None, description="Who hears of trouble; default: fallback_owner.")
-    calendar: WorkCalendar | None = Field(default=None, description="Working time; default: the portal's own.")
-    supervisor: Supervisor = Field(
-        default="head", description="Who controls every task, unless the task says otherwise."
+    language: Language = Field(
+        default=DEFAULT, description="`ru` or `en`: the language of notices, of lines in tasks and of the page"
     )
-    on_close: Ending = Field(default="keep", description="What open tasks of a won or lost deal undergo.")
-    fallback_owner: User | None = Field(default=None, description="Who gets a task that nobody else can take.")
+    timezone: Zone | None = Field(
+        default=None,
+        description=(
+            "the zone of all times in the file, such as `Europe/Moscow`; default: the portal's own, see "
+            "[below](#calendar-and-time-zone)"
+        ),
+    )
+    admins: list[User] | None = Field(
+        default=None,
+        description=(
+            "who hears of trouble: ids of users, or their e-mails; default: `fallback_owner`, else the webhook's "
+            "own user"
+        ),
+    )
+    calendar: CalendarSection | None = Field(
+        default=None,
+        description="working days and hours; default: the portal's own, else Monday to Friday, 09:00 to 18:00",
+    )
+    supervisor: Supervisor = Field(default="head", description="who controls every task that does not say otherwise")
+    on_close: Ending = Field(default="keep", description="what the open tasks of a won or lost deal undergo")
+    fallback_owner: User | None = Field(
+        default=None, description="who gets a task that nobody else can take: an id or e-mail; default: nobody"
+    )
     funnels: dict[StageKey, dict[StageKey, Stage]] = Field(
         min_length=1,
-        description='Funnels (name or id, "*" for every one) to stages (name or id, "*" for every one in progress).',
+        description="the rules themselves",
     )
-    overdue: Overdue | None = Field(default=None, description="What happens to what is overdue; default: nothing.")
-    safety: Safety = Field(default=Safety(), description="Limits, and the trial mode.")
+    overdue: OverdueSection | None = Field(default=None, description="the sweeps; default: no sweeps")
+    safety: SafetySection = Field(
+        default=SafetySection(), description="limits, and the trial mode; default: limits of 1000, no trial mode"
+    )
 
 
 SHAPES: dict[str, type[BaseModel]] = {
@@ -263,17 +311,26 @@ SHAPES: dict[str, type[BaseModel]] = {
     "=person:one_of": PersonOutOf,
     "=test:wishes": Wishes,
     "=overdue:own": TaskOverdue,
-    "=stage:tasks": Task,
+    "=stage:tasks": TaskEntry,
     "=stage:mapping": StageMapping,
-    "tasks": Task,
-    "calendar": WorkCalendar,
-    "morning": Sweep,
-    "evening": Sweep,
+    "tasks": TaskEntry,
+    "calendar": CalendarSection,
+    "morning": SweepEntry,
+    "evening": SweepEntry,
     "move_to": MoveTo,
-    "overdue": Overdue,
-    "safety": Safety,
+    "overdue": OverdueSection,
+    "safety": SafetySection,
 }
 """The model at a tag or key of an error's place: who knows which keys could have been meant."""
+
+
+SECTIONS: dict[str, type[BaseModel]] = {
+    "file": File,
+    "task": TaskEntry,
+    "calendar": CalendarSection,
+    "overdue": OverdueSection,
+}
+"""The mappings whose keys ``docs/*/rules.md`` has a table of."""
 
 
 def keys_of(model: type[BaseModel]) -> list[str]:
@@ -302,7 +359,7 @@ def stages(file: File) -> Iterator[Placed]:
                 yield Placed(funnel, name, path, path, StageMapping.model_construct(tasks=stage))
 
 
-def templates(task: Task) -> Iterator[tuple[Path, str]]:
+def templates(task: TaskEntry) -> Iterator[tuple[Path, str]]:
     """The task's templates, each with its path below the task."""
     yield ("title",), task.title
     if task.description:

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from bitrix_sync.model.facts import Directory, PortalCalendar
 from bitrix_sync.model.worktime import Calendar, CalendarError, Spans, build_calendar
-from bitrix_sync.rules.file import File, WorkCalendar
+from bitrix_sync.rules.file import CalendarSection, File
 from bitrix_sync.rules.problem import Remarks
 from bitrix_sync.rules.scalars import day_range
 
@@ -22,7 +22,7 @@ WORKDAYS = range(5)
 
 def working_calendar(file: File, directory: Directory, remarks: Remarks) -> Calendar | None:
     """The calendar that the rules count in. None, and a fault, when it cannot be."""
-    said = file.calendar or WorkCalendar()
+    said = file.calendar or CalendarSection()
     portal = directory.calendar
     yearly = portal if portal is not None and said.hours is None and said.country is None else None
     try:
@@ -61,7 +61,7 @@ def _zone(file: File, directory: Directory, remarks: Remarks) -> tzinfo:
     return timezone(offset)
 
 
-def _week(said: WorkCalendar, portal: PortalCalendar | None, remarks: Remarks) -> Mapping[int, Spans]:
+def _week(said: CalendarSection, portal: PortalCalendar | None, remarks: Remarks) -> Mapping[int, Spans]:
     if isinstance(said.hours, dict):
         return {day: spans for word, spans in said.hours.items() for day in day_range(word)}
     spans, days = said.hours or USUAL, said.workdays or tuple(WORKDAYS)

@@ -83,7 +83,7 @@ class PlainKeys:
     ] = None
     tags: Annotated[
         tuple[Text, ...],
-        Field(description="list", examples=[["contract"]]),
+        Field(description="list of texts", examples=[["contract"]]),
         PortalField("TAGS", _list),
     ] = ()
     control: Annotated[

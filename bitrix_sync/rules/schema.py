@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
@@ -12,6 +13,7 @@ from pydantic_core import core_schema
 
 from bitrix_sync.rules.file import File
 
+_LINK = re.compile(r"\[([^\]]*)\]\(#[^)]*\)")
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -39,4 +41,8 @@ class _Schema(GenerateJsonSchema):
 def json_schema() -> dict[str, Any]:
     """The schema of a whole file, in JSON Schema 2020-12."""
     schema = File.model_json_schema(by_alias=True, schema_generator=_Schema)
+    for model in [schema, *schema["$defs"].values()]:
+        for key in model.get("properties", {}).values():
+            if "description" in key:
+                key["description"] = _LINK.sub(r"\1", key["description"])
     return {"$schema": DIALECT, **schema, "title": "rules.yaml of bitrix-sync"}

@@ -8,6 +8,7 @@ Tables of such a file, each of which may lack what is said as in ``FALL_BACK`` t
   any other, with the value in its braces.
 - ``FIRST_RULES``: comments of the first rules.yaml. Those behind a value begin with two blanks and the sign.
 - ``SUGGESTIONS``: for what ``setup.suggestions`` suggests, how stages are called (a pattern), title and check list.
+- ``KEYS``: what the keys of rules.yaml mean, for ``docs/*/rules.md`` (see ``tools/docs.py``).
 - ``DATE``: day and month as they stand in a date, in CLDR's letters.
 - ``LETTERS``: a range of letters that only this language's portals have, if there is one.
 
@@ -54,6 +55,7 @@ NOUNS: Mapping[str, Mapping[str, tuple[str, ...]]] = _each("NOUNS")
 CHOICES: Mapping[str, Mapping[str, Mapping[str, str]]] = _each("CHOICES")
 FIRST_RULES: Mapping[str, Mapping[str, str]] = _each("FIRST_RULES")
 SUGGESTIONS: Mapping[str, Mapping[str, tuple[str, ...]]] = _each("SUGGESTIONS")
+KEYS: Mapping[str, Mapping[str, str]] = _each("KEYS")
 DATE: Mapping[str, str] = _each("DATE")
 LETTERS: Mapping[str, str] = _each("LETTERS")
 
