@@ -264,7 +264,7 @@ TAKES_APART = frozenset(
     {"startswith", "removeprefix", "removesuffix", "partition", "rpartition", "split", "rsplit", "endswith"}
 )
 SIGNS = (":", "/")
-KEYLESS = frozenset({"rules", "sandbox"})
+KEYLESS = frozenset({"rules", "bitrix_sandbox"})
 """They know nothing of keys; what looks like one there (``task: first-call``, a person of the rules) is none."""
 
 
@@ -400,7 +400,7 @@ PAYLOADS = frozenset({"bitrix_sync.store.rows", "bitrix_sync.store.schema", "bit
 
 def raw_payloads(module: str, source: str) -> list[str]:
     """Where the stored form of an action is looked into, each with its line. A column may be selected."""
-    if module in PAYLOADS or head(module) == "sandbox":
+    if module in PAYLOADS or head(module) == "bitrix_sandbox":
         return []
     columns = ("c", "o", "operations")
     found = []
@@ -438,3 +438,55 @@ def test_a_raw_payload_is_found(source: str) -> None:
 @pytest.mark.parametrize("source", ["query = select(o.kind, o.payload)", "owner = operation.action.owner"])
 def test_a_typed_action_is_no_raw_payload(source: str) -> None:
     assert raw_payloads("bitrix_sync.engine.passes", source) == []
+
+
+# --- kinds of items --------------------------------------------------------------------------------------------------
+
+ITEMS = "bitrix_sync.model.items"
+OF_DEALS = ("D_", "DEAL_STAGE", "ONCRMDEAL", "/crm/deal/", "crm.deal.")
+
+
+def words_of_deals(module: str, source: str) -> list[str]:
+    """Where the portal's own names for deals stand outside their descriptor, each with its line."""
+    if module == ITEMS or head(module) in KEYLESS | {"words"}:
+        return []
+    tree = ast.parse(source)
+    blocks = [node for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)]
+    docs = {id(block.value) for block in blocks}
+    found = []
+    for node in ast.walk(tree):
+        match node:
+            case ast.Constant(value=str(text)) if text.startswith(OF_DEALS) and id(node) not in docs:
+                found.append(f"{module}:{node.lineno} names deals: {text}")
+            case ast.Dict(keys=keys, values=values):
+                found += [
+                    f"{module}:{node.lineno} has a number for a kind of items"
+                    for key, value in zip(keys, values, strict=True)
+                    if isinstance(key, ast.Constant) and key.value == "entityTypeId" and isinstance(value, ast.Constant)
+                ]
+    return found
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_what_is_a_deals_own_stands_in_its_descriptor(module: str) -> None:
+    assert words_of_deals(module, MODULES[module]) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'binding = f"D_{deal_id}"',
+        'bound = text.startswith("D_")',
+        'stages = "DEAL_STAGE"',
+        'link = f"/crm/deal/details/{deal_id}/"',
+        'method = "crm.deal.userfield.list"',
+        'params = {"entityTypeId": 2}',
+    ],
+)
+def test_a_name_of_deals_elsewhere_is_found(source: str) -> None:
+    assert words_of_deals("bitrix_sync.portal.reading", source)
+
+
+@pytest.mark.parametrize("source", ['"""``D_10``"""', 'params = {"entityTypeId": DEAL.entity_type}'])
+def test_the_descriptor_is_what_others_use(source: str) -> None:
+    assert words_of_deals("bitrix_sync.portal.reading", source) == []

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from bitrix_sync.model.items import DEAL
 from bitrix_sync.report.snapshot import Snapshot
 from bitrix_sync.report.tables import span_text
 from bitrix_sync.rules.model import Duration
@@ -105,4 +106,4 @@ class Show:
 
     def deal_url(self, deal_id: int | None) -> str:
         """A deal in the portal."""
-        return f"{self.known.portal}/crm/deal/details/{deal_id}/" if self.known.portal and deal_id else ""
+        return f"{self.known.portal}{DEAL.page(deal_id)}" if self.known.portal and deal_id else ""

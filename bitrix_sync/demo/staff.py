@@ -12,6 +12,7 @@ from bitrix_sandbox.state.task_records import Task
 from bitrix_sync.app import Service
 from bitrix_sync.demo.narrator import Narrator
 from bitrix_sync.demo.story import IGOR, MARIA, MOSCOW, OLGA, PAVEL, rule_of
+from bitrix_sync.model.items import DEAL
 from bitrix_sync.words import texts
 
 BETWEEN = 12.0
@@ -86,7 +87,7 @@ class SimulatedStaff:
         for task in made:
             self.tell(
                 "made",
-                **self.place_of(int(task.crm[0].removeprefix("D_"))),
+                **self.place_of(int(DEAL.bound(task.crm[0]))),
                 task=task.title,
                 owner=self.portal.state.users[task.responsible_id].full_name,
                 deadline=task.deadline and task.deadline.astimezone(MOSCOW),

@@ -21,6 +21,7 @@ from bitrix_sync.demo.narrator import Narrator, Row
 from bitrix_sync.engine.passes import ServiceContext
 from bitrix_sync.explain.why import story_of
 from bitrix_sync.explain.why_lines import told
+from bitrix_sync.model.items import DEAL
 from bitrix_sync.model.keys import Occurrence, occurrence_in
 from bitrix_sync.report.tables import terminal
 from bitrix_sync.rules.words import Words
@@ -234,7 +235,7 @@ class Story:
 
     def task(self, rule: str, *, deal: str = "") -> Task:
         """The newest task of a rule in the portal (of a deal)."""
-        binding = f"D_{self.deals[deal]}" if deal else ""
+        binding = DEAL.binding(self.deals[deal]) if deal else ""
         ours = (task for task in self.portal.state.tasks.values() if rule_of(task) == rule)
         return max((task for task in ours if not binding or binding in task.crm), key=lambda task: task.id)
 
@@ -247,7 +248,7 @@ class Story:
     def row(self, task: Task) -> Row:
         """A task in words: what the portal shows of it, and how its rule says the deadline."""
         state = self.portal.state
-        deal = state.deals[int(task.crm[0].removeprefix("D_"))]
+        deal = state.deals[int(DEAL.bound(task.crm[0]))]
         items = [item.title for item in (task.checklist or {}).values() if item.parent_id]
         return Row(
             f"{deal.id} {deal.title}\n→ {state.stages[deal.stage_id].name}",

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 
-DEAL = "DEAL"
-"""The kind of item whose visits bear their number alone."""
+from bitrix_sync.model.items import DEAL, KINDS, ItemKind
+
 MARK = "bitrix-sync:"
 """Begins XML_ID of every task that the service makes."""
 FOREIGN = "task:"
@@ -35,20 +35,19 @@ class Occurrence:
     visit: int
     rule: str
     number: int = 1
-    kind: str = DEAL
+    kind: ItemKind = DEAL
 
     def __str__(self) -> str:
-        visit = self.visit if self.kind == DEAL else f"{self.kind}.{self.visit}"
+        visit = self.visit if self.kind is DEAL else f"{self.kind.name}.{self.visit}"
         return f"{visit}:{self.rule}" if self.number == 1 else f"{visit}:{self.rule}:{self.number}"
 
     @classmethod
     def parse(cls, text: str) -> Occurrence | None:
-        """The occurrence of that name; None for any other text."""
+        """The occurrence of that name; None for any other text, also for a kind of items that nobody knows."""
         found = _OCCURRENCE.fullmatch(text)
-        if found is None:
+        if found is None or (found[1] or DEAL.name) not in KINDS:
             return None
-        kind, visit, rule, number = found.groups()
-        return cls(int(visit), rule, int(number or 1), kind or DEAL)
+        return cls(int(found[2]), found[3], int(found[4] or 1), KINDS[found[1] or DEAL.name])
 
 
 def mark_of(occurrence: str) -> str:

@@ -25,6 +25,7 @@ from bitrix_sync.model.facts import (
     Stage,
     Unread,
 )
+from bitrix_sync.model.items import DEAL
 from bitrix_sync.model.known import EMPTY
 from bitrix_sync.portal import bulk
 from bitrix_sync.portal.client import PATIENCE, Portal
@@ -33,7 +34,6 @@ from bitrix_sync.portal.dialect.commands import Command
 from bitrix_sync.portal.dialect.names import code_of, synonyms
 from bitrix_sync.portal.dialect.outcomes import GARBAGE, NO_METHOD, NO_SCOPE, Outcome, whole
 from bitrix_sync.portal.dialect.parsing import Row, rows, whole_or
-from bitrix_sync.portal.dialect.writing import DEAL
 from bitrix_sync.portal.paging import from_start, lost_rows, read_offsets
 from bitrix_sync.portal.sources import lenient
 
@@ -71,7 +71,7 @@ def directory(portal: Portal, *, patience: float = PATIENCE) -> Directory:
     commands = [
         Command("profile"),
         Command("scope"),
-        Command("crm.item.fields", {"entityTypeId": DEAL}),
+        Command("crm.item.fields", {"entityTypeId": DEAL.entity_type}),
         Command("calendar.settings.get"),
         Command("calendar.user.settings.get"),
         Command("tasks.task.getFields"),
@@ -81,8 +81,8 @@ def directory(portal: Portal, *, patience: float = PATIENCE) -> Directory:
     profile, scope, fields, settings, own, of_tasks, own_of_tasks = outcomes
     parts = _Parts(portal)
     lists = [
-        (Command("crm.category.list", {"entityTypeId": DEAL}), "categories"),
-        (Command("crm.deal.userfield.list", {"order": {"ID": "ASC"}}), ""),
+        (Command("crm.category.list", {"entityTypeId": DEAL.entity_type}), "categories"),
+        (Command(DEAL.user_fields, {"order": {"ID": "ASC"}}), ""),
         (Command("sonet_group.get", {"ORDER": {"ID": "ASC"}, "IS_ADMIN": "Y"}), ""),
     ]
     categories, user_fields, groups = read_offsets(portal, lists, name="directory")
@@ -110,7 +110,7 @@ def directory(portal: Portal, *, patience: float = PATIENCE) -> Directory:
         parts.lack("time_zone", portal.as_unread("calendar.user.settings.get", own))
     return Directory(
         funnels=_funnels(funnels, dictionaries),
-        fields=_fields(described, parts.rows("user_fields", "crm.deal.userfield.list", user_fields), dictionaries),
+        fields=_fields(described, parts.rows("user_fields", DEAL.user_fields, user_fields), dictionaries),
         company=_everyone(portal),
         groups=None if isinstance(groups, Unread) else frozenset(found for found in ids if found),
         calendar=None if isinstance(hours, Unread) else hours,
@@ -256,7 +256,7 @@ def _dictionaries(
 ) -> dict[str, list[Row]]:
     """Entries of crm.status.list by ENTITY_ID: the stages of every funnel, and what the fields choose from. A funnel
     without any stage was not read: there is none."""
-    stages = {_stage_entity(number): f"stages:{number}" for row in categories for number in (whole_or(row.get("id")),)}
+    stages = {DEAL.stages_of(number): f"stages:{number}" for row in categories for number in (whole_or(row.get("id")),)}
     choices = {str(row["statusType"]) for _, row in described.values() if row.get("statusType")}
     wanted = stages | {entity: f"options:{entity}" for entity in sorted(choices - stages.keys())}
     commands = [
@@ -273,16 +273,11 @@ def _dictionaries(
     return found
 
 
-def _stage_entity(funnel_id: int) -> str:
-    """ENTITY_ID of a funnel's stages: the default funnel has no number (docs: crm/status/crm-status-list.md)."""
-    return f"DEAL_STAGE_{funnel_id}" if funnel_id else "DEAL_STAGE"
-
-
 def _funnels(categories: Sequence[Row], dictionaries: Mapping[str, Sequence[Row]]) -> tuple[Funnel, ...]:
     found = []
     for row in sorted(categories, key=lambda row: (whole_or(row.get("sort")), whole_or(row.get("id")))):
         number = whole_or(row.get("id"))
-        stages = [_stage(entry, number) for entry in dictionaries.get(_stage_entity(number), ())]
+        stages = [_stage(entry, number) for entry in dictionaries.get(DEAL.stages_of(number), ())]
         ordered = sorted(stages, key=lambda stage: stage.sort)
         found.append(Funnel(number, str(row.get("name") or ""), tuple(stage for stage in ordered if stage.id)))
     return tuple(found)

@@ -24,6 +24,7 @@ from bitrix_sync.model.facts import (
     Unread,
     Visit,
 )
+from bitrix_sync.model.items import DEAL
 from bitrix_sync.portal import bulk
 from bitrix_sync.portal.change_reader import OVERLAP, WIDE, ChangeReader
 from bitrix_sync.portal.client import Portal
@@ -32,7 +33,6 @@ from bitrix_sync.portal.dialect.commands import Command
 from bitrix_sync.portal.dialect.names import code_of
 from bitrix_sync.portal.dialect.outcomes import GARBAGE, NO_SCOPE, WHOLE_PORTAL, Outcome
 from bitrix_sync.portal.dialect.parsing import Row
-from bitrix_sync.portal.dialect.writing import DEAL
 from bitrix_sync.portal.directory import absences, company, directory
 from bitrix_sync.portal.lookups import checklists, find_lines, has_message
 from bitrix_sync.portal.paging import LONG_PATIENCE, Source, read_lists
@@ -99,7 +99,7 @@ def cursor_now(portal: Portal) -> Cursor:
     """The cursor of a first start: the latest history row, and now for what changes."""
     command = Command(
         "crm.stagehistory.list",
-        {"entityTypeId": DEAL, "select": list(VISIT_FIELDS), "order": {"ID": "DESC"}, "start": 0},
+        {"entityTypeId": DEAL.entity_type, "select": list(VISIT_FIELDS), "order": {"ID": "DESC"}, "start": 0},
     )
     found = facts(parsing.rows(portal.read_one(command).value, "items"), visit_parser(portal))
     now = portal.now()
@@ -119,7 +119,7 @@ def anchors(portal: Portal, visit_ids: Sequence[int], *, patience: float) -> tup
     """Up to fifty rows of the history by id, and the latest ones, in one request."""
     if len(visit_ids) > CHUNK:
         raise ValueError(f"{CHUNK} visits at the most")
-    params = {"entityTypeId": DEAL, "select": list(VISIT_FIELDS), "start": 0}
+    params = {"entityTypeId": DEAL.entity_type, "select": list(VISIT_FIELDS), "start": 0}
     commands = [Command("crm.stagehistory.list", {**params, "order": {"ID": "DESC"}})]
     if visit_ids:
         by_id = {"order": {"ID": "ASC"}, "filter": {"@ID": list(visit_ids)}}
@@ -188,7 +188,7 @@ def tolerance() -> Iterator[list[Unread]]:
 
 def _each(portal: Portal, deal_ids: Sequence[int], fields: frozenset[str]) -> dict[int, End[Deal]]:
     """Up to fifty deals, each asked for by itself."""
-    commands = [Command("crm.item.get", {"entityTypeId": DEAL, "id": number}) for number in deal_ids]
+    commands = [Command("crm.item.get", {"entityTypeId": DEAL.entity_type, "id": number}) for number in deal_ids]
     outcomes: list[Outcome] = []
     with tolerance() as failed:
         outcomes = portal.read(commands, optional=True)
@@ -224,7 +224,9 @@ def open_deals(portal: Portal, *, fields: frozenset[str]) -> list[Deal]:
 
 def shows_deals(portal: Portal) -> bool:
     """False when the webhook may read no open deal, or there is none."""
-    command = Command("crm.item.list", {"entityTypeId": DEAL, "select": ["id"], "filter": {"closed": "N"}, "start": 0})
+    command = Command(
+        "crm.item.list", {"entityTypeId": DEAL.entity_type, "select": ["id"], "filter": {"closed": "N"}, "start": 0}
+    )
     return bool(parsing.rows(portal.read_one(command).value, "items"))
 
 
@@ -314,7 +316,7 @@ def tasks_by_mark(portal: Portal, marks: Sequence[str]) -> list[PortalTask]:
 def tasks_of_deals(portal: Portal, deal_ids: Sequence[int]) -> list[PortalTask]:
     """Tasks bound to one of these deals."""
     wanted = set(deal_ids)
-    filters = [{"UF_CRM_TASK": [f"D_{number}" for number in part]} for part in _chunks(deal_ids)]
+    filters = [{"UF_CRM_TASK": [DEAL.binding(number) for number in part]} for part in _chunks(deal_ids)]
     return _tasks_where(portal, filters, lambda task: not wanted.isdisjoint(task.deal_ids))
 
 
@@ -322,7 +324,7 @@ def tasks_by_mark_or_deal(portal: Portal, marks: Sequence[str], deal_ids: Sequen
     """Tasks with one of these marks, looked for by mark and among the tasks of the deals, in as few requests."""
     wanted = {mark for mark in marks if mark}
     filters: list[dict[str, Any]] = [{"XML_ID": list(part)} for part in _chunks(sorted(wanted))]
-    filters += [{"UF_CRM_TASK": [f"D_{number}" for number in part]} for part in _chunks(deal_ids)]
+    filters += [{"UF_CRM_TASK": [DEAL.binding(number) for number in part]} for part in _chunks(deal_ids)]
     return _tasks_where(portal, filters, lambda task: task.mark in wanted)
 
 

@@ -9,11 +9,11 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, TypeVar
 
 from bitrix_sync.model.facts import Deal, PortalTask, Visit
+from bitrix_sync.model.items import DEAL
 from bitrix_sync.portal.client import Portal
 from bitrix_sync.portal.dialect import parsing
 from bitrix_sync.portal.dialect.names import item_name
 from bitrix_sync.portal.dialect.parsing import Row, whole_or
-from bitrix_sync.portal.dialect.writing import DEAL
 from bitrix_sync.portal.paging import Source
 from bitrix_sync.portal.read_hints import NAMELESS, UnreadableRow
 
@@ -32,7 +32,7 @@ Fact = TypeVar("Fact")
 
 def history_source(filters: Mapping[str, Any], name: str = "") -> Source:
     """Entries of deals into stages. ``name``: pages needed are remembered under it."""
-    params = {"entityTypeId": DEAL, "select": list(VISIT_FIELDS), "filter": dict(filters)}
+    params = {"entityTypeId": DEAL.entity_type, "select": list(VISIT_FIELDS), "filter": dict(filters)}
     return Source("crm.stagehistory.list", params, "items", "ID", "ID", name)
 
 
@@ -42,7 +42,7 @@ def deals_source(
     """Deals, with these fields (codes) beside the usual ones. ``most``: so many there can be (0: any number)."""
     asked = [item_name(code, portal.memory.names) for code in sorted(fields)]
     params = {
-        "entityTypeId": DEAL,
+        "entityTypeId": DEAL.entity_type,
         "select": list(dict.fromkeys([*DEAL_FIELDS, *asked])),
         "filter": dict(filters),
     }

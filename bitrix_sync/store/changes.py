@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, select, update
 
 from bitrix_sync.model.facts import Absence, Deal
-from bitrix_sync.model.keys import DEAL
+from bitrix_sync.model.items import DEAL
 from bitrix_sync.store.rows import chunks
 from bitrix_sync.store.schema import absences, changes, deals
 
@@ -29,7 +29,7 @@ def note_fields(connection: Connection, read: Collection[Deal]) -> None:
         query = select(deals.c.id, deals.c.fields, deals.c.responsible_id).where(deals.c.id.in_(part))
         known |= {row.id: {**row.fields, OWNER: row.responsible_id} for row in connection.execute(query)}
     rows = [
-        {"kind": DEAL, "item": deal.id, "field": field, "value": value, "at": deal.changed}
+        {"kind": DEAL.name, "item": deal.id, "field": field, "value": value, "at": deal.changed}
         for deal in latest.values()
         for field, value in {**deal.fields, OWNER: deal.responsible_id}.items()
         if deal.id not in known or field not in known[deal.id] or known[deal.id][field] != value

@@ -13,7 +13,7 @@ from datetime import datetime
 from sqlalchemy import Connection, and_, delete, func, or_, select, update
 
 from bitrix_sync.model.facts import PROGRESS
-from bitrix_sync.model.keys import DEAL
+from bitrix_sync.model.items import DEAL
 from bitrix_sync.store.schema import absences, changes, deals, operations, requests, traces
 
 
@@ -28,7 +28,7 @@ def prune(connection: Connection, before: datetime, *, past_before: datetime) ->
     emptied = update(operations).where(operations.c.ended < before, operations.c.payload != {}).values(payload={})
     last = select(func.max(changes.c.id)).where(changes.c.at < past_before)
     last = last.group_by(changes.c.kind, changes.c.item, changes.c.field)
-    held = and_(changes.c.kind == DEAL, changes.c.item.in_(alive), changes.c.id.in_(last))
+    held = and_(changes.c.kind == DEAL.name, changes.c.item.in_(alive), changes.c.id.in_(last))
     old_changes = delete(changes).where(changes.c.at < past_before, ~held)
     old_absences = delete(absences).where(or_(absences.c.end < past_before, absences.c.dropped < past_before))
     forgotten = (old_traces, old_requests, emptied, old_changes, old_absences)

@@ -11,14 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-OLD_NAMES: Mapping[str, str] = {
-    "DATE_CREATE": "CREATED_TIME",
-    "DATE_MODIFY": "UPDATED_TIME",
-    "CREATED_BY_ID": "CREATED_BY",
-    "MODIFY_BY_ID": "UPDATED_BY",
-    "MOVED_BY_ID": "MOVED_BY",
-}
-"""Old code → new code (docs: crm/universal/object-fields.md beside crm/deals/crm-deal-fields.md)."""
+from bitrix_sync.model.items import DEAL
 
 
 def item_name(code: str, names: Mapping[str, str]) -> str:
@@ -27,7 +20,7 @@ def item_name(code: str, names: Mapping[str, str]) -> str:
         return names[code]
     if code.startswith("UF_CRM_"):
         return _user_field_name(code.removeprefix("UF_CRM_"))
-    new = OLD_NAMES.get(code, code)
+    new = DEAL.old_names.get(code, code)
     return names.get(new) or _camel(new)
 
 
@@ -58,8 +51,8 @@ def code_of(name: str) -> str:
 
 def synonyms(code: str) -> tuple[str, ...]:
     """Other codes of the same field."""
-    new = OLD_NAMES.get(code, code)
-    return tuple(one for one in (new, *(old for old, name in OLD_NAMES.items() if name == new)) if one != code)
+    new = DEAL.old_names.get(code, code)
+    return tuple(one for one in (new, *(old for old, name in DEAL.old_names.items() if name == new)) if one != code)
 
 
 def values(row: Mapping[str, Any], codes: Iterable[str], names: Mapping[str, str]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from bitrix_sync.log import redact
+from bitrix_sync.model.items import DEAL
 
 OutcomeKind = Literal["done", "again", "refused", "unknown"]
 
@@ -89,7 +90,7 @@ LISTS: Mapping[str, str] = {
     "crm.item.list": "items",
     "crm.category.list": "categories",
     "crm.status.list": "",
-    "crm.deal.userfield.list": "",
+    DEAL.user_fields: "",
     "tasks.task.list": "tasks",
     "task.checklistitem.getlist": "",
     "task.commentitem.getlist": "",

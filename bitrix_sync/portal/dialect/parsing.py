@@ -12,6 +12,7 @@ from datetime import UTC, datetime, time, timedelta, timezone
 from typing import Any
 
 from bitrix_sync.model.facts import LOST, PROGRESS, WON, Absence, Deal, Department, PortalTask, User, Visit
+from bitrix_sync.model.items import DEAL
 from bitrix_sync.portal.dialect.names import values
 from bitrix_sync.portal.dialect.outcomes import number, rows_of, whole
 from bitrix_sync.portal.read_hints import UnreadableRow
@@ -220,7 +221,7 @@ def _deals(bindings: Any) -> tuple[int, ...]:
     if isinstance(bindings, Mapping):
         bindings = list(bindings.values())
     texts = [one for one in bindings if isinstance(one, str)] if isinstance(bindings, list) else []
-    return tuple(found for text in texts if text.startswith("D_") and (found := whole(text[2:])))
+    return tuple(found for text in texts if (found := whole(DEAL.bound(text))))
 
 
 def _text(value: Any) -> str:

@@ -22,13 +22,11 @@ from bitrix_sync.model.actions import (
     SetPeople,
 )
 from bitrix_sync.model.facts import DEFERRED, IN_PROGRESS, PortalTask
+from bitrix_sync.model.items import DEAL
 from bitrix_sync.model.keys import mark_of
 from bitrix_sync.model.operations import Operation
 from bitrix_sync.portal.dialect.commands import Command
 from bitrix_sync.portal.dialect.outcomes import Outcome, made_id, whole
-
-DEAL = 2
-"""entityTypeId of a deal."""
 
 METHODS: Mapping[Kind, str] = {
     Kind.CREATE: "tasks.task.add",
@@ -68,7 +66,9 @@ def command(
         case CreateTask(fields=fields):
             return Command(method, {"fields": _new_task(operation, fields)})
         case MoveDeal(stage=stage):
-            return Command(method, {"entityTypeId": DEAL, "id": operation.deal_id, "fields": {"stageId": stage}})
+            return Command(
+                method, {"entityTypeId": DEAL.entity_type, "id": operation.deal_id, "fields": {"stageId": stage}}
+            )
         case SendMessage(user=user, text=text, mark=mark):
             return _message(user, signed(text, mark), self_id)
         case _:
@@ -126,7 +126,7 @@ def _new_task(operation: Operation, given: Mapping[str, Any]) -> dict[str, Any]:
         fields["DEADLINE"] = moment_text(fields["DEADLINE"])
     fields["XML_ID"] = mark_of(operation.task)
     if operation.deal_id:
-        fields["UF_CRM_TASK"] = [f"D_{operation.deal_id}"]
+        fields["UF_CRM_TASK"] = [DEAL.binding(operation.deal_id)]
     return {name: value for name, value in fields.items() if value is not None and value not in ([], {})}
 
 

@@ -1,0 +1,95 @@
+"""Names that last: their text is that of version 0.1, for it stands in stores and portals, and it is read back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+
+from bitrix_sync.model import keys
+from bitrix_sync.model.actions import CLASSES, Kind, pack, unpack
+from bitrix_sync.model.items import DEAL
+from bitrix_sync.model.keys import Key, Occurrence, Purpose, Refusal, SlotId, mark_of, occurrence_in
+
+README = Path(__file__).parent.parent / "README.md"
+NOW = datetime(2026, 3, 12, 9, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (Occurrence(9031, "first-call"), "9031:first-call"),
+        (Occurrence(9031, "first-call", 2), "9031:first-call:2"),
+        (SlotId(date(2026, 3, 12), "evening"), "2026-03-12/evening"),
+        (SlotId(date(2026, 3, 12), "evening", 2), "2026-03-12/evening/2"),
+    ],
+)
+def test_names_are_written_and_read_back(name: Occurrence | SlotId, text: str) -> None:
+    assert str(name) == text
+    assert type(name).parse(text) == name
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        (Key(Purpose.CREATE, "9031:first-call"), "create:9031:first-call"),
+        (Key(Purpose.ITEM, "9031:first-call", 0), "item:9031:first-call:0"),
+        (Key(Purpose.LINE_OF_FOLLOW, "9031:first-call", 1), "line:follow:9031:first-call:1"),
+        (Key(Purpose.SWEEP, SlotId(date(2026, 3, 12), "evening"), "task:7"), "sweep:2026-03-12/evening:task:7"),
+        (
+            Key(Purpose.TELL, Key(Purpose.ADMIN, Key(Purpose.HELD, keys.hour(NOW))), 5),
+            "tell:admin:held:2026-03-12T09:5",
+        ),
+        (Key(Purpose.PUT_BACK, keys.minute(NOW)), "put-back:2026-03-12T09:30"),
+        (Refusal("a1", "b2", NOW), "refused:a1.b2@2026-03-12T09:30:00+00:00"),
+    ],
+)
+def test_keys_have_the_text_that_stores_hold(key: Key | Refusal, text: str) -> None:
+    assert str(key) == text
+
+
+def test_a_cause_that_was_told_is_read_without_its_moment() -> None:
+    assert Refusal.parse(str(Refusal("a1", "b2", NOW))) == Refusal("a1", "b2")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "call", "0:call", "9031", "9031:call:x", "task:7", "LEAD.9031:call", "9031:a:b:2"]
+)
+def test_what_is_no_occurrence_is_none(text: str) -> None:
+    assert Occurrence.parse(text) is None
+
+
+@pytest.mark.parametrize("text", ["", "2026-03-12", "2026-13-45/evening", "evening", "2026-03-12/evening/x"])
+def test_what_is_no_sweep_is_an_error(text: str) -> None:
+    with pytest.raises(ValueError):
+        SlotId.parse(text)
+
+
+def test_items_of_another_kind_stand_behind_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    lead = replace(DEAL, name="LEAD", prefix="L", stages="STATUS")
+    monkeypatch.setattr(keys, "KINDS", {DEAL.name: DEAL, lead.name: lead})
+    occurrence = Occurrence(9031, "first-call", kind=lead)
+    assert str(occurrence) == "LEAD.9031:first-call"
+    assert Occurrence.parse("LEAD.9031:first-call") == occurrence != Occurrence.parse("9031:first-call")
+    assert (lead.binding(7), lead.bound("L_7"), lead.bound("D_7")) == ("L_7", "7", "")
+    assert (lead.stages_of(0), lead.stages_of(5)) == ("STATUS", "STATUS_5")
+
+
+def test_a_mark_is_the_occurrence_behind_the_name_of_the_program() -> None:
+    assert mark_of("9031:first-call") == "bitrix-sync:9031:first-call"
+    assert occurrence_in("bitrix-sync:9031:first-call") == "9031:first-call"
+    assert occurrence_in("other:9031:first-call") == ""
+
+
+def test_the_readme_names_the_events_of_deals() -> None:
+    assert [event for event in DEAL.events if f"`{event}`" not in README.read_text(encoding="utf-8")] == []
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_an_action_is_stored_and_read_back(kind: Kind) -> None:
+    action = CLASSES[kind]()
+    assert unpack(kind, pack(action)) == action
+    assert unpack(kind, {}) == action, "emptied"
+    assert action.kind is kind
