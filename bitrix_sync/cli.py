@@ -24,7 +24,7 @@ from bitrix_sync import __version__
 from bitrix_sync.errors import BitrixSyncError, UserError
 from bitrix_sync.settings import Settings, load_settings
 from bitrix_sync.terminal import Terminal, cell, json_text
-from bitrix_sync.words.texts import visible
+from bitrix_sync.words.texts import reason_text, visible
 
 ANSWER_POLL = 0.2
 """Seconds between two looks for the running service's answer."""
@@ -177,6 +177,13 @@ def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
     out.print(grid)
 
 
+def said(reason: str) -> str:
+    """A reason of ours in the terminal's language; what the portal said as it is."""
+    from bitrix_sync.settings import spoken_language
+
+    return reason_text(spoken_language(), reason)
+
+
 def show_account(result: Mapping[str, Any], *, as_json: bool) -> None:
     """What was carried out, in lines."""
     if as_json:
@@ -186,7 +193,7 @@ def show_account(result: Mapping[str, Any], *, as_json: bool) -> None:
     for name, lines in lists.items():
         for line in lines:
             words = [name, line["kind"], f"deal {line['deal_id']}" if line["deal_id"] else "", line.get("title", "")]
-            why = line.get("error") or line.get("why") or ""
+            why = said(line.get("error") or line.get("why") or "")
             out.print("  ".join(word for word in [*words, why] if word))
     flags = [key for key, value in result.items() if value is True]
     numbers = {key: value for key, value in result.items() if type(value) is int}
@@ -364,7 +371,7 @@ def sweep(
     if not as_json:
         keys = ("task_id", "title", "owner", "supervisor", "fate")
         tasks = result["tasks"]
-        rows = [[*(one[key] for key in keys), *_span(one), one["why"]] for one in tasks]
+        rows = [[*(one[key] for key in keys), *_span(one), said(one["why"])] for one in tasks]
         table("overdue", ["task", "title", "owner", "supervisor", "", "from", "to", "why not"], rows)
         if result.get("held"):
             out.print("more moves than `max_moves`: such a sweep is held until `bitrix-sync release`")
@@ -395,12 +402,16 @@ def undo(
         if as_json:
             show(rows)
         else:
-            keys = ("slot", "state", "moved", "put_back", "reason")
-            table("sweeps", ["sweep", "state", "moved", "put back", ""], [[r[key] for key in keys] for r in rows])
+            keys = ("slot", "state", "moved", "put_back")
+            table(
+                "sweeps",
+                ["sweep", "state", "moved", "put back", ""],
+                [[*(r[key] for key in keys), said(r["reason"])] for r in rows],
+            )
         return
     result = perform("undo", {"slot": slot, "dry_run": dry_run})
     if dry_run and not as_json:
-        rows = [[*(one[key] for key in ("task_id", "title")), *_span(one), one["why"]] for one in result["tasks"]]
+        rows = [[*(one[key] for key in ("task_id", "title")), *_span(one), said(one["why"])] for one in result["tasks"]]
         table("deadlines", ["task", "title", "from", "to", "why not"], rows)
     show_account(result, as_json=as_json)
 
@@ -416,7 +427,7 @@ def remove(
     result = perform("remove", {"rule": rule, "since": since, "dry_run": dry_run})
     if not as_json:
         rows = [["delete", line["task_id"], line["title"], ""] for line in result["delete"]]
-        rows += [["keep", line["task_id"], line["title"], line["why"]] for line in result["kept"]]
+        rows += [["keep", line["task_id"], line["title"], said(line["why"])] for line in result["kept"]]
         table("tasks", ["", "task", "title", "changed"], rows)
     show_account(result, as_json=as_json)
 
@@ -452,7 +463,7 @@ def held(as_json: Json = False) -> None:
         table(
             "held",
             ["kind", "deal", "task", "since", "why"],
-            [[r["kind"], r["deal_id"], r["title"], r["since"], r["why"] or "held"] for r in rows],
+            [[r["kind"], r["deal_id"], r["title"], r["since"], said(r["why"]) or "held"] for r in rows],
         )
 
 

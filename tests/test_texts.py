@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from bitrix_sync.model.facts import DealField
 from bitrix_sync.model.operations import Check, Trace
+from bitrix_sync.model.reasons import Reason
 from bitrix_sync.words.language import CHOICES, LANGUAGES, MESSAGES, NOUNS
 from bitrix_sync.words.texts import (
     VERDICTS,
@@ -30,6 +31,7 @@ from bitrix_sync.words.texts import (
     moment_text,
     number_text,
     phrase,
+    reason_text,
     say,
     shortened,
 )
@@ -66,6 +68,36 @@ def test_every_verdict_has_a_sentence_that_needs_only_its_data():
     assert sentences == VERDICTS.keys() | {"check"}
     for verdict, keys in VERDICTS.items():
         assert {name for name, _ in placeholders(MESSAGES["ru"][f"why.{verdict}"])} == set(keys)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_reason_has_words_in_every_language(language):
+    assert CHOICES[language]["reason"].keys() == {*Reason, "*"}
+    for reason in Reason:
+        assert ("{}" in CHOICES[language]["reason"][reason]) == ("{}" in reason)
+        assert reason_text(language, reason.of("x")) == CHOICES[language]["reason"][reason].replace("{}", "x")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("so already", "Так уже было."),
+        ("removed with rule first-call", "Убрано вместе с задачами правила first-call."),
+        ("sent once; the portal did not confirm it", "Отправлено один раз, портал не подтвердил."),
+        (
+            "The stage `A; B` is gone from every funnel",
+            "стадии «A; B» нет ни в одной воронке",
+        ),
+        (
+            "The user 5 is gone from the portal; The field `X` (UF_X) is gone from the portal",
+            "на портале больше нет сотрудника 5; на портале больше нет поля `X` (UF_X)",
+        ),
+        ("Доступ запрещён; обратитесь к администратору", "Доступ запрещён; обратитесь к администратору"),
+        ("", ""),
+    ],
+)
+def test_a_reason_that_was_stored_is_read_in_russian_and_the_portals_words_stay(text, shown):
+    assert reason_text("ru", text) == shown
 
 
 def calls(name: str) -> list[tuple[str, ast.Call]]:

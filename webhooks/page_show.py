@@ -48,6 +48,10 @@ class Show:
         """``5 задач``."""
         return texts.counted(self.language, number, noun)
 
+    def reason(self, text: str) -> str:
+        """A reason of ours in words; what the portal said as it is."""
+        return texts.reason_text(self.language, text)
+
     def number(self, number: float | int | None) -> str:
         """``1 000``."""
         return DASH if number is None else texts.number_text(self.language, number)

@@ -39,6 +39,7 @@ from bitrix_sync.model.operations import (
     StoredOperation,
     TaskRecord,
 )
+from bitrix_sync.model.reasons import Reason
 from bitrix_sync.portal import reading
 from bitrix_sync.rules.persons import Picks
 from bitrix_sync.rules.suggest import cure, fold, listed
@@ -46,7 +47,6 @@ from bitrix_sync.sweeps import state
 
 CHUNK = 500
 """Deals judged at a time by backfill."""
-WENT_ON = "the deal went on before it was released"
 
 
 def perform(context: ServiceContext, kind: str, args: Mapping[str, Any], *, told: Told = lambda _text: None) -> Account:
@@ -288,7 +288,7 @@ def drop_ended(context: ServiceContext) -> None:
         for row in context.store.operations(state=State.PLANNED, kind=kind)
     }
     late = [row for row in context.store.operations(state=State.HELD, kind=Kind.CREATE) if row.operation.task in ended]
-    finished = [OperationResult(row.id, State.DROPPED, error_text=WENT_ON) for row in late]
+    finished = [OperationResult(row.id, State.DROPPED, error_text=Reason.DEAL_WENT_ON) for row in late]
     context.store.finish(finished, context.sender.epoch, context.sender.clock())
 
 

@@ -16,6 +16,7 @@ from bitrix_sync.errors import UserError
 from bitrix_sync.model.actions import Kind, SetDeadline
 from bitrix_sync.model.keys import Key, Purpose, SlotId
 from bitrix_sync.model.operations import Changeset, Operation, OperationResult, State, StoredOperation
+from bitrix_sync.model.reasons import Reason
 from bitrix_sync.portal import reading
 from bitrix_sync.store import Store, Sweep
 from bitrix_sync.sweeps.run import Plan, carry, decide, finish, go_on
@@ -165,11 +166,11 @@ def why_not_moved(one: overdue.OverdueTask, plan: Plan) -> str:
     if one.fate == "move":
         return ""
     if one.fate == "awaiting":
-        return "it awaits acceptance"
+        return Reason.AWAITING
     if one.record.deal_id and one.record.deal_id not in plan.seen.deals:
-        return "its deal is gone"
+        return Reason.DEAL_GONE
     deal = plan.seen.deals.get(one.record.deal_id)
-    return "its deal is closed" if deal is not None and deal.closed else f"its limit of moves: {one.record.moves}"
+    return Reason.DEAL_CLOSED if deal is not None and deal.closed else Reason.LIMIT.of(one.record.moves)
 
 
 def refusals(context: ServiceContext, rows: Iterable[StoredOperation]) -> list[Account]:
@@ -205,7 +206,7 @@ def undo(context: ServiceContext, args: Mapping[str, Any]) -> Steps:
     if context.rulebook.rules.safety.watch:
         raise UserError("rules.yaml says 'watch: true', so nothing is written to the portal; take it out, then undo")
     moves = moves_of(store, slot)
-    unsent = [OperationResult(one.id, State.DROPPED, error_text=TAKEN_BACK) for one in moves if one.state in WAITING]
+    unsent = [OperationResult(one.id, State.DROPPED, error_text=Reason.UNDONE) for one in moves if one.state in WAITING]
     finish(context, unsent)
     back = [undoing(one) for one in moves if one.state in (State.DONE, State.UNKNOWN) and not one.operation.forgotten]
     summary = {name: value for name, value in row.summary.items() if name not in ("stays", "left")}
@@ -257,10 +258,6 @@ def to_be_undone(context: ServiceContext, slot: str) -> Account:
         "unsent": sum(one.state in WAITING for one in moves),
         "tasks": lines,
     }
-
-
-TAKEN_BACK = "the sweep was undone"
-"""Why its unsent moves were dropped (a word of ``settled`` in the catalogue)."""
 
 
 def undoing(move: StoredOperation) -> Operation:

@@ -96,7 +96,7 @@ def said(language: str, alike: Sequence[Failure]) -> str:
             deals=texts.Markup(shown + (", …" if len(deals) > LISTED else "")),
             count=len(deals),
             stage=first.stage,
-            text=first.text or code,
+            text=texts.reason_text(language, first.text) or code,
         )
     kind = first.row.operation.kind
     return texts.say(
@@ -105,7 +105,7 @@ def said(language: str, alike: Sequence[Failure]) -> str:
         count=len(alike),
         kind=kind.value,
         example=texts.Markup(_example(language, first, kind)),
-        text=first.text or "—",
+        text=texts.reason_text(language, first.text) or "—",
         code=code,
         cure=kind.value,
     )

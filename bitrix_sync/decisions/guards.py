@@ -14,6 +14,7 @@ from bitrix_sync.model.actions import CompleteTask, DeferTask, DeleteTask, Kind,
 from bitrix_sync.model.facts import DEFERRED, DONE, IN_PROGRESS, MOVABLE_STATUSES, WAITING, PortalTask
 from bitrix_sync.model.keys import foreign_id, mark_of
 from bitrix_sync.model.operations import Operation, State, TaskRecord
+from bitrix_sync.model.reasons import Reason
 
 ENDABLE = frozenset({WAITING, IN_PROGRESS, DEFERRED})
 
@@ -29,8 +30,6 @@ NEED_READING = frozenset(
 SAME_CREATION = timedelta(hours=2)
 """So much the time of a task's creation may differ from what was read before: portals show it in the summer's offset in
 winter."""
-STRANGER = "another task has its number now"
-"""Why an operation ends whose task is not the one that it was decided for."""
 OF_STATUS = frozenset({Kind.COMPLETE, Kind.DEFER, Kind.RESUME, Kind.DELETE})
 """Those which the portal refuses when the task has another status meanwhile."""
 
@@ -41,7 +40,7 @@ class Settled:
     that number is not the one that we know."""
 
     state: State
-    reason: str
+    reason: Reason
     stranger: bool = False
 
 
@@ -65,9 +64,9 @@ def guard(operation: Operation, seen: PortalTask | None, record: TaskRecord | No
     """None: send it. ``seen`` is the task as the portal shows it now (None: not there), ``record`` what we remember,
     ``now`` the portal's time."""
     if seen is None:
-        return Settled(State.DONE if operation.kind is Kind.DELETE else State.DROPPED, "the task is gone")
+        return Settled(State.DONE if operation.kind is Kind.DELETE else State.DROPPED, Reason.TASK_GONE)
     if is_stranger(seen, record, operation.task):
-        return Settled(State.DROPPED, STRANGER, stranger=True)
+        return Settled(State.DROPPED, Reason.STRANGER, stranger=True)
     match operation.action:
         case SetDeadline() as change:
             return _deadline(change, seen, record, now)
@@ -78,11 +77,11 @@ def guard(operation: Operation, seen: PortalTask | None, record: TaskRecord | No
         case DeferTask():
             return _ending(seen, DEFERRED)
         case DeleteTask(mark=mark) if mark not in ("", seen.mark):
-            return Settled(State.DROPPED, STRANGER, stranger=True)
+            return Settled(State.DROPPED, Reason.STRANGER, stranger=True)
         case ResumeTask():
-            return None if seen.status == DEFERRED else Settled(State.DONE, "so already")
+            return None if seen.status == DEFERRED else Settled(State.DONE, Reason.SO_ALREADY)
         case DeleteTask():
-            return None if seen.status in ENDABLE else Settled(State.DROPPED, "closed or awaiting acceptance")
+            return None if seen.status in ENDABLE else Settled(State.DROPPED, Reason.CLOSED_OR_AWAITING)
         case _:
             return None
 
@@ -90,48 +89,48 @@ def guard(operation: Operation, seen: PortalTask | None, record: TaskRecord | No
 def _deadline(change: SetDeadline, seen: PortalTask, record: TaskRecord | None, now: datetime) -> Settled | None:
     wanted, reason = change.deadline, change.reason
     if not seen.open or (reason == "sweep" and seen.status not in MOVABLE_STATUSES):
-        return Settled(State.DROPPED, "closed, deferred or awaiting acceptance")
+        return Settled(State.DROPPED, Reason.NOT_MOVABLE)
     if seen.deadline == wanted:
-        return Settled(State.DONE, "there already")
+        return Settled(State.DONE, Reason.THERE_ALREADY)
     if reason == "sweep" and wanted is not None and wanted <= now:
-        return Settled(State.DROPPED, "its new deadline has passed")
+        return Settled(State.DROPPED, Reason.DEADLINE_PASSED)
     if seen.deadline == change.seen:
         return None
     if record is None or seen.deadline not in record.sent:
-        return Settled(State.DROPPED, "a person has set another deadline")
+        return Settled(State.DROPPED, Reason.OTHER_DEADLINE)
     still_overdue = reason == "sweep" and seen.deadline is not None and seen.deadline < now
-    return None if reason == "follow" or still_overdue else Settled(State.DROPPED, "moved otherwise meanwhile")
+    return None if reason == "follow" or still_overdue else Settled(State.DROPPED, Reason.MOVED_OTHERWISE)
 
 
 def _people(change: SetPeople, seen: PortalTask) -> Settled | None:
     if not seen.open:
-        return Settled(State.DROPPED, "closed")
+        return Settled(State.DROPPED, Reason.CLOSED)
     if seen.owner_id not in (change.owner, change.seen or change.owner):
-        return Settled(State.DROPPED, "a person has set another owner")
+        return Settled(State.DROPPED, Reason.OTHER_OWNER)
     return None
 
 
 def _ending(seen: PortalTask, ending: int) -> Settled | None:
     if seen.status == ending:
-        return Settled(State.DONE, "so already")
+        return Settled(State.DONE, Reason.SO_ALREADY)
     if seen.status not in ENDABLE:
-        return Settled(State.DROPPED, "closed or awaiting acceptance")
+        return Settled(State.DROPPED, Reason.CLOSED_OR_AWAITING)
     return None
 
 
 def touched(record: TaskRecord, task: PortalTask, *, written: datetime | None = None) -> str:
-    """What a person did with a task that we made, in a word ("" if nothing): only untouched ones are ever deleted.
+    """What a person did with a task that we made, a reason ("" if nothing): only untouched ones are ever deleted.
 
     ``written``: when we last wrote to it, in the portal's time: a later change is somebody else's, whatever it was.
     """
     if task.status != WAITING:
-        return "status"
+        return Reason.CHANGED_STATUS
     if task.owner_id != record.owner_sent:
-        return "owner"
+        return Reason.CHANGED_OWNER
     if task.deadline != record.deadline and task.deadline not in record.sent:
-        return "deadline"
+        return Reason.CHANGED_DEADLINE
     if record.moves_by_people:
-        return "deadline"
+        return Reason.CHANGED_DEADLINE
     if task.title != record.title:
-        return "title"
-    return "change" if written and task.changed and task.changed > written + ECHO else ""
+        return Reason.CHANGED_TITLE
+    return Reason.CHANGED if written and task.changed and task.changed > written + ECHO else ""

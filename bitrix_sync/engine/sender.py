@@ -21,6 +21,7 @@ from bitrix_sync.model.actions import AddItem, AddLine, Kind, MoveDeal, SendMess
 from bitrix_sync.model.facts import PortalTask, Visit
 from bitrix_sync.model.keys import Key, Purpose, foreign_ref
 from bitrix_sync.model.operations import OperationResult, State, StoredOperation
+from bitrix_sync.model.reasons import Reason
 from bitrix_sync.portal import lookups, reading
 from bitrix_sync.portal.batch_size import BatchSize
 from bitrix_sync.portal.client import Command, Portal
@@ -52,11 +53,9 @@ READ_KEEPS = timedelta(seconds=5)
 GIVE_UP_LATER = timedelta(seconds=30)
 PUT_OFF = timedelta(minutes=1)
 UPDATE = writing.METHODS[Kind.DEADLINE]
-FOUND = "found in the portal"
 """Note of a creation that was not sent, or not known to have arrived: its task may have all that belongs to it."""
 STRANGER_CODE = "stranger"
 """Error code of an operation that ended because its task's number is another task's now."""
-UNREADABLE = "a task of the portal cannot be read"
 READ_FIRST = (NEED_READING - PARTS) | {Kind.MOVE_DEAL}
 """What was in doubt needs no look-up of its own: it is weighed against a reading before every send anyway."""
 
@@ -162,7 +161,7 @@ def note(sender: Sender) -> None:
                 raise
             except Exception as fault:
                 log.exception("the outcome of an operation cannot be noted; it is unknown", operation=one.id)
-                doubt = OperationResult(one.id, State.UNKNOWN, error_text=f"cannot be noted ({type(fault).__name__})")
+                doubt = OperationResult(one.id, State.UNKNOWN, error_text=Reason.NOT_NOTED.of(type(fault).__name__))
                 sender.store.finish([doubt], sender.epoch, sender.clock())
             del sender.owed[one.id]
     sender.owed.clear()
@@ -220,7 +219,7 @@ def mark_of(row: StoredOperation) -> str:
 def adopt(row: StoredOperation, found: dict[str, int]) -> OperationResult | None:
     """The create is done if the portal has its mark."""
     task_id = found.get(mark_of(row))
-    return None if task_id is None else OperationResult(row.id, State.DONE, result=task_id, error_text=FOUND)
+    return None if task_id is None else OperationResult(row.id, State.DONE, result=task_id, error_text=Reason.FOUND)
 
 
 def look_up(sender: Sender, rows: Sequence[StoredOperation]) -> dict[int, OperationResult]:
@@ -233,7 +232,7 @@ def look_up(sender: Sender, rows: Sequence[StoredOperation]) -> dict[int, Operat
     heard = lookups.find_messages(portal, [reader_of(row) for row in messages])
     finished: dict[int, OperationResult] = {}
     for row in rows:
-        item, note = None, ""
+        item, note = None, None
         match row.operation.action:
             case AddItem(title=title):
                 item = items[row.task_id or 0].get(lookups.bare(title))
@@ -243,8 +242,8 @@ def look_up(sender: Sender, rows: Sequence[StoredOperation]) -> dict[int, Operat
             case _ if row in messages:
                 there = reader_of(row) in heard
             case _:
-                there, note = True, "sent once; the portal did not confirm it"
-        finished[row.id] = OperationResult(row.id, State.DONE if there else State.PLANNED, item, error_text=note)
+                there, note = True, Reason.NOT_CONFIRMED
+        finished[row.id] = OperationResult(row.id, State.DONE if there else State.PLANNED, item, error_text=note or "")
     return finished
 
 
@@ -263,7 +262,7 @@ def moved_on(row: StoredOperation, history: Sequence[Visit]) -> OperationResult 
     if any(visit.stage_id == move.stage for visit in later):
         return OperationResult(row.id, State.DONE)
     if later or all(visit.id != move.visit for visit in of_deal):
-        return OperationResult(row.id, State.DROPPED, error_text="the deal has moved elsewhere meanwhile")
+        return OperationResult(row.id, State.DROPPED, error_text=Reason.DEAL_ELSEWHERE)
     return None
 
 
@@ -404,10 +403,14 @@ def weigh(
         if row in old and (adopted := adopt(row, found)):
             return adopted
         if row in old and is_blind(sender):
-            return OperationResult(row.id, State.PLANNED, not_before=sender.clock() + PUT_OFF, error_text=UNREADABLE)
+            return OperationResult(
+                row.id, State.PLANNED, not_before=sender.clock() + PUT_OFF, error_text=Reason.UNREADABLE
+            )
         seen, record = sender.read_ahead.get(row.task_id or 0), records.get(row.operation.task)
         if needs_reading(row) and row.task_id in bad:
-            return OperationResult(row.id, State.PLANNED, not_before=sender.clock() + PUT_OFF, error_text=UNREADABLE)
+            return OperationResult(
+                row.id, State.PLANNED, not_before=sender.clock() + PUT_OFF, error_text=Reason.UNREADABLE
+            )
         if needs_reading(row) and (verdict := guard(row.operation, seen, record, now=now)):
             return verdict_on(row, verdict)
         if row.operation.kind is Kind.MOVE_DEAL:
@@ -429,7 +432,7 @@ def of_sense(
         raise
     except Exception as fault:
         log.exception("an operation is put off, for it makes no sense; the others go on", operation=row.operation.key)
-        text = f"makes no sense ({type(fault).__name__}); the log says more"
+        text = Reason.NO_SENSE.of(type(fault).__name__)
         return OperationResult(row.id, State.PLANNED, not_before=sender.clock() + PUT_OFF, error_text=text)
 
 
@@ -479,7 +482,7 @@ def said_before(sender: Sender, rows: Sequence[StoredOperation]) -> set[int]:
     unsent = [row for row in rows if not row.attempts]
     items = {str(Key(Purpose.CREATE, row.operation.task)) for row in unsent if row.operation.kind is Kind.CHECKLIST}
     creates = sender.store.operations(keys=items) if items else ()
-    found = {row.operation.task for row in creates if row.error_text == FOUND}
+    found = {row.operation.task for row in creates if row.error_text == Reason.FOUND}
 
     def is_doubtful(row: StoredOperation) -> bool:
         if row.operation.kind is Kind.CHECKLIST:
@@ -531,9 +534,9 @@ def judge(row: StoredOperation, outcome: Outcome, now: datetime) -> OperationRes
         case "done":
             made = writing.created_id(kind, outcome)
             if kind is Kind.CREATE and made is None:
-                return OperationResult(row.id, State.UNKNOWN, error_text="the portal gave no id")
+                return OperationResult(row.id, State.UNKNOWN, error_text=Reason.NO_ID)
             if kind is Kind.DEADLINE and kept_old(row, outcome):
-                return OperationResult(row.id, State.FAILED, error_text="the portal kept the old deadline")
+                return OperationResult(row.id, State.FAILED, error_text=Reason.DEADLINE_KEPT)
             return OperationResult(row.id, State.DONE, result=made)
         case "again":
             return OperationResult(
@@ -555,9 +558,7 @@ def judge_safely(row: StoredOperation, outcome: Outcome, now: datetime) -> Opera
         return judge(row, outcome, now)
     except Exception as fault:
         log.exception("an answer of the portal cannot be judged", operation=row.operation.key)
-        return OperationResult(
-            row.id, State.UNKNOWN, error_text=f"its answer cannot be judged ({type(fault).__name__})"
-        )
+        return OperationResult(row.id, State.UNKNOWN, error_text=Reason.NOT_JUDGED.of(type(fault).__name__))
 
 
 def refused_ends(rows: Sequence[StoredOperation], finished: Sequence[OperationResult]) -> dict[int, StoredOperation]:

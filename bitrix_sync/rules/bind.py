@@ -17,6 +17,7 @@ from datetime import UTC, tzinfo
 from typing import NamedTuple
 
 from bitrix_sync.model.facts import PROGRESS, Directory
+from bitrix_sync.model.reasons import Reason
 from bitrix_sync.rules.consistency import cycles
 from bitrix_sync.rules.file import File, Placed, TaskEntry, stages
 from bitrix_sync.rules.forms import DoneEvent, FilledEvent
@@ -200,7 +201,7 @@ class _Binding:
             lost = {one.id: funnel for funnel, one in anywhere if one is not None and one.gone}
             spot.stages = alive or lost
             if not alive and lost:
-                spot.gone = f"The stage `{name}` is gone from every funnel"
+                spot.gone = Reason.GONE_EVERYWHERE.of(name)
             elif not alive and not any(self.names.stages(f).by_name(name) for f in funnels):
                 wrong, meant = f"No funnel has a stage `{name}`.", cure(name, self.stage_names, "Stages are")
                 self.remarks.fault(path, wrong, meant, key=True)

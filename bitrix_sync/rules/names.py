@@ -16,12 +16,23 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from bitrix_sync.model.facts import DealField, Directory, Funnel, User
+from bitrix_sync.model.reasons import Reason
 from bitrix_sync.rules.fields import OWN, not_for_fields
 from bitrix_sync.rules.problem import Path, Remarks
 from bitrix_sync.rules.suggest import LISTED, did_you_mean, fold, listed
 
 MANY = frozenset({"deals", "tasks"})
 """Whose fields are looked up, in the plural."""
+
+
+_GONE = {
+    "funnel": Reason.FUNNEL_GONE,
+    "stage": Reason.STAGE_GONE,
+    "field": Reason.FIELD_GONE,
+    "value": Reason.OPTION_GONE,
+    "department": Reason.DEPARTMENT_GONE,
+    "workgroup": Reason.WORKGROUP_GONE,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +201,7 @@ class Names:
             self.bound[key] = str(number)
             return Found(str(number))
         if key in self.bindings:
-            return self._gone(key, f"The user {number}")
+            return self._gone(key, Reason.USER_GONE, str(number))
         names = {str(one.id): one.name for one in company.users.values() if one.active}
         self.remarks.fault(path, f"The portal has no user {number}.", _some(names, "Some of its users:"))
         return None
@@ -217,7 +228,7 @@ class Names:
             ids = ", ".join(str(user.id) for user in users)
             self.remarks.fault(path, f"Several users have the e-mail `{email}`: {ids}.", "Write the id of one.")
         elif bound:
-            return self._gone(key, f"The user `{email}`")
+            return self._gone(key, Reason.USER_GONE, f"`{email}`")
         elif not self._emails:
             self.remarks.fault(
                 path,
@@ -286,7 +297,7 @@ class Names:
                 )
             return self._bind(bond, bearers[0])
         if bound is not None and bound not in things.names:
-            return self._gone(bond, f"The {what} `{name}`")
+            return self._gone(bond, _GONE[what], f"`{name}`")
         known = [one for one in things.names.values() if one]
         if ids_shown:
             known += things.names
@@ -306,11 +317,11 @@ class Names:
         self.bound[bond] = found
         return Found(found)
 
-    def _gone(self, bond: str, what: str) -> Found:
+    def _gone(self, bond: str, why: Reason, what: str) -> Found:
         bound = self.bindings[bond]
         self.bound[bond] = bound
         shown = f" ({bound})" if bound not in what else ""
-        return Found(bound, f"{what}{shown} is gone from the portal")
+        return Found(bound, why.of(f"{what}{shown}"))
 
     def warn_once(self, path: Path, wrong: str, cure: str, *, key: bool = False) -> None:
         """A warning that one place is enough for."""

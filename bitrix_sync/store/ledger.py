@@ -45,6 +45,7 @@ from bitrix_sync.model.facts import DEFERRED, DONE
 from bitrix_sync.model.facts import WAITING as PENDING
 from bitrix_sync.model.keys import Key, Purpose
 from bitrix_sync.model.operations import Operation, OperationResult, State, StoredOperation
+from bitrix_sync.model.reasons import Reason
 from bitrix_sync.store import taskrows
 from bitrix_sync.store.rows import action_of, chunks, to_recorded
 from bitrix_sync.store.schema import deals, operations, portal, slips, tasks, told, visits
@@ -206,7 +207,7 @@ def drop_unsent(connection: Connection, rule_id: str, since: datetime) -> int:
     )
     ids = list(connection.execute(made).scalars())
     now = connection.execute(select(portal.c.recorded)).scalar_one()
-    reason = f"removed with rule {rule_id}"
+    reason = Reason.REMOVED.of(rule_id)
     finish(connection, [OperationResult(number, State.DROPPED, error_text=reason) for number in ids], now)
     return len(ids)
 
@@ -500,8 +501,8 @@ def _hand_over(connection: Connection, task: int, change: SetPeople) -> None:
 def drop_orphans(connection: Connection, rows: Collection[int], now: datetime) -> None:
     """Among operations on these rows of ``tasks``: those not yet sent whose task is gone, or was never made."""
     reasons = (
-        (tasks.c.gone.is_(True), "the task is gone"),
-        (and_(tasks.c.status == 0, tasks.c.portal_id.is_(None)), "the task was not created"),
+        (tasks.c.gone.is_(True), Reason.TASK_GONE),
+        (and_(tasks.c.status == 0, tasks.c.portal_id.is_(None)), Reason.NOT_CREATED),
     )
     for part in chunks(sorted(rows)):
         for condition, reason in reasons:

@@ -15,11 +15,10 @@ from sqlalchemy import Connection, delete, func, select, update
 from bitrix_sync.model.facts import Visit
 from bitrix_sync.model.keys import Key, Moment, Purpose, names_visit
 from bitrix_sync.model.operations import State
+from bitrix_sync.model.reasons import Reason
 from bitrix_sync.store import ledger, taskrows
 from bitrix_sync.store.rows import chunks
 from bitrix_sync.store.schema import moments, operations, tasks, told, traces, visits
-
-REASON = "the portal was put back"
 
 
 def retire(connection: Connection, gone: Sequence[Visit], now: datetime) -> None:
@@ -65,7 +64,7 @@ def _rename_operations(
             continue
         values: dict[str, object] = {"key": str(Key(Purpose.FORMER, number, key)), "task": ""}
         if state in (*ledger.UNFINISHED, State.FAILED.value):  # nobody need hear of its refusal any more
-            values |= {"state": State.DROPPED.value, "error_text": REASON, "ended": now}
+            values |= {"state": State.DROPPED.value, "error_text": Reason.PUT_BACK, "ended": now}
         connection.execute(update(operations).where(operations.c.id == number).values(values))
 
 

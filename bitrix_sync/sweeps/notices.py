@@ -14,6 +14,7 @@ from bitrix_sync.model.actions import SendMessage, SetDeadline
 from bitrix_sync.model.facts import AWAITING, MOVABLE_STATUSES, Company, Deal
 from bitrix_sync.model.keys import Key, Purpose
 from bitrix_sync.model.operations import Operation, State, StoredOperation, TaskRecord
+from bitrix_sync.model.reasons import Reason
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.rules.persons import head_over
 from bitrix_sync.sweeps.notice_text import REASON, Line, Notice, Writer
@@ -22,9 +23,8 @@ from bitrix_sync.words.texts import folded, shortened
 MUST_BE_HEARD = frozenset({"escalate", "failed", "unsent", "gone_deal", "stuck", "fired"})
 """Sections whose lines go to the administrators when no supervisor can hear them."""
 UNFINISHED = frozenset({State.PLANNED, State.HELD, State.SENDING, State.UNKNOWN})
-NEXT_BEGAN, NOT_RELEASED, TOO_LATE = "the next sweep began", "held and not released", "its new deadline has passed"
-UNSENT = frozenset({NEXT_BEGAN, NOT_RELEASED, TOO_LATE})
-"""Why a move was dropped, where it was not for what people did (words of ``settled`` in the catalogue)."""
+UNSENT = frozenset({Reason.NEXT_BEGAN, Reason.NOT_RELEASED, Reason.DEADLINE_PASSED})
+"""Why a move was dropped, where it was not for what people did."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,10 +19,10 @@ from bitrix_sync.engine.recheck import OpenWork, open_work, remember
 from bitrix_sync.model.actions import Kind, pack
 from bitrix_sync.model.keys import Key, Purpose
 from bitrix_sync.model.operations import Changeset, Operation, OperationResult, State, StoredOperation
+from bitrix_sync.model.reasons import Reason
 from bitrix_sync.portal import reading
 from bitrix_sync.rules.model import Rules, Slot
 from bitrix_sync.store import Store, Sweep
-from bitrix_sync.sweeps.notices import NEXT_BEGAN, NOT_RELEASED
 from bitrix_sync.sweeps.state import (
     CLAIMED,
     DONE,
@@ -93,7 +93,7 @@ def claim_due(store: Store, rules: Rules, now: datetime) -> None:
     for one in due:
         if one.runs:
             store.claim_sweep(one.slot, now)
-        elif store.claim_sweep(one.slot, one.moment, state=SKIPPED, summary={"reason": "missed"}):
+        elif store.claim_sweep(one.slot, one.moment, state=SKIPPED, summary={"reason": Reason.MISSED}):
             log.warning("sweep missed and skipped", slot=one.slot)
 
 
@@ -125,7 +125,7 @@ def carry(context: ServiceContext, sweep: Sweep) -> Plan | None:
     rules, store, now = context.rulebook.rules, context.store, context.portal.now()
     rule = slot_rule(rules, sweep.slot)
     if rule is None or now - sweep.moment > TOO_OLD:
-        reason = "not in the rules" if rule is None else "missed"
+        reason = Reason.NOT_IN_RULES if rule is None else Reason.MISSED
         store.close_sweep(sweep.slot, SKIPPED, {"reason": reason})
         log.warning("sweep skipped", slot=sweep.slot, reason=reason)
         return None
@@ -206,12 +206,14 @@ def summary_of(plan: Plan, *, watch: bool) -> dict[str, Any]:
 
 def end_earlier(context: ServiceContext, sweep: Sweep) -> None:
     """The next slot begins: what is unsent of earlier ones is dropped, and their messages list it."""
-    drop_unsent(context, lambda row: NOT_RELEASED if row.state is State.HELD else NEXT_BEGAN, apart=sweep.slot)
+    drop_unsent(
+        context, lambda row: Reason.NOT_RELEASED if row.state is State.HELD else Reason.NEXT_BEGAN, apart=sweep.slot
+    )
     for earlier in context.store.sweeps(limit=RECENT):
         if earlier.slot == sweep.slot or earlier.moment > sweep.moment:
             continue
         if earlier.state == CLAIMED:
-            context.store.close_sweep(earlier.slot, SKIPPED, {"reason": NEXT_BEGAN})
+            context.store.close_sweep(earlier.slot, SKIPPED, {"reason": Reason.NEXT_BEGAN})
         elif earlier.state in (MOVING, HELD):
             tell(context, earlier, moves_of(context.store, earlier.slot))
 
@@ -226,17 +228,19 @@ def settle_earlier(context: ServiceContext, plan: Plan) -> None:
         record = records.get(row.operation.task)
         arrived = record is not None and record.deadline == deadline_of(row)
         finished.append(
-            OperationResult(row.id, State.DONE if arrived else State.DROPPED, error_text="" if arrived else NEXT_BEGAN)
+            OperationResult(
+                row.id, State.DONE if arrived else State.DROPPED, error_text="" if arrived else Reason.NEXT_BEGAN
+            )
         )
     finish(context, finished)
 
 
 def give_up(context: ServiceContext) -> None:
     """The file has no sweeps any more: what is unsent is dropped, and nobody is told."""
-    drop_unsent(context, lambda row: "sweeps were taken out of the rules")
+    drop_unsent(context, lambda row: Reason.NO_SWEEPS)
     for one in context.store.sweeps(limit=RECENT):
         if one.state in (CLAIMED, MOVING, HELD):
-            context.store.close_sweep(one.slot, DONE, {"reason": "not in the rules"})
+            context.store.close_sweep(one.slot, DONE, {"reason": Reason.NOT_IN_RULES})
     note_rest(context)
 
 

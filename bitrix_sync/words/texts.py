@@ -23,6 +23,7 @@ from babel.dates import format_date
 
 from bitrix_sync.model.facts import DealField
 from bitrix_sync.model.operations import Check, Trace
+from bitrix_sync.model.reasons import Reason
 from bitrix_sync.words.language import CHOICES, DATE, FALL_BACK, MESSAGES, NOUNS, locale, number_signs, plural, speaker
 
 VERDICTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -202,6 +203,16 @@ def explain(
     return [sentence, *own, *(check_text(language, check) for check in trace.checks)]
 
 
+def reason_text(language: str, text: str) -> str:
+    """A stored text in words if it is a reason of ours, or several parted by semicolons; else as it stands."""
+    words = CHOICES[speaker(language, CHOICES, "reason")]["reason"]
+    for parts in (text.split("; "), [text]):
+        reasons = [found for part in parts if (found := Reason.read(part))]
+        if len(reasons) == len(parts):
+            return "; ".join(words[reason].replace("{}", detail) for reason, detail in reasons)
+    return text
+
+
 def deadline_followed(
     language: str,
     *,
@@ -322,6 +333,8 @@ def _shown(language: str, value: Any, how: str, *, zone: tzinfo | None, clean: C
         return number_text(language, value)
     if how in NOUNS[FALL_BACK]:
         return counted(language, value, how)
+    if how == "reason":
+        return clean(reason_text(language, str(value)))
     if how:
         words = CHOICES[speaker(language, CHOICES, how)][how]
         word = str(value).lower() if isinstance(value, bool) else str(value)
