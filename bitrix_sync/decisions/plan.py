@@ -319,7 +319,11 @@ class _Deciding:
 
     def of_rule(self, rule_id: str, visit: Visit | None = None) -> list[TaskRecord]:
         """The rule's records on this deal, or of one visit, oldest first."""
-        found = [r for r in self.records.values() if r.rule_id == rule_id and visit in (None, self.visit_of(r))]
+        found = [
+            record
+            for record in self.records.values()
+            if record.rule_id == rule_id and (visit is None or record.visit_id == visit.id)
+        ]
         return sorted(found, key=lambda record: (record.visit_id, record.number))
 
     def visit_of(self, record: TaskRecord) -> Visit | None:
@@ -476,14 +480,14 @@ class _Deciding:
         loaded = self.world.loaded.get(rule.id)
         if loaded is None:
             return False
-        return (visit.id, Moment.BACKFILL.of(rule.id)) in self.asked or self.acts_by_itself(rule, visit, loaded)
+        return self.acts_by_itself(rule, visit, loaded) or (visit.id, Moment.BACKFILL.of(rule.id)) in self.asked
 
     def acts_by_itself(self, rule: Rule, visit: Visit, loaded: datetime) -> bool:
         """Also when an earlier backfill took the visit in, for this rule or, in version 0.1, for all there were."""
-        taken_in = (self.state.moments.get((visit.id, name)) for name in (Moment.BACKFILL.of(rule.id), Moment.BACKFILL))
-        if any(moment is not None and moment >= loaded for moment in taken_in):
+        if visit.entered >= loaded.replace(microsecond=0) and visit.id not in self.state.handled:
             return True
-        return visit.id not in self.state.handled and visit.entered >= loaded.replace(microsecond=0)
+        taken_in = (self.state.moments.get((visit.id, name)) for name in (Moment.BACKFILL.of(rule.id), Moment.BACKFILL))
+        return any(moment is not None and moment >= loaded for moment in taken_in)
 
     def counted_from(self, rule: Rule, visit: Visit) -> datetime:
         """What a new deadline is counted from, unless the rule waits for something: the entry, or a later moment from

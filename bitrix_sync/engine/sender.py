@@ -279,18 +279,10 @@ def send(sender: Sender, applied: Applied, news: reading.ChangeReader | None = N
     if not rows:
         sender.read_ahead.clear()
         return False
-    with_reading = any(row.operation.kind in NEED_READING for row in rows)
-    methods = [writing.METHODS[row.operation.kind] for row in rows]
-    most = FULL_BATCH - with_reading - (news.size(ALONG) if news else 0)
-    going = set(sender.pace.batch(methods, sender.portal.rate_limiter, most=most))
-    following = [row for place, row in enumerate(rows) if place not in going]
-    rows, settled = weigh(sender, [row for place, row in enumerate(rows) if place in going])
-    commands: dict[int, Command] = {}
-
-    def make_command(row: StoredOperation) -> None:
-        commands[row.id] = command_of(sender, row)
-
-    settled += [(row, one) for row in rows if (one := of_sense(sender, row, make_command)) is not None]
+    going, following = one_batch(sender, rows, room=news.size(ALONG) if news else 0)
+    rows, settled = weigh(sender, going)
+    commands, senseless = commands_of(sender, rows)
+    settled += senseless
     rows = [row for row in rows if row.id in commands]
     close(sender, [row for row, _ in settled], [finished for _, finished in settled], applied)
     if not rows:
@@ -307,6 +299,30 @@ def send(sender: Sender, applied: Applied, news: reading.ChangeReader | None = N
             make_good(sender)
         raise
     return True
+
+
+def one_batch(
+    sender: Sender, rows: Sequence[StoredOperation], *, room: int
+) -> tuple[list[StoredOperation], list[StoredOperation]]:
+    """What of the rows goes in one batch at the portal's present pace, with ``room`` for what travels along; and those
+    that come after it."""
+    with_reading = any(row.operation.kind in NEED_READING for row in rows)
+    methods = [writing.METHODS[row.operation.kind] for row in rows]
+    going = set(sender.pace.batch(methods, sender.portal.rate_limiter, most=FULL_BATCH - with_reading - room))
+    here = [row for place, row in enumerate(rows) if place in going]
+    return here, [row for place, row in enumerate(rows) if place not in going]
+
+
+def commands_of(
+    sender: Sender, rows: Sequence[StoredOperation]
+) -> tuple[dict[int, Command], list[tuple[StoredOperation, OperationResult]]]:
+    """The commands that carry the rows out, by id; and those of which no command can be made."""
+    commands: dict[int, Command] = {}
+
+    def make_command(row: StoredOperation) -> None:
+        commands[row.id] = command_of(sender, row)
+
+    return commands, [(row, one) for row in rows if (one := of_sense(sender, row, make_command)) is not None]
 
 
 def send_marked(
