@@ -13,8 +13,8 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Set
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -22,6 +22,7 @@ import structlog
 from bitrix_sync.clock import Clock
 from bitrix_sync.commands import changes
 from bitrix_sync.commands.runs import CommandRuns
+from bitrix_sync.decisions import schedule
 from bitrix_sync.engine import identity, recheck, retries, rule_alerts
 from bitrix_sync.engine.passes import (
     PassReport,
@@ -48,6 +49,7 @@ from bitrix_sync.errors import (
 from bitrix_sync.model import known
 from bitrix_sync.model.facts import Directory
 from bitrix_sync.model.operations import STUCK, State
+from bitrix_sync.model.reading import WHOLE, Reading
 from bitrix_sync.portal import reading
 from bitrix_sync.portal.batch_size import QUICK
 from bitrix_sync.portal.client import Portal
@@ -63,28 +65,8 @@ from bitrix_sync.sweeps import run, state
 
 log = structlog.get_logger(__name__)
 
-EVENT_GAP = 1.0
-"""Seconds between two readings that events ask for, while nothing waits to be written: half of what the portal allows,
-however much else happens there, so that a moved deal has its task within two seconds."""
-BUSY_GAP = 5.0
-"""The same while operations are being written. Readings that events asked for in vain double it: a flood of events that
-mean nothing must not eat the budget of the writes."""
-WIDE_GAP = 300.0
-"""While operations are being written, what may have become visible late is read again only so often."""
-LATE_PAGE_GAP, LATE_GAP = 0.5, 60.0
-"""What the last minute's history costs after a burst: so many seconds without it for each page read, up to so many."""
-WIDE_PAGE_GAP = 10.0
-"""Else so many seconds for each page beyond the first of each list: after a burst it is read again less often."""
-QUIET = frozenset({"ONTASKADD", "ONTASKCOMMENTADD"})
-"""Events that nothing is decided upon: the next reading sees what they tell of. Most of them echo our own writes."""
-ECHOES = frozenset({"ONTASKUPDATE", "ONTASKDELETE"})
-"""Events that wait while operations are being written: then most of them echo our own writes."""
-TICK = 0.5
-"""Seconds after which the worker looks at requests and at what has rested enough, though nobody rang."""
 NO_EVENTS = frozenset({"lease", "poll", "rules", "slots", "stop"})
 """Reasons that are not events."""
-LONGEST_BACK = 3600.0
-"""After a start so much is read once more, for nobody knows when the process before last did."""
 REST_GAP = timedelta(seconds=5)
 """How often is noted how long what waits will take."""
 TROUBLE_PAUSES = (2.0, 5.0, 10.0, 30.0, 60.0)
@@ -217,10 +199,9 @@ class Service:
         self.trouble = "starting"
         self.troubles = 0
         self.last_pass: datetime | None = None
-        self.last_reading = self.last_late = self.last_wide = float("-inf")
-        self.read_since_wide = 0.0
-        self.fruitless = 0
-        self.put_off: set[str] = set()
+        self.last = schedule.LastReadings(float(settings.poll_seconds))
+        self.put_off: frozenset[str] = frozenset()
+        """Events that wait while operations are being written."""
         self.requests = 0
         self.proven: tuple[Directory, datetime] | None = None
         self.standing: identity.Standing | None = None
@@ -233,7 +214,7 @@ class Service:
 
     def wake(self, reason: str) -> None:
         """An event came: read now instead of at the next poll."""
-        if reason not in QUIET:
+        if reason not in schedule.QUIET:
             self.wake_signal.ring(reason)
 
     def meet(self, domain: str, member: str) -> None:
@@ -244,7 +225,7 @@ class Service:
 
     def poll(self) -> None:
         """The poll's time has come: read, unless something else was a reason to meanwhile."""
-        if self.reading_is_due():
+        if schedule.is_due(self.portal.clock(), self.last):
             self.wake_signal.ring("poll")
 
     def alive(self) -> Health:
@@ -489,7 +470,7 @@ class Service:
         """Take turns until stopped. Trouble with the portal is told once, and tried again with growing pauses."""
         wide = True
         while not self.stopping.is_set():
-            reasons = self.wake_signal.take(0.0 if wide or self.reading_may_travel() else TICK)
+            reasons = self.wake_signal.take(0.0 if wide or self.may_travel() else schedule.TICK)
             if self.stopping.is_set():
                 break
             try:
@@ -534,17 +515,7 @@ class Service:
             run.run_due(context)
             recheck.run_due(context)
             tell_failures(context)
-        events = (reasons - NO_EVENTS) | self.put_off
-        if wide or "poll" in reasons or self.reading_is_due():
-            self.read(context, wide=wide, late=self.late_is_due(), expected=bool(events), along=self.busy())
-        elif events and not (events <= ECHOES and self.busy()):
-            self.rest_between_events(context)
-            self.read(context, expected=True, along=self.busy())
-        elif self.reading_may_travel():
-            self.read(context, along=True)
-        else:
-            self.put_off = events
-            carry_out(context, interrupted=self.interrupted)
+        self.read_or_write(context, reasons, wide=wide)
         if wide or "rules" in reasons:
             retries.after_new_rules(context)
         self.command_runs.go_on(context)
@@ -570,76 +541,54 @@ class Service:
         if rest != self.store.flags.rest:
             self.store.flags.rest = rest
 
-    def rest_between_events(self, context: ServiceContext) -> None:
-        """A flood of events costs a reading now and then: until the next may be made, what is ready is written."""
-        carry_out(context, interrupted=self.interrupted)
-        if not self.reading_may_travel():  # else what is left to write would rest too
-            self.portal.rate_limiter.rest(self.gap(busy=self.busy()) - self.since(self.last_reading))
+    def waiting(self, reasons: Set[str], *, wide: bool = False) -> schedule.Waiting:
+        """What there is to be read for, and to be written."""
+        writable = self.context is not None and bool(ready(self.context.sender, 1))
+        return schedule.Waiting(
+            events=frozenset(reasons - NO_EVENTS) | self.put_off,
+            polled="poll" in reasons,
+            wide=wide,
+            operations=writable or bool(self.store.ready(self.time(), 1)),
+            writable=writable,
+            batch=self.batch_seconds(),
+        )
 
-    def gap(self, *, busy: bool) -> float:
-        """Seconds between two readings that events ask for."""
-        if not busy:
-            return EVENT_GAP
-        return min(BUSY_GAP * 2.0 ** min(self.fruitless, 10), max(BUSY_GAP, float(self.settings.poll_seconds)))
+    def may_travel(self) -> bool:
+        """True when the next write is to take a reading along."""
+        early = self.portal.clock() - self.last.at < schedule.shortest_rest(self.last, self.batch_seconds())
+        return not early and self.context is not None and bool(ready(self.context.sender, 1))
 
-    def busy(self) -> bool:
-        """True while operations wait that could be written now."""
-        return self.context is not None and bool(ready(self.context.sender, 1))
+    def batch_seconds(self) -> float:
+        """How long the next batch of writes will be under way."""
+        return min(QUICK, 2 * self.portal.last_seconds + schedule.TICK)
 
-    def reading_is_due(self) -> bool:
-        """True when the portal has not been read for as long as it may be."""
-        return self.since(self.last_reading) >= self.longest_rest()
+    def read_or_write(self, context: ServiceContext, reasons: Set[str], *, wide: bool) -> None:
+        """The reading that is due, if there is one; else what is ready is written. A flood of events costs a reading
+        now and then: until the next may be made, writing goes on."""
+        waiting = self.waiting(reasons, wide=wide)
+        wanted = schedule.due(self.portal.clock(), self.last, waiting)
+        if wanted is None or wanted.rest is not None:
+            carry_out(context, interrupted=self.interrupted)
+        if wanted is None:
+            self.put_off = waiting.events
+            return
+        if wanted.rest is not None:
+            wanted = schedule.due(self.portal.clock(), self.last, self.waiting(reasons, wide=wide)) or wanted
+            self.portal.rate_limiter.rest(wanted.rest or 0.0)
+        self.read(context, wanted)
 
-    def longest_rest(self) -> float:
-        """Seconds without a reading, after which one is due though nothing happened."""
-        return max(self.settings.poll_seconds - TICK, self.settings.poll_seconds / 2)
-
-    def reading_may_travel(self) -> bool:
-        """True when a reading will be due before the next write is through, so that this may take it along."""
-        return self.since(self.last_reading) >= self.shortest_rest() and self.busy()
-
-    def late_is_due(self) -> bool:
-        """True when the last minute of the history is to be read once more."""
-        return self.since(self.last_late) >= min(LATE_GAP, LATE_PAGE_GAP * self.read_since_wide)
-
-    def shortest_rest(self) -> float:
-        """Seconds after a reading from which on a write takes the next one along."""
-        batch = min(QUICK, 2 * self.portal.last_seconds + TICK)
-        return max(self.longest_rest() - batch, self.settings.poll_seconds / 4)
-
-    def overlap(self, *, wide: bool) -> timedelta | None:
-        """What is read once more because it may have become visible late: all since ten minutes before it was read so
-        the last time. None: not now; the more there is, the less often."""
-        passed = self.since(self.last_wide)
-        gap = WIDE_PAGE_GAP * max(self.portal.memory.pages_of(reading.WIDE) - 3, self.read_since_wide)
-        waiting = bool(self.store.ready(self.time(), 1))
-        gap = max(gap, WIDE_GAP) if waiting else max(min(gap, WIDE_GAP), self.longest_rest())
-        return reading.OVERLAP + timedelta(seconds=min(passed, LONGEST_BACK)) if wide or passed >= gap else None
-
-    def read(
-        self,
-        context: ServiceContext,
-        *,
-        wide: bool = False,
-        late: bool = False,
-        expected: bool = False,
-        along: bool = False,
-    ) -> PassReport:
+    def read(self, context: ServiceContext, wanted: Reading = WHOLE) -> PassReport:
         """One pass, and its account."""
-        begun = self.last_reading = self.portal.clock()
-        self.put_off = set()
+        self.last, self.put_off = replace(self.last, at=self.portal.clock()), frozenset()
         if context.rulebook.freshen(self.portal.now()):
             rule_alerts.tell_of_unread(context)
-        overlap = self.overlap(wide=wide)
-        report = run_pass(
-            context, overlap=overlap, late=late, expected=expected, along=along, interrupted=self.interrupted
+        report = run_pass(context, wanted, interrupted=self.interrupted)
+        self.last = self.last.after(
+            wanted,
+            pages=(report.visits + report.deals + report.tasks) / PAGE,
+            wide_pages=self.portal.memory.pages_of(reading.WIDE),
+            fruitful=bool(report.recorded or report.visits),
         )
-        self.read_since_wide += (report.visits + report.deals + report.tasks) / PAGE
-        if late or overlap is not None:
-            self.last_late = begun
-        if overlap is not None:
-            self.last_wide, self.read_since_wide = begun, 0.0
-        self.fruitless = 0 if report.recorded or report.visits else self.fruitless + expected
         if rule_alerts.tell_of_deals(context):
             recheck.meet_deals(context)
         context.rulebook.show()
@@ -660,14 +609,9 @@ class Service:
 
     def interrupted(self) -> bool:
         """Asked between two batches: is something else due?"""
-        passed = self.since(self.last_reading)
-        travels = passed >= self.shortest_rest()
-        events = self.wake_signal.has_reason(ECHOES) and passed >= self.gap(busy=True)
-        return self.stopping.is_set() or travels or events or self.store.is_asked()
-
-    def since(self, moment: float) -> float:
-        """Seconds since a moment of our clock."""
-        return self.portal.clock() - moment
+        events = self.wake_signal.has_reason(schedule.ECHOES)
+        read = schedule.interrupts(self.portal.clock(), self.last, events=events, batch=self.batch_seconds())
+        return self.stopping.is_set() or read or self.store.is_asked()
 
     def show_clock(self) -> None:
         """For reports, which ask no portal: how far its clock is ahead of the machine's, in whole minutes."""

@@ -54,7 +54,7 @@ def show_all(place: Office) -> None:
 
 def read(place: Office) -> None:
     """The worker reads the portal."""
-    place.service.read(place.context, wide=True)
+    place.service.read(place.context)
 
 
 def told(place: Office) -> list[str]:

@@ -20,6 +20,7 @@ from bitrix_sync.engine.passes import carry_out, take_in
 from bitrix_sync.errors import ForeignPortal
 from bitrix_sync.model.actions import Kind, unpack
 from bitrix_sync.model.operations import Changeset, Operation, State
+from bitrix_sync.model.reading import Reading
 from bitrix_sync.settings import load_settings
 from bitrix_sync.setup.check import examine
 from bitrix_sync.store import Store
@@ -80,7 +81,7 @@ def said(portal: Sandbox) -> str:
 
 def read(office: Office) -> None:
     """A pass with all its overlap, as at a start."""
-    office.run(overlap=timedelta(hours=1))
+    office.run(wanted=Reading(timedelta(hours=1)))
 
 
 # --- portals ---------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from bitrix_sync.errors import PortalError, PortalRefused
 from bitrix_sync.model.actions import Kind, unpack
 from bitrix_sync.model.facts import Absent, Changes, Cursor, Visit
 from bitrix_sync.model.operations import Operation
+from bitrix_sync.model.reading import Reading
 from bitrix_sync.portal import reading
 from bitrix_sync.portal.client import Command, Portal
 from bitrix_sync.portal.dialect import writing
@@ -114,7 +115,7 @@ def test_between_wide_readings_the_last_minute_shows_rows_that_are_a_little_late
     cursor = read(portal, cursor).cursor or cursor
     box.clock.advance(40)
     box.state.add_deal("Later", responsible=5)
-    news = reading.ChangeReader(portal, cursor, fields=frozenset(), overlap=None, late=late).finish()
+    news = reading.ChangeReader(portal, cursor, fields=frozenset(), wanted=Reading(None, late=late)).finish()
     assert (deal in {visit.deal_id for visit in news.visits}) is found
 
 
@@ -125,7 +126,7 @@ def test_a_burst_is_not_read_again_at_every_poll(box: Sandbox, portal: Portal) -
     cursor = read(portal, cursor).cursor or cursor
     for minutes in (2, 2, 2):
         box.clock.advance(60 * minutes)
-        news = reading.ChangeReader(portal, cursor, fields=frozenset(), overlap=None, late=True).finish()
+        news = reading.ChangeReader(portal, cursor, fields=frozenset(), wanted=Reading(None, late=True)).finish()
         assert news.cursor is not None
         cursor = news.cursor
     assert news.visits == ()
@@ -135,12 +136,12 @@ def test_deals_changed_in_one_second_are_read_once_and_then_by_the_overlap_alone
     cursor = begun(portal)
     box.clock.freeze()
     deals = [box.state.add_deal(f"Deal {number}", responsible=5) for number in range(120)]
-    first = read(portal, cursor, overlap=None)
+    first = read(portal, cursor, wanted=Reading(None))
     assert {deal.id for deal in first.deals} >= set(deals)
     box.state.set_fields(deals[7], {"TITLE": "Changed in the same second"})
     box.clock.advance(5)
     moved = box.state.add_deal("Moved", responsible=5)
-    second = read(portal, first.cursor or cursor, overlap=None)
+    second = read(portal, first.cursor or cursor, wanted=Reading(None))
     assert [deal.id for deal in second.deals] == [moved]
     wide = read(portal, second.cursor or cursor)
     assert "Changed in the same second" in {deal.title for deal in wide.deals}
@@ -170,10 +171,10 @@ def test_one_answer_with_a_time_far_ahead_loses_no_edit(box: Sandbox, portal: Po
     cursor = begun(portal)
     for ahead in (0, 55, 0, 55):  # whichever reading has it
         box.clock.advance(timedelta(minutes=ahead))
-        cursor = read(portal, cursor, overlap=None).cursor or cursor
+        cursor = read(portal, cursor, wanted=Reading(None)).cursor or cursor
         box.clock.advance(timedelta(minutes=-ahead))
         edited = box.state.add_deal(f"After an answer {ahead} minutes ahead", responsible=5)
-        seen = read(portal, cursor, overlap=None)
+        seen = read(portal, cursor, wanted=Reading(None))
         assert edited in {deal.id for deal in seen.deals}
         cursor = seen.cursor or cursor
 
@@ -183,10 +184,10 @@ def test_a_cursor_from_a_clock_that_was_ahead_comes_back_and_finds_what_was_edit
 ) -> None:
     edited = box.state.add_deal("While the cursor was ahead", responsible=5)
     ahead = Cursor(10**6, *[now() + timedelta(minutes=55)] * 3)
-    first = read(portal, ahead, overlap=None)
+    first = read(portal, ahead, wanted=Reading(None))
     assert edited not in {deal.id for deal in first.deals}
     assert first.cursor is not None
-    assert edited in {deal.id for deal in read(portal, first.cursor, overlap=None).deals}
+    assert edited in {deal.id for deal in read(portal, first.cursor, wanted=Reading(None)).deals}
 
 
 def test_the_portals_own_clock_is_used(portal: Portal, box: Sandbox) -> None:

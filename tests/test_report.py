@@ -22,6 +22,7 @@ from bitrix_sync.errors import UserError
 from bitrix_sync.model.actions import Kind, unpack
 from bitrix_sync.model.facts import AWAITING, DEFERRED, DONE, Deal, Visit
 from bitrix_sync.model.operations import Operation, State
+from bitrix_sync.model.reading import Reading
 from bitrix_sync.report import snapshot, tables
 from bitrix_sync.rules import words
 from bitrix_sync.rules.model import (
@@ -589,7 +590,7 @@ def test_the_service_keeps_what_reports_need_without_asking_the_portal(tmp_path:
         place.run()
         place.wait(days=1)
         place.move(deal, "PREPARATION", by=6)
-        place.service.read(place.context, wide=True, expected=False)
+        place.service.read(place.context, Reading(people=False))
         store, clock = place.service.store, place.service.clock()
         requests = place.service.requests
         late = row(report.overdue(store, now=clock), deal_id=deal)
@@ -618,7 +619,7 @@ def test_metrics_tell_what_is_worth_an_alert(tmp_path: Path) -> None:
         place.service.store.claim_sweep("2026-03-02/morning", place.context.portal.now())
         place.service.store.close_sweep("2026-03-02/morning", "skipped", {"reason": "missed"})
         assert place.service.numbers()["last_pass_age_seconds"] == -1
-        place.service.read(place.context, wide=True, expected=False)
+        place.service.read(place.context, Reading(people=False))
         numbers = place.service.numbers()
         assert 0 <= numbers["last_pass_age_seconds"] < 60
         assert (numbers["operations_unknown"], numbers["operations_failed"], numbers["operations_held"]) == (0, 0, 0)
@@ -627,7 +628,7 @@ def test_metrics_tell_what_is_worth_an_alert(tmp_path: Path) -> None:
         assert numbers["rules_refused"] == 0
         place.service.store.claim_sweep("2026-03-02/evening", place.context.portal.now())
         place.wait(minutes=5)
-        place.service.read(place.context, expected=False)
+        place.service.read(place.context, Reading(people=False))
         assert place.service.numbers()["last_sweep_age_seconds"] == pytest.approx(300, abs=30)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from bitrix_sync import app
 from bitrix_sync.app import Service
 from bitrix_sync.commands import changes
+from bitrix_sync.decisions import schedule
 from bitrix_sync.engine import sender
 from bitrix_sync.engine.passes import take_in
 from bitrix_sync.model.operations import State
@@ -67,12 +69,15 @@ def test_a_quiet_portal_costs_one_request_a_pass(place: Office) -> None:
 
 def test_an_event_is_read_at_once_however_often_readings_led_to_nothing(place: Office) -> None:
     place.run()
-    service, at_once = place.service, place.service.gap(busy=False)
+    service = place.service
+    at_once = schedule.gap(service.last, busy=False)
     for reason in ("poll", "ONCRMDEALUPDATE") * 5:
-        service.last_reading = float("-inf")
+        service.last = replace(service.last, at=schedule.NEVER)
         service.turn({reason}, wide=False)
-    assert service.gap(busy=False) == at_once <= 1.0
-    assert service.gap(busy=True) > at_once, "but a flood that means nothing leaves the budget to the writes"
+    assert schedule.gap(service.last, busy=False) == at_once <= 1.0
+    assert schedule.gap(service.last, busy=True) > at_once, (
+        "but a flood that means nothing leaves the budget to the writes"
+    )
 
 
 def test_writing_does_not_rest_until_events_may_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,7 +87,7 @@ def test_writing_does_not_rest_until_events_may_be_read(tmp_path: Path, monkeypa
         deals = [place.add_deal() for _ in range(3)]
         take_in(place.context)
         service = place.service
-        service.last_reading = service.portal.clock() - 1.0
+        service.last = replace(service.last, at=service.portal.clock() - 1.0)
         monkeypatch.setattr(service.portal.rate_limiter, "rest", rests.append)
         service.turn({"ONCRMDEALUPDATE"}, wide=False)
         assert [place.marks(deal) for deal in deals] == [["first-call"]] * 3

@@ -26,6 +26,7 @@ from bitrix_sync.model.operations import (
     StoredOperation,
     TaskRecord,
 )
+from bitrix_sync.model.reading import OVERLAP, WHOLE, Reading
 from bitrix_sync.portal import reading
 from bitrix_sync.portal.client import Portal
 from bitrix_sync.portal.dialect.writing import METHODS
@@ -99,34 +100,21 @@ class PassReport:
 
 def run_pass(
     context: ServiceContext,
+    wanted: Reading = WHOLE,
     *,
-    overlap: timedelta | None = reading.OVERLAP,
-    late: bool = False,
-    expected: bool = True,
-    along: bool = False,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> PassReport:
-    """One pass. ``overlap``: so much is read once more, for what became visible late; ``late``: without overlap the
-    last minute of the history at least; ``expected``: deals will have to be judged, so people travel in the same
-    request; ``along``: operations are being written, and the reading travels with the next of them; ``interrupted`` is
-    asked between batches."""
-    applied = Applied() if along else None
-    report = take_in(context, overlap=overlap, late=late, expected=expected, applied=applied)
+    """One pass. ``interrupted`` is asked between batches."""
+    applied = Applied() if wanted.along else None
+    report = take_in(context, wanted, applied=applied)
     report.applied = carry_out(context, interrupted=interrupted, applied=applied)
     return report
 
 
-def take_in(
-    context: ServiceContext,
-    *,
-    overlap: timedelta | None = reading.OVERLAP,
-    late: bool = False,
-    expected: bool = True,
-    applied: Applied | None = None,
-) -> PassReport:
+def take_in(context: ServiceContext, wanted: Reading = WHOLE, *, applied: Applied | None = None) -> PassReport:
     """The first three steps of a pass; what they plan is carried out by whoever comes next. ``applied``: see
     ``gather``."""
-    facts = gather(context, overlap=overlap, late=late, expected=expected, applied=applied)
+    facts = gather(context, wanted, applied=applied)
     recording, report = decide(context, facts)
     if context.catching_up:
         recording = in_doubt(recording)
@@ -173,14 +161,7 @@ def writes(context: ServiceContext) -> bool:
 # --- gather ----------------------------------------------------------------------------------------------------------
 
 
-def gather(
-    context: ServiceContext,
-    *,
-    overlap: timedelta | None,
-    late: bool = False,
-    expected: bool = True,
-    applied: Applied | None = None,
-) -> Gathered:
+def gather(context: ServiceContext, wanted: Reading, *, applied: Applied | None = None) -> Gathered:
     """Read the portal after the cursor and find out which deals must be judged. ``applied``: the reading travels with
     the next operations that are written, and these are noted there."""
     cursor = context.store.cursor()
@@ -191,9 +172,8 @@ def gather(
         context.portal,
         cursor,
         fields=book.rules.fields,
-        overlap=overlap,
-        late=late,
-        people=book.company if expected and book.company_is_old(now) else None,
+        wanted=wanted,
+        people=book.company if wanted.people and book.company_is_old(now) else None,
         away=book.away(now),
     )
     if applied is not None and writes(context):
@@ -678,7 +658,7 @@ def first_start(context: ServiceContext) -> None:
     deals = reading.open_deals(portal, fields=rules.fields)
     read = [
         *reading.deal_history(portal, [deal.id for deal in deals]),
-        *reading.history_since(portal, cursor.history_time - reading.OVERLAP),
+        *reading.history_since(portal, cursor.history_time - OVERLAP),
     ]
     visits = {visit.id: visit for visit in read if visit.id <= cursor.history_id}
     facts = Gathered(begun, Changes(visits=tuple(visits.values()), tasks=tuple(reading.open_tasks(portal))))

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from bitrix_sync.model.facts import Changes, Company, Cursor
 from bitrix_sync.model.known import with_absences
+from bitrix_sync.model.reading import OVERLAP, WHOLE, Reading
 from bitrix_sync.portal.client import Portal
 from bitrix_sync.portal.dialect.commands import Command
 from bitrix_sync.portal.dialect.outcomes import Outcome
@@ -28,8 +29,6 @@ from bitrix_sync.portal.sources import (
     visit_parser,
 )
 
-OVERLAP = timedelta(minutes=10)
-"""Rows become visible out of order: so much is read again."""
 HISTORY_RESTS, CHANGE_RESTS = timedelta(minutes=50), timedelta(seconds=10)
 """How far the cursor stays behind the time of a whole reading: rows of the history may become visible so late, and the
 overlap; of deals and tasks whose change was missed the overlap, the next change or the recheck tells."""
@@ -49,8 +48,7 @@ NARROW, NARROW_LATE, WIDE = "narrow.", "late.", "wide."
 
 
 class ChangeReader:
-    """One reading of everything recorded after the cursor, and of what lies less than ``overlap`` before it (None:
-    nothing, but with ``late`` the last minute of the history) once more.
+    """One reading of everything recorded after the cursor, and once more of what is ``wanted`` of the time before it.
 
     ``fields``: codes of the deal's fields to read. The new cursor holds the newest id and times seen, never older ones
     than before nor one from the future; what was seen whole and is long past moves it on too, so that a burst is not
@@ -65,22 +63,21 @@ class ChangeReader:
         cursor: Cursor,
         *,
         fields: frozenset[str],
-        overlap: timedelta | None = OVERLAP,
-        late: bool = False,
+        wanted: Reading = WHOLE,
         people: Company | None = None,
         away: tuple[datetime, datetime] | None = None,
     ) -> None:
         self._portal, self._cursor, self._fields = portal, cursor, fields
-        self._by_id = overlap is None and not late
-        back = overlap or timedelta()
+        self._by_id = wanted.overlap is None and not wanted.late
+        back = wanted.overlap or timedelta()
         self._history_from = cursor.history_time - back
-        if overlap is None:  # a whole reading has passed since, so a burst before it need not be read again
+        if wanted.overlap is None:  # a whole reading has passed since, so a burst before it need not be read again
             self._history_from = max(cursor.history_time, cursor.deals_time) - LATE
         self._deals_from, self._tasks_from = cursor.deals_time - back, cursor.tasks_time - back
         self._people, self._away = people, away
         self._employed = [user.id for user in people.users.values() if user.active] if people and away else []
         self._seen_whole = portal.now() if portal.clock_known else None
-        name = WIDE if overlap is not None else NARROW_LATE if late else NARROW
+        name = WIDE if wanted.overlap is not None else NARROW_LATE if wanted.late else NARROW
         history = (
             {">ID": cursor.history_id} if self._by_id else {">=CREATED_TIME": filter_time(portal, self._history_from)}
         )

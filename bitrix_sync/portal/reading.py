@@ -26,7 +26,7 @@ from bitrix_sync.model.facts import (
 )
 from bitrix_sync.model.items import DEAL
 from bitrix_sync.portal import bulk
-from bitrix_sync.portal.change_reader import OVERLAP, WIDE, ChangeReader
+from bitrix_sync.portal.change_reader import WIDE, ChangeReader
 from bitrix_sync.portal.client import Portal
 from bitrix_sync.portal.dialect import parsing
 from bitrix_sync.portal.dialect.commands import Command
@@ -54,7 +54,6 @@ from bitrix_sync.portal.sources import (
 )
 
 __all__ = [
-    "OVERLAP",
     "WIDE",
     "ChangeReader",
     "absences",

@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from bitrix_sync.model.reading import Reading
 from bitrix_sync.store import Store
 from tests.bench.portal import Department
 from tests.bench.service import Run
@@ -58,7 +59,7 @@ def measured(tasks: int) -> dict[str, Any]:
             passes, turns = [], []
             for _ in range(PASSES):
                 timeline.advance(30)
-                passes.append(spent(lambda: service.read(context, late=True)))
+                passes.append(spent(lambda: service.read(context, Reading(None, late=True, people=False))))
                 turns.append(spent(lambda: service.turn(set(), False)))
             service.close()
         size = (folder / "store.db").stat().st_size

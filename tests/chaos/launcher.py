@@ -23,6 +23,7 @@ import scheduler
 import webhooks.server  # noqa: F401  loaded here, once for all lives
 from bitrix_sync import app
 from bitrix_sync.cli import main
+from bitrix_sync.decisions import schedule
 from bitrix_sync.engine import recheck
 from bitrix_sync.portal import client, rate_limiter
 from bitrix_sync.portal.dialect import outcomes
@@ -46,7 +47,7 @@ def hurry() -> None:
     """Shorter pauses."""
     scheduler.SLOTS_SECONDS = 0.3  # type: ignore[assignment]
     app.RENEW_SECONDS, app.WAIT_PAUSE = 1.0, 0.2
-    app.EVENT_GAP, app.BUSY_GAP, app.WIDE_GAP, app.TICK = 0.2, 0.5, 2.0, 0.2
+    schedule.EVENT_GAP, schedule.BUSY_GAP, schedule.WIDE_GAP, schedule.TICK = 0.2, 0.5, 2.0, 0.2
     app.TROUBLE_PAUSES = (0.2, 0.5, 1.0)  # type: ignore[assignment]
     recheck.TWIN_REST = timedelta(seconds=1)
     client.FIRST_DELAY, client.LONGEST_DELAY, client.NO_CONNECTION_PAUSE = 0.1, 1.0, 0.2
