@@ -394,7 +394,7 @@ def test_a_flag_that_is_text_is_found(source: str) -> None:
 
 # --- what operations do, typed ---------------------------------------------------------------------------------------
 
-PAYLOADS = frozenset({"bitrix_sync.store.rows", "bitrix_sync.store.schema", "bitrix_sync.store.retention"})
+PAYLOADS = frozenset({"bitrix_sync.store.mapping", "bitrix_sync.store.schema", "bitrix_sync.store.retention"})
 """Where an action becomes the JSON of the store and the other way round, and where it is emptied."""
 
 

@@ -16,7 +16,7 @@ from bitrix_sync.explain import preview
 from bitrix_sync.explain.preview_lines import Preview, of_rules, told
 from bitrix_sync.settings import Settings, load_settings
 from bitrix_sync.store import Store
-from bitrix_sync.store.scratch_copy import glance
+from bitrix_sync.store.scratch_copy import scratch_copy
 from tests.world.company import at as utc
 from tests.world.office import Office, office
 from tests.world.shell import Shell
@@ -251,7 +251,7 @@ def test_a_store_that_a_crash_left_is_read_with_its_log_and_left_as_it_is(tmp_pa
         (crashed / name).write_bytes((tmp_path / name).read_bytes())
     store.close()
     before = files(crashed)
-    with glance(f"sqlite:///{crashed / 'a.db'}") as copy:
+    with scratch_copy(f"sqlite:///{crashed / 'a.db'}") as copy:
         assert copy.flags.paused
         copy.flags.paused = False
     assert files(crashed) == before
@@ -259,7 +259,7 @@ def test_a_store_that_a_crash_left_is_read_with_its_log_and_left_as_it_is(tmp_pa
 
 def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.db").write_text("not a database at all, but long enough to look like one" * 20, encoding="utf-8")
-    with pytest.raises(UserError, match="no database"), glance(f"sqlite:///{tmp_path / 'a.db'}"):
+    with pytest.raises(UserError, match="no database"), scratch_copy(f"sqlite:///{tmp_path / 'a.db'}"):
         pass
 
 

@@ -92,7 +92,7 @@ def test_the_recheck_runs_once_a_night_and_finds_a_visit_that_became_visible_lat
 def test_the_night_that_version_0_1_read_is_not_read_again(place: Department) -> None:
     place.turn()
     place.until("2026-03-03 05:30")
-    with place.store._writing("test") as connection:
+    with place.store.writing("test") as connection:
         upsert(connection, schema.settings, [{"name": "audited", "value": "2026-03-03"}])
     calls = place.portal.calls["crm.stagehistory.list"]
     place.turn()

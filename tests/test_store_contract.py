@@ -318,7 +318,7 @@ def test_a_flag_is_what_it_was_set_to_and_its_default_before(store: Store) -> No
 
 def test_a_flag_in_a_form_that_nobody_reads_any_more_was_never_set(store: Store) -> None:
     store.flags.snapshot = "{"
-    with store._writing("test") as connection:
+    with store.writing("test") as connection:
         connection.execute(schema.settings.update().values(name="rules_kept"))
     assert store.flags.rules_kept is None
 
@@ -662,7 +662,7 @@ def test_only_creations_that_were_let_through_count_against_the_limit(store: Sto
     store.record(Changeset(at=NOW, operations=(act("m", Kind.MESSAGE),)), epoch)
     assert store.created_since(NOW) == 1
     assert store.created_since(NOW + MINUTE) == 0
-    assert store.release(NOW) == 1
+    assert store.release() == 1
     assert store.created_since(NOW) == 2
 
 
@@ -670,11 +670,11 @@ def test_release_plans_what_is_held_to_be_looked_up_first(store: Store, epoch: i
     records = [make_task(number, 10) for number in (1, 2, 3)]
     creates = tuple(make_create(record, state=State.HELD) for record in records)
     store.record(decided(10, tasks=tuple(records), operations=creates), epoch)
-    assert store.release(NOW, keys=["1:call"]) == 1
+    assert store.release(keys=["1:call"]) == 1
     [row] = store.ready(NOW, 10)
     assert (row.operation.key, row.operation.look_first) == ("1:call", True)
-    assert store.release(NOW) == 2
-    assert store.release(NOW) == 0
+    assert store.release() == 2
+    assert store.release() == 0
 
 
 def test_what_is_held_and_nothing_else_can_be_planned_with_another_payload(store: Store, epoch: int) -> None:

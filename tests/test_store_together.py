@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from bitrix_sync.model.actions import Kind, unpack
 from bitrix_sync.model.operations import Changeset, Decision, Operation, OperationResult, State
-from bitrix_sync.store import Store, ledger
+from bitrix_sync.store import Store, operations
 from bitrix_sync.store import store as store_module
 from tests.test_store_contract import NOW, act, make_create, make_deal, make_task, make_visit
 from tests.world.process import until
@@ -110,9 +110,7 @@ def test_crash_points_have_names_before_and_after_each_commit(url: str, monkeypa
     with Store(url) as store:
         store.flags.trouble = "b"
         store.claim_sweep("2026-03-10/evening", NOW)
-    assert passed == [
-        f"{name}:{when}-commit" for name in ("set_setting", "claim_sweep") for when in ("before", "after")
-    ]
+    assert passed == [f"{name}:{when}-commit" for name in ("set_flag", "claim_sweep") for when in ("before", "after")]
     own: list[str] = []
     with Store(url, crash_point=own.append) as store:
         store.flags.trouble = "c"
@@ -232,12 +230,12 @@ def test_a_great_pass_is_recorded_and_found_in_portions(store: Store) -> None:
 def test_the_queue_is_read_by_its_indices(store: Store) -> None:
     epoch = take(store)
     records = [make_task(number, number) for number in range(1, 301)]
-    operations = [op for r in records for op in (act(f"l{r.ref}", Kind.LINE, r.ref), make_create(r))]
-    store.record(Changeset(at=NOW, tasks=tuple(records), operations=tuple(operations)), epoch)
+    planned = [op for r in records for op in (act(f"l{r.ref}", Kind.LINE, r.ref), make_create(r))]
+    store.record(Changeset(at=NOW, tasks=tuple(records), operations=tuple(planned)), epoch)
     plans: list[str] = []
     with store.reading() as connection:
         connection.connection.driver_connection.set_trace_callback(plans.append)  # type: ignore[union-attr]
-        ledger.ready(connection, now=NOW, limit=50, exclude_kinds=[])
+        operations.ready(connection, NOW, 50)
         connection.connection.driver_connection.set_trace_callback(None)  # type: ignore[union-attr]
         selects = [text for text in plans if text.startswith("SELECT")]
         steps = [row[3] for select in selects for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {select}")]

@@ -551,7 +551,7 @@ def test_a_message_in_doubt_is_not_taken_for_the_notice_that_its_sweep_is_held(t
         place.sweeps("18:30")
         (notice,) = place.mail(HEAD)
         assert E1 in notice
-        place.store.release(place.service.clock())
+        place.store.release()
         carry_out(place.context)
         run.run_due(place.context)
         rows = place.store.operations(sweep=E1, kind=Kind.MESSAGE)

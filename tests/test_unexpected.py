@@ -24,7 +24,7 @@ from bitrix_sync.model.operations import STUCK, State
 from bitrix_sync.portal import client, http, paging
 from bitrix_sync.portal.dialect import outcomes
 from bitrix_sync.report import state_of_things
-from bitrix_sync.store import Store, ledger, schema
+from bitrix_sync.store import Store, operations, schema
 from bitrix_sync.store import store as store_module
 from tests.world.office import Office, office
 
@@ -65,8 +65,8 @@ PLACES: tuple[tuple[Any, str], ...] = (
     (Store, "ready"),
     (Store, "record"),
     (Store, "settle_sending"),
-    (ledger, "_note_states"),
-    (ledger, "_adopt_all"),
+    (operations, "_note_states"),
+    (operations, "_adopt_all"),
     (passes, "sift"),
 )
 
@@ -279,7 +279,7 @@ def test_a_refused_command_beside_a_refused_reading_leaves_no_operation_half_way
 def test_one_outcome_that_the_store_cannot_note_keeps_no_other_from_being_noted(tmp_path: Path) -> None:
     with office(tmp_path) as place:
         deals = [place.add_deal(f"Deal {number}") for number in range(3)]
-        finish = ledger.finish
+        finish = operations.finish
 
         def stumble(connection: Any, outcomes: Any, now: Any) -> None:
             outcomes = list(outcomes)
@@ -288,12 +288,12 @@ def test_one_outcome_that_the_store_cannot_note_keeps_no_other_from_being_noted(
                 raise ValueError("task 1 belongs to another one already")
             finish(connection, outcomes, now)
 
-        ledger.finish = stumble
+        operations.finish = stumble
         try:
             take_in(place.context)
             sender.send(place.context.sender, sender.Applied())
         finally:
-            ledger.finish = finish
+            operations.finish = finish
         states = {row.operation.deal_id: row.state for row in place.service.store.operations()}
         assert [states[deal] for deal in deals] == [State.DONE, State.UNKNOWN, State.DONE]
         turns(place)

@@ -249,7 +249,7 @@ def test_watching_is_said_with_every_decision(tmp_path: Path) -> None:
 def test_pruned_reasons_are_told_as_such(place: Office) -> None:
     deal = place.add_deal("Ромашка")
     place.run()
-    with place.service.store._writing("test") as connection:
+    with place.service.store.writing("test") as connection:
         connection.exec_driver_sql("DELETE FROM traces")
     assert "Причина уже не хранится" in of_rule(place, deal, "first-call")["note"]
 

@@ -257,7 +257,7 @@ def release(context: ServiceContext, args: Mapping[str, Any]) -> Steps:
     tried = retries.try_again(context)
     renewed = renew(context, stale)
     usable = creations - {operation.key for operation in stale}
-    released = renewed + context.store.release(now, usable, later=plan.LATER) + context.store.release(now, others)
+    released = renewed + context.store.release(usable, later=plan.LATER) + context.store.release(others)
     state.let_go(context.store, now)
     again = context.store.operations(keys=[operation.key for operation in tried])
     ids = [*args.get("resumed", ()), *set_free(context, held), *(row.id for row in again)]

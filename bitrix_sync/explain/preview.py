@@ -31,7 +31,7 @@ from bitrix_sync.rules.persons import NotRead, Picks
 from bitrix_sync.rules.suggest import did_you_mean, fold
 from bitrix_sync.settings import Settings
 from bitrix_sync.store import Store
-from bitrix_sync.store.scratch_copy import glance
+from bitrix_sync.store.scratch_copy import scratch_copy
 
 log = structlog.get_logger(__name__)
 
@@ -113,7 +113,7 @@ def looking(settings: Settings) -> Iterator[Look]:
         raise RulesError([str(problem) for problem in problems])
     portal = Portal(settings.webhook_url.get_secret_value(), rate=settings.rate)
     try:
-        with glance(settings.database_url) as store:
+        with scratch_copy(settings.database_url) as store:
             rulebook = Rulebook(settings.rules, portal, store)
             rulebook.freshen_company(portal.now())
             store.note_rules(list(rulebook.rules.by_id), portal.now())

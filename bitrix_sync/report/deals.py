@@ -12,13 +12,14 @@ from itertools import pairwise
 from typing import Any
 
 from bitrix_sync.model.facts import PROGRESS, WON, Stage
+from bitrix_sync.model.operations import Trace
 from bitrix_sync.report.context import Line, ReportContext, hours_of, scene
 from bitrix_sync.report.snapshot import unpack
 from bitrix_sync.report.tasks import task_line
 from bitrix_sync.rules.deadlines import counted
 from bitrix_sync.rules.model import Deadline
 from bitrix_sync.store import Flags, Store, queries
-from bitrix_sync.store.rows import to_trace
+from bitrix_sync.store.mapping import from_row
 
 HOUR = timedelta(hours=1)
 HISTORY = timedelta(days=180)
@@ -216,7 +217,7 @@ def deal_path(store: Store, deal_id: int, *, now: datetime) -> Line | None:
                 }
             )
         tasks = [task_line(here, row) for row in queries.tasks_of_deal(here.connection, deal_id)]
-        traces = [to_trace(row) for row in queries.traces_of_deal(here.connection, deal_id)]
+        traces = [from_row(Trace, row) for row in queries.traces_of_deal(here.connection, deal_id)]
     return {
         "deal_id": deal_id,
         "title": deal.title if deal is not None else f"#{deal_id}",

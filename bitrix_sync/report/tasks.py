@@ -10,10 +10,11 @@ from sqlalchemy import Row
 
 from bitrix_sync.decisions.overdue import is_overdue, supervisor_of
 from bitrix_sync.model.facts import AWAITING
+from bitrix_sync.model.operations import TaskRecord
 from bitrix_sync.report.context import Line, ReportContext, hours_of, scene
 from bitrix_sync.rules.persons import head_over
 from bitrix_sync.store import Store, queries
-from bitrix_sync.store.rows import to_task
+from bitrix_sync.store.mapping import from_row
 
 NEXT_DAYS = 7
 """Working days after today that the load is planned for."""
@@ -113,7 +114,7 @@ def moves(store: Store, *, now: datetime, limit: int | None = None) -> list[Line
 def task_line(here: ReportContext, row: Row[Any]) -> Line:
     """A task as every list of tasks shows it. ``moves`` count towards the limit: a person's move starts them anew;
     ``age_hours`` since the deadline, negative while it is ahead."""
-    record = to_task(row)
+    record = from_row(TaskRecord, row)
     supervisor = supervisor_of(record, here.known.company)
     late = here.now - record.deadline if record.deadline else None
     slipped = record.deadline - record.first_deadline if record.deadline and record.first_deadline else None

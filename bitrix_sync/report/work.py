@@ -16,7 +16,7 @@ from bitrix_sync.report.context import Line, ReportContext, hours_of, iso, scene
 from bitrix_sync.report.snapshot import Slot, unpack
 from bitrix_sync.settings import Settings
 from bitrix_sync.store import Flags, Store, SweepRest, queries
-from bitrix_sync.store.rows import action_of
+from bitrix_sync.store.mapping import action_of
 from bitrix_sync.words import texts
 from bitrix_sync.words.texts import folded, shortened
 

@@ -2,7 +2,8 @@
 
 from bitrix_sync.store.flags import Flags, QueueRest, SweepRest
 from bitrix_sync.store.lease import Lease, LeaseLost
-from bitrix_sync.store.slots import Request, Sweep
+from bitrix_sync.store.requests import Request
 from bitrix_sync.store.store import Store
+from bitrix_sync.store.sweeps import Sweep
 
 __all__ = ["Flags", "Lease", "LeaseLost", "QueueRest", "Request", "Store", "Sweep", "SweepRest"]

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from bitrix_sync.model.facts import Absence, Deal
 from bitrix_sync.model.items import DEAL
-from bitrix_sync.store.rows import chunks
+from bitrix_sync.store.mapping import chunks
 from bitrix_sync.store.schema import absences, changes, deals
 
 OWNER = "ASSIGNED_BY_ID"

@@ -99,8 +99,9 @@ def take(connection: Connection, *, holder: str, pid: int, host: str, now: datet
     return epoch
 
 
-def renew(connection: Connection, *, epoch: int, now: datetime, level: float | None) -> bool:
-    """Another ``TERM`` for the holder, the pacer's level noted with it; False: another one has taken over."""
+def renew(connection: Connection, epoch: int, now: datetime, level: float | None = None) -> bool:
+    """Another ``TERM`` for the holder; ``level`` is the pacer's, kept for a successor. False: another one has taken
+    over."""
     values: dict[str, object] = {"until": now + TERM}
     if level is not None:
         values |= {"pacer_level": level, "pacer_at": now}
@@ -116,7 +117,7 @@ def require(connection: Connection, epoch: int) -> None:
 
 
 def drop(connection: Connection, epoch: int) -> None:
-    """The holder goes; nothing happens if it is another one by now."""
+    """The holder goes in peace, so that the next one need not wait; nothing happens if it is another one by now."""
     connection.execute(
         update(portal)
         .where(portal.c.id == 1, portal.c.epoch == epoch)
@@ -130,6 +131,12 @@ def read(connection: Connection) -> Lease | None:
     if row.holder is None:
         return None
     return Lease(epoch=row.epoch, holder=row.holder, pid=row.pid, host=row.host, until=row.until)
+
+
+def pacer_level(connection: Connection) -> tuple[float, datetime] | None:
+    """The pacer's level at the last renewal that told it, and when that was (the holder's clock)."""
+    row = connection.execute(select(portal.c.pacer_level, portal.c.pacer_at)).one()
+    return None if row.pacer_level is None else (row.pacer_level, row.pacer_at)
 
 
 def _lives(pid: int, process: str) -> bool:

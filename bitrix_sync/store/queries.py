@@ -30,7 +30,7 @@ from bitrix_sync.model.actions import Kind, MoveDeal
 from bitrix_sync.model.facts import DONE, MOVABLE_STATUSES, OPEN_STATUSES, PROGRESS
 from bitrix_sync.model.keys import Purpose
 from bitrix_sync.model.operations import State
-from bitrix_sync.store.rows import action_of, chunks
+from bitrix_sync.store.mapping import action_of, chunks
 from bitrix_sync.store.schema import deals, operations, slips, tasks, traces, visits
 
 Rows = Sequence[Any]
@@ -265,15 +265,6 @@ def count_states(connection: Connection) -> dict[str, int]:
     """Operations by state; states without any are missing."""
     query = select(operations.c.state, func.count().label("number")).group_by(operations.c.state)
     return {row.state: row.number for row in connection.execute(query)}
-
-
-def unsent(connection: Connection, ids: Sequence[int]) -> int:
-    """How many of these operations are still to be sent, or being sent."""
-    on_its_way = operations.c.state.in_([State.PLANNED.value, State.SENDING.value])
-    return sum(
-        int(connection.execute(select(func.count()).where(operations.c.id.in_(part), on_its_way)).scalar_one())
-        for part in chunks(ids)
-    )
 
 
 def failed_since(connection: Connection, since: datetime) -> int:

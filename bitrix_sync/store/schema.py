@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Set
+from collections.abc import Callable, Iterable, Mapping, Set
+from dataclasses import astuple
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -14,6 +15,8 @@ from typing import Any
 from sqlalchemy import BigInteger, Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, Table, Text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
+
+from bitrix_sync.model.operations import Check
 
 HEAD = "0003"
 
@@ -29,11 +32,23 @@ def _storable(text: str) -> str:
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime | date | time):
         return value.isoformat()
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Check):
+        return astuple(value)
     if isinstance(value, Decimal):
         return str(value)
     if isinstance(value, Set):
         return sorted(value)
     raise TypeError(f"{type(value).__name__} cannot be stored as JSON")
+
+
+def _moment(kept: str) -> datetime:
+    return datetime.fromisoformat(kept).astimezone(UTC)
+
+
+def _check(kept: list[Any]) -> Check:
+    return Check(*kept)
 
 
 def to_json(value: Any, *, sort: bool = False) -> str:
@@ -85,6 +100,40 @@ class Json(TypeDecorator[Any]):
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
         """From the database."""
         return None if value is None else json.loads(value)
+
+
+class Nameless(TypeDecorator[str]):
+    """A name that many rows lack, so that it can be unique: "" is NULL."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """To the database."""
+        return value or None
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str:
+        """From the database."""
+        return value or ""
+
+
+class Listed(TypeDecorator[tuple[Any, ...]]):
+    """A tuple as JSON text, each of its things from what ``of`` makes of it."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, of: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.of = of
+
+    def process_bind_param(self, value: Iterable[Any] | None, dialect: Dialect) -> str | None:
+        """To the database."""
+        return None if value is None else to_json(list(value))
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> tuple[Any, ...] | None:
+        """From the database."""
+        return None if value is None else tuple(map(self.of, json.loads(value)))
 
 
 Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only in an INTEGER key
@@ -170,7 +219,7 @@ tasks = Table(
     "tasks",
     metadata,
     Column("id", Id, primary_key=True),
-    Column("occurrence", Text, unique=True),  # NULL: a foreign task
+    Column("occurrence", Nameless, unique=True),  # NULL: a foreign task
     Column("portal_id", BigInteger, unique=True),  # NULL: not in the portal yet
     Column("deal_id", BigInteger, nullable=False),
     Column("rule_id", Text, nullable=False),
@@ -185,10 +234,10 @@ tasks = Table(
     Column("owner_form", Text, nullable=False),
     Column("owner_sent", BigInteger, nullable=False),
     Column("creator_id", BigInteger, nullable=False),
-    Column("auditors", Json, nullable=False),
+    Column("auditors", Listed(int), nullable=False),
     Column("first_deadline", Moment),
     Column("basis", Words, nullable=False),
-    Column("sent", Json, nullable=False),
+    Column("sent", Listed(_moment), nullable=False),
     Column("follow_off", Boolean, nullable=False),
     Column("moves", Integer, nullable=False),
     Column("moves_by_us", Integer, nullable=False),
@@ -260,7 +309,7 @@ traces = Table(
     Column("verdict", Text, nullable=False),
     Column("at", Moment, nullable=False),
     Column("data", Json, nullable=False),
-    Column("checks", Json, nullable=False),
+    Column("checks", Listed(_check), nullable=False),
     Column("digest", Text, nullable=False),
     Index("traces_rule", "deal_id", "visit_id", "rule_id", "id"),
     Index("traces_at", "at"),

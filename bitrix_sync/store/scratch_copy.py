@@ -18,7 +18,7 @@ BUSY_SECONDS = 10
 
 
 @contextlib.contextmanager
-def glance(url: str) -> Iterator[Store]:
+def scratch_copy(url: str) -> Iterator[Store]:
     """A store with all that the one at ``url`` holds now (an empty one if there is none), gone afterwards.
 
     Neither the original, nor its directory, nor a service that runs on it notices anything. Raises StoreError.

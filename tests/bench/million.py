@@ -76,7 +76,7 @@ def spent(deed: Any) -> float:
 def fill(store: Store, tasks: int) -> None:
     """Deals of years gone by with their visits, tasks and the operations that made them; one task in twenty is open."""
     base = int(datetime(2025, 1, 1, tzinfo=UTC).timestamp() * 1e6)
-    with store._writing("fill") as connection:
+    with store.writing("fill") as connection:
         raw: Any = connection.connection.driver_connection
 
         def put(table: str, columns: str, rows: Iterator[tuple[Any, ...]]) -> None:

@@ -1,29 +1,17 @@
-"""What happens once: sweeps by slot, and what commands ask of the running service. In the caller's transaction."""
+"""What commands ask of the running service. In the caller's transaction."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, insert, or_, select, update
 
-from bitrix_sync.store.database import insert_new
-from bitrix_sync.store.schema import requests, sweeps
+from bitrix_sync.store.schema import requests
 
-CLAIMED = "claimed"
 ASKED, TAKEN, ANSWERED, REFUSED, WITHDRAWN = "asked", "taken", "answered", "refused", "withdrawn"
-
-
-@dataclass(frozen=True, slots=True)
-class Sweep:
-    """A sweep by slot, ``2026-03-12/evening``. ``moment`` is what it counts from; ``state`` "claimed" until closed."""
-
-    slot: str
-    moment: datetime
-    state: str
-    summary: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,40 +28,9 @@ class Request:
     asked: datetime | None = None
 
 
-def claim(connection: Connection, slot: str, moment: datetime, *, state: str, summary: Mapping[str, Any]) -> bool:
-    """True for the one who got the slot."""
-    if connection.execute(select(sweeps.c.slot).where(sweeps.c.slot == slot)).first() is not None:
-        return False
-    insert_new(connection, sweeps, [{"slot": slot, "moment": moment, "state": state, "summary": dict(summary)}])
-    return True
-
-
-def names(connection: Connection, since: str) -> set[str]:
-    """Slots that were claimed, from that name on: they begin with their day, so they stand in its order."""
-    return set(connection.execute(select(sweeps.c.slot).where(sweeps.c.slot >= since)).scalars())
-
-
-def close(connection: Connection, slot: str, state: str, summary: Mapping[str, Any]) -> None:
-    """What became of the sweep; KeyError for a slot that nobody claimed."""
-    changed = update(sweeps).where(sweeps.c.slot == slot).values(state=state, summary=dict(summary))
-    if connection.execute(changed).rowcount != 1:
-        raise KeyError(slot)
-
-
-def read_sweeps(connection: Connection, slot: str | None, limit: int | None) -> list[Sweep]:
-    """Newest first; one slot, or all."""
-    query = select(sweeps).order_by(sweeps.c.moment.desc(), sweeps.c.slot.desc()).limit(limit)
-    if slot is not None:
-        query = query.where(sweeps.c.slot == slot)
-    return [
-        Sweep(slot=row.slot, moment=row.moment, state=row.state, summary=row.summary)
-        for row in connection.execute(query)
-    ]
-
-
-def ask(connection: Connection, kind: str, args: Mapping[str, Any], asked: datetime) -> int:
-    """Puts a request into the queue."""
-    values = {"kind": kind, "args": dict(args), "state": ASKED, "asked": asked}
+def ask(connection: Connection, kind: str, args: Mapping[str, Any], *, now: datetime) -> int:
+    """Asks the running service for something; returns the request's id. ``now`` is our clock."""
+    values = {"kind": kind, "args": dict(args), "state": ASKED, "asked": now}
     return int(connection.execute(insert(requests).values(values).returning(requests.c.id)).scalar_one())
 
 
@@ -89,7 +46,7 @@ def take(connection: Connection, epoch: int) -> Request | None:
     if number is None:
         return None
     connection.execute(update(requests).where(requests.c.id == number).values(state=TAKEN, epoch=epoch))
-    return read_request(connection, number)
+    return find(connection, number)
 
 
 def is_asked(connection: Connection) -> bool:
@@ -97,14 +54,14 @@ def is_asked(connection: Connection) -> bool:
     return connection.execute(select(requests.c.id).where(requests.c.state == ASKED).limit(1)).first() is not None
 
 
-def answer(connection: Connection, number: int, *, ok: bool, result: Any) -> None:
-    """The outcome, for the command that waits."""
+def answer(connection: Connection, number: int, ok: bool, result: Any = None) -> None:
+    """The outcome of a request, JSON-able, for the command that waits."""
     values = {"state": ANSWERED if ok else REFUSED, "result": result}
     connection.execute(update(requests).where(requests.c.id == number).values(values))
 
 
 def note(connection: Connection, number: int, result: Any) -> None:
-    """How far a request is that somebody works at."""
+    """How far a request is that somebody works at, JSON-able, for the command that waits."""
     begun = (requests.c.id == number) & (requests.c.state == TAKEN)
     connection.execute(update(requests).where(begun).values(result=result))
 
@@ -115,7 +72,7 @@ def withdraw(connection: Connection, number: int) -> bool:
     return connection.execute(update(requests).where(mine).values(state=WITHDRAWN)).rowcount == 1
 
 
-def read_request(connection: Connection, number: int) -> Request | None:
+def find(connection: Connection, number: int) -> Request | None:
     """A request as it stands."""
     row = connection.execute(select(requests).where(requests.c.id == number)).first()
     if row is None:

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
+    Row,
     Select,
     and_,
     bindparam,
@@ -46,9 +46,10 @@ from bitrix_sync.model.facts import WAITING as PENDING
 from bitrix_sync.model.keys import Key, Purpose
 from bitrix_sync.model.operations import Operation, OperationResult, State, StoredOperation
 from bitrix_sync.model.reasons import Reason
-from bitrix_sync.store import taskrows
-from bitrix_sync.store.rows import action_of, chunks, to_recorded
+from bitrix_sync.store.database import insert_new
+from bitrix_sync.store.mapping import action_of, chunks
 from bitrix_sync.store.schema import deals, operations, portal, slips, tasks, told, visits
+from bitrix_sync.store.tasks import SEEN, absorb, lose_numbers, resolve
 
 UNFINISHED = (State.PLANNED.value, State.HELD.value, State.SENDING.value, State.UNKNOWN.value)
 WAITING = (State.PLANNED.value, State.HELD.value)
@@ -59,19 +60,68 @@ _ENDS = (State.DONE, State.FAILED, State.DROPPED)
 
 
 def _all() -> Select[Any]:
-    return select(operations, tasks.c.portal_id).outerjoin(tasks, tasks.c.id == operations.c.task_row)
+    return select(operations, tasks.c.portal_id.label("task_id")).outerjoin(tasks, tasks.c.id == operations.c.task_row)
+
+
+def stored_operation(row: Row[Any]) -> StoredOperation:
+    """From ``operations`` joined with ``tasks`` (``task_id``)."""
+    state = State(row.state)
+    return StoredOperation(
+        id=row.id,
+        operation=Operation(
+            key=row.key,
+            action=action_of(row),
+            deal_id=row.deal_id,
+            task=row.task,
+            urgency=row.urgency,
+            look_first=row.look_first,
+            not_before=row.not_before,
+            sweep=row.sweep,
+            state=state,
+        ),
+        state=state,
+        attempts=row.attempts,
+        task_id=row.task_id,
+        result=row.result,
+        error_code=row.error_code,
+        error_text=row.error_text,
+        created=row.created,
+        sent=row.sent,
+        noticed=row.noticed,
+    )
+
+
+def operation_row(operation: Operation, *, created: datetime, task: int | None) -> dict[str, Any]:
+    """For ``operations``; ``task`` is the row of the task it acts on."""
+    return {
+        "key": operation.key,
+        "kind": operation.kind.value,
+        "payload": pack(operation.action),
+        "deal_id": operation.deal_id,
+        "task": operation.task,
+        "task_row": task,
+        "urgency": operation.urgency,
+        "look_first": operation.look_first,
+        "not_before": operation.not_before,
+        "sweep": operation.sweep,
+        "state": operation.state.value,
+        "attempts": 0,
+        "error_code": "",
+        "error_text": "",
+        "created": created,
+    }
 
 
 def ready(
     connection: Connection,
-    *,
     now: datetime,
     limit: int,
     exclude_kinds: Collection[Kind] = (),
     scarce: Mapping[Kind, int] | None = None,
 ) -> list[StoredOperation]:
-    """What may be sent now, the most urgent first, then the oldest. ``scarce``: of these kinds only what is of that
-    urgency or a lower number."""
+    """What may be sent now (our clock), by urgency, then age. Never two on one task (items of one check list aside,
+    once that is there), never one that would overtake an earlier unfinished one on its task or an earlier unfinished
+    move of its deal. ``scarce``: of these kinds only what is of that urgency or a lower number."""
     planned = operations.c.state == State.PLANNED.value
     if connection.execute(select(operations.c.id).where(planned).limit(1)).first() is None:
         return []  # asked twice a second, so it is asked briefly
@@ -104,48 +154,41 @@ def ready(
     for kind, urgency in (scarce or {}).items():
         query = query.where(or_(operations.c.kind != kind.value, operations.c.urgency <= urgency))
     query = query.order_by(operations.c.urgency, operations.c.id).limit(limit)
-    return [to_recorded(row) for row in connection.execute(query)]
+    return [stored_operation(row) for row in connection.execute(query)]
 
 
 def find(
     connection: Connection,
     *,
-    state: State | Collection[State] | None,
-    sweep: str | None,
-    keys: Collection[str] | None,
-    deal_id: int | None,
-    kind: Kind | None,
-    error_code: str | None,
-    limit: int | None,
+    state: State | Collection[State] | None = None,
+    sweep: str | None = None,
+    keys: Collection[str] | None = None,
     ids: Collection[int] | None = None,
+    deal_id: int | None = None,
+    kind: Kind | None = None,
+    error_code: str | None = None,
+    limit: int | None = None,
 ) -> list[StoredOperation]:
-    """Operations that fit every condition given, by id."""
-    conditions: list[ColumnElement[bool]] = []
-    if state is not None:
-        states = [state] if isinstance(state, State) else list(state)
-        conditions.append(operations.c.state.in_([one.value for one in states]))
-    if sweep is not None:
-        conditions.append(operations.c.sweep == sweep)
-    if deal_id is not None:
-        conditions.append(operations.c.deal_id == deal_id)
-    if kind is not None:
-        conditions.append(operations.c.kind == kind.value)
-    if error_code is not None:
-        conditions.append(operations.c.error_code == error_code)
+    """Operations that fit every condition given (of ``keys`` and ``ids`` one), by id."""
+    states = [state] if isinstance(state, State) else state
+    wanted = {"sweep": sweep, "deal_id": deal_id, "kind": kind, "error_code": error_code}
+    conditions = [operations.c[name] == value for name, value in wanted.items() if value is not None]
+    if states is not None:
+        conditions.append(operations.c.state.in_(states))
     query = _all().where(and_(True, *conditions)).order_by(operations.c.id).limit(limit)
     if keys is None and ids is None:
-        return [to_recorded(row) for row in connection.execute(query)]
+        return [stored_operation(row) for row in connection.execute(query)]
     named = operations.c.id.in_ if ids is not None else operations.c.key.in_
     parts = chunks(list(ids if ids is not None else keys or ()))
-    found = [to_recorded(row) for part in parts for row in connection.execute(query.where(named(part)))]
+    found = [stored_operation(row) for part in parts for row in connection.execute(query.where(named(part)))]
     return sorted(found, key=lambda recorded: recorded.id)[:limit]
 
 
 def untold_failures(connection: Connection) -> list[StoredOperation]:
-    """Failed operations of which the store does not know that they were told, by id."""
+    """What the portal refused and nobody was told of yet, by id."""
     said = exists().where(told.c.key == literal(Purpose.FAILED.beginning) + operations.c.key)
     query = _all().where(operations.c.state == State.FAILED.value, ~said).order_by(operations.c.id)
-    return [to_recorded(row) for row in connection.execute(query)]
+    return [stored_operation(row) for row in connection.execute(query)]
 
 
 def counts(connection: Connection) -> dict[State, int]:
@@ -160,8 +203,17 @@ def waiting(connection: Connection) -> dict[Kind, int]:
     return {Kind(kind): number for kind, number in connection.execute(query.group_by(operations.c.kind))}
 
 
+def unsent(connection: Connection, ids: Sequence[int]) -> int:
+    """How many of these operations are still to be sent, or being sent."""
+    on_its_way = operations.c.state.in_([State.PLANNED.value, State.SENDING.value])
+    return sum(
+        int(connection.execute(select(func.count()).where(operations.c.id.in_(part), on_its_way)).scalar_one())
+        for part in chunks(ids)
+    )
+
+
 def created_since(connection: Connection, moment: datetime) -> int:
-    """Tasks that were decided since then and let through: held, watched and dropped ones do not count."""
+    """Tasks decided since then (the portal's time) and let through: not held, watched or dropped."""
     apart = [State.HELD.value, State.WATCHED.value, State.DROPPED.value]
     query = select(func.count()).where(
         operations.c.kind == Kind.CREATE.value, operations.c.created >= moment, operations.c.state.not_in(apart)
@@ -170,7 +222,8 @@ def created_since(connection: Connection, moment: datetime) -> int:
 
 
 def resent_creates(connection: Connection, before: datetime) -> list[StoredOperation]:
-    """Ended creations that were unknown once and sent more than once, the last time before that moment (our clock)."""
+    """Ended creations that were unknown once and sent again, the last time before that moment (our clock): the portal
+    may hold two tasks with their mark."""
     query = _all().where(
         operations.c.kind == Kind.CREATE.value,
         operations.c.attempts >= 2,
@@ -178,11 +231,11 @@ def resent_creates(connection: Connection, before: datetime) -> list[StoredOpera
         operations.c.sent <= before,
         operations.c.state.in_([State.DONE.value, State.FAILED.value]),
     )
-    return [to_recorded(row) for row in connection.execute(query.order_by(operations.c.id))]
+    return [stored_operation(row) for row in connection.execute(query.order_by(operations.c.id))]
 
 
 def last_writes(connection: Connection, refs: Collection[str]) -> dict[str, datetime]:
-    """When the last of our operations on each of these tasks (by occurrence) ended, on our clock."""
+    """When we last wrote to each of these tasks of ours (our clock)."""
     query = (
         select(tasks.c.occurrence, func.max(operations.c.ended).label("ended"))
         .join(operations, operations.c.task_row == tasks.c.id)
@@ -196,8 +249,9 @@ def last_writes(connection: Connection, refs: Collection[str]) -> dict[str, date
     }
 
 
-def drop_unsent(connection: Connection, rule_id: str, since: datetime) -> int:
-    """Drops the creations of a rule that were decided since then and never sent, with all that waits for them."""
+def drop_unsent(connection: Connection, rule_id: str, *, since: datetime) -> int:
+    """Drops the creations of a rule decided since then (the portal's time) that were never sent, with all that waits
+    for them; how many."""
     made = select(operations.c.id).where(
         operations.c.kind == Kind.CREATE.value,
         operations.c.created >= since,
@@ -210,6 +264,17 @@ def drop_unsent(connection: Connection, rule_id: str, since: datetime) -> int:
     reason = Reason.REMOVED.of(rule_id)
     finish(connection, [OperationResult(number, State.DROPPED, error_text=reason) for number in ids], now)
     return len(ids)
+
+
+def write(connection: Connection, planned: Sequence[Operation], at: datetime) -> tuple[list[int], set[int]]:
+    """Writes those whose keys are not known; their ids, and the rows of all tasks that they act on."""
+    known: set[str] = set()
+    for part in chunks([operation.key for operation in planned]):
+        known.update(connection.execute(select(operations.c.key).where(operations.c.key.in_(part))).scalars())
+    new = [operation for operation in planned if operation.key not in known]
+    rows = resolve(connection, {operation.task: operation.deal_id for operation in new if operation.task})
+    values = [operation_row(operation, created=at, task=rows.get(operation.task)) for operation in new]
+    return insert_new(connection, operations, values, returning=True), set(rows.values())
 
 
 def mark_sending(connection: Connection, ids: Sequence[int], *, epoch: int, now: datetime) -> list[int]:
@@ -241,14 +306,14 @@ def settle(connection: Connection, now: datetime) -> int:
 
 
 def stuck(connection: Connection, before: datetime) -> int:
-    """How many are being sent since before that moment."""
+    """How many operations are being sent since before that moment (our clock), longer than a request takes."""
     query = select(func.count()).where(operations.c.state == State.SENDING.value, operations.c.sent < before)
     return int(connection.execute(query).scalar_one())
 
 
-def release(connection: Connection, keys: Collection[str] | None, later: int = 0) -> int:
-    """Plans what is held (all of it, or these keys), so much ``later``; old news by now, so the portal is looked at
-    first."""
+def release(connection: Connection, keys: Collection[str] | None = None, *, later: int = 0) -> int:
+    """Plans what is held, all or these keys, to be looked up before it is sent, for it is old news by now; returns how
+    many. ``later``: they are so much less urgent from now on."""
     held = operations.c.state == State.HELD.value
     urgency = operations.c.urgency + later
     values = {"state": State.PLANNED.value, "look_first": True, "not_before": None, "urgency": urgency}
@@ -296,10 +361,10 @@ def renew(connection: Connection, decided_anew: Iterable[Operation], at: datetim
 
 
 def refused(connection: Connection) -> list[StoredOperation]:
-    """Refused creations and moves of the visits in which their deals still are, by id."""
+    """Creations and moves that the portal refused, of the visits in which their deals still are, by id."""
     latest = select(func.max(visits.c.id)).where(visits.c.deal_id == operations.c.deal_id).scalar_subquery()
     query = (
-        select(operations, tasks.c.portal_id, tasks.c.visit_id, latest.label("latest"))
+        select(operations, tasks.c.portal_id.label("task_id"), tasks.c.visit_id, latest.label("latest"))
         .outerjoin(tasks, tasks.c.id == operations.c.task_row)
         .join(deals, deals.c.id == operations.c.deal_id)
         .where(
@@ -311,7 +376,7 @@ def refused(connection: Connection) -> list[StoredOperation]:
     )
     rows = [(row, action_of(row)) for row in connection.execute(query)]
     of_visit = [(row, action.visit if isinstance(action, MoveDeal) else row.visit_id) for row, action in rows]
-    return [to_recorded(row) for row, visit in of_visit if row.latest == visit]
+    return [stored_operation(row) for row, visit in of_visit if row.latest == visit]
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,7 +401,7 @@ def finish(connection: Connection, outcomes: Iterable[OperationResult], now: dat
     ]
     _note_states(connection, [by_id[row.id] for row in rows], now)
     strangers = {row.task_row for row in rows if by_id[row.id].stranger and row.task_row is not None}
-    taskrows.release(connection, strangers)
+    lose_numbers(connection, strangers)
     touched: set[int] = strangers
     made: list[tuple[int, int, int | None]] = []
     for row in rows:
@@ -443,11 +508,11 @@ def _adopt(connection: Connection, task: int, portal_id: int) -> str:
     if seen is None:
         _set(connection, task, portal_id=portal_id)
     elif seen.id != task:
-        if seen.occurrence is not None:
+        if seen.occurrence:
             return str(seen.occurrence)
-        held = taskrows.absorb(connection, seen.id, task)
+        held = absorb(connection, seen.id, task)
         counted = {name: tasks.c[name] + held[name] for name in ("moves", "moves_by_us", "moves_by_people")}
-        _set(connection, task, portal_id=portal_id, **{name: held[name] for name in taskrows.SEEN}, **counted)
+        _set(connection, task, portal_id=portal_id, **{name: held[name] for name in SEEN}, **counted)
     return ""
 
 
@@ -474,10 +539,10 @@ def _note_sent(connection: Connection, task: int, deadline: datetime | None) -> 
     """A deadline that we sent is not a person's when it is seen in the portal."""
     if deadline is None:
         return
-    minute = deadline.astimezone(UTC).replace(second=0, microsecond=0).isoformat()
+    minute = deadline.astimezone(UTC).replace(second=0, microsecond=0)
     sent = connection.execute(select(tasks.c.sent).where(tasks.c.id == task)).scalar_one()
     if minute not in sent:
-        _set(connection, task, sent=[*sent, minute])
+        _set(connection, task, sent=(*sent, minute))
 
 
 def _hand_over(connection: Connection, task: int, change: SetPeople) -> None:

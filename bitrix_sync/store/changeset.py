@@ -1,0 +1,53 @@
+"""Writing down one pass or sweep: what was read and what was decided, in the caller's one transaction."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+from sqlalchemy import Connection, select, update
+
+from bitrix_sync.model.facts import Cursor
+from bitrix_sync.model.operations import Changeset
+from bitrix_sync.store import changes, deals, names, operations, sweeps, tasks, traces, visits
+from bitrix_sync.store.mapping import from_row, to_row
+from bitrix_sync.store.schema import portal
+
+
+def cursor(connection: Connection) -> Cursor | None:
+    """How far the portal has been read; None before the first start."""
+    row = connection.execute(select(portal)).one()
+    return None if row.history_id is None else from_row(Cursor, row)
+
+
+def write(connection: Connection, made: Changeset) -> list[int]:
+    """Everything in the changeset; what is known already (visits, moments, keys, told) is left as it is, but for
+    moments of which the latest counts.
+
+    Returns the ids of the operations that are new, rising: those of the decisions in their order, then the others.
+    """
+    decisions = made.decisions
+    visits.forget(connection, made.retired, made.at)
+    released = tasks.find(connection, made.released)
+    tasks.lose_numbers(connection, released)
+    visits.write(connection, made.visits, history=made.history)
+    changes.note_fields(connection, made.deals)
+    deals.write(connection, made.deals, made.gone_deals)
+    visits.note_movers(connection, made.deals)
+    deals.note_unjudged(connection, made)
+    deals.wake(connection, decisions)
+    ended = released | tasks.write(connection, chain(made.tasks, *(decision.tasks for decision in decisions)))
+    tasks.write_deadline_changes(connection, made.slips)
+    visits.write_moments(connection, decisions)
+    planned = [*chain.from_iterable(decision.operations for decision in decisions), *made.operations]
+    ids, acted_on = operations.write(connection, planned, made.at)
+    operations.renew(connection, made.renewed, made.at)
+    operations.doubt(connection, made.doubted)
+    operations.drop_orphans(connection, ended | acted_on, made.at)
+    traces.write(connection, [trace for decision in decisions for trace in decision.traces])
+    names.note_told(connection, made.told, made.at)
+    names.note_picks(connection, made.picks)
+    if made.sweep is not None:
+        sweeps.close(connection, *made.sweep)
+    read = to_row(made.cursor) if made.cursor is not None else {}
+    connection.execute(update(portal).where(portal.c.id == 1).values(recorded=made.at, **read))
+    return ids

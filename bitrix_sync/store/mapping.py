@@ -1,0 +1,54 @@
+"""Between frozen records and rows: a column is named as the field that it holds, and its type knows how to store it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from operator import attrgetter
+from typing import Any, ClassVar, TypeVar
+
+from sqlalchemy import Row
+
+from bitrix_sync.model.actions import Action, Kind, unpack
+
+T = TypeVar("T")
+CHUNK = 500
+
+
+def chunks(items: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:
+    """The items in portions that fit into one ``IN``."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+class Fields:
+    """Names of a kind's fields, and their values in any object that has them."""
+
+    known: ClassVar[dict[type, Fields]] = {}
+
+    def __init__(self, kind: type) -> None:
+        self.names = tuple(field.name for field in fields(kind))
+        self.values = attrgetter(*self.names)
+
+    @classmethod
+    def of(cls, kind: type) -> Fields:
+        """Worked out once for each kind."""
+        if kind not in cls.known:
+            cls.known[kind] = cls(kind)
+        return cls.known[kind]
+
+
+def from_row(kind: type[T], row: Row[Any]) -> T:
+    """The record of that kind that stands in the row."""
+    return kind(*Fields.of(kind).values(row))
+
+
+def to_row(one: object, **more: Any) -> dict[str, Any]:
+    """The row in which the record stands, with what it does not know itself."""
+    of = Fields.of(type(one))
+    return dict(zip(of.names, of.values(one), strict=True)) | more
+
+
+def action_of(row: Any) -> Action:
+    """What the operation in a row (``kind`` and ``payload``) does."""
+    return unpack(Kind(row.kind), row.payload)
