@@ -23,7 +23,7 @@ from rich.text import Text
 from bitrix_sync import __version__
 from bitrix_sync.errors import BitrixSyncError, UserError
 from bitrix_sync.settings import Settings, load_settings
-from bitrix_sync.terminal import Terminal, cell, json_text
+from bitrix_sync.words.terminal import Terminal, cell, json_text
 from bitrix_sync.words.texts import reason_text, visible
 
 ANSWER_POLL = 0.2

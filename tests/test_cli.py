@@ -13,7 +13,7 @@ import typer
 
 from bitrix_sync import cli
 from bitrix_sync.errors import PortalError, UserError
-from bitrix_sync.terminal import Terminal
+from bitrix_sync.words.terminal import Terminal
 from tests.world.office import RULES, Office, office
 from tests.world.shell import Ran, Shell
 

@@ -13,7 +13,7 @@ from bitrix_sync.model.keys import FOREIGN, MARK, Moment, Purpose
 ROOT = Path(__file__).parent.parent
 
 LAYERS: Mapping[str, frozenset[str]] = {
-    "doors": frozenset({"cli", "demo", "scheduler", "terminal", "webhooks"}),
+    "doors": frozenset({"cli", "demo", "scheduler", "webhooks"}),
     "services": frozenset({"app", "commands", "engine", "explain", "report", "setup", "sweeps"}),
     "outside world": frozenset({"clock", "log", "portal", "settings", "store"}),
     "pure core": frozenset({"decisions", "errors", "model", "rules", "words"}),
@@ -23,7 +23,7 @@ LAYERS: Mapping[str, frozenset[str]] = {
 
 DOWN = ("doors", "services", "outside world", "pure core")
 SIBLINGS: Mapping[str, frozenset[str]] = {
-    "cli": frozenset({"webhooks", "scheduler", "demo", "terminal"}),  # the command line is what starts the others
+    "cli": frozenset({"webhooks", "scheduler", "demo"}),  # the command line is what starts the others
     "demo": frozenset({"webhooks", "scheduler", "bitrix_sandbox"}),
     "portal": frozenset({"clock", "log"}),
     "store": frozenset({"log"}),
@@ -35,7 +35,7 @@ PURE_IMPORTS = frozenset({
     "__future__", "babel", "bisect", "calendar", "collections", "contextlib", "contextvars", "copy", "dataclasses",
     "datetime", "decimal", "difflib", "enum", "fractions", "functools", "hashlib", "heapq", "html", "importlib",
     "itertools", "json", "math", "operator", "pkgutil", "re", "string", "textwrap", "types", "typing",
-    "unicodedata", "zoneinfo", "holidays", "jinja2", "markupsafe", "pydantic", "pydantic_core", "yaml",
+    "unicodedata", "zoneinfo", "holidays", "jinja2", "markupsafe", "pydantic", "pydantic_core", "rich", "yaml",
 })
 # fmt: on
 """The libraries of the pure core: none has a clock, an environment, a socket or a file of its own that we use."""

@@ -170,7 +170,7 @@ def test_the_path_tells_how_the_owner_was_found():
     assert owner(Responsible(), responsible=FIRED).path == (
         "ответственный за сделку: Фёдор",
         "Фёдор больше не работает",
-        "его руководитель: Пётр",
+        "руководитель: Пётр",
     )
 
 

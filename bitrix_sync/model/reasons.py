@@ -62,6 +62,7 @@ class Reason(StrEnum):
     FUNNEL_GONE = "The funnel {} is gone from the portal"
     STAGE_GONE = "The stage {} is gone from the portal"
     FIELD_GONE = "The field {} is gone from the portal"
+    TASK_FIELD_GONE = "The user field {} is gone from the portal"
     OPTION_GONE = "The value {} is gone from the portal"
     DEPARTMENT_GONE = "The department {} is gone from the portal"
     WORKGROUP_GONE = "The workgroup {} is gone from the portal"

@@ -30,6 +30,7 @@ _GONE = {
     "stage": Reason.STAGE_GONE,
     "field": Reason.FIELD_GONE,
     "value": Reason.OPTION_GONE,
+    "user field": Reason.TASK_FIELD_GONE,
     "department": Reason.DEPARTMENT_GONE,
     "workgroup": Reason.WORKGROUP_GONE,
 }
@@ -191,7 +192,7 @@ class Names:
             self.warn_once(
                 path,
                 f"{known.name or known.email} ({known.id}) does not work here any more.",
-                "Name somebody else; until then the head over him stands in for him.",
+                "Name somebody else; until then the head over that employee stands in.",
             )
         return found
 
@@ -240,7 +241,7 @@ class Names:
             self.remarks.fault(
                 path,
                 f"The portal has no user with the e-mail `{email}`.",
-                did_you_mean(email, known) or "Write his id.",
+                did_you_mean(email, known) or "Write the id.",
             )
         return None
 

@@ -189,7 +189,7 @@ def read_person(value: Any) -> str:
         )
     raise refusal(
         f"{show(value)} is no person.",
-        did_you_mean(word, PERSON_WORDS) or f"Write {', '.join(PERSON_WORDS)}, a user's id or his e-mail.",
+        did_you_mean(word, PERSON_WORDS) or f"Write {', '.join(PERSON_WORDS)}, a user's id or e-mail.",
     )
 
 
@@ -200,15 +200,14 @@ def read_supervisor(value: Any) -> str:
         return word
     raise refusal(
         f"{show(value)} is no person.",
-        did_you_mean(word, (*PERSON_WORDS, NOBODY))
-        or f"Write {', '.join(PERSON_WORDS)}, none, a user's id or his e-mail.",
+        did_you_mean(word, (*PERSON_WORDS, NOBODY)) or f"Write {', '.join(PERSON_WORDS)}, none, a user's id or e-mail.",
     )
 
 
 def read_user_id(value: Any) -> int:
     """A user's id."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise refusal(f"{show(value)} is no user's id.", "Write the number from the address of his profile, as `17`.")
+        raise refusal(f"{show(value)} is no user's id.", "Write the number from the address of the profile, as `17`.")
     return value
 
 
@@ -217,7 +216,7 @@ def _parse_user(value: Any) -> int | str:
         return value.strip()
     if isinstance(value, int):
         return read_user_id(value)
-    raise refusal(f"{show(value)} is no user.", "Write a user's id or his e-mail, as `17` or `anna@example.com`.")
+    raise refusal(f"{show(value)} is no user.", "Write a user's id or e-mail, as `17` or `anna@example.com`.")
 
 
 def read_scalar(value: Any) -> str | int | float | bool:

@@ -131,6 +131,7 @@ CHOICES: dict[str, dict[str, str]] = {
         "The funnel {} is gone from the portal": "The funnel {} is gone from the portal",
         "The stage {} is gone from the portal": "The stage {} is gone from the portal",
         "The field {} is gone from the portal": "The field {} is gone from the portal",
+        "The user field {} is gone from the portal": "The user field {} is gone from the portal",
         "The value {} is gone from the portal": "The value {} is gone from the portal",
         "The department {} is gone from the portal": "The department {} is gone from the portal",
         "The workgroup {} is gone from the portal": "The workgroup {} is gone from the portal",

@@ -140,6 +140,7 @@ CHOICES: dict[str, dict[str, str]] = {
         "The funnel {} is gone from the portal": "на портале больше нет воронки {}",
         "The stage {} is gone from the portal": "на портале больше нет стадии {}",
         "The field {} is gone from the portal": "на портале больше нет поля {}",
+        "The user field {} is gone from the portal": "на портале больше нет поля задач {}",
         "The value {} is gone from the portal": "на портале больше нет значения {}",
         "The department {} is gone from the portal": "на портале больше нет отдела {}",
         "The workgroup {} is gone from the portal": "на портале больше нет группы {}",
@@ -163,7 +164,7 @@ MESSAGES: dict[str, str] = {
     "why.deal_closed": "Сделка уже закрыта, задача не нужна.",
     "why.before_rules": "Сделка вошла в стадию раньше, чем правило было загружено.",
     "why.disabled": "Правило отключено: {reason:reason}",
-    "why.held_nobody": "Задачу некому поручить: ни исполнителя, ни его руководителя, ни запасного исполнителя "
+    "why.held_nobody": "Задачу некому поручить: ни исполнителя, ни руководителя, ни запасного исполнителя "
     "(fallback_owner). Она придержана, администраторы знают.",
     "why.template_error": "Ошибка в шаблоне, задача не поставлена: {message}",
     "why.deadline_error": "Срок не рассчитать: в поле «{field}» стоит «{value}», а это не дата. Исправьте значение "
@@ -172,8 +173,7 @@ MESSAGES: dict[str, str] = {
     "why.not_followed_person": "{owner:by_hand}",
     "why.ended": "Задача {ending:ending}: {why:ended_because}.",
     "why.again": "Задача выполнена, а сделка всё ещё на стадии: следующая, № {number}, появится {at:moment}.",
-    "why.people_followed": "У сделки новый ответственный: задача перешла к нему или к его руководителю. Исполнитель: "
-    "{owner}.",
+    "why.people_followed": "У сделки новый ответственный: задача перешла следом. Исполнитель: {owner}.",
     "why.supervisor_followed": "У сделки новый ответственный, теперь задачу контролирует он: {supervisor}.",
     "why.advanced": "Все задачи стадии выполнены: сделка переведена на стадию «{stage}».",
     "why.advance_waits": "Сделка пока остаётся на стадии: {why:waits_because}.",
@@ -230,7 +230,7 @@ MESSAGES: dict[str, str] = {
     "path.unknown": "нет такого сотрудника: {name}",
     "path.fired": "{name} больше не работает",
     "path.away": "{name} отсутствует в день срока",
-    "path.head_over": "его руководитель: {name}",
+    "path.head_over": "руководитель: {name}",
     "path.no_head": "руководителя нет ({name})",
     "path.else": "иначе (else)",
     "path.fallback": "запасной исполнитель: {name}",
@@ -246,7 +246,7 @@ MESSAGES: dict[str, str] = {
     "line.ended": "Задача {ending:ending} автоматически: {why:ended_because}.",
     "task.checklist": "Чек-лист",
     "line.last_resort": "Исполнителя по правилу найти не удалось, поэтому задача поставлена владельцу вебхука "
-    "({owner}). Передайте её тому, кто должен её выполнить.",
+    "({owner}). Передайте её тому, кому её выполнять.",
     # to the administrators and supervisors
     "admin.held": "Придержано: {count:tasks}. За десять минут правила захотели поставить больше "
     "{limit:of_tasks}. Посмотрите: bitrix-sync held. Отпустить: bitrix-sync release.",
@@ -536,7 +536,7 @@ MESSAGES: dict[str, str] = {
     "page.load.late": "Просроч.",
     "page.load.later": "Позже",
     "page.load.no_deadline": "Без срока",
-    "page.load.fired": "уволен",
+    "page.load.fired": "не работает",
     "page.load.day_off": "выходной",
     "page.load.by_department": "По отделам",
     # overdue
