@@ -133,13 +133,22 @@ def test_a_wrong_setting_stops_every_command_with_its_name(bare: Shell) -> None:
 
 @pytest.mark.parametrize("words", [["sync"], ["preview", "--all"], ["backfill"], ["run"]])
 def test_without_rules_init_is_named(words: list[str], shell: Shell) -> None:
-    told(shell(*words, BITRIX_RULES="none.yaml"), 1, "none.yaml", "bitrix-sync init")
+    told(shell(*words, BITRIX_RULES="none.yaml", **fresh(words, shell)), 1, "none.yaml", "bitrix-sync init")
 
 
 @pytest.mark.parametrize("words", [["sync"], ["preview", "--all"], ["run"]])
 def test_wrong_rules_are_told_all_at_once_with_their_lines(words: list[str], place: Office, shell: Shell) -> None:
     place.rules.write_text(RULES.replace("workminutes", "fortnights").replace("version: 1", "version: 3"), "utf-8")
-    told(shell(*words), 1, "rules.yaml:2:", "fortnights")
+    told(shell(*words, **fresh(words, shell)), 1, "rules.yaml:2:", "fortnights")
+
+
+def fresh(words: list[str], shell: Shell) -> dict[str, str]:
+    """A database of its own for `run`, which would go on with the last good file that the other one keeps."""
+    return (
+        {"DATABASE_URL": f"sqlite:///{shell.folder / 'fresh.db'}", "BITRIX_LISTEN": "127.0.0.1:0"}
+        if "run" in words
+        else {}
+    )
 
 
 def test_check_ends_with_1_where_something_is_wrong_and_with_0_for_warnings(place: Office, shell: Shell) -> None:

@@ -158,7 +158,7 @@ WORDS: Proofs = {
     "occurrence: (rule, visit), with again also its number: never more than one task for it, whatever happens": (
         "plan::test_deciding_twice_says_nothing_new",
         "road::test_a_second_pass_makes_nothing_twice",
-        "road::test_a_kill_between_send_and_note_makes_no_second_task",
+        "road::test_an_end_between_send_and_note_makes_no_second_task",
         "decision_machine::test_crashes_and_delays_leave_no_trace",
         "service::test_a_killed_service_neither_loses_nor_doubles_a_task",
         "life::test_a_deal_restored_under_new_history_ids_gets_nothing_twice",

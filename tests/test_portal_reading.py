@@ -13,7 +13,7 @@ from bitrix_sandbox.state.clock import Clock
 from bitrix_sandbox.state.seed import SCOPES, build_big
 from bitrix_sync.errors import PortalError, PortalRefused
 from bitrix_sync.model.actions import Kind, unpack
-from bitrix_sync.model.facts import Absent, Changes, Cursor, Visit
+from bitrix_sync.model.facts import Absent, Changes, Contact, Cursor, Deal, Unread, Visit
 from bitrix_sync.model.operations import Operation
 from bitrix_sync.model.reading import Reading
 from bitrix_sync.portal import reading
@@ -208,21 +208,24 @@ def test_a_deal_of_a_newer_portal_that_loses_system_fields_is_read(box: Sandbox,
 # --- by id -----------------------------------------------------------------------------------------------------------
 
 
-def test_missing_and_hidden_ones_are_absent(box: Sandbox, portal: Portal) -> None:
-    numbers = list(box.state.deals)
-    box.state.switches.hidden_deals = {numbers[0]}
-    box.state.delete_deal(numbers[1])
-    found = reading.deals(portal, [*numbers, 10**6], fields=frozenset())
-    assert [deal.id for deal in found] == numbers[2:]
+def test_missing_ones_are_absent_and_hidden_ones_unread(box: Sandbox, portal: Portal) -> None:
+    hidden, deleted, *shown = numbers = list(box.state.deals)
+    box.state.switches.hidden_deals = {hidden}
+    box.state.delete_deal(deleted)
+    ends = reading.deals(portal, [*numbers, 10**6], fields=frozenset())
+    assert [number for number, end in ends.items() if isinstance(end, Deal)] == shown
+    assert [number for number, end in ends.items() if isinstance(end, Unread)] == [hidden]
+    assert [number for number, end in ends.items() if isinstance(end, Absent)] == [deleted, 10**6]
     tasks = list(box.state.tasks)
     box.state.switches.hidden_tasks = {tasks[0]}
     assert [task.id for task in reading.tasks(portal, [*tasks, 10**6])] == tasks[1:]
 
 
 def test_nothing_asked_nothing_sent(portal: Portal) -> None:
-    assert reading.deals(portal, [], fields=FIELDS) == []
+    assert reading.deals(portal, [], fields=FIELDS) == {}
     assert reading.tasks(portal, []) == reading.tasks_by_mark(portal, []) == reading.tasks_of_deals(portal, []) == []
-    assert reading.deal_history(portal, []) == reading.companies(portal, []) == reading.contacts(portal, []) == []
+    assert reading.deal_history(portal, []) == []
+    assert reading.companies(portal, []) == reading.contacts(portal, []) == {}
     assert reading.tasks_by_mark(portal, [""]) == []
     assert portal.stats.requests == 0
 
@@ -270,7 +273,7 @@ def test_a_portal_of_any_size_is_read_whole() -> None:
         before = portal.stats.requests
         history = reading.deal_history(portal, [deal.id for deal in deals])
         assert len(history) == len(state.history)
-        assert reading.deals(portal, [deal.id for deal in deals], fields=FIELDS) == sorted(deals, key=lambda d: d.id)
+        assert reading.deals(portal, [deal.id for deal in deals], fields=FIELDS) == {deal.id: deal for deal in deals}
         assert len(reading.tasks(portal, list(state.tasks))) == 510
         assert portal.stats.requests - before < 12
         company = reading.company(portal)
@@ -297,7 +300,10 @@ def test_overdue_are_open_and_past_their_deadline(box: Sandbox, portal: Portal) 
 def test_clients_come_with_all_their_fields(box: Sandbox, portal: Portal) -> None:
     company = box.state.add_company("Firm", phones=["+7999", "+7888"])
     contact = box.state.add_contact("Ivan", "Petrov", company=company, emails=["i@p.example"])
-    (firm,), (person,) = reading.companies(portal, [company]), reading.contacts(portal, [contact])
+    ends = reading.companies(portal, [company]), reading.contacts(portal, [contact])
+    firm, person = ends[0][company], ends[1][contact]
+    assert isinstance(firm, Contact)
+    assert isinstance(person, Contact)
     assert (firm.id, firm.fields["TITLE"], firm.fields["PHONE"]) == (company, "Firm", "+7999")
     assert (person.fields["NAME"], person.fields["EMAIL"]) == ("Ivan", "i@p.example")
 
