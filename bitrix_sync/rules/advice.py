@@ -93,8 +93,8 @@ def _owners_without_supervisor(rules: Rules, company: Company, remarks: Remarks)
     """Of rules that are controlled by the head over the owner: owners over whom there is no head."""
     controlled = [rule for rule in rules.by_id.values() if rule.supervisor == Head()]
     owners: set[int] = set()
-    for rule in controlled:
-        owners |= _possible(rule.owner, rules, company, frozenset())
+    for owner in {rule.owner for rule in controlled}:
+        owners |= _possible(owner, rules, company, frozenset())
     if controlled and rules.fallback_owner is not None:
         owners.add(rules.fallback_owner)
     alone = [user for user in sorted(owners) if company.active(user) and head_over(company, user) is None]

@@ -189,24 +189,26 @@ class _Binding:
                 spot.stages |= dict.fromkeys(progress, funnel)
             return
         mentioned = self.mentioned(spot.placed.funnel)
-        if not every_funnel:
-            found = self.names.stage(funnels[0], name, path, mentioned, key=True)
-            if found is None:
-                return
+        if every_funnel:
+            self.place_anywhere(spot, funnels, mentioned)
+        elif (found := self.names.stage(funnels[0], name, path, mentioned, key=True)) is not None:
             spot.stages[found.id] = funnels[0]
             spot.gone = gone or found.gone
-        else:
-            anywhere = [(f, self.names.stage_if_any(f, name, path, mentioned, key=True)) for f in funnels]
-            alive = {one.id: funnel for funnel, one in anywhere if one is not None and not one.gone}
-            lost = {one.id: funnel for funnel, one in anywhere if one is not None and one.gone}
-            spot.stages = alive or lost
-            if not alive and lost:
-                spot.gone = Reason.GONE_EVERYWHERE.of(name)
-            elif not alive and not any(self.names.stages(f).by_name(name) for f in funnels):
-                wrong, meant = f"No funnel has a stage `{name}`.", cure(name, self.stage_names, "Stages are")
-                self.remarks.fault(path, wrong, meant, key=True)
         if spot.gone and not gone:
             self.names.warn_once(path, f"{spot.gone}.", "The rules for it are off; remove them here.", key=True)
+
+    def place_anywhere(self, spot: _Spot, funnels: list[int], mentioned: frozenset[str]) -> None:
+        """The stages of an entry of every funnel: those of its name, wherever there is one."""
+        name, path = spot.placed.name, spot.placed.path
+        anywhere = [(f, self.names.stage_if_any(f, name, path, mentioned, key=True)) for f in funnels]
+        alive = {one.id: funnel for funnel, one in anywhere if one is not None and not one.gone}
+        lost = {one.id: funnel for funnel, one in anywhere if one is not None and one.gone}
+        spot.stages = alive or lost
+        if not alive and lost:
+            spot.gone = Reason.GONE_EVERYWHERE.of(name)
+        elif not alive and not any(self.names.stages(f).by_name(name) for f in funnels):
+            wrong, meant = f"No funnel has a stage `{name}`.", cure(name, self.stage_names, "Stages are")
+            self.remarks.fault(path, wrong, meant, key=True)
 
     def mentioned(self, funnel: str) -> frozenset[str]:
         """The stages that the file names in a funnel, folded."""

@@ -109,9 +109,9 @@ class TaskEntry(Shape, PlainKeys):
         default=None,
         description="who controls it: a [person](#persons), `head` or `none`; default: the file's `supervisor`",
     )
-    observers: list[Person] = Field(default=[], description="list of [persons](#persons)")
-    participants: list[Person] = Field(default=[], description="list of [persons](#persons)")
-    checklist: list[Text] = Field(default=[], description="list of [texts](#texts)")
+    observers: tuple[Person, ...] = Field(default=(), description="list of [persons](#persons)")
+    participants: tuple[Person, ...] = Field(default=(), description="list of [persons](#persons)")
+    checklist: tuple[Text, ...] = Field(default=(), description="list of [texts](#texts)")
     fields: dict[StageKey, Filling] = Field(
         default={},
         description="the task's own [user fields](#fields-user-fields-of-the-task) by code",

@@ -266,19 +266,8 @@ class Names:
             return self._bind(bond, own)
         bearers = things.by_name(name)
         bound = self.bindings.get(bond)
-        if bound is not None and bound in things.names:
-            present = things.names[bound]
-            if fold(present) == fold(name):
-                return self._bind(bond, bound)
-            if fold(present) not in mentioned or not bearers:
-                also = f", and another {what} ({', '.join(bearers)}) bears that name" if bearers else ""
-                self.warn_once(
-                    path,
-                    f"The {what} `{name}` is called `{present}` in the portal now ({bound}){also}.",
-                    "The rules go on with it; write the new name here.",
-                    key=key,
-                )
-                return self._bind(bond, bound)
+        if bound is not None and bound in things.names and self._holds(things, name, bound, path, what, mentioned, key):
+            return self._bind(bond, bound)
         if len(bearers) > 1:
             verb = "have" if where in MANY else "has"
             self.remarks.fault(
@@ -299,20 +288,28 @@ class Names:
             return self._bind(bond, bearers[0])
         if bound is not None and bound not in things.names:
             return self._gone(bond, _GONE[what], f"`{name}`")
-        known = [one for one in things.names.values() if one]
-        if ids_shown:
-            known += things.names
-        if not cure:
-            listing = listed(_first(known), f"Its {what}s are") if where not in MANY else ""
-            cure = did_you_mean(name, known) or listing
-        none = "have" if where in MANY else "has"
-        self.remarks.fault(
+        has = "have" if where in MANY else "has"
+        cure = cure or _cure(things, name, what, where, ids_shown=ids_shown)
+        self.remarks.fault(path, f"{_upper(where)} {has} no {what} `{name}`.", cure, key=key)
+        return None
+
+    def _holds(
+        self, things: NameIndex, name: str, bound: str, path: Path, what: str, mentioned: Collection[str], key: bool
+    ) -> bool:
+        """Whether a name still means what it is bound to; after a rename with a warning."""
+        bearers, present = things.by_name(name), things.names[bound]
+        if fold(present) == fold(name):
+            return True
+        if fold(present) in mentioned and bearers:
+            return False
+        also = f", and another {what} ({', '.join(bearers)}) bears that name" if bearers else ""
+        self.warn_once(
             path,
-            f"{_upper(where)} {none} no {what} `{name}`.",
-            cure or f"Write the name of a {what} as the portal shows it, or its id.",
+            f"The {what} `{name}` is called `{present}` in the portal now ({bound}){also}.",
+            "The rules go on with it; write the new name here.",
             key=key,
         )
-        return None
+        return True
 
     def _bind(self, bond: str, found: str) -> Found:
         self.bound[bond] = found
@@ -343,12 +340,17 @@ def _titles(fields: Mapping[str, DealField]) -> dict[str, str]:
     return titles
 
 
+def _cure(things: NameIndex, name: str, what: str, where: str, *, ids_shown: bool) -> str:
+    """What to write instead of an unknown name."""
+    known = [one for one in things.names.values() if one]
+    if ids_shown:
+        known += things.names
+    listing = listed(list(dict.fromkeys(known)), f"Its {what}s are") if where not in MANY else ""
+    return did_you_mean(name, known) or listing or f"Write the name of a {what} as the portal shows it, or its id."
+
+
 def _upper(text: str) -> str:
     return text[:1].upper() + text[1:]
-
-
-def _first(names: Collection[str]) -> list[str]:
-    return list(dict.fromkeys(names))
 
 
 def _some(names: Mapping[str, str], what: str) -> str:

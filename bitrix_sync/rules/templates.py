@@ -280,18 +280,34 @@ def _given(name: nodes.Name) -> bool:
 
 def _problems(parts: list[nodes.Node]) -> Iterator[tuple[int, str]]:
     for node in parts:
-        if not isinstance(node, _ALLOWED):
-            yield node.lineno, _INSTEAD.get(type(node), f"{type(node).__name__.lower()} is not available in a template")
-        elif isinstance(node, nodes.Filter) and node.name not in _CAGE.filters:
-            yield node.lineno, f"there is no filter {node.name}{_near(node.name, _CAGE.filters)}"
-        elif isinstance(node, nodes.Test) and node.name not in _CAGE.tests:
-            yield node.lineno, f"there is no test {node.name}{_near(node.name, _CAGE.tests)}"
-        elif isinstance(node, nodes.Filter | nodes.Test) and (node.dyn_args or node.dyn_kwargs):
-            yield node.lineno, "*args and **kwargs are not available in a template"
-        elif isinstance(node, nodes.For) and node.recursive:
-            yield node.lineno, "recursive loops are not available"
-        elif isinstance(node, nodes.Name) and node.ctx != "load" and node.name in _RECORDS:
-            yield node.lineno, f"{node.name} is given: choose another name"
+        if problem := _problem(node):
+            yield node.lineno, problem
+    yield from _unknown_names(parts)
+    for node, key in _keys(parts):
+        keys = _RECORDS[node.name]
+        if keys is not None and key not in keys:
+            yield node.lineno, f"{node.name} has no {key}: it has {', '.join(keys)}"
+
+
+def _problem(node: nodes.Node) -> str:
+    """What is wrong with a part by itself; "" when nothing is."""
+    if not isinstance(node, _ALLOWED):
+        return _INSTEAD.get(type(node), f"{type(node).__name__.lower()} is not available in a template")
+    match node:
+        case nodes.Filter(name=name) if name not in _CAGE.filters:
+            return f"there is no filter {name}{_near(name, _CAGE.filters)}"
+        case nodes.Test(name=name) if name not in _CAGE.tests:
+            return f"there is no test {name}{_near(name, _CAGE.tests)}"
+        case nodes.Filter() | nodes.Test() if node.dyn_args or node.dyn_kwargs:
+            return "*args and **kwargs are not available in a template"
+        case nodes.For(recursive=True):
+            return "recursive loops are not available"
+        case nodes.Name(name=name) if node.ctx != "load" and name in _RECORDS:
+            return f"{name} is given: choose another name"
+    return ""
+
+
+def _unknown_names(parts: list[nodes.Node]) -> Iterator[tuple[int, str]]:
     used = [node for node in parts if isinstance(node, nodes.Name)]
     named = {node.name for node in used if node.ctx != "load"} | {*_RECORDS}
     named |= {"loop"} if any(isinstance(node, nodes.For) for node in parts) else set()
@@ -301,10 +317,6 @@ def _problems(parts: list[nodes.Node]) -> Iterator[tuple[int, str]]:
             if node.name not in near:
                 near[node.name] = _near(node.name, named) or "; known are " + ", ".join(_RECORDS)
             yield node.lineno, f"{node.name} is unknown{near[node.name]}"
-    for node, key in _keys(parts):
-        keys = _RECORDS[node.name]
-        if keys is not None and key not in keys:
-            yield node.lineno, f"{node.name} has no {key}: it has {', '.join(keys)}"
 
 
 def _keys(parts: list[nodes.Node]) -> Iterator[tuple[nodes.Name, str]]:
