@@ -111,7 +111,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class Waiting(PortalError):
+class HeldElsewhere(PortalError):
     """Another process works for this portal; there is nothing to do but wait until it is gone."""
 
 
@@ -494,7 +494,9 @@ class Service:
         if self.context is None:
             if self.epoch is None and not self.take_lease():
                 holder = self.store.lease()
-                raise Waiting(f"waiting: another process ({holder.holder if holder else '?'}) works for this portal")
+                raise HeldElsewhere(
+                    f"waiting: another process ({holder.holder if holder else '?'}) works for this portal"
+                )
             self.open()
             wide, reasons = True, reasons | {"slots"}
         context = self.context
@@ -623,7 +625,7 @@ class Service:
         """Note trouble, tell it once, and rest. What nobody expected is told with its trace, and does not end us."""
         self.note_trouble(fault)
         self.command_runs.give_up(self.store, self.trouble)
-        pauses = (WAIT_PAUSE,) if isinstance(fault, Waiting) else TROUBLE_PAUSES
+        pauses = (WAIT_PAUSE,) if isinstance(fault, HeldElsewhere) else TROUBLE_PAUSES
         pause = pauses[min(self.troubles, len(pauses) - 1)]
         self.troubles += 1
         with contextlib.suppress(Stopped):
@@ -637,7 +639,7 @@ class Service:
             told = None if expected else fault
             log.error("cannot work", problem=text, refused=isinstance(fault, PortalRefused), exc_info=told)
             self.trouble = text  # first, for to keep it may take long where the database is the trouble
-            if not isinstance(fault, Waiting):  # then the store's trouble is the other's
+            if not isinstance(fault, HeldElsewhere):  # then the store's trouble is the other's
                 self.keep_trouble(text)
 
     def recovered(self) -> None:

@@ -490,3 +490,35 @@ def test_a_name_of_deals_elsewhere_is_found(source: str) -> None:
 @pytest.mark.parametrize("source", ['"""``D_10``"""', 'params = {"entityTypeId": DEAL.entity_type}'])
 def test_the_descriptor_is_what_others_use(source: str) -> None:
     assert words_of_deals("bitrix_sync.portal.reading", source) == []
+
+
+# --- names -----------------------------------------------------------------------------------------------------------
+
+SAME_NAME: Mapping[str, str] = {
+    "Moment": "a column of the schema is named by what it holds",
+    "Words": "likewise",
+    "Slot": "that of a report is the slot of the rules as the snapshot keeps it",
+    "Part": "a part of a line of text and one of a chart meet nowhere",
+}
+"""Classes that may share a name, with the reason."""
+
+
+def shared_names(sources: Mapping[str, str]) -> dict[str, list[str]]:
+    """Class name → the modules that have one, where there are several; the sandbox is a program of its own."""
+    found: dict[str, list[str]] = {}
+    for module, source in sources.items():
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.ClassDef):
+                found.setdefault(node.name, []).append(module)
+    return {name: places for name, places in found.items() if len(places) > 1}
+
+
+def test_no_two_classes_have_one_name() -> None:
+    product = {module: source for module, source in MODULES.items() if not module.startswith("bitrix_sandbox")}
+    assert sorted(shared_names(product)) == sorted(SAME_NAME)
+
+
+def test_a_second_class_of_a_name_is_found() -> None:
+    sources = {"webhooks.page": "class Notice: ...", "bitrix_sync.sweeps.run": "def f():\n    class Notice: ..."}
+    assert shared_names(sources) == {"Notice": ["webhooks.page", "bitrix_sync.sweeps.run"]}
+    assert shared_names({"webhooks.page": "class Notice: ...\nclass Letter: ..."}) == {}

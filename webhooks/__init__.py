@@ -9,7 +9,7 @@ from typing import Protocol
 from bitrix_sync.settings import Settings
 
 
-class Health(Protocol):
+class WebHealth(Protocol):
     """Whether the service does its work, and if not, why: a text for an administrator, without secrets."""
 
     @property
@@ -18,7 +18,7 @@ class Health(Protocol):
     def reason(self) -> str: ...  # noqa: D102
 
 
-class Service(Protocol):
+class WebService(Protocol):
     """What the web side needs of the service behind it."""
 
     settings: Settings
@@ -31,10 +31,10 @@ class Service(Protocol):
     def meet(self, domain: str, member: str) -> None:
         """A genuine event names the portal that it comes from. Returns at once."""
 
-    def alive(self) -> Health:
+    def alive(self) -> WebHealth:
         """Ready while every thread lives and the schedule ticks."""
 
-    def health(self) -> Health:
+    def health(self) -> WebHealth:
         """Ready when the database answers, rules are loaded and the last pass is fresh."""
 
     def numbers(self) -> Mapping[str, float]:

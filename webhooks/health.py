@@ -6,12 +6,12 @@ import structlog
 from flask import Blueprint, Response, jsonify
 
 from bitrix_sync.log import redact
-from webhooks import Service
+from webhooks import WebService
 
 log = structlog.get_logger(__name__)
 
 
-def blueprint(service: Service) -> Blueprint:
+def blueprint(service: WebService) -> Blueprint:
     """The two addresses, for ``service``."""
     health = Blueprint("health", __name__)
 

@@ -24,8 +24,7 @@ from bitrix_sync.report.snapshot import Snapshot
 from bitrix_sync.report.tables import csv_text
 from bitrix_sync.store import Store
 from bitrix_sync.words.texts import explain, list_separator
-from webhooks import Service as WebService
-from webhooks import page_charts, page_home
+from webhooks import WebService, page_charts, page_home
 from webhooks.page_auth import PageAuth
 from webhooks.page_charts import Part
 from webhooks.page_show import Show, environment
@@ -69,14 +68,14 @@ class Number(BaseConverter):
         return int(value)
 
 
-class Service(WebService, Protocol):
+class PageService(WebService, Protocol):
     """What the page needs of the service behind it, besides what the other addresses do."""
 
     store: Store
     clock: Callable[[], datetime]
 
 
-def blueprint(service: Service, *, gate: PageAuth | None = None) -> Blueprint:
+def blueprint(service: PageService, *, gate: PageAuth | None = None) -> Blueprint:
     """The page of ``service``; ``gate`` decides who may see it (by default by the settings' password)."""
     page = Blueprint("page", "webhooks", static_folder="static", static_url_path="/static")
     page.record(lambda state: state.app.url_map.converters.update(number=Number))
@@ -138,7 +137,7 @@ def blueprint(service: Service, *, gate: PageAuth | None = None) -> Blueprint:
 class Views:
     """One function for each address."""
 
-    def __init__(self, service: Service, gate: PageAuth) -> None:
+    def __init__(self, service: PageService, gate: PageAuth) -> None:
         self.service, self.store, self.gate = service, service.store, gate
 
     # --- frame -------------------------------------------------------------------------------------------------------
