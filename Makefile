@@ -39,7 +39,7 @@ lint: install
 audit: install
 	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements.lock
 
-# the tables of keys in docs/*/rules.md and the JSON Schema, made of what the keys' declarations say
+# the tables of keys in docs/*/rules.md, those of reports in both READMEs, the JSON Schema: made from declarations
 docs: install
 	$(BIN)/python -m tools.docs
 

@@ -19,10 +19,12 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.table import Table
 from rich.text import Text
+from typer.core import TyperCommand
 
 from bitrix_sync import __version__
 from bitrix_sync.errors import BitrixSyncError, UserError
 from bitrix_sync.settings import Settings, load_settings
+from bitrix_sync.words import texts
 from bitrix_sync.words.terminal import Terminal, cell, json_text
 from bitrix_sync.words.texts import reason_text, visible
 
@@ -496,41 +498,54 @@ def status(as_json: Json = False) -> None:
             out.print("the portal has shown no deal since the first start; `bitrix-sync check` says what to do")
 
 
-@app.command()
+class ReportCommand(TyperCommand):
+    """``report``, whose help names every report."""
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """The names, each with what it shows."""
+        from bitrix_sync.report import REPORTS
+
+        with formatter.section("Reports"):
+            formatter.write_dl([(name, texts.phrase("en", f"report.about.{name}")) for name in REPORTS])
+
+
+@app.command(cls=ReportCommand)
 def report(
-    name: Annotated[
-        str, typer.Argument(help="load, overdue, today, stages or moves", metavar="load|overdue|today|stages|moves")
-    ],
+    name: Annotated[str, typer.Argument(help="Which; they are listed below.", metavar="NAME")],
     deal: Annotated[
         int | None, typer.Option(help="With stages: every movement of one deal.", min=1, max=LAST_ID, metavar="ID")
     ] = None,
     as_json: Json = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, headed by the keys of --json.")] = False,
 ) -> None:
-    """Load by employee and day, what is overdue or due today, time in stages, slips of deadlines; from the store."""
+    """A table made from what the store knows; the reports are listed below."""
     from bitrix_sync import report as reports
     from bitrix_sync.app import utc_now
     from bitrix_sync.report import tables
 
     if name not in reports.REPORTS:
         raise typer.BadParameter(f"no report is called '{name}'; write one of: {', '.join(reports.REPORTS)}")
-    if deal is not None and name != "stages":
-        raise typer.BadParameter("--deal goes with stages")
     if as_json and as_csv:
         raise typer.BadParameter("choose --json or --csv")
+    chosen, filters = reports.REPORTS[name], {"deal": deal} if deal is not None else {}
+    for option in filters:
+        if option not in chosen.filters:
+            takers = ", ".join(one.name for one in reports.REPORTS.values() if option in one.filters)
+            raise typer.BadParameter(f"--{option} goes with {takers}")
+        chosen = chosen.filters[option]
+    shown = (chosen,) if as_json or as_csv else (chosen, *chosen.beside)
 
-    def read(store: Any) -> list[tuple[str, list[dict[str, Any]]]]:
-        return reports.parts(store, name, deal=deal, now=utc_now(), whole=not (as_json or as_csv))
+    def read(store: Any) -> tuple[list[Any], Any]:
+        return [one.rows(store, now=utc_now(), **filters) for one in shown], reports.frame(store)
 
-    parts, known = with_store(lambda store: (read(store), reports.frame(store)))
-    kind, lines = parts[0]
+    found, known = with_store(read)
     if as_json:
-        show(tables.json_rows(kind, lines))
+        show(tables.json_rows(chosen, found[0]))
     elif as_csv:
-        sys.stdout.write(tables.csv_text(kind, lines))
+        sys.stdout.write(tables.csv_text(chosen, found[0]))
     else:
-        for kind, lines in parts:
-            table(*tables.terminal(kind, lines, known))
+        for one, lines in zip(shown, found, strict=True):
+            table(*tables.terminal(one, lines, known))
 
 
 def _readable(value: Any) -> str | list[Any]:

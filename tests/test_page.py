@@ -19,6 +19,8 @@ from pydantic import SecretStr
 from bitrix_sync.model.actions import Kind, unpack
 from bitrix_sync.model.facts import Company, Deal, Department, Directory, Funnel, Stage, User, Visit
 from bitrix_sync.model.operations import Decision, Operation, State, Trace
+from bitrix_sync.report import REPORTS
+from bitrix_sync.report.declaration import Form
 from bitrix_sync.store import Store
 from bitrix_sync.words.language import MESSAGES
 from tests.world.office import office as office_of
@@ -42,6 +44,7 @@ from webhooks.callers import CLIENTS_OWN, host_of, is_loopback, network_of, plai
 from webhooks.page_auth import FORM, KNOWN, OF_A_CLIENT, OF_ALL, OF_MANY, SESSION, Attempts, PageAuth
 from webhooks.page_charts import Day, Part, bar, column, days, stay, strip
 from webhooks.page_show import environment
+from webhooks.page_tables import TABLES
 from webhooks.server import create_app
 
 PAGES = ("/", "/load", "/overdue", "/today", "/stages", "/moves", "/service", "/rules", "/find?q=а")
@@ -836,3 +839,17 @@ def test_every_kind_and_state_of_operation_has_its_word() -> None:
     keys = set(MESSAGES["ru"])
     assert {f"page.kind.{kind.value}" for kind in Kind} <= keys
     assert {f"page.op.{state.value}" for state in State} <= keys
+
+
+def test_every_column_of_every_table_has_its_word_and_a_macro_for_its_cells() -> None:
+    cells = set(re.findall(r"macro (\w+)\(line", environment.loader.get_source(environment, "cells.html")[0]))  # type: ignore[union-attr]
+    columns = [column for columns in TABLES.values() for column in columns]
+    assert {column.form for column in columns} - cells == set()
+    assert set(Form) - cells == set()
+    assert {column.heading for column in columns} - set(MESSAGES["ru"]) == set()
+
+
+def test_every_report_has_its_place_on_the_page_and_its_words(client: FlaskClient) -> None:
+    for name in REPORTS:
+        assert f"/{name}" in read(client, "/").links()
+        assert {f"report.title.{name}", f"report.about.{name}", f"page.nav.{name}"} <= set(MESSAGES["ru"])

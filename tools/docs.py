@@ -1,4 +1,5 @@
-"""What of the documents is made from the program: the tables of keys in ``docs/*/rules.md``, the JSON Schema.
+"""What of the documents is made from the program: the tables of keys in ``docs/*/rules.md``, those of the reports in
+the READMEs, the JSON Schema.
 
 ``make docs`` writes them anew; a test holds that they are up to date. A table stands below ``<!-- keys: task -->``, for
 the keys of a task. What a key means is its description where it is declared, in English; another language says it in
@@ -15,16 +16,20 @@ from pathlib import Path
 
 from pydantic.fields import FieldInfo
 
+from bitrix_sync.report import REPORTS
 from bitrix_sync.rules.file import SECTIONS
 from bitrix_sync.rules.plain_keys import DEFAULTS
 from bitrix_sync.rules.schema import json_schema
+from bitrix_sync.words import texts
 from bitrix_sync.words.language import KEYS
 
 ROOT = Path(__file__).parent.parent
 SCHEMA = ROOT / "bitrix_sync/rules/rules.schema.json"
 PAGES = {path.parent.name: path for path in sorted(ROOT.glob("docs/*/rules.md"))}
+READMES = {"en": ROOT / "README.md", "ru": ROOT / "README.ru.md"}
 ENGLISH = {"required": "required", "none": "none"}
 TABLE = re.compile(r"(<!-- keys: (\w+) -->\n\n\|[^\n]*\n\|[^\n]*\n)(?:\|[^\n]*\n)*")
+REPORT_TABLE = re.compile(r"(<!-- reports -->\n\n\|[^\n]*\n\|[^\n]*\n)(?:\|[^\n]*\n)*")
 
 
 def table(section: str, language: str) -> str:
@@ -49,12 +54,24 @@ def row(section: str, key: str, field: FieldInfo, said: Mapping[str, str]) -> st
     return f"| `{key}` | {meaning} | {without} |\n"
 
 
+def reports(language: str) -> str:
+    """The rows of the reports: what each shows, and its keys."""
+    return "".join(
+        f"| `{one.name}` | {texts.phrase(language, f'report.about.{one.name}')} | "
+        f"{', '.join(f'`{key}`' for key in one.keys)} |\n"
+        for one in REPORTS.values()
+    )
+
+
 def pages() -> dict[Path, str]:
     """Every file that holds something made from the program, as it should be."""
     made = {SCHEMA: json.dumps(json_schema(), ensure_ascii=False, indent=2) + "\n"}
     for language, path in PAGES.items():
         text = path.read_text(encoding="utf-8")
         made[path] = TABLE.sub(lambda found, language=language: found[1] + table(found[2], language), text)
+    for language, path in READMES.items():
+        text = path.read_text(encoding="utf-8")
+        made[path] = REPORT_TABLE.sub(lambda found, language=language: found[1] + reports(language), text)
     return made
 
 

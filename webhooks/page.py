@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Protocol
 
 import structlog
@@ -114,11 +115,6 @@ def blueprint(service: PageService, *, gate: PageAuth | None = None) -> Blueprin
 
     for path, view in (
         ("/", views.home),
-        ("/load", views.load),
-        ("/overdue", views.overdue),
-        ("/today", views.today),
-        ("/stages", views.stages),
-        ("/moves", views.moves),
         ("/service", views.service_page),
         ("/rules", views.rules),
         ("/deals/<number:deal_id>", views.deal),
@@ -129,6 +125,8 @@ def blueprint(service: PageService, *, gate: PageAuth | None = None) -> Blueprin
         ("/<path:rest>", views.nothing),
     ):
         page.add_url_rule(path, view_func=view, methods=["GET"])
+    for name in report.REPORTS:
+        page.add_url_rule(f"/{name}", name, views.of_report(name), methods=["GET"])
     page.add_url_rule("/login", endpoint="log_in", view_func=views.log_in, methods=["POST"])
     page.add_url_rule("/logout", view_func=views.logout, methods=["POST"])
     return page
@@ -225,6 +223,23 @@ class Views:
             work=report.operations(self.store, now=self.now, limit=page_home.ROWS),
         )
 
+    def of_report(self, name: str) -> Callable[[], Response]:
+        """The view of a report: its own, or its table."""
+        own: dict[str, Callable[[], Response]] = {
+            "load": self.load,
+            "overdue": self.overdue,
+            "today": partial(self.table, "today", "today.html"),
+            "stages": self.stages,
+            "moves": self.moves,
+        }
+        return own.get(name, partial(self.table, name))
+
+    def table(self, name: str, template: str = "report.html", **values: Any) -> Response:
+        """A report as its table."""
+        found = report.REPORTS[name]
+        lines = [line for line in found.rows(self.store, now=self.now) if found.shows(line)]
+        return self.page(template, name=name, count=len(lines), lines=lines[: self.limit], **values)
+
     def load(self) -> Response:
         """Load as bars by day and person."""
         return self.page(
@@ -246,13 +261,8 @@ class Views:
             }
             for number, count in enumerate(counts)
         ]
-        tasks = report.overdue(self.store, now=self.now, limit=self.limit)
-        return self.page("overdue.html", ages=bars, count=len(ages), tasks=tasks)
-
-    def today(self) -> Response:
-        """What is due today."""
-        tasks = report.today(self.store, now=self.now)
-        return self.page("today.html", count=len(tasks), tasks=tasks[: self.limit])
+        lines = report.overdue(self.store, now=self.now, limit=self.limit)
+        return self.page("overdue.html", name="overdue", ages=bars, count=len(ages), lines=lines)
 
     def stages(self) -> Response:
         """Funnels with time in stage, and the deals over the limit."""
@@ -275,8 +285,7 @@ class Views:
             page_home.slip_table(show, found(self.store, now=self.now))
             for found in (report.slips_by_person, report.slips_by_rule)
         )
-        tasks = report.moves(self.store, now=self.now)
-        return self.page("moves.html", people=people, rules=rules, count=len(tasks), tasks=tasks[: self.limit])
+        return self.table("moves", "moves.html", people=people, rules=rules)
 
     def deal(self, deal_id: int) -> Response:
         """One deal's path."""
@@ -345,8 +354,8 @@ class Views:
         """A report for a spreadsheet: with the byte order mark and the separator that it expects."""
         if name not in report.REPORTS:
             raise NotFound
-        separator = list_separator(self.show().language)
-        text = "\ufeff" + csv_text(name, report.REPORTS[name](self.store, now=self.now), separator=separator)
+        chosen, separator = report.REPORTS[name], list_separator(self.show().language)
+        text = "\ufeff" + csv_text(chosen, chosen.rows(self.store, now=self.now), separator=separator)
         response = Response(text, mimetype="text/csv")
         response.headers["Content-Disposition"] = f'attachment; filename="{name}.csv"'
         return response

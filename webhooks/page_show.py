@@ -11,12 +11,14 @@ from urllib.parse import urlsplit
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from bitrix_sync.model.items import DEAL
+from bitrix_sync.report import REPORTS
 from bitrix_sync.report.snapshot import Snapshot
 from bitrix_sync.report.tables import span_text
 from bitrix_sync.rules.model import Duration
 from bitrix_sync.rules.words import duration_text
 from bitrix_sync.words import texts
 from bitrix_sync.words.language import Language
+from webhooks.page_tables import TABLES
 
 DASH = "—"
 
@@ -24,6 +26,7 @@ environment = Environment(
     loader=PackageLoader("webhooks"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
 )
 """Every value that a template shows is escaped; a name that is missing is a mistake of ours and fails loudly."""
+environment.globals |= {"tables": TABLES, "sections": ("home", *REPORTS, "service", "rules")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +79,9 @@ class Show:
         """``чт 12 марта``."""
         return texts.day_text(self.language, day, year=day.year != self.now.year)
 
-    def weekday(self, day: date) -> str:
-        """``чт 12``."""
+    def weekday(self, day: date | str) -> str:
+        """``чт 12``; a day may be an ISO date."""
+        day = date.fromisoformat(day) if isinstance(day, str) else day
         return texts.date_text(self.language, day, "EEE d")
 
     def hours(self, hours: float | None) -> str:

@@ -170,7 +170,8 @@ class Story:
         """Who has how much to do."""
         self.teller.heading(self.word("demo.load.title"))
         store = self.service.store
-        _, heads, rows = terminal("load", report.load(store, now=self.service.clock()), report.frame(store))
+        load = report.REPORTS["load"]
+        _, heads, rows = terminal(load, load.rows(store, now=self.service.clock()), report.frame(store))
         self.teller.table(heads, rows)
 
     # --- what people do ----------------------------------------------------------------------------------------------

@@ -9,54 +9,23 @@ Source: standards 4 to 6 (who owns a task, by when, who controls it, how it was 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Mapping
 
-from bitrix_sync.errors import UserError
-from bitrix_sync.report.context import Line, frame
+from bitrix_sync.report import deals, slips, tasks
+from bitrix_sync.report.context import frame
 from bitrix_sync.report.deals import Present, deal_path, deals_in_stages, search, stages, stages_and_deals
-from bitrix_sync.report.tasks import (
-    employee,
-    load,
-    moves,
-    overdue,
-    overdue_ages,
-    slips_by_person,
-    slips_by_rule,
-    today,
-)
+from bitrix_sync.report.declaration import Report
+from bitrix_sync.report.slips import moves, slips_by_person, slips_by_rule
+from bitrix_sync.report.tasks import employee, load, overdue, overdue_ages, today
 from bitrix_sync.report.work import held_back, last_sweeps, operations, standing, state_of_things, sweeps
-from bitrix_sync.store import Store
 
-REPORTS: Mapping[str, Callable[..., list[Line]]] = {
-    "load": load,
-    "overdue": overdue,
-    "today": today,
-    "stages": stages,
-    "moves": moves,
-}
-"""By the names of ``report``."""
-
-
-def parts(
-    store: Store, name: str, *, now: datetime, deal: int | None = None, whole: bool = False
-) -> list[tuple[str, list[Line]]]:
-    """What ``report NAME`` prints: the kind of table (see ``tables``) and its rows, the report itself first. ``deal``:
-    the path of that deal instead; UserError if it was never seen. ``whole``: with what belongs beside it."""
-    if deal is not None:
-        found = deal_path(store, deal, now=now)
-        if found is None:
-            raise UserError(f"deal {deal} was never seen; give the number that the portal shows in its address")
-        return [("path", found["path"])]
-    found_parts = [(name, REPORTS[name](store, now=now))]
-    if whole and name == "moves":
-        found_parts += [("by_person", slips_by_person(store, now=now)), ("by_rule", slips_by_rule(store, now=now))]
-    return found_parts
-
+REPORTS: Mapping[str, Report] = {one.name: one for one in (*tasks.REPORTS, *deals.REPORTS, *slips.REPORTS)}
+"""By the names of ``report``, in the order of the page."""
 
 __all__ = [
     "REPORTS",
     "Present",
+    "Report",
     "deal_path",
     "deals_in_stages",
     "employee",
@@ -68,7 +37,6 @@ __all__ = [
     "operations",
     "overdue",
     "overdue_ages",
-    "parts",
     "search",
     "slips_by_person",
     "slips_by_rule",

@@ -6,14 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from typing import Any
 
 from sqlalchemy import Connection
 
 from bitrix_sync.report.snapshot import Snapshot, unpack
 from bitrix_sync.store import Flags, Store
-
-Line = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,11 @@ from heapq import nsmallest
 from itertools import pairwise
 from typing import Any
 
+from bitrix_sync.errors import UserError
 from bitrix_sync.model.facts import PROGRESS, WON, Stage
 from bitrix_sync.model.operations import Trace
-from bitrix_sync.report.context import Line, ReportContext, hours_of, scene
+from bitrix_sync.report.context import ReportContext, hours_of, scene
+from bitrix_sync.report.declaration import FUNNEL, Column, Form, Line, Report
 from bitrix_sync.report.snapshot import unpack
 from bitrix_sync.report.tasks import task_line
 from bitrix_sync.rules.deadlines import counted
@@ -197,10 +199,11 @@ def deal_path(store: Store, deal_id: int, *, now: datetime) -> Line | None:
             return None
         by_service = queries.moves_by_service(here.connection, deal_id)
         path: list[Line] = []
-        for before, visit, after in _between(visits):
+        for number, (before, visit, after) in enumerate(_between(visits)):
             ended = after.entered if after is not None else (here.now if visit.semantic == PROGRESS else None)
             path.append(
                 {
+                    "number": number,
                     "visit_id": visit.id,
                     "funnel_id": visit.funnel_id,
                     "funnel": here.known.funnel_name(visit.funnel_id),
@@ -244,6 +247,50 @@ def _over(here: ReportContext, visit: Any, ended: datetime | None) -> bool:
     if limit is None or ended is None:
         return False
     return bool(ended > counted(Deadline(offset=limit), visit.entered, here.known.calendar))
+
+
+def path(store: Store, *, now: datetime, deal: int) -> list[Line]:
+    """Every movement of one deal, oldest first. UserError if it was never seen."""
+    found = deal_path(store, deal, now=now)
+    if found is None:
+        raise UserError(f"deal {deal} was never seen; give the number that the portal shows in its address")
+    return list(found["path"])
+
+
+PATH = Report(
+    "path",
+    path,
+    keys=("visit_id", "funnel_id", "funnel", "stage_id", "stage", "semantic", "entered", "left", "hours", "over_limit",
+          "moved_by", "moved_by_name", "by_service"),
+    columns=(
+        FUNNEL,
+        Column("stage"),
+        Column("entered", Form.MOMENT),
+        Column("left", Form.MOMENT),
+        Column("hours", Form.HOURS, "lasted"),
+        Column("moved_by_name", Form.MOVER, "moved_by"),
+    ),
+)  # fmt: skip
+STAGES = Report(
+    "stages",
+    stages,
+    keys=("funnel_id", "funnel", "stage_id", "stage", "semantic", "deals", "median_hours", "p90_hours", "over_limit",
+          "limit", "stays"),
+    columns=(
+        FUNNEL,
+        Column("stage"),
+        Column("deals", Form.NUMBER),
+        Column("median_hours", Form.HOURS, "median"),
+        Column("p90_hours", Form.HOURS, "p90"),
+        Column("limit", Form.LIMIT),
+        Column("over_limit", Form.OVER, "over"),
+    ),
+    shows=lambda line: line["semantic"] == PROGRESS,
+    filters={"deal": PATH},
+)  # fmt: skip
+
+
+REPORTS = (STAGES,)
 
 
 # --- finding ---------------------------------------------------------------------------------------------------------

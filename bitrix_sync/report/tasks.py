@@ -11,7 +11,21 @@ from sqlalchemy import Row
 from bitrix_sync.decisions.overdue import is_overdue, supervisor_of
 from bitrix_sync.model.facts import AWAITING
 from bitrix_sync.model.operations import TaskRecord
-from bitrix_sync.report.context import Line, ReportContext, hours_of, scene
+from bitrix_sync.report.context import ReportContext, hours_of, scene
+from bitrix_sync.report.declaration import (
+    DEADLINE,
+    DEAL,
+    FIRST_DEADLINE,
+    OWNER,
+    STATUS,
+    SUPERVISOR,
+    TASK,
+    TASK_KEYS,
+    Column,
+    Form,
+    Line,
+    Report,
+)
 from bitrix_sync.rules.persons import head_over
 from bitrix_sync.store import Store, queries
 from bitrix_sync.store.mapping import from_row
@@ -20,6 +34,8 @@ NEXT_DAYS = 7
 """Working days after today that the load is planned for."""
 PERIOD = timedelta(days=30)
 """How far back slips and done tasks are counted."""
+MOVED = Column("moves_at_all", Form.COUNT, "moves")
+"""By sweeps and by people."""
 
 
 # --- load ------------------------------------------------------------------------------------------------------------
@@ -81,6 +97,22 @@ def _load_line(
     }
 
 
+LOAD = Report(
+    "load",
+    load,
+    keys=("user_id", "user", "department_id", "department", "open", "overdue", "today", "next_7_workdays", "later",
+          "no_deadline", "by_day"),
+    columns=(
+        Column("department", empty="report.no_department"),
+        Column("user", Form.PERSON, "employee"),
+        Column("open", Form.NUMBER),
+        Column("overdue", Form.NUMBER),
+        Column("today", Form.NUMBER),
+        Column("by_day", Form.DAYS, "next"),
+    ),
+)  # fmt: skip
+
+
 # --- tasks -----------------------------------------------------------------------------------------------------------
 
 
@@ -105,10 +137,24 @@ def today(store: Store, *, now: datetime, limit: int | None = None) -> list[Line
         ]
 
 
-def moves(store: Store, *, now: datetime, limit: int | None = None) -> list[Line]:
-    """Open tasks whose deadline was moved by sweeps or people, those moved most first: first deadline against last."""
-    with scene(store, now) as here:
-        return [task_line(here, row) for row in queries.slipped_tasks(here.connection, limit=limit)]
+OVERDUE = Report(
+    "overdue",
+    overdue,
+    keys=(*TASK_KEYS, "age_hours"),
+    columns=(TASK, OWNER, SUPERVISOR, Column("age_hours", Form.LATE, "age"), Column("moves", Form.NUMBER),
+             FIRST_DEADLINE, DEAL),
+    page=(TASK, Column("age_hours", Form.LATE, "age"), Column("deadline", Form.DEADLINE), MOVED, OWNER, SUPERVISOR),
+)  # fmt: skip
+TODAY = Report(
+    "today",
+    today,
+    keys=(*TASK_KEYS, "overdue"),
+    columns=(DEADLINE, TASK, OWNER, SUPERVISOR, DEAL),
+    page=(Column("deadline", Form.DUE), TASK, OWNER, SUPERVISOR, STATUS),
+)
+
+
+REPORTS = (LOAD, OVERDUE, TODAY)
 
 
 def task_line(here: ReportContext, row: Row[Any]) -> Line:
@@ -133,6 +179,7 @@ def task_line(here: ReportContext, row: Row[Any]) -> Line:
         "moves": record.moves,
         "moves_by_us": record.moves_by_us,
         "moves_by_people": record.moves_by_people,
+        "moves_at_all": record.moves_by_us + record.moves_by_people,
         "age_hours": hours_of(late),
         "slip_hours": hours_of(slipped),
         "status": record.status,
@@ -141,48 +188,6 @@ def task_line(here: ReportContext, row: Row[Any]) -> Line:
         "open": record.open,
         "closed": here.local(record.closed),
     }
-
-
-# --- slips -----------------------------------------------------------------------------------------------------------
-
-
-def slips_by_person(store: Store, *, now: datetime) -> list[Line]:
-    """Whose deadlines slip most in the last ``PERIOD``: moves by sweeps and by people, and of the tasks done, how many
-    by their first and by their last deadline. Those with most moves first."""
-    with scene(store, now) as here:
-        lines = _slips(here, "owner_id")
-        for line in lines:
-            line["owner"] = here.name(line["owner_id"])
-            line["department"] = here.department(line["owner_id"])[1]
-    return lines
-
-
-def slips_by_rule(store: Store, *, now: datetime) -> list[Line]:
-    """The same by rule; "" are tasks that no rule made."""
-    with scene(store, now) as here:
-        return _slips(here, "rule_id")
-
-
-def _slips(here: ReportContext, key: str) -> list[Line]:
-    since = here.now - PERIOD
-    found: dict[Any, Line] = {}
-
-    def line(row: Row[Any]) -> Line:
-        name = getattr(row, key)
-        fresh = {key: name, "by_us": 0, "by_people": 0, "total": 0, "done": 0, "kept_first": 0, "kept_last": 0}
-        return found.setdefault(name, fresh)
-
-    for row in queries.slips_since(here.connection, since):
-        line(row)["by_people" if row.by == "people" else "by_us"] += -row.slips if row.by == "undo" else row.slips
-    for row in queries.kept_since(here.connection, since):
-        one = line(row)
-        one["done"] += row.done
-        one["kept_first"] += row.first
-        one["kept_last"] += row.last
-    for one in found.values():
-        one["by_us"] = max(one["by_us"], 0)
-        one["total"] = one["by_us"] + one["by_people"]
-    return sorted(found.values(), key=lambda one: (-one["total"], -one["done"], one[key]))
 
 
 # --- one person ------------------------------------------------------------------------------------------------------
@@ -196,7 +201,7 @@ def employee(store: Store, user_id: int, *, now: datetime) -> Line | None:
         company = here.known.company
         open_ = [task_line(here, row) for row in queries.tasks_of_owner(here.connection, user_id)]
         done = [
-            task_line(here, row) for row in queries.done_of_owner(here.connection, user_id, since=here.now - PERIOD)
+            _done_line(here, row) for row in queries.done_of_owner(here.connection, user_id, since=here.now - PERIOD)
         ]
         if user_id not in company.users and not open_ and not done:
             return None
@@ -212,10 +217,13 @@ def employee(store: Store, user_id: int, *, now: datetime) -> Line | None:
             "load": mine[0] if mine else _load_line(here, user_id, {}, days),
             "tasks": open_,
             "done": done,
-            "kept_first": sum(_kept(one, "first_deadline") for one in done),
-            "kept_last": sum(_kept(one, "deadline") for one in done),
+            "kept_first": sum(one["kept_first"] for one in done),
+            "kept_last": sum(one["kept_last"] for one in done),
         }
 
 
-def _kept(line: Line, deadline: str) -> bool:
-    return bool(line[deadline] and line["closed"] and line["closed"] <= line[deadline])
+def _done_line(here: ReportContext, row: Row[Any]) -> Line:
+    line = task_line(here, row)
+    closed = line["closed"]
+    kept = {key: bool(closed and line[key] and closed <= line[key]) for key in ("first_deadline", "deadline")}
+    return line | {"kept_first": kept["first_deadline"], "kept_last": kept["deadline"]}

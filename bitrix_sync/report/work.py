@@ -12,7 +12,8 @@ from bitrix_sync.log import redact
 from bitrix_sync.model.actions import MoveDeal, SendMessage, title_of
 from bitrix_sync.model.keys import SlotId
 from bitrix_sync.model.operations import STUCK, State
-from bitrix_sync.report.context import Line, ReportContext, hours_of, iso, scene
+from bitrix_sync.report.context import ReportContext, hours_of, iso, scene
+from bitrix_sync.report.declaration import Line
 from bitrix_sync.report.snapshot import Slot, unpack
 from bitrix_sync.settings import Settings
 from bitrix_sync.store import Flags, Store, SweepRest, queries

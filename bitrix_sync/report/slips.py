@@ -1,0 +1,89 @@
+"""Reports on how deadlines slip: which open tasks were moved, by whom, whose deadlines slip most."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row
+
+from bitrix_sync.report.context import ReportContext, scene
+from bitrix_sync.report.declaration import DEADLINE, FIRST_DEADLINE, OWNER, TASK, Column, Form, Line, Report
+from bitrix_sync.report.tasks import PERIOD, task_line
+from bitrix_sync.store import Store, queries
+
+
+def moves(store: Store, *, now: datetime, limit: int | None = None) -> list[Line]:
+    """Open tasks whose deadline was moved by sweeps or people, those moved most first: first deadline against last."""
+    with scene(store, now) as here:
+        return [task_line(here, row) for row in queries.slipped_tasks(here.connection, limit=limit)]
+
+
+def slips_by_person(store: Store, *, now: datetime) -> list[Line]:
+    """Whose deadlines slip most in the last ``PERIOD``: moves by sweeps and by people, and of the tasks done, how many
+    by their first and by their last deadline. Those with most moves first."""
+    with scene(store, now) as here:
+        lines = _slips(here, "owner_id")
+        for line in lines:
+            line["owner"] = here.name(line["owner_id"])
+            line["department"] = here.department(line["owner_id"])[1]
+    return lines
+
+
+def slips_by_rule(store: Store, *, now: datetime) -> list[Line]:
+    """The same by rule; "" are tasks that no rule made."""
+    with scene(store, now) as here:
+        return _slips(here, "rule_id")
+
+
+def _slips(here: ReportContext, key: str) -> list[Line]:
+    since = here.now - PERIOD
+    found: dict[Any, Line] = {}
+
+    def line(row: Row[Any]) -> Line:
+        name = getattr(row, key)
+        fresh = {key: name, "by_us": 0, "by_people": 0, "total": 0, "done": 0, "kept_first": 0, "kept_last": 0}
+        return found.setdefault(name, fresh)
+
+    for row in queries.slips_since(here.connection, since):
+        line(row)["by_people" if row.by == "people" else "by_us"] += -row.slips if row.by == "undo" else row.slips
+    for row in queries.kept_since(here.connection, since):
+        one = line(row)
+        one["done"] += row.done
+        one["kept_first"] += row.first
+        one["kept_last"] += row.last
+    for one in found.values():
+        one["by_us"] = max(one["by_us"], 0)
+        one["total"] = one["by_us"] + one["by_people"]
+    return sorted(found.values(), key=lambda one: (-one["total"], -one["done"], one[key]))
+
+
+BY_US, BY_PEOPLE = Column("by_us", Form.NUMBER), Column("by_people", Form.NUMBER)
+KEPT = ("kept_first", "kept_last")
+
+
+def _counted(name: str, rows: Callable[..., list[Line]], who: Column) -> Report:
+    return Report(
+        name,
+        rows,
+        keys=(),
+        columns=(who, BY_US, BY_PEOPLE, Column("done", Form.NUMBER), *(Column(key, Form.NUMBER) for key in KEPT)),
+        page=(who, Column("bar", Form.BAR, "moves"), BY_US, BY_PEOPLE, *(Column(key, Form.OF_DONE) for key in KEPT)),
+    )
+
+
+BY_PERSON = _counted("by_person", slips_by_person, OWNER)
+BY_RULE = _counted("by_rule", slips_by_rule, Column("rule_id", word="rule", empty="report.no_rule"))
+_MOVED = (Column("moves_by_us", Form.COUNT, "by_us"), Column("moves_by_people", Form.COUNT, "by_people"))
+MOVES = Report(
+    "moves",
+    moves,
+    keys=("task_id", "title", "rule", "owner_id", "owner", "deal_id", "deal", "moves_by_us", "moves_by_people",
+          "first_deadline", "deadline", "slip_hours"),
+    columns=(TASK, OWNER, *_MOVED, FIRST_DEADLINE, DEADLINE),
+    page=(Column("rule", Form.TASK_OF_RULE, "task"), OWNER, *_MOVED, FIRST_DEADLINE, DEADLINE,
+          Column("slip_hours", Form.SLIP, "slip")),
+    beside=(BY_PERSON, BY_RULE),
+)  # fmt: skip
+REPORTS = (MOVES,)
