@@ -65,6 +65,7 @@ DOCUMENTS = [
     "README.md",
     "README.ru.md",
     "CHANGELOG.md",
+    "CONTRIBUTING.md",
     *(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/**/*.md")),
 ]
 READMES = {"en": "README.md", "ru": "README.ru.md"}
@@ -451,7 +452,9 @@ def test_every_block_is_closed_and_no_line_ends_in_blanks(path: str) -> None:
     assert [line for line in text.splitlines() if line != line.rstrip()] == []
 
 
-@pytest.mark.parametrize("path", ["docs/architecture.md", "docs/sandbox.md", "docs/security.md", "README.md"])
+@pytest.mark.parametrize(
+    "path", ["docs/architecture.md", "docs/sandbox.md", "docs/security.md", "README.md", "CONTRIBUTING.md"]
+)
 def test_files_functions_and_tests_that_are_named_exist(path: str) -> None:
     found = codes(document(path))
     files = [code for code in found if re.fullmatch(r"[\w./-]+\.(?:py|md|yaml|toml|lock)|[\w./-]+/", code)]
