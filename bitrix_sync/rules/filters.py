@@ -25,9 +25,9 @@ from bitrix_sync.words.texts import date_text, day_text, moment_text, number_tex
 
 MAX_WORK = 1_000_000
 """Characters handled in one rendering, intermediate ones included."""
-STEP = 10
+STEP = 40
 """What one act costs besides the text that it handles."""
-PART = 3
+PART = 4
 """What one round of a loop costs for each part of its body."""
 MAX_ROUNDS = 1_000
 """Rounds of all loops of one rendering together."""
