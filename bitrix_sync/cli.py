@@ -297,7 +297,7 @@ def preview(
         return
     if found.warnings:
         err.print(f"{chosen.rules}: {len(found.warnings)} warnings, listed by `bitrix-sync check`")
-    for part in preview_lines.told(found):
+    for part in preview_lines.lines_of(found):
         table(part.title, part.columns, part.rows) if part.columns else out.print(part.title)
 
 
@@ -315,13 +315,13 @@ def why(
 ) -> None:
     """Every decision about the deal and its reason, also why a rule did nothing; the portal is not asked."""
     from bitrix_sync.explain.why import story
-    from bitrix_sync.explain.why_lines import told
+    from bitrix_sync.explain.why_lines import lines_of
 
     found = story(settings(need_portal=False, quiet=True), deal, rule=rule)
     if as_json:
         show(found)
         return
-    for line in told(found):
+    for line in lines_of(found):
         out.print(line, style="bold" if line and not line.startswith(" ") and out.is_terminal else "")
 
 

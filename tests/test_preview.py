@@ -13,7 +13,7 @@ import pytest
 from bitrix_sync.commands import changes
 from bitrix_sync.errors import RulesError, UserError
 from bitrix_sync.explain import preview
-from bitrix_sync.explain.preview_lines import Preview, of_rules, told
+from bitrix_sync.explain.preview_lines import Preview, lines_of, of_rules
 from bitrix_sync.settings import Settings, load_settings
 from bitrix_sync.store import Store
 from bitrix_sync.store.scratch_copy import scratch_copy
@@ -360,7 +360,7 @@ def test_json_has_stable_keys(shell: Shell, place: Office) -> None:
 
 def test_limits_and_watching_are_said(place: Office) -> None:
     place.rules.write_text(RULES + "safety: {max_new_tasks: 1, watch: true}\n", encoding="utf-8")
-    text = "\n".join(part.title for part in told(preview.of_all(load_settings(place.environ, None))))
+    text = "\n".join(part.title for part in lines_of(preview.of_all(load_settings(place.environ, None))))
     assert "max_new_tasks (1 within ten minutes)" in text
     assert "watch: true" in text
 
@@ -372,7 +372,7 @@ def test_a_task_that_nobody_can_take_is_held() -> None:
     (one,) = of_rules(story.rules, story.company, story.state, story.last)
     found = Preview("en", lines=[one], deal=7)
     assert (one["result"], one["owner_id"], found.counts["held"]) == ("held", None, 1)
-    assert next(told(found)).rows == [["Do call", "", "", "Tue 3 March, 18:00", "nobody can take it, will be held"]]
+    assert next(lines_of(found)).rows == [["Do call", "", "", "Tue 3 March, 18:00", "nobody can take it, will be held"]]
 
 
 def test_progress_ends_where_it_began(settings: Settings) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from bitrix_sync.errors import UserError
 from bitrix_sync.explain.why import story_of
-from bitrix_sync.explain.why_lines import told
+from bitrix_sync.explain.why_lines import lines_of
 from bitrix_sync.model.actions import Kind, unpack
 from bitrix_sync.model.operations import Changeset, Operation, OperationResult, State
 from bitrix_sync.sweeps import run
@@ -75,7 +75,7 @@ def of_rule(place: Office, deal: int, rule: str) -> dict[str, Any]:
 
 
 def text(place: Office, deal: int, rule: str = "") -> str:
-    return "\n".join(told(account(place, deal, rule)))
+    return "\n".join(lines_of(account(place, deal, rule)))
 
 
 def test_a_task_that_was_made_tells_owner_deadline_and_what_became_of_its_creation(place: Office) -> None:

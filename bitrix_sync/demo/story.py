@@ -20,7 +20,7 @@ from bitrix_sync.commands import changes
 from bitrix_sync.demo.narrator import Narrator, Row
 from bitrix_sync.engine.passes import ServiceContext
 from bitrix_sync.explain.why import story_of
-from bitrix_sync.explain.why_lines import told
+from bitrix_sync.explain.why_lines import lines_of
 from bitrix_sync.model.items import DEAL
 from bitrix_sync.model.keys import Occurrence, occurrence_in
 from bitrix_sync.report.tables import terminal
@@ -158,7 +158,7 @@ class Story:
         """Every decision has its reason."""
         number, rule = self.deals["Кондиционеры для офиса"], "offer"
         self.teller.heading(self.word("demo.why.title", number=number, rule=rule))
-        self.teller.lines(list(told(story_of(self.service.store, number, rule=rule))))
+        self.teller.lines(list(lines_of(story_of(self.service.store, number, rule=rule))))
 
     def backfill(self) -> None:
         """Tasks for the deals that were in their stages before."""

@@ -43,7 +43,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(slots=True)
-class Look:
+class PreviewContext:
     """A portal, the rules bound to it, and a copy of what the store remembers. ``now``: the portal's time, not before
     the rules were loaded, though its clock is known ever better. ``open_tasks``: deadlines by owner, once read."""
 
@@ -62,43 +62,43 @@ class Look:
 def of_deal(settings: Settings, deal_id: int, *, stage: str = "") -> Preview:
     """One deal as it stands, or as if it entered ``stage`` (a name or an id) now. UserError for a deal or stage that
     the portal does not show."""
-    with looking(settings) as look:
-        end = reading.deals(look.portal, [deal_id], fields=look.rules.fields)[deal_id]
+    with context_of(settings) as context:
+        end = reading.deals(context.portal, [deal_id], fields=context.rules.fields)[deal_id]
         if not isinstance(end, Deal):
-            raise UserError(look.rulebook.unknown_deal(deal_id, end))
+            raise UserError(context.rulebook.unknown_deal(deal_id, end))
         found = [end]
-        into = find_stage(stage, found[0], look.rulebook.directory) if stage else None
-        preview = _begin(look)
+        into = find_stage(stage, found[0], context.rulebook.directory) if stage else None
+        preview = _begin(context)
         preview.deal, preview.deals, preview.entering = deal_id, 1, into.name if into else ""
-        _judge(look, found, _picks(look), preview, into=into)
+        _judge(context, found, _picks(context), preview, into=into)
         if not preview.lines:
             stage_id = into.id if into else found[0].stage_id
-            preview.uncovered.append(uncovered(look.rules, look.rulebook.directory, stage_id, 1))
+            preview.uncovered.append(uncovered(context.rules, context.rulebook.directory, stage_id, 1))
         return preview
 
 
 def of_all(settings: Settings, *, progress: Progress = lambda done, total: None) -> Preview:
     """Every open deal that the webhook may read, in the order of funnels, stages and deals."""
-    with looking(settings) as look:
-        preview = _begin(look)
-        order = _order(look.rulebook.directory)
-        deals = reading.open_deals(look.portal, fields=look.rules.fields)
+    with context_of(settings) as context:
+        preview = _begin(context)
+        order = _order(context.rulebook.directory)
+        deals = reading.open_deals(context.portal, fields=context.rules.fields)
         deals.sort(key=lambda deal: (order.get(deal.stage_id, len(order)), deal.id))
-        covered = [deal for deal in deals if rules_of(look.rules, deal.stage_id)]
-        picks = _picks(look)
+        covered = [deal for deal in deals if rules_of(context.rules, deal.stage_id)]
+        picks = _picks(context)
         for begin in range(0, len(covered), CHUNK):
             progress(begin, len(covered))
-            _judge(look, covered[begin : begin + CHUNK], picks, preview)
+            _judge(context, covered[begin : begin + CHUNK], picks, preview)
         progress(len(covered), len(covered))
         preview.deals = len(deals)
         bare: dict[str, int] = {}
         for deal in deals:
-            if not rules_of(look.rules, deal.stage_id):
+            if not rules_of(context.rules, deal.stage_id):
                 bare[deal.stage_id] = bare.get(deal.stage_id, 0) + 1
         preview.uncovered = [
-            uncovered(look.rules, look.rulebook.directory, stage_id, count) for stage_id, count in bare.items()
+            uncovered(context.rules, context.rulebook.directory, stage_id, count) for stage_id, count in bare.items()
         ]
-        preview.load = of_load(preview.lines, _open_now(look), look.rulebook.company)
+        preview.load = of_load(preview.lines, _open_now(context), context.rulebook.company)
         return preview
 
 
@@ -106,7 +106,7 @@ def of_all(settings: Settings, *, progress: Progress = lambda done, total: None)
 
 
 @contextmanager
-def looking(settings: Settings) -> Iterator[Look]:
+def context_of(settings: Settings) -> Iterator[PreviewContext]:
     """The portal, the rules and the memory, to be read. RulesError with everything that is wrong in the file."""
     text, _ = read_file(settings.rules)
     if problems := load(text, settings.rules.name).errors:
@@ -117,7 +117,7 @@ def looking(settings: Settings) -> Iterator[Look]:
             rulebook = Rulebook(settings.rules, portal, store)
             rulebook.freshen_company(portal.now())
             store.note_rules(list(rulebook.rules.by_id), portal.now())
-            yield Look(portal, store, rulebook, max([portal.now(), *store.rules_loaded().values()]))
+            yield PreviewContext(portal, store, rulebook, max([portal.now(), *store.rules_loaded().values()]))
     finally:
         portal.close()
 
@@ -152,94 +152,96 @@ def _order(directory: Directory) -> dict[str, int]:
     return {stage_id: place for place, stage_id in enumerate(stages)}
 
 
-def _begin(look: Look) -> Preview:
-    rules = look.rules
+def _begin(context: PreviewContext) -> Preview:
+    rules = context.rules
     return Preview(
         rules.language,
-        warnings=list(look.rulebook.warnings),
+        warnings=list(context.rulebook.warnings),
         watch=rules.safety.watch,
         max_new_tasks=rules.safety.max_new_tasks,
     )
 
 
-def _open_now(look: Look) -> dict[int, list[datetime]]:
+def _open_now(context: PreviewContext) -> dict[int, list[datetime]]:
     """Deadlines of open tasks by owner: as remembered, else as the portal shows them."""
-    if look.open_tasks is None and look.store.cursor() is not None:
-        look.open_tasks = look.store.open_deadlines()
-    elif look.open_tasks is None:
-        look.open_tasks = {}
-        for task in reading.open_tasks(look.portal):
+    if context.open_tasks is None and context.store.cursor() is not None:
+        context.open_tasks = context.store.open_deadlines()
+    elif context.open_tasks is None:
+        context.open_tasks = {}
+        for task in reading.open_tasks(context.portal):
             if task.deadline is not None:
-                look.open_tasks.setdefault(task.owner_id, []).append(task.deadline)
-    return look.open_tasks
+                context.open_tasks.setdefault(task.owner_id, []).append(task.deadline)
+    return context.open_tasks
 
 
-def _picks(look: Look) -> Picks:
-    by_owner = _open_now(look) if look.rulebook.picks_by_load else {}
-    return Picks({owner: sorted(deadlines) for owner, deadlines in by_owner.items()}, look.store.picks())
+def _picks(context: PreviewContext) -> Picks:
+    by_owner = _open_now(context) if context.rulebook.picks_by_load else {}
+    return Picks({owner: sorted(deadlines) for owner, deadlines in by_owner.items()}, context.store.picks())
 
 
 # --- judging ---------------------------------------------------------------------------------------------------------
 
 
-def _judge(look: Look, deals: Sequence[Deal], picks: Picks, preview: Preview, *, into: Stage | None = None) -> None:
+def _judge(
+    context: PreviewContext, deals: Sequence[Deal], picks: Picks, preview: Preview, *, into: Stage | None = None
+) -> None:
     """Decide these deals and add what comes of them."""
     ids = [deal.id for deal in deals]
-    facts = passes.Gathered(look.now, Changes(), deals={deal.id: deal for deal in deals})
-    passes.gather_clients(look.portal, look.rules, facts)
-    passes.set_aside(facts, lambda deal: look.rulebook.unread_funnel(deal.funnel_id))
+    facts = passes.Gathered(context.now, Changes(), deals={deal.id: deal for deal in deals})
+    passes.gather_clients(context.portal, context.rules, facts)
+    passes.set_aside(facts, lambda deal: context.rulebook.unread_funnel(deal.funnel_id))
     world = plan.World(
-        company=look.rulebook.company,
+        company=context.rulebook.company,
         picks=picks,
-        loaded=look.store.rules_loaded(),
-        started=look.now,
+        loaded=context.store.rules_loaded(),
+        started=context.now,
         companies=facts.companies,
         contacts=facts.contacts,
     )
-    known = look.store.deal_states(ids, now=look.now)
-    cursor = look.store.cursor()
-    visits = _new_visits(look, reading.deal_history(look.portal, ids))
+    known = context.store.deal_states(ids, now=context.now)
+    cursor = context.store.cursor()
+    visits = _new_visits(context, reading.deal_history(context.portal, ids))
     tasks: dict[int, list[PortalTask]] = {}
-    for task in reading.tasks_of_deals(look.portal, ids):
+    for task in reading.tasks_of_deals(context.portal, ids):
         for deal_id in task.deal_ids:
             tasks.setdefault(deal_id, []).append(task)
     for deal in deals:
         if end := facts.unread.get(deal.id):
-            preview.lines.append(nothing(look.rules, deal, "preview.unread", why=end.why))
+            preview.lines.append(nothing(context.rules, deal, "preview.unread", why=end.why))
             continue
         before = known[deal.id].deal
-        state = _state(look, cursor, known[deal.id], deal, visits.get(deal.id, []), tasks.get(deal.id, []))
+        state = _state(context, cursor, known[deal.id], deal, visits.get(deal.id, []), tasks.get(deal.id, []))
         if into is not None:
-            state = _entering(look, cursor, state, deal, into)
+            state = _entering(context, cursor, state, deal, into)
         try:
             decision = plan.decide(
                 state,
-                look.rules,
+                context.rules,
                 world,
-                now=look.now,
+                now=context.now,
                 responsible_before=before.responsible_id if before else None,
                 backfill=plan.Backfill(again=True),
             )
-            decision = _with_refused(look, state, world, decision)
+            decision = _with_refused(context, state, world, decision)
         except NotRead as fault:
-            preview.lines.append(nothing(look.rules, deal, "preview.unread", why=str(fault)))
+            preview.lines.append(nothing(context.rules, deal, "preview.unread", why=str(fault)))
             continue
         except Exception:
             log.exception("deal cannot be judged; the others go on", deal=deal.id)
-            preview.lines.append(nothing(look.rules, deal, "preview.error"))
+            preview.lines.append(nothing(context.rules, deal, "preview.error"))
             continue
         if not state.visits:
-            preview.lines.append(nothing(look.rules, deal, "preview.no_history"))
-        preview.lines += of_rules(look.rules, world.company, state, decision)
-        preview.changes += of_changes(look.rules, state, decision)
+            preview.lines.append(nothing(context.rules, deal, "preview.no_history"))
+        preview.lines += of_rules(context.rules, world.company, state, decision)
+        preview.changes += of_changes(context.rules, state, decision)
 
 
-def _with_refused(look: Look, state: DealState, world: plan.World, decision: Decision) -> Decision:
+def _with_refused(context: PreviewContext, state: DealState, world: plan.World, decision: Decision) -> Decision:
     """The decision, and what of the tasks that the portal refused would be tried again."""
     for occurrence, became in state.unmade.items():
         if became is not State.FAILED:
             continue
-        anew = plan.decide_anew(state, look.rules, world, occurrence=occurrence, now=look.now, refused=True)
+        anew = plan.decide_anew(state, context.rules, world, occurrence=occurrence, now=context.now, refused=True)
         if anew is not None:
             decision = replace(
                 decision,
@@ -250,15 +252,15 @@ def _with_refused(look: Look, state: DealState, world: plan.World, decision: Dec
     return decision
 
 
-def _new_visits(look: Look, history: Sequence[Visit]) -> dict[int, list[Visit]]:
+def _new_visits(context: PreviewContext, history: Sequence[Visit]) -> dict[int, list[Visit]]:
     found: dict[int, list[Visit]] = {}
-    for visit in recognition.rows(look.store, history).new:
+    for visit in recognition.rows(context.store, history).new:
         found.setdefault(visit.deal_id, []).append(visit)
     return found
 
 
 def _state(
-    look: Look,
+    context: PreviewContext,
     cursor: Cursor | None,
     known: DealState,
     deal: Deal,
@@ -274,8 +276,8 @@ def _state(
         if record is None and occurrence_in(task.mark) in records:
             continue
         if record is not None and not is_stranger(task, record):
-            seen: TaskRecord | None = plan.observe(record, task, at=look.now)[0]
-        elif (seen := recognition.by_mark(task, at=look.now)) is not None:
+            seen: TaskRecord | None = plan.observe(record, task, at=context.now)[0]
+        elif (seen := recognition.by_mark(task, at=context.now)) is not None:
             seen = replace(seen, deal_id=deal.id)
         if seen is not None:
             records[seen.ref] = seen
@@ -289,10 +291,10 @@ def _state(
     )
 
 
-def _entering(look: Look, cursor: Cursor | None, state: DealState, deal: Deal, stage: Stage) -> DealState:
+def _entering(context: PreviewContext, cursor: Cursor | None, state: DealState, deal: Deal, stage: Stage) -> DealState:
     """The deal as if it entered the stage now."""
     latest = max([visit.id for visit in state.visits] + [cursor.history_id if cursor else 0])
-    visit = Visit(latest + 1, deal.id, ENTRY, stage.funnel_id, stage.id, stage.semantic, look.now)
+    visit = Visit(latest + 1, deal.id, ENTRY, stage.funnel_id, stage.id, stage.semantic, context.now)
     own = {"STAGE_ID": stage.id, "STAGE_SEMANTIC_ID": stage.semantic, "CATEGORY_ID": stage.funnel_id}
     fields = {**deal.fields, **{code: value for code, value in own.items() if code in deal.fields}}
     moved = replace(deal, stage_id=stage.id, funnel_id=stage.funnel_id, semantic=stage.semantic, fields=fields)

@@ -65,7 +65,7 @@ class Part(NamedTuple):
     rows: list[list[Any]]
 
 
-def told(preview: Preview) -> Iterator[Part]:
+def lines_of(preview: Preview) -> Iterator[Part]:
     """The preview for people: the table, reasons (for one deal), what else would change, the counts, the load."""
     language = preview.language
     names = ["funnel", "stage", "deal", "task", "owner", "supervisor", "deadline"]

@@ -13,7 +13,7 @@ Account = Mapping[str, Any]
 STEP = "  "
 
 
-def told(story: Account) -> Iterator[str]:
+def lines_of(story: Account) -> Iterator[str]:
     """Every line, indented by what it belongs to; a heading begins at the margin."""
     language = story["language"]
     if story["gone"]:
