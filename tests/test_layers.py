@@ -43,6 +43,8 @@ PURE_IMPORTS = frozenset({
 PURE_CALLS_NOT = frozenset({"open", "input", "print", "exec", "eval", "__import__"})
 CLOCKS = frozenset({"now", "utcnow", "today"})
 CLOCK_READERS = frozenset({"app", "bitrix_sandbox"})
+MOST_ROOMS, MOST_ARROWS = 24, 130
+"""Rooms of the whole house, and how many of them know each other: beyond that nobody has them in mind any more."""
 SANDBOX_DOWN = ("http", "methods", "state")
 """The rooms of the sandbox portal, each above those that it may import; its door, the package itself, is above all."""
 
@@ -151,6 +153,45 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 def test_a_circle_is_found() -> None:
     assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == ["a", "b", "c", "d"]
     assert circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+
+
+def room(module: str) -> str:
+    """A folder or single module, as whoever looks for something meets it; the sandbox portal has three."""
+    parts = module.split(".")
+    return f"bitrix_sandbox.{[*parts, 'http'][1]}" if parts[0] == "bitrix_sandbox" else head(module)
+
+
+def rooms(known: Mapping[str, str]) -> dict[str, set[str]]:
+    """Rooms that others import or that import others, each with those that it imports."""
+    arrows: dict[str, set[str]] = {}
+    for module, source in known.items():
+        for _, imported in imports(module, source, known):
+            if imported in known and room(imported) not in (room(module), "bitrix_sync"):
+                arrows.setdefault(room(module), set()).add(room(imported))
+                arrows.setdefault(room(imported), set())
+    return arrows
+
+
+def test_the_house_has_few_rooms_and_none_leads_into_a_circle() -> None:
+    arrows = rooms(MODULES)
+    assert len(arrows) <= MOST_ROOMS, sorted(arrows)
+    assert sum(map(len, arrows.values())) <= MOST_ARROWS
+    assert circle(arrows) == []
+
+
+def test_rooms_that_lead_into_a_circle_are_found() -> None:
+    """No two modules are in a circle here, but their rooms are."""
+    known = {
+        "bitrix_sync.engine.a": "from bitrix_sync.sweeps import c",
+        "bitrix_sync.engine.b": "",
+        "bitrix_sync.sweeps.c": "",
+        "bitrix_sync.sweeps.d": "from bitrix_sync.engine import b",
+        "bitrix_sandbox.http.e": "from bitrix_sandbox.state import f",
+        "bitrix_sandbox.state.f": "",
+    }
+    arrows = rooms(known)
+    assert arrows["bitrix_sandbox.http"] == {"bitrix_sandbox.state"}
+    assert circle(arrows) == ["engine", "sweeps"]
 
 
 def test_every_module_has_its_place_in_the_table() -> None:
