@@ -3,4 +3,4 @@
 Where to look first: ``sync.py`` (gather, decide, record, apply), ``plan.py`` (what a deal's move becomes).
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
