@@ -16,7 +16,7 @@ from bitrix_sync.model.actions import Kind, unpack
 from bitrix_sync.model.facts import Absent, Changes, Contact, Cursor, Deal, Unread, Visit
 from bitrix_sync.model.operations import Operation
 from bitrix_sync.model.reading import Reading
-from bitrix_sync.portal import reading
+from bitrix_sync.portal import lookups, reading
 from bitrix_sync.portal.client import Command, Portal
 from bitrix_sync.portal.dialect import writing
 
@@ -403,8 +403,9 @@ def test_every_kind_of_operation_does_what_it_says(box: Sandbox, portal: Portal)
     carry_out(portal, Kind.PEOPLE, {"owner": 7, "supervisor": None, "drop": [11, 3]}, task=number)
     assert task().auditors == ()
     assert carry_out(portal, Kind.CHECKLIST, {"title": "Ask $result[x]", "index": 0}, task=number)
-    assert "Ask $result[x]" in reading.checklists(portal, [number])[number]
-    assert "Ask" not in reading.checklists(portal, [number])[number]
+    assert set(lookups.find_items(portal, [(number, "Ask $result[x]"), (number, "Ask")]).there) == {
+        (number, "Ask $result[x]")
+    }
     carry_out(portal, Kind.DEFER, {"reason": "left"}, task=number)
     assert task().status == 6
     carry_out(portal, Kind.COMPLETE, {"reason": "left"}, task=number)
@@ -420,28 +421,61 @@ def test_a_line_is_found_again_in_comments_or_chat(box: Sandbox, portal: Portal,
     box.state.switches.new_task_card = new_card
     number = box.state.add_task("Call", responsible=5, by=1)
     text = "Deadline moved:\nthe ship date is «12 March» & later <soon>"
-    assert not reading.find_lines(portal, [(number, text)])
+    assert not lookups.find_lines(portal, [(number, text)]).there
     assert carry_out(portal, Kind.LINE, {"text": text}, task=number)
     asked = [(number, text), (number, "Deadline moved")]
-    assert reading.find_lines(portal, asked) == {(number, text)}
+    assert set(lookups.find_lines(portal, asked).there) == {(number, text)}
 
 
 def test_a_chat_that_cannot_be_read_counts_as_said(box: Sandbox, portal: Portal) -> None:
     number = box.state.add_task("Call", responsible=5, by=5)
     box.state.switches.task_chat_members_only = True
-    assert reading.find_lines(portal, [(number, "anything")])
+    assert lookups.find_lines(portal, [(number, "anything")]).there
     key = next(iter(box.state.webhooks))
     box.state.set_scopes(*key, ["crm", "task"])
-    assert reading.has_message(portal, 5, "mark")
+    assert lookups.find_messages(portal, [(5, "mark")]).there
 
 
 def test_a_message_is_found_by_its_mark(box: Sandbox, portal: Portal) -> None:
-    assert not reading.has_message(portal, 5, "2026-03-12/evening")
+    mark = "2026-03-12/evening"
+    assert not lookups.find_messages(portal, [(5, mark)]).there
     payload = {"user": 5, "text": "Moved: 3\n\n№ 2026-03-12/evening", "mark": "2026-03-12/evening"}
     assert carry_out(portal, Kind.MESSAGE, payload)
-    assert reading.has_message(portal, 5, "2026-03-12/evening")
-    assert not reading.has_message(portal, 5, "2026-03-12/even")
-    assert not reading.has_message(portal, 7, "2026-03-12/evening")
+    assert set(lookups.find_messages(portal, [(5, mark), (5, mark[:-3]), (7, mark)]).there) == {(5, mark)}
+
+
+@pytest.mark.parametrize("fault", ["garbage", "cut_before", "garbled", "refuse"])
+@pytest.mark.parametrize(
+    ("find", "text", "methods"),
+    [
+        (lookups.find_items, "Ask", ["task.checklistitem.getlist"]),
+        (lookups.find_lines, "Moved", ["task.commentitem.getlist", "im.dialog.messages.get"]),
+        (lookups.find_lines, "Moved", ["tasks.task.get"]),
+        (lookups.find_messages, "mark", ["im.dialog.messages.get"]),
+    ],
+)
+def test_what_cannot_be_looked_up_is_never_taken_for_not_there(
+    box: Sandbox, portal: Portal, find: Any, text: str, methods: list[str], fault: str
+) -> None:
+    """A refusal for good counts as there; what makes no sense says nothing."""
+    task = box.state.add_task("Call", responsible=5, by=1)
+    other = box.state.add_task("Other", responsible=5, by=1)
+    for number in (task, other):
+        carry_out(portal, Kind.CHECKLIST, {"title": "Else", "index": 0}, task=number)
+        carry_out(portal, Kind.LINE, {"text": "Else"}, task=number)
+    carry_out(portal, Kind.MESSAGE, {"user": 5, "text": "Else else", "mark": "else"})
+    pair = (5 if find is lookups.find_messages else task, text)
+    assert not (sure := find(portal, [pair])).there
+    assert not sure.unsure
+    for method in methods:
+        box.faults.next(
+            fault, method, times=None, **({"row": "*"} if method == "tasks.task.get" and fault == "garbled" else {})
+        )
+    try:
+        found = find(portal, [pair])
+    except PortalError:
+        return  # nothing at all was answered: whoever asks finds out later
+    assert pair in found.there or pair in found.unsure
 
 
 def test_the_webhooks_own_user_gets_a_notice(box: Sandbox, portal: Portal) -> None:

@@ -45,6 +45,8 @@ deadlines, what follows a deal; not to sweeps."""
 LATE_COMMIT = timedelta(seconds=10)
 """An ambiguous write rests at least so long after it was noticed."""
 PARTS = frozenset({Kind.CHECKLIST, Kind.LINE})
+LOOK_FOR = timedelta(hours=1)
+"""So long what the portal shows without sense is asked for, to find there what was sent."""
 LOOK_AHEAD = 1000
 LOOK_KEEPS = timedelta(minutes=1)
 """How many creations are looked up at once, and how long "not there" is believed before the first send."""
@@ -224,27 +226,31 @@ def adopt(row: StoredOperation, found: dict[str, int]) -> OperationResult | None
 
 def look_up(sender: Sender, rows: Sequence[StoredOperation]) -> dict[int, OperationResult]:
     """Look operations up that are neither creates nor read before they are sent, many in one request: by id, DONE if
-    they are in the portal, else PLANNED."""
-    portal, kinds = sender.portal, {row.id: row.operation.kind for row in rows}
-    items = lookups.checklists(portal, [row.task_id or 0 for row in rows if kinds[row.id] is Kind.CHECKLIST])
-    written = lookups.find_lines(portal, [line_of(row) for row in rows if kinds[row.id] is Kind.LINE])
-    messages = [row for row in rows if is_to_others(row, sender.self_id)]
-    heard = lookups.find_messages(portal, [reader_of(row) for row in messages])
-    finished: dict[int, OperationResult] = {}
-    for row in rows:
-        item, note = None, None
-        match row.operation.action:
-            case AddItem(title=title):
-                item = items[row.task_id or 0].get(lookups.bare(title))
-                there = item is not None
-            case AddLine():
-                there = line_of(row) in written
-            case _ if row in messages:
-                there = reader_of(row) in heard
-            case _:
-                there, note = True, Reason.NOT_CONFIRMED
-        finished[row.id] = OperationResult(row.id, State.DONE if there else State.PLANNED, item, error_text=note or "")
+    they are in the portal, PLANNED if not, UNKNOWN as long as nobody can tell. What cannot be looked up, or for too
+    long, is done: it is said at most once rather than twice."""
+    kinds = {row.id: row.operation.kind for row in rows}
+    asked = (
+        (lookups.find_items, {row.id: item_of(row) for row in rows if kinds[row.id] is Kind.CHECKLIST}),
+        (lookups.find_lines, {row.id: line_of(row) for row in rows if kinds[row.id] is Kind.LINE}),
+        (lookups.find_messages, {row.id: reader_of(row) for row in rows if is_to_others(row, sender.self_id)}),
+    )
+    finished = {row.id: OperationResult(row.id, State.DONE, error_text=Reason.NOT_CONFIRMED) for row in rows}
+    late = {row.id for row in rows if row.sent and sender.clock() - row.sent > LOOK_FOR}
+    for find, pairs in asked:
+        found = find(sender.portal, list(pairs.values()))
+        for row_id, pair in pairs.items():
+            if pair in found.there:
+                finished[row_id] = OperationResult(row_id, State.DONE, found.there[pair])
+            elif pair not in found.unsure:
+                finished[row_id] = OperationResult(row_id, State.PLANNED)
+            elif row_id not in late:
+                finished[row_id] = OperationResult(row_id, State.UNKNOWN)
     return finished
+
+
+def item_of(row: StoredOperation) -> tuple[int, str]:
+    """In which task a check-list item stands, and its title."""
+    return row.task_id or 0, row.operation.action.title if isinstance(row.operation.action, AddItem) else ""
 
 
 def line_of(row: StoredOperation) -> tuple[int, str]:
@@ -414,23 +420,25 @@ def weigh(
     doubtful = said_before(sender, rows) | written_before(sender, rows)
     there = look_up(sender, [row for row in rows if row.id in doubtful])
 
+    def put_off(row: StoredOperation) -> OperationResult:
+        """What it depends on cannot be read now."""
+        return OperationResult(row.id, State.PLANNED, not_before=sender.clock() + PUT_OFF, error_text=Reason.UNREADABLE)
+
     def outcome(row: StoredOperation) -> OperationResult | None:
         """What a look settled; None: it is to be sent."""
         if row in old and (adopted := adopt(row, found)):
             return adopted
         if row in old and is_blind(sender):
-            return OperationResult(
-                row.id, State.PLANNED, not_before=sender.clock() + PUT_OFF, error_text=Reason.UNREADABLE
-            )
+            return put_off(row)
         seen, record = sender.read_ahead.get(row.task_id or 0), records.get(row.operation.task)
         if needs_reading(row) and row.task_id in bad:
-            return OperationResult(
-                row.id, State.PLANNED, not_before=sender.clock() + PUT_OFF, error_text=Reason.UNREADABLE
-            )
+            return put_off(row)
         if needs_reading(row) and (verdict := guard(row.operation, seen, record, now=now)):
             return verdict_on(row, verdict)
         if row.operation.kind is Kind.MOVE_DEAL:
             return moved_on(row, history)
+        if row.id in doubtful and there[row.id].state is State.UNKNOWN:
+            return put_off(row)
         return there[row.id] if row.id in doubtful and there[row.id].state is State.DONE else None
 
     settled = [(row, one) for row in rows if (one := of_sense(sender, row, outcome)) is not None]

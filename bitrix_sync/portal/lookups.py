@@ -1,14 +1,17 @@
 """Did it arrive? What the portal shows of check lists, comments and messages, to settle a write that is in doubt.
 
-A line stands in the task's comments, or from tasks 25.700.0 on in the task's chat (docs: tasks/tasks-new.md). Where
-neither may be read, the write counts as done: a line is said at most once rather than twice.
+A line stands in the task's comments, or from tasks 25.700.0 on in the task's chat (docs: tasks/tasks-new.md). What the
+portal refuses to show counts as there: it is said at most once rather than twice. What it answers without sense, or not
+at all, says nothing: it is asked again later.
 """
 
 from __future__ import annotations
 
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
 
@@ -22,26 +25,71 @@ log = structlog.get_logger(__name__)
 PAGE = 50
 PAGES = 3
 """Pages of a chat that are looked through, the newest first: a doubt is settled within minutes."""
+PATIENCE = 2.0
+"""Seconds that a look may be tried: whoever asks comes again."""
+UNREADABLE = ""
+"""Stands for a text that is none; a row without text says nothing and is left out."""
+Pair = tuple[int, str]
+"""A task and a text in it, or a user and the mark of a message to him."""
 
 
-def checklists(portal: Portal, task_ids: Sequence[int]) -> dict[int, dict[str, int]]:
-    """Task → title (``bare``) → id of everything in its check lists, their headings too; the lowest id of equal titles.
-    Fifty tasks in one request; of a task that is gone or hidden there is nothing."""
-    wanted = list(dict.fromkeys(task_ids))
-    commands = [Command("task.checklistitem.getlist", {"TASKID": one, "ORDER": {"ID": "asc"}}) for one in wanted]
-    shown = portal.read(commands, optional=True) if commands else ()
-    return {task_id: _titles(outcome) for task_id, outcome in zip(wanted, shown, strict=True)}
+@dataclass(slots=True)
+class Found:
+    """What was looked for and is there, with its id where it has one; and what nobody can tell of now."""
+
+    there: dict[Pair, int | None] = field(default_factory=dict)
+    unsure: set[Pair] = field(default_factory=set)
+
+    def note(self, pair: Pair, texts: Mapping[str, int | None] | bool | None) -> None:
+        """Take in what was read where the pair belongs: texts (``bare``) with their ids, that it counts as there or is
+        surely not, or None: nobody can tell. A text that is ``UNREADABLE`` may be any."""
+        if texts is None:
+            self.unsure.add(pair)
+        elif isinstance(texts, bool):
+            if texts:
+                self.there[pair] = None
+        elif (text := bare(pair[1])) in texts:
+            self.there[pair] = texts[text]
+        elif UNREADABLE in texts:
+            self.unsure.add(pair)
 
 
-def _titles(outcome: Outcome) -> dict[str, int]:
-    listed = rows(outcome.value, "") if outcome.done else []
-    found = [(bare(str(row.get("TITLE") or "")), whole(row.get("ID")) or 0) for row in listed]
-    return dict(sorted(found, key=lambda item: -item[1]))
+def _read(portal: Portal, commands: Sequence[Command]) -> list[Outcome]:
+    return portal.read(commands, optional=True, patience=PATIENCE) if commands else []
 
 
-def find_lines(portal: Portal, asked: Sequence[tuple[int, str]]) -> set[tuple[int, str]]:
-    """Those of the tasks and texts of which a comment of the task says so, or of which nobody can tell; twenty-five
-    tasks in one request, and fifty of their chats in another."""
+def _texts(outcome: Outcome, part: str, key: str, number: str) -> dict[str, int | None] | bool | None:
+    """The texts of a list's rows with their ids, the lowest of equal ones; True when they are not for us, None when
+    they were not read."""
+    if outcome.kind == "refused":
+        log.warning("what was written cannot be read; it counts as written", problem=outcome.text or outcome.code)
+        return True
+    if not outcome.done:
+        return None
+    found: dict[str, int | None] = {}
+    for row in sorted(rows(outcome.value, part), key=lambda row: -(whole(row.get(number)) or 0)):
+        text = row.get(key, 0)
+        if not isinstance(text, str | None):
+            found[UNREADABLE] = None
+        elif plain := bare(text or ""):
+            found[plain] = whole(row.get(number))
+    return found
+
+
+def find_items(portal: Portal, asked: Iterable[Pair]) -> Found:
+    """Which of the tasks have an item of this title in their check lists, headings too; fifty tasks in one request."""
+    tasks = list(dict.fromkeys(task for task, _ in asked))
+    commands = [Command("task.checklistitem.getlist", {"TASKID": one, "ORDER": {"ID": "asc"}}) for one in tasks]
+    shown = dict(zip(tasks, _read(portal, commands), strict=True))
+    found = Found()
+    for pair in asked:
+        found.note(pair, _texts(shown[pair[0]], "", "TITLE", "ID"))
+    return found
+
+
+def find_lines(portal: Portal, asked: Sequence[Pair]) -> Found:
+    """Which of the tasks have a comment of this text; twenty-five tasks in one request, fifty of their chats in
+    another."""
     tasks = list(dict.fromkeys(task for task, _ in asked))
     commands = [
         command
@@ -51,91 +99,73 @@ def find_lines(portal: Portal, asked: Sequence[tuple[int, str]]) -> set[tuple[in
             Command("tasks.task.get", {"taskId": task, "select": ["ID", "CHAT_ID"]}),
         )
     ]
-    answers = portal.read(commands, optional=True) if commands else []
-    comments, chats = dict(zip(tasks, answers[::2], strict=True)), dict(zip(tasks, answers[1::2], strict=True))
-    there = {(task, text) for task, text in asked if _says(comments[task], "POST_MESSAGE", text)}
-    left = [pair for pair in asked if pair not in there]
-    there |= {(task, text) for task, text in left if not _chat_of(chats[task]) and not comments[task].done}
-    places = {task: f"chat{chat}" for task, _ in left if (chat := _chat_of(chats[task]))}
-    dialogs = [Command("im.dialog.messages.get", {"DIALOG_ID": place, "LIMIT": PAGE}) for place in places.values()]
-    latest = dict(zip(places, portal.read(dialogs, optional=True) if dialogs else (), strict=True))
-    for task, text in left:
-        if task in places and _chat_says(portal, latest[task], places[task], text):
-            there.add((task, text))
-    return there
+    answers = _read(portal, commands)
+    comments, shown = dict(zip(tasks, answers[::2], strict=True)), dict(zip(tasks, answers[1::2], strict=True))
+    found, in_chats = Found(), dict[Pair, str]()
+    chats = {task: _chat_of(outcome) for task, outcome in shown.items()}
+    for pair in asked:
+        texts = _texts(comments[pair[0]], "", "POST_MESSAGE", "ID")
+        if isinstance(texts, Mapping) and bare(pair[1]) in texts:
+            found.note(pair, texts)
+        elif isinstance(chat := chats[pair[0]], str):
+            in_chats[pair] = chat
+        else:
+            found.note(pair, texts if chat is False else chat)
+    latest = _latest(portal, in_chats.values())
+    for pair, dialog in in_chats.items():
+        found.note(pair, _of_chat(portal, latest[dialog], dialog))
+    return found
 
 
-def _says(outcome: Outcome, key: str, text: str) -> bool:
-    wanted = bare(text)
-    return outcome.done and any(bare(str(row.get(key) or "")) == wanted for row in rows(outcome.value, ""))
+def _chat_of(outcome: Outcome) -> str | bool | None:
+    """A task's chat; False when it has none, True when that is not for us, None when it was not read."""
+    if outcome.kind == "refused" or (outcome.done and outcome.value == []):
+        return outcome.kind == "refused"
+    task = outcome.value.get("task") if outcome.done and isinstance(outcome.value, Mapping) else None
+    if not isinstance(task, Mapping) or whole(task.get("id")) is None:
+        return None
+    number = whole(task.get("chatId"))
+    return f"chat{number}" if number else False
 
 
-def _chat_of(outcome: Outcome) -> int | None:
-    """The number of a task's chat."""
-    found = outcome.value.get("task") if outcome.done and isinstance(outcome.value, dict) else None
-    return whole(found.get("chatId")) or None if isinstance(found, dict) else None
-
-
-def _chat_says(portal: Portal, latest: Outcome, dialog: str, text: str) -> bool:
-    """Whether a task's chat holds the text; where it has more than the latest messages, it is looked through."""
-    texts: Sequence[str] | None = None
-    if latest.done:
-        found = rows(latest.value, "messages")
-        texts = [str(row.get("text") or "") for row in found]
-        if len(found) == PAGE:
-            texts = _chat(portal, dialog)
-    if texts is None:
-        log.warning("the task's chat cannot be read; the line counts as written", chat=dialog)
-        return True
-    wanted = bare(text)
-    return any(bare(one) == wanted for one in texts)
-
-
-def find_messages(portal: Portal, asked: Sequence[tuple[int, str]]) -> set[tuple[int, str]]:
-    """Those of the users and marks whose personal chat holds the mark, or of which nobody can tell; the latest messages
-    of fifty chats in one request."""
-    users = list(dict.fromkeys(user for user, _ in asked))
-    commands = [Command("im.dialog.messages.get", {"DIALOG_ID": str(user), "LIMIT": PAGE}) for user in users]
-    shown = dict(zip(users, portal.read(commands, optional=True) if commands else (), strict=True))
-    return {(user, mark) for user, mark in asked if _holds(portal, shown[user], user, mark)}
-
-
-def _holds(portal: Portal, outcome: Outcome, user_id: int, mark: str) -> bool:
-    """Whether the latest messages hold the mark; where there are more, they are looked through."""
-    if not outcome.done:
-        log.warning("the chat cannot be read; the message counts as sent", user=user_id)
-        return True
-    found = rows(outcome.value, "messages")
-    if any(_marked(str(row.get("text") or ""), mark) for row in found):
-        return True
-    return len(found) == PAGE and has_message(portal, user_id, mark)
-
-
-def has_message(portal: Portal, user_id: int, mark: str) -> bool:
-    """True when the personal chat with a user holds the mark, or when nobody can tell."""
-    texts = _chat(portal, str(user_id))
-    if texts is None:
-        log.warning("the chat cannot be read; the message counts as sent", user=user_id)
-        return True
-    return any(_marked(one, mark) for one in texts)
+def find_messages(portal: Portal, asked: Sequence[Pair]) -> Found:
+    """Which of the users have a message with this mark in their personal chat; the latest messages of fifty chats in
+    one request."""
+    latest, found = _latest(portal, [str(user) for user, _ in asked]), Found()
+    for pair in asked:
+        texts = _of_chat(portal, latest[str(pair[0])], str(pair[0]))
+        if isinstance(texts, Mapping):
+            there = any(_marked(text, pair[1]) for text in texts)
+            texts = None if UNREADABLE in texts and not there else there
+        found.note(pair, texts)
+    return found
 
 
 def _marked(text: str, mark: str) -> bool:
     """A message ends with its mark: one that only speaks of it (the notice that a sweep is held) is another one."""
-    return f" {bare(text)}".endswith(f" {bare(mark)}")
+    return f" {text}".endswith(f" {bare(mark)}")
 
 
-def _chat(portal: Portal, dialog: str) -> Sequence[str] | None:
-    """The latest texts of a chat; None when it may not be read."""
-    texts: list[str] = []
-    last = 0
-    for _ in range(PAGES):
-        params = {"DIALOG_ID": dialog, "LIMIT": PAGE, **({"LAST_ID": last} if last else {})}
-        outcome = portal.read_one(Command("im.dialog.messages.get", params), optional=True)
-        if not outcome.done:
-            return None
-        messages = rows(outcome.value, "messages")
-        texts += [str(row.get("text") or "") for row in messages]
+def _latest(portal: Portal, dialogs: Iterable[str]) -> dict[str, Outcome]:
+    """The latest messages of chats."""
+    places = list(dict.fromkeys(dialogs))
+    commands = [Command("im.dialog.messages.get", {"DIALOG_ID": place, "LIMIT": PAGE}) for place in places]
+    return dict(zip(places, _read(portal, commands), strict=True))
+
+
+def _of_chat(portal: Portal, latest: Outcome, dialog: str) -> dict[str, int | None] | bool | None:
+    """The texts of a chat as ``_texts`` gives them; where it has more than the latest ones, it is looked through."""
+    texts: dict[str, int | None] = {}
+    outcome, last = latest, 0
+    for page in range(PAGES):
+        if page:
+            params = {"DIALOG_ID": dialog, "LIMIT": PAGE, "LAST_ID": last}
+            (outcome,) = _read(portal, [Command("im.dialog.messages.get", params)])
+        found = _texts(outcome, "messages", "text", "id")
+        if not isinstance(found, dict):
+            return found
+        texts |= found
+        messages: list[Mapping[str, Any]] = rows(outcome.value, "messages")
         numbers = [number for row in messages if (number := whole(row.get("id")))]
         if len(messages) < PAGE or not numbers or min(numbers) == last:
             break

@@ -34,7 +34,6 @@ from bitrix_sync.portal.dialect.names import code_of
 from bitrix_sync.portal.dialect.outcomes import GARBAGE, NO_SCOPE, WHOLE_PORTAL, Outcome
 from bitrix_sync.portal.dialect.parsing import Row
 from bitrix_sync.portal.directory import absences, company, directory
-from bitrix_sync.portal.lookups import checklists, find_lines, has_message
 from bitrix_sync.portal.paging import LONG_PATIENCE, Source, read_lists
 from bitrix_sync.portal.rate_limiter import Stopped
 from bitrix_sync.portal.read_hints import NAMELESS
@@ -58,7 +57,6 @@ __all__ = [
     "ChangeReader",
     "absences",
     "anchors",
-    "checklists",
     "companies",
     "company",
     "contacts",
@@ -66,9 +64,7 @@ __all__ = [
     "deal_history",
     "deals",
     "directory",
-    "find_lines",
     "found_deals",
-    "has_message",
     "history_since",
     "open_deals",
     "open_tasks",
