@@ -34,7 +34,7 @@ Pair = tuple[int, str]
 
 
 @dataclass(slots=True)
-class Found:
+class Shown:
     """What was looked for and is there, with its id where it has one; and what nobody can tell of now."""
 
     there: dict[Pair, int | None] = field(default_factory=dict)
@@ -76,18 +76,18 @@ def _texts(outcome: Outcome, part: str, key: str, number: str) -> dict[str, int 
     return found
 
 
-def find_items(portal: Portal, asked: Iterable[Pair]) -> Found:
+def find_items(portal: Portal, asked: Iterable[Pair]) -> Shown:
     """Which of the tasks have an item of this title in their check lists, headings too; fifty tasks in one request."""
     tasks = list(dict.fromkeys(task for task, _ in asked))
     commands = [Command("task.checklistitem.getlist", {"TASKID": one, "ORDER": {"ID": "asc"}}) for one in tasks]
     shown = dict(zip(tasks, _read(portal, commands), strict=True))
-    found = Found()
+    found = Shown()
     for pair in asked:
         found.note(pair, _texts(shown[pair[0]], "", "TITLE", "ID"))
     return found
 
 
-def find_lines(portal: Portal, asked: Sequence[Pair]) -> Found:
+def find_lines(portal: Portal, asked: Sequence[Pair]) -> Shown:
     """Which of the tasks have a comment of this text; twenty-five tasks in one request, fifty of their chats in
     another."""
     tasks = list(dict.fromkeys(task for task, _ in asked))
@@ -101,7 +101,7 @@ def find_lines(portal: Portal, asked: Sequence[Pair]) -> Found:
     ]
     answers = _read(portal, commands)
     comments, shown = dict(zip(tasks, answers[::2], strict=True)), dict(zip(tasks, answers[1::2], strict=True))
-    found, in_chats = Found(), dict[Pair, str]()
+    found, in_chats = Shown(), dict[Pair, str]()
     chats = {task: _chat_of(outcome) for task, outcome in shown.items()}
     for pair in asked:
         texts = _texts(comments[pair[0]], "", "POST_MESSAGE", "ID")
@@ -128,10 +128,10 @@ def _chat_of(outcome: Outcome) -> str | bool | None:
     return f"chat{number}" if number else False
 
 
-def find_messages(portal: Portal, asked: Sequence[Pair]) -> Found:
+def find_messages(portal: Portal, asked: Sequence[Pair]) -> Shown:
     """Which of the users have a message with this mark in their personal chat; the latest messages of fifty chats in
     one request."""
-    latest, found = _latest(portal, [str(user) for user, _ in asked]), Found()
+    latest, found = _latest(portal, [str(user) for user, _ in asked]), Shown()
     for pair in asked:
         texts = _of_chat(portal, latest[str(pair[0])], str(pair[0]))
         if isinstance(texts, Mapping):
