@@ -191,6 +191,12 @@ def test_a_list_without_order_is_not_taken(server: Lists, portal: Portal) -> Non
         read_lists(portal, [HISTORY])
 
 
+def test_a_full_page_of_rows_without_ids_is_not_taken(server: Lists, portal: Portal) -> None:
+    server.plan = [{"result": {"items": [{"OWNER_ID": number} for number in range(50)]}, "total": 90}]
+    with pytest.raises(PortalError, match="rows without ids"):
+        read_lists(portal, [HISTORY])
+
+
 def test_rows_that_lost_their_fields_are_not_taken_for_none(server: Lists, portal: Portal) -> None:
     """b24-rest-docs issue 368: ``items`` was seen as a list of empty lists."""
     server.plan = [{"result": {"items": [[], [], []]}, "total": 3}]
