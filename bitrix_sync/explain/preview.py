@@ -7,7 +7,7 @@ before, and, where a stage is given, those of an entry into it now, by the same 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -124,32 +124,35 @@ def context_of(settings: Settings) -> Iterator[PreviewContext]:
 
 def find_stage(wanted: str, deal: Deal, directory: Directory) -> Stage:
     """The stage of this id, or of this name in the deal's funnel. UserError that names the nearest ones."""
-    every = [stage for funnel in directory.funnels for stage in funnel.stages]
-    by_id = [stage for stage in every if fold(stage.id) == fold(wanted)]
-    own = [stage for stage in every if stage.funnel_id == deal.funnel_id]
-    found = by_id or [stage for stage in own if fold(stage.name) == fold(wanted)]
+    by_id = [stage for stage in directory.stages if fold(stage.id) == fold(wanted)]
+    named = [stage for stage in directory.stages if fold(stage.name) == fold(wanted)]
+    found = by_id or [stage for stage in named if stage.funnel_id == deal.funnel_id]
     if len(found) == 1:
         return found[0]
-    funnel = next((one.name for one in directory.funnels if one.id == deal.funnel_id), f"#{deal.funnel_id}")
-    if found:
-        ids = ", ".join(stage.id for stage in found)
-        raise UserError(f"the funnel {funnel} has several stages `{wanted}`: {ids}; write the id of one")
-    elsewhere = ", ".join(stage.id for stage in every if fold(stage.name) == fold(wanted))
+    raise UserError(_no_stage(wanted, deal.funnel_id, directory, several=_ids(found), elsewhere=_ids(named)))
+
+
+def _no_stage(wanted: str, funnel_id: int, directory: Directory, *, several: str, elsewhere: str) -> str:
+    """Why a name does not tell a stage of the funnel: ids of ``several`` bear it there, or of others ``elsewhere``."""
+    funnel = next((one.name for one in directory.funnels if one.id == funnel_id), f"#{funnel_id}")
+    if several:
+        return f"the funnel {funnel} has several stages `{wanted}`: {several}; write the id of one"
     if elsewhere:
-        raise UserError(
+        return (
             f"the deal is in the funnel {funnel}, which has no stage `{wanted}`; that of another funnel is written by "
             f"its id: {elsewhere}"
         )
-    names = [stage.name for stage in own]
-    cure = did_you_mean(wanted, [*names, *(stage.id for stage in own)])
-    raise UserError(
-        f"the funnel {funnel} has no stage `{wanted}`. {cure or 'Its stages are ' + ', '.join(names) + '.'}"
-    )
+    own = {stage.id: stage.name for stage in directory.stages if stage.funnel_id == funnel_id}
+    cure = did_you_mean(wanted, [*own.values(), *own])
+    return f"the funnel {funnel} has no stage `{wanted}`. {cure or 'Its stages are ' + ', '.join(own.values()) + '.'}"
+
+
+def _ids(stages: Iterable[Stage]) -> str:
+    return ", ".join(stage.id for stage in stages)
 
 
 def _order(directory: Directory) -> dict[str, int]:
-    stages = (stage.id for funnel in directory.funnels for stage in funnel.stages)
-    return {stage_id: place for place, stage_id in enumerate(stages)}
+    return {stage.id: place for place, stage in enumerate(directory.stages)}
 
 
 def _begin(context: PreviewContext) -> Preview:
@@ -209,31 +212,37 @@ def _judge(
         if end := facts.unread.get(deal.id):
             preview.lines.append(nothing(context.rules, deal, "preview.unread", why=end.why))
             continue
-        before = known[deal.id].deal
         state = _state(context, cursor, known[deal.id], deal, visits.get(deal.id, []), tasks.get(deal.id, []))
         if into is not None:
             state = _entering(context, cursor, state, deal, into)
-        try:
-            decision = plan.decide(
-                state,
-                context.rules,
-                world,
-                now=context.now,
-                responsible_before=before.responsible_id if before else None,
-                backfill=plan.Backfill(again=True),
-            )
-            decision = _with_refused(context, state, world, decision)
-        except NotRead as fault:
-            preview.lines.append(nothing(context.rules, deal, "preview.unread", why=str(fault)))
-            continue
-        except Exception:
-            log.exception("deal cannot be judged; the others go on", deal=deal.id)
-            preview.lines.append(nothing(context.rules, deal, "preview.error"))
-            continue
-        if not state.visits:
-            preview.lines.append(nothing(context.rules, deal, "preview.no_history"))
-        preview.lines += of_rules(context.rules, world.company, state, decision)
-        preview.changes += of_changes(context.rules, state, decision)
+        _tell(context, world, deal, known[deal.id].deal, state, preview)
+
+
+def _tell(
+    context: PreviewContext, world: plan.World, deal: Deal, before: Deal | None, state: DealState, preview: Preview
+) -> None:
+    """What comes of one deal, or why nobody can say. ``before``: the deal as it is remembered."""
+    try:
+        decision = plan.decide(
+            state,
+            context.rules,
+            world,
+            now=context.now,
+            responsible_before=before.responsible_id if before else None,
+            backfill=plan.Backfill(again=True),
+        )
+        decision = _with_refused(context, state, world, decision)
+    except NotRead as fault:
+        preview.lines.append(nothing(context.rules, deal, "preview.unread", why=str(fault)))
+        return
+    except Exception:
+        log.exception("deal cannot be judged; the others go on", deal=deal.id)
+        preview.lines.append(nothing(context.rules, deal, "preview.error"))
+        return
+    if not state.visits:
+        preview.lines.append(nothing(context.rules, deal, "preview.no_history"))
+    preview.lines += of_rules(context.rules, world.company, state, decision)
+    preview.changes += of_changes(context.rules, state, decision)
 
 
 def _with_refused(context: PreviewContext, state: DealState, world: plan.World, decision: Decision) -> Decision:
@@ -268,27 +277,31 @@ def _state(
     tasks: Sequence[PortalTask],
 ) -> DealState:
     """What is remembered, brought up to what the portal shows. A visit that a first start would read is history."""
-    past = {visit.id for visit in visits} if cursor is None else set()
-    records = {record.ref: record for record in known.tasks}
-    by_portal_id = {record.portal_id: record for record in known.tasks if record.portal_id}
-    for task in tasks:
-        record = by_portal_id.get(task.id)
-        if record is None and occurrence_in(task.mark) in records:
-            continue
-        if record is not None and not is_stranger(task, record):
-            seen: TaskRecord | None = plan.observe(record, task, at=context.now)[0]
-        elif (seen := recognition.by_mark(task, at=context.now)) is not None:
-            seen = replace(seen, deal_id=deal.id)
-        if seen is not None:
-            records[seen.ref] = seen
-    used_again = {visit.id for visit in visits}
+    read = {visit.id for visit in visits}
     return replace(
         known,
         deal=deal,
-        visits=(*(visit for visit in known.visits if visit.id not in used_again), *visits),
-        tasks=tuple(records.values()),
-        handled=known.handled | past,
+        visits=(*(visit for visit in known.visits if visit.id not in read), *visits),
+        tasks=_records(known.tasks, deal.id, tasks, context.now),
+        handled=known.handled | read if cursor is None else known.handled,
     )
+
+
+def _records(
+    known: Sequence[TaskRecord], deal_id: int, tasks: Sequence[PortalTask], now: datetime
+) -> tuple[TaskRecord, ...]:
+    """The deal's tasks as remembered, brought up to what the portal shows; one there with a mark of ours is adopted."""
+    records = {record.ref: record for record in known}
+    by_portal_id = {record.portal_id: record for record in known if record.portal_id}
+    for task in tasks:
+        record = by_portal_id.get(task.id)
+        if record is not None and not is_stranger(task, record):
+            records[record.ref] = plan.observe(record, task, at=now)[0]
+        elif record is not None or occurrence_in(task.mark) not in records:
+            adopted = recognition.by_mark(task, at=now)
+            if adopted is not None:
+                records[adopted.ref] = replace(adopted, deal_id=deal_id)
+    return tuple(records.values())
 
 
 def _entering(context: PreviewContext, cursor: Cursor | None, state: DealState, deal: Deal, stage: Stage) -> DealState:

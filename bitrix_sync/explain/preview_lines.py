@@ -4,10 +4,11 @@ but for what it is given.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from operator import attrgetter
+from typing import Any, NamedTuple, TypeVar
 
 from bitrix_sync.explain.why_lines import status_text
 from bitrix_sync.model.actions import CreateTask, Kind
@@ -21,6 +22,7 @@ RESULTS = ("new", "held", "there", "none")
 CHANGES = frozenset({"followed", "people_followed", "supervisor_followed", "ended", "advanced", "advance_brake"})
 """Verdicts about tasks that are there already, and about the deal itself."""
 Line = dict[str, Any]
+OfRule = TypeVar("OfRule", Trace, TaskRecord)
 
 
 @dataclass(slots=True)
@@ -67,29 +69,49 @@ class Part(NamedTuple):
 
 def lines_of(preview: Preview) -> Iterator[Part]:
     """The preview for people: the table, reasons (for one deal), what else would change, the counts, the load."""
+    parts: tuple[Callable[[Preview], Iterator[Part | str]], ...]
+    parts = (_table, _reasons, _uncovered, _changes, _load, _closing)
+    for part in parts:
+        for one in part(preview):
+            yield Part(one, [], []) if isinstance(one, str) else one
+
+
+def _table(preview: Preview) -> Iterator[Part]:
     language = preview.language
     names = ["funnel", "stage", "deal", "task", "owner", "supervisor", "deadline"]
     columns = [texts.phrase(language, f"report.{name}") for name in names] + [texts.phrase(language, "preview.note")]
     cut = 3 if preview.deal is not None else 0
     if preview.lines:
         yield Part(_title(preview), columns[cut:], [_row(language, line)[cut:] for line in preview.lines])
-    if preview.deal is not None:
-        for line in preview.lines:
-            reasons = [f"    {one}" for one in line["why"]]
-            yield from (Part(text, [], []) for text in (f"  {line['rule']}:", *reasons) if reasons)
+
+
+def _reasons(preview: Preview) -> Iterator[str]:
+    for line in preview.lines if preview.deal is not None else ():
+        if line["why"]:
+            yield f"  {line['rule']}:"
+            yield from (f"    {one}" for one in line["why"])
+
+
+def _uncovered(preview: Preview) -> Iterator[str]:
     for line in preview.uncovered:
         values = {key: line[key] for key in ("stage", "funnel")}
-        yield Part(texts.phrase(language, "preview.uncovered", count=line["deals"], **values), [], [])
+        yield texts.phrase(preview.language, "preview.uncovered", count=line["deals"], **values)
+
+
+def _changes(preview: Preview) -> Iterator[str]:
     if preview.changes:
-        yield Part(texts.phrase(language, "preview.changes"), [], [])
+        yield texts.phrase(preview.language, "preview.changes")
     for line in preview.changes:
         values = {"number": line["deal_id"], "deal": line["deal"], "rule": line["rule"], "text": line["text"]}
-        yield Part("  " + texts.phrase(language, "preview.change", **values), [], [])
+        yield "  " + texts.phrase(preview.language, "preview.change", **values)
+
+
+def _load(preview: Preview) -> Iterator[Part]:
     if preview.load:
         keys = ("report.employee", "preview.open_now", "preview.new", "preview.total")
         rows = [[line["user"], line["open"], line["new"], line["total"]] for line in preview.load]
-        yield Part(texts.phrase(language, "preview.load"), [texts.phrase(language, key) for key in keys], rows)
-    yield from (Part(text, [], []) for text in _closing(preview))
+        columns = [texts.phrase(preview.language, key) for key in keys]
+        yield Part(texts.phrase(preview.language, "preview.load"), columns, rows)
 
 
 def _title(preview: Preview) -> str:
@@ -112,20 +134,23 @@ def _row(language: str, line: Line) -> list[Any]:
 def _note(language: str, line: Line) -> str:
     """Why no task comes, or which one is there."""
     brings = texts.phrase(language, "preview.brings", command=line["brings"]) if line["brings"] else ""
-    if line["result"] == "held":
-        return " ".join(filter(None, [texts.phrase(language, "preview.held"), brings]))
-    if line["result"] == "new":
-        return brings
-    if line["result"] == "there":
-        if line["task_id"] is None:
+    match line["result"]:
+        case "new":
+            return brings
+        case "held":
+            return f"{texts.phrase(language, 'preview.held')} {brings}".rstrip()
+        case "there" if line["task_id"] is None:
             return brings or texts.phrase(language, "preview.on_its_way")
-        status = status_text(language, line["status"])
-        return texts.phrase(language, "preview.there", task=line["task_id"], status=status)
-    if line["result"] == "none":
-        failed = [texts.check_text(language, Check(**check)) for check in line["checks"] if not check["ok"]]
-        said = failed if line["verdict"] == "condition_false" and failed else line["why"][:1]
-        return "; ".join([*said, *([brings] if brings else [])])
-    return ""
+        case "there":
+            status = status_text(language, line["status"])
+            return texts.phrase(language, "preview.there", task=line["task_id"], status=status)
+    return "; ".join([*_why(language, line), brings]).removesuffix("; ")
+
+
+def _why(language: str, line: Line) -> list[str]:
+    """The comparisons that failed, else the reason alone."""
+    failed = [texts.check_text(language, Check(**check)) for check in line["checks"] if not check["ok"]]
+    return failed if line["verdict"] == "condition_false" and failed else list(line["why"][:1])
 
 
 def _closing(preview: Preview) -> Iterator[str]:
@@ -171,25 +196,30 @@ def of_rules(rules: Rules, company: Company, state: DealState, decision: Decisio
     """What becomes of each rule of the deal's present stage."""
     if not state.visits or state.deal is None:
         return []
-    visit = max(state.visits, key=lambda one: one.id)
-    records = {record.ref: record for record in (*state.tasks, *decision.tasks)}
+    visit = max(state.visits, key=attrgetter("id"))
     created = {op.task: op for op in decision.operations if op.kind is Kind.CREATE}
-    traces = {trace.rule_id: trace for trace in decision.traces if trace.visit_id == visit.id}
+    made = {record.ref: record for record in (*state.tasks, *decision.tasks)}
+    traces = _by_rule(decision.traces, visit.id)
+    latest = _by_rule(sorted(made.values(), key=attrgetter("number")), visit.id)
     lines = []
     for rule in rules_of(rules, visit.stage_id):
         line = _line(rules, state.deal, visit.funnel_id, visit.stage_id)
         line |= {"rule": rule.id, "entered": rules.calendar.local(visit.entered)}
-        trace = traces.get(rule.id)
-        if trace is not None:
+        if (trace := traces.get(rule.id)) is not None:
             line |= _reason(rules, trace) | {"by": trace.data.get("by")}
-        of_rule = [one for one in records.values() if one.rule_id == rule.id and one.visit_id == visit.id]
-        if of_rule:
-            record = max(of_rule, key=lambda one: one.number)
+        held = False
+        if (record := latest.get(rule.id)) is not None:
             line |= _task(rules, company, record, created.get(record.ref))
             line["by"] = line["by"] if record.ref in created else None
-        line["brings"] = _command(line, held=bool(of_rule) and state.unmade.get(record.ref) is State.HELD)
+            held = state.unmade.get(record.ref) is State.HELD
+        line["brings"] = _command(line, held=held)
         lines.append(line)
     return lines
+
+
+def _by_rule(items: Iterable[OfRule], visit_id: int) -> dict[str, OfRule]:
+    """Of each rule the last that belongs to the visit."""
+    return {one.rule_id: one for one in items if one.visit_id == visit_id}
 
 
 def of_changes(rules: Rules, state: DealState, decision: Decision) -> list[Line]:
@@ -280,19 +310,24 @@ def _command(line: Line, *, held: bool) -> str:
 
 
 def _task(rules: Rules, company: Company, record: TaskRecord, created: Operation | None) -> Line:
-    fresh = created is not None
     return {
-        "result": "there" if created is None else "held" if created.state is State.HELD else "new",
+        **_standing(record, created),
         "task_id": record.portal_id,
-        "status": None if fresh else "gone" if record.gone else record.status,
         "title": record.title,
         "owner_id": record.owner_id or None,
         "owner": company.name(record.owner_id) if record.owner_id else "",
         "supervisor_id": record.supervisor_id,
         "supervisor": company.name(record.supervisor_id) if record.supervisor_id else "",
         "deadline": rules.calendar.local(record.deadline) if record.deadline else None,
-        "fields": own_fields(created.action.fields) if created and isinstance(created.action, CreateTask) else {},
     }
+
+
+def _standing(record: TaskRecord, created: Operation | None) -> Line:
+    """Whether the task is there or would be made, and what is known of it only then."""
+    if created is None:
+        return {"result": "there", "status": "gone" if record.gone else record.status, "fields": {}}
+    fields = created.action.fields if isinstance(created.action, CreateTask) else {}
+    return {"result": "held" if created.state is State.HELD else "new", "status": None, "fields": own_fields(fields)}
 
 
 def own_fields(fields: Mapping[str, Any]) -> Line:

@@ -65,6 +65,7 @@ class _Telling:
     def __init__(self, store: Store, state: DealState, traces: Sequence[Trace], rule: str) -> None:
         self.known: Snapshot = snapshot.unpack(store.flags.snapshot)
         self.state, self.traces, self.rule = state, traces, rule
+        self.left: tuple[Trace | TaskRecord, ...] = (*traces, *state.tasks)
         self.language, self.calendar = self.known.language, self.known.calendar
         self.loaded = store.rules_loaded()
         self.operations = store.operations(deal_id=state.deal_id)
@@ -74,31 +75,41 @@ class _Telling:
         with store.reading() as connection:
             self.row = queries.deal(connection, state.deal_id)
         self.sheets = {str(sheet["stage_id"]): sheet for sheet in self.known.sheets}
-        self.in_file = {str(task["id"]): sheet for sheet in self.known.sheets for task in sheet["tasks"]}
         self.titles = {str(task["id"]): str(task["title"]) for sheet in self.known.sheets for task in sheet["tasks"]}
         self.told: set[int] = set()
 
     def account(self) -> Account:
-        known, row = self.known, self.row
-        ids = {*self.in_file, *self.loaded, *(trace.rule_id for trace in self.traces)}
-        ids |= {record.rule_id for record in self.state.tasks}
-        if self.rule and self.rule not in ids:
-            cure = did_you_mean(self.rule, ids - {ADVANCE}) or listed(sorted(ids - {ADVANCE}), "The rules are")
-            raise UserError(f"no rule `{self.rule}` was ever loaded. {cure}".strip())
+        self.refuse_unknown_rule()
         visits = [self.visit(visit, after) for visit, after in _with_next(self.state.visits)]
         return {
             "deal_id": self.state.deal_id,
             "rule": self.rule,
-            "deal": row.title if row is not None else "",
             "gone": self.state.deal is None,
             "language": self.language,
-            "funnel": known.funnel_name(row.funnel_id) if row is not None else "",
-            "stage": known.stage_name(row.stage_id) if row is not None else "",
-            "responsible_id": row.responsible_id if row is not None else None,
-            "responsible": known.company.name(row.responsible_id) if row is not None else "",
+            **self.deal(),
             "visits": [one for one in visits if one["rules"] or not self.rule],
             "no_occasion": self.no_occasion({rule["rule"] for visit in visits for rule in visit["rules"]}),
-            "operations": [] if self.rule else [self.operation(one) for one in self.operations if self.first(one)],
+            "operations": [] if self.rule else self.untold(self.operations),
+        }
+
+    def refuse_unknown_rule(self) -> None:
+        """UserError for a rule that nobody ever heard of."""
+        ids = {*self.titles, *self.loaded, *(one.rule_id for one in self.left)}
+        if self.rule and self.rule not in ids:
+            cure = did_you_mean(self.rule, ids - {ADVANCE}) or listed(sorted(ids - {ADVANCE}), "The rules are")
+            raise UserError(f"no rule `{self.rule}` was ever loaded. {cure}".strip())
+
+    def deal(self) -> Account:
+        """Where the deal is and whose."""
+        known, row = self.known, self.row
+        if row is None:
+            return {"deal": "", "funnel": "", "stage": "", "responsible_id": None, "responsible": ""}
+        return {
+            "deal": row.title,
+            "funnel": known.funnel_name(row.funnel_id),
+            "stage": known.stage_name(row.stage_id),
+            "responsible_id": row.responsible_id,
+            "responsible": known.company.name(row.responsible_id),
         }
 
     # --- a stay in a stage -------------------------------------------------------------------------------------------
@@ -119,64 +130,61 @@ class _Telling:
 
     def rules_of(self, visit: Visit) -> list[str]:
         """The rules of the stage as the file stands, then those that left traces or tasks on the visit."""
-        sheet = self.sheets.get(visit.stage_id)
-        ids = [str(task["id"]) for task in sheet["tasks"]] if sheet else []
-        ids += [trace.rule_id for trace in self.traces if trace.visit_id == visit.id]
-        ids += [record.rule_id for record in self.state.tasks if record.visit_id == visit.id]
-        ids += [ADVANCE for one in self.operations if _moves(one, visit)]
-        return [one for one in dict.fromkeys(ids) if self.rule in ("", one)]
+        left = [one.rule_id for one in self.left if one.visit_id == visit.id]
+        advanced = [ADVANCE for one in self.operations if _moves(one, visit)]
+        ids = dict.fromkeys([*self.tasks_in_file(visit.stage_id), *left, *advanced])
+        return [one for one in ids if self.rule in ("", one)]
+
+    def tasks_in_file(self, stage_id: str) -> list[str]:
+        """The ids of the stage's rules as the file stands."""
+        sheet = self.sheets.get(stage_id)
+        return [str(task["id"]) for task in sheet["tasks"]] if sheet else []
 
     def of_rule(self, visit: Visit, rule: str, *, present: bool) -> Account:
-        decisions = [trace for trace in self.traces if (trace.visit_id, trace.rule_id) == (visit.id, rule)]
-        records = [one for one in self.state.tasks if (one.visit_id, one.rule_id) == (visit.id, rule)]
-        names = {record.occurrence for record in records}
-        operations = [
-            one
-            for one in self.operations
-            if one.operation.task in names
-            or ((of := Occurrence.parse(one.operation.task)) is not None and (of.visit, of.rule) == (visit.id, rule))
-            or (rule == ADVANCE and _moves(one, visit))
-        ]
+        own = [one for one in self.left if (one.visit_id, one.rule_id) == (visit.id, rule)]
+        decisions = [one for one in own if isinstance(one, Trace)]
+        records = [one for one in own if isinstance(one, TaskRecord)]
+        operations = [one for one in self.operations if _serves(one, visit, rule, records)]
         return {
             "rule": rule,
             "title": self.titles.get(rule, ""),
-            "decisions": [self.decision(trace) for trace in decisions],
-            "note": "" if decisions else self.without_reason(visit, rule, bool(records)),
+            "decisions": list(map(self.decision, decisions)),
+            "note": self.note(visit, rule, decisions, records),
             "cure": self.cure(visit, rule, decisions, records) if present else "",
-            "tasks": [self.task(record) for record in records],
-            "operations": [self.operation(one) for one in operations if self.first(one)],
+            "tasks": list(map(self.task, records)),
+            "operations": self.untold(operations),
         }
 
-    def without_reason(self, visit: Visit, rule: str, has_task: bool) -> str:
-        """Why there is no decision of this rule on this visit."""
-        if has_task:
+    def note(self, visit: Visit, rule: str, decisions: Sequence[Trace], records: Sequence[TaskRecord]) -> str:
+        """Why there is no decision of this rule on this visit; "" if there is one."""
+        if decisions:
+            return ""
+        if records:
             return self.say("story.no_reason")
         if self.is_past(visit, rule):
             return self.say("why.history" if visit.id in self.state.handled else "why.before_rules")
-        return self.say("story.not_judged" if rule in self.in_file else "story.removed")
+        return self.say("story.not_judged" if rule in self.titles else "story.removed")
 
     def cure(self, visit: Visit, rule: str, decisions: Sequence[Trace], records: Sequence[TaskRecord]) -> str:
         """The command that makes the task which the rule did not make on the deal's present visit; "" if none does."""
-        sheet, deal = self.sheets.get(visit.stage_id), self.state.deal
-        in_force = sheet is not None and any(task["id"] == rule for task in sheet["tasks"])
-        if not in_force or deal is None or (deal.closed and not visit.final):
+        deal = self.state.deal
+        if rule not in self.tasks_in_file(visit.stage_id) or deal is None or (deal.closed and not visit.final):
             return ""
         command = f"bitrix-sync backfill --deal {deal.id} --rule {rule}"
         if records:
-            last = max(records, key=lambda record: record.number)
-            unmade = self.state.unmade.get(last.occurrence)
-            if unmade is State.HELD:
-                command = "bitrix-sync release"
-            elif taken_away(self.state, last):
-                command += " --again"
-            elif unmade is not State.FAILED:
-                return ""
-        elif decisions:
-            if decisions[-1].verdict not in ("before_rules", "history"):
-                return ""
-        elif not self.is_past(visit, rule):
+            command = self.cure_of_task(max(records, key=lambda record: record.number), command)
+        elif not (decisions[-1].verdict in ("before_rules", "history") if decisions else self.is_past(visit, rule)):
             return ""
-        return self.say("story.backfill", command=command)
+        return command and self.say("story.backfill", command=command)
+
+    def cure_of_task(self, last: TaskRecord, backfill: str) -> str:
+        """The command that makes a task which was decided and is not there; "" if none does, or none need."""
+        unmade = self.state.unmade.get(last.occurrence)
+        if unmade is State.HELD:
+            return "bitrix-sync release"
+        if taken_away(self.state, last):
+            return f"{backfill} --again"
+        return backfill if unmade is State.FAILED else ""
 
     def is_past(self, visit: Visit, rule: str) -> bool:
         """True when the visit began before the rule did."""
@@ -244,33 +252,38 @@ class _Telling:
             case _:
                 return ""
 
-    def first(self, one: StoredOperation) -> bool:
-        """True once for each operation: what stands with its rule is not listed again."""
-        new = one.id not in self.told
-        self.told.add(one.id)
-        return new
+    def untold(self, operations: Iterable[StoredOperation]) -> list[Account]:
+        """Those that were not told yet: what stands with its rule is not listed again."""
+        new = [one for one in operations if one.id not in self.told]
+        self.told |= {one.id for one in new}
+        return [self.operation(one) for one in new]
 
     # --- rules without an occasion -----------------------------------------------------------------------------------
 
     def no_occasion(self, judged: Set[str]) -> list[Account]:
         """Rules of the file that have nothing to do with any visit, a sentence for each. Without ``rule`` only those of
         the deal's own funnel."""
-        stages = {stage.id: stage for funnel in self.known.funnels for stage in funnel.stages}
         found: list[Account] = []
         for stage_id, sheet in self.sheets.items():
-            stage = stages.get(stage_id)
-            own = self.row is None or stage is None or stage.funnel_id == self.row.funnel_id
+            ids = self.tasks_in_file(stage_id) if self.rule or self.in_own_funnel(stage_id) else []
             place = {"stage": str(sheet["stage"]), "funnel": str(sheet["funnel"])}
             text = self.say("story.never_there", **place)
             found += [
-                {"rule": str(task["id"]), "stage_id": stage_id, **place, "text": text}
-                for task in sheet["tasks"]
-                if str(task["id"]) not in judged and (own if not self.rule else self.rule == str(task["id"]))
+                {"rule": rule, "stage_id": stage_id, **place, "text": text}
+                for rule in ids
+                if rule not in judged and self.rule in ("", rule)
             ]
-        if self.rule and self.rule not in judged and not found:
-            text = self.say("story.removed" if self.known.known else "story.never_judged")
-            found.append({"rule": self.rule, "stage_id": "", "stage": "", "funnel": "", "text": text})
-        return found
+        return found if self.rule in ("", *judged) or found else [self.without_stage()]
+
+    def without_stage(self) -> Account:
+        """The rule that is asked for and stands nowhere in the file."""
+        text = self.say("story.removed" if self.known.known else "story.never_judged")
+        return {"rule": self.rule, "stage_id": "", "stage": "", "funnel": "", "text": text}
+
+    def in_own_funnel(self, stage_id: str) -> bool:
+        """False for a stage that surely is of another funnel than the deal."""
+        stage = self.known.stage(stage_id)
+        return self.row is None or stage is None or stage.funnel_id == self.row.funnel_id
 
     # --- words -------------------------------------------------------------------------------------------------------
 
@@ -284,6 +297,14 @@ class _Telling:
 def _moves(one: StoredOperation, visit: Visit) -> bool:
     action = one.operation.action
     return isinstance(action, MoveDeal) and action.visit == visit.id
+
+
+def _serves(one: StoredOperation, visit: Visit, rule: str, records: Sequence[TaskRecord]) -> bool:
+    """Whether the operation was decided by the rule on the visit, or is one of its tasks'."""
+    if one.operation.task in {record.occurrence for record in records} or (rule == ADVANCE and _moves(one, visit)):
+        return True
+    of = Occurrence.parse(one.operation.task)
+    return of is not None and (of.visit, of.rule) == (visit.id, rule)
 
 
 def _with_next(visits: Iterable[Visit]) -> list[tuple[Visit, Visit | None]]:

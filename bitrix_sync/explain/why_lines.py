@@ -16,11 +16,7 @@ STEP = "  "
 def lines_of(story: Account) -> Iterator[str]:
     """Every line, indented by what it belongs to; a heading begins at the margin."""
     language = story["language"]
-    if story["gone"]:
-        yield texts.phrase(language, "story.gone", number=story["deal_id"])
-    else:
-        values = {key: story[key] for key in ("deal", "funnel", "stage", "responsible")}
-        yield texts.phrase(language, "story.title", number=story["deal_id"], **values)
+    yield _title(language, story)
     if not story["visits"] and not story["no_occasion"]:
         yield STEP + texts.phrase(language, "story.no_visits")
     for visit in story["visits"]:
@@ -28,16 +24,19 @@ def lines_of(story: Account) -> Iterator[str]:
         yield from _visit(language, visit)
     if story["no_occasion"]:
         yield ""
-        if story["rule"]:
-            yield from (STEP + one["text"] for one in story["no_occasion"])
-        else:
-            yield texts.phrase(language, "story.other_rules")
-            yield from _no_occasion(language, story["no_occasion"])
+        yield from _no_occasion(language, story)
     if story["operations"]:
         yield ""
         yield texts.phrase(language, "story.other_work")
         for operation in story["operations"]:
             yield STEP + _operation(language, operation)
+
+
+def _title(language: str, story: Account) -> str:
+    if story["gone"]:
+        return texts.phrase(language, "story.gone", number=story["deal_id"])
+    values = {key: story[key] for key in ("deal", "funnel", "stage", "responsible")}
+    return texts.phrase(language, "story.title", number=story["deal_id"], **values)
 
 
 def _visit(language: str, visit: Account) -> Iterator[str]:
@@ -50,19 +49,22 @@ def _visit(language: str, visit: Account) -> Iterator[str]:
         yield STEP + visit["note"]
     for rule in visit["rules"]:
         yield STEP + _heading(language, rule)
-        if rule["note"]:
-            yield 2 * STEP + rule["note"]
-        for decision in rule["decisions"]:
-            watch = f" ({texts.phrase(language, 'story.watch')})" if decision["watch"] else ""
-            yield f"{2 * STEP}{_moment(language, decision['at'])}: {decision['text']}{watch}"
-            for check in decision["checks"]:
-                yield 3 * STEP + texts.check_text(language, Check(**check))
-        if rule["cure"]:
-            yield 2 * STEP + rule["cure"]
-        for task in rule["tasks"]:
-            yield from (2 * STEP + line for line in _task(language, task))
-        for operation in rule["operations"]:
-            yield 2 * STEP + _operation(language, operation)
+        yield from (2 * STEP + line for line in _rule(language, rule))
+
+
+def _rule(language: str, rule: Account) -> Iterator[str]:
+    if rule["note"]:
+        yield rule["note"]
+    for decision in rule["decisions"]:
+        watch = f" ({texts.phrase(language, 'story.watch')})" if decision["watch"] else ""
+        yield f"{_moment(language, decision['at'])}: {decision['text']}{watch}"
+        yield from (STEP + texts.check_text(language, Check(**check)) for check in decision["checks"])
+    if rule["cure"]:
+        yield rule["cure"]
+    for task in rule["tasks"]:
+        yield from _task(language, task)
+    for operation in rule["operations"]:
+        yield _operation(language, operation)
 
 
 def _heading(language: str, rule: Account) -> str:
@@ -106,9 +108,14 @@ def _operation(language: str, operation: Account) -> str:
     return f"{line}. {reason}" if reason else line
 
 
-def _no_occasion(language: str, rules: list[Account]) -> Iterator[str]:
+def _no_occasion(language: str, story: Account) -> Iterator[str]:
+    """Of one rule its sentence, of all of them a line for each stage."""
+    if story["rule"]:
+        yield from (STEP + one["text"] for one in story["no_occasion"])
+        return
+    yield texts.phrase(language, "story.other_rules")
     by_stage: dict[tuple[str, str], list[str]] = {}
-    for one in rules:
+    for one in story["no_occasion"]:
         by_stage.setdefault((one["funnel"], one["stage"]), []).append(one["rule"])
     for (funnel, stage), ids in by_stage.items():
         yield STEP + texts.phrase(language, "story.elsewhere", stage=stage, funnel=funnel, rules=", ".join(ids))

@@ -6,7 +6,7 @@ in the portal; a deal's fields are keyed by the portal's upper-case codes (``OPP
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeAlias, TypeVar
@@ -234,9 +234,14 @@ class Directory:
     without: Mapping[str, Absent] = field(default_factory=dict)
     task_fields: Mapping[str, DealField] = field(default_factory=dict)
 
+    @property
+    def stages(self) -> Iterator[Stage]:
+        """Every stage, in the portal's order."""
+        return (stage for funnel in self.funnels for stage in funnel.stages)
+
     def stage(self, stage_id: str) -> Stage | None:
         """The stage with this full id, or None."""
-        return next((s for f in self.funnels for s in f.stages if s.id == stage_id), None)
+        return next((stage for stage in self.stages if stage.id == stage_id), None)
 
 
 @dataclass(frozen=True, slots=True)

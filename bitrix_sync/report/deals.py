@@ -85,7 +85,7 @@ def _stages(here: ReportContext, seen: _Now) -> list[Line]:
     for stage_id, hours in queries.stays_since(here.connection, here.now - HISTORY):
         lasted.setdefault(stage_id, []).append(hours)
     closed = {row.stage_id: row.deals for row in queries.closed_by_stage(here.connection)}
-    known = [stage for funnel in here.known.funnels for stage in funnel.stages]
+    known = list(here.known.stages)
     names = {stage.id for stage in known}
     vanished = {
         stage_id: Stage(stage_id, stage_id, rows[0].funnel_id)

@@ -7,7 +7,7 @@ page ask the portal nothing, and a command beside the running service sees the s
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from functools import lru_cache
@@ -62,9 +62,14 @@ class Snapshot:
         """False before the first reading of the portal."""
         return bool(self.portal)
 
+    @property
+    def stages(self) -> Iterator[Stage]:
+        """Every stage, in the portal's order."""
+        return (stage for funnel in self.funnels for stage in funnel.stages)
+
     def stage(self, stage_id: str) -> Stage | None:
         """The stage with this full id, or None for one that is gone."""
-        return next((stage for funnel in self.funnels for stage in funnel.stages if stage.id == stage_id), None)
+        return next((stage for stage in self.stages if stage.id == stage_id), None)
 
     def stage_name(self, stage_id: str) -> str:
         """Its name, or its id when it is gone."""

@@ -90,7 +90,7 @@ class _Binding:
         self.paths: dict[str, Path] = {}
         self.zone: tzinfo = UTC
         self._mentioned: dict[str, frozenset[str]] = {}
-        self.stage_names = tuple(dict.fromkeys(stage.name for funnel in directory.funnels for stage in funnel.stages))
+        self.stage_names = tuple(dict.fromkeys(stage.name for stage in directory.stages))
 
     def run(self, digest: str) -> Bound:
         file, names = self.file, self.names
@@ -127,7 +127,7 @@ class _Binding:
                 uses_company="company" in self.parts.records,
                 uses_contact="contact" in self.parts.records,
                 uses_absences=any(rule.away == "substitute" for rule in rules.values()),
-                stage_names={stage.id: stage.name for funnel in self.directory.funnels for stage in funnel.stages},
+                stage_names={stage.id: stage.name for stage in self.directory.stages},
                 funnel_names={funnel.id: funnel.name for funnel in self.directory.funnels},
                 deal_fields=self.directory.fields,
                 task_fields=self.directory.task_fields,

@@ -84,7 +84,7 @@ class Names:
         departments = directory.company.departments
         self.departments = NameIndex("department", "", {str(one.id): one.name for one in departments.values()})
         self.groups = NameIndex("group", "", {str(one): "" for one in directory.groups or ()})
-        self.every_stage = NameIndex("stage", "*/", {s.id: "" for f in directory.funnels for s in f.stages})
+        self.every_stage = NameIndex("stage", "*/", {stage.id: "" for stage in directory.stages})
         own = {code: one.title for code, one in directory.task_fields.items() if code.startswith(OWN)}
         self.task_fields = NameIndex("task_field", "", {code: own[code] for code in own if not not_for_fields(code)})
         self._stages: dict[int, NameIndex] = {}
