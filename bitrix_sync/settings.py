@@ -15,66 +15,15 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
-from urllib.parse import urlsplit
 
 from dotenv.parser import parse_stream
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from bitrix_sync.errors import SettingError
+from bitrix_sync.model.webhook import WebhookUrl
 from bitrix_sync.words.language import FALL_BACK, LANGUAGES, Language
 
-_WEBHOOK_PATH = re.compile(r"/rest/(?P<user>[0-9]{1,18})/(?P<code>[A-Za-z0-9_-]+)/?")
 _TOKEN = re.compile(r"[!-+\--~]{1,256}")  # visible ASCII but the comma
-
-
-class WebhookUrl:
-    """The address of an incoming webhook, ``https://portal/rest/1/code/``. It is a password.
-
-    Only ``get_secret_value()`` shows it; ``str``, ``repr``, formatting and the settings' own text show ``***``.
-    """
-
-    __slots__ = ("_code", "host", "root", "user_id")
-
-    def __init__(self, text: str) -> None:
-        """Parse ``text``; raises ValueError that says what is wrong and never repeats the address."""
-        try:
-            parts = urlsplit(text)
-            host, port = parts.hostname, parts.port
-        except ValueError:
-            raise ValueError("is no address") from None
-        if parts.scheme not in ("https", "http") or not host or "@" in parts.netloc:
-            raise ValueError("is no https address")
-        if parts.scheme == "http" and not _is_loopback(host):
-            raise ValueError("is plain http, which would show the code to the network")
-        path = _WEBHOOK_PATH.fullmatch(parts.path)
-        if path is None or parts.query or parts.fragment:
-            raise ValueError("is not the address of an incoming webhook, or has something after the code")
-        self.host = host
-        netloc = f"[{host}]" if ":" in host else host
-        self.root = f"{parts.scheme}://{netloc}" + (f":{port}" if port is not None else "")
-        self.user_id = int(path["user"])
-        self._code = path["code"]
-
-    @property
-    def code(self) -> str:
-        """The secret part, for the redactor of the logs."""
-        return self._code
-
-    def get_secret_value(self) -> str:
-        """The whole address with its code and a slash at its end: for the client that calls the portal, nobody else."""
-        return f"{self.root}/rest/{self.user_id}/{self._code}/"
-
-    def __str__(self) -> str:
-        return f"{self.root}/rest/{self.user_id}/***/"
-
-    def __repr__(self) -> str:
-        return f"WebhookUrl('{self}')"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, WebhookUrl) and self.get_secret_value() == other.get_secret_value()
-
-    def __hash__(self) -> int:
-        return hash(self.get_secret_value())
 
 
 class Listen(NamedTuple):
@@ -95,13 +44,6 @@ class Rate(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.per_second:g}/{self.bucket}"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _tokens(value: str) -> tuple[SecretStr, ...]:

@@ -34,8 +34,9 @@ SIBLINGS: Mapping[str, frozenset[str]] = {
 PURE_IMPORTS = frozenset({
     "__future__", "babel", "bisect", "calendar", "collections", "contextlib", "contextvars", "copy", "dataclasses",
     "datetime", "decimal", "difflib", "enum", "fractions", "functools", "hashlib", "heapq", "html", "importlib",
-    "itertools", "json", "math", "operator", "pkgutil", "re", "string", "textwrap", "types", "typing",
-    "unicodedata", "zoneinfo", "holidays", "jinja2", "markupsafe", "pydantic", "pydantic_core", "rich", "yaml",
+    "ipaddress", "itertools", "json", "math", "operator", "pkgutil", "re", "string", "textwrap", "types",
+    "typing", "unicodedata", "urllib", "zoneinfo",
+    "holidays", "jinja2", "markupsafe", "pydantic", "pydantic_core", "rich", "yaml",
 })
 # fmt: on
 """The libraries of the pure core: none has a clock, an environment, a socket or a file of its own that we use."""

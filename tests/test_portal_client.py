@@ -23,9 +23,9 @@ from urllib3.exceptions import MaxRetryError, NameResolutionError, NewConnection
 
 from bitrix_sync.errors import PortalError, PortalRefused, SettingError
 from bitrix_sync.model.actions import Kind
+from bitrix_sync.model.webhook import WebhookUrl
 from bitrix_sync.portal import body
 from bitrix_sync.portal.client import Command, Portal
-from bitrix_sync.portal.http import moved_address, parse_address
 from bitrix_sync.portal.rate_limiter import Stopped
 from bitrix_sync.portal.timing import PortalClock
 
@@ -351,9 +351,9 @@ def test_redirects_are_followed_once(server: Server, portal: Portal) -> None:
 
 
 def test_the_code_never_goes_to_a_host_less_safe_than_the_old_one() -> None:
-    old = parse_address(f"https://old.example/rest/7/{CODE}/")
+    old = WebhookUrl(f"https://old.example/rest/7/{CODE}/")
     path = f"/rest/7/{CODE}/m"
-    moved = moved_address(old, f"https://new.example{path}", "m")
+    moved = old.moved(f"https://new.example{path}", "m")
     assert moved is not None
     assert moved.host == "new.example"
     for location in (
@@ -364,7 +364,7 @@ def test_the_code_never_goes_to_a_host_less_safe_than_the_old_one() -> None:
         f"https://old.example{path}",
         "https://[",
     ):
-        assert moved_address(old, location, "m") is None
+        assert old.moved(location, "m") is None
 
 
 # --- batches ---------------------------------------------------------------------------------------------------------
@@ -736,7 +736,7 @@ def test_the_code_is_nowhere_to_be_seen(server: Server, fault: Any, caplog: pyte
     while error is not None:
         assert CODE not in f"{error!s} {error!r}"
         error = error.__cause__ or error.__context__
-    assert CODE not in f"{outcome!r} {portal!r} {portal._address!r} {portal.stats!r} {caplog.text}"
+    assert CODE not in f"{outcome!r} {portal!r} {portal.webhook!r} {portal.stats!r} {caplog.text}"
     portal.close()
 
 

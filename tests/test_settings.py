@@ -7,6 +7,7 @@ import os
 import pickle
 import re
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitrix_sync.errors import SettingError
-from bitrix_sync.settings import NAMES, Listen, Rate, Settings, WebhookUrl, load_settings
+from bitrix_sync.model.webhook import WebhookUrl
+from bitrix_sync.portal.client import Portal
+from bitrix_sync.settings import NAMES, Listen, Rate, Settings, load_settings
 
 ROOT = Path(__file__).parent.parent
 URL = "https://portal.example/rest/1/s3cr3tc0de/"
@@ -166,6 +169,55 @@ def test_a_wrong_webhook_is_told_and_not_shown(url: str, reason: str) -> None:
         "; write the incoming webhook as the portal shows it, up to its code: https://portal/rest/1/code/"
     )
     assert "s3cr3tc0de" not in line
+
+
+def load_portal(url: str) -> None:
+    load_settings({"BITRIX_WEBHOOK_URL": url}, None)
+
+
+def open_portal(url: str) -> None:
+    Portal(url).close()
+
+
+@pytest.mark.parametrize("use", [WebhookUrl, load_portal, open_portal])
+@pytest.mark.parametrize(
+    ("url", "good"),
+    [
+        ("https://portal.example/rest/1/s3cr3tc0de/", True),
+        ("https://portal.example/rest/1/s3cr3tc0de", True),
+        ("  https://portal.example/rest/1/s3cr3tc0de/\n", True),
+        ("HTTPS://Portal.Example:8443/rest/123456789/s3cr3t-c0de_/", True),
+        ("https://портал.рф/rest/1/s3cr3tc0de/", True),
+        ("https://[2001:db8::1]/rest/1/s3cr3tc0de/", True),
+        ("http://[::1]:8080/rest/1/s3cr3tc0de/", True),
+        ("http://localhost/rest/1/s3cr3tc0de/", True),
+        ("http://portal.localhost/rest/1/s3cr3tc0de/", False),
+        ("http://localhost.example/rest/1/s3cr3tc0de/", False),
+        ("https://portal.example:0/rest/1/s3cr3tc0de/", False),
+        ("https://portal.example:99999/rest/1/s3cr3tc0de/", False),
+        ("https://portal example/rest/1/s3cr3tc0de/", False),
+        ("https://other\\portal.example/rest/1/s3cr3tc0de/", False),
+        ("https://[portal.example]/rest/1/s3cr3tc0de/", False),
+        ("https://me:s3cr3t@[::1]/rest/1/s3cr3tc0de/", False),
+        ("https://:443/rest/1/s3cr3tc0de/", False),
+        ("https://portal.example/below/rest/1/s3cr3tc0de/", False),
+        ("https://portal.example/rest/0/s3cr3tc0de/", False),
+        ("https://portal.example/rest/١/s3cr3tc0de/", False),
+        ("https://portal.example/rest/1234567890123456789/s3cr3tc0de/", False),
+        ("https://portal.example/rest/1/s3cr3tc0de/#", True),
+        ("https://portal.example/rest/1/s3cr3tc0de/#a", False),
+        ("https://portal.example/rest/1/s3cr3t%20c0de/", False),
+        ("https://portal.example/rest/1/", False),
+        ("no address", False),
+    ],
+)
+def test_whoever_is_given_an_address_judges_it_alike(use: Callable[[str], object], url: str, good: bool) -> None:
+    if good:
+        use(url)
+        return
+    with pytest.raises((ValueError, SettingError)) as caught:
+        use(url)
+    assert "s3cr3t" not in str(caught.value)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "[::1]", "localhost", "LOCALHOST"])

@@ -21,6 +21,7 @@ from bitrix_sync.engine import passes, sender
 from bitrix_sync.engine.passes import take_in
 from bitrix_sync.errors import PortalError, StoreError
 from bitrix_sync.model.operations import STUCK, State
+from bitrix_sync.model.webhook import WebhookUrl
 from bitrix_sync.portal import client, http, paging
 from bitrix_sync.portal.dialect import outcomes
 from bitrix_sync.report import state_of_things
@@ -52,7 +53,7 @@ PLACES: tuple[tuple[Any, str], ...] = (
     (client, "read_batch"),
     (outcomes, "read_result"),
     (client, "read_answer"),
-    (paging, "_take"),
+    (paging._ListById, "take"),
     (sender, "judge"),
     (sender, "guard"),
     (sender, "command_of"),
@@ -218,7 +219,7 @@ def test_the_wire_raises_nothing_and_says_left_of_what_it_does_not_know(
 
     monkeypatch.setattr(requests.Session, "post", broken)
     line = http.HttpConnection("test")
-    reply = line.post(http.parse_address("https://portal.example/rest/1/secret/"), "tasks.task.add", {})
+    reply = line.post(WebhookUrl("https://portal.example/rest/1/secret/"), "tasks.task.add", {})
     line.close()
     assert isinstance(reply, http.NoReply)
     assert reply.left is left
@@ -228,7 +229,7 @@ def test_the_wire_raises_nothing_and_says_left_of_what_it_does_not_know(
 @pytest.mark.parametrize("value", [{1}, b"x", object(), float("nan"), {"a": {(1, 2): 3}}], ids=range(5))
 def test_what_cannot_be_written_as_json_never_leaves(value: Any) -> None:
     line = http.HttpConnection("test")
-    reply = line.post(http.parse_address("https://portal.example/rest/1/secret/"), "profile", {"x": value})
+    reply = line.post(WebhookUrl("https://portal.example/rest/1/secret/"), "profile", {"x": value})
     line.close()
     assert isinstance(reply, http.NoReply)
     assert not reply.left

@@ -129,7 +129,6 @@ class _Reader:
         logging.getLogger("fast_bitrix24").setLevel(logging.WARNING)  # it logs whole answers
         connect, read = self._portal.timeouts
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=read)
-        root = self._portal.secret_root
         async with aiohttp.ClientSession(
             middlewares=(self._middleware,),
             timeout=timeout,
@@ -138,12 +137,12 @@ class _Reader:
                 "Accept": "application/json",
                 "Accept-Encoding": PACKED,
             },
-            trust_env=root.startswith("https:"),
+            trust_env=not self._portal.webhook.loopback,
             auto_decompress=False,
             response_class=_Answer,
         ) as session:
             bitrix = BitrixAsync(
-                root,
+                self._portal.webhook.get_secret_value(),
                 verbose=False,
                 request_pool_size=BEYOND_REACH,
                 requests_per_second=float(BEYOND_REACH),

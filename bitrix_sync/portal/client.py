@@ -17,9 +17,10 @@ import structlog
 
 from bitrix_sync import __version__
 from bitrix_sync.clock import Clock
-from bitrix_sync.errors import PortalError, PortalRefused
+from bitrix_sync.errors import PortalError, PortalRefused, SettingError
 from bitrix_sync.model.actions import Kind
 from bitrix_sync.model.facts import Unread
+from bitrix_sync.model.webhook import WebhookUrl
 from bitrix_sync.portal.dialect.commands import BATCH_LIMIT, Command, batch_line, fits_batch
 from bitrix_sync.portal.dialect.error_text import explain
 from bitrix_sync.portal.dialect.outcomes import (
@@ -33,15 +34,7 @@ from bitrix_sync.portal.dialect.outcomes import (
     read_batch,
 )
 from bitrix_sync.portal.dialect.writing import METHODS
-from bitrix_sync.portal.http import (
-    CONNECT_SECONDS,
-    READ_SECONDS,
-    HttpConnection,
-    NoReply,
-    Reply,
-    moved_address,
-    parse_address,
-)
+from bitrix_sync.portal.http import CONNECT_SECONDS, READ_SECONDS, HttpConnection, NoReply, Reply
 from bitrix_sync.portal.rate_limiter import RateLimiter, Stopped
 from bitrix_sync.portal.read_hints import BadRows, ReadHints
 from bitrix_sync.portal.timing import PortalClock
@@ -90,7 +83,10 @@ class Portal:
         on_answer: Callable[[], None] | None = None,
         timeouts: tuple[float, float] = (CONNECT_SECONDS, READ_SECONDS),
     ) -> None:
-        self._address = parse_address(url)
+        try:
+            self.webhook = WebhookUrl(url)
+        except ValueError as error:
+            raise SettingError(f"the webhook's address {error}; copy it from the portal") from None
         self.clock = clock or Clock().seconds
         self.timeouts = timeouts
         """Seconds for a connection and for a byte; their sum is what a whole exchange may take."""
@@ -110,12 +106,12 @@ class Portal:
     @property
     def host(self) -> str:
         """The portal's name, fit to be shown."""
-        return self._address.host
+        return self.webhook.host
 
     @property
     def self_id(self) -> int:
         """The webhook's own user, as its address names him."""
-        return self._address.user_id
+        return self.webhook.user_id
 
     @property
     def offset(self) -> timedelta:
@@ -130,7 +126,7 @@ class Portal:
     @property
     def address(self) -> str:
         """Where people open the portal, ``https://portal``; links begin with it."""
-        return f"{self._address.scheme}://{self._address.host}"
+        return self.webhook.root
 
     @property
     def utc_offset(self) -> int:
@@ -236,11 +232,6 @@ class Portal:
 
     # --- the account ---------------------------------------------------------------------------------------------
 
-    @property
-    def secret_root(self) -> str:
-        """What a method's name is appended to: the webhook, which is a password. For the bulk reader alone."""
-        return self._address.root
-
     def count(self, outcome: Outcome, seconds: float) -> None:
         """Note one request that went out."""
         self.stats.requests += 1
@@ -291,9 +282,9 @@ class Portal:
         that is suddenly far from what was known is asked for at once, for what comes next is decided by its time."""
         sure = self._time.doubted is None
         outcome, envelope, location = self._exchange(method, params)
-        if location and (moved := moved_address(self._address, location, method)):
+        if location and (moved := self.webhook.moved(location, method)):
             log.warning("the portal has a new name; write it into the webhook's address", old=self.host, new=moved.host)
-            self._address = moved
+            self.webhook = moved
             outcome, envelope, _ = self._exchange(method, params)
         if sure and self._time.doubted is not None:
             self._exchange(CLOCK, {})
@@ -306,7 +297,7 @@ class Portal:
         except Stopped:
             return not_sent("the service is stopping", code="stopping"), {}, ""
         sent = self.clock()
-        reply = self._wire.post(self._address, method, params)
+        reply = self._wire.post(self.webhook, method, params)
         received = self.clock()
         self.last_seconds = max(self.last_seconds, received - sent)
         outcome, envelope, location = self._judge(reply, method, received)

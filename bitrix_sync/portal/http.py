@@ -9,9 +9,7 @@ own, from its first byte to its last: then its connection is cut, wherever it st
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import json
-import re
 import socket
 import ssl
 import threading
@@ -19,7 +17,6 @@ from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
 
 import requests
 import urllib3.exceptions
@@ -27,7 +24,7 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from bitrix_sync.errors import SettingError
+from bitrix_sync.model.webhook import WebhookUrl
 from bitrix_sync.portal.body import PACKED, Body, UnfitBody
 
 CONNECT_SECONDS, READ_SECONDS = 5.0, 70.0
@@ -52,79 +49,6 @@ class NoReply:
     left: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where a webhook lives. ``path`` holds user and code and is never shown."""
-
-    scheme: str
-    host: str
-    path: str
-
-    def __repr__(self) -> str:
-        return f"<Address {self.host}>"
-
-    @property
-    def root(self) -> str:
-        """What a method's name is appended to. A secret."""
-        return f"{self.scheme}://{self.host}{self.path}"
-
-    @property
-    def user_id(self) -> int:
-        """The webhook's own user."""
-        return int(self.path.split("/")[-3])
-
-    @property
-    def loopback(self) -> bool:
-        """True for a portal on this machine: tests and the sandbox."""
-        return _is_loopback(urlsplit(f"//{self.host}"))
-
-
-def parse_address(url: str) -> Address:
-    """The address of an incoming webhook, ``https://portal/rest/1/code/``. SettingError tells what is wrong with it and
-    never shows it; plain http is for loopback alone."""
-    try:
-        parts = urlsplit(url.strip())
-        port = parts.port
-    except ValueError:
-        raise SettingError(
-            "the webhook's address is no URL; copy it from the portal, https://.../rest/1/.../"
-        ) from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or port == 0:
-        raise SettingError("the webhook's address is no https URL; copy it from the portal, https://.../rest/1/.../")
-    if parts.scheme == "http" and not _is_loopback(parts):
-        raise SettingError("the webhook's address begins with http://, which would show its code to all; use https://")
-    match = re.fullmatch(r"(/.*)?/rest/(\d+)/([A-Za-z0-9]+)/?", parts.path)
-    if match is None or parts.query or parts.fragment:
-        raise SettingError(
-            "the webhook's address is not that of an incoming webhook; it looks like https://portal/rest/1/code/"
-        )
-    return Address(parts.scheme, parts.netloc, parts.path.rstrip("/") + "/")
-
-
-def _is_loopback(parts: SplitResult) -> bool:
-    host = parts.hostname or ""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def moved_address(address: Address, location: str, method: str) -> Address | None:
-    """The new address of a renamed portal: the same path on another host, as safe as the old one (docs:
-    change-domen.md). None when the redirect is something else."""
-    try:
-        parts = urlsplit(location)
-    except ValueError:
-        return None
-    safe = parts.scheme == "https" or (parts.scheme == "http" and address.scheme == "http" and _is_loopback(parts))
-    same = parts.path in (address.path + method, address.path + method + ".json")
-    if not (safe and parts.hostname and same) or "@" in parts.netloc or parts.netloc == address.host:
-        return None
-    return Address(parts.scheme, parts.netloc, address.path)
-
-
 class HttpConnection:
     """A kept-alive connection; one request at a time. Never follows a redirect, never repeats a request, and raises
     nothing: whatever goes wrong is a Failure, and only what surely came before the first byte has not ``left``."""
@@ -144,7 +68,7 @@ class HttpConnection:
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, _Adapter())
 
-    def post(self, address: Address, method: str, params: Mapping[str, Any]) -> Reply | NoReply:
+    def post(self, address: WebhookUrl, method: str, params: Mapping[str, Any]) -> Reply | NoReply:
         """POST a method's parameters as JSON."""
         try:
             # half a surrogate is no text in UTF-8, and the portal would read a body that is none as an empty one
@@ -156,7 +80,7 @@ class HttpConnection:
             try:
                 with _Exchange(self._whole) as exchange:
                     try:
-                        reply = self._exchange(address.root + method, body)
+                        reply = self._exchange(address.get_secret_value() + method, body)
                     except Exception as fault:
                         reply = _failure(fault)
             except Exception as fault:
