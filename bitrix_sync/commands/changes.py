@@ -5,7 +5,7 @@ running service for it (see ``runs``). Each takes the context and JSON-able argu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ from bitrix_sync.commands import slots
 from bitrix_sync.commands.runs import Account, Steps, Told, Wait, carry
 from bitrix_sync.decisions import plan
 from bitrix_sync.decisions.guards import is_stranger, touched
-from bitrix_sync.engine import recheck, retries
+from bitrix_sync.engine import recheck, recognition, retries
 from bitrix_sync.engine.passes import (
     Gathered,
     PassReport,
@@ -23,7 +23,6 @@ from bitrix_sync.engine.passes import (
     safety_room,
     sift,
     take_in,
-    world_of,
 )
 from bitrix_sync.engine.rulebook import Rulebook
 from bitrix_sync.errors import UserError
@@ -32,7 +31,6 @@ from bitrix_sync.model.facts import Changes, Company, Deal
 from bitrix_sync.model.keys import Key, Occurrence, Purpose
 from bitrix_sync.model.operations import (
     Changeset,
-    Decision,
     Operation,
     OperationResult,
     State,
@@ -41,8 +39,10 @@ from bitrix_sync.model.operations import (
 )
 from bitrix_sync.model.reasons import Reason
 from bitrix_sync.portal import reading
+from bitrix_sync.rules.model import Rules
 from bitrix_sync.rules.persons import Picks
 from bitrix_sync.rules.suggest import cure, fold, listed
+from bitrix_sync.store import Store
 from bitrix_sync.sweeps import state
 
 CHUNK = 500
@@ -123,43 +123,63 @@ def backfill(context: ServiceContext, args: Mapping[str, Any]) -> Steps:
     they were ever seen before; ``dry_run`` writes nothing. The safety limit counts all of it together, however long it
     takes, in a dry run too. ``rule``, ``funnel``, ``stage`` and ``deal`` are the choice of them; ``from_now`` and
     ``removed``: see ``plan.Backfill``."""
-    dry = bool(args.get("dry_run"))
     begun, chosen = context.portal.now(), choose(context.rulebook, args)
     ids = standing_in(context, chosen.stages, args.get("deal"))
+    tally = Tally(dry=bool(args.get("dry_run")), recorded=list(args.get("resumed", ())))
     picks: Picks | None = None
-    recorded: list[int] = list(args.get("resumed", ()))
-    said: list[Operation] = []
-    held = unrecorded = unread = 0
     for begin in range(0, len(ids), CHUNK):
-        yield Wait(tuple(recorded), rest=0.0, done=begin, of=len(ids))
+        yield Wait(tuple(tally.recorded), rest=0.0, done=begin, of=len(ids))
         facts = as_they_are(context, ids[begin : begin + CHUNK], chosen.stages)
-        picks = picks if dry and picks is not None else picks_of(context)
-        room = safety_room(context, begun) - unrecorded
+        picks = picks if tally.dry and picks is not None else picks_of(context)
+        room = safety_room(context, begun) - tally.unrecorded
         recording, report = decide(context, facts, backfill=chosen.backfill, room=room, picks=picks)
-        held += report.held
-        unread += len(facts.unread)
-        said += report.watched
-        if dry:
-            decided = [operation for decision in recording.decisions for operation in decision.operations]
-            unrecorded += sum(one.kind is Kind.CREATE and one.state is State.PLANNED for one in decided)
-            said += decided
-        else:
-            recorded += context.store.record(recording, context.sender.epoch)
+        tally.add(recording, report)
+        if not tally.dry:
+            tally.recorded += context.store.record(recording, context.sender.epoch)
+    room = safety_room(context, begun) - tally.unrecorded
     rules = chosen.backfill.rules
-    tried = retries.try_again(context, deals=ids, rules=rules, room=safety_room(context, begun) - unrecorded, dry=dry)
-    held += sum(operation.state is State.HELD for operation in tried)
-    recorded += [row.id for row in context.store.operations(keys=[one.key for one in tried])] if not dry else []
-    said += tried if dry else [row.operation for row in context.store.operations(ids=recorded)]
-    planned = [planned_line(one, context.rulebook.company) for one in said if one.kind is Kind.CREATE]
-    yield Wait(recorded)
+    tally.add_tried(context.store, retries.try_again(context, deals=ids, rules=rules, room=room, dry=tally.dry))
+    yield Wait(tally.recorded)
     return {
-        "dry_run": dry,
+        "dry_run": tally.dry,
         "deals": len(ids),
-        "planned": planned,
-        "held": held,
-        "unread": unread,
-        **outcomes(context, recorded),
+        "planned": [planned_line(one, context.rulebook.company) for one in tally.said if one.kind is Kind.CREATE],
+        "held": tally.held,
+        "unread": tally.unread,
+        **outcomes(context, tally.recorded),
     }
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a backfill has come to so far. ``recorded``: ids of its operations; ``said``: what it tells of them;
+    ``unrecorded``: tasks that a dry run would have made."""
+
+    dry: bool
+    recorded: list[int]
+    said: list[Operation] = field(default_factory=list)
+    held: int = 0
+    unread: int = 0
+    unrecorded: int = 0
+
+    def add(self, recording: Changeset, report: PassReport) -> None:
+        """What was decided of some deals."""
+        self.held += report.held
+        self.unread += len(recording.unjudged)
+        self.said += report.watched
+        if self.dry:
+            decided = [operation for decision in recording.decisions for operation in decision.operations]
+            self.unrecorded += sum(one.kind is Kind.CREATE and one.state is State.PLANNED for one in decided)
+            self.said += decided
+
+    def add_tried(self, store: Store, tried: Sequence[Operation]) -> None:
+        """What was refused before and is tried again; the end of the count."""
+        self.held += sum(operation.state is State.HELD for operation in tried)
+        if self.dry:
+            self.said += tried
+        else:
+            self.recorded += [row.id for row in store.operations(keys=[one.key for one in tried])]
+            self.said += [row.operation for row in store.operations(ids=self.recorded)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,15 +205,20 @@ def choose(rulebook: Rulebook, args: Mapping[str, Any]) -> Choice:
     places = resolve("stage", stage, stages)
     covered = {place for place, policy in rules.policies.items() if any(backfill.covers(r.id) for r in policy.rules)}
     if rule_id:
-        rule = rules.by_id.get(rule_id)
-        if rule is None:
-            raise UserError(f"no rule `{rule_id}`. {cure(rule_id, sorted(rules.by_id), 'The rules are')}".strip())
-        if rule.disabled:
-            raise UserError(f"the rule `{rule_id}` is switched off: {rule.disabled}")
-        if not covered & places:
-            names = sorted({rules.stage_names.get(place, place) for place in rule.stage_ids})
-            raise UserError(f"the rule `{rule_id}` does not stand there. {listed(names, 'Its stages are')}")
+        require_there(rules, rule_id, covered & places)
     return Choice(frozenset(covered & places), backfill)
+
+
+def require_there(rules: Rules, rule_id: str, stages: Set[str]) -> None:
+    """UserError for a rule that is not in the file, is off, or stands in none of the stages that were asked for."""
+    rule = rules.by_id.get(rule_id)
+    if rule is None:
+        raise UserError(f"no rule `{rule_id}`. {cure(rule_id, sorted(rules.by_id), 'The rules are')}".strip())
+    if rule.disabled:
+        raise UserError(f"the rule `{rule_id}` is switched off: {rule.disabled}")
+    if not stages:
+        names = sorted({rules.stage_names.get(place, place) for place in rule.stage_ids})
+        raise UserError(f"the rule `{rule_id}` does not stand there. {listed(names, 'Its stages are')}")
 
 
 def resolve(what: str, wanted: str, known: Mapping[str, str]) -> set[str]:
@@ -255,7 +280,7 @@ def release(context: ServiceContext, args: Mapping[str, Any]) -> Steps:
     creations = {row.operation.key for row in held if row.operation.kind is Kind.CREATE}
     others = {row.operation.key for row in held} - creations
     tried = retries.try_again(context)
-    renewed = renew(context, stale)
+    renewed = retries.renew(context, stale)
     usable = creations - {operation.key for operation in stale}
     released = renewed + context.store.release(usable, later=plan.LATER) + context.store.release(others)
     state.let_go(context.store, now)
@@ -298,60 +323,14 @@ def is_stale(operation: Operation, company: Company, now: datetime) -> bool:
     return isinstance(task, CreateTask) and (not company.active(task.owner_id) or task.deadline <= now)
 
 
-def renew(context: ServiceContext, held: Sequence[Operation]) -> int:
-    """Decide held creations anew, with the deals as they are now; returns how many can be sent."""
-    if not held:
-        return 0
-    facts = sift(context, Changes(), ask={operation.deal_id for operation in held})
-    world = world_of(context, facts)
-    states = context.store.deal_states({operation.deal_id for operation in held})
-    creations: list[Operation] = []
-    decisions: list[Decision] = []
-    for operation in held:
-        state = replace(states[operation.deal_id], deal=facts.deals.get(operation.deal_id))
-        anew = plan.decide_anew(state, context.rulebook.rules, world, occurrence=operation.task, now=facts.now)
-        if anew is None:
-            continue
-        creations.append(replace(anew.operations[0], urgency=anew.operations[0].urgency + plan.LATER))
-        decision = replace(anew, operations=())
-        decisions.append(decision)
-        known = {record.occurrence: record for record in (*state.tasks, *decision.tasks)}
-        states[operation.deal_id] = replace(state, tasks=tuple(known.values()))
-    recording = Changeset(
-        at=facts.now, decisions=tuple(decisions), renewed=tuple(creations), picks=world.picks.changes()
-    )
-    context.store.record(recording, context.sender.epoch)
-    return len(creations)
-
-
 def remove(context: ServiceContext, args: Mapping[str, Any]) -> Steps:
     """Delete the tasks that a wrong rule made since a moment, those that nobody has touched."""
     rule_id, since, dry = str(args["rule"]), moment_of(context, str(args["since"])), bool(args.get("dry_run"))
-    made = [
-        record
-        for record in context.store.tasks_of_rule(rule_id, since=since)
-        if record.portal_id is not None and not record.gone
-    ]
-    seen = {
-        task.id: task
-        for task in reading.tasks(context.portal, [record.portal_id for record in made if record.portal_id])
-    }
+    made = [one for one in context.store.tasks_of_rule(rule_id, since=since) if one.portal_id and not one.gone]
     known = context.store.rules_loaded()
     if rule_id not in known and not made:
         raise UserError(f"no rule `{rule_id}` was ever loaded. {cure(rule_id, sorted(known), 'The rules are')}".strip())
-    writes = context.store.last_writes([record.ref for record in made])
-    doomed: list[TaskRecord] = []
-    kept: list[Account] = []
-    for record in made:
-        task = seen.get(record.portal_id or 0)
-        if task is None or is_stranger(task, record):
-            continue
-        last = writes.get(record.ref)
-        why = touched(record, task, written=last + context.portal.offset if last else None)
-        if why:
-            kept.append({"task_id": task.id, "title": task.title, "why": why})
-        else:
-            doomed.append(record)
+    doomed, kept = untouched(context, made)
     unsent, ids = 0, list[int](args.get("resumed", ()))
     if not dry:
         unsent = context.store.drop_unsent(rule_id, since=since)
@@ -363,6 +342,23 @@ def remove(context: ServiceContext, args: Mapping[str, Any]) -> Steps:
         yield Wait(ids)
     listed = [{"task_id": record.portal_id, "title": record.title, "deal_id": record.deal_id} for record in doomed]
     return {"dry_run": dry, "delete": listed, "kept": kept, "unsent": unsent, **outcomes(context, ids)}
+
+
+def untouched(context: ServiceContext, made: Sequence[TaskRecord]) -> tuple[list[TaskRecord], list[Account]]:
+    """Those of the tasks that are there and that nobody has touched; and the others, with what was done to them."""
+    seen = recognition.shown(context.portal, made)
+    writes = context.store.last_writes([record.ref for record in made])
+    doomed: list[TaskRecord] = []
+    kept: list[Account] = []
+    for record in made:
+        task, last = seen.get(record.portal_id or 0), writes.get(record.ref)
+        if task is None or is_stranger(task, record):
+            continue
+        if why := touched(record, task, written=last + context.portal.offset if last else None):
+            kept.append({"task_id": task.id, "title": task.title, "why": why})
+        else:
+            doomed.append(record)
+    return doomed, kept
 
 
 def moment_of(context: ServiceContext, text: str) -> datetime:

@@ -10,14 +10,15 @@ from typing import Any
 from bitrix_sync.commands.runs import Account, Steps, Wait
 from bitrix_sync.decisions import overdue
 from bitrix_sync.decisions.guards import guard
+from bitrix_sync.engine import recognition
 from bitrix_sync.engine.passes import ServiceContext
 from bitrix_sync.engine.sender import UPDATE
 from bitrix_sync.errors import UserError
 from bitrix_sync.model.actions import Kind, SetDeadline
+from bitrix_sync.model.facts import PortalTask
 from bitrix_sync.model.keys import Key, Purpose, SlotId
-from bitrix_sync.model.operations import Changeset, Operation, OperationResult, State, StoredOperation
+from bitrix_sync.model.operations import Changeset, Operation, OperationResult, State, StoredOperation, TaskRecord
 from bitrix_sync.model.reasons import Reason
-from bitrix_sync.portal import reading
 from bitrix_sync.store import Store, Sweep
 from bitrix_sync.sweeps.run import Plan, carry, decide, finish, go_on
 from bitrix_sync.sweeps.state import (
@@ -102,17 +103,18 @@ def work_off(context: ServiceContext, slot: str) -> Iterator[Wait]:
         if tell_when_through(context, row):
             yield Wait(messages(context.store))
             break
-        idle = context.store.flags.paused or context.rulebook.rules.safety.watch
-        held = context.store.move_counts(slot).get(State.HELD)
-        if (
-            idle
-            or held
-            or context.portal.rate_limiter.resting_until(UPDATE) is not None
-            or context.sender.clock() >= until
-        ):
+        if context.sender.clock() >= until or nothing_goes(context, slot):
             break
         yield Wait(rest=1.0)
     note_rest(context)
+
+
+def nothing_goes(context: ServiceContext, slot: str) -> bool:
+    """True when what is left of the moves cannot be written now."""
+    if context.store.flags.paused or context.rulebook.rules.safety.watch:
+        return True
+    held = context.store.move_counts(slot).get(State.HELD)
+    return bool(held) or context.portal.rate_limiter.resting_until(UPDATE) is not None
 
 
 def messages(store: Store) -> list[int]:
@@ -193,14 +195,9 @@ def refusals(context: ServiceContext, rows: Iterable[StoredOperation]) -> list[A
 def undo(context: ServiceContext, args: Mapping[str, Any]) -> Steps:
     """Put the deadlines of a sweep, in its latest run, back where they are still what it set; counts go back too. What
     it had not sent yet is not sent; messages that were not written yet are not written. ``dry_run`` only says it."""
-    store, slot = context.store, str(args["slot"])
-    row = last_run(store, slot)
-    if row is None or row.state == SKIPPED:
-        known = ", ".join(one.slot for one in store.sweeps(limit=6) if one.state != SKIPPED) or "none yet"
-        raise UserError(f"there was no sweep {slot}; there were: {known}")
+    store = context.store
+    row = undoable(store, str(args["slot"]), resumed="resumed" in args)
     slot = row.slot
-    if row.state == UNDONE and "resumed" not in args:
-        raise UserError(f"the sweep {slot} was undone already; look at `bitrix-sync undo`")
     if args.get("dry_run"):
         return to_be_undone(context, slot)
     if context.rulebook.rules.safety.watch:
@@ -208,7 +205,7 @@ def undo(context: ServiceContext, args: Mapping[str, Any]) -> Steps:
     moves = moves_of(store, slot)
     unsent = [OperationResult(one.id, State.DROPPED, error_text=Reason.UNDONE) for one in moves if one.state in WAITING]
     finish(context, unsent)
-    back = [undoing(one) for one in moves if one.state in (State.DONE, State.UNKNOWN) and not one.operation.forgotten]
+    back = undoings(moves)
     summary = {name: value for name, value in row.summary.items() if name not in ("stays", "left")}
     recording = Changeset(at=context.portal.now(), operations=tuple(back), sweep=(slot, UNDONE, summary))
     yield Wait(store.record(recording, context.sender.epoch))
@@ -227,37 +224,55 @@ def undo(context: ServiceContext, args: Mapping[str, Any]) -> Steps:
     }
 
 
+def undoable(store: Store, slot: str, *, resumed: bool) -> Sweep:
+    """The latest run of the sweep; UserError if there was none, or it was undone, unless that is to be ended now."""
+    row = last_run(store, slot)
+    if row is None or row.state == SKIPPED:
+        known = ", ".join(one.slot for one in store.sweeps(limit=6) if one.state != SKIPPED) or "none yet"
+        raise UserError(f"there was no sweep {slot}; there were: {known}")
+    if row.state == UNDONE and not resumed:
+        raise UserError(f"the sweep {row.slot} was undone already; look at `bitrix-sync undo`")
+    return row
+
+
 def to_be_undone(context: ServiceContext, slot: str) -> Account:
     """What ``undo`` would do, from a reading of the tasks as they are now; nothing is written."""
     moves = moves_of(context.store, slot)
-    back = [undoing(one) for one in moves if one.state in (State.DONE, State.UNKNOWN) and not one.operation.forgotten]
+    back = undoings(moves)
     records = {one.ref: one for one in context.store.task_records(refs=[one.task for one in back])}
-    ids = [one.portal_id for one in records.values() if one.portal_id is not None]
-    seen = {task.id: task for task in reading.tasks(context.portal, ids)}
-    lines: list[Account] = []
-    for one in back:
-        record = records[one.task]
-        task = seen.get(record.portal_id or 0)
-        verdict = guard(one, task, record, now=context.portal.now())
-        now_is = task.deadline if task is not None else None
-        lines.append(
-            {
-                "task_id": record.portal_id,
-                "title": record.title,
-                "deal_id": one.deal_id,
-                "from": clock_time(context, now_is),
-                "to": clock_time(context, one.action.deadline if isinstance(one.action, SetDeadline) else None),
-                "why": verdict.reason if verdict is not None else "",
-            }
-        )
+    seen = recognition.shown(context.portal, records.values())
+    lines = [undone_line(context, one, records[one.task], seen) for one in back]
+    left_alone = sum(bool(line["why"]) for line in lines)
     return {
         "sweep": slot,
         "dry_run": True,
-        "put_back": sum(not line["why"] for line in lines),
-        "left_alone": sum(bool(line["why"]) for line in lines),
+        "put_back": len(lines) - left_alone,
+        "left_alone": left_alone,
         "unsent": sum(one.state in WAITING for one in moves),
         "tasks": lines,
     }
+
+
+def undone_line(
+    context: ServiceContext, back: Operation, record: TaskRecord, seen: Mapping[int, PortalTask]
+) -> Account:
+    """A deadline that is put back, or why it is not."""
+    task = seen.get(record.portal_id or 0)
+    verdict = guard(back, task, record, now=context.portal.now())
+    return {
+        "task_id": record.portal_id,
+        "title": record.title,
+        "deal_id": back.deal_id,
+        "from": clock_time(context, task.deadline if task is not None else None),
+        "to": clock_time(context, back.action.deadline if isinstance(back.action, SetDeadline) else None),
+        "why": verdict.reason if verdict is not None else "",
+    }
+
+
+def undoings(moves: Iterable[StoredOperation]) -> list[Operation]:
+    """All moves that were made, or may have been, backwards."""
+    made = (State.DONE, State.UNKNOWN)
+    return [undoing(one) for one in moves if one.state in made and not one.operation.forgotten]
 
 
 def undoing(move: StoredOperation) -> Operation:

@@ -64,14 +64,15 @@ def _name(*parts: str) -> str:
 
 
 def gather(failures: Iterable[Failure], told: Collection[str]) -> dict[Refusal, list[Failure]]:
-    """Failures to be told now by the cause that is noted for each message; ``told``: keys of those of the last hour."""
+    """Failures to be told now by the cause that is noted for each message; ``told``: keys of those of the last hour.
+    Left out is what nobody can be told of."""
     heard: dict[str, set[str]] = {}
     for key in told:
         before = Refusal.parse(key)
         heard.setdefault(before.family, set()).add(before.cause)
     now: dict[Refusal, list[Failure]] = {}
     begun: dict[str, set[str]] = {}
-    for failure in failures:
+    for failure in (one for one in failures if one.reader is not None):
         family, cause = failure.family, failure.cause
         known, new = heard.get(family, set()), begun.setdefault(family, set())
         if cause not in known | new and len(known | new) >= MANY:

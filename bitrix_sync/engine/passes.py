@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 
@@ -83,6 +84,59 @@ class Gathered:
     def released(self) -> tuple[str, ...]:
         """Tasks whose numbers are other tasks' now."""
         return tuple(record.ref for record in self.seen.strangers)
+
+    @property
+    def present(self) -> list[Deal]:
+        """The deals to be judged that are there."""
+        return [deal for deal in self.deals.values() if deal is not None]
+
+    def take(self, deal_id: int, end: End[Deal]) -> None:
+        """A deal that is to be judged, as its reading ended."""
+        match end:
+            case Deal():
+                self.deals[deal_id] = end
+            case Unread():
+                self.unread[deal_id] = end
+            case Absent():
+                self.deals[deal_id] = None
+
+    def judge(self, deal_id: int, decide: Callable[[], Decision | None]) -> Decision | None:
+        """One deal's decision; a fault in it stops no other, and has the deal looked at again. None: there is nothing
+        to decide, or something that is needed could not be read."""
+        try:
+            return decide()
+        except NotRead as fault:
+            self.unread[deal_id] = fault.end
+            self.deals.pop(deal_id, None)
+            return None
+        except Exception:
+            log.exception("deal cannot be judged; the others go on", deal=deal_id)
+            return Decision(deal_id, wake_at=self.now + JUDGE_AGAIN)
+
+    def changeset(
+        self,
+        decisions: Sequence[Decision] = (),
+        *,
+        operations: tuple[Operation, ...] = (),
+        picks: tuple[tuple[str, int], ...] = (),
+    ) -> Changeset:
+        """All that is to be remembered of them, with what was decided."""
+        decided = {record.ref for decision in decisions for record in decision.tasks}
+        return Changeset(
+            at=self.now,
+            cursor=self.changes.cursor,
+            visits=tuple(self.visits),
+            deals=tuple(self.present),
+            gone_deals=tuple(deal_id for deal_id, deal in self.deals.items() if deal is None),
+            tasks=tuple(record for ref, record in self.tasks.items() if ref not in decided),
+            slips=tuple(self.slips),
+            decisions=tuple(decisions),
+            operations=operations,
+            unjudged=self.unread,
+            picks=picks,
+            released=self.released,
+            doubted=tuple(self.seen.doubted),
+        )
 
 
 @dataclass(slots=True)
@@ -188,41 +242,40 @@ def gather(context: ServiceContext, wanted: Reading, *, applied: Applied | None 
 
 def sift(context: ServiceContext, changes: Changes, *, ask: Iterable[int] = ()) -> Gathered:
     """Tell what is new in a reading, and read what must be judged but was not in it."""
-    store, portal, rules = context.store, context.portal, context.rulebook.rules
+    store, portal = context.store, context.portal
     found = recognition.rows(store, changes.visits)
     if found.against and (lost := put_back(context, identity.look(store, portal), changes.visits)):
         found, cursor = recognition.rows(store, changes.visits), store.cursor()
         changes = replace(changes, cursor=cursor if changes.cursor else None)
         ask = {*ask, *(visit.deal_id for visit in lost)}
-    facts = Gathered(portal.now(), changes)
-    facts.visits = found.new
+    facts = Gathered(portal.now(), changes, visits=found.new)
     observe_tasks(context, facts)
     doubt_open_tasks(context, facts)
-    read = {deal.id: deal for deal in changes.deals}
-    stored = store.deals(read)
-    changed = {deal_id for deal_id, deal in read.items() if has_changed(stored.get(deal_id), deal)}
-    dirty = {visit.deal_id for visit in facts.visits} | changed | set(ask)
-    dirty |= facts.touched
-    dirty |= set(store.due_deals(facts.now))
-    ends = read | reading.deals(portal, sorted(dirty - read.keys()), fields=rules.fields)
-    for deal_id in sorted(dirty):
-        match ends[deal_id]:
-            case Deal() as deal:
-                facts.deals[deal_id] = deal
-            case Unread() as end:
-                facts.unread[deal_id] = end
-            case Absent():
-                facts.deals[deal_id] = None
-    gather_clients(portal, rules, facts)
+    gather_deals(context, facts, ask)
+    gather_clients(portal, context.rulebook.rules, facts)
     set_aside(facts, lambda deal: context.rulebook.unread_funnel(deal.funnel_id))
     if facts.deals:
         context.rulebook.freshen_company(facts.now)
     return facts
 
 
+def gather_deals(context: ServiceContext, facts: Gathered, ask: Iterable[int]) -> None:
+    """The deals to be judged: those that have changed, have a new visit or news of a task, are due or asked for. What
+    of them was not in the reading is read."""
+    read = {deal.id: deal for deal in facts.changes.deals}
+    stored = context.store.deals(read)
+    changed = {deal_id for deal_id, deal in read.items() if has_changed(stored.get(deal_id), deal)}
+    arrived = {visit.deal_id for visit in facts.visits}
+    judged = sorted(changed | arrived | facts.touched | {*ask, *context.store.due_deals(facts.now)})
+    others = [deal_id for deal_id in judged if deal_id not in read]
+    ends = read | reading.deals(context.portal, others, fields=context.rulebook.rules.fields)
+    for deal_id in judged:
+        facts.take(deal_id, ends[deal_id])
+
+
 def set_aside(facts: Gathered, lack: Callable[[Deal], Unread | None]) -> None:
     """Deals of which something that is needed could not be read are judged later."""
-    for deal in [deal for deal in facts.deals.values() if deal is not None]:
+    for deal in facts.present:
         if end := lack(deal):
             facts.unread[deal.id] = end
             del facts.deals[deal.id]
@@ -264,61 +317,57 @@ def adopt(context: ServiceContext, facts: Gathered) -> None:
 def doubt_open_tasks(context: ServiceContext, facts: Gathered) -> None:
     """No list shows that a task was deleted. Those believed open that decide now whether a deal moves on, or whether a
     new visit takes one over, are looked for; too many missing are left to the recheck: rights may be lost."""
-    rules = context.rulebook.rules
-    advancing = facts.touched if any(policy.advance_to for policy in rules.policies.values()) else set()
-    taking_over = {rule.id for rule in rules.by_id.values() if rule.repeat == "if_none_open"}
-    arriving = {visit.deal_id for visit in facts.visits} if taking_over else set()
-    doubted = [
-        record
-        for deal_id, state in context.store.deal_states(sorted(advancing | arriving)).items()
-        for record in state.tasks
-        if record.open and record.portal_id is not None and record.ref not in facts.tasks
-        if deal_id in advancing or record.rule_id in taking_over
-    ]
-    seen = {
-        task.id: task for task in reading.tasks(context.portal, [one.portal_id for one in doubted if one.portal_id])
-    }
-    unread = context.portal.memory.bad.ids("task")
-    doubted = [one for one in doubted if one.portal_id in seen or one.portal_id not in unread]
-    missing = [one for one in doubted if (task := seen.get(one.portal_id or 0)) is None or is_stranger(task, one)]
+    doubted = doubtful_tasks(context, facts)
+    seen = recognition.shown(context.portal, doubted)
+    missing = [one for one in doubted if (task := seen.get(one.portal_id or 0)) is not None and is_stranger(task, one)]
+    missing += recognition.not_shown(context.portal, doubted, seen)
     if len(missing) <= FEW:
         facts.tasks |= {record.ref: replace(record, gone=True) for record in missing}
+
+
+def doubtful_tasks(context: ServiceContext, facts: Gathered) -> list[TaskRecord]:
+    """Tasks believed open on which it depends what comes next, and which were not in the reading."""
+    rules = context.rulebook.rules
+    advancing = facts.touched if rules.moves_deals else set()
+    taking_over = rules.taking_over
+    arriving = {visit.deal_id for visit in facts.visits} if taking_over else set()
+    return [
+        record
+        for state in context.store.deal_states(sorted(advancing | arriving)).values()
+        for record in state.tasks
+        if record.workable and record.ref not in facts.tasks
+        if record.deal_id in advancing or record.rule_id in taking_over
+    ]
 
 
 def observe_seen(context: ServiceContext, seen: Sequence[PortalTask]) -> None:
     """Remember what a reading of tasks outside a pass taught (a sweep's)."""
     facts = Gathered(context.portal.now(), Changes(tasks=tuple(seen)))
     observe_tasks(context, facts)
-    context.store.record(
-        Changeset(
-            at=facts.now,
-            tasks=tuple(facts.tasks.values()),
-            slips=tuple(facts.slips),
-            operations=notices_of_tasks(context, facts),
-            released=facts.released,
-            doubted=tuple(facts.seen.doubted),
-        ),
-        context.sender.epoch,
-    )
+    context.store.record(facts.changeset(operations=notices_of_tasks(context, facts)), context.sender.epoch)
 
 
 def gather_clients(portal: Portal, rules: Rules, facts: Gathered) -> None:
     """Companies and contacts of the deals to be judged, only if the file uses them."""
-    judged = [deal for deal in facts.deals.values() if deal is not None]
+    judged = facts.present
     companies: dict[int, End[Contact]] = {}
     contacts: dict[int, End[Contact]] = {}
     if rules.uses_company:
-        companies = reading.companies(portal, sorted({deal.company_id for deal in judged if deal.company_id}))
+        companies = reading.companies(portal, sorted({deal.company_id for deal in judged} - {0}))
     if rules.uses_contact:
-        contacts = reading.contacts(portal, sorted({deal.contact_id for deal in judged if deal.contact_id}))
+        contacts = reading.contacts(portal, sorted({deal.contact_id for deal in judged} - {0}))
 
     def lack(deal: Deal) -> Unread | None:
         ends = (companies.get(deal.company_id), contacts.get(deal.contact_id))
         return next((end for end in ends if isinstance(end, Unread)), None)
 
     set_aside(facts, lack)
-    facts.companies = {number: one for number, one in companies.items() if isinstance(one, Contact)}
-    facts.contacts = {number: one for number, one in contacts.items() if isinstance(one, Contact)}
+    facts.companies, facts.contacts = found_clients(companies), found_clients(contacts)
+
+
+def found_clients(ends: Mapping[int, End[Contact]]) -> dict[int, Contact]:
+    """Those that were read."""
+    return {number: end for number, end in ends.items() if isinstance(end, Contact)}
 
 
 # --- decide ----------------------------------------------------------------------------------------------------------
@@ -334,54 +383,49 @@ def decide(
 ) -> tuple[Changeset, PassReport]:
     """Judge each deal; a fault in one stops no other. ``room``: so many new tasks the safety limit lets through;
     ``picks``: what owners have to do; None: as the store says."""
-    store, rules = context.store, context.rulebook.rules
-    world = world_of(context, facts, picks)
-    states = store.deal_states(list(facts.deals))
-    visits: dict[int, list[Visit]] = {}
-    for visit in facts.visits:
-        visits.setdefault(visit.deal_id, []).append(visit)
-    decisions: list[Decision] = []
-    for deal_id, deal in list(facts.deals.items()):
-        state = states[deal_id]
-        before = state.deal.responsible_id if state.deal else None
-        tasks = tuple(facts.tasks.get(record.ref, record) for record in state.tasks)
-        state = replace(state, deal=deal, visits=(*state.visits, *visits.get(deal_id, ())), tasks=tasks)
-        try:
-            decided = plan.decide(state, rules, world, now=facts.now, responsible_before=before, backfill=backfill)
-        except NotRead as fault:
-            facts.unread[deal_id] = fault.end
-            del facts.deals[deal_id]
-            continue
-        except Exception:
-            log.exception("deal cannot be judged; the others go on", deal=deal_id)
-            decided = Decision(deal_id, wake_at=facts.now + JUDGE_AGAIN)
-        decisions.append(decided)
+    watch, world = context.rulebook.rules.safety.watch, world_of(context, facts, picks)
+    decisions = judge_deals(context, facts, world, backfill)
     report = PassReport(len(facts.visits), len(facts.deals), len(facts.tasks))
-    if rules.safety.watch:
+    if watch:
         decisions = [watch_only(decision, report) for decision in decisions]
     decisions = [look_up_met(decision, facts) for decision in decisions]
     failed = rules_that_failed(context, decisions, facts.deals, facts.now)
     room = safety_room(context, facts.now) if room is None else room
     decisions, notices = within_safety(context, decisions, facts.now, report, room)
     report.recorded = sum(len(decision.operations) for decision in decisions)
-    decided_tasks = {record.ref for decision in decisions for record in decision.tasks}
-    return Changeset(
-        at=facts.now,
-        cursor=facts.changes.cursor,
-        visits=tuple(facts.visits),
-        deals=tuple(deal for deal in facts.deals.values() if deal is not None),
-        gone_deals=tuple(deal_id for deal_id, deal in facts.deals.items() if deal is None),
-        tasks=tuple(record for ref, record in facts.tasks.items() if ref not in decided_tasks),
-        slips=tuple(facts.slips),
-        decisions=tuple(decisions),
-        operations=notices
-        if rules.safety.watch
-        else (*notices, *failed, *notices_of_tasks(context, facts), *tell_unjudged(context, facts)),
-        unjudged=facts.unread,
-        picks=world.picks.changes(),
-        released=facts.released,
-        doubted=tuple(facts.seen.doubted),
-    ), report
+    if not watch:
+        notices += (*failed, *notices_of_tasks(context, facts), *tell_unjudged(context, facts))
+    return facts.changeset(decisions, operations=notices, picks=world.picks.changes()), report
+
+
+def judge_deals(
+    context: ServiceContext, facts: Gathered, world: plan.World, backfill: plan.Backfill | None
+) -> list[Decision]:
+    """The decision of each deal, from what is remembered of it and what was read now."""
+    visits: dict[int, list[Visit]] = {}
+    for visit in facts.visits:
+        visits.setdefault(visit.deal_id, []).append(visit)
+    states = context.store.deal_states(list(facts.deals))
+    decisions = []
+    for deal_id, deal in list(facts.deals.items()):
+        remembered = states[deal_id]
+        decide_it = partial(
+            plan.decide,
+            replace(
+                remembered,
+                deal=deal,
+                visits=(*remembered.visits, *visits.get(deal_id, ())),
+                tasks=tuple(facts.tasks.get(record.ref, record) for record in remembered.tasks),
+            ),
+            context.rulebook.rules,
+            world,
+            now=facts.now,
+            responsible_before=remembered.deal.responsible_id if remembered.deal else None,
+            backfill=backfill,
+        )
+        if (decision := facts.judge(deal_id, decide_it)) is not None:
+            decisions.append(decision)
+    return decisions
 
 
 def look_up_met(decision: Decision, facts: Gathered) -> Decision:
@@ -590,46 +634,47 @@ def tell_failures(context: ServiceContext) -> None:
     now = context.portal.now()
     heard = context.store.told_between(Purpose.REFUSED.beginning, now - failures.QUIET, now)
     found = failures_of(context, rows)
-    news = failures.gather([one for one in found if one.reader is not None], heard)
+    news = {replace(cause, at=now): alike for cause, alike in failures.gather(found, heard).items()}
+    told = [one for one in found if one.reader is None]
     notices: list[Operation] = []
     for cause, alike in news.items():
         readers = (alike[0].reader,) if alike[0].reader else context.rulebook.admins
-        notices += tell(readers, replace(cause, at=now), failures.said(context.rulebook.rules.language, alike))
-    told = [one for alike in news.values() for one in alike] + [one for one in found if one.reader is None]
-    if not told:
-        return
-    keys = (*(str(replace(cause, at=now)) for cause in news), *(failed_key(one.row) for one in told))
-    context.store.record(Changeset(at=now, operations=tuple(notices), told=keys), context.sender.epoch)
+        notices += tell(readers, cause, failures.said(context.rulebook.rules.language, alike))
+        told += alike
+    if told:
+        keys = (*map(str, news), *(failed_key(one.row) for one in told))
+        context.store.record(Changeset(at=now, operations=tuple(notices), told=keys), context.sender.epoch)
 
 
 def failures_of(context: ServiceContext, rows: Sequence[StoredOperation]) -> list[failures.Failure]:
     """Refused operations with the names that their messages need, and who hears of each."""
-    rules, company, admins = context.rulebook.rules, context.rulebook.company, context.rulebook.admins
     records = {record.ref: record for record in context.store.task_records(refs={row.operation.task for row in rows})}
-    ids = {row.operation.deal_id or record_deal(records.get(row.operation.task)) for row in rows}
-    deals, titles = context.store.deals(ids), context.store.deal_titles(ids)
+    of_deal = {row.id: row.operation.deal_id or record_deal(records.get(row.operation.task)) for row in rows}
+    deals, titles = context.store.deals(of_deal.values()), context.store.deal_titles(of_deal.values())
     found = []
     for row in rows:
-        operation, record = row.operation, records.get(row.operation.task)
-        deal_id = operation.deal_id or record_deal(record)
-        deal, action = deals.get(deal_id), operation.action
-        user = action.user if isinstance(action, SendMessage) else 0
+        record, deal_id, action = records.get(row.operation.task), of_deal[row.id], row.operation.action
         stage = action.stage if isinstance(action, MoveDeal) else ""
-        reader: int | None = None if user in admins else 0
-        if operation.kind is Kind.MOVE_DEAL and deal is not None:
-            reader = head_over(company, deal.responsible_id) or 0
         found.append(
             failures.Failure(
                 row,
-                METHODS[operation.kind],
-                reader,
+                METHODS[row.operation.kind],
+                reader_of_refusal(context, row.operation, deals.get(deal_id)),
                 task=record.title if record else title_of(action),
                 deal=titles.get(deal_id, f"#{deal_id}" if deal_id else ""),
-                stage=rules.stage_names.get(stage, stage),
-                user=company.name(user) if user else "",
+                stage=context.rulebook.rules.stage_names.get(stage, stage),
+                user=context.rulebook.company.name(action.user) if isinstance(action, SendMessage) else "",
             )
         )
     return found
+
+
+def reader_of_refusal(context: ServiceContext, refused: Operation, deal: Deal | None) -> int | None:
+    """Who hears of it, see ``failures.Failure``: of a deal's move the head over its responsible."""
+    if refused.kind is Kind.MOVE_DEAL and deal is not None:
+        return head_over(context.rulebook.company, deal.responsible_id) or 0
+    is_to_admin = isinstance(refused.action, SendMessage) and refused.action.user in context.rulebook.admins
+    return None if is_to_admin else 0
 
 
 def record_deal(record: TaskRecord | None) -> int:

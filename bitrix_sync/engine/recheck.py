@@ -5,14 +5,14 @@ Also asked by sweeps: before anything is moved, the open tasks that we know and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
 
 from bitrix_sync.decisions.guards import is_of_deal
-from bitrix_sync.engine import identity
+from bitrix_sync.engine import identity, recognition
 from bitrix_sync.engine.passes import (
     FEW,
     Gathered,
@@ -125,39 +125,52 @@ def meet_deals(context: ServiceContext) -> int:
 def open_work(context: ServiceContext, *, fresh: Sequence[PortalTask] = ()) -> OpenWork:
     """Read every known open task again, and the deals of all that are open. ``fresh``: tasks that were read just now;
     they are not asked for again, and those of them that nobody knew are met here."""
-    store, portal = context.store, context.portal
-    known = [record for record in store.open_tasks() if record.portal_id is not None]
+    known = [record for record in context.store.open_tasks() if record.workable]
     seen = {task.id: task for task in fresh}
-    unread = [record.portal_id for record in known if record.portal_id is not None and record.portal_id not in seen]
-    seen |= {task.id: task for task in reading.tasks(portal, unread)}
-    facts = Gathered(portal.now(), Changes(tasks=tuple(seen.values())))
+    seen |= recognition.shown(context.portal, [record for record in known if record.portal_id not in seen])
+    facts = Gathered(context.portal.now(), Changes(tasks=tuple(seen.values())))
     observe_tasks(context, facts)
-    there = seen.keys() | portal.memory.bad.ids("task")
-    missing = [record for record in known if record.portal_id not in there]
-    deal_ids = sorted({record.deal_id for record in (*known, *facts.tasks.values()) if record.deal_id})
-    ends = reading.deals(portal, deal_ids, fields=context.rulebook.rules.fields)
-    deals = {deal.id: deal for deal in reading.found_deals(ends)}
-    remembered = store.deals(deal_ids)
-    gone = tuple(deal_id for deal_id in remembered if isinstance(ends[deal_id], Absent))
-    hidden = [deal_id for deal_id in remembered if isinstance(ends[deal_id], Unread)]
-    vanished = {"tasks": len(missing), "deals": len(gone) + len(hidden)}
-    deals |= {deal_id: remembered[deal_id] for deal_id in hidden}
-    of = {"tasks": len(known), "deals": len(remembered)}
-    doubtful = [what for what in vanished if too_many(vanished[what], of[what])]
+    missing = recognition.not_shown(context.portal, known, seen)
+    deals = look_at_deals(context, [*known, *facts.tasks.values()])
+    vanished = {"tasks": len(missing), "deals": len(deals.gone) + len(deals.hidden)}
+    of = {"tasks": len(known), "deals": deals.remembered}
+    believed = context.store.flags.vanished_believed is not None
     return OpenWork(
         at=facts.now,
         tasks=(*facts.tasks.values(), *(replace(record, gone=True) for record in missing)),
         slips=tuple(facts.slips),
-        deals=deals,
-        gone_deals=gone,
+        deals=deals.shown,
+        gone_deals=deals.gone,
         vanished=vanished,
         of=of,
-        lost=doubtful[0] if doubtful and store.flags.vanished_believed is None else "",
+        lost="" if believed else next((what for what in vanished if too_many(vanished[what], of[what])), ""),
         operations=notices_of_tasks(context, facts),
         released=facts.released,
         doubted=tuple(facts.seen.doubted),
-        unread=frozenset(hidden),
+        unread=deals.hidden,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class OpenDeals:
+    """Deals with an open task. ``shown``: as the portal shows them now, or as remembered if it does not say
+    (``hidden``); ``remembered``: how many of them were known."""
+
+    shown: Mapping[int, Deal]
+    gone: tuple[int, ...]
+    hidden: frozenset[int]
+    remembered: int
+
+
+def look_at_deals(context: ServiceContext, tasks: Iterable[TaskRecord]) -> OpenDeals:
+    """Read the deals of these tasks."""
+    ids = sorted({record.deal_id for record in tasks} - {0})
+    ends = reading.deals(context.portal, ids, fields=context.rulebook.rules.fields)
+    remembered = context.store.deals(ids)
+    hidden = {deal_id: deal for deal_id, deal in remembered.items() if isinstance(ends[deal_id], Unread)}
+    gone = tuple(deal_id for deal_id in remembered if isinstance(ends[deal_id], Absent))
+    shown = {deal.id: deal for deal in reading.found_deals(ends)} | hidden
+    return OpenDeals(shown, gone, frozenset(hidden), len(remembered))
 
 
 def remember(context: ServiceContext, seen: OpenWork) -> None:

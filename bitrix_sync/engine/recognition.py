@@ -15,6 +15,8 @@ from bitrix_sync.decisions.guards import is_stranger
 from bitrix_sync.model.facts import PortalTask, Visit
 from bitrix_sync.model.keys import Key, Occurrence, Purpose, occurrence_in
 from bitrix_sync.model.operations import DeadlineChange, TaskRecord
+from bitrix_sync.portal import reading
+from bitrix_sync.portal.client import Portal
 from bitrix_sync.store import Store
 
 OUT_OF_TURN = timedelta(hours=1)
@@ -47,13 +49,17 @@ def rows(store: Store, read: Sequence[Visit]) -> Rows:
     unknown = [visit for visit in read if visit.id not in known or not same(visit, known[visit.id])]
     if not unknown:
         return Rows()
-    there = {visit.id for visit in read}
-    states = store.deal_states(sorted({visit.deal_id for visit in unknown}))
-    restored = {
-        (*_entry(visit), visit.kind) for state in states.values() for visit in state.visits if visit.id not in there
-    }
+    restored = _no_more_there(store, unknown, {visit.id for visit in read})
     new = [visit for visit in unknown if (*_entry(visit), visit.kind) not in restored]
     return Rows(new, against(store, new, known))
+
+
+def _no_more_there(store: Store, unknown: Iterable[Visit], there: Collection[int]) -> set[tuple[object, ...]]:
+    """The known entries of these visits' deals whose ids are not there."""
+    states = store.deal_states(sorted({visit.deal_id for visit in unknown}))
+    return {
+        (*_entry(visit), visit.kind) for state in states.values() for visit in state.visits if visit.id not in there
+    }
 
 
 def against(store: Store, new: Iterable[Visit], known: Mapping[int, Visit]) -> list[Visit]:
@@ -77,7 +83,7 @@ def lost_visits(store: Store, contradicted: Sequence[Visit], true: Iterable[Visi
     if not contradicted or any(visit.id >= first for visit in true):
         return replaced
     later = store.visits_from(first, before=max(visit.entered for visit in contradicted))
-    return list({visit.id: visit for visit in (*replaced, *later)}.values())
+    return list(dict.fromkeys((*replaced, *later)))
 
 
 @dataclass(slots=True)
@@ -95,38 +101,67 @@ class Observed:
     doubted: list[str] = field(default_factory=list)
 
 
+def shown(portal: Portal, records: Iterable[TaskRecord]) -> dict[int, PortalTask]:
+    """The tasks of these records as the portal shows them now, by its ids."""
+    ids = [record.portal_id for record in records if record.portal_id is not None]
+    return {task.id: task for task in reading.tasks(portal, ids)}
+
+
+def not_shown(portal: Portal, records: Iterable[TaskRecord], seen: Collection[int]) -> list[TaskRecord]:
+    """Those of the records whose tasks were not seen when they were asked for. What could not be read is there."""
+    there = {*seen, *portal.memory.bad.ids("task")}
+    return [record for record in records if record.portal_id not in there]
+
+
 def observe(store: Store, read: Iterable[PortalTask], *, at: datetime) -> Observed:
     """Compare the tasks read with those remembered; a task of ours on its way is left to its operation."""
-    seen_tasks = {task.id: task for task in read}
-    by_id = {r.portal_id: r for r in store.task_records(portal_ids=list(seen_tasks))}
-    observed = Observed()
-    for task in seen_tasks.values():
-        known = by_id.get(task.id)
-        if known is None or not is_stranger(task, known):
-            continue
-        observed.strangers.append(known)
-        del by_id[task.id]
-        if known.occurrence:
-            observed.tasks[known.ref] = replace(known, gone=True, portal_id=None)
-            observed.touched |= {known.deal_id} - {0}
-    refs = [name for task in seen_tasks.values() if (name := occurrence_in(task.mark)) and task.id not in by_id]
-    by_mark = {record.occurrence: record for record in store.task_records(refs=refs)} if refs else {}
-    unsent = unsent_creations(store, by_mark)
-    for task in seen_tasks.values():
-        record = by_id.get(task.id)
-        if record is None and (name := occurrence_in(task.mark)):
-            marked = by_mark.get(name)
-            if marked is None or (marked.portal_id is not None and is_others(store, marked, task)):
-                observed.met.append(task)
-            elif marked.portal_id is None and (marked.status == 0 or marked.gone):
-                record = replace(marked, portal_id=task.id)  # it is there though its creation failed, or is so again
-            elif marked.portal_id is None:
-                if marked.ref in unsent:
-                    observed.met.append(task)
-                    observed.doubted.append(unsent[marked.ref])
-                continue
-        _take(observed, record, task, at)
+    seen, observed = {task.id: task for task in read}, Observed()
+    known = _known(store, seen, observed)
+    named = {task.id: name for task in seen.values() if task.id not in known and (name := occurrence_in(task.mark))}
+    marked = {one.occurrence: one for one in store.task_records(refs=list(named.values()))} if named else {}
+    unsent = unsent_creations(store, marked)
+    for task in seen.values():
+        if task.id in named:
+            _take_marked(store, observed, marked.get(named[task.id]), task, at, unsent)
+        else:
+            _take(observed, known.get(task.id), task, at)
     return observed
+
+
+def _known(store: Store, seen: Mapping[int, PortalTask], observed: Observed) -> dict[int, TaskRecord]:
+    """The records that bear the numbers of these tasks, and are theirs; the others are noted as strangers."""
+    known = {}
+    for record in store.task_records(portal_ids=list(seen)):
+        number = record.portal_id or 0
+        if not is_stranger(seen[number], record):
+            known[number] = record
+            continue
+        observed.strangers.append(record)
+        if record.occurrence:
+            observed.tasks[record.ref] = replace(record, gone=True, portal_id=None)
+            observed.touched |= {record.deal_id} - {0}
+    return known
+
+
+def _take_marked(
+    store: Store,
+    observed: Observed,
+    ours: TaskRecord | None,
+    task: PortalTask,
+    at: datetime,
+    unsent: Mapping[str, str],
+) -> None:
+    """A task with a mark of ours under a number that we do not know; ``ours``: the record of that mark, if any."""
+    if ours is None or (ours.portal_id is not None and is_others(store, ours, task)):
+        observed.met.append(task)
+        _take(observed, None, task, at)
+    elif ours.portal_id is not None:  # a twin
+        _take(observed, None, task, at)
+    elif ours.status == 0 or ours.gone:  # it is there though its creation failed, or is so again
+        _take(observed, replace(ours, portal_id=task.id), task, at)
+    elif ours.ref in unsent:
+        observed.met.append(task)
+        observed.doubted.append(unsent[ours.ref])
 
 
 def _take(observed: Observed, before: TaskRecord | None, task: PortalTask, at: datetime) -> None:

@@ -1,19 +1,21 @@
-"""What the portal refused is tried again when its cause may be gone: a new rules file, ``backfill``, ``release``.
+"""What was decided once is decided once more: what the portal refused, when its cause may be gone (a new rules file,
+``backfill``, ``release``), and what a limit held, when it is let go.
 
-Tasks and moves of deals that are still in the same stage, as far as the rules want them today. Each is decided anew and
-looked up in the portal before it is sent.
+What was refused are tasks and moves of deals that are still in the same stage, as far as the rules want them today.
+Each is looked up in the portal before it is sent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 
 import structlog
 
 from bitrix_sync.decisions import plan
-from bitrix_sync.engine.passes import PassReport, ServiceContext, safety_room, sift, within_safety, world_of
+from bitrix_sync.engine.passes import Gathered, PassReport, ServiceContext, safety_room, sift, within_safety, world_of
 from bitrix_sync.model.actions import Kind
 from bitrix_sync.model.facts import Changes
 from bitrix_sync.model.operations import Changeset, DealState, Decision, Operation
@@ -41,54 +43,92 @@ def try_again(
 ) -> list[Operation]:
     """Plan refused creations and moves anew; returns those that were. ``deals``, ``rules``: only of these; ``room``: so
     many tasks are let through, the others are held (None: all); ``dry``: nothing is written."""
-    rows = [row for row in context.store.refused() if deals is None or row.operation.deal_id in deals]
-    if rules is not None:
-        records = {
-            one.ref: one.rule_id for one in context.store.task_records(refs={row.operation.task for row in rows})
-        }
-        rows = [row for row in rows if records.get(row.operation.task) in rules]
-    if not rows or context.rulebook.rules.safety.watch:
+    refused = chosen(context, deals, rules)
+    if not refused or context.rulebook.rules.safety.watch:
         return []
-    facts = sift(context, Changes(), ask={row.operation.deal_id for row in rows})
-    world, book = world_of(context, facts), context.rulebook.rules
-    states = context.store.deal_states({row.operation.deal_id for row in rows})
-    decisions: list[Decision] = []
-    for row in rows:
-        deal_id = row.operation.deal_id
-        state = replace(states[deal_id], deal=facts.deals.get(deal_id))
-        try:
-            decision = decide_again(row.operation, state, book, world, now=facts.now)
-        except Exception:
-            log.exception("deal cannot be judged; the others go on", deal=deal_id)
-            continue
-        if decision is None:
-            continue
-        decisions.append(decision)
-        known = {record.occurrence: record for record in (*state.tasks, *decision.tasks)}
-        states[deal_id] = replace(state, tasks=tuple(known.values()))
-    notices: tuple[Operation, ...] = ()
+    again = decide_again(context, refused, try_one)
+    decisions, notices = again.decisions, tuple[Operation, ...]()
     if room is not None:
-        decisions, notices = within_safety(context, decisions, facts.now, PassReport(), room)
+        decisions, notices = within_safety(context, decisions, again.facts.now, PassReport(), room)
     planned = tuple(operation for decision in decisions for operation in decision.operations)
     tried = [operation for operation in planned if operation.kind is not Kind.CHECKLIST]
-    if not dry and planned:
-        recording = Changeset(
-            at=facts.now,
-            decisions=tuple(replace(decision, operations=()) for decision in decisions),
-            operations=(*planned, *notices),
-            renewed=planned,
-            picks=world.picks.changes(),
-        )
-        context.store.record(recording, context.sender.epoch)
+    if planned and not dry:
+        record(context, again, planned, notices)
         log.info("what was refused is tried again", operations=len(tried))
     return tried
 
 
-def decide_again(
-    refused: Operation, state: DealState, rules: Rules, world: plan.World, *, now: datetime
-) -> Decision | None:
-    """What comes of one refused operation today; None: it is not wanted any more."""
+def renew(context: ServiceContext, held: Sequence[Operation]) -> int:
+    """Decide held creations once more, with their deals as they are now; returns how many can be sent."""
+    if not held:
+        return 0
+    again = decide_again(context, held, release_one)
+    creations = [decision.operations[0] for decision in again.decisions if decision.operations]
+    record(context, again, [replace(one, urgency=one.urgency + plan.LATER) for one in creations])
+    return len(creations)
+
+
+@dataclass(slots=True)
+class Again:
+    """What comes of operations today, with what it was decided from."""
+
+    facts: Gathered
+    world: plan.World
+    decisions: list[Decision] = field(default_factory=list)
+
+
+Judge = Callable[[Operation, DealState, Rules, plan.World, datetime], Decision | None]
+"""What comes of one operation today; None: it is not wanted any more, or cannot be had yet."""
+
+
+def decide_again(context: ServiceContext, operations: Sequence[Operation], judge: Judge) -> Again:
+    """Decide operations once more, each knowing of the tasks of those before it."""
+    ids = {operation.deal_id for operation in operations}
+    facts = sift(context, Changes(), ask=ids)
+    again = Again(facts, world_of(context, facts))
+    states = context.store.deal_states(ids)
+    for operation in operations:
+        state = replace(states[operation.deal_id], deal=facts.deals.get(operation.deal_id))
+        judged = partial(judge, operation, state, context.rulebook.rules, again.world, facts.now)
+        decision = facts.judge(operation.deal_id, judged)
+        if decision is not None:
+            again.decisions.append(decision)
+            known = {record.occurrence: record for record in (*state.tasks, *decision.tasks)}
+            states[operation.deal_id] = replace(state, tasks=tuple(known.values()))
+    return again
+
+
+def record(
+    context: ServiceContext, again: Again, planned: Sequence[Operation], notices: Sequence[Operation] = ()
+) -> None:
+    """Plan operations in the place of those there were."""
+    recording = Changeset(
+        at=again.facts.now,
+        decisions=tuple(replace(decision, operations=()) for decision in again.decisions),
+        operations=(*planned, *notices),
+        renewed=tuple(planned),
+        picks=again.world.picks.changes(),
+    )
+    context.store.record(recording, context.sender.epoch)
+
+
+def chosen(context: ServiceContext, deals: Collection[int] | None, rules: Collection[str] | None) -> list[Operation]:
+    """What was refused, of these deals and these rules (None: all)."""
+    refused = [row.operation for row in context.store.refused() if deals is None or row.operation.deal_id in deals]
+    if rules is None:
+        return refused
+    records = {one.ref: one.rule_id for one in context.store.task_records(refs={one.task for one in refused})}
+    return [one for one in refused if records.get(one.task) in rules]
+
+
+def try_one(refused: Operation, state: DealState, rules: Rules, world: plan.World, now: datetime) -> Decision | None:
+    """A creation or a move that was refused, if it is wanted today."""
     if refused.kind is Kind.CREATE:
         return plan.decide_anew(state, rules, world, occurrence=refused.task, now=now, refused=True)
     move = plan.advance_anew(state, rules, world, now=now)
     return Decision(state.deal_id, (move,), wake_at=now) if move is not None else None
+
+
+def release_one(held: Operation, state: DealState, rules: Rules, world: plan.World, now: datetime) -> Decision | None:
+    """A creation that was held, if somebody can own it today."""
+    return plan.decide_anew(state, rules, world, occurrence=held.task, now=now)

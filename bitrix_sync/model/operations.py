@@ -134,6 +134,11 @@ class TaskRecord:
         """Not gone and in an open status (one that is still on its way to the portal is open)."""
         return not self.gone and self.status in OPEN_STATUSES
 
+    @property
+    def workable(self) -> bool:
+        """Open, and in the portal already."""
+        return self.open and self.portal_id is not None
+
 
 @dataclass(frozen=True, slots=True)
 class DeadlineChange:

@@ -279,3 +279,13 @@ class Rules:
     """DealField by code, for rendering list values as their text and for comparing by type."""
     task_fields: Mapping[str, Any] = field(default_factory=dict)
     """The same of tasks."""
+
+    @property
+    def moves_deals(self) -> bool:
+        """True when a stage moves its deals on by itself."""
+        return any(policy.advance_to for policy in self.policies.values())
+
+    @property
+    def taking_over(self) -> frozenset[str]:
+        """Ids of the rules whose open task may belong to a new visit."""
+        return frozenset(rule.id for rule in self.by_id.values() if rule.repeat == "if_none_open")
