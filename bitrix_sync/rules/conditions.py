@@ -25,6 +25,7 @@ from typing import Any, assert_never
 from bitrix_sync.errors import UserError
 from bitrix_sync.model.facts import DealField
 from bitrix_sync.model.operations import Check
+from bitrix_sync.model.yes_no import yes_or_no
 from bitrix_sync.rules.model import AllOf, AnyOf, Condition, Not, Test
 from bitrix_sync.rules.values import ID_TYPES, civil_date, empty, filled, instant, number
 from bitrix_sync.words.language import DEFAULT
@@ -38,9 +39,6 @@ SHOWN = 200
 WANTED_KEPT = 10_000
 """So many tests have the words of what they want kept."""
 _wanted: dict[int, tuple[Test, DealField, str, tzinfo, str]] = {}
-
-_YES = frozenset({"y", "1", "true", "yes", "да"})
-_NO = frozenset({"n", "0", "false", "no", "нет"})
 
 
 class CannotJudge(UserError):
@@ -244,8 +242,7 @@ def _flag(value: Any) -> bool:
 
 
 def _flag_or_none(value: Any) -> bool | None:
-    word = "" if empty(value) else str(value).strip().lower()
-    return True if word in _YES else False if word in _NO or not word else None
+    return False if empty(value) else yes_or_no(value)
 
 
 def _equal(one: Any, wish: Any, known: DealField, zone: tzinfo) -> bool:

@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import Any
 
 from bitrix_sync.model.facts import Company, Contact, Deal, DealField
+from bitrix_sync.model.yes_no import yes_or_no
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.rules.values import civil_date, filled, instant, number
 from bitrix_sync.words.texts import harmless, sendable, shortened
@@ -150,7 +151,7 @@ def _value(value: Any, field: DealField, company: Company | None) -> Any:
 def _scalar(value: Any, field: DealField, company: Company | None) -> Any:
     """One value as its field's type says; what does not read as that type stays text."""
     if field.type == "boolean":
-        return str(value).strip().lower() in ("y", "1", "true")
+        return yes_or_no(value) is True
     if field.type in ("employee", "user") and company is not None:
         digits = str(value).strip()
         return _person(field.code, int(digits) if digits.isascii() and digits.isdigit() else None, company)

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from bitrix_sync.model.facts import Company, DealField
+from bitrix_sync.model.yes_no import yes_or_no
 from bitrix_sync.rules.model import Rule
 from bitrix_sync.rules.plain_keys import KEYS_OF_FIELDS, portal_fields
 from bitrix_sync.rules.suggest import did_you_mean, fold, listed
@@ -43,8 +44,6 @@ _FILES = frozenset({"file", "disk_file", "mail_message", "UF_TASK_WEBDAV_FILES",
 """Types and codes of fields whose values are files and letters."""
 _ALWAYS = frozenset({*_SERVICE, "TITLE", "RESPONSIBLE_ID", "DEADLINE", "CREATED_BY", "PRIORITY", "ID"})
 """Fields that every task of ours has."""
-_YES = frozenset({"true", "yes", "y", "1", "да"})
-_NO = frozenset({"false", "no", "n", "0", "нет"})
 _DAY = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4})(?:[ ,T]+(\d{1,2}):(\d{2}))?")
 TEXTS = frozenset({"string", "url", "address"})
 """Types whose values are words for people; dates and numbers in them are written as people read them."""
@@ -86,10 +85,9 @@ def fit(value: Any, field: DealField, *, zone: tzinfo, company: Company) -> Any:
         case "integer" | "double" | "money":
             return _number(value, field)
         case "boolean":
-            word = text.casefold()
-            if word not in _YES | _NO:
+            if (said := yes_or_no(text)) is None:
                 raise Unfit(f"{named(field)} says yes or no, never `{text}`.", "Write true or false.")
-            return int(word in _YES)
+            return int(said)
         case "date":
             return _moment(text, field, zone).date().isoformat()
         case "datetime":

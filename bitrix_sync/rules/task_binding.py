@@ -10,6 +10,7 @@ from datetime import datetime, tzinfo
 from typing import Any, Literal
 
 from bitrix_sync.model.facts import DealField
+from bitrix_sync.model.yes_no import yes_or_no
 from bitrix_sync.rules.consistency import FILLED_BY_PORTAL, template_names, warn_of_closedate
 from bitrix_sync.rules.deadlines import MINUTES
 from bitrix_sync.rules.fields import Unfit, fit, holds_files, is_template, not_for_fields
@@ -62,7 +63,6 @@ from bitrix_sync.rules.values import ID_TYPES, civil_date, number
 NUMBERS = frozenset({"integer", "double", "money"})
 DATES = frozenset({"date", "datetime"})
 PEOPLE = frozenset({"employee", "user"})
-CHOICE_WORDS = frozenset({"y", "n", "yes", "no", "true", "false", "1", "0", "да", "нет"})
 STAGE = "STAGE_ID"
 """The deal's stage. What the portal offers as its values are the default funnel's stages alone."""
 WORDS: dict[str, Person] = {"responsible": Responsible(), "creator": Creator(), "head": Head(), NOBODY: Nobody()}
@@ -286,7 +286,7 @@ class Parts:
         if field.type == "boolean":
             if ordered or op == "contains":
                 self.remarks.fault(path, f"{_titled(field)} says yes or no only.", "Compare it with true or false.")
-            elif not isinstance(wish, bool) and fold(str(wish)) not in CHOICE_WORDS:
+            elif yes_or_no(wish) is None:
                 self.remarks.fault(
                     path, f"{_titled(field)} says yes or no, never {show(wish)}.", "Write true or false."
                 )

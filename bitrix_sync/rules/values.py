@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from bitrix_sync.model.facts import DealField
+from bitrix_sync.model.yes_no import yes_or_no
 
 ID_TYPES = frozenset(
     {
@@ -122,7 +123,7 @@ def filled(value: Any, field: DealField | None) -> bool:
     if kind in ID_TYPES:
         return str(value).strip() != "0"
     if kind == "boolean":
-        return str(value).strip().upper() in {"Y", "1", "TRUE"}
+        return yes_or_no(value) is True
     if kind == "money":
         return not str(value).strip().startswith("|")
     return True

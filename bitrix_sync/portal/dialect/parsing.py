@@ -13,6 +13,7 @@ from typing import Any
 
 from bitrix_sync.model.facts import LOST, PROGRESS, WON, Absence, Deal, Department, PortalTask, User, Visit
 from bitrix_sync.model.items import DEAL
+from bitrix_sync.model.yes_no import yes_or_no
 from bitrix_sync.portal.dialect.names import values
 from bitrix_sync.portal.dialect.outcomes import number, rows_of, whole
 from bitrix_sync.portal.read_hints import UnreadableRow
@@ -124,10 +125,8 @@ def ids(value: Any) -> tuple[int, ...]:
 
 
 def yes(value: Any, default: bool = True) -> bool:
-    """A flag: true, 1, "1", "Y", "true"; absent or null means ``default``."""
-    if value is None:
-        return default
-    return str(value).strip().lower() in ("true", "1", "y", "yes")
+    """A flag; absent or null means ``default``, whatever says neither yes nor no the latter."""
+    return default if value is None else yes_or_no(value) is True
 
 
 def visit(row: Row) -> Visit:
