@@ -14,7 +14,7 @@ from bitrix_sync.commands import changes
 from bitrix_sync.decisions import failures
 from bitrix_sync.decisions.failures import Failure
 from bitrix_sync.engine import retries
-from bitrix_sync.engine.passes import tell_failures
+from bitrix_sync.engine.passes import carry_out, take_in, tell_failures
 from bitrix_sync.model.actions import Kind, unpack
 from bitrix_sync.model.keys import Purpose
 from bitrix_sync.model.operations import Operation, State, StoredOperation
@@ -380,6 +380,129 @@ def test_a_refused_move_of_a_deal_is_tried_again(tmp_path: Path) -> None:
         assert place.portal.state.deals[deal].stage_id == "NEW"
         assert changes.perform(place.context, "release", {})["tried_again"] == 1
         assert place.portal.state.deals[deal].stage_id == "PREPARATION"
+
+
+def lines(place: Office, deal: int) -> list[str]:
+    """What was written into the deal's tasks."""
+    return [one.text for task in place.tasks(deal) for one in place.portal.state.messages_of_task(task.id)]
+
+
+def try_again(place: Office) -> int:
+    """``release``, an hour later; how much was tried again."""
+    place.wait(hours=1)
+    return int(changes.perform(place.context, "release", {})["tried_again"])
+
+
+def test_a_refused_check_list_is_written_when_its_cause_is_gone(tmp_path: Path) -> None:
+    with office(tmp_path) as place:
+        refuse(place, "task.checklistitem.add", times=3)
+        deal = place.add_deal(stage="PREPARATION")
+        place.run()
+        assert not place.tasks(deal)[0].checklist
+        assert [line["state"] for line in held_back(place.context.store)] == ["failed"] * 3
+        assert try_again(place) == 3
+        assert items(place, deal) == ["Materials", "Time"]
+        assert try_again(place) == 0
+
+
+def test_a_single_item_of_a_check_list_is_too_and_no_second_check_list_for_it(tmp_path: Path) -> None:
+    with office(tmp_path) as place:
+        refuse(place, "task.checklistitem.add", times=1)
+        deal = place.add_deal(stage="PREPARATION")
+        place.run()
+        titles = sorted(one.title for one in place.tasks(deal)[0].checklist.values())
+        try_again(place)
+        assert sorted(one.title for one in place.tasks(deal)[0].checklist.values()) == titles, "it has a list already"
+
+
+@pytest.mark.parametrize("code", ["ERROR_CORE", ""])
+def test_a_deadline_that_could_not_follow_is_not_said_to_have_and_does_when_its_cause_is_gone(
+    tmp_path: Path, code: str
+) -> None:
+    with office(tmp_path, REFUSED % "keep") as place:
+        deal = place.add_deal("Romashka")
+        place.run()
+        refuse(place, "tasks.task.update", times=1, code=code)
+        place.wait(minutes=1)
+        before = place.tasks(deal)[0].deadline
+        place.portal.state.set_fields(deal, {"UF_CRM_SHIP_DATE": "2026-03-20"}, by=SELLER)
+        place.run()
+        place.run()
+        assert (place.tasks(deal)[0].deadline, lines(place, deal)) == (before, [])
+        assert try_again(place) == 1
+        assert place.tasks(deal)[0].deadline > before
+        assert len(lines(place, deal)) == 1
+        assert try_again(place) == 0
+
+
+def test_what_a_later_change_took_the_place_of_is_not_tried_again(tmp_path: Path) -> None:
+    with office(tmp_path, REFUSED % "keep") as place:
+        deal = place.add_deal("Romashka")
+        place.run()
+        refuse(place, "tasks.task.update", times=1)
+        for day in ("2026-03-20", "2026-03-25"):
+            place.wait(minutes=1)
+            place.portal.state.set_fields(deal, {"UF_CRM_SHIP_DATE": day}, by=SELLER)
+            place.run()
+        after = place.tasks(deal)[0].deadline
+        assert try_again(place) == 0
+        assert place.tasks(deal)[0].deadline == after
+
+
+@pytest.mark.parametrize("ending", ["complete", "defer", "delete"])
+def test_an_ending_that_was_refused_comes_when_its_cause_is_gone(tmp_path: Path, ending: str) -> None:
+    with office(tmp_path, REFUSED % ending) as place:
+        deal = place.add_deal("Romashka")
+        place.run()
+        refuse(place, f"tasks.task.{ending}", times=1)
+        place.wait(minutes=1)
+        place.move(deal, "PREPARATION")
+        place.run()
+        place.run()
+        assert place.tasks(deal)[0].status == 2
+        assert try_again(place) == 1
+        assert [one.status for one in place.tasks(deal)] == {"complete": [5], "defer": [6], "delete": []}[ending]
+
+
+def test_a_task_that_could_not_follow_the_responsible_does_when_the_cause_is_gone(tmp_path: Path) -> None:
+    with office(tmp_path, REFUSED % "keep") as place:
+        deal = place.add_deal("Romashka")
+        place.run()
+        refuse(place, "tasks.task.update", times=1)
+        place.wait(minutes=1)
+        place.portal.state.set_responsible(deal, 21, by=HEAD)
+        place.run()
+        place.run()
+        before = place.tasks(deal)[0]
+        assert (before.responsible_id, before.auditors, lines(place, deal)) == (SELLER, (HEAD,), [])
+        assert try_again(place) == 1
+        after = place.tasks(deal)[0]
+        assert (after.responsible_id, after.auditors) == (21, (19,)), "the head over the new one watches"
+        assert len(lines(place, deal)) == 1
+
+
+def test_remove_called_again_deletes_what_the_portal_would_not_delete(tmp_path: Path) -> None:
+    with office(tmp_path) as place:
+        deal = place.add_deal()
+        place.run()
+        refuse(place, "tasks.task.delete", times=1)
+        args = {"rule": "first-call", "since": "2026-03-01"}
+        assert len(changes.perform(place.context, "remove", args)["failed"]) == 1
+        assert len(place.tasks(deal)) == 1
+        assert len(changes.perform(place.context, "remove", args)["done"]) == 1
+        assert place.tasks(deal) == []
+
+
+def test_a_line_of_a_change_that_a_person_was_quicker_than_is_not_written(tmp_path: Path) -> None:
+    with office(tmp_path, REFUSED % "keep") as place:
+        deal = place.add_deal("Romashka")
+        place.run()
+        place.wait(minutes=1)
+        place.portal.state.set_fields(deal, {"UF_CRM_SHIP_DATE": "2026-03-20"}, by=SELLER)
+        take_in(place.context)
+        place.portal.state.set_deadline(place.tasks(deal)[0].id, "2026-04-20T15:00:00+03:00", by=SELLER)
+        carry_out(place.context)
+        assert lines(place, deal) == []
 
 
 def test_status_counts_refusals_of_the_day_by_cause(tmp_path: Path) -> None:

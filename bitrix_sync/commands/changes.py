@@ -338,7 +338,10 @@ def remove(context: ServiceContext, args: Mapping[str, Any]) -> Steps:
             Operation(str(Key(Purpose.REMOVE, record.ref)), DeleteTask("remove"), record.deal_id, record.ref)
             for record in doomed
         )
-        ids += context.store.record(Changeset(at=context.portal.now(), operations=operations), context.sender.epoch)
+        at = context.portal.now()
+        planned = Changeset(at=at, operations=operations, renewed=operations)  # also what was refused before
+        context.store.record(planned, context.sender.epoch)
+        ids += [row.id for row in context.store.operations(keys=[one.key for one in operations])]
         yield Wait(ids)
     listed = [{"task_id": record.portal_id, "title": record.title, "deal_id": record.deal_id} for record in doomed]
     return {"dry_run": dry, "delete": listed, "kept": kept, "unsent": unsent, **outcomes(context, ids)}

@@ -42,7 +42,7 @@ from bitrix_sync.model.facts import (
     PortalTask,
     Visit,
 )
-from bitrix_sync.model.keys import Key, Moment, Occurrence, Purpose
+from bitrix_sync.model.keys import Key, Moment, Occurrence, Purpose, purpose_of
 from bitrix_sync.model.operations import Check, DeadlineChange, DealState, Decision, Operation, State, TaskRecord, Trace
 from bitrix_sync.model.worktime import Calendar
 from bitrix_sync.rules.conditions import CannotJudge, Judgement, judge
@@ -86,6 +86,8 @@ TAKEN_OVER = "taken over"
 ADOPTED = "adopted"
 """Basis of a task of ours that was found in the portal by its mark: what its deadline was counted from is found out at
 the first look, if it is still the one that the rule gives; else it was changed, and stays."""
+UNMADE = "unmade"
+"""Basis of a task whose deadline was to follow, which the portal refused."""
 ACTS = frozenset({Moment.LEFT, Moment.CLOSED})
 """Moments that say what we did; the others say what happened."""
 ENDS = (Kind.COMPLETE, Kind.DELETE)
@@ -175,6 +177,15 @@ def advance_anew(state: DealState, rules: Rules, world: World, *, now: datetime)
     deciding = _Deciding(state, deal, rules, world, now)
     deciding.advance()
     return next((one for one in deciding.operations if one.key == refused), None)
+
+
+def change_anew(state: DealState, rules: Rules, world: World, *, refused: Operation, now: datetime) -> Decision | None:
+    """What comes today of a change of an open task that was refused; None: it is not wanted any more."""
+    record = next((one for one in state.tasks if one.occurrence == refused.task), None)
+    rule = rules.by_id.get(record.rule_id) if record is not None else None
+    if state.deal is None or not state.visits or record is None or rule is None or rule.disabled:
+        return None
+    return _Deciding(state, state.deal, rules, world, now).change_anew(rule, record, refused)
 
 
 def observe(record: TaskRecord | None, seen: PortalTask, *, at: datetime) -> tuple[TaskRecord, DeadlineChange | None]:
@@ -907,6 +918,44 @@ class _Deciding:
             self.trace(visit, rule.id, "supervisor_followed", supervisor=said)
         self.add(Key(Purpose.LINE_OF_PEOPLE, record.occurrence, count), AddLine(text), record, urgency=LINE)
         self.keep(replace(record, supervisor_id=supervisor))
+
+    # --- what was refused --------------------------------------------------------------------------------------------
+
+    def change_anew(self, rule: Rule, record: TaskRecord, refused: Operation) -> Decision | None:
+        """See ``change_anew`` above. Following is decided once more; an ending, as the rule has it today."""
+        match purpose_of(refused.key):
+            case (Purpose.LEAVE | Purpose.CLOSE) as why:
+                return self.end_anew(rule, record, why, refused)
+            case _ if self.deal.closed:
+                return None
+            case Purpose.FOLLOW:
+                self.records[record.occurrence] = replace(record, basis=UNMADE)
+                self.follow_deadlines()
+            case Purpose.PEOPLE:
+                drop = refused.action.drop if isinstance(refused.action, SetPeople) else ()
+                self.records[record.occurrence] = replace(record, supervisor_id=next(iter(drop), record.supervisor_id))
+                self.follow_responsible()
+            case _:
+                self.operations.append(replace(refused, state=State.PLANNED))
+        return self.of_task(record.occurrence)
+
+    def end_anew(self, rule: Rule, record: TaskRecord, why: Purpose, refused: Operation) -> Decision | None:
+        """The ending of a task that was refused, if its reason still holds."""
+        left = why is Purpose.LEAVE
+        ending, holds = (
+            (rule.on_leave, record.visit_id != self.latest.id) if left else (rule.on_close, self.deal.closed)
+        )
+        if ending == "keep" or not holds:
+            return None
+        return Decision(
+            self.deal.id, (replace(refused, action=ENDINGS[ending](why.value), state=State.PLANNED),), wake_at=self.now
+        )
+
+    def of_task(self, occurrence: str) -> Decision:
+        """What was decided of one task alone."""
+        operations = tuple(one for one in self.operations if one.task == occurrence)
+        changed = tuple(one for one in self.changed.values() if one.occurrence == occurrence)
+        return Decision(self.deal.id, operations, changed, tuple(self.traces), wake_at=self.now)
 
     # --- advancing ---------------------------------------------------------------------------------------------------
 

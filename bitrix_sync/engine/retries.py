@@ -1,8 +1,8 @@
 """What was decided once is decided once more: what the portal refused, when its cause may be gone (a new rules file,
 ``backfill``, ``release``), and what a limit held, when it is let go.
 
-What was refused are tasks and moves of deals that are still in the same stage, as far as the rules want them today.
-Each is looked up in the portal before it is sent.
+What was refused are tasks and moves of deals that are still in the same stage, and what was to be done with tasks that
+are open, as far as the rules want it today. The portal is looked at before each is sent.
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ def try_again(
     room: int | None = None,
     dry: bool = False,
 ) -> list[Operation]:
-    """Plan refused creations and moves anew; returns those that were. ``deals``, ``rules``: only of these; ``room``: so
-    many tasks are let through, the others are held (None: all); ``dry``: nothing is written."""
+    """Plan anew what was refused; returns it, apart from what belongs to a creation or explains a change. ``deals``,
+    ``rules``: only of these; ``room``: so many tasks are let through, the others are held (None: all); ``dry``: nothing
+    is written."""
     refused = chosen(context, deals, rules)
     if not refused or context.rulebook.rules.safety.watch:
         return []
@@ -51,7 +52,8 @@ def try_again(
     if room is not None:
         decisions, notices = within_safety(context, decisions, again.facts.now, PassReport(), room)
     planned = tuple(operation for decision in decisions for operation in decision.operations)
-    tried = [operation for operation in planned if operation.kind is not Kind.CHECKLIST]
+    keys = {operation.key for operation in refused}
+    tried = [one for one in planned if one.key in keys or one.kind not in (Kind.CHECKLIST, Kind.LINE)]
     if planned and not dry:
         record(context, again, planned, notices)
         log.info("what was refused is tried again", operations=len(tried))
@@ -122,9 +124,11 @@ def chosen(context: ServiceContext, deals: Collection[int] | None, rules: Collec
 
 
 def try_one(refused: Operation, state: DealState, rules: Rules, world: plan.World, now: datetime) -> Decision | None:
-    """A creation or a move that was refused, if it is wanted today."""
+    """What was refused, if it is wanted today."""
     if refused.kind is Kind.CREATE:
         return plan.decide_anew(state, rules, world, occurrence=refused.task, now=now, refused=True)
+    if refused.kind is not Kind.MOVE_DEAL:
+        return plan.change_anew(state, rules, world, refused=refused, now=now)
     move = plan.advance_anew(state, rules, world, now=now)
     return Decision(state.deal_id, (move,), wake_at=now) if move is not None else None
 

@@ -16,6 +16,8 @@ from bitrix_sync.model.items import DEAL, KINDS, ItemKind
 
 MARK = "bitrix-sync:"
 """Begins XML_ID of every task that the service makes."""
+LINE = "line"
+"""First word of the keys of lines in a task's comments."""
 FOREIGN = "task:"
 """Begins the ref of a task that no rule made."""
 _VISIT = re.compile(r"(?:([A-Z][A-Z0-9_]*)\.)?([1-9][0-9]{0,17})")
@@ -149,6 +151,9 @@ class Purpose(StrEnum):
         return f"{self}:"
 
 
+_PURPOSES = {one.value: one for one in Purpose}
+
+
 @dataclass(frozen=True, slots=True)
 class Key:
     """What an operation or a message is for, the thing it is about, and what tells it from others of that thing."""
@@ -166,9 +171,21 @@ class Key:
         return sum(key.startswith(beginning) for key in keys)
 
 
+def purpose_of(key: str) -> Purpose | None:
+    """What an operation is for, by its key; None for a key that is none."""
+    first, second = (*key.split(":"), "")[:2]
+    word = f"{first}:{second}" if first == LINE else first
+    return _PURPOSES.get(word)
+
+
+def line_about(change: str) -> str:
+    """Key of the line that explains a change, by the change's own."""
+    return f"{LINE}:{change}"
+
+
 def ground_of(line: str) -> str:
     """Key of the change that a line explains; no key at all of a line that explains none."""
-    return line.removeprefix("line:")
+    return line.removeprefix(f"{LINE}:")
 
 
 def names_visit(key: str, ids: Iterable[int], *, entered: bool = True) -> bool:

@@ -19,6 +19,7 @@ class Reason(StrEnum):
     FOUND = "found in the portal"
     TASK_GONE = "the task is gone"
     NOT_CREATED = "the task was not created"
+    NOT_MADE = "what it tells of was not done"
     STRANGER = "another task has its number now"
     PUT_BACK = "the portal was put back"
     CLOSED = "closed"

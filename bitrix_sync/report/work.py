@@ -135,7 +135,7 @@ def _in_short(sweep: Line, rest: SweepRest | None) -> Line:
 
 def held_back(store: Store) -> list[Line]:
     """What ``release`` lets go: what the safety limits hold back, tasks that nobody can be found for (``held``); then
-    what the portal refused, if the deal is still in that stage (``failed``; ``why`` is its answer). Oldest first."""
+    what the portal refused and may be tried again (``failed``; ``why`` is its answer). Oldest first."""
     held = [*store.operations(state=State.HELD), *store.refused()]
     titles = {one.ref: one.title for one in store.task_records(refs={one.operation.task for one in held})}
     return [

@@ -41,9 +41,9 @@ from bitrix_sync.model.actions import (
     SetPeople,
     pack,
 )
-from bitrix_sync.model.facts import DEFERRED, DONE
+from bitrix_sync.model.facts import DEFERRED, DONE, OPEN_STATUSES
 from bitrix_sync.model.facts import WAITING as PENDING
-from bitrix_sync.model.keys import Key, Purpose
+from bitrix_sync.model.keys import Key, Purpose, ground_of, line_about, purpose_of
 from bitrix_sync.model.operations import Operation, OperationResult, State, StoredOperation
 from bitrix_sync.model.reasons import Reason
 from bitrix_sync.store.database import insert_new
@@ -54,6 +54,14 @@ from bitrix_sync.store.tasks import SEEN, absorb, lose_numbers, resolve
 UNFINISHED = (State.PLANNED.value, State.HELD.value, State.SENDING.value, State.UNKNOWN.value)
 WAITING = (State.PLANNED.value, State.HELD.value)
 ITEM = Purpose.ITEM.beginning
+STATUS = (Purpose.LEAVE, Purpose.CLOSE, Purpose.RESUME)
+INSTEAD: Mapping[Purpose, tuple[Purpose, ...]] = {
+    **{Purpose.FOLLOW: (Purpose.FOLLOW,), Purpose.PEOPLE: (Purpose.PEOPLE,)},
+    **dict.fromkeys(STATUS, STATUS),
+    **dict.fromkeys((Purpose.CHECKLIST, Purpose.ITEM), ()),
+    **dict.fromkeys((Purpose.LINE_OF_FOLLOW, Purpose.LINE_OF_PEOPLE, Purpose.LINE_OF_TAKEN), ()),
+}
+"""Changes of tasks that are tried again when they were refused → which later ones on the task take their place."""
 TAKEN = "number_taken"
 """Error of a creation that the portal says it carried out under the number of another task of ours."""
 _ENDS = (State.DONE, State.FAILED, State.DROPPED)
@@ -361,7 +369,54 @@ def renew(connection: Connection, decided_anew: Iterable[Operation], at: datetim
 
 
 def refused(connection: Connection) -> list[StoredOperation]:
-    """Creations and moves that the portal refused, of the visits in which their deals still are, by id."""
+    """What the portal refused and may be tried again, by id: creations and moves of deals, of the visits in which these
+    still are, and changes of rules' tasks that are open."""
+    return sorted([*_refused_of_visits(connection), *_refused_changes(connection)], key=lambda row: row.id)
+
+
+def _refused_changes(connection: Connection) -> list[StoredOperation]:
+    """Those of tasks, but for what a later change took the place of, and lines about changes that were not made."""
+    failed = _all().where(
+        operations.c.state == State.FAILED.value,
+        tasks.c.rule_id != "",
+        tasks.c.portal_id.is_not(None),
+        tasks.c.gone.is_(False),
+        tasks.c.status.in_(OPEN_STATUSES),
+    )
+    rows = [row for row in connection.execute(failed) if purpose_of(row.key) in INSTEAD]
+    rivals: dict[int, list[_Rival]] = defaultdict(list)
+    for part in chunks(sorted({row.task_row for row in rows})):
+        query = select(operations.c.id, operations.c.key, operations.c.state, operations.c.task_row)
+        for other in connection.execute(query.where(operations.c.task_row.in_(part))):
+            rivals[other.task_row].append(_Rival(other.id, other.key, other.state == State.DONE.value))
+    return [
+        stored_operation(row)
+        for row in rows
+        if not any(_stands_for(one, _Rival(row.id, row.key)) for one in rivals[row.task_row])
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rival:
+    """A change of a task, as it bears upon another one of the task."""
+
+    id: int
+    key: str
+    done: bool = False
+
+
+def _stands_for(other: _Rival, refused: _Rival) -> bool:
+    """True when a refused change need not be made, for there is this other one on its task: a later one to the same
+    end, an item that stands there without the check list, or the change that a line was to explain, if not made."""
+    if other.key == ground_of(refused.key) != refused.key:
+        return not other.done
+    purpose, its = purpose_of(refused.key), purpose_of(other.key)
+    if purpose is Purpose.CHECKLIST:
+        return its is Purpose.ITEM and other.done
+    return other.id > refused.id and purpose is not None and its in INSTEAD[purpose]
+
+
+def _refused_of_visits(connection: Connection) -> list[StoredOperation]:
     latest = select(func.max(visits.c.id)).where(visits.c.deal_id == operations.c.deal_id).scalar_subquery()
     query = (
         select(operations, tasks.c.portal_id.label("task_id"), tasks.c.visit_id, latest.label("latest"))
@@ -414,6 +469,14 @@ def finish(connection: Connection, outcomes: Iterable[OperationResult], now: dat
         touched |= _follow(connection, _Ended(row.task_row, row.sweep, action_of(row), outcome.state), now)
     touched |= _adopt_all(connection, made)
     drop_orphans(connection, touched, now)
+    _drop_lines(connection, [(row.key, by_id[row.id].state) for row in rows], now)
+
+
+def _drop_lines(connection: Connection, ended: Iterable[tuple[str, State]], now: datetime) -> None:
+    """The lines that were to tell of those among the changes (keys) that were not made."""
+    for part in chunks([line_about(key) for key, state in ended if state in (State.FAILED, State.DROPPED)]):
+        untrue = update(operations).where(operations.c.key.in_(part), operations.c.state.in_(WAITING))
+        connection.execute(untrue.values(state=State.DROPPED.value, error_text=Reason.NOT_MADE, ended=now))
 
 
 def _note_states(connection: Connection, outcomes: Iterable[OperationResult], now: datetime) -> None:

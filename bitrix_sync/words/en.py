@@ -90,6 +90,7 @@ CHOICES: dict[str, dict[str, str]] = {
     "reason": {
         "the task is gone": "The task is gone.",
         "the task was not created": "The task was never made.",
+        "what it tells of was not done": "What it tells of was not done.",
         "another task has its number now": "Another task has its number now.",
         "the portal was put back": "The portal was put back from a backup.",
         "there already": "It was so already.",

@@ -99,6 +99,7 @@ CHOICES: dict[str, dict[str, str]] = {
     "reason": {
         "the task is gone": "Задачи больше нет.",
         "the task was not created": "Задача так и не была поставлена.",
+        "what it tells of was not done": "То, о чём эта строка, не было сделано.",
         "another task has its number now": "Под её номером теперь другая задача.",
         "the portal was put back": "Портал восстановили из резервной копии.",
         "there already": "Так уже было.",
