@@ -23,7 +23,10 @@ from bitrix_sync.words.texts import UNSEEN, visible
 
 HIDDEN = "***"
 
-_SLASH = r"(?:\\*/|%(?:25)*2F|\\+u002F|&#0*47;|&#x0*2F;|&sol;)"
+_ESCAPES = r"\\{0,15}"
+"""Before a sign that was escaped up to four times over. Bounded, as is all that may come many times: whoever words a
+text must not decide how long it is looked at."""
+_SLASH = rf"(?:{_ESCAPES}/|%(?:25)*2F|{_ESCAPES}u002F|&#0*47;|&#x0*2F;|&sol;)"
 _WEBHOOK = re.compile(rf"(?i)(rest{_SLASH}(?:api{_SLASH})?[0-9]+{_SLASH})[^\s\\/\"'<>?&#%,;(){{}}\[\]]+")
 # invalid_token and expired_token are error codes of the portal, and what follows them is its explanation
 _NAME = (
@@ -31,7 +34,7 @@ _NAME = (
     r"(?<!invalid_)(?<!expired_)token|authorization|auth)"
 )
 _NAMED = re.compile(
-    rf"(?i)((?<![a-z0-9]){_NAME}(?:\]|%5D|%255D)?\\*[\"']?\s*(?:=>|=|:|%3D)\s*(?:b?\\*[\"'])?(?:(?:basic|bearer)\s+)?)"
+    rf"(?i)((?<![a-z0-9]){_NAME}(?:\]|%5D|%255D)?{_ESCAPES}[\"']?\s*(?:=>|=|:|%3D)\s*(?:b?{_ESCAPES}[\"'])?(?:(?:basic|bearer)\s+)?)"
     r"(?:(?<=\")(?:\\.|[^\"\\])+|(?<=')(?:\\.|[^'\\])+|[^\s\"'\\&,;(){}\[\]]+)"
 )
 _SECRET_KEY = re.compile(rf"(?i)(?:^|[^a-z0-9]){_NAME}$")
@@ -55,23 +58,35 @@ class Redactor:
 def _any_spelling(secret: str) -> str:
     """The secret as it may travel: in either case, its signs as they are, percent-encoded (also twice), or escaped as
     JSON, Python or HTML have it."""
-    return "".join(map(_any_sign, secret))
+    return "".join(
+        _any_backslashes(len(part)) if part[0] == "\\" else _any_sign(part) for part in _PARTS.findall(secret)
+    )
+
+
+_PARTS = re.compile(r"\\+|[^\\]", re.DOTALL)
+
+
+def _any_backslashes(count: int) -> str:
+    """So many of them, each perhaps escaped again."""
+    return rf"(?:\\{{{count},{16 * count}}}+|(?:{'|'.join(_codes(chr(92)))}){{{count}}})"
 
 
 def _any_sign(sign: str) -> str:
+    codes = _codes(sign)
+    if (named := html.escape(sign)) != sign:
+        codes.append(named)
+    if sign == " ":
+        codes.append(r"\+")
+    return f"(?:{_ESCAPES}{re.escape(sign)}|{'|'.join(codes)})"
+
+
+def _codes(sign: str) -> list[str]:
+    """How a sign is written by its number."""
     percent = "".join(f"%(?:25)*{byte:02x}" for byte in sign.encode("utf-8", "surrogatepass"))
     units = sign.encode("utf-16-be", "surrogatepass").hex()
-    escaped = "".join(rf"\\+u{units[at : at + 4]}" for at in range(0, len(units), 4))
+    escaped = "".join(rf"{_ESCAPES}u{units[at : at + 4]}" for at in range(0, len(units), 4))
     code = ord(sign)
-    others = [percent, escaped, f"&#0*{code};", f"&#x0*{code:x};"]
-    if code < 256:
-        others.append(rf"\\+x{code:02x}")
-    if (named := html.escape(sign)) != sign:
-        others.append(named)
-    if sign == " ":
-        others.append(r"\+")
-    own = rf"\\*{re.escape(sign)}"
-    return f"(?:{own}|{'|'.join(others)})"
+    return [percent, escaped, f"&#0*{code};", f"&#x0*{code:x};", *([rf"{_ESCAPES}x{code:02x}"] if code < 256 else [])]
 
 
 _redactor = Redactor()

@@ -8,6 +8,7 @@ import json
 import logging
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
@@ -166,7 +167,17 @@ def test_the_settings_own_secrets_are_hidden_wherever_they_stand() -> None:
     assert redact("shortly") == "shortly"
 
 
-@pytest.mark.parametrize("secret", ["s3cr3tc0de", 'pa"ss /wörd', "пароль+\\"])
+@pytest.mark.parametrize("piece", ["\\", "rest\\", 'token="\\', "%25", "&#0", "a\\", "\\u006", "auth "], ids=repr)
+@pytest.mark.parametrize("secret", [CODE, "\\\\server\\\\\\share", "\\" * 40 + "x", "a" * 256])
+def test_whatever_a_text_is_made_of_it_is_redacted_at_once(secret: str, piece: str) -> None:
+    redact = log.Redactor([secret])
+    for text in (piece * 30_000, piece + "\\" * 100_000, piece + "a" * 100_000, piece + " " * 100_000):
+        begun = time.perf_counter()
+        redact(text)
+        assert time.perf_counter() - begun < 5.0
+
+
+@pytest.mark.parametrize("secret", ["s3cr3tc0de", 'pa"ss /wörd', "пароль+\\", "\\\\server\\общая"])
 def test_a_known_secret_is_hidden_in_every_spelling(secret: str) -> None:
     redact = log.Redactor([secret])
     spellings = (

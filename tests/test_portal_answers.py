@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
 
 from bitrix_sync.errors import PortalRefused
 from bitrix_sync.portal.dialect.error_text import explain, need_scopes
-from bitrix_sync.portal.dialect.outcomes import Outcome, made_id, read_answer, read_batch, read_error, read_result
+from bitrix_sync.portal.dialect.outcomes import (
+    LOOKED_AT,
+    TEXT_LIMIT,
+    Outcome,
+    made_id,
+    plain,
+    read_answer,
+    read_batch,
+    read_error,
+    read_result,
+)
 
 NOW = 1_766_000_000.0
 
@@ -143,6 +154,16 @@ def test_a_description_loses_its_html_and_its_length() -> None:
     outcome = judged(400, error("ERROR_CORE", "Title<br>is   missing<br>" + "x" * 1000))
     assert outcome.text.startswith("Title is missing")
     assert len(outcome.text) <= 300
+
+
+@pytest.mark.parametrize("piece", ["\\", "<", "< ", "a ", "a/rest/1/"], ids=repr)
+def test_however_much_the_portal_says_it_is_read_at_once_and_no_half_secret_is_kept(piece: str) -> None:
+    begun = time.perf_counter()
+    said = plain(piece * (16_000_000 // len(piece)))
+    assert time.perf_counter() - begun < 1.0
+    assert len(said) <= TEXT_LIMIT
+    cut = "<i></i> " * (LOOKED_AT // 8 - 1) + "secret " + ADDRESS[:-1]
+    assert CODE[:3] not in plain(cut[: LOOKED_AT - 3] + CODE + "y" * LOOKED_AT)
 
 
 def batch(**parts: Any) -> list[Outcome]:

@@ -112,7 +112,8 @@ LONGEST_SPAN = 3600.0
 LARGEST = 2**63
 """No number of the portal's, and none that the store can keep, is as large."""
 EXPIRED_PAUSE = 60.0
-TEXT_LIMIT = 300
+TEXT_LIMIT, LOOKED_AT = 300, 20_000
+"""Characters that are kept of what the portal says, and in which they are looked for."""
 
 
 def read_answer(status: int, body: bytes, *, method: str, now: float) -> tuple[Outcome, Mapping[str, Any]]:
@@ -249,7 +250,10 @@ def _code_and_text(error: Any) -> tuple[str, str]:
 def plain(text: Any) -> str:
     """A code or description of the portal's without its HTML, one line, cut; and without our webhook's address or a
     token, which the portal likes to repeat: what is read here is kept, told and shown."""
-    bare = re.sub(r"<[^>]{0,200}>", " ", redact(str(text or "")))
+    said = str(text or "")
+    if len(said) > LOOKED_AT:  # without its last word: half a secret would not be known for one
+        said = said[:LOOKED_AT].rpartition(" ")[0]
+    bare = re.sub(r"<[^>]{0,200}>", " ", redact(said))
     return redact(" ".join(bare.split()))[:TEXT_LIMIT]
 
 
