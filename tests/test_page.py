@@ -492,6 +492,22 @@ def test_http_1_0_closes_the_page_without_a_password(client: FlaskClient) -> Non
     assert client.get("/", **NGINX_BY_DEFAULT).status_code == 403
 
 
+BROWSER = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/150.0.0.0 Safari/537.36"
+
+
+@pytest.mark.parametrize("connection", [None, "", "close"])
+def test_a_browser_that_does_not_keep_its_connection_was_passed_on(client: FlaskClient, connection: str | None) -> None:
+    """nginx since 1.29.7 asks by HTTP/1.1, with the Host of this machine, and says nothing of the connection."""
+    headers = {"User-Agent": BROWSER} | ({} if connection is None else {"Connection": connection})
+    assert client.get("/", headers=headers).status_code == 403
+    assert client.get("/", headers={"User-Agent": BROWSER, "Connection": "keep-alive"}).status_code == 200
+
+
+@pytest.mark.parametrize("asked", ["http://evil.example/", "http://127.0.0.1:8080/", "*", ""])
+def test_who_asks_by_a_whole_address_asks_a_proxy(client: FlaskClient, asked: str) -> None:
+    assert client.get("/", environ_overrides={"REQUEST_URI": asked}).status_code == 403
+
+
 def test_what_a_client_sends_by_itself_is_no_sign_of_a_proxy(client: FlaskClient) -> None:
     own = dict.fromkeys(CLIENTS_OWN - {"host", "content-length", "transfer-encoding", "cookie"}, "x")
     assert client.get("/", headers={**own, "Sec-Fetch-Mode": "navigate", "Sec-CH-UA": "x"}).status_code == 200

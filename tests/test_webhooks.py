@@ -692,10 +692,23 @@ def test_a_client_that_sends_for_ever_is_cut_off_in_the_end(app: Flask, monkeypa
             send_for_ever()
 
 
-def test_garbage_on_the_line_is_a_bad_request(app: Flask) -> None:
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"\x16\x03\x01\x02\x00\x01",
+        b"GET http://[ HTTP/1.1",
+        b"GET http://[x]:y/ HTTP/1.1",
+        b"GET http://a]b/ HTTP/1.1",
+        b"GET / HTTP/1.1\r\nContent-Length: " + b"9" * 5000,
+        b"POST /webhooks/bitrix24 HTTP/1.1\r\nContent-Length: " + b"0" * 5000,
+    ],
+    ids=repr,
+)
+def test_garbage_on_the_line_is_a_bad_request(app: Flask, garbage: bytes, caplog: pytest.LogCaptureFixture) -> None:
     with served(app) as url, socket.create_connection(url_address(url), 20) as line:
-        line.sendall(b"\x16\x03\x01\x02\x00\x01\r\n\r\n")
-        assert line.recv(100).startswith(b"HTTP/1.0 400 ")
+        line.sendall(garbage + b"\r\n\r\n")
+        assert line.recv(100)[8:].startswith(b" 400 ")
+    assert caplog.text == ""
 
 
 # --- clients that keep us waiting -----------------------------------------------------------------------------------

@@ -51,9 +51,13 @@ def caller(request: Request, trusted: str | None = None) -> Caller:
 
 
 def _passed_on(request: Request) -> bool:
-    """True when the request does not look as a client sends it: HTTP/1.0, as nginx asks by default, or foreign headers.
-    A foreign name in Host is no such sign from afar; from this machine it is one, or DNS rebinding."""
-    if request.environ.get("SERVER_PROTOCOL") != "HTTP/1.1":
+    """True when the request does not look as a client sends it: HTTP/1.0, as nginx asked by default until 1.29, a whole
+    address in place of a path, a browser that does not keep its connection (all do; nginx drops the word since), or
+    foreign headers. A foreign name in Host is no such sign from afar; from this machine it is one, or DNS rebinding."""
+    asked, given = request.environ, request.headers
+    if asked.get("SERVER_PROTOCOL") != "HTTP/1.1" or not asked.get("REQUEST_URI", "/").startswith("/"):
+        return True
+    if "mozilla/" in given.get("User-Agent", "").lower() and "keep-alive" not in given.get("Connection", "").lower():
         return True
     names = {name.lower() for name, _ in request.headers}
     return any(name not in CLIENTS_OWN and not name.startswith("sec-") for name in names)

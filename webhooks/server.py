@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, Flask
 from waitress import create_server, wasyncore
 from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.task import ErrorTask
 
 from bitrix_sync.errors import SettingError
@@ -194,6 +195,15 @@ class _Refusal(ErrorTask):  # type: ignore[misc]
         super().execute()
 
 
+class _Parser(HTTPRequestParser):  # type: ignore[misc]
+    def parse_header(self, header_plus: bytes) -> None:
+        """The same; what its author did not foresee (a length of thousands of digits) is a bad request too."""
+        try:
+            super().parse_header(header_plus)
+        except ValueError as fault:
+            raise ParsingError("Start line or header is invalid") from fault
+
+
 class _Channel(HTTPChannel):  # type: ignore[misc]
     """A connection that knows since when it keeps us waiting: for a request, or until its answer is taken.
 
@@ -202,6 +212,7 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
     """
 
     error_task_class = _Refusal
+    parser_class = _Parser
     refused = False
     lingers_until = 0.0
     owner = ""
