@@ -67,7 +67,8 @@ def go_on(service: Service) -> None:
 
 def run(service: Service) -> None:
     """Tick and work until the service is stopped (SIGTERM, Ctrl-C), or has to end by itself: ``service.failed``."""
-    service.tend(WORKER, lambda: work(service))
+    with service.telling_watchers():
+        service.tend(WORKER, lambda: work(service))
 
 
 def work(service: Service) -> None:

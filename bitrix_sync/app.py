@@ -37,6 +37,7 @@ from bitrix_sync.engine.passes import (
 )
 from bitrix_sync.engine.rulebook import Rulebook, need_bound, read_file
 from bitrix_sync.engine.sender import Sender, make_good, ready
+from bitrix_sync.engine.watchers import Trouble, Watchers
 from bitrix_sync.errors import (
     BitrixSyncError,
     ForeignPortal,
@@ -78,6 +79,8 @@ FINAL = WHOLE_PORTAL | {NO_SCOPE, NO_ACCESS, "redirect"}
 """Codes with which a portal refuses us for good: a very first start has nothing to wait for."""
 WORKER, TICKS, LEASE, WEB = "worker", "ticks", "lease", "web"
 """The threads that all hangs on."""
+LAST_WORD = 3.0
+"""Seconds for watchers to be told of an end; the whole process has ten."""
 FIRST_PATIENCE = 3.0
 """Seconds that the start waits for a portal that gives no answer, before the web side opens and says so."""
 FIRST_ANSWER = 5.0
@@ -115,6 +118,18 @@ class HeldElsewhere(PortalError):
     """Another process works for this portal; there is nothing to do but wait until it is gone."""
 
 
+TROUBLES: Mapping[type[BaseException], Trouble] = {
+    HeldElsewhere: Trouble.ELSEWHERE,
+    ForeignPortal: Trouble.FOREIGN,
+    PortalRefused: Trouble.REFUSED,
+    PortalError: Trouble.PORTAL,
+    StoreError: Trouble.DATABASE,
+    UserError: Trouble.RULES,
+    BaseException: Trouble.UNEXPECTED,
+}
+"""What an exception means to watchers: the first of its kinds."""
+
+
 @dataclass(slots=True)
 class Tended:
     """A thread that all hangs on, and when it last gave a sign, by the monotonic clock; None: it gives none."""
@@ -127,8 +142,13 @@ class Tended:
 class Health:
     """Whether the service does its work, and if not, why."""
 
-    ready: bool
     reason: str
+    trouble: Trouble | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Nothing is in the way."""
+        return self.trouble is None
 
 
 class WakeSignal:
@@ -186,6 +206,7 @@ class Service:
         self.portal = Portal(
             settings.webhook_url.get_secret_value(),
             rate=settings.rate,
+            ca_file=settings.ca_file,
             clock=self.time.seconds,
             sleep=sleep,
             stop=self.stopping,
@@ -196,7 +217,7 @@ class Service:
         self.lease_lost = False
         self.context: ServiceContext | None = None
         self.command_runs = CommandRuns(changes.steps)
-        self.trouble = "starting"
+        self.trouble, self.trouble_kind = "starting", Trouble.STARTING
         self.troubles = 0
         self.last_pass: datetime | None = None
         self.last = schedule.LastReadings(float(settings.poll_seconds))
@@ -231,14 +252,14 @@ class Service:
     def alive(self) -> Health:
         """Whether every thread lives and the schedule ticks: what a process cannot put right without a new start."""
         if self.failed:
-            return Health(False, self.failed)
+            return Health(self.failed, Trouble.ENDED)
         for name, tended in list(self.tended.items()):
             if not tended.thread.is_alive():
-                return Health(False, f"the thread '{name}' has ended")
+                return Health(f"the thread '{name}' has ended", Trouble.THREAD)
             silent = 0.0 if tended.sign is None else time.monotonic() - tended.sign
             if silent > FRESH:
-                return Health(False, f"the thread '{name}' has given no sign for {silent:.0f} s")
-        return Health(True, "ok")
+                return Health(f"the thread '{name}' has given no sign for {silent:.0f} s", Trouble.THREAD)
+        return Health("ok")
 
     def health(self) -> Health:
         """Ready when every thread lives, the database answers, rules are loaded, nothing is in the way and the last
@@ -246,19 +267,19 @@ class Service:
         if not (state := self.alive()).ready:
             return state
         if self.trouble:
-            return Health(False, self.trouble)
+            return Health(self.trouble, self.trouble_kind)
         try:
             self.store.cursor()
             stuck = self.store.stuck(self.time() - STUCK)
         except StoreError as fault:
-            return Health(False, str(fault))
+            return Health(str(fault), Trouble.DATABASE)
         if stuck:
-            return Health(False, f"being sent for more than {STUCK.seconds // 60} minutes: {stuck}")
+            return Health(f"being sent for more than {STUCK.seconds // 60} minutes: {stuck}", Trouble.STUCK)
         limit = 3 * self.settings.poll_seconds + FRESH
         age = (self.time() - self.last_pass).total_seconds() if self.last_pass else float("inf")
         if age > limit:
-            return Health(False, f"the last pass is {age:.0f} s old, more than {limit:.0f} s")
-        return Health(True, "ok")
+            return Health(f"the last pass is {age:.0f} s old, more than {limit:.0f} s", Trouble.STALE)
+        return Health("ok")
 
     def numbers(self) -> Mapping[str, float]:
         """Gauges for /metrics."""
@@ -271,6 +292,10 @@ class Service:
             "bucket_free": float(budget.free),
             "rules_refused": 1.0 if self.context and self.context.rulebook.error else 0.0,
             "ready": 1.0 if self.health().ready else 0.0,
+            "paused": 1.0 if self.store.flags.paused else 0.0,
+            "watch": 1.0 if self.context and self.context.rulebook.rules.safety.watch else 0.0,
+            "database_bytes": float(self.store.size),
+            "last_backup": backup.timestamp() if (backup := self.store.flags.last_backup) else 0.0,
             "stuck": float(self.store.stuck(now - STUCK)),
             "bad_rows": float(self.portal.memory.bad.causes().total()),
             **{f"operations_{state.value}": float(counts.get(state, 0)) for state in State},
@@ -371,7 +396,7 @@ class Service:
         log.error("waiting", problem=str(lost))
         self.epoch = self.context = self.standing = None
         self.command_runs = CommandRuns(changes.steps)
-        self.trouble = str(lost)
+        self.trouble, self.trouble_kind = str(lost), Trouble.ELSEWHERE
 
     @contextlib.contextmanager
     def keeping_lease(self) -> Iterator[None]:
@@ -420,6 +445,29 @@ class Service:
         self.show_clock()
         self.context = context
         return context
+
+    @contextlib.contextmanager
+    def telling_watchers(self) -> Iterator[None]:
+        """Tell those outside whom the settings name, in a thread of its own; the work does not hang on it."""
+        heartbeat, alert = self.settings.heartbeat_url, self.settings.alert_url
+        if heartbeat is None and alert is None:
+            yield
+            return
+        watchers = Watchers(
+            lambda: self.health().trouble,
+            self.time.seconds,
+            self.clock,
+            heartbeat=None if heartbeat is None else heartbeat.get_secret_value(),
+            alert=None if alert is None else alert.get_secret_value(),
+            ca_file=self.settings.ca_file,
+        )
+        thread = threading.Thread(target=watchers.go_on, args=(self.stopping,), name="watchers", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            if self.stopping.is_set():
+                thread.join(LAST_WORD)
 
     def stop(self) -> None:
         """Begin no new work; what is in flight ends or is left as unknown."""
@@ -638,6 +686,7 @@ class Service:
         if text != self.trouble:
             told = None if expected else fault
             log.error("cannot work", problem=text, refused=isinstance(fault, PortalRefused), exc_info=told)
+            self.trouble_kind = next(trouble for kind, trouble in TROUBLES.items() if isinstance(fault, kind))
             self.trouble = text  # first, for to keep it may take long where the database is the trouble
             if not isinstance(fault, HeldElsewhere):  # then the store's trouble is the other's
                 self.keep_trouble(text)

@@ -478,7 +478,14 @@ def release(as_json: Json = False) -> None:
 @app.command()
 def backup(file: Annotated[Path, typer.Argument(help="Where the copy is written; must not exist.")]) -> None:
     """A consistent copy of the store while the service runs; to restore, put it in place and start."""
-    with_store(lambda store: store.backup(file), create=False)
+    from bitrix_sync.app import utc_now
+
+    def copy(store: Any) -> None:
+        store.backup(file)
+        with contextlib.suppress(UserError):  # the copy is there, also where the store itself takes nothing now
+            store.flags.last_backup = utc_now()
+
+    with_store(copy, create=False)
     out.print(f"written: {file}")
 
 

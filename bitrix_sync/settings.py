@@ -11,16 +11,18 @@ import ipaddress
 import logging
 import os
 import re
+import ssl
 import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
+from urllib.parse import urlsplit
 
 from dotenv.parser import parse_stream
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from bitrix_sync.errors import SettingError
-from bitrix_sync.model.webhook import WebhookUrl
+from bitrix_sync.model.webhook import WebhookUrl, is_loopback
 from bitrix_sync.words.language import FALL_BACK, LANGUAGES, Language
 
 _TOKEN = re.compile(r"[!-+\--~]{1,256}")  # visible ASCII but the comma
@@ -89,6 +91,42 @@ def _proxy(value: str) -> str:
         return str(ipaddress.ip_address(value))
     except ValueError:
         raise ValueError(f"{value[:60]!r} is not the address of one machine") from None
+
+
+def _certificates(value: str) -> Path:
+    path = Path(value)
+    try:
+        ssl.create_default_context(cafile=path)
+    except FileNotFoundError:
+        raise ValueError(f"there is no file {value[:200]!r}") from None
+    except (OSError, ValueError) as fault:  # ssl.SSLError is an OSError
+        reason = "holds no certificate" if isinstance(fault, ssl.SSLError) else f"cannot be read ({fault})"
+        raise ValueError(f"{value[:200]!r} {reason}") from None
+    return path
+
+
+def _web_proxy(value: str) -> SecretStr:
+    _parts(value, ("http", "https"), "is no address of a proxy")
+    return SecretStr(value)
+
+
+def _watcher(value: str) -> SecretStr:
+    scheme, host = _parts(value, ("https", "http"), "is no https address")
+    if scheme == "http" and not is_loopback(host):
+        raise ValueError("is plain http, which would show the address to the network")
+    return SecretStr(value)
+
+
+def _parts(value: str, schemes: tuple[str, ...], problem: str) -> tuple[str, str]:
+    """Scheme and host of an address that may hold a secret: what is wrong with it never repeats it."""
+    try:
+        parts = urlsplit(value)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError(problem) from None
+    if parts.scheme not in schemes or not host or port == 0 or re.search(r"[\s\x00-\x1f]", value):
+        raise ValueError(problem)
+    return parts.scheme, host
 
 
 class Settings(BaseModel):
@@ -163,6 +201,31 @@ class Settings(BaseModel):
         description="address of the one web server in front whose `X-Forwarded-For` says who asks; none: nobody's",
         examples=["the IP address from which the web server in front asks, as 127.0.0.1"],
     )
+    ca_file: Annotated[Path | None, BeforeValidator(_certificates)] = Field(
+        default=None,
+        alias="BITRIX_CA_FILE",
+        description="certificates (PEM) that are trusted beside the usual ones: a company's own authority",
+        examples=["the path of a file with the company's certificate in PEM form, as /etc/ssl/company.pem"],
+    )
+    https_proxy: Annotated[SecretStr | None, BeforeValidator(_web_proxy)] = Field(
+        default=None,
+        alias="HTTPS_PROXY",
+        description="proxy by which the portal is reached, `http://proxy:3128`; `NO_PROXY` names the exceptions",
+        examples=["the proxy's address, as http://proxy.example:3128"],
+    )
+    heartbeat_url: Annotated[SecretStr | None, BeforeValidator(_watcher)] = Field(
+        default=None,
+        alias="BITRIX_HEARTBEAT_URL",
+        description="asked by GET once a minute while the service is ready, and not otherwise: for a watcher that "
+        "alarms on silence",
+        examples=["the https address that the watcher gives"],
+    )
+    alert_url: Annotated[SecretStr | None, BeforeValidator(_watcher)] = Field(
+        default=None,
+        alias="BITRIX_ALERT_URL",
+        description="gets a POST of JSON `{event, reason, since}` when trouble begins and when it ends",
+        examples=["the https address that takes the alerts"],
+    )
     log: Literal["text", "json"] = Field(
         default="text", alias="BITRIX_LOG", description="`text` or `json`", examples=["text or json"]
     )
@@ -177,12 +240,25 @@ class Settings(BaseModel):
     def secrets(self) -> tuple[str, ...]:
         """Everything that must never be written anywhere: for the redactor of the logs."""
         code = () if self.portal is None else (self.portal.code,)
-        password = () if self.page_password is None else (self.page_password.get_secret_value(),)
-        return code + tuple(token.get_secret_value() for token in self.application_tokens) + password
+        others = (self.page_password, self.https_proxy, self.heartbeat_url, self.alert_url)
+        hidden = (*self.application_tokens, *(secret for secret in others if secret is not None))
+        return code + tuple(secret.get_secret_value() for secret in hidden)
 
 
 NAMES: Mapping[str, str] = {field.alias or name: name for name, field in Settings.model_fields.items()}
 """Environment name → attribute of ``Settings``."""
+SECRETS = (
+    "BITRIX_WEBHOOK_URL",
+    "BITRIX_APPLICATION_TOKEN",
+    "BITRIX_PAGE_PASSWORD",
+    "HTTPS_PROXY",
+    "BITRIX_HEARTBEAT_URL",
+    "BITRIX_ALERT_URL",
+)
+"""Settings that may stand in a file of their own, which the same name with ``_FILE`` at its end names."""
+FILES: Mapping[str, str] = {f"{name}_FILE": name for name in SECRETS}
+LONGEST_SECRET = 65536
+"""Bytes that are read of such a file."""
 
 
 def load_settings(
@@ -197,6 +273,10 @@ def load_settings(
     in_file, wrong = _read_dotenv(dotenv_path) if dotenv_path is not None else ({}, [])
     given = {**in_file, **(os.environ if environ is None else environ)}
     values = {name: text for name in NAMES if (text := (given.get(name) or "").strip())}
+    in_files, unread = _read_secrets(given, values)
+    wrong += unread
+    values |= in_files
+    need_portal = need_portal and not given.get("BITRIX_WEBHOOK_URL_FILE")
     if need_portal and "BITRIX_WEBHOOK_URL" not in values:
         wrong.append(_line("BITRIX_WEBHOOK_URL", "is not set"))
     try:
@@ -208,7 +288,35 @@ def load_settings(
         raise SettingError("\n".join(wrong)) from None
     if wrong:
         raise SettingError("\n".join(wrong))
+    if environ is None:
+        for name in ("HTTPS_PROXY", "NO_PROXY"):  # whoever makes a connection looks for them there
+            if said := values.get(name) or in_file.get(name):
+                os.environ.setdefault(name, said)
     return settings
+
+
+def _read_secrets(given: Mapping[str, str], values: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """The settings that stand in files of their own, and what is wrong with those files. The files are not ours: their
+    modes stay, and their text is never shown."""
+    found: dict[str, str] = {}
+    wrong: list[str] = []
+    for name, setting in FILES.items():
+        if not (path := (given.get(name) or "").strip()):
+            continue
+        if setting in values:
+            wrong.append(f"{name}: is set, and {setting} as well; take one of them out")
+            continue
+        try:
+            with Path(path).open("rb") as file:
+                text = file.read(LONGEST_SECRET).decode("utf-8-sig").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = "is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else f"{error.strerror}"
+            wrong.append(f"{name}: {path}: cannot be read ({reason}); write the path of a file that holds {setting}")
+            continue
+        if not text:
+            wrong.append(f"{name}: {path}: is empty; write the value of {setting} into it")
+        found[setting] = text
+    return {name: text for name, text in found.items() if text}, wrong
 
 
 def spoken_language(environ: Mapping[str, str] | None = None) -> Language:
@@ -243,7 +351,7 @@ def _read_dotenv(path: Path) -> tuple[dict[str, str], list[str]]:
             wrong.append(f"{where}: is no NAME=value; write lines as in .env.example")
         elif binding.key is not None and binding.value is not None:
             found[binding.key] = binding.value
-            if binding.key.startswith("BITRIX_") and binding.key not in NAMES:
+            if binding.key.startswith("BITRIX_") and binding.key not in {*NAMES, *FILES}:
                 near = difflib.get_close_matches(binding.key, NAMES, n=1, cutoff=0) or [""]
                 wrong.append(f"{where}: {binding.key} is no setting; write {near[0]}, or take the line out")
     return found, wrong

@@ -20,6 +20,7 @@ from bitrix_sync.portal.client import Portal
 from bitrix_sync.settings import NAMES, Listen, Rate, Settings, load_settings
 
 ROOT = Path(__file__).parent.parent
+AUTHORITY = ROOT / "tests" / "data" / "authority.pem"
 URL = "https://portal.example/rest/1/s3cr3tc0de/"
 PORTAL = {"BITRIX_WEBHOOK_URL": URL}
 
@@ -57,6 +58,10 @@ def test_every_setting_is_read() -> None:
             "BITRIX_RATE": "5/250",
             "BITRIX_PAGE_PASSWORD": "open sesame",
             "BITRIX_TRUSTED_PROXY": "2001:DB8::0001",
+            "BITRIX_CA_FILE": str(AUTHORITY),
+            "HTTPS_PROXY": "http://anna:pr0xy@proxy.example:3128",
+            "BITRIX_HEARTBEAT_URL": "https://watcher.example/ping/1234",
+            "BITRIX_ALERT_URL": "http://127.0.0.1:9093/alert",
             "BITRIX_LOG": "json",
         },
         None,
@@ -73,7 +78,13 @@ def test_every_setting_is_read() -> None:
     assert settings.page_password.get_secret_value() == "open sesame"
     assert settings.trusted_proxy == "2001:db8::1"
     assert settings.log == "json"
-    assert settings.secrets() == ("abc", "one", "two", "open sesame")
+    assert settings.ca_file == AUTHORITY
+    watched = (
+        "http://anna:pr0xy@proxy.example:3128",
+        "https://watcher.example/ping/1234",
+        "http://127.0.0.1:9093/alert",
+    )
+    assert settings.secrets() == ("abc", "one", "two", "open sesame", *watched)
 
 
 def test_the_environment_wins_over_the_file(workdir: Path) -> None:
@@ -102,6 +113,70 @@ def test_the_file_may_have_comments_quotes_a_mark_of_windows_and_other_programs_
     assert settings.webhook_url.get_secret_value() == URL
     assert settings.page_password is not None
     assert settings.page_password.get_secret_value() == "a$b # c"
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_secrets_may_stand_in_files_of_their_own(workdir: Path, end: str) -> None:
+    Path("webhook").write_text(URL + end)
+    Path("token").write_text(f"\ufeffone,two{end}", encoding="utf-8")
+    Path(".env").write_text("BITRIX_APPLICATION_TOKEN_FILE=token\n")
+    settings = load_settings({"BITRIX_WEBHOOK_URL_FILE": "webhook"})
+    assert settings.webhook_url.get_secret_value() == URL
+    assert [token.get_secret_value() for token in settings.application_tokens] == ["one", "two"]
+    assert stat.S_IMODE(Path("webhook").stat().st_mode) & 0o077, "the file is not ours to close"
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "told"),
+    [
+        (None, {}, "BITRIX_WEBHOOK_URL_FILE: secret: cannot be read (No such file or directory); write the path"),
+        (b"\xff\xfe\x00", {}, "BITRIX_WEBHOOK_URL_FILE: secret: cannot be read (is not UTF-8 text); write the path"),
+        (b" \n", {}, "BITRIX_WEBHOOK_URL_FILE: secret: is empty; write the value of BITRIX_WEBHOOK_URL into it"),
+        (b"s3cr3t", {}, "BITRIX_WEBHOOK_URL: is no https address; write "),
+        (b"s3cr3t", PORTAL, "BITRIX_WEBHOOK_URL_FILE: is set, and BITRIX_WEBHOOK_URL as well; take one of them out"),
+    ],
+)
+def test_a_wrong_file_of_a_secret_is_told(workdir: Path, text: bytes | None, given: dict[str, str], told: str) -> None:
+    if text is not None:
+        Path("secret").write_bytes(text)
+    with pytest.raises(SettingError) as caught:
+        load_settings({**given, "BITRIX_WEBHOOK_URL_FILE": "secret"}, None)
+    [line] = str(caught.value).splitlines()
+    assert line.startswith(told)
+    assert "s3cr3t" not in line
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("BITRIX_CA_FILE", "nowhere.pem", "there is no file 'nowhere.pem'; write "),
+        ("BITRIX_CA_FILE", "empty.pem", "'empty.pem' holds no certificate; write "),
+        ("BITRIX_CA_FILE", ".", "'.' cannot be read"),
+        ("HTTPS_PROXY", "proxy.example:3128", "is no address of a proxy; write "),
+        ("HTTPS_PROXY", "socks5://hidden@proxy.example", "is no address of a proxy; write "),
+        ("BITRIX_HEARTBEAT_URL", "http://watcher.example/hidden", "is plain http, which would show the address"),
+        ("BITRIX_ALERT_URL", "ftp://watcher.example/hidden", "is no https address; write "),
+        ("BITRIX_ALERT_URL", "https://watcher.example/hid den", "is no https address; write "),
+        ("BITRIX_ALERT_URL", "https://watcher.example:0/hidden", "is no https address; write "),
+    ],
+)
+def test_wrong_ways_out_are_told_and_not_shown(workdir: Path, name: str, value: str, told: str) -> None:
+    Path("empty.pem").write_text("nothing")
+    [line] = problems(**{name: value})
+    assert line.startswith(f"{name}: {told}")
+    assert "hid" not in line
+
+
+def test_the_files_proxy_is_there_for_whoever_makes_a_connection(
+    monkeypatch: pytest.MonkeyPatch, workdir: Path
+) -> None:
+    monkeypatch.delenv("HTTPS_PROXY", raising=False)
+    monkeypatch.setenv("NO_PROXY", "first.example")
+    Path(".env").write_text(f"BITRIX_WEBHOOK_URL={URL}\nHTTPS_PROXY=http://proxy:3128\nNO_PROXY=second.example\n")
+    load_settings()
+    assert os.environ["HTTPS_PROXY"] == "http://proxy:3128"
+    assert os.environ["NO_PROXY"] == "first.example", "the environment wins"
+    monkeypatch.delenv("HTTPS_PROXY")
 
 
 def test_a_command_that_needs_no_portal_starts_without_one() -> None:

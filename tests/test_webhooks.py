@@ -31,6 +31,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
+from bitrix_sync import __version__
 from bitrix_sync.errors import SettingError
 from bitrix_sync.settings import Listen, Settings, load_settings
 from webhooks import server as server_module
@@ -600,6 +601,7 @@ def test_metrics_have_the_services_figures_and_the_deliveries(client: FlaskClien
     send(client, b"x")
     assert scraped(client) == {
         ("bitrix_sync_up", ""): 1,
+        ("bitrix_sync_info", __version__): 1,
         ("bitrix_sync_start_time_seconds", ""): datetime(2026, 3, 12, 9, tzinfo=UTC).timestamp(),
         ("bitrix_sync_events_total", "200"): 2,
         ("bitrix_sync_events_total", "400"): 1,

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping
 import structlog
 from flask import Blueprint, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from bitrix_sync import __version__
 from webhooks import WebService
 from webhooks.event_endpoint import Deliveries
 
@@ -28,6 +29,10 @@ HELP: Mapping[str, str] = {
     "stuck": "Operations that are being sent for more than five minutes, which none ever should",
     "bad_rows": "Rows of the portal's that cannot be read and are left out",
     "ready": "1 while /readyz answers 200",
+    "paused": "1 while a pause keeps everything from being written",
+    "watch": "1 while the rules file says watch: true, and nothing is written",
+    "database_bytes": "Size of the store, with its log",
+    "last_backup": "When the store was last copied by the backup command, Unix time; 0 if never",
 }
 
 log = structlog.get_logger(__name__)
@@ -55,6 +60,9 @@ class Figures(Collector):
         yield GaugeMetricFamily(
             f"{PREFIX}start_time_seconds", "When the process began, Unix time", self._service.started.timestamp()
         )
+        info = InfoMetricFamily(f"{PREFIX.rstrip('_')}", "What runs here")
+        info.add_metric([], {"version": __version__})
+        yield info
         events = CounterMetricFamily(f"{PREFIX}events", "Deliveries to the event address by answer", labels=["status"])
         for status, count in sorted(self._deliveries.counts().items()):
             events.add_metric([str(status)], count)

@@ -111,7 +111,7 @@ def context_of(settings: Settings) -> Iterator[PreviewContext]:
     text, _ = read_file(settings.rules)
     if problems := load(text, settings.rules.name).errors:
         raise RulesError([str(problem) for problem in problems])
-    portal = Portal(settings.webhook_url.get_secret_value(), rate=settings.rate)
+    portal = Portal(settings.webhook_url.get_secret_value(), rate=settings.rate, ca_file=settings.ca_file)
     try:
         with scratch_copy(settings.database_url) as store:
             rulebook = Rulebook(settings.rules, portal, store)

@@ -28,7 +28,7 @@ class WebhookUrl:
             raise ValueError("is no address") from None
         if parts.scheme not in ("https", "http") or not host:
             raise ValueError("is no https address")
-        loopback = _is_loopback(parts.hostname or "")
+        loopback = is_loopback(parts.hostname or "")
         if parts.scheme == "http" and not loopback:
             raise ValueError("is plain http, which would show the code to the network")
         path = _PATH.fullmatch(parts.path)
@@ -92,7 +92,8 @@ def _host(parts: SplitResult) -> str:
     return name if port is None else f"{name}:{port}"
 
 
-def _is_loopback(name: str) -> bool:
+def is_loopback(name: str) -> bool:
+    """Whether a host's name means this machine."""
     try:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:

@@ -138,6 +138,7 @@ class _Reader:
                 "Accept-Encoding": PACKED,
             },
             trust_env=not self._portal.webhook.loopback,
+            connector=aiohttp.TCPConnector(ssl=self._portal.trust),
             auto_decompress=False,
             response_class=_Answer,
         ) as session:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -34,7 +35,7 @@ from bitrix_sync.portal.dialect.outcomes import (
     read_batch,
 )
 from bitrix_sync.portal.dialect.writing import METHODS
-from bitrix_sync.portal.http import CONNECT_SECONDS, READ_SECONDS, HttpConnection, NoReply, Reply
+from bitrix_sync.portal.http import CONNECT_SECONDS, READ_SECONDS, HttpConnection, NoReply, Reply, trusted
 from bitrix_sync.portal.rate_limiter import RateLimiter, Stopped
 from bitrix_sync.portal.read_hints import BadRows, ReadHints
 from bitrix_sync.portal.timing import PortalClock
@@ -69,7 +70,8 @@ class Stats:
 
 class Portal:
     """One portal through one incoming webhook. ``rate`` is (requests a second, size of the bucket). ``on_answer`` is
-    called after each request. Thread-safe, one request at a time."""
+    called after each request. ``ca_file`` holds certificates to believe beside the usual ones. Thread-safe, one request
+    at a time."""
 
     def __init__(
         self,
@@ -82,6 +84,7 @@ class Portal:
         user_agent: str = f"bitrix-sync/{__version__}",
         on_answer: Callable[[], None] | None = None,
         timeouts: tuple[float, float] = (CONNECT_SECONDS, READ_SECONDS),
+        ca_file: Path | None = None,
     ) -> None:
         try:
             self.webhook = WebhookUrl(url)
@@ -90,7 +93,9 @@ class Portal:
         self.clock = clock or Clock().seconds
         self.timeouts = timeouts
         """Seconds for a connection and for a byte; their sum is what a whole exchange may take."""
-        self._wire = HttpConnection(user_agent, connect=timeouts[0], read=timeouts[1])
+        self.trust = trusted(ca_file)
+        """Whose certificates are believed."""
+        self._wire = HttpConnection(user_agent, connect=timeouts[0], read=timeouts[1], trust=self.trust)
         self._on_answer = on_answer
         self._time = PortalClock()
         self.user_agent = user_agent

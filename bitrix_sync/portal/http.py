@@ -9,22 +9,27 @@ own, from its first byte to its last: then its connection is cut, wherever it st
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
+import os
 import socket
 import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 import urllib3.exceptions
 from requests.adapters import HTTPAdapter
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from bitrix_sync.model.webhook import WebhookUrl
+from bitrix_sync.model.webhook import WebhookUrl, is_loopback
 from bitrix_sync.portal.body import PACKED, Body, UnfitBody
 
 CONNECT_SECONDS, READ_SECONDS = 5.0, 70.0
@@ -53,7 +58,14 @@ class HttpConnection:
     """A kept-alive connection; one request at a time. Never follows a redirect, never repeats a request, and raises
     nothing: whatever goes wrong is a Failure, and only what surely came before the first byte has not ``left``."""
 
-    def __init__(self, user_agent: str, *, connect: float = CONNECT_SECONDS, read: float = READ_SECONDS) -> None:
+    def __init__(
+        self,
+        user_agent: str,
+        *,
+        connect: float = CONNECT_SECONDS,
+        read: float = READ_SECONDS,
+        trust: ssl.SSLContext | None = None,
+    ) -> None:
         self._timeout, self._whole = (connect, read), connect + read
         self._lock = threading.Lock()
         self._session = requests.Session()
@@ -66,7 +78,7 @@ class HttpConnection:
             }
         )
         for scheme in ("http://", "https://"):
-            self._session.mount(scheme, _Adapter())
+            self._session.mount(scheme, _Adapter(trust or trusted()))
 
     def post(self, address: WebhookUrl, method: str, params: Mapping[str, Any]) -> Reply | NoReply:
         """POST a method's parameters as JSON."""
@@ -111,6 +123,41 @@ class HttpConnection:
                 return Reply(response.status_code, body.whole(), response.headers.get("Location", ""))
             except UnfitBody as fault:
                 return NoReply(str(fault), left=True)
+
+
+@functools.cache
+def trusted(ca_file: Path | None = None) -> ssl.SSLContext:
+    """Whose certificates are believed: the usual authorities' and those in ``ca_file`` (PEM). One for the process."""
+    context = ssl.create_default_context(cafile=DEFAULT_CA_BUNDLE_PATH)
+    if ca_file is not None:
+        context.load_verify_locations(ca_file)
+    return context
+
+
+def send(url: str, data: bytes | None, *, seconds: float, trust: ssl.SSLContext) -> str:
+    """GET an address, or POST it JSON; empty if it answered with success within ``seconds``, else what went wrong,
+    without the address. No redirect is followed, and no answer is read."""
+    with requests.Session() as session:
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, _Adapter(trust))
+        session.trust_env = not is_loopback(urlsplit(url).hostname or "")
+        try:
+            with (
+                _Exchange(seconds) as exchange,
+                session.request(
+                    "GET" if data is None else "POST",
+                    url,
+                    data=data,
+                    headers={} if data is None else {"Content-Type": "application/json"},
+                    timeout=seconds,
+                    allow_redirects=False,
+                    stream=True,
+                ) as response,
+            ):
+                status = response.status_code
+        except Exception as fault:
+            return "no answer within the time allowed" if exchange.over else _failure(fault).text
+    return "" if 200 <= status < 300 else f"it answered HTTP {status}"
 
 
 # --- an end for every exchange ---------------------------------------------------------------------------------------
@@ -195,14 +242,26 @@ class _SafeLines(HTTPSConnectionPool):
 
 
 class _Adapter(HTTPAdapter):
-    """Makes these connections, by a proxy too."""
+    """Makes these connections, by a proxy too, which trust whom ``trust`` trusts."""
+
+    def __init__(self, trust: ssl.SSLContext) -> None:
+        self._trust = trust
+        super().__init__()
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
+        super().init_poolmanager(*args, ssl_context=self._trust, **kwargs)
         _use_lines(self.poolmanager)
 
+    def cert_verify(self, conn: Any, url: str, verify: Any, _cert: Any) -> None:
+        """The usual certificates are in ``trust`` already: to load them anew takes 16 ms for each connection. What
+        REQUESTS_CA_BUNDLE names comes on top."""
+        if url.lower().startswith("https:"):
+            conn.cert_reqs = "CERT_REQUIRED"
+            if isinstance(verify, str):
+                conn.ca_certs, conn.ca_cert_dir = (None, verify) if os.path.isdir(verify) else (verify, None)
+
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(proxy, **kwargs)
+        manager = super().proxy_manager_for(proxy, ssl_context=self._trust, **kwargs)
         if not proxy.lower().startswith("socks"):
             _use_lines(manager)
         return manager
@@ -210,6 +269,9 @@ class _Adapter(HTTPAdapter):
 
 def _use_lines(manager: PoolManager) -> None:
     manager.pool_classes_by_scheme = {"http": _Lines, "https": _SafeLines}
+
+
+_UNTRUSTED = "its certificate is not valid; if a company's proxy signs it, name its authority's file in BITRIX_CA_FILE"
 
 
 def _failure(fault: Exception) -> NoReply:
@@ -226,7 +288,7 @@ def _failure(fault: Exception) -> NoReply:
         return NoReply("the proxy gives no connection", left=False)
     if isinstance(fault, requests.exceptions.SSLError):
         wrong = _caused_by(fault, ssl.SSLCertVerificationError)
-        return NoReply("its certificate is not valid" if wrong else "the encryption failed", left=not wrong)
+        return NoReply(_UNTRUSTED if wrong else "the encryption failed", left=not wrong)
     if isinstance(fault, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema):
         return NoReply("its address is not valid", left=False)
     if isinstance(fault, requests.ReadTimeout):

@@ -72,7 +72,7 @@ def database(settings: Settings) -> list[Line]:
 def the_stores_portal(settings: Settings) -> list[Line]:
     """Is the portal the one that the database was made on?"""
     assert settings.portal is not None
-    portal = Portal(settings.portal.get_secret_value(), rate=settings.rate)
+    portal = Portal(settings.portal.get_secret_value(), rate=settings.rate, ca_file=settings.ca_file)
     try:
         with Store(settings.database_url) as store:
             standing = identity.look(store, portal)
@@ -96,7 +96,7 @@ def the_stores_portal(settings: Settings) -> list[Line]:
 def webhook(settings: Settings) -> tuple[list[Line], Directory | None]:
     """Does the webhook answer, as whom, with which scopes and rights, and at what time?"""
     assert settings.portal is not None
-    portal = Portal(settings.portal.get_secret_value(), rate=settings.rate)
+    portal = Portal(settings.portal.get_secret_value(), rate=settings.rate, ca_file=settings.ca_file)
     try:
         directory = reading.directory(portal)
         deals = not directory.funnels or reading.shows_deals(portal)

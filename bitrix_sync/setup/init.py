@@ -110,7 +110,7 @@ def start(settings: Settings) -> Started:
     BitrixSyncError when what was composed does not load (a mistake of ours)."""
     path = settings.rules
     refuse_existing(path)
-    portal = Portal(settings.webhook_url.get_secret_value(), rate=settings.rate)
+    portal = Portal(settings.webhook_url.get_secret_value(), rate=settings.rate, ca_file=settings.ca_file)
     try:
         directory = reading.directory(portal)
         draft = compose(directory, host=portal.host, today=portal.now().date())

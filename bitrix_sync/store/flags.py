@@ -101,6 +101,8 @@ class Flags:
     """When the last pass ended (our clock)."""
     rechecked = Flag[date | None](date, default=None, row="audited")
     """The day of the last recheck; 0.1 gave the row its name."""
+    last_backup = Flag[datetime | None](datetime, default=None)
+    """When a copy of the store was last made (our clock)."""
     rest = Flag[QueueRest | None](QueueRest, default=None)
     sweep_rest = Flag[SweepRest | None](SweepRest, default=None)
     sweeps_since = Flag[Mapping[str, datetime]](dict[str, datetime], default={})

@@ -97,6 +97,12 @@ class Store:
         """The file."""
         return self._database.path
 
+    @property
+    def size(self) -> int:
+        """Bytes of the file, with what its log beside it holds."""
+        files = (self.path, self.path.with_name(f"{self.path.name}-wal"))
+        return sum(file.stat().st_size for file in files if file.is_file())
+
     def close(self) -> None:
         """Closes every connection."""
         self._database.close()
