@@ -356,7 +356,8 @@ class Service:
 
     def identify_address(self) -> None:
         """For a command that leaves its work to the running service: this must work for the same portal."""
-        if self.store.flags.portal_host not in (None, identity.host_of(self.portal)):
+        known = self.store.flags.portal_host
+        if known is not None and identity.plain_host(known) != identity.host_of(self.portal):
             self.identify()
 
     def restore_pace(self) -> None:

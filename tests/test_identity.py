@@ -122,6 +122,24 @@ def test_a_portal_at_another_address_whose_history_is_the_same_goes_on(tmp_path:
         assert place.service.store.flags.portal_host == moved.host
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        ("portal.bitrix24.ru", "Portal.Bitrix24.RU", True),
+        ("portal.bitrix24.ru", "portal.bitrix24.ru:443", True),
+        ("portal.bitrix24.ru", "portal.bitrix24.ru.", True),
+        ("портал.рф", "xn--80awhdgm.xn--p1ai", True),
+        ("127.0.0.1:8080", "127.0.0.1:8081", False),
+        ("portal.bitrix24.ru", "portal.bitrix24.by", False),
+        ("portal.bitrix24.ru", "//[", False),
+    ],
+)
+def test_a_host_is_one_however_it_is_spelled(one: str, other: str, alike: bool) -> None:
+    assert (identity.plain_host(one) == identity.plain_host(other)) is alike
+    standing = identity.Standing(identity.plain_host(other), before=one)
+    assert standing.foreign is not alike, "nothing else speaks for it or against it"
+
+
 def test_rows_that_vanished_prove_nothing(tmp_path: Path) -> None:
     with office(tmp_path, RULES) as place:
         deal = place.add_deal()

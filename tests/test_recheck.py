@@ -57,6 +57,20 @@ def test_a_twin_that_somebody_works_with_is_left_and_told_to_the_admins(place: D
     assert f"No. {both[1]}" in notice
 
 
+@pytest.mark.parametrize(("by", "minutes"), [(MARIA, 1), (DIRECTOR, 12)])
+def test_a_copy_that_a_person_made_with_its_mark_is_no_twin_of_ours(place: Department, by: int, minutes: int) -> None:
+    deal, (ours, twin) = twice(place)
+    place.portal.state.delete_task(twin)
+    task = place.portal.state.tasks[ours]
+    place.wait(minutes=minutes)
+    copy = place.portal.state.add_task(task.title, responsible=MARIA, by=by, deals=[deal], xml_id=task.xml_id)
+    place.until("2026-03-03 03:10")
+    place.turn()
+    place.turn()
+    assert [one.id for one in place.tasks(deal)] == [ours, copy]
+    assert place.record(ours).occurrence
+
+
 def test_the_night_looks_for_twins_once_more(place: Department) -> None:
     deal, (ours, twin) = twice(place)
     place.portal.state.hide_task(twin)

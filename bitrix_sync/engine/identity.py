@@ -9,6 +9,7 @@ and its member id (which events tell) are kept too, and decide where the history
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -44,7 +45,7 @@ class Standing:
     @property
     def moved(self) -> bool:
         """True at another host than before."""
-        return bool(self.before) and self.before != self.host
+        return bool(self.before) and plain_host(self.before) != self.host
 
     @property
     def foreign(self) -> bool:
@@ -117,10 +118,21 @@ def hear(store: Store, member: str) -> bool:
 
 def is_of(portal: Portal, domain: str) -> bool:
     """True when an event's ``domain`` is the portal's; it may lack the port."""
-    host, domain = host_of(portal), domain.lower().removesuffix(":443")
-    return domain in (host, host.partition(":")[0])
+    host = host_of(portal)
+    return plain_host(domain) in (host, host.partition(":")[0])
 
 
 def host_of(portal: Portal) -> str:
     """The portal's name, as it is compared."""
-    return portal.host.lower().removesuffix(":443")
+    return plain_host(portal.host)
+
+
+def plain_host(text: str) -> str:
+    """A host's name in its one spelling, with its port if it is no usual one; "" for what is none."""
+    try:
+        parts = urlsplit(f"//{text.strip()}")
+        name, port = (parts.hostname or "").rstrip("."), parts.port
+        name = name.encode("idna").decode()
+    except ValueError:
+        return ""
+    return name if port in (None, 80, 443) else f"{name}:{port}"

@@ -241,7 +241,7 @@ def remove_twins(context: ServiceContext, now: datetime) -> None:
 
 def look_for_twins(context: ServiceContext, rows: Sequence[StoredOperation], now: datetime) -> None:
     """Of two tasks of a deal with one mark the one that we know stays, for its check list hangs on it (if we know
-    neither, the elder); the other one goes if nobody touched it, else the admins are told."""
+    neither, the elder); the other goes if it is of our own making and nobody touched it, else the admins are told."""
     records = context.store.task_records([row.operation.task for row in rows])
     known = {record.occurrence: record.portal_id for record in records}
     deals = {mark_of(record.occurrence): record.deal_id for record in records}
@@ -249,12 +249,13 @@ def look_for_twins(context: ServiceContext, rows: Sequence[StoredOperation], now
     for task in reading.tasks_by_mark(context.portal, list(deals)):
         if is_of_deal(task, deals[task.mark]):
             by_mark.setdefault(task.mark, []).append(task)
+    late = {mark_of(row.operation.task): sent_last(context, row) + TWIN_REST for row in rows}
     operations: list[Operation] = []
     for mark, tasks in by_mark.items():
-        ours = known[occurrence_in(mark)]
-        _, *twins = sorted(tasks, key=lambda task: (task.id != ours, task.id))
+        known_id = known[occurrence_in(mark)]
+        ours, *twins = sorted(tasks, key=lambda task: (task.id != known_id, task.id))
         for twin in twins:
-            operations += twin_operations(context, twin)
+            operations += twin_operations(context, twin, copied=is_copy(twin, ours, late[mark]))
     looked = tuple(twin_key(row) for row in rows)
     context.store.record(Changeset(at=now, operations=tuple(operations), told=looked), context.sender.epoch)
     carry_out(context)
@@ -265,10 +266,21 @@ def twin_key(row: StoredOperation) -> str:
     return str(Key(Purpose.TWINS, row.operation.task))
 
 
-def twin_operations(context: ServiceContext, twin: PortalTask) -> tuple[Operation, ...]:
-    """Delete an untouched twin; tell the admins of one that people work with."""
-    log.warning("two tasks with one mark", task=twin.id, mark=twin.mark, touched=touched(twin))
-    if touched(twin):
+def is_copy(twin: PortalTask, ours: PortalTask, late: datetime) -> bool:
+    """True of a task that a person may have made from ours, with its mark: by somebody else, or later (``late``) than
+    what we sent can have come through."""
+    return twin.created is None or twin.created > late or twin.creator_id != ours.creator_id
+
+
+def sent_last(context: ServiceContext, row: StoredOperation) -> datetime:
+    """When a creation was sent the last time, in the portal's time."""
+    return (row.sent or context.sender.clock()) + context.portal.offset
+
+
+def twin_operations(context: ServiceContext, twin: PortalTask, *, copied: bool) -> tuple[Operation, ...]:
+    """Delete an untouched twin; tell the admins of one that a person made or works with."""
+    log.warning("two tasks with one mark", task=twin.id, mark=twin.mark, touched=touched(twin), copied=copied)
+    if copied or touched(twin):
         text = texts.say(context.rulebook.rules.language, "admin.twin", task=twin.id, title=twin.title)
         return tell_admins(context.rulebook, Key(Purpose.TWIN, twin.id), text)
     deletion = DeleteTask("twin", twin.mark)

@@ -29,7 +29,6 @@ from bitrix_sync.portal.dialect import parsing, writing
 from bitrix_sync.portal.dialect.commands import fits_batch
 from bitrix_sync.portal.dialect.outcomes import Outcome
 from bitrix_sync.portal.rate_limiter import RESERVE
-from bitrix_sync.portal.read_hints import NAMELESS
 from bitrix_sync.store import LeaseLost, Store
 
 log = structlog.get_logger(__name__)
@@ -189,7 +188,7 @@ def settle(sender: Sender, applied: Applied) -> bool:
 
 def is_blind(sender: Sender) -> bool:
     """True when a row of the last look-up by marks did not say whose it is: what was not found may be there."""
-    return NAMELESS in sender.portal.memory.bad.ids("mark")
+    return bool(sender.portal.memory.bad.ids("mark"))
 
 
 def rests_until(row: StoredOperation, settle_for: timedelta) -> datetime:

@@ -7,6 +7,7 @@ not know. An empty list of ids asks nothing. All of them raise PortalError and P
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -36,7 +37,6 @@ from bitrix_sync.portal.dialect.parsing import Row
 from bitrix_sync.portal.directory import absences, company, directory
 from bitrix_sync.portal.paging import LONG_PATIENCE, Source, read_lists
 from bitrix_sync.portal.rate_limiter import Stopped
-from bitrix_sync.portal.read_hints import NAMELESS
 from bitrix_sync.portal.sources import (
     TASK_FIELDS,
     VISIT_FIELDS,
@@ -345,7 +345,7 @@ def _tasks_where(
     portal: Portal, filters: Sequence[Mapping[str, Any]], holds: Callable[[PortalTask], bool]
 ) -> list[PortalTask]:
     lists = read_lists(portal, [tasks_source(one) for one in filters], patience=LONG_PATIENCE) if filters else []
-    portal.memory.bad.read("mark", NAMELESS)
+    portal.memory.bad.forget_unmet("mark", math.inf)
     found = {task.id: task for task in facts(_joined(lists), lenient(portal, "mark", parsing.task_or_mark), holds)}
     return [found[number] for number in sorted(found)]
 
