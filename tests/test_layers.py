@@ -434,6 +434,40 @@ def test_a_flag_that_is_text_is_found(source: str) -> None:
     assert text_flags("bitrix_sync.engine.passes", source) == [1]
 
 
+# --- what is one database's alone ------------------------------------------------------------------------------------
+
+DATABASES = ("sqlite3", "psycopg", "sqlalchemy.dialects")
+
+
+def one_databases_own(module: str, source: str) -> list[int]:
+    """Lines that know one database: its driver, its dialect, a statement of it alone. Only ``store.dialects`` may."""
+    if module == "bitrix_sync.store.dialects":
+        return []
+    return [line for line, name in imports(module, source, MODULES) if name.startswith(DATABASES)] + [
+        node.lineno
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Constant) and str(node.value).lower().startswith(("pragma ", "begin immediate"))
+    ]
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_what_differs_between_databases_is_in_one_module(module: str) -> None:
+    assert one_databases_own(module, MODULES[module]) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import sqlite3",
+        "from sqlalchemy.dialects import postgresql",
+        "from sqlalchemy.dialects.sqlite import insert",
+        "connection.exec_driver_sql('PRAGMA journal_mode')",
+    ],
+)
+def test_what_is_one_databases_own_is_found_elsewhere(source: str) -> None:
+    assert one_databases_own("bitrix_sync.store.tasks", source) == [1]
+
+
 # --- what operations do, typed ---------------------------------------------------------------------------------------
 
 PAYLOADS = frozenset({"bitrix_sync.store.mapping", "bitrix_sync.store.schema", "bitrix_sync.store.retention"})

@@ -10,10 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import asdict
 from datetime import datetime
-from pathlib import Path
 from typing import Any
-
-from sqlalchemy.engine import make_url
 
 from bitrix_sync.decisions.plan import taken_away
 from bitrix_sync.errors import UserError
@@ -27,6 +24,7 @@ from bitrix_sync.report.snapshot import Snapshot
 from bitrix_sync.rules.suggest import did_you_mean, listed
 from bitrix_sync.settings import Settings
 from bitrix_sync.store import Store, queries
+from bitrix_sync.store.dialects import file_of
 from bitrix_sync.words import texts
 
 Account = dict[str, Any]
@@ -37,7 +35,7 @@ ADVANCE = "advance_to"
 def story(settings: Settings, deal_id: int, *, rule: str = "") -> Account:
     """The account of a deal, or of one rule on it. UserError when nothing is remembered of the deal, or no such rule
     was ever known."""
-    path = Path(make_url(settings.database_url).database or "")
+    path = file_of(settings.database_url)
     if not path.exists():
         raise UserError(
             f"database {path}: is not there, so nothing has been decided yet. Start `bitrix-sync run`, or set "

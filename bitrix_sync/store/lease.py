@@ -109,9 +109,10 @@ def renew(connection: Connection, epoch: int, now: datetime, level: float | None
     return connection.execute(update(portal).where(held).values(values)).rowcount == 1
 
 
-def require(connection: Connection, epoch: int) -> None:
-    """Raises LeaseLost unless ``epoch`` is that of the present holder; holds the row until the commit."""
-    row = connection.execute(select(portal.c.epoch, portal.c.holder).where(portal.c.id == 1).with_for_update()).one()
+def require(connection: Connection, epoch: int, *, hold: bool = True) -> None:
+    """Raises LeaseLost unless ``epoch`` is that of the present holder; holds the row until the commit, if it is to."""
+    asked = select(portal.c.epoch, portal.c.holder).where(portal.c.id == 1)
+    row = connection.execute(asked.with_for_update() if hold else asked).one()
     if row.epoch != epoch or row.holder is None:
         raise LeaseLost
 

@@ -96,7 +96,7 @@ def due_tasks(connection: Connection, *, since: datetime, until: datetime, limit
 def slipped_tasks(connection: Connection, *, limit: int | None = None) -> Rows:
     """Open tasks whose deadline sweeps or people have moved, those moved most first."""
     moved = tasks.c.moves_by_us + tasks.c.moves_by_people
-    query = _listed().where(OPEN, moved > 0).order_by(moved.desc(), tasks.c.first_deadline, tasks.c.id)
+    query = _listed().where(OPEN, moved > 0).order_by(moved.desc(), tasks.c.first_deadline.nulls_first(), tasks.c.id)
     return connection.execute(query.limit(limit)).all()
 
 

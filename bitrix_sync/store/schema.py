@@ -17,6 +17,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
 from bitrix_sync.model.operations import Check
+from bitrix_sync.store.dialects import Id
 
 HEAD = "0003"
 
@@ -25,8 +26,9 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 def _storable(text: str) -> str:
-    """Half of a surrogate pair cannot be stored as UTF-8; one odd title must not stop a pass."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+    """Half of a surrogate pair cannot be stored as UTF-8, nor NUL everywhere; one odd title must not stop a pass."""
+    whole = text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+    return whole.replace("\0", "?")
 
 
 def _plain(value: Any) -> Any:
@@ -136,8 +138,6 @@ class Listed(TypeDecorator[tuple[Any, ...]]):
         return None if value is None else tuple(map(self.of, json.loads(value)))
 
 
-Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only in an INTEGER key
-
 metadata = MetaData()
 
 portal = Table(
@@ -173,7 +173,7 @@ visits = Table(
     metadata,
     Column("id", Id, primary_key=True, autoincrement=False),
     Column("deal_id", BigInteger, nullable=False),
-    Column("kind", Integer, nullable=False),
+    Column("kind", Id, nullable=False),
     Column("funnel_id", BigInteger, nullable=False),
     Column("stage_id", Text, nullable=False),
     Column("semantic", Text, nullable=False),
@@ -224,12 +224,12 @@ tasks = Table(
     Column("deal_id", BigInteger, nullable=False),
     Column("rule_id", Text, nullable=False),
     Column("visit_id", BigInteger, nullable=False),
-    Column("number", Integer, nullable=False),
+    Column("number", Id, nullable=False),
     Column("deadline", Moment),
     Column("owner_id", BigInteger, nullable=False),
     Column("supervisor_id", BigInteger),
     Column("title", Words, nullable=False),
-    Column("status", Integer, nullable=False),
+    Column("status", Id, nullable=False),
     Column("gone", Boolean, nullable=False),
     Column("owner_form", Text, nullable=False),
     Column("owner_sent", BigInteger, nullable=False),

@@ -36,7 +36,8 @@ from bitrix_sync.store import (
     traces,
     visits,
 )
-from bitrix_sync.store.database import BUSY_SECONDS, Database
+from bitrix_sync.store.database import Database
+from bitrix_sync.store.dialects import BUSY_SECONDS
 from bitrix_sync.store.flags import Flags
 from bitrix_sync.store.requests import Request
 
@@ -252,7 +253,7 @@ class Store:
     def next_request(self, epoch: int) -> Request | None:
         """The oldest request that nobody works at, taken by the holder; also one that a former holder left behind."""
         with self.reading() as connection:  # asked twice a second, mostly in vain: without the lock of a writer
-            lease.require(connection, epoch)
+            lease.require(connection, epoch, hold=False)
             if requests.waiting(connection, epoch) is None:
                 return None
         with self.writing("next_request", epoch) as connection:
