@@ -60,27 +60,13 @@ def _demanded(rules: Rules, directory: Directory, remarks: Remarks, paths: Mappi
 def _stages_without_task(
     file: File, rules: Rules, directory: Directory, remarks: Remarks, bound: Mapping[str, str]
 ) -> None:
-    """The funnels that the file lists by name, and under ``"*"`` those of which it names a stage."""
-    listed: dict[int, str] = {}
-    for key in file.funnels:
-        if key.strip() != EVERY:
-            listed[int(bound.get(f"funnel:{fold(key)}", "-1"))] = key
-    for placed in stages(file):
-        if placed.funnel.strip() == EVERY and placed.name.strip() != EVERY:
-            for policy in rules.policies.values():
-                if policy.rules:
-                    listed.setdefault(policy.funnel_id, placed.funnel)
+    """Stages in progress, of the funnels that the file speaks of, in which no rule stands."""
+    listed = _listed_funnels(file, rules, bound)
+    served = {stage_id for stage_id, policy in rules.policies.items() if policy.rules}
     for funnel in directory.funnels:
-        if funnel.id not in listed:
-            continue
-        bare = [
-            stage.name
-            for stage in funnel.stages
-            if stage.semantic == PROGRESS and not (stage.id in rules.policies and rules.policies[stage.id].rules)
-        ]
-        if bare:
-            which = "The stage" if len(bare) == 1 else "The stages"
-            verb = "has" if len(bare) == 1 else "have"
+        bare = [stage.name for stage in funnel.stages if stage.semantic == PROGRESS and stage.id not in served]
+        if bare and funnel.id in listed:
+            which, verb = ("The stage", "has") if len(bare) == 1 else ("The stages", "have")
             remarks.warn(
                 ("funnels", listed[funnel.id]),
                 f"{which} {_names(bare)} of the funnel {funnel.name} {verb} no task.",
@@ -89,15 +75,21 @@ def _stages_without_task(
             )
 
 
+def _listed_funnels(file: File, rules: Rules, bound: Mapping[str, str]) -> dict[int, str]:
+    """The funnels that the file lists by name, and under ``"*"`` those of which it names a stage; each with its key."""
+    named = [key for key in file.funnels if key.strip() != EVERY]
+    listed = {int(bound.get(f"funnel:{fold(key)}", "-1")): key for key in named}
+    every = [one.funnel for one in stages(file) if one.funnel.strip() == EVERY and one.name.strip() != EVERY]
+    for policy in rules.policies.values() if every else ():
+        if policy.rules:
+            listed.setdefault(policy.funnel_id, every[0])
+    return listed
+
+
 def _owners_without_supervisor(rules: Rules, company: Company, remarks: Remarks) -> None:
     """Of rules that are controlled by the head over the owner: owners over whom there is no head."""
-    controlled = [rule for rule in rules.by_id.values() if rule.supervisor == Head()]
-    owners: set[int] = set()
-    for owner in {rule.owner for rule in controlled}:
-        owners |= _possible(owner, rules, company, frozenset())
-    if controlled and rules.fallback_owner is not None:
-        owners.add(rules.fallback_owner)
-    alone = [user for user in sorted(owners) if company.active(user) and head_over(company, user) is None]
+    owners = sorted(_owners_under_head(rules, company))
+    alone = [user for user in owners if company.active(user) and head_over(company, user) is None]
     if alone:
         who = _names([f"{company.name(user)} ({user})" for user in alone])
         remarks.warn(
@@ -105,6 +97,12 @@ def _owners_without_supervisor(rules: Rules, company: Company, remarks: Remarks)
             f"Nobody is the head over {who}, who can own a task: it would have no supervisor.",
             "Appoint a head in the company's structure, or name a `supervisor` here.",
         )
+
+
+def _owners_under_head(rules: Rules, company: Company) -> set[int]:
+    persons = {rule.owner for rule in rules.by_id.values() if rule.supervisor == Head()}
+    owners = set[int]().union(*(_possible(person, rules, company, frozenset()) for person in persons))
+    return owners | {rules.fallback_owner} if persons and rules.fallback_owner is not None else owners
 
 
 def _possible(person: Person, rules: Rules, company: Company, seen: frozenset[str]) -> set[int]:
@@ -116,16 +114,21 @@ def _possible(person: Person, rules: Rules, company: Company, seen: frozenset[st
             return {user.id for user in company.users.values() if user.active and user.departments}
         case Head():
             return {one.head_id for one in company.departments.values() if company.active(one.head_id)}
-        case FromDepartment(department):
-            found = {user.id for user in company.users.values() if user.active and department in user.departments}
-        case OneOf(persons):
-            found = set[int]().union(*(_possible(one, rules, company, seen) for one in persons))
-        case OwnerOf(rule) if rule in rules.by_id and rule not in seen:
-            found = _possible(rules.by_id[rule].owner, rules, company, seen | {rule})
-        case _:
-            found = set()
+    found = _chosen(person, rules, company, seen)
     otherwise = getattr(person, "otherwise", None)
-    return found | (_possible(otherwise, rules, company, seen) if otherwise is not None else set())
+    return found | _possible(otherwise, rules, company, seen) if otherwise is not None else found
+
+
+def _chosen(person: Person, rules: Rules, company: Company, seen: frozenset[str]) -> set[int]:
+    """Who may come of one that is chosen, or that another rule's task has; ``seen``: rules that led here."""
+    match person:
+        case FromDepartment(department):
+            return {user.id for user in company.users.values() if user.active and department in user.departments}
+        case OneOf(persons):
+            return set[int]().union(*(_possible(one, rules, company, seen) for one in persons))
+        case OwnerOf(rule) if rule in rules.by_id and rule not in seen:
+            return _possible(rules.by_id[rule].owner, rules, company, seen | {rule})
+    return set()
 
 
 def _rights(file: File, rules: Rules, directory: Directory, remarks: Remarks, paths: Mapping[str, Path]) -> None:

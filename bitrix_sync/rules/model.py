@@ -202,12 +202,12 @@ class Rule(PlainKeys):
     start: Done | Filled | None = None
     owner: Person = Responsible()
     supervisor: Person = Head()
-    observers: tuple[Person, ...] = ()
-    participants: tuple[Person, ...] = ()
+    on_close: Ending = "keep"
     checklist: tuple[str, ...] = ()
     fields: tuple[tuple[str, tuple[Any, ...]], ...] = ()
     """Code and values of each user field of the task that it fills; texts are templates, the others ready."""
-    on_close: Ending = "keep"
+    observers: tuple[Person, ...] = ()
+    participants: tuple[Person, ...] = ()
     overdue: OverdueOverride | None = None
     disabled: str = ""
     """Why the rule is switched off (what it needs disappeared from the portal); "" when it works."""
@@ -222,6 +222,11 @@ class StagePolicy:
     rules: tuple[Rule, ...] = ()
     limit: Duration | None = None
     advance_to: str | None = None
+
+    @property
+    def says(self) -> bool:
+        """False for a stage of which the file says nothing."""
+        return bool(self.rules or self.limit or self.advance_to)
 
 
 @dataclass(frozen=True, slots=True)

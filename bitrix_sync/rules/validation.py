@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from bitrix_sync.rules.file import SHAPES, File, keys_of
 from bitrix_sync.rules.forms import PERSON_KINDS, UNKIND, AfterEntry, ByEvent, ByField, MoveTo, OnDate, Words
-from bitrix_sync.rules.problem import REFUSAL, Fault, Path, show
+from bitrix_sync.rules.problem import REFUSAL, Fault, Path, capitalized, show
 from bitrix_sync.rules.suggest import cure, nearest
 from bitrix_sync.rules.tree import Node, Repeated, flaws
 
@@ -53,7 +53,8 @@ _STAND_IN_ITEMS = {
     "tags": STAND_IN,
     "any": {},
 }
-_KINDS: tuple[type[BaseModel], ...] = (AfterEntry, ByEvent, ByField, OnDate)
+_KINDS: Mapping[type[BaseModel], str] = {AfterEntry: "after", ByEvent: "event", ByField: "field", OnDate: "date"}
+"""The kinds of deadlines, each with its key."""
 _KIND_KEYS = frozenset({"after", "before", "field", "date", "event"})
 Error = Mapping[str, Any]
 """One error of pydantic: loc, type, ctx, input, msg."""
@@ -138,35 +139,59 @@ def _words(error: Error) -> Words:
         return "Nothing stands here.", "Write a value, or leave the key out."
     if kind in UNKIND:
         return UNKIND[kind](value)
-    if kind == "literal_error":
-        known = re.findall(r"'([^']*)'", limits["expected"])
-        return f"{_capital(value)} is not known here.", cure(str(value), known, "Write one of")
-    if kind.startswith("bool"):
-        sign = str(value).lower()
-        yes = (
-            "true"
-            if sign in {"yes", "on", "1", "y"}
-            else "false"
-            if sign in {"no", "off", "0", "n"}
-            else "true or false"
-        )
-        return f"{_capital(value)} is neither true nor false.", f"Write {yes}, without quotes."
-    if kind.startswith("int"):
-        return f"{_capital(value)} is no whole number.", "Write one, without quotes."
-    if kind in ("greater_than_equal", "less_than_equal"):
-        bound = limits.get("ge", limits.get("le"))
-        return (
-            f"{_capital(value)} is too {'small' if 'ge' in limits else 'large'}.",
-            f"Write {bound} or {'more' if 'ge' in limits else 'less'}.",
-        )
-    if kind in ("list_type", "tuple_type"):
-        one = f"Write `[{value}]`." if isinstance(value, str | int) else "Begin each of its items with a dash."
-        return f"A list must stand here, not {show(value)}.", one
-    if kind in ("dict_type", "model_type", "model_attributes_type"):
-        return f"A mapping must stand here, not {show(value)}.", "Write `key: value` on lines of their own, indented."
+    for beginning, words in _WORDS.items():
+        if kind.startswith(beginning):
+            return words(value, limits)
     if kind == "too_short":
         return "This is empty.", _MISSING.get(str(error["loc"][-1]), "Write what belongs here.")
-    return f"{_capital(value)} does not fit here: {error['msg']}.", "See the rules language for what does."
+    return f"{capitalized(value)} does not fit here: {error['msg']}.", "See the rules language for what does."
+
+
+def _no_literal(value: Any, limits: Mapping[str, Any]) -> Words:
+    known = re.findall(r"'([^']*)'", limits["expected"])
+    return f"{capitalized(value)} is not known here.", cure(str(value), known, "Write one of")
+
+
+def _no_flag(value: Any, limits: Mapping[str, Any]) -> Words:
+    meant = _FLAGS.get(str(value).lower(), "true or false")
+    return f"{capitalized(value)} is neither true nor false.", f"Write {meant}, without quotes."
+
+
+def _no_whole_number(value: Any, limits: Mapping[str, Any]) -> Words:
+    return f"{capitalized(value)} is no whole number.", "Write one, without quotes."
+
+
+def _too_small(value: Any, limits: Mapping[str, Any]) -> Words:
+    return f"{capitalized(value)} is too small.", f"Write {limits['ge']} or more."
+
+
+def _too_large(value: Any, limits: Mapping[str, Any]) -> Words:
+    return f"{capitalized(value)} is too large.", f"Write {limits['le']} or less."
+
+
+def _no_list(value: Any, limits: Mapping[str, Any]) -> Words:
+    one = f"Write `[{value}]`." if isinstance(value, str | int) else "Begin each of its items with a dash."
+    return f"A list must stand here, not {show(value)}.", one
+
+
+def _no_mapping(value: Any, limits: Mapping[str, Any]) -> Words:
+    return f"A mapping must stand here, not {show(value)}.", "Write `key: value` on lines of their own, indented."
+
+
+_FLAGS = {**dict.fromkeys(("yes", "on", "1", "y"), "true"), **dict.fromkeys(("no", "off", "0", "n"), "false")}
+_WORDS: Mapping[str, Callable[[Any, Mapping[str, Any]], Words]] = {
+    "literal_error": _no_literal,
+    "bool": _no_flag,
+    "int": _no_whole_number,
+    "greater_than_equal": _too_small,
+    "less_than_equal": _too_large,
+    "list_type": _no_list,
+    "tuple_type": _no_list,
+    "dict_type": _no_mapping,
+    "model_type": _no_mapping,
+    "model_attributes_type": _no_mapping,
+}
+"""By the beginning of the type of pydantic's error: what is wrong, and the cure."""
 
 
 def _unknown_key(key: str, model: type[BaseModel]) -> Words:
@@ -183,36 +208,37 @@ def _foreign_key(key: str, model: type[BaseModel]) -> Words | None:
     if mine and key in PERSON_KINDS:
         return f"`{mine}` and `{key}` do not go together.", "Leave one of them out, or put it under `else`."
     if model is MoveTo:
-        if key in ("field", "event", "date", "before", "else"):
-            return (
-                f"`{key}` does not go into `move_to`, which is counted from the sweep's moment.",
-                "Use `after` and `at`.",
-            )
-        if key == "follow":
-            return "`follow` does not go into `move_to`: nothing is followed there.", "Leave it out."
-        return None
-    if model not in _KINDS:
-        return None
+        return _foreign_to_move_to(key)
+    return _foreign_to_deadline(key, model) if model in _KINDS else None
+
+
+def _foreign_to_move_to(key: str) -> Words | None:
+    if key in ("field", "event", "date", "before", "else"):
+        return (
+            f"`{key}` does not go into `move_to`, which is counted from the sweep's moment.",
+            "Use `after` and `at`.",
+        )
+    if key == "follow":
+        return "`follow` does not go into `move_to`: nothing is followed there.", "Leave it out."
+    return None
+
+
+def _foreign_to_deadline(key: str, model: type[BaseModel]) -> Words | None:
     if key == "else" and model in (AfterEntry, OnDate):
         return "`else` would never come to stand: this deadline is sure.", "Leave it out."
     if key not in _KIND_KEYS:
         return None
     if model is ByEvent and key == "before":
         return "`before` needs a moment with a date; of an event nobody knows it beforehand.", "Use `after`."
-    if model is AfterEntry:
+    own = _KINDS[model]
+    if own == "after":
         return f"`{key}` needs a moment with a date; `after` alone counts from entry.", "Add `field`, or leave one out."
-    own = {ByEvent: "event", ByField: "field", OnDate: "date"}[model]
     return f"`{own}` and `{key}` do not go together: a deadline is of one kind.", "Leave one of them out."
 
 
 def show_key(key: str) -> str:
     """A key in a message, shortened."""
     return show(key).strip("`")
-
-
-def _capital(value: Any) -> str:
-    text = show(value)
-    return text[:1].upper() + text[1:]
 
 
 def _model(loc: tuple[str | int, ...]) -> type[BaseModel]:
@@ -268,22 +294,30 @@ def _leave_out(data: Any, path: Path, missing: str, number: int) -> None:
             return
     if missing in _STAND_INS and isinstance(here, dict):
         here[missing] = _STAND_INS[missing](number)
-        return
-    if not path:
-        return
-    last = path[-1]
-    if isinstance(holder, list):
-        item = _STAND_IN_ITEMS.get(str(path[-2]) if len(path) > 1 else "")
-        if len(path) > 1 and path[0] == "funnels" and item is None:
-            item = {key: _STAND_INS[key](number) for key in ("id", "title", "deadline")}
+    elif isinstance(holder, list):
+        item = _stand_in_item(path, number)
         if item is not None and here != item:
-            holder[int(last)] = item
+            holder[int(path[-1])] = item
         else:
             _leave_out(data, path[:-1], "", number)
-    elif last in _STAND_INS and len(path) > 1:
-        holder[last] = _STAND_INS[str(last)](number)
+    elif path:
+        _leave_out_key(holder, str(path[-1]), number, top=len(path) == 1)
+
+
+def _leave_out_key(holder: dict[str, Any], key: str, number: int, *, top: bool) -> None:
+    if key in _STAND_INS and not top:
+        holder[key] = _STAND_INS[key](number)
     else:
-        del holder[last]
+        del holder[key]
+
+
+def _stand_in_item(path: Path, number: int) -> Any:
+    """What can stand in the place of an item of a list; None: nothing, the list itself has to go."""
+    if len(path) < 2:
+        return None
+    if path[-2] in _STAND_IN_ITEMS:
+        return _STAND_IN_ITEMS[str(path[-2])]
+    return {key: _STAND_INS[key](number) for key in ("id", "title", "deadline")} if path[0] == "funnels" else None
 
 
 def _copy(data: Any) -> Any:

@@ -7,8 +7,8 @@ A sheet is what the file says of one stage, JSON-able: ``funnel``, ``stage``, ``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
 from bitrix_sync.model.facts import Directory
@@ -29,11 +29,13 @@ from bitrix_sync.rules.model import (
     Nobody,
     Not,
     OneOf,
+    OverdueOverride,
     OwnerOf,
     Person,
     Responsible,
     Rule,
     Rules,
+    StagePolicy,
     Test,
     UserId,
 )
@@ -44,6 +46,15 @@ Sheet = Mapping[str, Any]
 
 GONE = "—"
 """Stands for a funnel or stage that the portal does not have any more."""
+_COLUMNS = frozenset(
+    {"id", "stage_ids", "order", "title", "description", "deadline", "owner", "supervisor", "disabled"}
+)
+_NOTED = {
+    one.name: one.default
+    for one in sorted(fields(Rule), key=lambda one: one.name in DEFAULTS)
+    if one.name not in _COLUMNS
+}
+"""What is told of a rule besides its columns, each with what is usual."""
 _AFTER = {"minutes": "in_minutes", "workminutes": "in_workminutes", "weeks": "in_weeks"}
 """Units whose noun is another one after "in" (Russian)."""
 
@@ -51,32 +62,24 @@ _AFTER = {"minutes": "in_minutes", "workminutes": "in_workminutes", "weeks": "in
 def sheets(rules: Rules, directory: Directory) -> tuple[Sheet, ...]:
     """A sheet for each stage that the file says something of, in the portal's order; then for those that are gone."""
     words = Words(rules, directory)
+    funnels = {funnel.id: funnel.name for funnel in directory.funnels}
     found: list[Sheet] = []
-    for funnel in directory.funnels:
-        for stage in funnel.stages:
-            policy = rules.policies.get(stage.id)
-            if policy is None or not (policy.rules or policy.limit or policy.advance_to):
-                continue
-            found.append(
-                {
-                    "funnel": funnel.name,
-                    "stage": stage.name,
-                    "stage_id": stage.id,
-                    "limit": duration_text(rules.language, policy.limit) if policy.limit else "",
-                    "advance": words.stage(policy.advance_to) if policy.advance_to else "",
-                    "tasks": [words.task(rule) for rule in policy.rules],
-                }
-            )
-    shown = {task["id"] for sheet in found for task in sheet["tasks"]}
-    lost: dict[str, list[Rule]] = {}
-    for rule in rules.by_id.values():
-        if rule.id not in shown:
-            lost.setdefault(", ".join(sorted(rule.stage_ids)), []).append(rule)
-    for stage_id, of_stage in lost.items():
-        tasks = [words.task(rule) for rule in of_stage]
-        where = {"funnel": GONE, "stage": stage_id or GONE, "stage_id": stage_id, "limit": "", "advance": ""}
-        found.append({**where, "tasks": tasks})
-    return tuple(found)
+    shown: set[str] = set()
+    for stage in directory.stages:
+        policy = rules.policies.get(stage.id)
+        if policy is not None and policy.says:
+            found.append(words.sheet(funnels[stage.funnel_id], stage.name, policy))
+            shown |= {rule.id for rule in policy.rules}
+    lost = (rule for rule in rules.by_id.values() if rule.id not in shown)
+    return (*found, *(words.sheet(GONE, policy.stage_id or GONE, policy) for policy in _gone(lost)))
+
+
+def _gone(rules: Iterable[Rule]) -> list[StagePolicy]:
+    """The stages in which these rules stand, each place of several as one."""
+    found: dict[str, list[Rule]] = {}
+    for rule in rules:
+        found.setdefault(", ".join(sorted(rule.stage_ids)), []).append(rule)
+    return [StagePolicy(stage_id, 0, tuple(of_stage)) for stage_id, of_stage in found.items()]
 
 
 def frame(rules: Rules, directory: Directory) -> tuple[str, ...]:
@@ -116,6 +119,17 @@ class Words:
         """A message of the catalogue."""
         return phrase(self.rules.language, key, **values)
 
+    def sheet(self, funnel: str, stage: str, policy: StagePolicy) -> Sheet:
+        """One stage."""
+        return {
+            "funnel": funnel,
+            "stage": stage,
+            "stage_id": policy.stage_id,
+            "limit": duration_text(self.rules.language, policy.limit) if policy.limit else "",
+            "advance": self.stage(policy.advance_to) if policy.advance_to else "",
+            "tasks": [self.task(rule) for rule in policy.rules],
+        }
+
     def task(self, rule: Rule) -> dict[str, Any]:
         """One rule."""
         return {
@@ -130,45 +144,39 @@ class Words:
 
     def notes(self, rule: Rule) -> tuple[str, ...]:
         """What is not as usual in a rule."""
-        override = rule.overdue
-        notes: tuple[tuple[Any, str, Callable[[], Mapping[str, Any]]], ...] = (
-            (rule.condition != AllOf(()), "if", lambda: {"what": self.condition(rule.condition)}),
-            (rule.start, "start", lambda: {"event": self.event(rule.start) if rule.start else ""}),
-            (rule.on_close != "keep", f"on_close.{rule.on_close}", dict),
-            (rule.checklist, "checklist", lambda: {"items": ", ".join(rule.checklist)}),
-            (
-                rule.fields,
-                "fields",
-                lambda: {"codes": ", ".join(map(self.task_field, (code for code, _ in rule.fields)))},
-            ),
-            (rule.observers, "observers", lambda: {"who": ", ".join(map(self.person, rule.observers))}),
-            (rule.participants, "participants", lambda: {"who": ", ".join(map(self.person, rule.participants))}),
-            (override and override.never, "overdue_never", dict),
-            (
-                override and override.limit is not None,
-                "overdue_limit",
-                lambda: {"count": override.limit if override else 0},
-            ),
-            (
-                override and override.move_to,
-                "overdue_move",
-                lambda: {"to": self.deadline(override.move_to) if override and override.move_to else ""},
-            ),
-        )
-        told = [self.say(f"rule.note.{key}", **values()) for holds, key, values in notes if holds]
-        plain = [self._plain(key, getattr(rule, key)) for key, usual in DEFAULTS.items() if getattr(rule, key) != usual]
-        return (*told, *plain)
+        said = {name: getattr(rule, name) for name, usual in _NOTED.items() if getattr(rule, name) != usual}
+        if "fields" in said:
+            said["fields"] = tuple(map(self.task_field, dict(rule.fields)))
+        notes: list[str] = []
+        for key, value in said.items():
+            if isinstance(value, OverdueOverride):
+                parts = {"never": value.never or None, "limit": value.limit, "move": value.move_to}
+                notes += [self._note(f"{key}_{part}", own) for part, own in parts.items() if own is not None]
+            else:
+                notes.append(self._note(key, value))
+        return tuple(notes)
 
-    def _plain(self, key: str, value: Any) -> str:
-        """A plain key that is not as usual."""
+    def _note(self, key: str, value: Any) -> str:
+        if isinstance(value, str):
+            return self.say(f"rule.note.{key}.{value}")
+        return self.say(f"rule.note.{key}", value=self._told(value))
+
+    def _told(self, value: Any) -> Any:
+        """A value of a rule, whatever it is."""
         match value:
-            case str():
-                return self.say(f"rule.note.{key}.{value}")
             case Duration():
-                value = self._span(value)
+                return self._span(value)
+            case Deadline():
+                return self.deadline(value)
+            case Done() | Filled():
+                return self.event(value)
+            case Test() | AllOf() | AnyOf() | Not():
+                return self.condition(value)
             case tuple():
-                value = ", ".join(map(str, value))
-        return self.say(f"rule.note.{key}", value=value)
+                return ", ".join(str(self._told(one)) for one in value)
+            case int() | str():
+                return value
+        return self.person(value)
 
     def task_field(self, code: str) -> str:
         """A user field of tasks by its title."""
@@ -189,21 +197,20 @@ class Words:
         return text
 
     def _moment(self, deadline: Deadline) -> str:
-        offset = deadline.offset
-        span = self._span(offset)
-        none = offset is None or offset.amount == 0
-        side = "after" if deadline.direction > 0 else "before"
-        if deadline.event is not None:
-            event = self.event(deadline.event)
-            return self.say("rule.on_event", event=event) if none else self.say("rule.event", event=event, span=span)
-        if deadline.field is not None or deadline.date is not None:
-            name = self.field(deadline.field) if deadline.field is not None else self._date(deadline)
-            kind = "field" if deadline.field is not None else "date"
-            return self.say(f"rule.{kind}" if none else f"rule.{kind}_{side}", name=name, span=span)
-        return self.say("rule.same_day") if none else self.say("rule.after", span=span)
+        kind, name = self._origin(deadline)
+        span = deadline.offset
+        side = "" if span is None or span.amount == 0 else "_after" if deadline.direction > 0 else "_before"
+        return self.say(f"rule.{kind}{side}", name=name, span=self._span(span))
 
-    def _date(self, deadline: Deadline) -> str:
-        return day_text(self.rules.language, deadline.date, weekday=False, year=True) if deadline.date else ""
+    def _origin(self, deadline: Deadline) -> tuple[str, str]:
+        """What kind of thing it counts from, and which."""
+        if deadline.event is not None:
+            return "event", self.event(deadline.event)
+        if deadline.field is not None:
+            return "field", self.field(deadline.field)
+        if deadline.date is not None:
+            return "date", day_text(self.rules.language, deadline.date, weekday=False, year=True)
+        return "entry", ""
 
     def _span(self, duration: Duration | None) -> str:
         return duration_text(self.rules.language, duration, after=True) if duration else ""
@@ -231,30 +238,28 @@ class Words:
         return self.rules.stage_names.get(stage_id, stage_id)
 
     def person(self, person: Person) -> str:
-        """Who."""
+        """Who, with the other one."""
+        otherwise = getattr(person, "otherwise", None)
+        text = self._who(person)
+        return self.say("rule.else", this=text, other=self.person(otherwise)) if otherwise else text
+
+    def _who(self, person: Person) -> str:
         match person:
-            case Responsible():
-                return self.say("rule.who.responsible")
-            case Creator():
-                return self.say("rule.who.creator")
-            case Head():
-                return self.say("rule.who.head")
-            case Nobody():
-                return self.say("rule.who.none")
+            case Responsible() | Creator() | Head() | Nobody():
+                return self.say(f"rule.who.{type(person).__name__.lower()}")
             case UserId(id=number):
                 return self.directory.company.name(number)
             case FromField(field=code):
-                text = self.say("rule.who.field", name=self.field(code))
+                return self.say("rule.who.field", name=self.field(code))
             case OwnerOf(rule=name):
-                text = self.say("rule.who.task", name=name)
+                return self.say("rule.who.task", name=name)
             case FromDepartment(department_id=number, pick=pick):
                 department = self.directory.company.departments.get(number)
                 name = department.name if department else f"#{number}"
-                text = self.say("rule.who.department", name=name, pick=self.say(f"rule.pick.{pick}"))
+                return self.say("rule.who.department", name=name, pick=self.say(f"rule.pick.{pick}"))
             case OneOf(persons=persons, pick=pick):
-                names = ", ".join(self.person(one) for one in persons)
-                text = self.say("rule.who.one_of", names=names, pick=self.say(f"rule.pick.{pick}"))
-        return self.say("rule.else", this=text, other=self.person(person.otherwise)) if person.otherwise else text
+                names = ", ".join(map(self.person, persons))
+                return self.say("rule.who.one_of", names=names, pick=self.say(f"rule.pick.{pick}"))
 
     # --- conditions --------------------------------------------------------------------------------------------------
 
