@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from bitrix_sync.model.facts import PROGRESS, Directory
 from bitrix_sync.model.reasons import Reason
-from bitrix_sync.rules.consistency import cycles
+from bitrix_sync.rules.consistency import cycles, warn_of_circle
 from bitrix_sync.rules.file import File, Placed, TaskEntry, stages
 from bitrix_sync.rules.forms import DoneEvent, FilledEvent
 from bitrix_sync.rules.hours import working_calendar
@@ -145,73 +145,81 @@ class _Binding:
                 ("funnels",), "No funnel can be read.", "Give the webhook's user a CRM role that reads deals.", key=True
             )
             return [_Spot(placed) for placed in stages(self.file)]
-        mentioned = frozenset(map(fold, self.file.funnels))
-        funnels: dict[str, tuple[list[int], str]] = {}
-        taken: dict[int, str] = {}
-        for key in self.file.funnels:
-            path: Path = ("funnels", key)
-            if key.strip() == EVERY:
-                funnels[key] = [funnel.id for funnel in self.directory.funnels], ""
-                continue
-            found = self.names.funnel(key, path, mentioned)
-            if found is None:
-                continue
-            if found.number in taken and fold(taken[found.number]) != fold(key):
-                self.remarks.fault(
-                    path, f"`{taken[found.number]}` and `{key}` are one funnel.", "Join the two.", key=True
-                )
-            taken.setdefault(found.number, key)
-            if found.gone:
-                self.names.warn_once(path, f"{found.gone}.", "The rules for it are off; remove them here.", key=True)
-            funnels[key] = [found.number], found.gone
-        spots: list[_Spot] = []
+        funnels = self.funnels()
+        spots = [_Spot(placed) for placed in stages(self.file)]
         seen: dict[tuple[str, str], str] = {}
-        for placed in stages(self.file):
-            spot = _Spot(placed)
-            spots.append(spot)
+        for spot in spots:
+            placed = spot.placed
             if placed.funnel in funnels:
                 self.place(spot, *funnels[placed.funnel])
-            for stage in spot.stages if placed.name.strip() != EVERY else ():
+            for stage in spot.stages if not _every(placed.name) else ():
                 other = seen.setdefault((placed.funnel, stage), placed.name)
                 if fold(other) != fold(placed.name):
                     wrong = f"`{other}` and `{placed.name}` are one stage, {stage}."
                     self.remarks.fault(placed.path, wrong, "Join the two.", key=True)
         return spots
 
+    def funnels(self) -> dict[str, tuple[list[int], str]]:
+        """The funnels that each key of the file means, and why it means none any more; not those unknown."""
+        mentioned = frozenset(map(fold, self.file.funnels))
+        found: dict[str, tuple[list[int], str]] = {}
+        taken: dict[int, str] = {}
+        for key in self.file.funnels:
+            path: Path = ("funnels", key)
+            if _every(key):
+                found[key] = [funnel.id for funnel in self.directory.funnels], ""
+                continue
+            funnel = self.names.funnel(key, path, mentioned)
+            if funnel is None:
+                continue
+            other = taken.setdefault(funnel.number, key)
+            if fold(other) != fold(key):
+                self.remarks.fault(path, f"`{other}` and `{key}` are one funnel.", "Join the two.", key=True)
+            self.warn_of_gone(funnel.gone, path)
+            found[key] = [funnel.number], funnel.gone
+        return found
+
+    def warn_of_gone(self, gone: str, path: Path) -> None:
+        """A funnel or stage of the file that the portal has no more."""
+        if gone:
+            self.names.warn_once(path, f"{gone}.", "The rules for it are off; remove them here.", key=True)
+
     def place(self, spot: _Spot, funnels: list[int], gone: str) -> None:
-        """The stages of an entry."""
-        name, path, every_funnel = spot.placed.name, spot.placed.path, spot.placed.funnel.strip() == EVERY
+        """The stages of an entry; ``gone``: why its funnel is none any more."""
+        name, path = spot.placed.name, spot.placed.path
         spot.gone = gone
-        if name.strip() == EVERY:
-            for funnel in funnels:
-                stages_there = self.names.by_funnel[funnel].stages if funnel in self.names.by_funnel else ()
-                progress = [stage.id for stage in stages_there if stage.semantic == PROGRESS]
-                spot.stages |= dict.fromkeys(progress, funnel)
+        if _every(name):
+            for stage in self.directory.stages:
+                if stage.semantic == PROGRESS and stage.funnel_id in funnels:
+                    spot.stages[stage.id] = stage.funnel_id
             return
-        mentioned = self.mentioned(spot.placed.funnel)
-        if every_funnel:
-            self.place_anywhere(spot, funnels, mentioned)
-        elif (found := self.names.stage(funnels[0], name, path, mentioned, key=True)) is not None:
+        if _every(spot.placed.funnel):
+            self.place_anywhere(spot, funnels)
+        elif (found := self.names.stage(funnels[0], name, path, self.mentioned(spot), key=True)) is not None:
             spot.stages[found.id] = funnels[0]
             spot.gone = gone or found.gone
-        if spot.gone and not gone:
-            self.names.warn_once(path, f"{spot.gone}.", "The rules for it are off; remove them here.", key=True)
+        if not gone:
+            self.warn_of_gone(spot.gone, path)
 
-    def place_anywhere(self, spot: _Spot, funnels: list[int], mentioned: frozenset[str]) -> None:
+    def place_anywhere(self, spot: _Spot, funnels: list[int]) -> None:
         """The stages of an entry of every funnel: those of its name, wherever there is one."""
         name, path = spot.placed.name, spot.placed.path
-        anywhere = [(f, self.names.stage_if_any(f, name, path, mentioned, key=True)) for f in funnels]
-        alive = {one.id: funnel for funnel, one in anywhere if one is not None and not one.gone}
-        lost = {one.id: funnel for funnel, one in anywhere if one is not None and one.gone}
+        alive: dict[str, int] = {}
+        lost: dict[str, int] = {}
+        for funnel in funnels:
+            found = self.names.stage_if_any(funnel, name, path, self.mentioned(spot), key=True)
+            if found is not None:
+                (lost if found.gone else alive)[found.id] = funnel
         spot.stages = alive or lost
-        if not alive and lost:
+        if lost and not alive:
             spot.gone = Reason.GONE_EVERYWHERE.of(name)
-        elif not alive and not any(self.names.stages(f).by_name(name) for f in funnels):
+        elif not alive and not any(self.names.stages(funnel).by_name(name) for funnel in funnels):
             wrong, meant = f"No funnel has a stage `{name}`.", cure(name, self.stage_names, "Stages are")
             self.remarks.fault(path, wrong, meant, key=True)
 
-    def mentioned(self, funnel: str) -> frozenset[str]:
-        """The stages that the file names in a funnel, folded."""
+    def mentioned(self, spot: _Spot) -> frozenset[str]:
+        """The stages that the file names in the entry's funnel, folded."""
+        funnel = spot.placed.funnel
         if funnel not in self._mentioned:
             self._mentioned[funnel] = frozenset(map(fold, self.file.funnels[funnel]))
         return self._mentioned[funnel]
@@ -219,7 +227,7 @@ class _Binding:
     def say_of_stages(self, spot: _Spot) -> None:
         """What an entry says of its stages besides tasks."""
         placed = spot.placed
-        named_funnel, named_stage = placed.funnel.strip() != EVERY, placed.name.strip() != EVERY
+        named_funnel, named_stage = not _every(placed.funnel), not _every(placed.name)
         rank = 2 * named_funnel + named_stage
         targets = self.targets(spot)
         for stage, funnel in spot.stages.items():
@@ -246,16 +254,7 @@ class _Binding:
             return {}
         found = {funnel: self.names.stage_if_any(funnel, name, path) for funnel in funnels}
         if not any(found.values()):
-            elsewhere = self.names.every_stage.by_id(name)
-            if elsewhere is not None:
-                self.remarks.fault(
-                    path,
-                    f"The stage {elsewhere} is of another funnel.",
-                    "A deal advances within its own: name a stage of it.",
-                )
-            else:
-                self.names.stage(funnels[0], name, path)
-            return {}
+            self.no_target(name, funnels[0], path)
         targets: dict[int, str] = {}
         for funnel, one in found.items():
             if one is not None and one.gone:
@@ -264,16 +263,24 @@ class _Binding:
                 targets[funnel] = one.id
         return targets
 
+    def no_target(self, name: str, funnel: int, path: Path) -> None:
+        """The funnel has no such stage to advance to; perhaps another one has."""
+        elsewhere = self.names.every_stage.by_id(name)
+        if elsewhere is None:
+            self.names.stage(funnel, name, path)
+        else:
+            self.remarks.fault(
+                path,
+                f"The stage {elsewhere} is of another funnel.",
+                "A deal advances within its own: name a stage of it.",
+            )
+
     def warn_of_circles(self) -> None:
         """Stages that advance to each other in a circle."""
         edges = {stage: draft.advance_to for stage, draft in self.drafts.items() if draft.advance_to is not None}
         for circle in cycles(edges):
-            named = [self.stage_name(stage) for stage in (*circle, circle[0])]
-            self.remarks.warn(
-                self.drafts[circle[0]].advance_path,
-                f"Deals would go round in a circle: {' → '.join(named)}.",
-                "Let one of these stages not advance.",
-            )
+            named = map(self.stage_name, (*circle, circle[0]))
+            warn_of_circle(self.drafts[circle[0]].advance_path, named, self.remarks)
 
     def stage_name(self, stage_id: str) -> str:
         """The stage's name in the portal."""
@@ -383,3 +390,7 @@ class _Binding:
 
 def _policy(stage_id: str, draft: _Draft) -> StagePolicy:
     return StagePolicy(stage_id, draft.funnel_id, tuple(draft.rules), draft.limit, draft.advance_to)
+
+
+def _every(key: str) -> bool:
+    return key.strip() == EVERY

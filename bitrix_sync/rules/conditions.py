@@ -110,14 +110,11 @@ class _Judging:
             case Test():
                 return self.test(condition)
             case AllOf(parts):
-                results = [self.judge(part) for part in parts]
-                return False if False in results else None if None in results else True
+                return _all([self.judge(part) for part in parts])
             case AnyOf(parts):
-                results = [self.judge(part) for part in parts]
-                return True if True in results else None if None in results else False
+                return _not(_all([_not(self.judge(part)) for part in parts]))
             case Not(part):
-                result = self.judge(part)
-                return None if result is None else not result
+                return _not(self.judge(part))
             case _:
                 assert_never(condition)
 
@@ -155,10 +152,9 @@ class _Judging:
     def wanted_text(self, test: Test, known: DealField) -> str:
         if test.op == "filled":
             return phrase(self.language, "want.filled" if test.value else "want.empty")
-        several = isinstance(test.value, list | tuple)
-        key = {"in": "want.in", "not": "want.not_in" if several else "want.not"}.get(test.op, f"want.{test.op}")
-        if key == "want.eq" and several:
-            key = "want.in"
+        key = f"want.{test.op}"
+        if isinstance(test.value, list | tuple):
+            key = {"want.not": "want.not_in", "want.eq": "want.in"}.get(key, key)
         return phrase(self.language, key, value=self.text(test.value, known))
 
     def text(self, value: Any, known: DealField) -> str:
@@ -190,25 +186,42 @@ class _Judging:
         return str(value)
 
 
+def _all(results: list[bool | None]) -> bool | None:
+    """Whether all hold: one that fails settles it, whatever cannot be told."""
+    return False if False in results else None if None in results else True
+
+
+def _not(result: bool | None) -> bool | None:
+    return None if result is None else not result
+
+
 def _holds(test: Test, value: Any, known: DealField, zone: tzinfo) -> bool:
     """One test on one field. Raises _Unclear."""
     if test.op == "filled":
         return filled(value, known) is bool(test.value)
-    seen = list(value) if isinstance(value, list | tuple) else [value]
-    wishes = list(test.value) if isinstance(test.value, list | tuple) else [test.value]
+    seen, wishes = _several(value), _several(test.value)
     if known.type == "boolean" or any(isinstance(wish, bool) for wish in wishes):
         return _holds_choice(test, seen, wishes)
     seen = [one for one in seen if filled(one, known)]
-    if test.op in ("eq", "in", "not"):
-        wanted = [wish for wish in wishes if not empty(wish)]
-        same = _any(lambda one, wish: _equal(one, wish, known, zone), seen, wanted)
-        same = same or (not seen and len(wanted) < len(wishes))
-        return not same if test.op == "not" else same
-    if test.op == "contains":
-        return _any(lambda one, wish: _comparable(wish) in _comparable(_written(one, known)), seen, wishes)
-    if test.op == "min":
-        return _any(lambda one, wish: _order(one, wish, known, zone) >= 0, seen, wishes)
-    return _any(lambda one, wish: _order(one, wish, known, zone) <= 0, seen, wishes)
+    match test.op:
+        case "contains":
+            return _any(lambda one, wish: _comparable(wish) in _comparable(_written(one, known)), seen, wishes)
+        case "min":
+            return _any(lambda one, wish: _order(one, wish, known, zone) >= 0, seen, wishes)
+        case "max":
+            return _any(lambda one, wish: _order(one, wish, known, zone) <= 0, seen, wishes)
+    return _is_one_of(seen, wishes, known, zone) is (test.op != "not")
+
+
+def _is_one_of(seen: list[Any], wishes: list[Any], known: DealField, zone: tzinfo) -> bool:
+    """Whether a value equals a wish; an empty field equals an empty one."""
+    wanted = [wish for wish in wishes if not empty(wish)]
+    same = _any(lambda one, wish: _equal(one, wish, known, zone), seen, wanted)
+    return same or (not seen and len(wanted) < len(wishes))
+
+
+def _several(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def _any(test: Callable[[Any, Any], bool], seen: Iterable[Any], wishes: list[Any]) -> bool:

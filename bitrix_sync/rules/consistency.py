@@ -7,7 +7,7 @@ found in ``bind.py``.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -20,6 +20,7 @@ from bitrix_sync.rules.file import (
     Placed,
     SweepEntry,
     TaskEntry,
+    TaskOverdue,
     stages,
     templates,
 )
@@ -54,40 +55,53 @@ def judge(file: File, data: Mapping[str, Any], remarks: Remarks, *, offline: boo
     """Say what is wrong with a file by itself. ``data``: the plain file, in which parts of a faulty shape are still.
     ``offline``: no portal will tell which names are one stage, so circles are sought among the names."""
     known = _written_ids(data)
-    file_people = ("supervisor",), file.supervisor
-    for path, rule in _tasks_named(*file_people):
+    for path, rule in _tasks_named(("supervisor",), file.supervisor):
         _refer(path, rule, "", known, remarks)
     _judge_names(file, remarks)
     seen: dict[str, str] = {}
-    starts: dict[str, tuple[str, Path]] = {}
     for placed in stages(file):
         _judge_stage(placed, remarks)
-        for index, task in enumerate(placed.stage.tasks):
-            path = (*placed.tasks_path, index)
-            if task.id.startswith(STAND_IN):
-                continue
-            if task.id.casefold() in seen:
-                remarks.fault(
-                    (*path, "id"),
-                    f"Two tasks have the id `{task.id}`: {seen[task.id.casefold()]} has it too.",
-                    "Give one of them another.",
-                )
-            seen.setdefault(task.id.casefold(), " > ".join((placed.funnel, placed.name)))
-            if isinstance(task.start, DoneEvent):
-                starts[task.id] = task.start.done, (*path, "start")
+        for path, task in _tasks(placed):
+            _judge_id(task.id, (*path, "id"), placed, seen, remarks)
             _judge_task(task, path, placed, file, known, remarks)
-    for circle in cycles({rule: after for rule, (after, _) in starts.items() if after != rule}):
-        remarks.fault(
-            starts[circle[0]][1],
-            f"None of these tasks would ever appear, each waits for another: {' → '.join((*circle, circle[0]))}.",
-            "Let one of them start on entry.",
-        )
+    _judge_starts(file, remarks)
     if offline:
         _judge_circles(file, remarks)
     if file.calendar is not None:
         _judge_calendar(file.calendar, remarks)
     if file.overdue is not None:
         _judge_overdue(file.overdue, remarks)
+
+
+def _tasks(placed: Placed) -> Iterator[tuple[Path, TaskEntry]]:
+    """The tasks of a stage that were written, each with its path."""
+    for index, task in enumerate(placed.stage.tasks):
+        if not task.id.startswith(STAND_IN):
+            yield (*placed.tasks_path, index), task
+
+
+def _judge_id(rule: str, path: Path, placed: Placed, seen: dict[str, str], remarks: Remarks) -> None:
+    """No id twice; ``seen``: where those before stand."""
+    key = rule.casefold()
+    if key in seen:
+        remarks.fault(path, f"Two tasks have the id `{rule}`: {seen[key]} has it too.", "Give one of them another.")
+    seen.setdefault(key, " > ".join((placed.funnel, placed.name)))
+
+
+def _judge_starts(file: File, remarks: Remarks) -> None:
+    """No tasks that wait for each other's end in a circle."""
+    starts = {
+        task.id: (task.start.done, (*path, "start"))
+        for placed in stages(file)
+        for path, task in _tasks(placed)
+        if isinstance(task.start, DoneEvent)
+    }
+    for circle in cycles({rule: after for rule, (after, _) in starts.items() if after != rule}):
+        remarks.fault(
+            starts[circle[0]][1],
+            f"None of these tasks would ever appear, each waits for another: {' → '.join((*circle, circle[0]))}.",
+            "Let one of them start on entry.",
+        )
 
 
 def cycles(edges: Mapping[str, str]) -> list[list[str]]:
@@ -112,13 +126,18 @@ def cycles(edges: Mapping[str, str]) -> list[list[str]]:
 
 def _written_ids(data: Mapping[str, Any]) -> Collection[str]:
     """Every id that stands in the file, each once, even that of a task which is wrong otherwise."""
-    ids: list[Any] = []
-    funnels = data.get("funnels")
-    for funnel in funnels.values() if isinstance(funnels, dict) else ():
-        for stage in funnel.values() if isinstance(funnel, dict) else ():
-            tasks = stage.get("tasks") if isinstance(stage, dict) else stage
-            ids += [one.get("id") for one in tasks if isinstance(one, dict)] if isinstance(tasks, list) else []
-    return dict.fromkeys(str(one) for one in ids if isinstance(one, str | int)).keys()
+    found: dict[str, None] = {}
+    for funnel in _values(data.get("funnels")):
+        for stage in _values(funnel):
+            for task in _values(stage.get("tasks") if isinstance(stage, dict) else stage):
+                if isinstance(task, dict) and isinstance(task.get("id"), str | int):
+                    found[str(task["id"])] = None
+    return found.keys()
+
+
+def _values(holder: Any) -> Iterable[Any]:
+    """What a mapping or list holds; nothing, where neither stands."""
+    return holder.values() if isinstance(holder, dict) else holder if isinstance(holder, list) else ()
 
 
 def _judge_names(file: File, remarks: Remarks) -> None:
@@ -147,18 +166,22 @@ def _judge_stage(placed: Placed, remarks: Remarks) -> None:
 
 
 def _judge_circles(file: File, remarks: Remarks) -> None:
-    for funnel in file.funnels:
-        targets = {
-            fold(placed.name): placed for placed in stages(file) if placed.funnel == funnel and placed.stage.advance_to
-        }
+    advancing: dict[str, dict[str, Placed]] = {}
+    for placed in stages(file):
+        if placed.stage.advance_to:
+            advancing.setdefault(placed.funnel, {})[fold(placed.name)] = placed
+    for targets in advancing.values():
         edges = {name: fold(placed.stage.advance_to or "") for name, placed in targets.items()}
         for circle in cycles({name: target for name, target in edges.items() if name != target}):
             named = [targets[name].name for name in (*circle, circle[0])]
-            remarks.warn(
-                (*targets[circle[0]].path, "advance_to"),
-                f"Deals would go round in a circle: {' → '.join(named)}.",
-                "Let one of these stages not advance.",
-            )
+            warn_of_circle((*targets[circle[0]].path, "advance_to"), named, remarks)
+
+
+def warn_of_circle(path: Path, stages: Iterable[str], remarks: Remarks) -> None:
+    """Stages that advance to each other, from the first to the first again."""
+    remarks.warn(
+        path, f"Deals would go round in a circle: {' → '.join(stages)}.", "Let one of these stages not advance."
+    )
 
 
 def _refer(path: Path, rule: str, own: str, known: Collection[str], remarks: Remarks) -> None:
@@ -189,11 +212,17 @@ def _judge_task(
         _refer((*path, *below), rule, task.id, known, remarks)
     for below, deadline in deadlines(("deadline",), task.deadline):
         _judge_deadline(deadline, (*path, *below), task, placed, known, remarks)
-    if task.overdue is not None and task.overdue != "never" and task.overdue.move_to is not None:
-        _judge_time(task.overdue.move_to, (*path, "overdue", "move_to"), remarks)
     if task.condition is not None:
         _judge_conditions(task.condition, (*path, "if"), remarks)
     _judge_endings(task, path, file, remarks)
+    _judge_control(task, path, file, remarks)
+    _judge_repeats(task, path, remarks)
+
+
+def _judge_repeats(task: TaskEntry, path: Path, remarks: Remarks) -> None:
+    """What moves an overdue deadline, what makes the next task."""
+    if isinstance(task.overdue, TaskOverdue) and task.overdue.move_to is not None:
+        _judge_time(task.overdue.move_to, (*path, "overdue", "move_to"), remarks)
     if task.again is not None and task.repeat == "once":
         remarks.warn(
             (*path, "again"), "`again` makes no next task where `repeat: once` allows one for ever.", "Leave one out."
@@ -202,25 +231,30 @@ def _judge_task(
 
 def _judge_endings(task: TaskEntry, path: Path, file: File, remarks: Remarks) -> None:
     """The portal refuses to complete a task without its result, and parks one whose result must be accepted."""
-    demand = "result_required" if task.result_required else "control" if task.control else ""
-    if demand and task.on_leave == "complete":
-        remarks.fault(
-            (*path, "on_leave"),
-            f"A task with `{demand}: true` cannot be completed by itself.",
-            f"Write `on_leave: keep`, `defer` or `delete`, or leave `{demand}` out.",
-        )
-    if demand and (task.on_close or file.on_close) == "complete":
-        where = ("on_close",) if task.on_close else (demand,)
-        whose = "" if task.on_close else ", and the file says `on_close: complete`"
-        remarks.fault(
-            (*path, *where),
-            f"A task with `{demand}: true` cannot be completed by itself{whose}.",
-            f"Write `on_close: keep`, `defer` or `delete` in the task, or leave `{demand}` out.",
-        )
+    demand = "result_required" if task.result_required else "control"
+    if task.result_required or task.control:
+        if task.on_leave == "complete":
+            _cannot_complete("on_leave", demand, (*path, "on_leave"), "", remarks)
+        if task.on_close == "complete":
+            _cannot_complete("on_close", demand, (*path, "on_close"), "", remarks)
+        elif task.on_close is None and file.on_close == "complete":
+            _cannot_complete("on_close", demand, (*path, demand), ", and the file says `on_close: complete`", remarks)
+
+
+def _judge_control(task: TaskEntry, path: Path, file: File, remarks: Remarks) -> None:
     if task.control and (task.supervisor or file.supervisor) == NOBODY:
         remarks.fault(
             (*path, "control"), "`control` needs a supervisor, and there is none.", "Name a `supervisor` for the task."
         )
+
+
+def _cannot_complete(key: str, demand: str, path: Path, whose: str, remarks: Remarks) -> None:
+    where = " in the task" if key == "on_close" else ""
+    remarks.fault(
+        path,
+        f"A task with `{demand}: true` cannot be completed by itself{whose}.",
+        f"Write `{key}: keep`, `defer` or `delete`{where}, or leave `{demand}` out.",
+    )
 
 
 def _judge_deadline(
@@ -268,15 +302,17 @@ def _judge_time(timed: AfterEntry | ByField | ByEvent | MoveTo, path: Path, rema
 
 def _judge_conditions(conditions: Conditions, path: Path, remarks: Remarks) -> None:
     for name, test in (conditions.model_extra or {}).items():
-        if isinstance(test, Wishes) and {"min", "max"} <= test.model_fields_set:
-            low, high = test.min, test.max
-            numbers = all(isinstance(side, int | float) and not isinstance(side, bool) for side in (low, high))
-            if numbers and low > high:
-                remarks.fault((*path, name), f"Nothing is at least {low} and at most {high}.", "Swap the two.")
+        if isinstance(test, Wishes) and _is_number(test.min) and _is_number(test.max) and test.min > test.max:
+            wrong = f"Nothing is at least {test.min} and at most {test.max}."
+            remarks.fault((*path, name), wrong, "Swap the two.")
     for index, part in enumerate(conditions.any_of or ()):
         _judge_conditions(part, (*path, "any", index), remarks)
     if conditions.no is not None:
         _judge_conditions(conditions.no, (*path, "not"), remarks)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def deadlines(path: Path, deadline: Timed) -> Iterator[tuple[Path, Timed]]:

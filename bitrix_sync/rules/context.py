@@ -150,17 +150,17 @@ def _value(value: Any, field: DealField, company: Company | None) -> Any:
 
 def _scalar(value: Any, field: DealField, company: Company | None) -> Any:
     """One value as its field's type says; what does not read as that type stays text."""
+    text = str(value).strip()
     if field.type == "boolean":
         return yes_or_no(value) is True
     if field.type in ("employee", "user") and company is not None:
-        digits = str(value).strip()
-        return _person(field.code, int(digits) if digits.isascii() and digits.isdigit() else None, company)
+        return _person(field.code, int(text) if text.isascii() and text.isdigit() else None, company)
     if not filled(value, field):
         return ""
     if isinstance(value, dict):
-        return _text(value.get("VALUE") or value.get("name") or value.get("url") or "")
-    if (option := field.options.get(str(value).strip())) is not None:
-        return _text(option)
+        return _text(next(filter(None, map(value.get, ("VALUE", "name", "url"))), ""))
+    if text in field.options:
+        return _text(field.options[text])
     try:
         return _typed(value, field)
     except (ValueError, OverflowError):

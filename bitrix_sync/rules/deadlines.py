@@ -100,26 +100,31 @@ def compute(
         origin = _origin(deadline, entry, calendar, fields, deal_fields, happened)
     try:
         due, day_off = _count(deadline, origin, calendar)
-        lifted = due < now
-        at, capped = _lift(deadline, origin, now, calendar) if lifted else (due, False)
+        at, capped = _lift(deadline, origin, now, calendar) if due < now else (due, False)
     except (CalendarError, OverflowError) as fault:
         value = origin.value if origin.field else _wording(deadline)
         raise DeadlineError(origin.field or "deadline", value, f"leads beyond the calendar ({fault})") from fault
-    data = {
-        "from": origin.basis,
-        "counted_from": _stamp(origin.moment) if origin.moment else origin.day.isoformat(),
-        "count": _wording(deadline),
-        "computed": _stamp(due),
-    }
-    if day_off is not None:
-        data["day_off"] = day_off.isoformat()
     return Computed(
         at=at,
         basis=branch + origin.basis,
         branch=branch.removesuffix(":") or "main",
-        lifted=lifted,
-        data=data | ({"capped": True} if capped else {}),
+        lifted=due < now,
+        data=_account(deadline, origin, due, day_off, capped=capped),
     )
+
+
+def _account(
+    deadline: Deadline, origin: _Origin, due: datetime, day_off: date | None, *, capped: bool
+) -> dict[str, Any]:
+    """How it was counted, for the trace."""
+    return {
+        "from": origin.basis,
+        "counted_from": _stamp(origin.moment) if origin.moment else origin.day.isoformat(),
+        "count": _wording(deadline),
+        "computed": _stamp(due),
+        **({"day_off": day_off.isoformat()} if day_off else {}),
+        **({"capped": True} if capped else {}),
+    }
 
 
 # --- what it counts from ---------------------------------------------------------------------------------------------
@@ -190,23 +195,28 @@ def _event(event: Event) -> str:
 
 def _count(deadline: Deadline, origin: _Origin, calendar: Calendar) -> tuple[datetime, date | None]:
     """When it is due, past or not, and the day off that it was moved off, if it was."""
-    offset, direction, at = deadline.offset, deadline.direction, deadline.at
-    if offset is None and origin.dated:
-        if origin.moment is not None and at is None:
-            return _keep_time(_whole(origin.moment), _policy(deadline), calendar)
-        return _place(origin.day, at, _policy(deadline), calendar)
-    offset = offset or AT_ONCE
+    direction, at = deadline.direction, deadline.at
+    if deadline.offset is None and origin.dated:
+        return _own_moment(deadline, origin, calendar)
+    offset = deadline.offset or AT_ONCE
     if offset.unit in MINUTES:
         if origin.moment is None:
             raise DeadlineError(origin.field, origin.value, f"has no time of day to count {offset.unit} from")
         passed = _whole(_pass(offset, direction, origin.moment, calendar))
         return _keep_time(passed, deadline.on_day_off or "keep", calendar)
+    if offset == AT_ONCE:
+        return _at_once(origin.day, origin.moment, direction, at, calendar), None
     if offset.unit == "workdays":
-        if offset.amount == 0:
-            return _at_once(origin.day, origin.moment, direction, at, calendar), None
         count = calendar.nth_working_after if direction > 0 else calendar.nth_working_before
         return _place(count(origin.day, offset.amount), at, "keep", calendar)
     return _place(_civil(origin.day, offset, direction), at, _policy(deadline), calendar)
+
+
+def _own_moment(deadline: Deadline, origin: _Origin, calendar: Calendar) -> tuple[datetime, date | None]:
+    """The moment or the day itself."""
+    if origin.moment is not None and deadline.at is None:
+        return _keep_time(_whole(origin.moment), _policy(deadline), calendar)
+    return _place(origin.day, deadline.at, _policy(deadline), calendar)
 
 
 def _lift(deadline: Deadline, origin: _Origin, now: datetime, calendar: Calendar) -> tuple[datetime, bool]:

@@ -32,12 +32,7 @@ def _duration(text: str) -> Duration:
     found = _DURATION.fullmatch(text)
     if found is None:
         raise refusal(f"{show(text)} is no duration.", "Write a whole number and a unit, as `2 workdays`.")
-    amount, word = found[1], found[2]
-    unit = word if word in UNITS else word + "s" if word + "s" in UNITS else ""
-    if not word:
-        raise refusal(f"{show(text)} has no unit.", f"Write which, as `{amount} workdays`.")
-    if not unit:
-        raise refusal(f"There is no unit `{found[2]}`.", cure(word, UNITS, "Units are"))
+    amount, unit = found[1], _unit(text, found[1], found[2])
     if not amount.isdigit():
         raise refusal(
             f"{show(text)} is no whole number of {unit}.",
@@ -50,7 +45,17 @@ def _duration(text: str) -> Duration:
         )
     if len(str(count)) > DIGITS[unit]:
         raise refusal(f"{show(text)} is longer than any deal.", f"Up to {'9' * DIGITS[unit]} {unit} can be written.")
-    return Duration(count, unit)  # type: ignore[arg-type]  # it is one of UNITS
+    return Duration(count, unit)
+
+
+def _unit(text: str, amount: str, word: str) -> Unit:
+    """The unit that is written, in the plural or the singular."""
+    if not word:
+        raise refusal(f"{show(text)} has no unit.", f"Write which, as `{amount} workdays`.")
+    unit = next((unit for unit in UNITS if word in (unit, unit.removesuffix("s"))), None)
+    if unit is None:
+        raise refusal(f"There is no unit `{word}`.", cure(word, UNITS, "Units are"))
+    return unit
 
 
 def read_duration(value: Any) -> Duration:

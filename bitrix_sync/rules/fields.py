@@ -155,14 +155,20 @@ def _option(text: str, field: DealField) -> int | str:
 def _person(text: str, field: DealField, company: Company) -> int:
     if text.isdecimal() and (int(text) in company.users or not company.users):
         return int(text)
-    by_mail = [user.id for user in company.users.values() if user.email and fold(user.email) == fold(text)]
-    found = by_mail or [user.id for user in company.users.values() if user.active and fold(user.name) == fold(text)]
+    found = _users_meant(text, company)
     if len(found) != 1:
         raise Unfit(
             f"{named(field)} holds employees, and `{text}` is none, or more than one.",
             "Write a user's id or e-mail, or `{{ owner.id }}`.",
         )
     return found[0]
+
+
+def _users_meant(text: str, company: Company) -> list[int]:
+    """Whoever has the e-mail, else the active ones of the name."""
+    users, wanted = company.users.values(), fold(text)
+    by_mail = [user.id for user in users if user.email and fold(user.email) == wanted]
+    return by_mail or [user.id for user in users if user.active and fold(user.name) == wanted]
 
 
 # --- what the portal demands -----------------------------------------------------------------------------------------

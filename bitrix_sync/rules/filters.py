@@ -63,36 +63,36 @@ class Run:
             raise TemplateFault(f"the loops of the template go beyond {MAX_ROUNDS} rounds: make it simpler")
 
     def text(self, value: Any) -> str:
-        """The value as a person reads it."""
+        """The value as a person reads it, or a machine."""
+        if not self.language:
+            match value:
+                case bool():
+                    return str(value).lower()
+                case date():
+                    return value.isoformat()
+                case Record() if value.values and "id" in value.values:
+                    return str(value.values["id"])
+        return self._for_people(value)
+
+    def _for_people(self, value: Any) -> str:
         match value:
-            case str():
-                return value
-            case None:
-                return ""
-            case bool() if not self.language:
-                return str(value).lower()
-            case datetime() | date() if not self.language:
-                return value.isoformat()
-            case Record() if not self.language and value.values and "id" in value.values:
-                return str(value.values["id"])
+            case str() | None:
+                return value or ""
             case bool():
                 return phrase(self.language, "seen.choice", value=value)
-            case int():
+            case float() if value.is_integer():
+                return str(int(value))
+            case int() | float() | Undefined():
                 return str(value)
-            case float():
-                return str(int(value)) if value.is_integer() else repr(value)
             case datetime():
                 return moment_text(self.language, value, weekday=False, year=True)
             case date():
                 return day_text(self.language, value, weekday=False, year=True)
             case list() | tuple():
-                return ", ".join(self.text(one) for one in value)
+                return ", ".join(map(self.text, value))
             case Record():
                 return value.shown
-            case Undefined():
-                return str(value)
-            case _:
-                raise TemplateFault(f"a {type(value).__name__} cannot be written into a text")
+        raise TemplateFault(f"a {type(value).__name__} cannot be written into a text")
 
 
 def run_of(context: JinjaContext) -> Run:

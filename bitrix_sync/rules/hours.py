@@ -17,7 +17,7 @@ from bitrix_sync.rules.problem import Remarks
 from bitrix_sync.rules.scalars import day_range
 
 USUAL: Spans = ((time(9), time(18)),)
-WORKDAYS = range(5)
+WORKDAYS: tuple[int, ...] = (0, 1, 2, 3, 4)
 
 
 def working_calendar(file: File, directory: Directory, remarks: Remarks) -> Calendar | None:
@@ -64,24 +64,23 @@ def _zone(file: File, directory: Directory, remarks: Remarks) -> tzinfo:
 def _week(said: CalendarSection, portal: PortalCalendar | None, remarks: Remarks) -> Mapping[int, Spans]:
     if isinstance(said.hours, dict):
         return {day: spans for word, spans in said.hours.items() for day in day_range(word)}
-    spans, days = said.hours or USUAL, said.workdays or tuple(WORKDAYS)
+    hours, days = USUAL, WORKDAYS
     if portal is not None and not (said.hours and said.workdays):
-        own = _portal_spans(portal)
-        weekdays = tuple(day for day in range(7) if day not in portal.days_off)
-        if own is None or not weekdays:
-            remarks.warn(
-                ("calendar",),
-                "The working hours in the portal's calendar settings make no sense; Mon-Fri 09:00-18:00 are used.",
-                "Correct them there, or write `calendar` here.",
-                key=True,
-            )
-        else:
-            spans, days = said.hours or own, said.workdays or (tuple(WORKDAYS) if said.hours else weekdays)
-    return dict.fromkeys(days, spans)
+        hours, own_days = _portal_week(portal, remarks)
+        days = WORKDAYS if said.hours else own_days
+    return dict.fromkeys(said.workdays or days, said.hours or hours)
 
 
-def _portal_spans(portal: PortalCalendar) -> Spans | None:
+def _portal_week(portal: PortalCalendar, remarks: Remarks) -> tuple[Spans, tuple[int, ...]]:
+    """The portal's hours and working days; the usual ones, with a warning, when they make no sense."""
     start, end = portal.start_minute, min(portal.end_minute, 24 * 60 - 1)
-    if not 0 <= start < end:
-        return None
-    return ((time(start // 60, start % 60), time(end // 60, end % 60)),)
+    days = tuple(day for day in range(7) if day not in portal.days_off)
+    if 0 <= start < end and days:
+        return ((time(start // 60, start % 60), time(end // 60, end % 60)),), days
+    remarks.warn(
+        ("calendar",),
+        "The working hours in the portal's calendar settings make no sense; Mon-Fri 09:00-18:00 are used.",
+        "Correct them there, or write `calendar` here.",
+        key=True,
+    )
+    return USUAL, WORKDAYS

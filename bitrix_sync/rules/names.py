@@ -12,7 +12,7 @@ Keys of the bindings: ``funnel:продажи``, ``stage:0/договор`` (``s
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bitrix_sync.model.facts import DealField, Directory, Funnel, User
@@ -83,16 +83,12 @@ class Names:
         self.fields = NameIndex("field", "", _titles(directory.fields))
         departments = directory.company.departments
         self.departments = NameIndex("department", "", {str(one.id): one.name for one in departments.values()})
-        self.groups = NameIndex("group", "", {str(one): "" for one in directory.groups or ()})
+        self.groups = NameIndex("group", "", dict.fromkeys(map(str, directory.groups or ()), ""))
         self.every_stage = NameIndex("stage", "*/", {stage.id: "" for stage in directory.stages})
-        own = {code: one.title for code, one in directory.task_fields.items() if code.startswith(OWN)}
-        self.task_fields = NameIndex("task_field", "", {code: own[code] for code in own if not not_for_fields(code)})
+        self.task_fields = NameIndex("task_field", "", _own_titles(directory.task_fields))
         self._stages: dict[int, NameIndex] = {}
         self._options: dict[str, NameIndex] = {}
-        self._emails: dict[str, list[User]] = {}
-        for user in directory.company.users.values():
-            if user.email.strip():
-                self._emails.setdefault(fold(user.email), []).append(user)
+        self._emails = _by_email(directory.company.users.values())
         self._warned: set[tuple[str, str]] = set()
 
     # --- what there is -----------------------------------------------------------------------------------------------
@@ -213,37 +209,33 @@ class Names:
         users = [user for user in users if user.active] or users
         bound = self.bindings.get(key, "")
         if bound.isdecimal() and (int(bound) in company.users or not company.users):
-            now = company.users.get(int(bound))
-            if now is not None and now.email and now.id not in {user.id for user in users}:
-                self.warn_once(
-                    path,
-                    f"`{email}` is not the e-mail of {now.name} ({now.id}) any more.",
-                    "Write the present one, or the id.",
-                )
-            self.bound[key] = bound
-            return Found(bound)
+            self._warn_of_new_email(email, company.users.get(int(bound)), users, path)
+            return self._bind(key, bound)
         if len(users) == 1:
-            self.bound[key] = str(users[0].id)
-            return Found(str(users[0].id))
+            return self._bind(key, str(users[0].id))
+        if not users and bound:
+            return self._gone(key, Reason.USER_GONE, f"`{email}`")
+        self.remarks.fault(path, *self._no_email(email, users))
+        return None
+
+    def _warn_of_new_email(self, email: str, now: User | None, users: Collection[User], path: Path) -> None:
+        """``now``: whom the e-mail is bound to; ``users``: those who have it."""
+        if now is not None and now.email and now not in users:
+            self.warn_once(
+                path,
+                f"`{email}` is not the e-mail of {now.name} ({now.id}) any more.",
+                "Write the present one, or the id.",
+            )
+
+    def _no_email(self, email: str, users: Sequence[User]) -> tuple[str, str]:
+        """Why an e-mail tells nobody, and the cure; ``users``: those who have it."""
         if users:
             ids = ", ".join(str(user.id) for user in users)
-            self.remarks.fault(path, f"Several users have the e-mail `{email}`: {ids}.", "Write the id of one.")
-        elif bound:
-            return self._gone(key, Reason.USER_GONE, f"`{email}`")
-        elif not self._emails:
-            self.remarks.fault(
-                path,
-                "The webhook may not read e-mails.",
-                "Write the user's id, or give the webhook the scope user_basic.",
-            )
-        else:
-            known = [user.email for user in company.users.values() if user.email]
-            self.remarks.fault(
-                path,
-                f"The portal has no user with the e-mail `{email}`.",
-                did_you_mean(email, known) or "Write the id.",
-            )
-        return None
+            return f"Several users have the e-mail `{email}`: {ids}.", "Write the id of one."
+        if not self._emails:
+            return "The webhook may not read e-mails.", "Write the user's id, or give the webhook the scope user_basic."
+        known = [user.email for user in self.directory.company.users.values() if user.email]
+        return f"The portal has no user with the e-mail `{email}`.", did_you_mean(email, known) or "Write the id."
 
     # --- the one way to find -----------------------------------------------------------------------------------------
 
@@ -265,33 +257,33 @@ class Names:
         if own is not None:
             return self._bind(bond, own)
         bearers = things.by_name(name)
-        bound = self.bindings.get(bond)
-        if bound is not None and bound in things.names and self._holds(things, name, bound, path, what, mentioned, key):
+        bound = self.bindings.get(bond, "")
+        if bound and bound in things.names and self._holds(things, name, bound, path, what, mentioned, key):
             return self._bind(bond, bound)
         if len(bearers) > 1:
-            verb = "have" if where in MANY else "has"
-            self.remarks.fault(
+            wrong = f"{_has(where)} several {what}s of the name `{name}`: {', '.join(bearers)}."
+            cure = f"Write the {'code' if where == 'deals' else 'id'} of the one you mean."
+        elif bearers:
+            self._warn_of_another(things, name, bound, path, what, key)
+            return self._bind(bond, bearers[0])
+        elif bound:
+            return self._gone(bond, _GONE[what], f"`{name}`")
+        else:
+            wrong = f"{_has(where)} no {what} `{name}`."
+            cure = cure or _cure(things, name, what, where, ids_shown=ids_shown)
+        self.remarks.fault(path, wrong, cure, key=key)
+        return None
+
+    def _warn_of_another(self, things: NameIndex, name: str, bound: str, path: Path, what: str, key: bool) -> None:
+        """What the name was bound to is gone, and another thing bears it now."""
+        now = things.by_name(name)[0]
+        if bound and bound != now and bound not in things.names:
+            self.warn_once(
                 path,
-                f"{_upper(where)} {verb} several {what}s of the name `{name}`: {', '.join(bearers)}.",
-                f"Write the {'code' if where == 'deals' else 'id'} of the one you mean.",
+                f"The {what} `{name}` was {bound}, which is gone; now it is {now}.",
+                "If that is not what you mean, write another name.",
                 key=key,
             )
-            return None
-        if bearers:
-            if bound is not None and bound != bearers[0] and bound not in things.names:
-                self.warn_once(
-                    path,
-                    f"The {what} `{name}` was {bound}, which is gone; now it is {bearers[0]}.",
-                    "If that is not what you mean, write another name.",
-                    key=key,
-                )
-            return self._bind(bond, bearers[0])
-        if bound is not None and bound not in things.names:
-            return self._gone(bond, _GONE[what], f"`{name}`")
-        has = "have" if where in MANY else "has"
-        cure = cure or _cure(things, name, what, where, ids_shown=ids_shown)
-        self.remarks.fault(path, f"{_upper(where)} {has} no {what} `{name}`.", cure, key=key)
-        return None
 
     def _holds(
         self, things: NameIndex, name: str, bound: str, path: Path, what: str, mentioned: Collection[str], key: bool
@@ -328,6 +320,19 @@ class Names:
             self.remarks.warn(path, wrong, cure, key=key)
 
 
+def _by_email(users: Iterable[User]) -> dict[str, list[User]]:
+    found: dict[str, list[User]] = {}
+    for user in users:
+        if user.email.strip():
+            found.setdefault(fold(user.email), []).append(user)
+    return found
+
+
+def _own_titles(fields: Mapping[str, DealField]) -> dict[str, str]:
+    """The titles of the user fields of tasks that a rule can fill."""
+    return {code: one.title for code, one in fields.items() if code.startswith(OWN) and not not_for_fields(code)}
+
+
 def _titles(fields: Mapping[str, DealField]) -> dict[str, str]:
     """The fields' titles by code; "" for an older code of a field of the portal's own that is there already."""
     titles: dict[str, str] = {}
@@ -349,8 +354,8 @@ def _cure(things: NameIndex, name: str, what: str, where: str, *, ids_shown: boo
     return did_you_mean(name, known) or listing or f"Write the name of a {what} as the portal shows it, or its id."
 
 
-def _upper(text: str) -> str:
-    return text[:1].upper() + text[1:]
+def _has(where: str) -> str:
+    return f"{where[:1].upper()}{where[1:]} {'have' if where in MANY else 'has'}"
 
 
 def _some(names: Mapping[str, str], what: str) -> str:

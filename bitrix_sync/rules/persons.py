@@ -12,12 +12,12 @@ pool (``department``, ``one_of``) the fired and absent are passed over, and ``el
 from __future__ import annotations
 
 from bisect import bisect_right, insort
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from bitrix_sync.model.facts import Company, Deal, Unread
+from bitrix_sync.model.facts import Company, Deal, Department, Unread
 from bitrix_sync.model.operations import TaskRecord
 from bitrix_sync.rules.model import (
     Creator,
@@ -185,17 +185,20 @@ def head_over(company: Company, user_id: int, *, able: Callable[[int], bool] | N
     departments above them, and so on up. ``able`` may ask for more than being active. None at the top, and for nobody.
     """
     able = able or company.active
+    heads = (department.head_id for department in _departments_over(company, user_id))
+    return next((head for head in heads if head != user_id and able(head)), None)
+
+
+def _departments_over(company: Company, user_id: int) -> Iterator[Department]:
+    """The departments of a person, then those above them, level by level."""
     user = company.users.get(user_id)
     level = list(user.departments) if user is not None else []
     seen: set[int] = set()
     while level:
         here = [company.departments[one] for one in level if one in company.departments]
-        for department in here:
-            if department.head_id != user_id and able(department.head_id):
-                return department.head_id
+        yield from here
         seen.update(level)
         level = [one for one in dict.fromkeys(department.parent_id for department in here) if one not in seen]
-    return None
 
 
 class NotRead(Exception):
@@ -312,12 +315,11 @@ def _substitute(found: _Found, search: _Search) -> _Found:
 
 def _look(person: Person, search: _Search) -> _Found:
     """The person as named, without ``else`` and without anybody standing in."""
-    deal = search.deal
     match person:
         case Responsible():
-            return _known([deal.responsible_id], search, "responsible")._replace(form="responsible")
+            return _known([search.deal.responsible_id], search, "responsible")._replace(form="responsible")
         case Creator():
-            return _known([deal.creator_id], search, "creator")
+            return _known([search.deal.creator_id], search, "creator")
         case Head():
             return _head(search)
         case Nobody():
@@ -325,17 +327,27 @@ def _look(person: Person, search: _Search) -> _Found:
         case UserId(user_id):
             return _known([user_id], search, "user")
         case FromField(code):
-            users = _user_ids(search.fields.get(code))
-            empty = _Found(None, path=(search.tell("field_empty", field=code),))
-            return _known(users, search, "field", field=code) if users else empty
+            return _from_field(code, search)
         case OwnerOf(rule_id):
-            made = [t for t in search.tasks if t.rule_id == rule_id and t.status and not t.gone]
-            missing = _Found(None, path=(search.tell("no_task", rule=rule_id),))
-            return _known([made[-1].owner_id], search, "task", rule=rule_id) if made else missing
+            return _owner_of(rule_id, search)
         case FromDepartment():
             return _from_department(person, search)
         case OneOf():
             return _one_of(person, search)
+
+
+def _from_field(code: str, search: _Search) -> _Found:
+    users = _user_ids(search.fields.get(code))
+    if not users:
+        return _Found(None, path=(search.tell("field_empty", field=code),))
+    return _known(users, search, "field", field=code)
+
+
+def _owner_of(rule_id: str, search: _Search) -> _Found:
+    made = [task for task in search.tasks if task.rule_id == rule_id and task.status and not task.gone]
+    if not made:
+        return _Found(None, path=(search.tell("no_task", rule=rule_id),))
+    return _known([made[-1].owner_id], search, "task", rule=rule_id)
 
 
 def _known(users: Iterable[int], search: _Search, how: str, **named: str) -> _Found:
@@ -371,9 +383,7 @@ def _from_department(person: FromDepartment, search: _Search) -> _Found:
     search.need("departments")
     department = company.departments.get(person.department_id)
     title = department.name if department is not None else f"#{person.department_id}"
-    head = department.head_id if department is not None else 0
-    members = sorted(u.id for u in company.users.values() if person.department_id in u.departments and u.id != head)
-    working = [user for user in members if company.active(user)] or [user for user in [head] if company.active(user)]
+    working = _working_in(person.department_id, company)
     able = [user for user in working if search.able(user)]
     if not able:
         reasons = [search.tell("away", name=company.name(user)) for user in working]
@@ -381,6 +391,13 @@ def _from_department(person: FromDepartment, search: _Search) -> _Found:
     user, why, turn = _pick(person.pick, able, search, pool=f"{search.pool}/{_written(person)}")
     path = (search.tell("department", department=title, name=company.name(user)), why)
     return _Found(user, path=path, turns=(turn,))
+
+
+def _working_in(department_id: int, company: Company) -> list[int]:
+    department = company.departments.get(department_id)
+    head = department.head_id if department is not None else 0
+    members = sorted(one.id for one in company.users.values() if department_id in one.departments and one.id != head)
+    return [user for user in members if company.active(user)] or list(filter(company.active, [head]))
 
 
 def _one_of(person: OneOf, search: _Search) -> _Found:

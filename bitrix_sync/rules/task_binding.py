@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, tzinfo
 from typing import Any, Literal
 
@@ -67,6 +67,7 @@ STAGE = "STAGE_ID"
 """The deal's stage. What the portal offers as its values are the default funnel's stages alone."""
 WORDS: dict[str, Person] = {"responsible": Responsible(), "creator": Creator(), "head": Head(), NOBODY: Nobody()}
 Op = Literal["eq", "in", "min", "max", "not", "contains", "filled"]
+ORDERED = frozenset({"min", "max"})
 _WISHES: tuple[tuple[str, Op], ...] = (
     ("min", "min"),
     ("max", "max"),
@@ -120,17 +121,10 @@ class Parts:
     def person(self, said: Any, path: Path) -> Person:
         """A person; the deal's responsible in the place of one that cannot be resolved (a fault is remarked then)."""
         match said:
-            case int():
-                return self.user(said, path)
-            case str():
-                return WORDS[said] if said in WORDS else self.user(said, path)
+            case int() | str():
+                return WORDS.get(str(said)) or self.user(said, path)
             case PersonFromField():
-                code, field = self.field(said.field, (*path, "field"))
-                if field is not None and field.type not in PEOPLE:
-                    self.remarks.fault(
-                        (*path, "field"), f"{_titled(field)} holds no employees.", "Name a field of the type employee."
-                    )
-                return FromField(code, self._otherwise(said, path))
+                return FromField(self._people_field(said.field, (*path, "field")), self._otherwise(said, path))
             case PersonOfTask():
                 return OwnerOf(said.task, self._otherwise(said, path))
             case PersonFromDepartment():
@@ -138,9 +132,14 @@ class Parts:
                 found = self.need(self.names.department(said.department, where), where)
                 return FromDepartment(int(found or 0), said.pick, self._otherwise(said, path))
             case PersonOutOf():
-                persons = [self.person(one, (*path, "one_of", index)) for index, one in enumerate(said.one_of)]
-                return OneOf(tuple(persons), said.pick, self._otherwise(said, path))
+                return OneOf(self.persons(said.one_of, (*path, "one_of")), said.pick, self._otherwise(said, path))
         raise AssertionError(f"no person: {said!r}")
+
+    def _people_field(self, name: str, path: Path) -> str:
+        code, field = self.field(name, path)
+        if field is not None and field.type not in PEOPLE:
+            self.remarks.fault(path, f"{_titled(field)} holds no employees.", "Name a field of the type employee.")
+        return code
 
     def persons(self, said: Iterable[Any], path: Path) -> tuple[Person, ...]:
         """Persons of a list."""
@@ -184,26 +183,29 @@ class Parts:
         code, field = self.field(said.field, where)
         if code == FILLED_BY_PORTAL and fold(said.field) != fold(FILLED_BY_PORTAL):
             warn_of_closedate(where, self.remarks)
-        if field is None:
-            return code
-        span = said.before if said.before is not None else said.after
-        if field.type not in DATES and field.type != "string":
-            self.remarks.fault(
-                where, f"{_titled(field)} holds no dates.", "Name a field of the type date or date and time."
-            )
-        elif field.type == "string":
+        if field is not None:
+            self._hold_dates(field, where)
+            side, span = ("after", said.after) if said.before is None else ("before", said.before)
+            if field.type != "datetime" and span is not None and span.unit in MINUTES:
+                self.remarks.fault(
+                    (*path, side),
+                    f"{_titled(field)} holds dates without a time of day to count {span.unit} from.",
+                    "Count in days or workdays, with `at` for the time of day.",
+                )
+        return code
+
+    def _hold_dates(self, field: DealField, path: Path) -> None:
+        """Say so if a field holds no dates, or perhaps none."""
+        if field.type == "string":
             self.remarks.warn(
-                where,
+                path,
                 f"{_titled(field)} is a text; a deadline comes of it only while it holds a date as 2026-12-31.",
                 "Better make it a field of the type date.",
             )
-        if field.type != "datetime" and span is not None and span.unit in MINUTES:
+        elif field.type not in DATES:
             self.remarks.fault(
-                (*path, "before" if said.before is not None else "after"),
-                f"{_titled(field)} holds dates without a time of day to count {span.unit} from.",
-                "Count in days or workdays, with `at` for the time of day.",
+                path, f"{_titled(field)} holds no dates.", "Name a field of the type date or date and time."
             )
-        return code
 
     def event(self, said: DoneEvent | StageEvent | FilledEvent, path: Path) -> Event:
         """An event. A rule that stands wherever this one stands is meant as of the same visit."""
@@ -221,21 +223,26 @@ class Parts:
 
     def _entered(self, name: str, path: Path) -> frozenset[str]:
         """The stages of that name in the funnels of this task, or the one of that id anywhere."""
-        found = [self.names.stage_if_any(funnel, name, path) for funnel in sorted(self.funnels)]
-        here = [one for one in found if one is not None]
-        if not here:
-            anywhere = self.names.stage_anywhere(name, path)
-            if anywhere is None:
-                self._no_stage(name, path)
-                return frozenset()
-            here = [anywhere]
-        alive = [one for one in here if not one.gone]
-        for one in here if not alive else ():
+        found = list(self._stages(name, path))
+        if not found:
+            self._no_stage(name, path)
+        alive = [one for one in found if not one.gone]
+        for one in found if not alive else ():
             self.need(one, path)
-        ids = frozenset(one.id for one in alive or here)
+        ids = frozenset(one.id for one in alive or found)
         if self.stages and self.stages <= ids:
             self.remarks.fault(path, "The deal is in this very stage already.", "Name another stage to wait for.")
         return ids
+
+    def _stages(self, name: str, path: Path) -> Iterator[Found]:
+        """What a stage's name means: in each of the task's funnels, or else as an id of any."""
+        anywhere = True
+        for funnel in sorted(self.funnels):
+            if (found := self.names.stage_if_any(funnel, name, path)) is not None:
+                anywhere = False
+                yield found
+        if anywhere and (found := self.names.stage_anywhere(name, path)) is not None:
+            yield found
 
     def _no_stage(self, name: str, path: Path) -> None:
         """None of the task's funnels has this stage; perhaps another one has."""
@@ -282,47 +289,42 @@ class Parts:
     def _wish(self, wish: Any, op: Op, field: DealField, path: Path) -> Any:
         """The value that a field is compared with, checked against the field's type; texts of lists and statuses,
         people and funnels as ids."""
-        ordered = op in ("min", "max")
         if field.type == "boolean":
-            if ordered or op == "contains":
-                self.remarks.fault(path, f"{_titled(field)} says yes or no only.", "Compare it with true or false.")
-            elif yes_or_no(wish) is None:
-                self.remarks.fault(
-                    path, f"{_titled(field)} says yes or no, never {show(wish)}.", "Write true or false."
-                )
-            return wish
+            return self._choice(wish, op, field, path)
         if op == "contains":
             return wish
         if field.type in NUMBERS:
             return self._number(wish, field, path)
         if field.type in DATES:
             return self._date(wish, field, path)
-        if ordered:
-            return self._bound(wish, field, path)
+        return self._bound(wish, field, path) if op in ORDERED else self._named(wish, field, path)
+
+    def _named(self, wish: Any, field: DealField, path: Path) -> Any:
+        """The id of what the field names: a stage, an option, an employee, a funnel; else the value itself."""
         if field.code == STAGE:
             return self._stage(str(wish), path)
         if field.options:
-            text = str(wish)
-            found = self.names.option(field, text, path)
-            return self.need(found, path) or text
+            return self.need(self.names.option(field, str(wish), path), path) or str(wish)
         if field.type in PEOPLE:
             user: int | str = int(wish) if str(wish).isdecimal() else str(wish)
             return int(self.need(self.names.user(user, path), path) or 0)
         if field.type == "crm_category":
-            keys = frozenset[str]()
-            return int(self.need(self.names.funnel(str(wish), path, keys), path) or 0)
+            return int(self.need(self.names.funnel(str(wish), path, frozenset()), path) or 0)
+        return wish
+
+    def _choice(self, wish: Any, op: Op, field: DealField, path: Path) -> Any:
+        if op in ORDERED or op == "contains":
+            self.remarks.fault(path, f"{_titled(field)} says yes or no only.", "Compare it with true or false.")
+        elif yes_or_no(wish) is None:
+            self.remarks.fault(path, f"{_titled(field)} says yes or no, never {show(wish)}.", "Write true or false.")
         return wish
 
     def _stage(self, name: str, path: Path) -> str:
         """A stage to compare with: of the task's funnels, or by its id of any."""
-        for funnel in sorted(self.funnels):
-            found = self.names.stage_if_any(funnel, name, path)
-            if found is not None:
-                return self.need(found, path)
-        anywhere = self.names.stage_anywhere(name, path)
-        if anywhere is None:
+        found = next(self._stages(name, path), None)
+        if found is None:
             self._no_stage(name, path)
-        return self.need(anywhere, path)
+        return self.need(found, path)
 
     def _number(self, wish: Any, field: DealField, path: Path) -> Any:
         try:

@@ -84,19 +84,20 @@ class _Cage(ImmutableSandboxedEnvironment):
         return self.getitem(obj, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
-        if isinstance(obj, Undefined):
-            return str(obj)
-        if isinstance(obj, Record):
-            return self._of_record(obj, argument)
-        if isinstance(obj, list | tuple | str) and isinstance(argument, int):
-            return (
-                obj[argument] if -len(obj) <= argument < len(obj) else self.undefined("the list is shorter than that")
-            )
-        if isinstance(obj, dict) and argument in obj:
-            return obj[argument]
-        parts = _DATE_PARTS if isinstance(obj, date) else _LOOP_PARTS if isinstance(obj, LoopContext) else ()
-        if argument in parts and hasattr(obj, argument):
-            return getattr(obj, argument)
+        match obj:
+            case Undefined():
+                return str(obj)
+            case Record():
+                return self._of_record(obj, argument)
+            case list() | tuple() | str() if isinstance(argument, int):
+                near = -len(obj) <= argument < len(obj)
+                return obj[argument] if near else self.undefined("the list is shorter than that")
+            case dict() if argument in obj:
+                return obj[argument]
+            case date() if argument in _DATE_PARTS and hasattr(obj, argument):
+                return getattr(obj, argument)
+            case LoopContext() if argument in _LOOP_PARTS:
+                return getattr(obj, argument)
         return self.undefined(f"a {kind_of(obj)} has no {argument}")
 
     def _of_record(self, record: Record, key: Any) -> Any:
@@ -193,16 +194,23 @@ def render(
     Raises TemplateFault.
     """
     read = _read(source)
-    template = read.template
-    if template is None:
+    if read.template is None:
         raise TemplateFault("; ".join(read.problems))
-    if markup and limit is None:
-        context = context.harmless()
-    run = Run(context.language)
+    text = _output(read.template, source, context.harmless() if markup and limit is None else context)
+    if limit is None:
+        return shortened(text.strip(), MAX_OUTPUT)
+    title = shortened(folded(text), limit)
+    if not title and not may_be_empty:
+        raise TemplateFault("the text is empty when it is rendered: write something that is always there")
+    return title
+
+
+def _output(template: Template, source: str, context: Context) -> str:
+    """What a template makes, up to a little more than MAX_OUTPUT characters."""
     pieces: list[str] = []
     length = 0
     try:
-        for piece in template.root_render_func(template.new_context({**context.values, RUN: run})):
+        for piece in template.root_render_func(template.new_context({**context.values, RUN: Run(context.language)})):
             pieces.append(piece)
             length += len(piece)
             if length > MAX_OUTPUT:
@@ -212,13 +220,7 @@ def render(
     except Exception as fault:
         # A template can fail in as many ways as Python has errors; each is the rule's error and never the service's.
         raise TemplateFault(f"{_place(template, source, fault)}{_said(fault)}") from None
-    text = "".join(pieces)
-    if limit is None:
-        return shortened(text.strip(), MAX_OUTPUT)
-    title = shortened(folded(text), limit)
-    if not title and not may_be_empty:
-        raise TemplateFault("the text is empty when it is rendered: write something that is always there")
-    return title
+    return "".join(pieces)
 
 
 def check_template(source: str) -> list[str]:
@@ -308,27 +310,29 @@ def _problem(node: nodes.Node) -> str:
 
 
 def _unknown_names(parts: list[nodes.Node]) -> Iterator[tuple[int, str]]:
-    used = [node for node in parts if isinstance(node, nodes.Name)]
-    named = {node.name for node in used if node.ctx != "load"} | {*_RECORDS}
-    named |= {"loop"} if any(isinstance(node, nodes.For) for node in parts) else set()
+    named = _named(parts)
     near: dict[str, str] = {}
-    for node in used:
-        if node.ctx == "load" and node.name not in named:
+    for node in parts:
+        if isinstance(node, nodes.Name) and node.name not in named:
             if node.name not in near:
                 near[node.name] = _near(node.name, named) or "; known are " + ", ".join(_RECORDS)
             yield node.lineno, f"{node.name} is unknown{near[node.name]}"
 
 
+def _named(parts: list[nodes.Node]) -> set[str]:
+    """The names that a template may read: those given, and those that it names itself."""
+    named = {node.name for node in parts if isinstance(node, nodes.Name) and node.ctx != "load"} | {*_RECORDS}
+    return named | {"loop"} if any(isinstance(node, nodes.For) for node in parts) else named
+
+
 def _keys(parts: list[nodes.Node]) -> Iterator[tuple[nodes.Name, str]]:
-    """Every ``name.key`` and ``name["key"]`` on a given name."""
-    for node in parts:
-        if isinstance(node, nodes.Getattr) and isinstance(node.node, nodes.Name) and node.node.name in _RECORDS:
-            yield node.node, node.attr
-    for node in parts:
-        if isinstance(node, nodes.Getitem) and isinstance(node.node, nodes.Name) and node.node.name in _RECORDS:
-            key = node.arg.value if isinstance(node.arg, nodes.Const) else None
-            if isinstance(key, str):
-                yield node.node, key
+    """Every ``name.key`` on a given name, then every ``name["key"]``."""
+    for kind in (nodes.Getattr, nodes.Getitem):
+        for node in parts:
+            if isinstance(node, kind) and isinstance(node.node, nodes.Name) and node.node.name in _RECORDS:
+                key = node.attr if isinstance(node, nodes.Getattr) else getattr(node.arg, "value", None)
+                if isinstance(key, str):
+                    yield node.node, key
 
 
 def _near(word: str, known: Iterable[str]) -> str:

@@ -184,7 +184,7 @@ class _Builder:
 
     def mapping(self, line: int, column: int) -> Node:
         node = Node({}, line, column)
-        kids: dict[str, Node] = {}
+        node.kids = kids = {}
         merged: list[Node] = []
         while not isinstance(event := self.next(), MappingEndEvent):
             key, mark = self.key(event), event.start_mark
@@ -199,17 +199,7 @@ class _Builder:
                 kids[key] = kid
                 node.keys[key] = (mark.line + 1, mark.column + 1)
         for source in merged:
-            if not isinstance(source.kids, dict):
-                raise Unreadable(
-                    source.line,
-                    source.column,
-                    "`<<` takes another mapping in, and this is none.",
-                    "Write `<<: *name` of a mapping.",
-                )
-            for key, kid in source.kids.items():
-                if key not in kids:
-                    kids[key], node.keys[key] = kid, source.keys[key]
-        node.kids = kids
+            _merge(source, node.keys, kids)
         node.data = {key: kid.data for key, kid in kids.items()}
         return node
 
@@ -229,6 +219,20 @@ class _Builder:
         node.flawed = node.flawed or kid.flawed
         if node.weight > MAX_NODES:
             raise Unreadable(node.line, node.column, f"There are more than {MAX_NODES} values below.", "Write fewer.")
+
+
+def _merge(source: Node, keys: dict[str, tuple[int, int]], kids: dict[str, Node]) -> None:
+    """Take another mapping in (``<<``): what stands here already goes before it."""
+    if not isinstance(source.kids, dict):
+        raise Unreadable(
+            source.line,
+            source.column,
+            "`<<` takes another mapping in, and this is none.",
+            "Write `<<: *name` of a mapping.",
+        )
+    for key, kid in source.kids.items():
+        if key not in kids:
+            kids[key], keys[key] = kid, source.keys[key]
 
 
 def scalar(text: str) -> Any:
