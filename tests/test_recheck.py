@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, date, timedelta
 from pathlib import Path
 
 import pytest
 
+from bitrix_sync.app import Service
 from bitrix_sync.model.operations import State
+from bitrix_sync.settings import load_settings
 from bitrix_sync.store import schema
 from bitrix_sync.store.database import upsert
 from tests.world.sweeps import DIRECTOR, MARIA, RULES, Department, department
@@ -80,6 +83,26 @@ def test_the_night_looks_for_twins_once_more(place: Department) -> None:
     place.until("2026-03-03 03:10")
     place.turn()
     assert [task.id for task in place.tasks(deal)] == [ours]
+
+
+def test_the_night_looks_for_twins_though_our_clock_is_days_behind(place: Department) -> None:
+    place.die()
+    place.service = Service(
+        load_settings(place.environ, None),
+        clock=lambda: place.portal.clock.now().astimezone(UTC) - timedelta(days=3),
+        sleep=place.rest,
+    )
+    assert place.service.take_lease()
+    place.context = place.service.open()
+    test_the_night_looks_for_twins_once_more(place)
+
+
+def test_a_night_that_a_wrong_clock_told_keeps_no_other_from_being_read(place: Department) -> None:
+    place.turn()
+    place.store.flags.rechecked = date(2031, 1, 1)
+    place.until("2026-03-03 03:10")
+    place.turn()
+    assert place.store.flags.rechecked == date(2026, 3, 3)
 
 
 def test_the_recheck_runs_once_a_night_and_finds_a_visit_that_became_visible_late(place: Department) -> None:

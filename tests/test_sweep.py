@@ -703,6 +703,14 @@ def test_a_sweep_that_comes_into_the_file_after_its_hour_waits_for_tomorrow(plac
     assert place.sweeps("2026-03-03 09:00") == M2
 
 
+def test_a_beginning_that_a_wrong_clock_told_keeps_no_sweep_back(place: Department) -> None:
+    place.turn()
+    ahead = place.service.portal.now() + timedelta(days=400)
+    place.store.flags.sweeps_since = {"morning": ahead, "evening": ahead}
+    place.turn()
+    assert place.sweeps("2026-03-03 09:00") == M2
+
+
 # --- a slow portal ---------------------------------------------------------------------------------------------------
 
 

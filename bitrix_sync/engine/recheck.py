@@ -81,7 +81,7 @@ def run_due(context: ServiceContext) -> None:
     remove_twins(context, now)
     local = context.rulebook.rules.calendar.local(now)
     today, last = local.date(), context.store.flags.rechecked
-    if local.hour < HOUR or (last is not None and last >= today):
+    if local.hour < HOUR or last == today:  # a day to come was told by a clock that was wrong
         return
     if last is not None:
         run(context)
@@ -102,8 +102,9 @@ def run(context: ServiceContext) -> None:
     met = meet_deals(context)
     seen = open_work(context)
     remember(context, seen)
-    resent = context.store.resent_creates(context.sender.clock() - TWIN_REST)
-    look_for_twins(context, [row for row in resent if row.sent and now - row.sent < LOOK_BACK], now)
+    ours = context.sender.clock()
+    resent = context.store.resent_creates(ours - TWIN_REST)
+    look_for_twins(context, [row for row in resent if row.sent and ours - row.sent < LOOK_BACK], now)
     context.store.prune(now - KEEP, past_before=now - PAST)
     log.info("recheck", missed_visits=report.visits, deals=met, vanished=seen.vanished["tasks"], lost=seen.lost)
 

@@ -98,10 +98,11 @@ def claim_due(store: Store, rules: Rules, now: datetime) -> None:
 
 
 def slots_since(store: Store, rules: Rules, now: datetime) -> dict[str, datetime]:
-    """When the file first had each of its sweeps: before that nothing was due. What is no longer in it is forgotten."""
+    """When the file first had each of its sweeps: before that nothing was due; a time to come was told by a clock that
+    was wrong. What is no longer in it is forgotten."""
     known = store.flags.sweeps_since
     since: dict[str, datetime] = {
-        slot.name: known.get(slot.name, now) for slot in (rules.overdue.slots if rules.overdue else ())
+        slot.name: min(known.get(slot.name, now), now) for slot in (rules.overdue.slots if rules.overdue else ())
     }
     if since != known:
         store.flags.sweeps_since = since

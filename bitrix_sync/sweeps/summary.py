@@ -33,7 +33,7 @@ def tell_when_through(context: ServiceContext, sweep: Sweep) -> bool:
     if store.flags.paused or counts.get(State.HELD):
         return False
     began = max(sweep.moment, context.started, store.flags.let_go or sweep.moment)
-    if unfinished(counts) and now - began < TELL_AFTER:
+    if unfinished(counts) and timedelta() <= now - began < TELL_AFTER:  # less: the clock was put back
         return False
     tell(context, sweep, moves_of(store, sweep.slot))
     return True
