@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from bitrix_sync.app import Service
+from bitrix_sync.engine.recheck import KEEP, PAST
+from bitrix_sync.model.actions import CreateTask, Kind
 from bitrix_sync.model.operations import State
 from bitrix_sync.settings import load_settings
 from bitrix_sync.store import schema
@@ -85,16 +87,35 @@ def test_the_night_looks_for_twins_once_more(place: Department) -> None:
     assert [task.id for task in place.tasks(deal)] == [ours]
 
 
-def test_the_night_looks_for_twins_though_our_clock_is_days_behind(place: Department) -> None:
+def set_back(place: Department, behind: timedelta) -> None:
+    """A new process, on a machine whose clock is behind."""
     place.die()
     place.service = Service(
         load_settings(place.environ, None),
-        clock=lambda: place.portal.clock.now().astimezone(UTC) - timedelta(days=3),
+        clock=lambda: place.portal.clock.now().astimezone(UTC) - behind,
         sleep=place.rest,
     )
     assert place.service.take_lease()
     place.context = place.service.open()
+
+
+def test_the_night_looks_for_twins_though_our_clock_is_days_behind(place: Department) -> None:
+    set_back(place, timedelta(days=3))
     test_the_night_looks_for_twins_once_more(place)
+
+
+@pytest.mark.parametrize("behind", [timedelta(minutes=55), timedelta(days=3), timedelta(days=20_000)], ids=str)
+def test_what_we_wrote_is_known_by_the_portals_clock(place: Department, behind: timedelta) -> None:
+    set_back(place, behind)
+    deal = place.add_deal("Romashka")
+    place.turn()
+    (task,) = place.tasks(deal)
+    (written,) = place.store.last_writes([place.record(task.id).ref]).values()
+    assert timedelta() <= place.portal.clock.now() - written < timedelta(minutes=5)
+    place.store.prune(place.portal.clock.now() - KEEP, past_before=place.portal.clock.now() - PAST)
+    (made,) = place.store.operations(deal_id=deal, kind=Kind.CREATE)
+    assert isinstance(made.operation.action, CreateTask)
+    assert made.operation.action.title == task.title
 
 
 def test_a_night_that_a_wrong_clock_told_keeps_no_other_from_being_read(place: Department) -> None:

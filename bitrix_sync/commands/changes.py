@@ -25,6 +25,7 @@ from bitrix_sync.engine.passes import (
     take_in,
 )
 from bitrix_sync.engine.rulebook import Rulebook
+from bitrix_sync.engine.sender import note_outcomes
 from bitrix_sync.errors import UserError
 from bitrix_sync.model.actions import CreateTask, DeleteTask, Kind, title_of
 from bitrix_sync.model.facts import Changes, Company, Deal
@@ -314,7 +315,7 @@ def drop_ended(context: ServiceContext) -> None:
     }
     late = [row for row in context.store.operations(state=State.HELD, kind=Kind.CREATE) if row.operation.task in ended]
     finished = [OperationResult(row.id, State.DROPPED, error_text=Reason.DEAL_WENT_ON) for row in late]
-    context.store.finish(finished, context.sender.epoch, context.sender.clock())
+    note_outcomes(context.sender, finished)
 
 
 def is_stale(operation: Operation, company: Company, now: datetime) -> bool:
@@ -357,7 +358,7 @@ def untouched(context: ServiceContext, made: Sequence[TaskRecord]) -> tuple[list
         task, last = seen.get(record.portal_id or 0), writes.get(record.ref)
         if task is None or is_stranger(task, record):
             continue
-        if why := touched(record, task, written=last + context.portal.offset if last else None):
+        if why := touched(record, task, written=last):
             kept.append({"task_id": task.id, "title": task.title, "why": why})
         else:
             doomed.append(record)

@@ -148,7 +148,7 @@ def note(sender: Sender) -> None:
     is unknown, so that it is looked up and tried again."""
     owed = list(sender.owed.values())
     try:
-        sender.store.finish(owed, sender.epoch, sender.clock())
+        note_outcomes(sender, owed)
     except LeaseLost:
         sender.owed.clear()  # whoever has it now finds out by himself
         raise
@@ -157,15 +157,20 @@ def note(sender: Sender) -> None:
     except Exception:
         for one in owed:
             try:
-                sender.store.finish([one], sender.epoch, sender.clock())
+                note_outcomes(sender, [one])
             except (BitrixSyncError, OSError, MemoryError):
                 raise
             except Exception as fault:
                 log.exception("the outcome of an operation cannot be noted; it is unknown", operation=one.id)
                 doubt = OperationResult(one.id, State.UNKNOWN, error_text=Reason.NOT_NOTED.of(type(fault).__name__))
-                sender.store.finish([doubt], sender.epoch, sender.clock())
+                note_outcomes(sender, [doubt])
             del sender.owed[one.id]
     sender.owed.clear()
+
+
+def note_outcomes(sender: Sender, outcomes: Sequence[OperationResult]) -> None:
+    """Note outcomes as of now, by both clocks."""
+    sender.store.finish(outcomes, sender.epoch, sender.clock(), sender.portal.now())
 
 
 def settle(sender: Sender, applied: Applied) -> bool:

@@ -243,7 +243,7 @@ def resent_creates(connection: Connection, before: datetime) -> list[StoredOpera
 
 
 def last_writes(connection: Connection, refs: Collection[str]) -> dict[str, datetime]:
-    """When we last wrote to each of these tasks of ours (our clock)."""
+    """When we last wrote to each of these tasks of ours (the portal's time)."""
     query = (
         select(tasks.c.occurrence, func.max(operations.c.ended).label("ended"))
         .join(operations, operations.c.task_row == tasks.c.id)
@@ -444,8 +444,12 @@ class _Ended:
     state: State
 
 
-def finish(connection: Connection, outcomes: Iterable[OperationResult], now: datetime) -> None:
-    """Notes what became of operations, with what follows for their tasks. One that has ended already is left alone."""
+def finish(
+    connection: Connection, outcomes: Iterable[OperationResult], now: datetime, at: datetime | None = None
+) -> None:
+    """Notes what became of operations, with what follows for their tasks. One that has ended already is left alone.
+    What is unknown was noticed ``now`` (our clock), what has ended did so ``at`` (the portal's time)."""
+    at = now if at is None else at
     by_id = {outcome.id: outcome for outcome in outcomes}
     rows = [
         row
@@ -454,7 +458,7 @@ def finish(connection: Connection, outcomes: Iterable[OperationResult], now: dat
             select(operations).where(operations.c.id.in_(part), operations.c.state.in_(UNFINISHED))
         )
     ]
-    _note_states(connection, [by_id[row.id] for row in rows], now)
+    _note_states(connection, [by_id[row.id] for row in rows], now, at)
     strangers = {row.task_row for row in rows if by_id[row.id].stranger and row.task_row is not None}
     lose_numbers(connection, strangers)
     touched: set[int] = strangers
@@ -466,10 +470,10 @@ def finish(connection: Connection, outcomes: Iterable[OperationResult], now: dat
         if outcome.state is State.DONE and row.kind == Kind.CREATE.value:
             made.append((row.id, row.task_row, outcome.result))
             continue
-        touched |= _follow(connection, _Ended(row.task_row, row.sweep, action_of(row), outcome.state), now)
+        touched |= _follow(connection, _Ended(row.task_row, row.sweep, action_of(row), outcome.state), at)
     touched |= _adopt_all(connection, made)
-    drop_orphans(connection, touched, now)
-    _drop_lines(connection, [(row.key, by_id[row.id].state) for row in rows], now)
+    drop_orphans(connection, touched, at)
+    _drop_lines(connection, [(row.key, by_id[row.id].state) for row in rows], at)
 
 
 def _drop_lines(connection: Connection, ended: Iterable[tuple[str, State]], now: datetime) -> None:
@@ -479,7 +483,7 @@ def _drop_lines(connection: Connection, ended: Iterable[tuple[str, State]], now:
         connection.execute(untrue.values(state=State.DROPPED.value, error_text=Reason.NOT_MADE, ended=now))
 
 
-def _note_states(connection: Connection, outcomes: Iterable[OperationResult], now: datetime) -> None:
+def _note_states(connection: Connection, outcomes: Iterable[OperationResult], now: datetime, at: datetime) -> None:
     """The operations' own rows, in few statements."""
     alike: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
     for outcome in outcomes:
@@ -491,7 +495,7 @@ def _note_states(connection: Connection, outcomes: Iterable[OperationResult], no
         if outcome.result is not None:
             values["result"] = outcome.result
         if outcome.state in _ENDS:
-            values["ended"] = now
+            values["ended"] = at
         elif outcome.state is State.UNKNOWN:
             values["noticed"] = now
         else:

@@ -208,15 +208,18 @@ class Store:
         with self.writing("mark_sending", epoch) as connection:
             return operations.mark_sending(connection, ids, epoch=epoch, now=now)
 
-    def finish(self, outcomes: Sequence[OperationResult], epoch: int, now: datetime) -> None:
+    def finish(
+        self, outcomes: Sequence[OperationResult], epoch: int, now: datetime, at: datetime | None = None
+    ) -> None:
         """What became of operations, with all that follows for their tasks; one that has ended is left alone.
 
         CREATE done: the task has its portal id; failed or dropped: its status is 0 and operations that wait for it are
         dropped. DEADLINE done: the task's deadline, a DeadlineChange, the counts of moves. PEOPLE, COMPLETE, DEFER,
-        DELETE likewise. PLANNED: to be sent again, not before ``not_before``. UNKNOWN: noticed now.
+        DELETE likewise. PLANNED: to be sent again, not before ``not_before``. UNKNOWN: noticed now
+        (our clock); whatever ends does so ``at``, the portal's time, by which all that is told later is compared.
         """
         with self.writing("finish", epoch) as connection:
-            operations.finish(connection, outcomes, now)
+            operations.finish(connection, outcomes, now, at)
 
     def settle_sending(self, epoch: int, now: datetime) -> int:
         """The same as at a start, for the holder itself after trouble, while it sends nothing."""

@@ -16,6 +16,7 @@ import structlog
 from bitrix_sync.decisions import overdue
 from bitrix_sync.engine.passes import ServiceContext, take_in, tell_admins
 from bitrix_sync.engine.recheck import OpenWork, open_work, remember
+from bitrix_sync.engine.sender import note_outcomes
 from bitrix_sync.model.actions import Kind, pack
 from bitrix_sync.model.keys import Key, Purpose
 from bitrix_sync.model.operations import Changeset, Operation, OperationResult, State, StoredOperation
@@ -257,4 +258,4 @@ def drop_unsent(context: ServiceContext, why: Callable[[StoredOperation], str], 
 def finish(context: ServiceContext, finished: Sequence[OperationResult]) -> None:
     """What became of moves that are not sent."""
     if finished:
-        context.store.finish(finished, context.sender.epoch, context.sender.clock())
+        note_outcomes(context.sender, finished)
