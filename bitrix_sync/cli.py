@@ -265,8 +265,11 @@ def begin(url: str, start: Callable[[], None]) -> None:
 @app.command()
 def init(as_json: Json = False) -> None:
     """Write a rules.yaml with the portal's own funnels and stages, one suggested task each; say what to fill in."""
-    from bitrix_sync.setup.init import start
+    from bitrix_sync.settings import spoken_language
+    from bitrix_sync.setup.init import DOTENV, start, write_settings
 
+    if settings(need_portal=False).portal is None and not DOTENV.exists():
+        raise UserError(write_settings(spoken_language()))
     started = start(settings())
     if as_json:
         show(started.as_dict())

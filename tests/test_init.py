@@ -306,7 +306,7 @@ def shell(place: Sandbox, tmp_path: Path) -> Shell:
 def test_init_writes_the_file_and_its_schema_and_check_is_content(shell: Shell) -> None:
     ran = shell("init")
     assert ran.code == 0, ran.err
-    assert "fill in:" in ran.out
+    assert "впишите:" in ran.out
     assert "Анна Смирнова" in ran.out
     text = (shell.folder / "rules.yaml").read_text(encoding="utf-8")
     assert text.startswith("# yaml-language-server: $schema=./rules.schema.json\n")
@@ -314,6 +314,22 @@ def test_init_writes_the_file_and_its_schema_and_check_is_content(shell: Shell) 
     checked = shell("check", "--json")
     assert checked.code == 0
     assert not [line for line in checked.json if line["level"] == "error"]
+
+
+@pytest.mark.parametrize(("said", "language", "told"), [("ru_RU.UTF-8", "ru", "записан"), ("C", "en", "written")])
+def test_init_begins_an_empty_folder_with_the_settings(tmp_path: Path, said: str, language: str, told: str) -> None:
+    folder = tmp_path / "standards"
+    folder.mkdir()
+    shell = Shell(folder, {"LC_ALL": said})
+    ran = shell("init")
+    settings = folder / ".env"
+    assert (ran.code, ran.out) == (1, "")
+    assert told in ran.err
+    assert settings.read_text("utf-8") == (ROOT / f"bitrix_sync/setup/env/{language}.env").read_text("utf-8")
+    assert settings.stat().st_mode & 0o777 == 0o600
+    assert list(folder.iterdir()) == [settings]
+    again = shell("init")
+    assert (again.code, "BITRIX_WEBHOOK_URL: is not set" in again.err) == (1, True)
 
 
 def test_init_never_overwrites_and_asks_the_portal_nothing_then(shell: Shell, place: Sandbox) -> None:

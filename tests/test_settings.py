@@ -18,6 +18,7 @@ from bitrix_sync.errors import SettingError
 from bitrix_sync.model.webhook import WebhookUrl
 from bitrix_sync.portal.client import Portal
 from bitrix_sync.settings import NAMES, Listen, Rate, Settings, load_settings
+from bitrix_sync.words.language import LANGUAGES
 
 ROOT = Path(__file__).parent.parent
 AUTHORITY = ROOT / "tests" / "data" / "authority.pem"
@@ -445,8 +446,9 @@ def test_whatever_is_written_gives_settings_or_one_clear_error(given: dict[str, 
     assert [line for line in lines if "; write " not in line or line.split(":")[0] not in NAMES] == []
 
 
-def test_the_example_file_has_every_setting_commented_out_with_its_default_or_empty(workdir: Path) -> None:
-    text = (ROOT / ".env.example").read_text(encoding="utf-8")
+@pytest.mark.parametrize("file", [".env.example", *(f"bitrix_sync/setup/env/{name}.env" for name in LANGUAGES)])
+def test_the_example_file_has_every_setting_commented_out_with_its_default_or_empty(workdir: Path, file: str) -> None:
+    text = (ROOT / file).read_text(encoding="utf-8")
     assert re.findall(r"^#? ?([A-Z_]+)=", text, re.MULTILINE) == list(NAMES)
     Path(".env").write_text(re.sub(r"^# ?([A-Z_]+=)", r"\1", text, flags=re.MULTILINE), encoding="utf-8")
     assert load_settings({}, need_portal=False) == Settings()

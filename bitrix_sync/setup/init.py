@@ -9,10 +9,12 @@ written has been loaded against the same portal first.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +29,11 @@ from bitrix_sync.rules.suggest import fold
 from bitrix_sync.settings import Settings
 from bitrix_sync.setup.suggestions import Suggestion, language_of, slug, suggest, unique
 from bitrix_sync.words.language import FALL_BACK, FIRST_RULES, Language
-from bitrix_sync.words.texts import folded, shortened
+from bitrix_sync.words.texts import folded, phrase, shortened
 
+DOTENV = Path(".env")
+NEXT = {"check": "check", "preview": "preview --all", "run": "run", "backfill": "backfill"}
+"""What follows ``init``: the names of the sentences and the commands."""
 SCHEMA = "rules.schema.json"
 DAY_NAMES = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 COUNTRIES = {"BY": ("Europe/Minsk",), "KZ": ("Asia/Almaty", "Asia/Qyzylorda", "Asia/Aqtobe")}
@@ -74,21 +79,17 @@ class Started:
 
     def account(self) -> list[str]:
         """What was done and what is left to do, line by line."""
-        draft = self.draft
+        draft, tell = self.draft, partial(phrase, self.draft.language)
         return [
-            f"written: {self.rules} ({draft.stages} stages of {draft.funnels} funnels, a suggested task each) and "
-            f"{self.schema}",
-            *([f"put aside: the example that came with the project, now {self.example}"] if self.example else []),
+            tell("init.written", rules=self.rules, schema=self.schema, stages=draft.stages, funnels=draft.funnels),
+            *([tell("init.aside", example=self.example)] if self.example else []),
             "",
-            "fill in:",
+            tell("init.fill_in"),
             *(f"  - {line}" for line in draft.fill_in),
             *(f"  - {line}" for line in self.warnings),
             "",
-            "then:",
-            "  bitrix-sync check           is everything in place?",
-            "  bitrix-sync preview --all   what the rules would do now; writes nothing",
-            "  bitrix-sync run             work: deals that enter a stage from then on get their tasks",
-            "  bitrix-sync backfill        tasks for the deals that are in their stages already",
+            tell("init.then"),
+            *(f"  {f'bitrix-sync {words}':<28}{tell(f'init.then.{name}')}" for name, words in NEXT.items()),
         ]
 
     def as_dict(self) -> dict[str, Any]:
@@ -103,6 +104,19 @@ class Started:
             "warnings": list(self.warnings),
             "example": str(self.example) if self.example else None,
         }
+
+
+def write_settings(language: Language, path: Path = DOTENV) -> str:
+    """The file of settings for a folder that has none, for nobody else to read; what was done and what is to do."""
+    text = Path(__file__).with_name("env").joinpath(f"{language}.env").read_text(encoding="utf-8")
+    try:
+        with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as fault:
+        raise UserError(
+            f"{path}: cannot be written ({fault.strerror}); run `bitrix-sync init` in a folder of yours"
+        ) from None
+    return phrase(language, "init.settings", path=path.resolve())
 
 
 def start(settings: Settings) -> Started:
@@ -226,8 +240,7 @@ def compose(directory: Directory, *, host: str, today: date) -> Draft:
         "  max_moves: 1000",
         f"  watch: false{words['watch']}",
     ]
-    fill_in.append("titles, owners and deadlines of the tasks: they are suggestions made from the stages' names")
-    fill_in.append("`overdue` is commented out: nothing overdue is moved until you take the signs `#` away")
+    fill_in += [phrase(language, "init.fill.tasks"), phrase(language, "init.fill.overdue")]
     stages = sum(len(found) for _, found in funnels)
     return Draft("\n".join(lines) + "\n", language, len(funnels), stages, tuple(fill_in))
 
@@ -250,21 +263,21 @@ def _zone(directory: Directory, language: Language, fill_in: list[str]) -> Itera
     offset = f"{'-' if directory.utc_offset < 0 else '+'}{abs(directory.utc_offset) // 3600:02d}:" + (
         f"{abs(directory.utc_offset) // 60 % 60:02d}"
     )
-    fill_in.append(f"`timezone`: the portal does not tell it, only that it is UTC{offset} now")
+    fill_in.append(phrase(language, "init.fill.zone", offset=offset))
     yield f"# timezone: Europe/Moscow{words['no_zone'].format(offset=offset)}"
 
 
 def _people(directory: Directory, language: Language, fill_in: list[str]) -> Iterator[str]:
     words, person = _words(language), responsible_for_all(directory)
     if person is None:
-        fill_in.append("`admins` and `fallback_owner`: ids of employees; the portal shows no active one")
+        fill_in.append(phrase(language, "init.fill.nobody"))
         yield from _comment(words["admins"])
         yield "# admins: [1]"
         yield from _comment(words["fallback"])
         yield "# fallback_owner: 1"
     else:
         name = _named(person)
-        fill_in.append(f"`admins` and `fallback_owner`: now {name} ({person.id}); somebody else may fit better")
+        fill_in.append(phrase(language, "init.fill.people", person=f"{name} ({person.id})"))
         yield from _comment(words["admins"])
         yield f"admins: [{person.id}]  # {name}"
         yield from _comment(words["fallback"])
@@ -290,7 +303,7 @@ def _calendar(directory: Directory, language: Language, today: date, fill_in: li
     words, portal = _words(language), directory.calendar
     known = portal is not None and len(portal.days_off) < 7 and portal.start_minute < portal.end_minute
     if not known:
-        fill_in.append("`calendar`: the portal does not show its working hours; Mon-Fri 09:00-18:00 are written")
+        fill_in.append(phrase(language, "init.fill.calendar"))
     shown = portal if portal is not None and known else PortalCalendar(540, 1080, frozenset({5, 6}))
     yield from _comment(words["calendar" if known else "no_calendar"])
     yield "calendar:"

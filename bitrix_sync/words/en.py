@@ -445,6 +445,25 @@ MESSAGES: dict[str, str] = {
     "page.not_found.text": "The service may not have seen a deal or an employee with this number yet.",
     "page.store_trouble": "The database does not answer",
     "page.not_read": "The portal has not been read yet: names appear after the service's first pass.",
+    # init
+    "init.settings": "written: {path}. Put the address of the incoming webhook into it (the first setting; how to make"
+    " the webhook stands above it), then run `bitrix-sync init` again: it writes rules.yaml with your "
+    "portal's funnels.",
+    "init.written": "written: {rules} (stages in progress: {stages:number}, funnels: {funnels:number}; a suggested "
+    "task for each stage) and {schema}",
+    "init.aside": "put aside: the example that came with the project, now {example}",
+    "init.fill_in": "fill in:",
+    "init.fill.tasks": "titles, owners and deadlines of the tasks: they are suggestions made from the stages' names",
+    "init.fill.overdue": "`overdue` is commented out: nothing overdue is moved until you take the signs `#` away",
+    "init.fill.zone": "`timezone`: the portal does not tell it, only that it is UTC{offset} now",
+    "init.fill.nobody": "`admins` and `fallback_owner`: ids of employees; the portal shows no active one",
+    "init.fill.people": "`admins` and `fallback_owner`: now {person}; somebody else may fit better",
+    "init.fill.calendar": "`calendar`: the portal does not show its working hours; Mon-Fri 09:00-18:00 are written",
+    "init.then": "then:",
+    "init.then.check": "is everything in place?",
+    "init.then.preview": "what the rules would do now; writes nothing",
+    "init.then.run": "work: deals that enter a stage from then on get their tasks",
+    "init.then.backfill": "tasks for the deals that are in their stages already",
     "page.state.works": "The service works",
     "page.state.trouble": "The service does not work",
     "page.state.last_pass": "last pass {span} ago",
