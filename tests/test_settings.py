@@ -224,6 +224,10 @@ def test_a_missing_webhook_is_reported_with_the_rest() -> None:
         ("portal.example/rest/1/s3cr3tc0de/", "is no https address"),
         ("ftp://portal.example/rest/1/s3cr3tc0de/", "is no https address"),
         ("https:///rest/1/s3cr3tc0de/", "is no https address"),
+        ('"https://portal.example/rest/1/s3cr3tc0de/"', "has quotes around it: take them off"),
+        ("«https://portal.example/rest/1/s3cr3tc0de/»", "has quotes around it: take them off"),
+        ("https://portal.example/../rest/1/s3cr3tc0de/", "is not the address of an incoming webhook"),
+        ("https://portal.example//rest/1/s3cr3tc0de/", "is not the address of an incoming webhook"),
         ("https://me:s3cr3tc0de@portal.example/rest/1/s3cr3tc0de/", "is no https address"),
         ("http://portal.example/rest/1/s3cr3tc0de/", "is plain http"),
         ("http://127.0.0.1.example/rest/1/s3cr3tc0de/", "is plain http"),
@@ -260,6 +264,7 @@ def open_portal(url: str) -> None:
     ("url", "good"),
     [
         ("https://portal.example/rest/1/s3cr3tc0de/", True),
+        ("https://company.example/our/portal/rest/1/s3cr3tc0de/", True),
         ("https://portal.example/rest/1/s3cr3tc0de", True),
         ("  https://portal.example/rest/1/s3cr3tc0de/\n", True),
         ("HTTPS://Portal.Example:8443/rest/123456789/s3cr3t-c0de_/", True),
@@ -276,7 +281,7 @@ def open_portal(url: str) -> None:
         ("https://[portal.example]/rest/1/s3cr3tc0de/", False),
         ("https://me:s3cr3t@[::1]/rest/1/s3cr3tc0de/", False),
         ("https://:443/rest/1/s3cr3tc0de/", False),
-        ("https://portal.example/below/rest/1/s3cr3tc0de/", False),
+        ("https://portal.example/below/rest/1/s3cr3tc0de/", True),
         ("https://portal.example/rest/0/s3cr3tc0de/", False),
         ("https://portal.example/rest/١/s3cr3tc0de/", False),
         ("https://portal.example/rest/1234567890123456789/s3cr3tc0de/", False),
@@ -299,6 +304,20 @@ def test_whoever_is_given_an_address_judges_it_alike(use: Callable[[str], object
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "[::1]", "localhost", "LOCALHOST"])
 def test_plain_http_may_go_to_loopback(host: str) -> None:
     assert WebhookUrl(f"http://{host}:8000/rest/1/code/").root == f"http://{host.lower()}:8000"
+
+
+def test_a_portal_may_lie_in_a_folder() -> None:
+    url = WebhookUrl("https://company.example/our/portal/rest/1/s3cr3tc0de")
+    assert (url.host, url.folder, url.root) == (
+        "company.example",
+        "/our/portal",
+        "https://company.example/our/portal",
+    )
+    assert url.get_secret_value() == "https://company.example/our/portal/rest/1/s3cr3tc0de/"
+    assert str(url) == "https://company.example/our/portal/rest/1/***/"
+    moved = url.moved("https://new.example/our/portal/rest/1/s3cr3tc0de/profile.json", "profile")
+    assert moved is not None
+    assert moved.root == "https://new.example/our/portal"
 
 
 def test_no_text_form_of_the_settings_shows_a_secret() -> None:

@@ -631,8 +631,12 @@ def test_two_services_in_one_process_do_not_share_figures(client: FlaskClient) -
     assert ("bitrix_sync_events_total", "200") not in scraped(other)
 
 
+def test_the_address_may_end_in_a_slash(client: FlaskClient) -> None:
+    assert client.post(f"{ADDRESS}/", data=GENUINE, content_type=FORM).status_code == 200
+
+
 def test_other_addresses_are_not_found_until_a_page_is_given(client: FlaskClient, wake_signal: WakeSignal) -> None:
-    assert [client.get(path).status_code for path in ("/", "/webhooks", f"{ADDRESS}/", "/static/x")] == [404] * 4
+    assert [client.get(path).status_code for path in ("/", "/webhooks", f"{ADDRESS}/x", "/static/x")] == [404] * 4
     page = Blueprint("page", __name__)
     page.get("/")(lambda: "the page")
     assert create_app(wake_signal, blueprints=[page]).test_client().get("/").text == "the page"

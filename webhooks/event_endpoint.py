@@ -105,7 +105,7 @@ class EventEndpoint:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """The answer to one request."""
-        if environ.get("PATH_INFO") != ADDRESS:
+        if environ.get("PATH_INFO") not in (ADDRESS, f"{ADDRESS}/"):
             return self._behind(environ, start_response)
         status, reason, event = self._judge(environ)
         if status == HTTPStatus.OK and event is not None:

@@ -118,13 +118,13 @@ def hear(store: Store, member: str) -> bool:
 
 def is_of(portal: Portal, domain: str) -> bool:
     """True when an event's ``domain`` is the portal's; it may lack the port."""
-    host = host_of(portal)
+    host = plain_host(portal.host)
     return plain_host(domain) in (host, host.partition(":")[0])
 
 
 def host_of(portal: Portal) -> str:
-    """The portal's name, as it is compared."""
-    return plain_host(portal.host)
+    """The portal's name, as it is compared, with the folder below which it lies."""
+    return plain_host(portal.host) + portal.webhook.folder
 
 
 def plain_host(text: str) -> str:

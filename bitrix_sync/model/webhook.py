@@ -6,23 +6,28 @@ import ipaddress
 import re
 from urllib.parse import SplitResult, urlsplit
 
+_QUOTES = frozenset("\"'`«»“”„‘’<>")
 _HOST = re.compile(r"\w(?:[\w.-]*\w)?\.?")
-_PATH = re.compile(r"/rest/(?P<user>[1-9][0-9]{0,17})/(?P<code>[A-Za-z0-9_-]+)/?")
+_PATH = re.compile(r"(?P<folder>(?:/(?!rest/|\.)[\w.~-]+)*)/rest/(?P<user>[1-9][0-9]{0,17})/(?P<code>[A-Za-z0-9_-]+)/?")
 
 
 class WebhookUrl:
     """The address of an incoming webhook, ``https://portal/rest/1/code/``. It is a password.
 
     Only ``get_secret_value()`` shows it; ``str``, ``repr``, formatting and the settings' own text show ``***``.
-    ``host``: the portal's name, with its port if one is given; ``user_id``: the webhook's own user.
+    ``host``: the portal's name, with its port if one is given; ``folder``: where the portal lies below it, as
+    ``/portal``, mostly ""; ``user_id``: the webhook's own user.
     """
 
-    __slots__ = ("_code", "host", "loopback", "scheme", "user_id")
+    __slots__ = ("_code", "folder", "host", "loopback", "scheme", "user_id")
 
     def __init__(self, text: str) -> None:
         """Parse ``text``; raises ValueError that says what is wrong and never repeats the address."""
+        text = text.strip()
+        if text[:1] in _QUOTES or text[-1:] in _QUOTES:
+            raise ValueError("has quotes around it: take them off")
         try:
-            parts = urlsplit(text.strip())
+            parts = urlsplit(text)
             host = _host(parts)
         except ValueError:
             raise ValueError("is no address") from None
@@ -35,12 +40,12 @@ class WebhookUrl:
         if path is None or parts.query or parts.fragment:
             raise ValueError("is not the address of an incoming webhook, or has something after the code")
         self.scheme, self.host, self.loopback = parts.scheme, host, loopback
-        self.user_id, self._code = int(path["user"]), path["code"]
+        self.folder, self.user_id, self._code = path["folder"], int(path["user"]), path["code"]
 
     @property
     def root(self) -> str:
         """Where people open the portal, ``https://portal``."""
-        return f"{self.scheme}://{self.host}"
+        return f"{self.scheme}://{self.host}{self.folder}"
 
     @property
     def code(self) -> str:
@@ -49,7 +54,7 @@ class WebhookUrl:
 
     def get_secret_value(self) -> str:
         """The whole address with its code and a slash at its end: for the client that calls the portal, nobody else."""
-        return f"{self.root}{self._path}"
+        return f"{self.scheme}://{self.host}{self._path}"
 
     def moved(self, location: str, method: str) -> WebhookUrl | None:
         """The new address of a renamed portal, to which a call of ``method`` was redirected: the same path on another
@@ -65,7 +70,7 @@ class WebhookUrl:
 
     @property
     def _path(self) -> str:
-        return f"/rest/{self.user_id}/{self._code}/"
+        return f"{self.folder}/rest/{self.user_id}/{self._code}/"
 
     def __str__(self) -> str:
         return f"{self.root}/rest/{self.user_id}/***/"
