@@ -37,8 +37,8 @@ SHOWN = 200
 """A value is shown with at most so many characters."""
 
 WANTED_KEPT = 10_000
-"""So many tests have the words of what they want kept."""
-_wanted: dict[int, tuple[Test, DealField, str, tzinfo, str]] = {}
+"""So many tests have their words kept."""
+_words: dict[int, tuple[Test, DealField, str, tzinfo, tuple[str, str]]] = {}
 
 
 class CannotJudge(UserError):
@@ -74,14 +74,29 @@ def judge(
 
     Raises CannotJudge, with the first test that could not be judged.
     """
-    judging = _Judging(fields, deal_fields, zone, language)
-    holds = judging.judge(condition)
-    checks = tuple(judging.checks)
-    if holds is None:
-        fault = judging.faults[0]
-        fault.checks = checks
-        raise fault
-    return Judgement(holds, checks)
+    return Facts(fields, deal_fields, zone, language).judge(condition)
+
+
+@dataclass(slots=True)
+class Facts:
+    """The same for several conditions on one deal. ``seen``: what of it was put into words so far."""
+
+    fields: Mapping[str, Any]
+    deal_fields: Mapping[str, DealField]
+    zone: tzinfo
+    language: str = DEFAULT
+    seen: dict[str, str] = field(default_factory=dict)
+
+    def judge(self, condition: Condition) -> Judgement:
+        """See ``judge``."""
+        judging = _Judging(self.fields, self.deal_fields, self.zone, self.language, self.seen)
+        holds = judging.judge(condition)
+        checks = tuple(judging.checks)
+        if holds is None:
+            fault = judging.faults[0]
+            fault.checks = checks
+            raise fault
+        return Judgement(holds, checks)
 
 
 class _Unclear(Exception):
@@ -101,6 +116,7 @@ class _Judging:
     deal_fields: Mapping[str, DealField]
     zone: tzinfo
     language: str
+    seen: dict[str, str]
     checks: list[Check] = field(default_factory=list)
     faults: list[CannotJudge] = field(default_factory=list)
 
@@ -120,8 +136,7 @@ class _Judging:
 
     def test(self, test: Test) -> bool | None:
         known = self.deal_fields.get(test.field) or DealField(test.field, "")
-        what = f"{known.title} ({test.field})" if known.title and known.title != test.field else test.field
-        wanted = self.wanted(test, known)
+        what, wanted = self.words(test, known)
         if test.field not in self.fields:
             self.fault(what, phrase(self.language, "seen.unread"), wanted)
             return None
@@ -132,21 +147,25 @@ class _Judging:
             needed = phrase(self.language, unclear.needed, value=wanted)
             self.fault(what, self.text(unclear.value, known), needed)
             return None
-        self.checks.append(Check(what, self.text(value, known), wanted, holds))
+        seen = self.seen.get(test.field)
+        if seen is None:
+            seen = self.seen[test.field] = self.text(value, known)
+        self.checks.append(Check(what, seen, wanted, holds))
         return holds
 
     def fault(self, what: str, value: str, wanted: str) -> None:
         message = phrase(self.language, "why.cannot_judge", field=what, value=value, wanted=wanted)
         self.faults.append(CannotJudge(message, field=what, value=value, wanted=wanted))
 
-    def wanted(self, test: Test, known: DealField) -> str:
-        """The same words for every deal, so they are kept."""
-        kept = _wanted.get(id(test))
+    def words(self, test: Test, known: DealField) -> tuple[str, str]:
+        """What is looked at and what is wanted: the same words for every deal, so they are kept."""
+        kept = _words.get(id(test))
         if kept is None or not (kept[0] is test and kept[1] is known and kept[2:4] == (self.language, self.zone)):
-            if len(_wanted) >= WANTED_KEPT:
-                _wanted.clear()
-            kept = (test, known, self.language, self.zone, self.wanted_text(test, known))
-            _wanted[id(test)] = kept
+            if len(_words) >= WANTED_KEPT:
+                _words.clear()
+            what = f"{known.title} ({test.field})" if known.title and known.title != test.field else test.field
+            kept = (test, known, self.language, self.zone, (what, self.wanted_text(test, known)))
+            _words[id(test)] = kept
         return kept[4]
 
     def wanted_text(self, test: Test, known: DealField) -> str:
@@ -169,8 +188,7 @@ class _Judging:
         return shortened(folded(self.scalar_text(value, known)), SHOWN)
 
     def scalar_text(self, value: Any, known: DealField) -> str:
-        option = known.options.get(_id(value))
-        if option is not None:
+        if known.options and (option := known.options.get(_id(value))) is not None:
             return option
         try:
             if known.type in DATE_TYPES or isinstance(value, date):
@@ -339,7 +357,7 @@ def _written(value: Any, known: DealField) -> Any:
     """A list value as its text; anything else as it is. Raises _Unclear for what has no text (a file)."""
     if isinstance(value, dict):
         raise _Unclear(value, "want.text")
-    return known.options.get(_id(value), value)
+    return known.options.get(_id(value), value) if known.options else value
 
 
 def _plain(value: Any) -> str:

@@ -10,9 +10,10 @@ made harmless first (``Context.harmless``).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from bitrix_sync.model.facts import Company, Contact, Deal, DealField
@@ -47,6 +48,28 @@ class Record:
         return self.values is not None
 
 
+class Lazy(Mapping[str, Any]):
+    """Values by name, each made when it is first asked for."""
+
+    def __init__(self, makers: Mapping[str, Callable[[], Any]]) -> None:
+        self._makers = makers
+        self._made: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._made:
+            self._made[name] = self._makers[name]()
+        return self._made[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._makers
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """The names of a template with their values, and the language in which values are put into words."""
@@ -56,7 +79,10 @@ class Context:
 
     def harmless(self) -> Context:
         """The same for a text in which the portal reads BB code: no value brings any along."""
-        return Context({name: _harmless(value) for name, value in self.values.items()}, self.language)
+        return Context(Lazy({name: partial(self._harmless, name) for name in self.values}), self.language)
+
+    def _harmless(self, name: str) -> Any:
+        return _harmless(self.values[name])
 
 
 def _harmless(value: Any) -> Any:
@@ -89,40 +115,44 @@ def build_context(
     """
     policy = rules.policies.get(stage_id)
     funnel_id = policy.funnel_id if policy is not None else deal.funnel_id
-    values = {
-        "deal": _deal(deal, rules, company),
-        "company": _client("company", client, ("TITLE",)),
-        "contact": _client("contact", contact, ("NAME", "LAST_NAME")),
-        "owner": _person("owner", owner_id, company),
-        "supervisor": _person("supervisor", supervisor_id, company),
-        "funnel": _named("funnel", funnel_id, rules.funnel_names.get(funnel_id, f"#{funnel_id}")),
-        "stage": _named("stage", stage_id, rules.stage_names.get(stage_id, stage_id)),
-        "deadline": rules.calendar.local(deadline),
+    values: dict[str, Callable[[], Any]] = {
+        "deal": lambda: _deal(deal, rules, company),
+        "company": lambda: _client("company", client, ("TITLE",)),
+        "contact": lambda: _client("contact", contact, ("NAME", "LAST_NAME")),
+        "owner": lambda: _person("owner", owner_id, company),
+        "supervisor": lambda: _person("supervisor", supervisor_id, company),
+        "funnel": lambda: _named("funnel", funnel_id, rules.funnel_names.get(funnel_id, f"#{funnel_id}")),
+        "stage": lambda: _named("stage", stage_id, rules.stage_names.get(stage_id, stage_id)),
+        "deadline": lambda: rules.calendar.local(deadline),
     }
-    return Context(values, rules.language)
+    return Context(Lazy(values), rules.language)
 
 
 def _deal(deal: Deal, rules: Rules, company: Company) -> Record:
     local = rules.calendar.local
     title = _text(deal.title)
-    values: dict[str, Any] = {
-        "ID": deal.id,
-        "TITLE": title,
-        "CATEGORY_ID": deal.funnel_id,
-        "ASSIGNED_BY_ID": _person("ASSIGNED_BY_ID", deal.responsible_id, company),
-        "CREATED_BY_ID": _person("CREATED_BY_ID", deal.creator_id, company),
-        "COMPANY_ID": deal.company_id or "",
-        "CONTACT_ID": deal.contact_id or "",
-        "DATE_CREATE": local(deal.created),
-        "DATE_MODIFY": local(deal.changed),
+    values: dict[str, Callable[[], Any]] = {
+        "ID": lambda: deal.id,
+        "TITLE": lambda: title,
+        "CATEGORY_ID": lambda: deal.funnel_id,
+        "ASSIGNED_BY_ID": lambda: _person("ASSIGNED_BY_ID", deal.responsible_id, company),
+        "CREATED_BY_ID": lambda: _person("CREATED_BY_ID", deal.creator_id, company),
+        "COMPANY_ID": lambda: deal.company_id or "",
+        "CONTACT_ID": lambda: deal.contact_id or "",
+        "DATE_CREATE": lambda: local(deal.created),
+        "DATE_MODIFY": lambda: local(deal.changed),
+        **{code: partial(_field, deal, code, rules, company) for code in deal.fields},
+        "STAGE_ID": lambda: _text(rules.stage_names.get(deal.stage_id, deal.stage_id)),
     }
-    for code, value in deal.fields.items():
-        read = _value(value, rules.deal_fields.get(code) or DealField(code, code, ""), company)
-        values[code] = local(read) if isinstance(read, datetime) else read
-        if isinstance(read, list):
-            values[code] = [local(one) if isinstance(one, datetime) else one for one in read]
-    values["STAGE_ID"] = _text(rules.stage_names.get(deal.stage_id, deal.stage_id))
-    return Record("deal", values, title)
+    return Record("deal", Lazy(values), title)
+
+
+def _field(deal: Deal, code: str, rules: Rules, company: Company) -> Any:
+    local = rules.calendar.local
+    read = _value(deal.fields[code], rules.deal_fields.get(code) or DealField(code, code, ""), company)
+    if isinstance(read, list):
+        return [local(one) if isinstance(one, datetime) else one for one in read]
+    return local(read) if isinstance(read, datetime) else read
 
 
 def _client(kind: str, client: Contact | None, names: tuple[str, ...]) -> Record:

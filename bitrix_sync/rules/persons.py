@@ -151,7 +151,12 @@ def resolve_supervisor(
 ) -> int | None:
     """Who controls the task: ``head`` is the head over its owner, ``none`` nobody. For a fired one the head over him
     stands in, never the owner himself. None when there is nobody."""
-    search = _Search(deal, company, tasks, fields or {}, picks or Picks(), deadline, under=owner_id, pool="supervisor")
+    search = _Search(
+        *(deal, company, tasks, fields or {}, picks or Picks(), deadline),
+        under=owner_id,
+        pool="supervisor",
+        silent=True,
+    )
     found = _find(person, search)
     search.use(found)
     return found.user_id
@@ -170,7 +175,12 @@ def resolve_people(
 ) -> tuple[int, ...]:
     """Observers or participants, each once, in the file's order. Who is fired is left out; ``head`` is the head over
     the task's owner."""
-    search = _Search(deal, company, tasks, fields or {}, picks or Picks(), deadline, under=owner_id, pool="people")
+    search = _Search(
+        *(deal, company, tasks, fields or {}, picks or Picks(), deadline),
+        under=owner_id,
+        pool="people",
+        silent=True,
+    )
     people: dict[int, None] = {}
     for person in persons:
         found = _find(person, search, strict=True)
@@ -233,9 +243,11 @@ class _Search:
     language: str = DEFAULT
     under: int | None = None
     pool: str = ""
+    silent: bool = False
+    """Nobody asks how it was found."""
 
     def tell(self, key: str, **values: Any) -> str:
-        return phrase(self.language, f"path.{key}", **values)
+        return "" if self.silent else phrase(self.language, f"path.{key}", **values)
 
     def away(self, user_id: int) -> bool:
         if not self.substitute_away or self.deadline is None:

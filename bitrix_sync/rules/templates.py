@@ -196,7 +196,10 @@ def render(
     read = _read(source)
     if read.template is None:
         raise TemplateFault("; ".join(read.problems))
-    text = _output(read.template, source, context.harmless() if markup and limit is None else context)
+    if markup and limit is None:
+        context = context.harmless()
+    values = {name: context.values[name] for name in read.roots}
+    text = _output(read.template, source, {**values, RUN: Run(context.language)})
     if limit is None:
         return shortened(text.strip(), MAX_OUTPUT)
     title = shortened(folded(text), limit)
@@ -205,12 +208,12 @@ def render(
     return title
 
 
-def _output(template: Template, source: str, context: Context) -> str:
+def _output(template: Template, source: str, values: dict[str, Any]) -> str:
     """What a template makes, up to a little more than MAX_OUTPUT characters."""
     pieces: list[str] = []
     length = 0
     try:
-        for piece in template.root_render_func(template.new_context({**context.values, RUN: Run(context.language)})):
+        for piece in template.root_render_func(template.new_context(values)):
             pieces.append(piece)
             length += len(piece)
             if length > MAX_OUTPUT:
@@ -245,6 +248,8 @@ class _Read:
     problems: tuple[str, ...]
     names: frozenset[str] = frozenset()
     template: Template | None = None
+    roots: frozenset[str] = frozenset()
+    """What its names begin with."""
 
 
 @lru_cache(maxsize=2048)
@@ -260,7 +265,8 @@ def _read(source: str) -> _Read:
         if problems:
             return _Read(problems, names)
         counting = _Counting().visit(tree).set_environment(_CAGE)
-        return _Read((), names, Template.from_code(_CAGE, _CAGE.compile(counting), {}))
+        roots = frozenset(name.partition(".")[0] for name in names)
+        return _Read((), names, Template.from_code(_CAGE, _CAGE.compile(counting), {}), roots)
     except TemplateSyntaxError as fault:
         return _Read((_at(source, fault.lineno, fault.message or "cannot be read"),), names)
     except (TemplateError, SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as fault:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from bitrix_sync.model.facts import DealField
@@ -86,17 +87,25 @@ def number(value: object) -> Decimal:
 
     Raises ValueError for anything else; ``True`` and "Y" are no numbers.
     """
-    if isinstance(value, bool):
-        raise ValueError(f"{value!r} is not a number")
-    if isinstance(value, int):
+    if isinstance(value, int) and not isinstance(value, bool):
         return Decimal(value)
-    text = str(value).strip() if isinstance(value, int | float | Decimal | str) else ""
+    if isinstance(value, float) or (isinstance(value, str) and len(value) <= LONGEST_NUMBER):
+        return _number_kept(value)
+    return _number(value)
+
+
+def _number(value: object) -> Decimal:
+    text = str(value).strip() if isinstance(value, float | Decimal | str) else ""
     money = _MONEY.fullmatch(text)
     if money is not None:
         text = money[1].strip()
     if len(text) > LONGEST_NUMBER or not _NUMBER.fullmatch(text):
         raise ValueError(f"{value!r} is not a number")
     return Decimal(text)
+
+
+_number_kept = lru_cache(maxsize=4096)(_number)
+"""The same numbers come again and again: in the rules always, in a deal once for each rule."""
 
 
 def empty(value: object) -> bool:

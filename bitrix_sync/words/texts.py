@@ -98,7 +98,7 @@ def harmless(text: str) -> str:
 def sendable(text: str) -> str:
     """The text as it is, for places where markup is not read (titles, check lists, fields): only what cannot travel
     goes, control characters but line breaks and tabs, and halves of characters."""
-    return _UNSENDABLE.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+    return text if text.isprintable() else _UNSENDABLE.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 UNSEEN = re.compile("[\0-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
