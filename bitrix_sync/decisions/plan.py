@@ -45,7 +45,7 @@ from bitrix_sync.model.facts import (
 from bitrix_sync.model.keys import Key, Moment, Occurrence, Purpose, purpose_of
 from bitrix_sync.model.operations import Check, DeadlineChange, DealState, Decision, Operation, State, TaskRecord, Trace
 from bitrix_sync.model.worktime import Calendar
-from bitrix_sync.rules.conditions import CannotJudge, Judgement, judge
+from bitrix_sync.rules.conditions import CannotJudge, Facts, Judgement
 from bitrix_sync.rules.context import Context, build_context
 from bitrix_sync.rules.deadlines import MINUTES, Computed, DeadlineError, compute, counted
 from bitrix_sync.rules.fields import TEXTS, Unfit, fit
@@ -157,12 +157,12 @@ def decide_anew(
     deal has gone on, or the rule would not act on it any more.
     """
     record = next((one for one in state.tasks if one.occurrence == occurrence), None)
-    visit = next((one for one in state.visits if record is not None and one.id == record.visit_id), None)
     rule = rules.by_id.get(record.rule_id) if record is not None else None
-    if state.deal is None or record is None or visit is None or rule is None or rule.disabled:
+    if state.deal is None or record is None or rule is None or rule.disabled:
         return None
     deciding = _Deciding(state, state.deal, rules, world, now)
-    if refused and not deciding.is_wanted(rule, visit):
+    visit = deciding.visit_of(record)
+    if visit is None or (refused and not deciding.is_wanted(rule, visit)):
         return None
     return deciding.make_anew(rule, visit, record)
 
@@ -194,25 +194,10 @@ def observe(record: TaskRecord | None, seen: PortalTask, *, at: datetime) -> tup
     A deadline that we never sent was set by a person: following ends for ever, the count of moves starts anew.
     """
     if record is None:
-        return TaskRecord(
-            occurrence="",
-            deal_id=seen.deal_ids[0] if seen.deal_ids else 0,
-            deadline=seen.deadline,
-            owner_id=seen.owner_id,
-            owner_sent=seen.owner_id,
-            title=seen.title,
-            portal_id=seen.id,
-            status=seen.status,
-            creator_id=seen.creator_id,
-            auditors=seen.auditors,
-            first_deadline=seen.deadline,
-            created=seen.created,
-            changed=seen.changed,
-            closed=seen.closed,
-        ), None
+        return meet(seen), None
     known = replace(
         record,
-        deal_id=record.deal_id or (seen.deal_ids[0] if seen.deal_ids else 0),
+        deal_id=record.deal_id or deal_of(seen),
         title=seen.title,
         status=seen.status,
         gone=False,
@@ -229,6 +214,31 @@ def observe(record: TaskRecord | None, seen: PortalTask, *, at: datetime) -> tup
         return known, None
     moved = replace(known, follow_off=True, moves=0, moves_by_people=record.moves_by_people + 1)
     return moved, DeadlineChange(record.ref, record.deadline, seen.deadline, "people", seen.changed or at)
+
+
+def meet(seen: PortalTask) -> TaskRecord:
+    """The record of a task that is read for the first time."""
+    return TaskRecord(
+        occurrence="",
+        deal_id=deal_of(seen),
+        deadline=seen.deadline,
+        owner_id=seen.owner_id,
+        owner_sent=seen.owner_id,
+        title=seen.title,
+        portal_id=seen.id,
+        status=seen.status,
+        creator_id=seen.creator_id,
+        auditors=seen.auditors,
+        first_deadline=seen.deadline,
+        created=seen.created,
+        changed=seen.changed,
+        closed=seen.closed,
+    )
+
+
+def deal_of(seen: PortalTask) -> int:
+    """The first deal that a task is bound to; 0 for none."""
+    return seen.deal_ids[0] if seen.deal_ids else 0
 
 
 def admins_of(rules: Rules, company: Company) -> tuple[int, ...]:
@@ -279,6 +289,7 @@ class _Deciding:
         self.moments: dict[tuple[int, str], datetime] = {}
         self.asked: dict[tuple[int, str], datetime] = {}
         self.wake_at: datetime | None = None
+        self.facts = Facts(deal.fields, rules.deal_fields, rules.calendar.zone, rules.language)
 
     def run(self, responsible_before: int | None) -> Decision:
         if self.backfill is not None:
@@ -330,6 +341,8 @@ class _Deciding:
 
     def of_rule(self, rule_id: str, visit: Visit | None = None) -> list[TaskRecord]:
         """The rule's records on this deal, or of one visit, oldest first."""
+        if not self.records:
+            return []
         found = [
             record
             for record in self.records.values()
@@ -351,10 +364,9 @@ class _Deciding:
                     name = Moment.DONE.of(rule_id)
                     if known := self.moment(visit, name):
                         return known
-                    done = self.of_rule(rule_id, visit if same_stage else None)[-1:]
-                    if done and done[0].status == DONE and not done[0].gone and done[0].closed:
-                        return self.remember(visit, name, max(done[0].closed, visit.entered))
-                    return None
+                    made = self.of_rule(rule_id, visit if same_stage else None)
+                    done_at = made[-1].done_at if made else None
+                    return self.remember(visit, name, max(done_at, visit.entered)) if done_at else None
                 case Entered(stages=stages):
                     later = (v for v in self.visits if v.id > visit.id and v.stage_id in stages)
                     return next((v.entered for v in later), None)
@@ -369,42 +381,34 @@ class _Deciding:
 
         return find
 
-    def judge(self, rule: Rule) -> Judgement:
-        return judge(
-            rule.condition,
-            fields=self.deal.fields,
-            deal_fields=self.rules.deal_fields,
-            zone=self.rules.calendar.zone,
-            language=self.rules.language,
-        )
-
     # --- endings -----------------------------------------------------------------------------------------------------
 
     def end_tasks(self, left: Visit | None, entered: Visit) -> None:
         """What tasks undergo when ``left`` ended with the entry of ``entered``; once, at the first look."""
+        tasks = list(self.records.values())
         if left is not None and self.moment(left, Moment.LEFT) is None:
-            of_visit = [record for record in self.records.values() if record.visit_id == left.id]
-            for record in of_visit:
+            for record in (one for one in tasks if one.visit_id == left.id):
                 self.remember(left, Moment.LEFT, self.now)
-                self.end_task(record, left, entered, Purpose.LEAVE)
+                self.end_task(record, entered, Purpose.LEAVE)
         if entered.final and self.moment(entered, Moment.CLOSED) is None:
-            of_deal = [record for record in self.records.values() if record.visit_id < entered.id]
-            for record in of_deal:
+            for record in (one for one in tasks if one.visit_id < entered.id):
                 self.remember(entered, Moment.CLOSED, self.now)
-                self.end_task(record, self.visit_of(record) or entered, entered, Purpose.CLOSE)
+                self.end_task(record, entered, Purpose.CLOSE)
 
-    def end_task(self, record: TaskRecord, visit: Visit, entered: Visit, why: Purpose) -> None:
+    def end_task(self, record: TaskRecord, entered: Visit, why: Purpose) -> None:
         rule = self.rules.by_id.get(record.rule_id)
         if rule is None or rule.disabled or record.gone or record.status not in ENDABLE:
             return
         ending = rule.on_leave if why is Purpose.LEAVE else rule.on_close
-        left = str(Key(Purpose.LEAVE, record.occurrence, entered.id))
-        ended = {op.key for op in self.operations if op.kind in ENDS}
-        if ending == "keep" or (why is Purpose.CLOSE and left in ended):
+        if ending == "keep" or (why is Purpose.CLOSE and self.was_left(record, entered)):
             return
-        key = Key(why, record.occurrence, entered.id)
-        self.add(key, ENDINGS[ending](why.value), record, urgency=CREATE)
-        self.trace(visit, rule.id, "ended", ending=ending, why=why.value)
+        self.add(Key(why, record.occurrence, entered.id), ENDINGS[ending](why.value), record, urgency=CREATE)
+        self.trace(self.visit_of(record) or entered, rule.id, "ended", ending=ending, why=why.value)
+
+    def was_left(self, record: TaskRecord, entered: Visit) -> bool:
+        """True when its visit has ended just now, and the task with it."""
+        left = str(Key(Purpose.LEAVE, record.occurrence, entered.id))
+        return any(op.key == left and op.kind in ENDS for op in self.operations)
 
     def ending(self, record: TaskRecord) -> bool:
         """True when it is decided that the task be completed or deleted, though the portal does not show it yet."""
@@ -470,7 +474,7 @@ class _Deciding:
         if rule not in policy.rules or self.out_of_reach(rule, visit, over=False):
             return False
         try:
-            return self.judge(rule).holds
+            return self.facts.judge(rule.condition).holds
         except CannotJudge:
             return False
 
@@ -495,7 +499,8 @@ class _Deciding:
 
     def acts_by_itself(self, rule: Rule, visit: Visit, loaded: datetime) -> bool:
         """Also when an earlier backfill took the visit in, for this rule or, in version 0.1, for all there were."""
-        if visit.entered >= loaded.replace(microsecond=0) and visit.id not in self.state.handled:
+        after = visit.entered >= loaded or visit.entered >= loaded.replace(microsecond=0)
+        if after and visit.id not in self.state.handled:
             return True
         taken_in = (self.state.moments.get((visit.id, name)) for name in (Moment.BACKFILL.of(rule.id), Moment.BACKFILL))
         return any(moment is not None and moment >= loaded for moment in taken_in)
@@ -522,33 +527,44 @@ class _Deciding:
 
     def make_or_repeat(self, rule: Rule, visit: Visit) -> None:
         made = self.of_rule(rule.id, visit)
-        if made and not self.comes_anew(rule, made[-1]):
-            self.repeat(rule, visit, made[-1])
+        last = made[-1] if made else None
+        if last is not None and not self.comes_anew(rule, last):
+            self.repeat(rule, visit, last)
             return
-        judged = self.judge(rule)
+        judged = self.facts.judge(rule.condition)
         if not judged.holds:
             self.trace(visit, rule.id, "condition_false", judged.checks)
             return
+        started = self.start(rule, visit, last, judged)
+        if started is not None and not self.stands_already(rule, visit, started, judged):
+            self.make(rule, visit, number=last.number + 1 if last else 1, started=started, checks=judged.checks)
+
+    def start(self, rule: Rule, visit: Visit, last: TaskRecord | None, judged: Judgement) -> datetime | None:
+        """What the deadline of a new task is counted from; None while what the rule waits for has not happened."""
         started = self.counted_from(rule, visit)
-        if made and made[-1].started is not None:
-            started = max(started, made[-1].started)
-        if rule.start is not None:
-            begun = self.happened(visit)(rule.start)
-            if begun is None:
-                by = self.brought_by(rule, visit, made[-1] if made else None)
-                self.trace(visit, rule.id, "waiting_start", judged.checks, event=_event_words(rule.start), by=by)
-                return
-            started = max(begun, started)
+        if last is not None and last.started is not None:
+            started = max(started, last.started)
+        if rule.start is None:
+            return started
+        begun = self.happened(visit)(rule.start)
+        if begun is None:
+            by = self.brought_by(rule, visit, last)
+            self.trace(visit, rule.id, "waiting_start", judged.checks, event=_event_words(rule.start), by=by)
+            return None
+        return max(begun, started)
+
+    def stands_already(self, rule: Rule, visit: Visit, started: datetime, judged: Judgement) -> bool:
+        """True when a task of an earlier visit stands for the new one, as ``repeat`` says."""
         earlier = [record for record in self.of_rule(rule.id) if not self.comes_anew(rule, record)]
         if rule.repeat == "once" and earlier:
             self.trace(visit, rule.id, "exists", judged.checks, other=earlier[-1].occurrence, repeat="once")
-            return
+            return True
+        if rule.repeat != "if_none_open":
+            return False
         still_open = [record for record in earlier if record.open and not self.ending(record)]
-        if rule.repeat == "if_none_open" and still_open:
+        if still_open:
             self.take_over(rule, visit, still_open[-1], started)
-            return
-        number = made[-1].number + 1 if made else 1
-        self.make(rule, visit, number=number, started=started, checks=judged.checks)
+        return bool(still_open)
 
     def take_over(self, rule: Rule, visit: Visit, record: TaskRecord, started: datetime) -> None:
         """``repeat: if_none_open``: the open task belongs to the new visit; its deadline is counted from there. If
@@ -567,14 +583,14 @@ class _Deciding:
         """``again``: done while the visit lasts, the next task comes that much later."""
         if rule.again is None or visit is not self.latest or (self.deal.closed and not visit.final):
             return
-        if last.gone or last.status != DONE or last.closed is None:
+        if last.done_at is None:
             return
-        next_at = next_start(rule.again, max(last.closed, visit.entered), self.rules.calendar)
+        next_at = next_start(rule.again, max(last.done_at, visit.entered), self.rules.calendar)
         if next_at > self.now:
             self.wake_at = min(self.wake_at or next_at, next_at)
             self.trace(visit, rule.id, "again", number=last.number + 1, at=next_at.isoformat())
             return
-        judged = self.judge(rule)
+        judged = self.facts.judge(rule.condition)
         if judged.holds:
             self.make(rule, visit, number=last.number + 1, started=next_at, checks=judged.checks)
         else:
@@ -596,29 +612,15 @@ class _Deciding:
         chosen = self.choose_owner(rule, computed.at)
         owner = chosen.user_id or 0
         supervisor = self.supervisor(rule, owner)
-        context = build_context(
-            deal=self.deal,
-            rules=self.rules,
-            company=self.world.company,
-            owner_id=owner,
-            supervisor_id=supervisor,
-            stage_id=visit.stage_id,
-            deadline=computed.at,
-            client=self.world.companies.get(self.deal.company_id),
-            contact=self.world.contacts.get(self.deal.contact_id),
-        )
+        context = self.context(visit, computed, owner, supervisor)
         title = render(rule.title, context=context, limit=TITLE_LIMIT)
-        description = render(rule.description, context=context) if rule.description else ""
-        if chosen.marked:
-            note = texts.say(self.rules.language, "line.last_resort", owner=self.world.company.name(owner))
-            description = f"{description}\n\n{note}".strip()
+        description = self.description(rule, context, chosen)
         own = self.own_fields(rule, context)
-        key = name or str(Occurrence(visit.id, rule.id, number))
         before = self.of_rule(rule.id, visit)
         by = self.brought_by(rule, visit, before[-1] if before else None)
         record = self.keep(
             TaskRecord(
-                occurrence=key,
+                occurrence=name or str(Occurrence(visit.id, rule.id, number)),
                 deal_id=self.deal.id,
                 rule_id=rule.id,
                 visit_id=visit.id,
@@ -639,29 +641,67 @@ class _Deciding:
         if owner:
             self.world.picks.add(owner, computed.at)
         else:
-            self.tell_of_nobody(rule, key, title)
+            self.tell_of_nobody(rule, record.occurrence, title)
         fields = self.task_fields(rule, title, description, owner, supervisor, computed.at) | own
         self.add(
-            Key(Purpose.CREATE, key),
+            Key(Purpose.CREATE, record.occurrence),
             CreateTask(fields),
             record,
             urgency=(URGENT if computed.at - self.now < DAY else CREATE) + LATER * bool(self.backfill),
             look_first=self.backfill is not None or self.is_old_news(visit),
             state=State.PLANNED if owner else State.HELD,
         )
-        self.add_checklist(
-            record, [render(item, context=context, limit=TITLE_LIMIT, may_be_empty=True) for item in rule.checklist]
+        if rule.checklist:
+            items = (render(one, context=context, limit=TITLE_LIMIT, may_be_empty=True) for one in rule.checklist)
+            self.add_checklist(record, list(items))
+        self.trace_made(rule, visit, record, checks, computed, chosen, own, by)
+
+    def context(self, visit: Visit, computed: Computed, owner: int, supervisor: int | None) -> Context:
+        """What the templates of a task see."""
+        return build_context(
+            deal=self.deal,
+            rules=self.rules,
+            company=self.world.company,
+            owner_id=owner,
+            supervisor_id=supervisor,
+            stage_id=visit.stage_id,
+            deadline=computed.at,
+            client=self.world.companies.get(self.deal.company_id),
+            contact=self.world.contacts.get(self.deal.contact_id),
         )
+
+    def description(self, rule: Rule, context: Context, chosen: Chosen) -> str:
+        """The task's text; it says so when the task came to its owner because there was nobody else."""
+        description = render(rule.description, context=context) if rule.description else ""
+        if not chosen.marked:
+            return description
+        name = self.world.company.name(chosen.user_id or 0)
+        note = texts.say(self.rules.language, "line.last_resort", owner=name)
+        return f"{description}\n\n{note}".strip()
+
+    def trace_made(
+        self,
+        rule: Rule,
+        visit: Visit,
+        record: TaskRecord,
+        checks: tuple[Check, ...],
+        computed: Computed,
+        chosen: Chosen,
+        own: Mapping[str, Any],
+        by: str,
+    ) -> None:
+        """Why there is the task, and why it is as it is; ``by``: see ``brought_by``."""
+        name = self.world.company.name
         self.trace(
             visit,
             rule.id,
-            "made" if owner else "held_nobody",
+            "made" if record.owner_id else "held_nobody",
             checks,
-            task=key,
-            title=title,
-            owner=self.world.company.name(owner) if owner else "",
+            task=record.occurrence,
+            title=record.title,
+            owner=name(record.owner_id) if record.owner_id else "",
             owner_path=list(chosen.path),
-            supervisor=self.world.company.name(supervisor) if supervisor else "",
+            supervisor=name(record.supervisor_id) if record.supervisor_id else "",
             deadline=computed.at.isoformat(),
             branch=computed.branch,
             lifted=computed.lifted,
@@ -676,19 +716,20 @@ class _Deciding:
         for code, values in rule.fields:
             field = self.rules.task_fields.get(code) or DealField(code, code)
             plain = context if field.type in TEXTS else replace(context, language="")
-            ready: list[Any] = []
-            for value in values:
-                text = render(value, context=plain, markup=False) if isinstance(value, str) else value
-                if text == "":
-                    continue
-                try:
-                    zone, company = self.rules.calendar.zone, self.world.company
-                    ready.append(fit(text, field, zone=zone, company=company) if isinstance(value, str) else value)
-                except Unfit as fault:
-                    raise TemplateFault(f"fields > {code}: {fault}") from None
+            try:
+                ready = [one for value in values if (one := self.fit(value, field, plain)) is not None]
+            except Unfit as fault:
+                raise TemplateFault(f"fields > {code}: {fault}") from None
             if ready:
                 found[code] = ready if field.multiple or len(values) > 1 else ready[0]
         return found
+
+    def fit(self, value: Any, field: DealField, context: Context) -> Any:
+        """A value as the field takes it; None for a template that renders to nothing. Raises Unfit."""
+        if not isinstance(value, str):
+            return value
+        text = render(value, context=context, markup=False)
+        return fit(text, field, zone=self.rules.calendar.zone, company=self.world.company) if text else None
 
     def shown_field(self, code: str, value: Any) -> str:
         """The value of a user field for people."""
@@ -760,6 +801,8 @@ class _Deciding:
         return fields
 
     def people(self, persons: tuple[Person, ...], owner_id: int) -> tuple[int, ...]:
+        if not persons:
+            return ()
         return resolve_people(
             persons,
             owner_id=owner_id,
@@ -796,19 +839,20 @@ class _Deciding:
     # --- following ---------------------------------------------------------------------------------------------------
 
     def followers(self) -> list[tuple[TaskRecord, Rule, Visit]]:
-        """Open tasks of working rules, with the visit they belong to."""
+        """Open tasks of working rules, with the visit they belong to; of those decided in this very call there is
+        nothing to follow yet."""
+        fresh = {op.task for op in self.operations if op.kind is Kind.CREATE}
         found = []
-        for record in list(self.records.values()):
+        for record in [one for one in self.records.values() if one.open and one.occurrence not in fresh]:
             rule, visit = self.rules.by_id.get(record.rule_id), self.visit_of(record)
-            if rule is None or visit is None or rule.disabled or not record.open or self.ending(record):
-                continue
-            found.append((record, rule, visit))
+            if rule is not None and visit is not None and not rule.disabled and not self.ending(record):
+                found.append((record, rule, visit))
         return found
 
     def follow_deadlines(self) -> None:
         """A deadline is computed anew when what it was counted from changed: the field, the event, the visit."""
         for record, rule, visit in self.followers():
-            if record.follow_off or not rule.deadline.follow or record.occurrence in self.fresh():
+            if record.follow_off or not rule.deadline.follow:
                 continue
             try:
                 computed = self.deadline(rule.deadline, visit, record.started or visit.entered)
@@ -860,45 +904,46 @@ class _Deciding:
             why=computed.basis,
         )
 
-    def fresh(self) -> set[str]:
-        """Occurrences decided in this very call: nothing to follow yet."""
-        return {op.task for op in self.operations if op.kind is Kind.CREATE}
-
     def follow_responsible(self) -> None:
         """The deal's responsible changed: tasks whose owner is he (or the head over him) go along, with their
         supervisors, unless a person has changed the owner by hand; where he is the supervisor, he is so now."""
         for record, rule, visit in self.followers():
-            if record.occurrence in self.fresh():
-                continue
-            changes = self.state.underway.get((record.occurrence, Kind.PEOPLE), ())
-            underway = [one.owner for one in changes if isinstance(one, SetPeople) and one.owner]
-            owner = underway[-1] if underway else record.owner_id
-            if record.owner_form == "other":
-                if rule.supervisor == Responsible():
-                    self.hand_over(record, rule, visit, before=owner, owner=owner)
-                continue
-            chosen = follow_owner(
-                record.owner_form,
-                deal=self.deal,
-                company=self.world.company,
-                fallback=self.rules.fallback_owner,
-                deadline=record.deadline or self.now,
-                substitute_away=rule.away == "substitute",
-                language=self.rules.language,
-            )
-            if record.owner_id not in (record.owner_sent, chosen.user_id, *underway):
-                self.trace(visit, rule.id, "not_followed_person", owner=self.world.company.name(record.owner_id))
-                continue
-            if record.owner_sent != record.owner_id == chosen.user_id:
-                record = self.keep(replace(record, owner_sent=record.owner_id))
-            self.hand_over(record, rule, visit, before=owner, owner=chosen.user_id or owner)
+            if record.owner_form != "other":
+                self.follow_owner(record, rule, visit)
+            elif rule.supervisor == Responsible():
+                owner = [record.owner_id, *self.owners_to_be(record)][-1]
+                self.hand_over(record, rule, visit, before=owner, owner=owner)
+
+    def owners_to_be(self, record: TaskRecord) -> list[int]:
+        """Who is to own the task by what is decided and has not reached the portal yet."""
+        changes = self.state.underway.get((record.occurrence, Kind.PEOPLE), ())
+        return [one.owner for one in changes if isinstance(one, SetPeople) and one.owner]
+
+    def follow_owner(self, record: TaskRecord, rule: Rule, visit: Visit) -> None:
+        """Whoever is responsible now gets the task, or the head over them, unless a person gave it to somebody."""
+        chosen = follow_owner(
+            record.owner_form,
+            deal=self.deal,
+            company=self.world.company,
+            fallback=self.rules.fallback_owner,
+            deadline=record.deadline or self.now,
+            substitute_away=rule.away == "substitute",
+            language=self.rules.language,
+        )
+        underway = self.owners_to_be(record)
+        if record.owner_id not in (record.owner_sent, chosen.user_id, *underway):
+            self.trace(visit, rule.id, "not_followed_person", owner=self.world.company.name(record.owner_id))
+            return
+        if record.owner_sent != record.owner_id == chosen.user_id:
+            record = self.keep(replace(record, owner_sent=record.owner_id))
+        owner = [record.owner_id, *underway][-1]
+        self.hand_over(record, rule, visit, before=owner, owner=chosen.user_id or owner)
 
     def hand_over(self, record: TaskRecord, rule: Rule, visit: Visit, *, before: int, owner: int) -> None:
         """The task goes to ``owner``, who may have it already, and to the supervisor whom the rule names for him."""
         supervisor = self.supervisor(rule, owner)
         if owner == before and (supervisor == record.supervisor_id or rule.supervisor != Responsible()):
             return
-        name = self.world.company.name
         changed = record.supervisor_id != supervisor
         change = SetPeople(
             owner,
@@ -909,15 +954,19 @@ class _Deciding:
         )
         count = 1 + Key(Purpose.PEOPLE, record.occurrence).among(self.state.keys)
         self.add(Key(Purpose.PEOPLE, record.occurrence, count), change, record)
-        if owner != before:
-            text = texts.say(self.rules.language, "line.owner_followed", owner=name(owner))
-            self.trace(visit, rule.id, "people_followed", owner=name(owner))
-        else:
-            said = name(supervisor) if supervisor else "—"
-            text = texts.say(self.rules.language, "line.supervisor_followed", supervisor=said)
-            self.trace(visit, rule.id, "supervisor_followed", supervisor=said)
+        text = self.trace_handed_over(rule, visit, owner if owner != before else None, supervisor)
         self.add(Key(Purpose.LINE_OF_PEOPLE, record.occurrence, count), AddLine(text), record, urgency=LINE)
         self.keep(replace(record, supervisor_id=supervisor))
+
+    def trace_handed_over(self, rule: Rule, visit: Visit, owner: int | None, supervisor: int | None) -> str:
+        """Trace who has the task, or who controls it if ``owner`` is None, from now on; the same as a line."""
+        name = self.world.company.name
+        if owner is not None:
+            self.trace(visit, rule.id, "people_followed", owner=name(owner))
+            return texts.say(self.rules.language, "line.owner_followed", owner=name(owner))
+        said = name(supervisor) if supervisor else "—"
+        self.trace(visit, rule.id, "supervisor_followed", supervisor=said)
+        return texts.say(self.rules.language, "line.supervisor_followed", supervisor=said)
 
     # --- what was refused --------------------------------------------------------------------------------------------
 
@@ -963,10 +1012,7 @@ class _Deciding:
         """``advance_to``: every task of the latest visit is done, so the deal moves on, at most five times a day."""
         visit = self.latest
         policy = self.rules.policies.get(visit.stage_id)
-        if policy is None or policy.advance_to is None or visit.final or self.deal.stage_id != visit.stage_id:
-            return
-        tasks = [record for record in self.records.values() if record.visit_id == visit.id and not record.gone]
-        if not tasks or any(record.status != DONE for record in tasks):
+        if policy is None or policy.advance_to is None or not self.is_through(visit):
             return
         if Key(Purpose.BRAKE, visit.id).among(self.state.keys):
             return  # people were told to move it themselves
@@ -979,6 +1025,13 @@ class _Deciding:
             move = MoveDeal(policy.advance_to, visit.id)
             self.operations.append(Operation(key, move, self.deal.id, urgency=ADVANCE))
             self.trace(visit, "advance_to", "advanced", stage=self.rules.stage_names.get(policy.advance_to, ""))
+
+    def is_through(self, visit: Visit) -> bool:
+        """True when the visit lasts, and all of its tasks, of which there are some, are done."""
+        if visit.final or self.deal.stage_id != visit.stage_id:
+            return False
+        tasks = [record for record in self.records.values() if record.visit_id == visit.id and not record.gone]
+        return bool(tasks) and all(record.status == DONE for record in tasks)
 
     def brake(self, visit: Visit, policy: StagePolicy) -> None:
         self.trace(visit, "advance_to", "advance_brake", stage=self.rules.stage_names.get(policy.advance_to or "", ""))

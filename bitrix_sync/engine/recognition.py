@@ -202,9 +202,8 @@ def by_mark(task: PortalTask, *, at: datetime) -> TaskRecord | None:
     occurrence = Occurrence.parse(occurrence_in(task.mark))
     if occurrence is None:
         return None
-    seen, _ = plan.observe(None, task, at=at)
     return replace(
-        seen,
+        plan.meet(task),
         occurrence=occurrence_in(task.mark),
         visit_id=occurrence.visit,
         rule_id=occurrence.rule,

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from bitrix_sync.model.actions import Action, Kind
-from bitrix_sync.model.facts import OPEN_STATUSES, WAITING, Cursor, Deal, Unread, Visit
+from bitrix_sync.model.facts import DONE, OPEN_STATUSES, WAITING, Cursor, Deal, Unread, Visit
 from bitrix_sync.model.keys import foreign_ref
 
 OwnerForm = Literal["responsible", "head", "other"]
@@ -133,6 +133,11 @@ class TaskRecord:
     def open(self) -> bool:
         """Not gone and in an open status (one that is still on its way to the portal is open)."""
         return not self.gone and self.status in OPEN_STATUSES
+
+    @property
+    def done_at(self) -> datetime | None:
+        """When it was completed; None while it was not, or is gone."""
+        return self.closed if self.status == DONE and not self.gone else None
 
     @property
     def workable(self) -> bool:
