@@ -7,9 +7,9 @@ task there is nothing to do, and PortalRefused says so.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from bitrix_sync.model.facts import (
@@ -37,6 +37,8 @@ from bitrix_sync.portal.dialect.parsing import Row, rows, whole_or
 from bitrix_sync.portal.paging import from_start, lost_rows, read_offsets
 from bitrix_sync.portal.sources import lenient
 
+T = TypeVar("T")
+
 USERS = Command(
     "user.get",
     {
@@ -51,6 +53,24 @@ TASK_TYPES |= {"bool": "boolean", "text": "string"}
 """Types of task fields that the portal calls by more than one name."""
 WEEKDAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 CHUNK = 50
+PROFILE, SCOPE, FIELDS = "profile", "scope", "crm.item.fields"
+CALENDAR, OWN_CALENDAR = "calendar.settings.get", "calendar.user.settings.get"
+TASK_FIELDS = "tasks.task.getFields"
+SINGLE = (
+    Command(PROFILE),
+    Command(SCOPE),
+    Command(FIELDS, {"entityTypeId": DEAL.entity_type}),
+    Command(CALENDAR),
+    Command(OWN_CALENDAR),
+    Command(TASK_FIELDS),
+    Command("task.item.userfield.getlist", {"ORDER": {"ID": "ASC"}, "FILTER": {}}),
+)
+LISTS = (
+    (Command("crm.category.list", {"entityTypeId": DEAL.entity_type}), "categories"),
+    (Command(DEAL.user_fields, {"order": {"ID": "ASC"}}), ""),
+    (Command("sonet_group.get", {"ORDER": {"ID": "ASC"}, "IS_ADMIN": "Y"}), ""),
+)
+STATUSES = "crm.status.list"
 NEVER_HAD = frozenset({NO_SCOPE, NO_METHOD})
 """Codes that say: this webhook, or this portal, has no such thing at all."""
 OPTIONAL = frozenset(
@@ -68,52 +88,33 @@ def directory(portal: Portal, *, patience: float = PATIENCE) -> Directory:
     """Everything that a rules file can name; what could not be read is empty and named in ``unread``. Remembers the
     names of the deal's fields for later readings. ``patience``: seconds after which a portal that gives no answer at
     all is given up."""
-    commands = [
-        Command("profile"),
-        Command("scope"),
-        Command("crm.item.fields", {"entityTypeId": DEAL.entity_type}),
-        Command("calendar.settings.get"),
-        Command("calendar.user.settings.get"),
-        Command("tasks.task.getFields"),
-        Command("task.item.userfield.getlist", {"ORDER": {"ID": "ASC"}, "FILTER": {}}),
-    ]
-    outcomes = portal.read(commands, optional=True, patience=patience)
-    profile, scope, fields, settings, own, of_tasks, own_of_tasks = outcomes
     parts = _Parts(portal)
-    lists = [
-        (Command("crm.category.list", {"entityTypeId": DEAL.entity_type}), "categories"),
-        (Command(DEAL.user_fields, {"order": {"ID": "ASC"}}), ""),
-        (Command("sonet_group.get", {"ORDER": {"ID": "ASC"}, "IS_ADMIN": "Y"}), ""),
-    ]
-    categories, user_fields, groups = read_offsets(portal, lists, name="directory")
-    funnels = parts.rows("funnels", "crm.category.list", categories)
-    if not funnels and not isinstance(categories, Unread):
+    profile, scope, fields, settings, own, of_tasks, own_of_tasks = portal.read(
+        SINGLE, optional=True, patience=patience
+    )
+    categories, user_fields, groups = read_offsets(portal, LISTS, name="directory")
+    funnels = parts.whole("funnels", categories) or []
+    if not funnels:
         parts.lack("funnels", Unread(EMPTY, NO_FUNNEL.format(host=portal.host)))
     described = _descriptions(fields)
-    for name, command, outcome in zip(("profile", "scopes", "fields"), commands, outcomes, strict=False):
-        if not outcome.done:
-            parts.lack(name, portal.as_unread(command.method, outcome))
+    parts.hear("profile", PROFILE, profile)
+    parts.hear("scopes", SCOPE, scope)
+    parts.hear("fields", FIELDS, fields)
     task_fields = _task_fields(of_tasks, own_of_tasks)
     if not task_fields:
-        parts.lack("task_fields", portal.as_unread("tasks.task.getFields", of_tasks))
+        parts.lack("task_fields", portal.as_unread(TASK_FIELDS, of_tasks))
     dictionaries = _dictionaries(portal, funnels, described, parts)
     portal.memory.names.update({code: name for name, (code, _) in described.items()})
-    group_rows = parts.rows("groups", "sonet_group.get", groups)
-    ids = [whole(row.get("ID")) for row in group_rows]
-    hours: PortalCalendar | Unread = (
-        calendar(settings.value) if settings.done else portal.as_unread("calendar.settings.get", settings)
-    )
-    if isinstance(hours, Unread):
-        parts.lack("calendar", hours)
     zone = _zone(portal, own, profile)
-    if not zone and not own.done:
-        parts.lack("time_zone", portal.as_unread("calendar.user.settings.get", own))
+    if not zone:
+        parts.hear("time_zone", OWN_CALENDAR, own)
+    hours = calendar(settings.value) if settings.done else portal.as_unread(CALENDAR, settings)
     return Directory(
         funnels=_funnels(funnels, dictionaries),
-        fields=_fields(described, parts.rows("user_fields", DEAL.user_fields, user_fields), dictionaries),
+        fields=_fields(described, parts.whole("user_fields", user_fields) or [], dictionaries),
         company=_everyone(portal),
-        groups=None if isinstance(groups, Unread) else frozenset(found for found in ids if found),
-        calendar=None if isinstance(hours, Unread) else hours,
+        groups=_ids(parts.whole("groups", groups)),
+        calendar=parts.whole("calendar", hours),
         time_zone=zone,
         utc_offset=portal.utc_offset,
         admin=isinstance(profile.value, Mapping) and parsing.yes(profile.value.get("ADMIN"), default=False),
@@ -133,18 +134,28 @@ class _Parts:
         self.without: dict[str, Absent] = {}
 
     def lack(self, part: str, end: Unread) -> None:
-        """A part was not read. Of what the portal or the webhook does not have there is surely nothing."""
+        """A part was not read: the first reason counts. Of what the portal or the webhook does not have there is surely
+        nothing."""
         if end.code in NEVER_HAD and part.partition(":")[0] in OPTIONAL:
             self.without[part] = Absent(end.why)
         else:
-            self.unread[part] = end
+            self.unread.setdefault(part, end)
 
-    def rows(self, part: str, method: str, found: list[Row] | Unread) -> list[Row]:
-        """The rows of a part; none of one that was not read."""
-        if isinstance(found, Unread):
-            self.lack(part, found)
-            return []
-        return found
+    def hear(self, part: str, method: str, outcome: Outcome) -> None:
+        """A part was not read if its method was not answered."""
+        if not outcome.done:
+            self.lack(part, self.portal.as_unread(method, outcome))
+
+    def whole(self, part: str, end: T | Unread) -> T | None:
+        """What was read of a part; None of one that was not."""
+        if isinstance(end, Unread):
+            self.lack(part, end)
+            return None
+        return end
+
+
+def _ids(groups: list[Row] | None) -> frozenset[int] | None:
+    return None if groups is None else frozenset(found for row in groups if (found := whole(row.get("ID"))))
 
 
 def _scopes(value: Any) -> frozenset[str]:
@@ -172,16 +183,18 @@ def company_commands(known: Company) -> list[Command]:
 def company_of(portal: Portal, known: Company, outcomes: Sequence[Outcome]) -> Company | None:
     """What their outcomes tell; None when they do not tell all: it is then read by itself."""
     pages = -(-max(len(known.users), 1) // CHUNK)
-    parts = outcomes[:pages], outcomes[pages:]
     if not all(one.done for one in outcomes):
         return None
-    found = [[row for one in part for row in rows(one.value, "")] for part in parts]
-    totals = [max((one.total or 0 for one in part), default=0) for part in parts]
-    if any(one.next is not None for part in parts for one in part[-1:]) or any(
-        len({whole(row.get("ID")) for row in part}) < total for part, total in zip(found, totals, strict=True)
-    ):
-        return None
-    return _company(portal, *found)
+    people, departments = _all_rows(outcomes[:pages]), _all_rows(outcomes[pages:])
+    return None if people is None or departments is None else _company(portal, people, departments)
+
+
+def _all_rows(pages: Sequence[Outcome]) -> list[Row] | None:
+    """The rows of all pages of a list; None when there are more of them."""
+    found = [row for page in pages for row in rows(page.value, "")]
+    total = max((page.total or 0 for page in pages), default=0)
+    more = any(page.next is not None for page in pages[-1:])
+    return None if more or len({whole(row.get("ID")) for row in found}) < total else found
 
 
 def _everyone(portal: Portal) -> Company:
@@ -191,11 +204,9 @@ def _everyone(portal: Portal) -> Company:
 
 def _company(portal: Portal, people: list[Row] | Unread, departments: list[Row] | Unread) -> Company:
     parts = _Parts(portal)
-    read_user, read_node = lenient(portal, "user", parsing.user), lenient(portal, "department", parsing.department)
-    users = [user for row in parts.rows("users", USERS.method, people) if (user := read_user(row)) is not None]
-    listed = parts.rows("departments", DEPARTMENTS.method, departments)
-    nodes = [node for row in listed if (node := read_node(row)) is not None]
-    if not users and "users" not in parts.unread:
+    users = _facts(parts.whole("users", people), lenient(portal, "user", parsing.user))
+    nodes = _facts(parts.whole("departments", departments), lenient(portal, "department", parsing.department))
+    if not users:
         parts.lack("users", Unread(EMPTY, NO_PEOPLE.format(host=portal.host)))
     if not nodes and "departments" not in parts.unread:  # of those known last nobody believes that all are gone
         parts.without.setdefault("departments", Absent(f"portal {portal.host}: shows no department"))
@@ -207,6 +218,10 @@ def _company(portal: Portal, people: list[Row] | Unread, departments: list[Row] 
         missing=frozenset(parts.unread) | {"absences"},
         without=parts.without,
     )
+
+
+def _facts(listed: list[Row] | None, read: Callable[[Row], T | None]) -> list[T]:
+    return [found for row in listed or () if (found := read(row)) is not None]
 
 
 def absences(portal: Portal, user_ids: Sequence[int], start: datetime, end: datetime) -> End[tuple[Absence, ...]]:
@@ -240,15 +255,16 @@ def absences_of(
 # --- funnels and fields ----------------------------------------------------------------------------------------------
 
 
+def _described(fields: Outcome) -> dict[str, Row]:
+    """Descriptions of fields by name, as ``{"fields": {...}}`` tells them."""
+    inner = fields.value.get("fields") if fields.done and isinstance(fields.value, Mapping) else None
+    found = inner if isinstance(inner, Mapping) else {}
+    return {str(name): row for name, row in found.items() if isinstance(row, Mapping)}
+
+
 def _descriptions(fields: Outcome) -> dict[str, tuple[str, Row]]:
     """Name in crm.item.* → (upper-case code, description)."""
-    inner = fields.value.get("fields") if isinstance(fields.value, Mapping) else None
-    found = inner if isinstance(inner, Mapping) else {}
-    return {
-        str(name): (str(row.get("upperName") or code_of(str(name))), row)
-        for name, row in found.items()
-        if isinstance(row, Mapping)
-    }
+    return {name: (str(row.get("upperName") or code_of(name)), row) for name, row in _described(fields).items()}
 
 
 def _dictionaries(
@@ -256,21 +272,30 @@ def _dictionaries(
 ) -> dict[str, list[Row]]:
     """Entries of crm.status.list by ENTITY_ID: the stages of every funnel, and what the fields choose from. A funnel
     without any stage was not read: there is none."""
-    stages = {DEAL.stages_of(number): f"stages:{number}" for row in categories for number in (whole_or(row.get("id")),)}
-    choices = {str(row["statusType"]) for _, row in described.values() if row.get("statusType")}
-    wanted = stages | {entity: f"options:{entity}" for entity in sorted(choices - stages.keys())}
-    commands = [
-        (Command("crm.status.list", {"filter": {"ENTITY_ID": entity}, "order": {"SORT": "ASC"}}), "")
-        for entity in wanted
-    ]
-    lists = read_offsets(portal, commands) if commands else []
+    stages = {DEAL.stages_of(number): f"stages:{number}" for number in _numbers(categories)}
+    wanted = {entity: f"options:{entity}" for entity in _choices(described)} | stages
+    lists = read_offsets(portal, [(_entries(entity), "") for entity in wanted])
     found: dict[str, list[Row]] = {}
     for (entity, part), listed in zip(wanted.items(), lists, strict=True):
-        entries = parts.rows(part, "crm.status.list", listed)
+        entries = parts.whole(part, listed) or ()
         found[entity] = [row for row in entries if row.get("ENTITY_ID", entity) == entity]
-        if entity in stages and not found[entity] and part not in parts.unread:
-            parts.lack(part, lost_rows(portal, "crm.status.list"))
+    for entity in stages:
+        if not found[entity]:
+            parts.lack(stages[entity], lost_rows(portal, STATUSES))
     return found
+
+
+def _choices(described: Mapping[str, tuple[str, Row]]) -> list[str]:
+    """ENTITY_ID of all that fields choose from."""
+    return sorted({str(row["statusType"]) for _, row in described.values() if row.get("statusType")})
+
+
+def _numbers(categories: Sequence[Row]) -> list[int]:
+    return [whole_or(row.get("id")) for row in categories]
+
+
+def _entries(entity: str) -> Command:
+    return Command(STATUSES, {"filter": {"ENTITY_ID": entity}, "order": {"SORT": "ASC"}})
 
 
 def _funnels(categories: Sequence[Row], dictionaries: Mapping[str, Sequence[Row]]) -> tuple[Funnel, ...]:
@@ -320,25 +345,24 @@ def _fields(
 def _task_fields(described: Outcome, own: Outcome) -> dict[str, DealField]:
     """Fields of tasks by code, as tasks.task.getFields tells them; of user fields labels, obligation, values of lists
     also as task.item.userfield.getlist does (docs: api-reference/tasks)."""
-    inner = described.value.get("fields") if described.done and isinstance(described.value, Mapping) else None
-    found = {str(code): row for code, row in (inner or {}).items() if isinstance(row, Mapping)}
-    listed = {str(row.get("FIELD_NAME")): row for row in rows(own.value, "")} if own.done else {}
-    fields: dict[str, DealField] = {}
-    for code in (*found, *(name for name in listed if found and name not in found)):
-        row, user_field = found.get(code, {}), listed.get(code, {})
-        kind = str(user_field.get("USER_TYPE_ID") or row.get("type") or "string").lower()
-        values = row.get("values")
-        options = {str(key): str(text) for key, text in values.items()} if isinstance(values, Mapping) else {}
-        fields[code] = DealField(
-            code=code,
-            title=_label(user_field.get("EDIT_FORM_LABEL")) or str(row.get("title") or code),
-            type=TASK_TYPES.get(kind, kind),
-            multiple=parsing.yes(user_field.get("MULTIPLE") or row.get("multiple"), default=False),
-            options=_options({}, user_field, {}) or options,
-            required=parsing.yes(row.get("required"), default=False)
-            or parsing.yes(user_field.get("MANDATORY"), default=False),
-        )
-    return fields
+    found = _described(described)
+    listed = {str(row.get("FIELD_NAME")): row for row in rows(own.value, "")} if found and own.done else {}
+    return {code: _task_field(code, found.get(code, {}), listed.get(code, {})) for code in found | listed}
+
+
+def _task_field(code: str, row: Row, user_field: Row) -> DealField:
+    kind = str(user_field.get("USER_TYPE_ID") or row.get("type") or "string").lower()
+    values = row.get("values")
+    options = {str(key): str(text) for key, text in values.items()} if isinstance(values, Mapping) else {}
+    required = (row.get("required"), user_field.get("MANDATORY"))
+    return DealField(
+        code=code,
+        title=_label(user_field.get("EDIT_FORM_LABEL")) or str(row.get("title") or code),
+        type=TASK_TYPES.get(kind, kind),
+        multiple=parsing.yes(user_field.get("MULTIPLE") or row.get("multiple"), default=False),
+        options=_options({}, user_field, {}) or options,
+        required=any(parsing.yes(one, default=False) for one in required),
+    )
 
 
 def _label(label: Any) -> str:
@@ -399,10 +423,14 @@ def _days(value: Any) -> frozenset[tuple[int, int]] | None:
     """Days of a year, ``d.mm`` after commas, or none of them; None when they are not told."""
     if not isinstance(value, str):
         return None
-    entries = [one.strip() for one in re.split(r"[,;|]", value) if one.strip()]
-    found = [re.fullmatch(r"(\d{1,2})\.(\d{1,2})(?:\.\d{2,4})?", one) for one in entries]
-    days = frozenset((int(one[1]), int(one[2])) for one in found if one)
-    return days if all(found) and all(1 <= day <= 31 and 1 <= month <= 12 for day, month in days) else None
+    days = [_day(one.strip()) for one in re.split(r"[,;|]", value) if one.strip()]
+    return None if None in days else frozenset(filter(None, days))
+
+
+def _day(text: str) -> tuple[int, int] | None:
+    found = re.fullmatch(r"(\d{1,2})\.(\d{1,2})(?:\.\d{2,4})?", text)
+    day, month = (int(found[1]), int(found[2])) if found else (0, 0)
+    return (day, month) if 1 <= day <= 31 and 1 <= month <= 12 else None
 
 
 def _zone(portal: Portal, own: Outcome, profile: Outcome) -> str:
