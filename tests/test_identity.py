@@ -327,6 +327,23 @@ def test_a_lost_database_takes_its_tasks_back_and_says_so(tmp_path: Path) -> Non
         assert {place.tasks(deal)[0].status for deal in deals} == {5}, "what it took back it also ends"
 
 
+def test_a_task_taken_back_follows_the_responsible_unless_a_person_gave_it_to_another(tmp_path: Path) -> None:
+    with office(tmp_path, RULES) as place:
+        kept, given = place.add_deal(), place.add_deal()
+        read(place)
+        place.portal.state.set_owner(place.tasks(given)[0].id, 9, by=3)
+        place.service.close()
+        place.environ["DATABASE_URL"] = f"sqlite:///{tmp_path / 'new.db'}"
+        place.start()
+        read(place)
+        place.wait(minutes=5)
+        for deal in (kept, given):
+            place.portal.state.set_responsible(deal, 21, by=3)
+        read(place)
+        assert (place.tasks(kept)[0].responsible_id, place.tasks(kept)[0].auditors) == (21, (19,))
+        assert place.tasks(given)[0].responsible_id == 9
+
+
 def test_an_older_database_put_back_takes_the_later_tasks_back(tmp_path: Path) -> None:
     with office(tmp_path, RULES) as place:
         place.add_deal()

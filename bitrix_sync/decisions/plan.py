@@ -8,6 +8,7 @@ following; then advancing.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -43,7 +44,17 @@ from bitrix_sync.model.facts import (
     Visit,
 )
 from bitrix_sync.model.keys import Key, Moment, Occurrence, Purpose, purpose_of
-from bitrix_sync.model.operations import Check, DeadlineChange, DealState, Decision, Operation, State, TaskRecord, Trace
+from bitrix_sync.model.operations import (
+    Check,
+    DeadlineChange,
+    DealState,
+    Decision,
+    Operation,
+    OwnerForm,
+    State,
+    TaskRecord,
+    Trace,
+)
 from bitrix_sync.model.worktime import Calendar
 from bitrix_sync.rules.conditions import CannotJudge, Facts, Judgement
 from bitrix_sync.rules.context import Context, build_context
@@ -56,11 +67,13 @@ from bitrix_sync.rules.model import (
     Entered,
     Event,
     Filled,
+    Head,
     Person,
     Responsible,
     Rule,
     Rules,
     StagePolicy,
+    UserId,
 )
 from bitrix_sync.rules.persons import (
     Chosen,
@@ -84,8 +97,10 @@ ENDABLE = frozenset({WAITING, IN_PROGRESS, DEFERRED})
 TAKEN_OVER = "taken over"
 """Basis of a task that belongs to a new visit now: its deadline is counted anew from there."""
 ADOPTED = "adopted"
-"""Basis of a task of ours that was found in the portal by its mark: what its deadline was counted from is found out at
-the first look, if it is still the one that the rule gives; else it was changed, and stays."""
+"""Basis of a task of ours that was found in the portal by its mark: what its deadline was counted from, and whom its
+owner follows, is found out at the first look, if they are still those that the rule gives; else they stay."""
+FORMS: Mapping[type[Person], OwnerForm] = {Responsible: "responsible", Head: "head"}
+"""Owners that go along with the deal's responsible."""
 UNMADE = "unmade"
 """Basis of a task whose deadline was to follow, which the portal refused."""
 ACTS = frozenset({Moment.LEFT, Moment.CLOSED})
@@ -298,6 +313,7 @@ class _Deciding:
             self.end_tasks(before, visit)
             self.make_tasks(visit)
         if not self.deal.closed:
+            self.know_adopted(responsible_before)
             self.follow_deadlines()
             if responsible_before is not None and responsible_before != self.deal.responsible_id:
                 self.follow_responsible()
@@ -849,6 +865,29 @@ class _Deciding:
                 found.append((record, rule, visit))
         return found
 
+    def know_adopted(self, responsible_before: int | None) -> None:
+        """The first look at a task that was found by its mark: what is as its rule gives it follows, what is not was
+        changed by a person, and stays."""
+        was = replace(self.deal, responsible_id=responsible_before or self.deal.responsible_id)
+        for record, rule, visit in self.followers():
+            if record.basis != ADOPTED:
+                continue
+            found = replace(record, supervisor_id=self.watching(record, rule))
+            form = FORMS.get(type(rule.owner))
+            if form is not None and self.goes_to(record, rule, form, was).user_id == record.owner_id:
+                found = replace(found, owner_form=form)
+            with contextlib.suppress(DeadlineError):  # told when it is to follow
+                computed = self.deadline(rule.deadline, visit, record.started or visit.entered)
+                found = replace(found, basis=computed.basis, follow_off=computed.at != record.deadline)
+            self.keep(found)
+
+    def watching(self, record: TaskRecord, rule: Rule) -> int | None:
+        """The supervisor whom the rule names for the task's owner, if the task has them."""
+        if not isinstance(rule.supervisor, Head | Responsible | UserId):
+            return None
+        named = self.supervisor(rule, record.owner_id)
+        return named if named in (*record.auditors, record.creator_id) else None
+
     def follow_deadlines(self) -> None:
         """A deadline is computed anew when what it was counted from changed: the field, the event, the visit."""
         for record, rule, visit in self.followers():
@@ -860,10 +899,6 @@ class _Deciding:
                 self.trace(visit, rule.id, "deadline_error", field=fault.field, value=str(fault.value))
                 continue
             if computed.basis == record.basis:
-                continue
-            if record.basis == ADOPTED:
-                unchanged = computed.at == record.deadline
-                self.keep(replace(record, basis=computed.basis, follow_off=not unchanged))
                 continue
             if computed.at == self.deadline_to_be(record):
                 self.keep(replace(record, basis=computed.basis))
@@ -921,15 +956,7 @@ class _Deciding:
 
     def follow_owner(self, record: TaskRecord, rule: Rule, visit: Visit) -> None:
         """Whoever is responsible now gets the task, or the head over them, unless a person gave it to somebody."""
-        chosen = follow_owner(
-            record.owner_form,
-            deal=self.deal,
-            company=self.world.company,
-            fallback=self.rules.fallback_owner,
-            deadline=record.deadline or self.now,
-            substitute_away=rule.away == "substitute",
-            language=self.rules.language,
-        )
+        chosen = self.goes_to(record, rule, record.owner_form, self.deal)
         underway = self.owners_to_be(record)
         if record.owner_id not in (record.owner_sent, chosen.user_id, *underway):
             self.trace(visit, rule.id, "not_followed_person", owner=self.world.company.name(record.owner_id))
@@ -938,6 +965,18 @@ class _Deciding:
             record = self.keep(replace(record, owner_sent=record.owner_id))
         owner = [record.owner_id, *underway][-1]
         self.hand_over(record, rule, visit, before=owner, owner=chosen.user_id or owner)
+
+    def goes_to(self, record: TaskRecord, rule: Rule, form: OwnerForm, deal: Deal) -> Chosen:
+        """Who owns an open task of this form with the deal's responsible as given."""
+        return follow_owner(
+            form,
+            deal=deal,
+            company=self.world.company,
+            fallback=self.rules.fallback_owner,
+            deadline=record.deadline or self.now,
+            substitute_away=rule.away == "substitute",
+            language=self.rules.language,
+        )
 
     def hand_over(self, record: TaskRecord, rule: Rule, visit: Visit, *, before: int, owner: int) -> None:
         """The task goes to ``owner``, who may have it already, and to the supervisor whom the rule names for him."""

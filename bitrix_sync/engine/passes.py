@@ -718,6 +718,7 @@ def first_start(context: ServiceContext) -> None:
             history=True,
             deals=tuple(deals),
             tasks=tuple(facts.tasks.values()),
+            decisions=tuple(Decision(deal_id, wake_at=begun) for deal_id in sorted(facts.touched)),
             operations=notices_of_tasks(context, facts),
         ),
         context.sender.epoch,
