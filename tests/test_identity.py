@@ -216,6 +216,34 @@ def test_rows_whose_ids_are_used_again_are_other_visits(tmp_path: Path) -> None:
         assert [task.status for task in place.tasks(kept)] == [5, 2]
 
 
+def test_a_task_that_the_portal_lost_when_it_was_put_back_is_made_again(tmp_path: Path) -> None:
+    with office(tmp_path, RULES) as place:
+        deals = [place.add_deal(f"Kept {number}") for number in range(3)]
+        place.run()
+        place.wait(minutes=30)
+        deal, deleted = place.add_deal("Between"), place.add_deal("Deleted")
+        place.portal.state.back_up()
+        place.run()
+        assert place.marks(deal) == place.marks(deleted) == ["first-call"]
+        place.portal.state.delete_task(place.tasks(deals[0])[0].id)
+        place.wait(minutes=5)
+        place.add_deal("Lost")
+        read(place)
+        place.wait(hours=2)
+        place.portal.state.put_back()
+        place.portal.state.add_task("Own", responsible=7, by=7)
+        place.portal.state.delete_task(place.tasks(deals[0])[0].id)
+        place.add_deal("New")
+        read(place)
+        place.wait(minutes=1)
+        place.run()
+        assert place.marks(deal) == place.marks(deleted) == ["first-call"]
+        assert place.marks(deals[0]) == [], "that one a person deleted"
+        assert len(place.tasks()) == 5
+        read(place)
+        assert len(place.tasks()) == 5
+
+
 def test_the_service_comes_back_to_a_portal_that_was_put_back_meanwhile(tmp_path: Path) -> None:
     with office(tmp_path, RULES) as place:
         place.add_deal("Kept")

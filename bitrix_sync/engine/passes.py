@@ -597,8 +597,9 @@ def put_back(
     context: ServiceContext, standing: identity.Standing, read: Sequence[Visit] = (), *, sure: bool = False
 ) -> Sequence[Visit]:
     """The portal counts ids of its history anew: it was put back from its backup, or it is another one (ForeignPortal,
-    unless an administrator is ``sure``). What it has no more is forgotten, the admins hear of it, and open tasks are
-    read again. ``read``: rows of the reading that showed it. Returns the visits forgotten."""
+    unless an administrator is ``sure``). What it has no more is forgotten, a task so that it is made again; the admins
+    hear of it, and open tasks are read again. ``read``: rows of the reading that showed it. Returns the visits
+    forgotten."""
     if not sure:
         identity.require(standing)
     store, cursor = context.store, context.store.cursor()
@@ -609,6 +610,7 @@ def put_back(
     if not lost or cursor is None:
         return ()
     first = min(visit.id for visit in lost)
+    unmade = recognition.lost_tasks(store, context.portal, lost, [*standing.true, *true])
     text = texts.say(context.rulebook.rules.language, "admin.put_back", count=len(lost))
     key = Key(Purpose.PUT_BACK, minute(context.portal.now()))
     store.record(
@@ -616,11 +618,13 @@ def put_back(
             at=context.portal.now(),
             cursor=replace(cursor, history_id=min(cursor.history_id, first - 1)),
             retired=tuple(lost),
+            unmade=tuple(record.ref for record in unmade),
+            decisions=tuple(Decision(one, wake_at=context.portal.now()) for one in {one.deal_id for one in unmade}),
             operations=tell_admins(context.rulebook, key, text),
         ),
         context.sender.epoch,
     )
-    log.error("the portal was put back from its backup", forgotten=len(lost), first=first)
+    log.error("the portal was put back from its backup", forgotten=len(lost), first=first, tasks=len(unmade))
     observe_seen(context, reading.open_tasks(context.portal))
     return lost
 

@@ -86,6 +86,21 @@ def lost_visits(store: Store, contradicted: Sequence[Visit], true: Iterable[Visi
     return list(dict.fromkeys((*replaced, *later)))
 
 
+def lost_tasks(store: Store, portal: Portal, lost: Sequence[Visit], true: Sequence[Visit]) -> list[TaskRecord]:
+    """The tasks of visits that a portal still has, which were made after what it was put back to and are there no
+    more: nobody deleted them."""
+    since = max((visit.entered for visit in true), default=min(visit.entered for visit in lost))
+    gone = {visit.id for visit in lost}
+    made = {
+        record.portal_id: record
+        for record in store.tasks_made(since=since)
+        if record.portal_id is not None and not record.gone and record.visit_id not in gone
+    }
+    there = {task.id for task in reading.tasks(portal, list(made)) if not is_stranger(task, made[task.id])}
+    there |= portal.memory.bad.ids("task")
+    return [record for number, record in made.items() if number not in there]
+
+
 @dataclass(slots=True)
 class Observed:
     """What reading tasks taught. ``tasks``: records by ref that differ from those remembered. ``touched``: deals of

@@ -241,6 +241,8 @@ class Changeset:
     told: tuple[str, ...] = ()
     retired: tuple[Visit, ...] = ()
     """Visits that the portal's history has no more, forgotten before all else: their ids may be other visits' now."""
+    unmade: tuple[str, ...] = ()
+    """Tasks (refs) that the portal lost when it was put back, forgotten likewise: they are made again."""
     released: tuple[str, ...] = ()
     """Tasks (refs) whose numbers are other tasks' now: they are gone."""
     doubted: tuple[str, ...] = ()

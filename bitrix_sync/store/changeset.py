@@ -27,6 +27,7 @@ def write(connection: Connection, made: Changeset) -> list[int]:
     """
     decisions = made.decisions
     visits.forget(connection, made.retired, made.at)
+    visits.forget_tasks(connection, tasks.find(connection, made.unmade), made.at)
     released = tasks.find(connection, made.released)
     tasks.lose_numbers(connection, released)
     visits.write(connection, made.visits, history=made.history)

@@ -185,6 +185,7 @@ class Store:
     task_records = reads(tasks.task_records)
     open_tasks = reads(tasks.open_tasks)
     tasks_of_rule = reads(tasks.tasks_of_rule)
+    tasks_made = reads(tasks.tasks_made)
     open_deadlines = reads(tasks.open_deadlines)
     slips = reads(tasks.deadline_changes)
     traces = reads(traces.of_deal)

@@ -51,6 +51,12 @@ def tasks_of_rule(connection: Connection, rule_id: str, *, since: datetime) -> l
     return [from_row(TaskRecord, row) for row in connection.execute(query)]
 
 
+def tasks_made(connection: Connection, *, since: datetime) -> list[TaskRecord]:
+    """Tasks of any rule made since then (the portal's time), in order of making."""
+    query = select(tasks).where(tasks.c.rule_id != "", tasks.c.created >= since).order_by(tasks.c.id)
+    return [from_row(TaskRecord, row) for row in connection.execute(query)]
+
+
 def open_deadlines(connection: Connection) -> dict[int, list[datetime]]:
     """The deadlines of open tasks by owner, rising."""
     found: dict[int, list[datetime]] = defaultdict(list)

@@ -117,11 +117,7 @@ def forget(connection: Connection, gone: Sequence[Visit], now: datetime) -> None
         for row in connection.execute(select(tasks.c.id).where(tasks.c.visit_id.in_(part))).scalars()
     }
     _rename_operations(connection, ids, of_deals, rows, now)
-    lose_numbers(connection, rows)
-    drop_orphans(connection, rows, now)
-    for part in chunks(sorted(rows)):
-        nameless = {"occurrence": "", "rule_id": "", "visit_id": 0}
-        connection.execute(update(tasks).where(tasks.c.id.in_(part)).values(nameless))
+    forget_tasks(connection, rows, now)
     for part in chunks(sorted(ids)):
         connection.execute(delete(visits).where(visits.c.id.in_(part)))
         for table in (moments, traces):
@@ -130,6 +126,19 @@ def forget(connection: Connection, gone: Sequence[Visit], now: datetime) -> None
     for named in chunks(keys):
         connection.execute(delete(told).where(told.c.key.in_(named)))
     _go_on(connection, of_deals)
+
+
+def forget_tasks(connection: Connection, rows: Collection[int], now: datetime) -> None:
+    """Forget of these rows of ``tasks`` which occurrences they were, and what was to be done with them: the occurrences
+    are free, and their tasks gone."""
+    if not rows:
+        return
+    _rename_operations(connection, (), (), rows, now)
+    lose_numbers(connection, rows)
+    drop_orphans(connection, rows, now)
+    for part in chunks(sorted(rows)):
+        nameless = {"occurrence": "", "rule_id": "", "visit_id": 0}
+        connection.execute(update(tasks).where(tasks.c.id.in_(part)).values(nameless))
 
 
 def _rename_operations(
