@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from heapq import nsmallest
-from itertools import pairwise
 from typing import Any
 
 from bitrix_sync.errors import UserError
@@ -197,49 +196,67 @@ def deal_path(store: Store, deal_id: int, *, now: datetime) -> Line | None:
         visits = queries.visits_of_deal(here.connection, deal_id)
         if deal is None and not visits:
             return None
-        by_service = queries.moves_by_service(here.connection, deal_id)
-        path: list[Line] = []
-        for number, (before, visit, after) in enumerate(_between(visits)):
-            ended = after.entered if after is not None else (here.now if visit.semantic == PROGRESS else None)
-            path.append(
-                {
-                    "number": number,
-                    "visit_id": visit.id,
-                    "funnel_id": visit.funnel_id,
-                    "funnel": here.known.funnel_name(visit.funnel_id),
-                    "stage_id": visit.stage_id,
-                    "stage": here.known.stage_name(visit.stage_id),
-                    "semantic": visit.semantic,
-                    "entered": here.local(visit.entered),
-                    "left": here.local(after.entered) if after is not None else None,
-                    "hours": hours_of(ended - visit.entered) if ended else None,
-                    "over_limit": _over(here, visit, ended),
-                    "moved_by": visit.moved_by,
-                    "moved_by_name": here.name(visit.moved_by),
-                    "by_service": before is not None and before.id in by_service,
-                }
-            )
-        tasks = [task_line(here, row) for row in queries.tasks_of_deal(here.connection, deal_id)]
-        traces = [from_row(Trace, row) for row in queries.traces_of_deal(here.connection, deal_id)]
+        return {
+            "deal_id": deal_id,
+            **(_GONE_DEAL | {"title": f"#{deal_id}"} if deal is None else _deal(here, deal)),
+            "path": _path(here, deal_id, visits),
+            "tasks": [task_line(here, row) for row in queries.tasks_of_deal(here.connection, deal_id)],
+            "traces": [from_row(Trace, row) for row in queries.traces_of_deal(here.connection, deal_id)],
+        }
+
+
+_GONE_DEAL: Line = {
+    "gone": True,
+    "closed": False,
+    "won": False,
+    "funnel": "",
+    "stage": "",
+    "owner_id": None,
+    "owner": "",
+}
+
+
+def _deal(here: ReportContext, deal: Any) -> Line:
     return {
-        "deal_id": deal_id,
-        "title": deal.title if deal is not None else f"#{deal_id}",
-        "gone": deal is None or deal.gone,
-        "closed": deal is not None and deal.semantic != PROGRESS,
-        "won": deal is not None and deal.semantic == WON,
-        "funnel": here.known.funnel_name(deal.funnel_id) if deal is not None else "",
-        "stage": here.known.stage_name(deal.stage_id) if deal is not None else "",
-        "owner_id": deal.responsible_id if deal is not None else None,
-        "owner": here.name(deal.responsible_id) if deal is not None else "",
-        "path": path,
-        "tasks": tasks,
-        "traces": traces,
+        "title": deal.title,
+        "gone": deal.gone,
+        "closed": deal.semantic != PROGRESS,
+        "won": deal.semantic == WON,
+        "funnel": here.known.funnel_name(deal.funnel_id),
+        "stage": here.known.stage_name(deal.stage_id),
+        "owner_id": deal.responsible_id,
+        "owner": here.name(deal.responsible_id),
     }
 
 
-def _between(visits: Sequence[Any]) -> list[tuple[Any, Any, Any]]:
-    """Each visit with those before and after it."""
-    return [(before, visit, after) for (before, visit), (_, after) in pairwise(pairwise((None, *visits, None)))]
+def _path(here: ReportContext, deal_id: int, visits: Sequence[Any]) -> list[Line]:
+    """Each visit, and whether the service moved the deal there from the one before."""
+    by_service = queries.moves_by_service(here.connection, deal_id)
+    before = [None, *(visit.id for visit in visits)]
+    after = [*(visit.entered for visit in visits[1:]), None]
+    return [
+        {"number": number, **_movement(here, visit, left), "by_service": before[number] in by_service}
+        for number, (visit, left) in enumerate(zip(visits, after, strict=True))
+    ]
+
+
+def _movement(here: ReportContext, visit: Any, left: datetime | None) -> Line:
+    """A visit; ``left``: when the next one began."""
+    ended = here.now if left is None and visit.semantic == PROGRESS else left
+    return {
+        "visit_id": visit.id,
+        "funnel_id": visit.funnel_id,
+        "funnel": here.known.funnel_name(visit.funnel_id),
+        "stage_id": visit.stage_id,
+        "stage": here.known.stage_name(visit.stage_id),
+        "semantic": visit.semantic,
+        "entered": here.local(visit.entered),
+        "left": here.local(left),
+        "hours": hours_of(ended - visit.entered) if ended else None,
+        "over_limit": _over(here, visit, ended),
+        "moved_by": visit.moved_by,
+        "moved_by_name": here.name(visit.moved_by),
+    }
 
 
 def _over(here: ReportContext, visit: Any, ended: datetime | None) -> bool:

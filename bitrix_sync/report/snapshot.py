@@ -93,14 +93,11 @@ def pack(
     loaded: datetime | None = None,
 ) -> str:
     """The snapshot as text for the store. The webhook's code is not in it: ``portal`` is an address without a path."""
-    company = directory.company
     return json.dumps(
         {
             "form": FORM,
             "portal": portal,
-            "users": [[user.id, user.name, user.active, list(user.departments)] for user in company.users.values()],
-            "departments": [[one.id, one.name, one.parent_id, one.head_id] for one in company.departments.values()],
-            "self": company.self_id,
+            **_pack_company(directory.company),
             "funnels": [
                 [funnel.id, funnel.name, [[stage.id, stage.name, stage.semantic] for stage in funnel.stages]]
                 for funnel in directory.funnels
@@ -137,11 +134,7 @@ def unpack(text: str) -> Snapshot:
         return Snapshot()
     return Snapshot(
         portal=kept["portal"],
-        company=Company(
-            users={row[0]: User(row[0], row[1], active=row[2], departments=tuple(row[3])) for row in kept["users"]},
-            departments={row[0]: Department(*row) for row in kept["departments"]},
-            self_id=kept["self"],
-        ),
+        company=_unpack_company(kept),
         funnels=tuple(
             Funnel(number, name, tuple(Stage(row[0], row[1], number, row[2]) for row in stages))
             for number, name, stages in kept["funnels"]
@@ -157,6 +150,22 @@ def unpack(text: str) -> Snapshot:
         source=kept["source"],
         warnings=tuple(kept["warnings"]),
         loaded=datetime.fromisoformat(kept["loaded"]) if kept["loaded"] else None,
+    )
+
+
+def _pack_company(company: Company) -> dict[str, Any]:
+    return {
+        "users": [[user.id, user.name, user.active, list(user.departments)] for user in company.users.values()],
+        "departments": [[one.id, one.name, one.parent_id, one.head_id] for one in company.departments.values()],
+        "self": company.self_id,
+    }
+
+
+def _unpack_company(kept: Mapping[str, Any]) -> Company:
+    return Company(
+        users={row[0]: User(row[0], row[1], active=row[2], departments=tuple(row[3])) for row in kept["users"]},
+        departments={row[0]: Department(*row) for row in kept["departments"]},
+        self_id=kept["self"],
     )
 
 

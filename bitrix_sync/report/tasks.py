@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime, timedelta
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Row
@@ -59,11 +60,16 @@ def load(store: Store, *, now: datetime, idle: bool = False) -> list[Line]:
         for row in counted:
             found.setdefault(row.owner_id, {})[row.day] = (row.open, row.late)
         if idle:
-            busy = {here.department(owner)[0] for owner in found} - {0}
-            users = here.known.company.users.values()
-            found |= {one.id: {} for one in users if one.active and one.id not in found and busy & {*one.departments}}
+            found |= {owner: {} for owner in _idle(here, found)}
         lines = [_load_line(here, owner, by_bucket, days) for owner, by_bucket in found.items()]
     return sorted(lines, key=lambda one: (one["department"] or "\uffff", -one["open"], one["user"], one["user_id"]))
+
+
+def _idle(here: ReportContext, busy: Collection[int]) -> list[int]:
+    """Active colleagues of these, who are not among them."""
+    departments = {here.department(owner)[0] for owner in busy} - {0}
+    users = here.known.company.users.values()
+    return [one.id for one in users if one.active and one.id not in busy and departments & {*one.departments}]
 
 
 def _days(here: ReportContext) -> list[date]:
@@ -200,26 +206,29 @@ def employee(store: Store, user_id: int, *, now: datetime) -> Line | None:
     with scene(store, now) as here:
         company = here.known.company
         open_ = [task_line(here, row) for row in queries.tasks_of_owner(here.connection, user_id)]
-        done = [
-            _done_line(here, row) for row in queries.done_of_owner(here.connection, user_id, since=here.now - PERIOD)
-        ]
-        if user_id not in company.users and not open_ and not done:
+        done = _done(here, user_id)
+        known = user_id in company.users
+        if not known and not open_ and not done:
             return None
-        days = _days(here)
         head = head_over(company, user_id)
         return {
             "user_id": user_id,
             "user": here.name(user_id),
-            "active": company.active(user_id) or user_id not in company.users,
+            "active": company.active(user_id) or not known,
             "department": here.department(user_id)[1],
             "head_id": head,
             "head": here.name(head),
-            "load": mine[0] if mine else _load_line(here, user_id, {}, days),
+            "load": next(iter(mine), None) or _load_line(here, user_id, {}, _days(here)),
             "tasks": open_,
             "done": done,
-            "kept_first": sum(one["kept_first"] for one in done),
-            "kept_last": sum(one["kept_last"] for one in done),
+            "kept_first": sum(map(itemgetter("kept_first"), done)),
+            "kept_last": sum(map(itemgetter("kept_last"), done)),
         }
+
+
+def _done(here: ReportContext, user_id: int) -> list[Line]:
+    since = here.now - PERIOD
+    return [_done_line(here, row) for row in queries.done_of_owner(here.connection, user_id, since=since)]
 
 
 def _done_line(here: ReportContext, row: Row[Any]) -> Line:

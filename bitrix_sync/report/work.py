@@ -33,8 +33,7 @@ def state_of_things(store: Store, settings: Settings, *, now: datetime | None = 
     """For ``status``, JSON-able: cursor, queue by state, how long the rest of it will take, unknown operations, what
     stays half-way (``now``: our clock, without which nobody can tell), last pass, last sweeps, the portal's budget, who
     works, what is in the way."""
-    cursor, lease, rate_limiter = store.cursor(), store.lease(), store.rate_limiter()
-    unknown = store.unknown()
+    cursor, lease = store.cursor(), store.lease()
     flags, rest = store.flags, store.flags.rest
     refused, unheard = _refused(store)
     return {
@@ -57,7 +56,7 @@ def state_of_things(store: Store, settings: Settings, *, now: datetime | None = 
                 "task": one.operation.task,
                 "sent": iso(one.sent),
             }
-            for one in unknown
+            for one in store.unknown()
         ],
         "refused": refused,
         "unheard": unheard,
@@ -66,13 +65,7 @@ def state_of_things(store: Store, settings: Settings, *, now: datetime | None = 
         "stuck": store.stuck(now - STUCK) if now else None,
         "last_pass": iso(flags.last_pass),
         "last_sweeps": [_in_short(one, flags.sweep_rest) for one in sweeps(store, limit=SHOWN_SWEEPS)],
-        "budget": None
-        if rate_limiter is None
-        else {
-            "free": max(int(settings.rate.bucket - rate_limiter[0]), 0),
-            "of": settings.rate.bucket,
-            "at": rate_limiter[1].isoformat(),
-        },
+        "budget": _budget(store, settings),
         "holder": None if lease is None else {"name": lease.holder, "until": lease.until.isoformat()},
         "paused": flags.paused,
         "trouble": redact(flags.trouble),
@@ -87,6 +80,14 @@ def state_of_things(store: Store, settings: Settings, *, now: datetime | None = 
             for deal, (since, end) in store.unjudged().items()
         ],
     }
+
+
+def _budget(store: Store, settings: Settings) -> Line | None:
+    """How many requests the portal would take at once."""
+    if (level := store.rate_limiter()) is None:
+        return None
+    used, at = level
+    return {"free": max(int(settings.rate.bucket - used), 0), "of": settings.rate.bucket, "at": at.isoformat()}
 
 
 def _refused(store: Store) -> tuple[list[Line], list[Line]]:

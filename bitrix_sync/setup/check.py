@@ -5,6 +5,7 @@ Looks at the settings' file, the rules, the database, the webhook with its scope
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -105,52 +106,67 @@ def webhook(settings: Settings) -> tuple[list[Line], Directory | None]:
     finally:
         portal.close()
     name = directory.company.name(directory.company.self_id)
-    lines = [Line("ok", "webhook", f"works for {name} (user {directory.company.self_id})")]
-    missing = [f"{scope} ({why})" for scope, why in NEEDED.items() if scope not in directory.scopes]
-    if not directory.scopes & USER_SCOPES:
-        missing.append("user_basic (people cannot be read)")
-    if not directory.scopes:
-        lines.append(Line("warning", "scopes", "the portal does not tell them; what is missing will be refused"))
-    elif missing:
-        lines.append(Line("error", "scopes", f"missing: {'; '.join(missing)}. Tick them in the webhook's form"))
-    else:
-        lines.append(Line("ok", "scopes", ", ".join(sorted(directory.scopes))))
-    if directory.scopes and "calendar" not in directory.scopes:
-        lines.append(Line("warning", "scopes", "no calendar: absences and the portal's working hours cannot be read"))
-    if directory.admin:
-        lines.append(Line("ok", "rights", "administrator"))
-    else:
-        lines.append(
-            Line(
-                "warning",
-                "rights",
-                "not an administrator: foreign tasks cannot be moved, `control` cannot work; "
-                "deals that this user may not read are not seen",
-            )
-        )
-    unread = {**directory.unread, **directory.company.unread}
-    lines += [Line("error", "readings", f"{part}: {end.why}") for part, end in unread.items()]
-    lacking = {**directory.without, **directory.company.without}
-    lines += [
-        Line("warning", "readings", f"{part}: {end.why}")
-        for part, end in lacking.items()
-        if "lacks the scope" not in end.why
+    lines = [
+        Line("ok", "webhook", f"works for {name} (user {directory.company.self_id})"),
+        *scopes(directory.scopes),
+        rights(directory),
+        *readings(directory),
+        *([] if deals else [Line("warning", "rights", no_deals(name))]),
+        clocks(portal.offset.total_seconds()),
     ]
-    if not deals:
-        lines.append(Line("warning", "rights", no_deals(name)))
-    drift = portal.offset.total_seconds()
-    if abs(drift) > CLOCK_WARNING:
-        lines.append(
-            Line(
-                "warning",
-                "clocks",
-                f"the portal's clock is {drift:+.0f} s from ours; the portal's time is used. "
-                "Set this machine's clock (NTP)",
-            )
-        )
-    else:
-        lines.append(Line("ok", "clocks", f"{drift:+.1f} s apart"))
     return lines, directory
+
+
+def scopes(granted: Collection[str]) -> list[Line]:
+    """May the webhook do what the service needs?"""
+    if not granted:
+        return [Line("warning", "scopes", "the portal does not tell them; what is missing will be refused")]
+    missing = [f"{scope} ({why})" for scope, why in NEEDED.items() if scope not in granted]
+    if USER_SCOPES.isdisjoint(granted):
+        missing.append("user_basic (people cannot be read)")
+    lines = [Line("ok", "scopes", ", ".join(sorted(granted)))]
+    if missing:
+        lines = [Line("error", "scopes", f"missing: {'; '.join(missing)}. Tick them in the webhook's form")]
+    if "calendar" not in granted:
+        lines.append(Line("warning", "scopes", "no calendar: absences and the portal's working hours cannot be read"))
+    return lines
+
+
+def rights(directory: Directory) -> Line:
+    """Whose deals and tasks does it see?"""
+    if directory.admin:
+        return Line("ok", "rights", "administrator")
+    return Line(
+        "warning",
+        "rights",
+        "not an administrator: foreign tasks cannot be moved, `control` cannot work; "
+        "deals that this user may not read are not seen",
+    )
+
+
+def readings(directory: Directory) -> list[Line]:
+    """What could not be read, and what the portal does not have; a scope that is missing is told by itself."""
+    unread = {**directory.unread, **directory.company.unread}
+    lacking = {**directory.without, **directory.company.without}
+    return [
+        *(Line("error", "readings", f"{part}: {end.why}") for part, end in unread.items()),
+        *(
+            Line("warning", "readings", f"{part}: {end.why}")
+            for part, end in lacking.items()
+            if "lacks the scope" not in end.why
+        ),
+    ]
+
+
+def clocks(drift: float) -> Line:
+    """Does the portal's clock go as ours?"""
+    if abs(drift) <= CLOCK_WARNING:
+        return Line("ok", "clocks", f"{drift:+.1f} s apart")
+    return Line(
+        "warning",
+        "clocks",
+        f"the portal's clock is {drift:+.0f} s from ours; the portal's time is used. Set this machine's clock (NTP)",
+    )
 
 
 def no_deals(name: str) -> str:

@@ -20,7 +20,7 @@ from typing import Any
 
 from bitrix_sync.errors import BitrixSyncError, UserError
 from bitrix_sync.model.facts import PROGRESS, Directory, Funnel, PortalCalendar, Stage, User
-from bitrix_sync.model.worktime import build_calendar
+from bitrix_sync.model.worktime import Calendar, build_calendar
 from bitrix_sync.portal import reading
 from bitrix_sync.portal.client import Portal
 from bitrix_sync.rules.load import load
@@ -301,29 +301,35 @@ def responsible_for_all(directory: Directory) -> User | None:
 
 def _calendar(directory: Directory, language: Language, today: date, fill_in: list[str]) -> Iterator[str]:
     words, portal = _words(language), directory.calendar
-    known = portal is not None and len(portal.days_off) < 7 and portal.start_minute < portal.end_minute
-    if not known:
+    if portal is None or len(portal.days_off) >= 7 or portal.start_minute >= portal.end_minute:
         fill_in.append(phrase(language, "init.fill.calendar"))
-    shown = portal if portal is not None and known else PortalCalendar(540, 1080, frozenset({5, 6}))
-    yield from _comment(words["calendar" if known else "no_calendar"])
+        portal = PortalCalendar(540, 1080, frozenset({5, 6}))
+        yield from _comment(words["no_calendar"])
+    else:
+        yield from _comment(words["calendar"])
     yield "calendar:"
-    yield f'  hours: "{_clock(shown.start_minute)}-{_clock(min(shown.end_minute, 24 * 60 - 1))}"'
-    weekdays = [day for day in range(7) if day not in shown.days_off]
+    yield f'  hours: "{_clock(portal.start_minute)}-{_clock(min(portal.end_minute, 24 * 60 - 1))}"'
+    weekdays = [day for day in range(7) if day not in portal.days_off]
     yield f"  workdays: {_weekdays(weekdays)}"
     country = country_of(directory.time_zone)
     if country:
         yield f"  country: {country}{words['country']}"
     week = {day: [(time(9), time(18))] for day in weekdays}
     usual = build_calendar(zone=UTC, week=week, country=country or None)
-    years = (today.year, today.year + 1)
-    working = [day for day in _days(shown.working_days, years) if not usual.is_working(day)]
-    off = [day for day in _days(shown.holidays, years) if usual.is_working(day) and day not in working]
+    yield from _exceptions(portal, usual, language, today.year)
+
+
+def _exceptions(portal: PortalCalendar, usual: Calendar, language: Language, year: int) -> Iterator[str]:
+    """The portal's days off and working days, this year's and the next one's, that are not as usual anyway."""
+    years = (year, year + 1)
+    working = [day for day in _days(portal.working_days, years) if not usual.is_working(day)]
+    off = [day for day in _days(portal.holidays, years) if usual.is_working(day) and day not in working]
     for key, days in (("days_off", off), ("working_days", working)):
         if days:
             listed = ", ".join(day.isoformat() for day in days)
-            yield f"  {key}: [{listed}]{words[key].format(years=f'{years[0]}-{years[1]}')}"
+            yield f"  {key}: [{listed}]{_words(language)[key].format(years=f'{years[0]}-{years[1]}')}"
         else:
-            yield f"  # {key}: [{today.year}-12-31]"
+            yield f"  # {key}: [{year}-12-31]"
 
 
 def country_of(zone: str) -> str:

@@ -68,16 +68,18 @@ _LATIN = str.maketrans(
 
 def suggest(stage_name: str, language: Language) -> Suggestion:
     """The task for a stage of this name; the words of every language are tried, the text is in ``language``."""
-    name = stage_name.casefold()
-    for tongue in (language, *(one for one in LANGUAGES if one != language)):
+    for tongue in sorted(LANGUAGES, key=lambda one: one != language):
         for id_, deadline in _DEADLINES.items():
             pattern = SUGGESTIONS.get(tongue, {}).get(id_)
-            if pattern and re.search(pattern[0], name):
+            if pattern and re.search(pattern[0], stage_name.casefold()):
                 return _suggestion(id_, deadline, language)
-    own = slug(stage_name)
-    if own and (own in _WORDS_OF_YAML or not own[0].isalpha()):
-        own = f"stage-{own}"
-    return replace(_suggestion(_OTHERWISE, _TWO_DAYS, language), id=own or "step")
+    return replace(_suggestion(_OTHERWISE, _TWO_DAYS, language), id=_own_id(stage_name))
+
+
+def _own_id(stage_name: str) -> str:
+    """The id of a stage whose name tells nothing."""
+    own = slug(stage_name) or "step"
+    return f"stage-{own}" if own in _WORDS_OF_YAML or not own[0].isalpha() else own
 
 
 def _suggestion(id_: str, deadline: str, language: Language) -> Suggestion:

@@ -191,9 +191,9 @@ MESSAGES: dict[str, str] = {
     "cause.field": "в сделке изменилось поле «{name}», теперь {value}",
     "cause.filled": "в сделке заполнено поле «{name}»: {value}",
     "cause.emptied": "в сделке очищено поле «{name}»",
-    "cause.done": "выполнена задача «{name}»",
-    "cause.stage": "сделка вошла в стадию «{name}»",
-    "cause.happened_filled": "в сделке заполнено поле «{name}»",
+    "cause.event.done": "выполнена задача «{name}»",
+    "cause.event.stage": "сделка вошла в стадию «{name}»",
+    "cause.event.filled": "в сделке заполнено поле «{name}»",
     "cause.changed": "изменилось то, от чего он считается",
     # what a condition wants and sees
     "want.eq": "{value}",

@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, tzinfo
 from decimal import Decimal
-from functools import lru_cache
+from functools import lru_cache, partial
 from string import Formatter
 from types import MappingProxyType
 from typing import Any
@@ -192,15 +192,24 @@ def explain(
     values: dict[str, Any] = dict.fromkeys(keys) | dict(trace.data)
     titles = {code: field.title for code, field in (deal_fields or {}).items()}
     if trace.verdict == "waiting_start":
-        kind, _, name = str(values["event"]).partition(": ")
-        if f"event.{kind}" in MESSAGES[FALL_BACK]:
-            values["event"] = phrase(language, f"event.{kind}", name=titles.get(name) or name)
+        values["event"] = _event_text(language, str(values["event"]), titles)
     elif trace.verdict == "followed" and _BASIS.match(str(values["why"])):
         values["why"] = _cause(language, "", str(values["why"]), titles, {}, zone)
     sentence = _fill(language, f"why.{trace.verdict}", values, zone=zone, clean=str, year=True)
-    filled = trace.data.get("fields") if trace.verdict == "made" else None
-    own = [phrase(language, "made.field", name=name, value=value) for name, value in (filled or {}).items()]
-    return [sentence, *own, *(check_text(language, check) for check in trace.checks)]
+    return [sentence, *_filled(language, trace), *(check_text(language, check) for check in trace.checks)]
+
+
+def _event_text(language: str, event: str, titles: Mapping[str, str]) -> str:
+    """``done: call`` in words; as it stands if it is none that we know."""
+    kind, _, name = event.partition(": ")
+    known = f"event.{kind}" in MESSAGES[FALL_BACK]
+    return phrase(language, f"event.{kind}", name=titles.get(name) or name) if known else event
+
+
+def _filled(language: str, trace: Trace) -> list[str]:
+    """The user fields of a task that was made."""
+    fields = (trace.data.get("fields") or {}) if trace.verdict == "made" else {}
+    return [phrase(language, "made.field", name=name, value=value) for name, value in fields.items()]
 
 
 def reason_text(language: str, text: str) -> str:
@@ -253,7 +262,11 @@ def cause(
     return folded(_cause(language, old_basis, new_basis, titles, stage_names or {}, zone))
 
 
-_BASIS = re.compile(r"(?:else:)*(?:(entry|date)$|field:([^=]+)=(.*)|event:(done|stage|filled):(.*)@[^@]*$)", re.DOTALL)
+_BASIS = re.compile(
+    r"(?:else:)*(?:(?:entry|date)$|field:(?P<field>[^=]+)=(?P<value>.*)|"
+    r"event:(?P<event>done|stage|filled):(?P<of>.*)@[^@]*$)",
+    re.DOTALL,
+)
 """The forms of ``Computed.basis``."""
 
 
@@ -265,24 +278,28 @@ def _cause(
     stages: Mapping[str, str],
     zone: tzinfo | None,
 ) -> str:
-    was, now = _BASIS.match(old), _BASIS.match(new)
-    old_field = was[2] if was else None
-    if now and now[2]:
-        changed = old_field == now[2] or not old
-        value = _time_text(language, now[3].replace("Z", "+00:00"), _how(now[3]), zone=zone, clean=str, year=True)
-        return phrase(
-            language, "cause.field" if changed else "cause.filled", name=titles.get(now[2]) or now[2], value=value
-        )
-    if now and now[4] == "stage":
-        names = dict.fromkeys(stages.get(one) or one for one in now[5].split(","))
-        return phrase(language, "cause.stage", name=" / ".join(names))
-    if now and now[4] == "filled":
-        return phrase(language, "cause.happened_filled", name=titles.get(now[5]) or now[5])
-    if now and now[4]:
-        return phrase(language, "cause.done", name=now[5])
-    if old_field:
-        return phrase(language, "cause.emptied", name=titles.get(old_field) or old_field)
-    return phrase(language, "cause.changed")
+    before, now = _basis(old).get("field"), _basis(new)
+    if code := now.get("field"):
+        key, value = "cause.field" if before == code or not old else "cause.filled", now["value"]
+        shown = _time_text(language, value.replace("Z", "+00:00"), _how(value), zone=zone, clean=str, year=True)
+        return phrase(language, key, name=titles.get(code) or code, value=shown)
+    if event := now.get("event"):
+        return _happened(language, event, now["of"], {"done": {}, "stage": stages, "filled": titles}[event])
+    return phrase(language, "cause.emptied" if before else "cause.changed", name=titles.get(before or "") or before)
+
+
+def _basis(text: str) -> Mapping[str, str]:
+    """What a basis names."""
+    found = _BASIS.match(text)
+    return found.groupdict() if found else {}
+
+
+def _happened(language: str, event: str, of: str, names: Mapping[str, str]) -> str:
+    """The event in words; ``of``: the ids of stages, a field's code, a rule."""
+    ids = of.split(",") if event == "stage" else [of]
+    return phrase(
+        language, f"cause.event.{event}", name=" / ".join(dict.fromkeys(names.get(one) or one for one in ids))
+    )
 
 
 def _how(value: str) -> str:
@@ -327,19 +344,29 @@ def _shown(language: str, value: Any, how: str, *, zone: tzinfo | None, clean: C
         value, how = ("—", "") if how not in CHOICES[FALL_BACK] else ("", how)
     if how in ("moment", "day"):
         return _time_text(language, value, how, zone=zone, clean=clean, year=year)
-    if how == "path":
-        return " → ".join(clean(one) for one in value) if isinstance(value, list | tuple) else clean(value)
-    if how == "number":
-        return number_text(language, value)
     if how in NOUNS[FALL_BACK]:
         return counted(language, value, how)
-    if how == "reason":
-        return clean(reason_text(language, str(value)))
-    if how:
-        words = CHOICES[speaker(language, CHOICES, how)][how]
-        word = str(value).lower() if isinstance(value, bool) else str(value)
-        return words[word] if word in words else words.get("*", "").replace("{}", clean(value))
-    return clean(value)
+    return _FORMS.get(how, partial(_chosen, how))(language, value, clean)
+
+
+def _path(language: str, value: Any, clean: Callable[[Any], str]) -> str:
+    return " → ".join(map(clean, value if isinstance(value, list | tuple) else [value]))
+
+
+def _chosen(how: str, language: str, value: Any, clean: Callable[[Any], str]) -> str:
+    """The word of a table that stands for the value."""
+    words = CHOICES[speaker(language, CHOICES, how)][how]
+    word = str(value).lower() if isinstance(value, bool) else str(value)
+    return words[word] if word in words else words.get("*", "").replace("{}", clean(value))
+
+
+_FORMS: Mapping[str, Callable[[str, Any, Callable[[Any], str]], str]] = {
+    "": lambda language, value, clean: clean(value),
+    "number": lambda language, value, clean: number_text(language, value),
+    "path": _path,
+    "reason": lambda language, value, clean: clean(reason_text(language, str(value))),
+}
+"""How a placeholder shows its value, by the word behind its name; any other names a table of words."""
 
 
 def _time_text(
