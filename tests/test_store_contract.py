@@ -175,6 +175,25 @@ def test_a_process_that_got_the_number_of_a_holder_that_is_gone_does_not_hold(
         other.kill()
 
 
+@pytest.mark.parametrize("boot", ["", "boot"])
+def test_where_the_system_does_not_say_when_a_process_began_a_holder_is_known_by_its_renewals(
+    store: Store, monkeypatch: pytest.MonkeyPatch, boot: str
+) -> None:
+    """No /proc, or one that hides what is others': the number of who was killed may be anybody's, for good."""
+    monkeypatch.setattr(lease, "_begun", lambda pid: "")
+    monkeypatch.setattr(lease, "_THIS_PLACE", boot)
+    with subprocess.Popen(["sleep", "60"]) as other:
+        epoch = store.take_lease("a", other.pid, "here", NOW)
+        assert epoch is not None
+        monkeypatch.setattr(lease, "_THIS_PROCESS", "the next process")
+        for second in range(0, 120, 20):
+            assert store.take_lease("b", os.getpid(), "here", NOW + timedelta(seconds=second)) is None
+            assert store.renew_lease(epoch, NOW + timedelta(seconds=second))
+        assert store.take_lease("b", os.getpid(), "here", NOW + 2 * MINUTE) is None
+        assert store.take_lease("b", os.getpid(), "here", NOW + 3 * MINUTE) is not None
+        other.kill()
+
+
 def test_a_holder_whose_process_is_gone_from_this_host_is_succeeded_at_once(store: Store) -> None:
     assert store.take_lease("a", STRANGER, "here", NOW) is not None
     assert store.take_lease("b", os.getpid(), "elsewhere", NOW) is None

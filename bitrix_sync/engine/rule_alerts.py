@@ -18,8 +18,8 @@ OFF, REFUSED = "rules_off_told", "rules_refused_told"
 """Settings: what was told last."""
 BAD_ROWS = "bad_rows"
 """Setting: rows that cannot be read, by cause."""
-SHOWN = 20
-"""Rules named in one message, and lines of a refusal."""
+SHOWN, LONGEST = 20, 500
+"""Rules named in one message, and lines of a refusal; signs of such a line, which may hold what the file has."""
 
 
 log = structlog.get_logger(__name__)
@@ -116,7 +116,9 @@ def of_rules_off(context: ServiceContext, off: Mapping[str, str]) -> tuple[Opera
 
 def of_refusal(context: ServiceContext, problems: str) -> tuple[Operation, ...]:
     """A new file was refused; its first problems."""
-    lines = [texts.folded(texts.harmless(line)) for line in problems.splitlines() if line.strip()]
+    lines = [
+        texts.shortened(texts.folded(texts.harmless(one)), LONGEST) for one in problems.splitlines() if one.strip()
+    ]
     shown = texts.Markup("\n".join([*lines[:SHOWN], *(["…"] if len(lines) > SHOWN else [])]))
     text = texts.say(context.rulebook.rules.language, "admin.rules_refused", problems=shown)
     return tell_admins(context.rulebook, news_name(context, Purpose.RULES_REFUSED, problems), text)

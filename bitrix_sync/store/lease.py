@@ -10,9 +10,10 @@ import os
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Row, select, update
 
 from bitrix_sync.errors import BitrixSyncError
 from bitrix_sync.store.schema import portal
@@ -77,18 +78,14 @@ class Lease:
 
 
 def take(connection: Connection, *, holder: str, pid: int, host: str, now: datetime, watch: Watch) -> int | None:
-    """The new epoch, or None while another holder lives (or may live). ``watch`` keeps what was seen of it. A holder of
-    this machine is asked: while its process lives it holds, whatever clocks say."""
+    """The new epoch, or None while another holder works (or may work). ``watch`` keeps what was seen of it. A holder of
+    this machine is asked: while its process lives it holds, whatever clocks say; who cannot be, by renewals."""
     row = connection.execute(select(portal).where(portal.c.id == 1).with_for_update()).one()
     process = f"{_THIS_PROCESS} {_begun(pid)}"
-    if row.holder is not None:
-        myself = row.pid == pid and row.process == process and row.holder == holder
-        if row.host == host and row.place == _THIS_PLACE:
-            # our number on a row that this process did not write: its writer is gone, the number was given anew
-            free = myself or (row.process != process and (row.pid == pid or not _lives(row.pid, row.process)))
-        else:
-            free = watch.stands_still(row.epoch, row.until, now)
-        if not free:
+    myself = row.pid == pid and row.process == process and row.holder == holder
+    if row.holder is not None and not myself:
+        works = _works(row, process, pid=pid, host=host)
+        if works or (works is None and not watch.stands_still(row.epoch, row.until, now)):
             return None
     epoch = int(row.epoch) + 1
     connection.execute(
@@ -140,8 +137,19 @@ def pacer_level(connection: Connection) -> tuple[float, datetime] | None:
     return None if row.pacer_level is None else (row.pacer_level, row.pacer_at)
 
 
-def _lives(pid: int, process: str) -> bool:
-    """Whether the process of that number is still the one that wrote ``process``: numbers are given anew."""
+def _works(row: Row[Any], process: str, *, pid: int, host: str) -> bool | None:
+    """Whether the holder's process is there; None where that cannot be told from here."""
+    if row.host != host or row.place != _THIS_PLACE:
+        return None
+    if row.process == process:
+        return True
+    # our number on a row that this process did not write: its writer is gone, the number was given anew
+    return row.pid != pid and _lives(row.pid, row.process)
+
+
+def _lives(pid: int, process: str) -> bool | None:
+    """Whether the process of that number is still the one that wrote ``process``: numbers are given anew. None where
+    the system does not tell when it began."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -149,7 +157,9 @@ def _lives(pid: int, process: str) -> bool:
     except PermissionError:
         pass
     wrote, now = process.partition(" ")[2], _begun(pid)
-    return now != ENDED and (not wrote or not now or wrote == now)
+    if now == ENDED:
+        return False
+    return wrote == now if wrote and now else None
 
 
 def _begun(pid: int) -> str:
