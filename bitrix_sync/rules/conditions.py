@@ -20,13 +20,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, tzinfo
 from decimal import Decimal
-from typing import Any, assert_never
+from typing import Any
 
 from bitrix_sync.errors import UserError
 from bitrix_sync.model.facts import DealField
 from bitrix_sync.model.operations import Check
 from bitrix_sync.model.yes_no import yes_or_no
-from bitrix_sync.rules.model import AllOf, AnyOf, Condition, Not, Test
+from bitrix_sync.rules.model import AllOf, Condition, Not, Test
 from bitrix_sync.rules.values import ID_TYPES, civil_date, empty, filled, instant, number
 from bitrix_sync.words.language import DEFAULT
 from bitrix_sync.words.texts import day_text, folded, moment_text, number_text, phrase, shortened
@@ -36,9 +36,8 @@ DATE_TYPES = frozenset({"date", "datetime"})
 SHOWN = 200
 """A value is shown with at most so many characters."""
 
-WANTED_KEPT = 10_000
-"""So many tests have their words kept."""
-_words: dict[int, tuple[Test, DealField, str, tzinfo, tuple[str, str]]] = {}
+TESTS_KEPT = 10_000
+"""So many tests are kept ready for the next deal."""
 
 
 class CannotJudge(UserError):
@@ -77,28 +76,6 @@ def judge(
     return Facts(fields, deal_fields, zone, language).judge(condition)
 
 
-@dataclass(slots=True)
-class Facts:
-    """The same for several conditions on one deal. ``seen``: what of it was put into words so far."""
-
-    fields: Mapping[str, Any]
-    deal_fields: Mapping[str, DealField]
-    zone: tzinfo
-    language: str = DEFAULT
-    seen: dict[str, str] = field(default_factory=dict)
-
-    def judge(self, condition: Condition) -> Judgement:
-        """See ``judge``."""
-        judging = _Judging(self.fields, self.deal_fields, self.zone, self.language, self.seen)
-        holds = judging.judge(condition)
-        checks = tuple(judging.checks)
-        if holds is None:
-            fault = judging.faults[0]
-            fault.checks = checks
-            raise fault
-        return Judgement(holds, checks)
-
-
 class _Unclear(Exception):
     """This value cannot be compared: ``needed`` is the key of what it should be."""
 
@@ -108,67 +85,99 @@ class _Unclear(Exception):
         self.needed = needed
 
 
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A test with what is the same for every deal: what is looked at and what is wanted, in words, and whether a value
+    ``holds``, which raises _Unclear."""
+
+    test: Test
+    known: DealField
+    zone: tzinfo
+    language: str
+    what: str
+    wanted: str
+    holds: Callable[[Any], bool]
+
+
+_ready: dict[int, _Ready] = {}
+
+
 @dataclass(slots=True)
-class _Judging:
-    """One judgement under way: the facts, and the comparisons and faults so far."""
+class Facts:
+    """The same for several conditions on one deal. ``seen``: what of it was put into words so far; ``checks`` and
+    ``faults``: the comparisons of the condition under way."""
 
     fields: Mapping[str, Any]
     deal_fields: Mapping[str, DealField]
     zone: tzinfo
-    language: str
-    seen: dict[str, str]
+    language: str = DEFAULT
+    seen: dict[str, str] = field(default_factory=dict)
     checks: list[Check] = field(default_factory=list)
     faults: list[CannotJudge] = field(default_factory=list)
 
-    def judge(self, condition: Condition) -> bool | None:
+    def judge(self, condition: Condition) -> Judgement:
+        """See ``judge``."""
+        self.checks, self.faults = [], []
+        holds = self.weigh(condition)
+        checks = tuple(self.checks)
+        if holds is None:
+            fault = self.faults[0]
+            fault.checks = checks
+            raise fault
+        return Judgement(holds, checks)
+
+    def weigh(self, condition: Condition) -> bool | None:
         """True, False, or None when it cannot be told."""
-        match condition:
-            case Test():
-                return self.test(condition)
-            case AllOf(parts):
-                return _all([self.judge(part) for part in parts])
-            case AnyOf(parts):
-                return _not(_all([_not(self.judge(part)) for part in parts]))
-            case Not(part):
-                return _not(self.judge(part))
-            case _:
-                assert_never(condition)
+        if isinstance(condition, Test):
+            return self.test(condition)
+        if isinstance(condition, Not):
+            return _not(self.weigh(condition.part))
+        results = [self.weigh(part) for part in condition.parts]
+        return _all(results) if isinstance(condition, AllOf) else _not(_all([_not(one) for one in results]))
 
     def test(self, test: Test) -> bool | None:
-        known = self.deal_fields.get(test.field) or DealField(test.field, "")
-        what, wanted = self.words(test, known)
+        """One comparison."""
+        ready = self.ready(test)
         if test.field not in self.fields:
-            self.fault(what, phrase(self.language, "seen.unread"), wanted)
+            self.fault(ready, phrase(self.language, "seen.unread"), ready.wanted)
             return None
         value = self.fields[test.field]
         try:
-            holds = _holds(test, value, known, self.zone)
+            holds = ready.holds(value)
         except _Unclear as unclear:
-            needed = phrase(self.language, unclear.needed, value=wanted)
-            self.fault(what, self.text(unclear.value, known), needed)
+            needed = phrase(self.language, unclear.needed, value=ready.wanted)
+            self.fault(ready, self.text(unclear.value, ready.known), needed)
             return None
         seen = self.seen.get(test.field)
         if seen is None:
-            seen = self.seen[test.field] = self.text(value, known)
-        self.checks.append(Check(what, seen, wanted, holds))
+            seen = self.seen[test.field] = self.text(value, ready.known)
+        self.checks.append(Check(ready.what, seen, ready.wanted, holds))
         return holds
 
-    def fault(self, what: str, value: str, wanted: str) -> None:
-        message = phrase(self.language, "why.cannot_judge", field=what, value=value, wanted=wanted)
-        self.faults.append(CannotJudge(message, field=what, value=value, wanted=wanted))
+    def fault(self, ready: _Ready, value: str, wanted: str) -> None:
+        """A comparison that cannot be made."""
+        message = phrase(self.language, "why.cannot_judge", field=ready.what, value=value, wanted=wanted)
+        self.faults.append(CannotJudge(message, field=ready.what, value=value, wanted=wanted))
 
-    def words(self, test: Test, known: DealField) -> tuple[str, str]:
-        """What is looked at and what is wanted: the same words for every deal, so they are kept."""
-        kept = _words.get(id(test))
-        if kept is None or not (kept[0] is test and kept[1] is known and kept[2:4] == (self.language, self.zone)):
-            if len(_words) >= WANTED_KEPT:
-                _words.clear()
+    def ready(self, test: Test) -> _Ready:
+        """The test, made ready the first time that a deal meets it."""
+        known = self.deal_fields.get(test.field) or DealField(test.field, "")
+        kept = _ready.get(id(test))
+        if (
+            kept is None
+            or kept.test is not test
+            or kept.known is not known
+            or (kept.language, kept.zone) != (self.language, self.zone)
+        ):
+            if len(_ready) >= TESTS_KEPT:
+                _ready.clear()
             what = f"{known.title} ({test.field})" if known.title and known.title != test.field else test.field
-            kept = (test, known, self.language, self.zone, (what, self.wanted_text(test, known)))
-            _words[id(test)] = kept
-        return kept[4]
+            wanted, holds = self.wanted_text(test, known), _comparison(test, known, self.zone)
+            kept = _ready[id(test)] = _Ready(test, known, self.zone, self.language, what, wanted, holds)
+        return kept
 
     def wanted_text(self, test: Test, known: DealField) -> str:
+        """What is wanted of the field, in words."""
         if test.op == "filled":
             return phrase(self.language, "want.filled" if test.value else "want.empty")
         key = f"want.{test.op}"
@@ -188,6 +197,7 @@ class _Judging:
         return shortened(folded(self.scalar_text(value, known)), SHOWN)
 
     def scalar_text(self, value: Any, known: DealField) -> str:
+        """One value that is not empty."""
         if known.options and (option := known.options.get(_id(value))) is not None:
             return option
         try:
@@ -213,22 +223,35 @@ def _not(result: bool | None) -> bool | None:
     return None if result is None else not result
 
 
-def _holds(test: Test, value: Any, known: DealField, zone: tzinfo) -> bool:
-    """One test on one field. Raises _Unclear."""
+def _comparison(test: Test, known: DealField, zone: tzinfo) -> Callable[[Any], bool]:
+    """The test as a function of the field's value, which raises _Unclear."""
     if test.op == "filled":
-        return filled(value, known) is bool(test.value)
-    seen, wishes = _several(value), _several(test.value)
+        wanted = bool(test.value)
+        return lambda value: filled(value, known) is wanted
+    wishes = _several(test.value)
     if known.type == "boolean" or any(isinstance(wish, bool) for wish in wishes):
-        return _holds_choice(test, seen, wishes)
-    seen = [one for one in seen if filled(one, known)]
-    match test.op:
-        case "contains":
-            return _any(lambda one, wish: _comparable(wish) in _comparable(_written(one, known)), seen, wishes)
-        case "min":
-            return _any(lambda one, wish: _order(one, wish, known, zone) >= 0, seen, wishes)
-        case "max":
-            return _any(lambda one, wish: _order(one, wish, known, zone) <= 0, seen, wishes)
-    return _is_one_of(seen, wishes, known, zone) is (test.op != "not")
+        return lambda value: _holds_choice(test, _several(value), wishes)
+    if test.op in ("eq", "in", "not"):
+        return lambda value: _is_one_of(_present(value, known), wishes, known, zone) is (test.op != "not")
+
+    def contains(one: Any, wish: Any) -> bool:
+        return _comparable(wish) in _comparable(_written(one, known))
+
+    def reaches(one: Any, wish: Any) -> bool:
+        return _order(one, wish, known, zone) >= 0
+
+    def stays_below(one: Any, wish: Any) -> bool:
+        return _order(one, wish, known, zone) <= 0
+
+    pair = {"contains": contains, "min": reaches, "max": stays_below}[test.op]
+    return lambda value: _any(pair, _present(value, known), wishes)
+
+
+def _present(value: Any, known: DealField) -> list[Any]:
+    """The values that hold something."""
+    if isinstance(value, list | tuple):
+        return [one for one in value if filled(one, known)]
+    return [value] if filled(value, known) else []
 
 
 def _is_one_of(seen: list[Any], wishes: list[Any], known: DealField, zone: tzinfo) -> bool:

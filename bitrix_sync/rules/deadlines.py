@@ -42,25 +42,6 @@ class DeadlineError(UserError):
 
 
 @dataclass(frozen=True, slots=True)
-class Computed:
-    """A computed deadline.
-
-    ``at``: UTC, whole minutes. ``basis``: what it was counted from, and nothing of the rule's numbers ("entry",
-    "field:UF_CRM_X=2026-03-12", "event:done:offer@2026-03-12T09:00:00Z", "else:entry"): while it stays the same there
-    is nothing to compute anew. ``branch``: "main", "else", "else:else" ... ``lifted``: it was past, and was counted
-    from now instead. ``data``: JSON-able, for the trace: ``from``, ``counted_from``, ``count``, ``computed`` (before
-    lifting), and where it applies ``day_off`` (the day it was moved off) and ``capped`` (held back by the field's own
-    moment).
-    """
-
-    at: datetime
-    basis: str
-    branch: str
-    lifted: bool
-    data: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
 class _Origin:
     """What a branch counts from. ``moment`` is None for a civil date. ``field``: the deal's field it comes from, "" for
     none; ``dated``: a field's or a certain date, which may stand for itself."""
@@ -71,6 +52,41 @@ class _Origin:
     field: str = ""
     value: Any = None
     dated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """A computed deadline.
+
+    ``at``: UTC, whole minutes. ``basis``: what it was counted from, and nothing of the rule's numbers ("entry",
+    "field:UF_CRM_X=2026-03-12", "event:done:offer@2026-03-12T09:00:00Z", "else:entry"): while it stays the same there
+    is nothing to compute anew. ``branch``: "main", "else", "else:else" ... ``lifted``: it was ``due`` in the past, and
+    was counted from now instead. ``day_off``: the day it was moved off; ``capped``: held back by the field's own
+    moment."""
+
+    at: datetime
+    basis: str
+    branch: str
+    lifted: bool
+    origin: _Origin
+    deadline: Deadline
+    due: datetime
+    day_off: date | None = None
+    capped: bool = False
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """How it was counted, JSON-able: ``from``, ``counted_from``, ``count``, ``computed`` (before lifting), and
+        where it applies ``day_off`` and ``capped``."""
+        origin = self.origin
+        return {
+            "from": origin.basis,
+            "counted_from": _stamp(origin.moment) if origin.moment else origin.day.isoformat(),
+            "count": _wording(self.deadline),
+            "computed": _stamp(self.due),
+            **({"day_off": self.day_off.isoformat()} if self.day_off else {}),
+            **({"capped": True} if self.capped else {}),
+        }
 
 
 def compute(
@@ -109,22 +125,12 @@ def compute(
         basis=branch + origin.basis,
         branch=branch.removesuffix(":") or "main",
         lifted=due < now,
-        data=_account(deadline, origin, due, day_off, capped=capped),
+        origin=origin,
+        deadline=deadline,
+        due=due,
+        day_off=day_off,
+        capped=capped,
     )
-
-
-def _account(
-    deadline: Deadline, origin: _Origin, due: datetime, day_off: date | None, *, capped: bool
-) -> dict[str, Any]:
-    """How it was counted, for the trace."""
-    return {
-        "from": origin.basis,
-        "counted_from": _stamp(origin.moment) if origin.moment else origin.day.isoformat(),
-        "count": _wording(deadline),
-        "computed": _stamp(due),
-        **({"day_off": day_off.isoformat()} if day_off else {}),
-        **({"capped": True} if capped else {}),
-    }
 
 
 # --- what it counts from ---------------------------------------------------------------------------------------------
