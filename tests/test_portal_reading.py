@@ -50,6 +50,22 @@ def read(portal: Portal, cursor: Cursor | None, **more: Any) -> Changes:
     return reading.ChangeReader(portal, cursor, fields=FIELDS, **more).finish()
 
 
+# --- the directory ---------------------------------------------------------------------------------------------------
+
+
+def test_a_portal_of_many_funnels_tells_each_once(box: Sandbox, portal: Portal) -> None:
+    before = {funnel.id for funnel in reading.directory(portal).funnels}
+    more = range(100, 220)
+    for number in more:
+        box.state.add_funnel(f"Funnel {number}", funnel_id=number)
+        box.state.add_stage("NEW", "New", funnel=number)
+    for _ in range(2):
+        found = reading.directory(portal)
+        assert sorted(funnel.id for funnel in found.funnels) == sorted({*before, *more})
+        assert [len(funnel.stages) for funnel in found.funnels if funnel.id in more] == [1] * len(more)
+        assert not found.unread
+
+
 # --- what changed ----------------------------------------------------------------------------------------------------
 
 

@@ -261,13 +261,16 @@ class _ListByStart:
         return [(page, from_start(self._command, page * PAGE)) for page in pages]
 
     def take(self, page: int, outcome: Outcome) -> None:
-        """The answer to one page; one that repeats the page before tells nothing of further ones."""
+        """The answer to one page; one that repeats the page before tells nothing of further ones, and a first one of
+        more rows than a page has is all there is: some methods know no pages."""
         if not outcome.done:
             self._unread = self._portal.as_unread(self._command.method, outcome)
             return
         found = self._pages[page] = rows(outcome.value, self._key)
         self._total = outcome.total or 0
-        if found and found != self._pages.get(page - 1):
+        if len(self._pages.get(0, ())) > PAGE:
+            self._count, self._pages = 1, {0: self._pages[0]}
+        elif found and found != self._pages.get(page - 1):
             _bound(self._portal, self._command.method, page * PAGE)
             self._count = max(self._count, min(_pages_said(outcome, page), page + 1 + BATCH_LIMIT))
 
