@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from bitrix_sync import __version__
 from bitrix_sync.app import TICKS, WORKER, Service, check_file
 from bitrix_sync.errors import BitrixSyncError
 
@@ -67,8 +68,10 @@ def go_on(service: Service) -> None:
 
 def run(service: Service) -> None:
     """Tick and work until the service is stopped (SIGTERM, Ctrl-C), or has to end by itself: ``service.failed``."""
+    log.info("started", version=__version__, portal=service.portal.host, database=str(service.store.path))
     with service.telling_watchers():
         service.tend(WORKER, lambda: work(service))
+    log.info("ended", reason=service.failed or "asked for")
 
 
 def work(service: Service) -> None:
@@ -84,11 +87,11 @@ def work(service: Service) -> None:
 def main() -> int:
     """The service without its web side; exit codes as the command line's."""
     from bitrix_sync.log import configure
-    from bitrix_sync.settings import load_settings
+    from bitrix_sync.settings import load_settings, writes_to_journal
 
     try:
         settings = load_settings()
-        configure(settings.log, settings.secrets())
+        configure(settings.log, settings.secrets(), journal=writes_to_journal())
         check_file(settings, restart=True)
         service = Service(settings)
         service.prove()

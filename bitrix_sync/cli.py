@@ -225,11 +225,12 @@ def run(
     import scheduler
     from bitrix_sync.app import WEB, Service, check_file
     from bitrix_sync.log import configure
+    from bitrix_sync.settings import writes_to_journal
     from webhooks import page
     from webhooks.server import create_app, serve
 
     loaded = load_settings()
-    configure(loaded.log, loaded.secrets())
+    configure(loaded.log, loaded.secrets(), journal=writes_to_journal())
     check_file(loaded, restart=True)
     service = Service(loaded, same_portal=same_portal)
     service.prove()

@@ -114,11 +114,12 @@ def configure(
     *,
     stream: TextIO | None = None,
     level: int = logging.INFO,
+    journal: bool = False,
 ) -> None:
     """Send every log line of the process to ``stream`` (None: the present stderr), redacted.
 
     Call it once at start, and again when the settings are known, with their ``secrets()``. Exceptions that nobody
-    caught go the same way.
+    caught go the same way. ``journal``: each line begins with its priority, as systemd's journal reads it.
     """
     global _redactor
     _redactor = Redactor(secrets)
@@ -152,7 +153,7 @@ def configure(
                 colors=False, exception_formatter=structlog.dev.plain_traceback, pad_event_to=0
             )
         )
-    handler = _Handler(stream)
+    handler = _Handler(stream, journal=journal)
     formatter = structlog.stdlib.ProcessorFormatter if form == "json" else _TextFormatter
     handler.setFormatter(formatter(foreign_pre_chain=shared, processors=last))
     root = logging.getLogger()
@@ -184,10 +185,21 @@ class _TextFormatter(structlog.stdlib.ProcessorFormatter):
         return visible(redact(super().format(record)), keep="\n\t")
 
 
+_PRIORITIES = {logging.CRITICAL: 2, logging.ERROR: 3, logging.WARNING: 4, logging.INFO: 6, logging.NOTSET: 7}
+"""The least level of a record and its priority in syslog."""
+
+
 class _Handler(logging.StreamHandler[TextIO]):
-    def __init__(self, stream: TextIO | None) -> None:
-        self._fixed = stream
+    def __init__(self, stream: TextIO | None, *, journal: bool) -> None:
+        self._fixed, self._journal = stream, journal
         super().__init__(stream)
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        if not self._journal:
+            return text
+        rank = next(rank for level, rank in _PRIORITIES.items() if record.levelno >= level)
+        return "\n".join(f"<{rank}>{line}" for line in text.split("\n"))
 
     @property
     def stream(self) -> TextIO:

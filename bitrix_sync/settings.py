@@ -319,6 +319,16 @@ def _read_secrets(given: Mapping[str, str], values: Mapping[str, str]) -> tuple[
     return {name: text for name, text in found.items() if text}, wrong
 
 
+def writes_to_journal(environ: Mapping[str, str] | None = None) -> bool:
+    """Whether stderr goes to systemd's journal, as JOURNAL_STREAM says (sd-daemon(3), systemd.exec(5))."""
+    said = (os.environ if environ is None else environ).get("JOURNAL_STREAM", "")
+    try:
+        status = os.fstat(2)
+    except OSError:
+        return False
+    return said == f"{status.st_dev}:{status.st_ino}"
+
+
 def spoken_language(environ: Mapping[str, str] | None = None) -> Language:
     """The language of the terminal, as ``LC_ALL``, ``LC_MESSAGES`` or ``LANG`` say, if it is one of ours, else
     English. For what is shown before there is a rules file, whose language counts from then on."""

@@ -86,6 +86,21 @@ def test_json_is_one_object_a_line_of_ours_and_of_the_libraries(capsys: pytest.C
     assert theirs == {"event": "cannot connect", "level": "error", "logger": "requests"}
 
 
+def test_the_journal_is_told_the_priority_of_every_line(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure("text", journal=True)
+    logger = structlog.get_logger("bitrix_sync")
+    logger.info("pass")
+    logger.warning("odd")
+    try:
+        raise RuntimeError("why")
+    except RuntimeError:
+        logger.exception("cannot work")
+    lines = capsys.readouterr().err.splitlines()
+    assert [line[:3] for line in lines[:2]] == ["<6>", "<4>"]
+    assert len(lines) > 4
+    assert {line[:3] for line in lines[2:]} == {"<3>"}
+
+
 def test_debug_lines_are_not_written() -> None:
     stream = io.StringIO()
     log.configure("text", stream=stream)

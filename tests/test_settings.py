@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from bitrix_sync.errors import SettingError
 from bitrix_sync.model.webhook import WebhookUrl
 from bitrix_sync.portal.client import Portal
-from bitrix_sync.settings import NAMES, Listen, Rate, Settings, load_settings
+from bitrix_sync.settings import NAMES, Listen, Rate, Settings, load_settings, writes_to_journal
 from bitrix_sync.words.language import LANGUAGES
 
 ROOT = Path(__file__).parent.parent
@@ -471,3 +471,10 @@ def test_the_example_file_has_every_setting_commented_out_with_its_default_or_em
     assert re.findall(r"^#? ?([A-Z_]+)=", text, re.MULTILINE) == list(NAMES)
     Path(".env").write_text(re.sub(r"^# ?([A-Z_]+=)", r"\1", text, flags=re.MULTILINE), encoding="utf-8")
     assert load_settings({}, need_portal=False) == Settings()
+
+
+def test_the_journal_is_known_by_what_systemd_says_of_stderr() -> None:
+    status = os.fstat(2)
+    assert writes_to_journal({"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"})
+    assert not writes_to_journal({"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino + 1}"})
+    assert not writes_to_journal({})
