@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import structlog
 
-from bitrix_sync import __version__
 from bitrix_sync.app import TICKS, WORKER, Service, check_file
 from bitrix_sync.errors import BitrixSyncError
 
@@ -68,10 +67,8 @@ def go_on(service: Service) -> None:
 
 def run(service: Service) -> None:
     """Tick and work until the service is stopped (SIGTERM, Ctrl-C), or has to end by itself: ``service.failed``."""
-    log.info("started", version=__version__, portal=service.portal.host, database=str(service.store.path))
     with service.telling_watchers():
         service.tend(WORKER, lambda: work(service))
-    log.info("ended", reason=service.failed or "asked for")
 
 
 def work(service: Service) -> None:

@@ -19,6 +19,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
+from bitrix_sync import __version__
 from bitrix_sync.clock import Clock
 from bitrix_sync.commands import changes
 from bitrix_sync.commands.runs import CommandRuns
@@ -517,6 +518,7 @@ class Service:
 
     def work(self) -> None:
         """Take turns until stopped. Trouble with the portal is told once, and tried again with growing pauses."""
+        log.info("started", version=__version__, portal=self.portal.host, database=str(self.store.path))
         wide = True
         while not self.stopping.is_set():
             reasons = self.wake_signal.take(0.0 if wide or self.may_travel() else schedule.TICK)
@@ -535,6 +537,7 @@ class Service:
                     self.context = self.standing = None  # nothing is done until the portal is looked at again
                 self.suffer(fault)
                 wide = True
+        log.info("ended", reason=self.failed or "asked for")
 
     def turn(self, reasons: set[str], wide: bool) -> None:
         """What is due now: a lease, the rules file, what commands ask, sweeps, a reading, or writing alone."""

@@ -316,7 +316,9 @@ def test_init_writes_the_file_and_its_schema_and_check_is_content(shell: Shell) 
     assert not [line for line in checked.json if line["level"] == "error"]
 
 
-@pytest.mark.parametrize(("said", "language", "told"), [("ru_RU.UTF-8", "ru", "записан"), ("C", "en", "written")])
+@pytest.mark.parametrize(
+    ("said", "language", "told"), [("ru_RU.UTF-8", "ru", "записан"), ("C", "en", "is not set; write")]
+)
 def test_init_begins_an_empty_folder_with_the_settings(tmp_path: Path, said: str, language: str, told: str) -> None:
     folder = tmp_path / "standards"
     folder.mkdir()

@@ -446,9 +446,9 @@ MESSAGES: dict[str, str] = {
     "page.store_trouble": "The database does not answer",
     "page.not_read": "The portal has not been read yet: names appear after the service's first pass.",
     # init
-    "init.settings": "written: {path}. Put the address of the incoming webhook into it (the first setting; how to make"
-    " the webhook stands above it), then run `bitrix-sync init` again: it writes rules.yaml with your "
-    "portal's funnels.",
+    "init.settings": "BITRIX_WEBHOOK_URL: is not set; write the address of the incoming webhook into {path}, "
+    "which was made just now and says how to make the webhook. Then run `bitrix-sync init` again: it writes "
+    "rules.yaml with your portal's funnels.",
     "init.written": "written: {rules} (stages in progress: {stages:number}, funnels: {funnels:number}; a suggested "
     "task for each stage) and {schema}",
     "init.aside": "put aside: the example that came with the project, now {example}",
