@@ -102,7 +102,7 @@ def perform(kind: str, args: Mapping[str, Any] | None = None) -> dict[str, Any]:
     from bitrix_sync.commands import changes
 
     loaded = settings(quiet=True)
-    check_file(loaded)
+    check_file(loaded, restart=kind != "backfill")
     service = Service(loaded)
     try:
         with progress() as told:

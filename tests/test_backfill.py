@@ -184,6 +184,17 @@ def test_deals_are_chosen_by_rule_funnel_and_stage(place: Backlog, args: dict[st
     assert place.backfill(**args) == sorted(deal for stage in stages for deal in place.old[stage])
 
 
+def test_the_file_counts_as_it_is_now_and_a_broken_one_is_refused(place: Backlog) -> None:
+    text = place.rules.read_text(encoding="utf-8")
+    place.rules.write_text(text.replace("id: first-call", "id: other-call"), encoding="utf-8")
+    assert place.backfill(rule="other-call") == place.old["NEW"]
+    place.rules.write_text(text.replace("Новая заявка:", "Новые заявки:"), encoding="utf-8")
+    for _ in range(2):
+        with pytest.raises(UserError, match="Новые заявки"):
+            place.backfill()
+        place.restart()
+
+
 def test_one_deal_is_chosen_by_its_number(place: Backlog) -> None:
     _, deal = place.old["NEW"]
     assert place.backfill(deal=deal) == [deal]

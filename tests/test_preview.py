@@ -10,13 +10,17 @@ from typing import Any
 
 import pytest
 
+from bitrix_sandbox.http.server import Sandbox
+from bitrix_sandbox.state.clock import Clock
+from bitrix_sandbox.state.seed import build_department
 from bitrix_sync.commands import changes
-from bitrix_sync.errors import RulesError, UserError
+from bitrix_sync.errors import ForeignPortal, RulesError, UserError
 from bitrix_sync.explain import preview
 from bitrix_sync.explain.preview_lines import Preview, lines_of, of_rules
 from bitrix_sync.settings import Settings, load_settings
 from bitrix_sync.store import Store
 from bitrix_sync.store.scratch_copy import scratch_copy
+from tests.world.company import MONDAY
 from tests.world.company import at as utc
 from tests.world.office import Office, office
 from tests.world.shell import Shell
@@ -299,6 +303,22 @@ def test_a_wrong_file_is_told_before_the_portal_is_asked(place: Office, settings
     with pytest.raises(RulesError):
         preview.of_all(settings)
     assert len(place.portal.log) == before
+
+
+def test_a_file_that_is_wrong_on_this_portal_is_told_though_the_last_good_one_is_kept(
+    place: Office, settings: Settings
+) -> None:
+    text = place.rules.read_text(encoding="utf-8")
+    place.rules.write_text(text.replace("Презентация:", "Презентации:"), encoding="utf-8")
+    with pytest.raises(RulesError, match="Презентации"):
+        preview.of_all(settings)
+
+
+def test_the_store_of_another_portal_says_nothing(place: Office) -> None:
+    with Sandbox(build_department(Clock(MONDAY), work=False), rate=None) as other:
+        foreign = load_settings({**place.environ, "BITRIX_WEBHOOK_URL": other.url}, None)
+        with pytest.raises(ForeignPortal, match="DATABASE_URL"):
+            preview.of_all(foreign)
 
 
 def test_a_file_that_is_not_in_force_yet_is_what_is_previewed(place: Office, settings: Settings) -> None:

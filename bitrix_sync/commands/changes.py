@@ -124,6 +124,9 @@ def backfill(context: ServiceContext, args: Mapping[str, Any]) -> Steps:
     they were ever seen before; ``dry_run`` writes nothing. The safety limit counts all of it together, however long it
     takes, in a dry run too. ``rule``, ``funnel``, ``stage`` and ``deal`` are the choice of them; ``from_now`` and
     ``removed``: see ``plan.Backfill``."""
+    context.rulebook.reload_if_changed()
+    if context.rulebook.error:
+        raise UserError(f"{context.rulebook.error}\nbackfill goes by the file as it is now: correct it first")
     begun, chosen = context.portal.now(), choose(context.rulebook, args)
     ids = standing_in(context, chosen.stages, args.get("deal"))
     tally = Tally(dry=bool(args.get("dry_run")), recorded=list(args.get("resumed", ())))

@@ -712,7 +712,7 @@ def first_start(context: ServiceContext) -> None:
     visits = {visit.id: visit for visit in read if visit.id <= cursor.history_id}
     facts = Gathered(begun, Changes(visits=tuple(visits.values()), tasks=tuple(reading.open_tasks(portal))))
     observe_tasks(context, facts)
-    context.store.note_rules(list(rules.by_id), begun)
+    context.store.note_rules(list(rules.by_id), begun, anew=True)  # a first start that ended half-way began nothing
     context.store.flags.sees_no_deals = None if deals else begun
     context.store.record(
         Changeset(

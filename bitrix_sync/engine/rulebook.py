@@ -57,7 +57,7 @@ class Rulebook:
         self.shown: tuple[Directory, datetime] | None = None
         try:
             self.rules: Rules = self.load_now()
-        except (RulesError, UserError) as fault:
+        except (RulesError, UserError, PortalError) as fault:
             self.rules = self.go_on_with_kept(fault)
 
     @property
@@ -97,9 +97,9 @@ class Rulebook:
         self.show()
         return rules
 
-    def go_on_with_kept(self, fault: RulesError | UserError) -> Rules:
-        """At a start: the file cannot be put in force, so the last good one is, as if there had been no start. Raises
-        the fault if there is none."""
+    def go_on_with_kept(self, fault: RulesError | UserError | PortalError) -> Rules:
+        """At a start: the file cannot be put in force, or not be compared with the portal now, so the last good one is,
+        as if there had been no start. Raises the fault if there is none."""
         kept = self.store.flags.rules_kept
         if kept is None:
             raise fault
@@ -171,7 +171,7 @@ class Rulebook:
         log.info("rules loaded", rules=len(self.rules.by_id), digest=self.rules.digest)
         return True
 
-    def refuse(self, fault: RulesError | UserError, **more: str) -> bool:
+    def refuse(self, fault: RulesError | UserError | PortalError, **more: str) -> bool:
         """The file cannot be put in force: the last good one goes on. False."""
         if str(fault) != self.error:
             log.error("rules file refused; the last good one stays in force", problems=str(fault), **more)

@@ -16,7 +16,7 @@ import structlog
 
 from bitrix_sync.decisions import plan
 from bitrix_sync.decisions.guards import is_stranger
-from bitrix_sync.engine import passes, recognition
+from bitrix_sync.engine import identity, passes, recognition
 from bitrix_sync.engine.rulebook import Rulebook, read_file
 from bitrix_sync.errors import RulesError, UserError
 from bitrix_sync.explain.preview_lines import Preview, nothing, of_changes, of_load, of_rules, rules_of, uncovered
@@ -114,7 +114,11 @@ def context_of(settings: Settings) -> Iterator[PreviewContext]:
     portal = Portal(settings.webhook_url.get_secret_value(), rate=settings.rate, ca_file=settings.ca_file)
     try:
         with scratch_copy(settings.database_url) as store:
+            if store.cursor() is not None:
+                identity.require(identity.look(store, portal))
             rulebook = Rulebook(settings.rules, portal, store)
+            if rulebook.error:  # the last good file is not what is asked about
+                raise RulesError(rulebook.error.splitlines())
             rulebook.freshen_company(portal.now())
             store.note_rules(list(rulebook.rules.by_id), portal.now())
             yield PreviewContext(portal, store, rulebook, max([portal.now(), *store.rules_loaded().values()]))

@@ -28,9 +28,10 @@ def rules_loaded(connection: Connection) -> dict[str, datetime]:
     return {row.rule_id: row.loaded for row in connection.execute(select(rules_seen))}
 
 
-def note_rules(connection: Connection, ids: Iterable[str], at: datetime) -> None:
-    """Rules that are loaded now; those noted before keep their first time."""
-    insert_new(connection, rules_seen, [{"rule_id": rule, "loaded": at} for rule in ids])
+def note_rules(connection: Connection, ids: Iterable[str], at: datetime, *, anew: bool = False) -> None:
+    """Rules that are loaded now; those noted before keep their first time, unless all begin ``anew``."""
+    note = upsert if anew else insert_new
+    note(connection, rules_seen, [{"rule_id": rule, "loaded": at} for rule in ids])
 
 
 def picked(connection: Connection) -> dict[tuple[str, int], int]:
