@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 
 from bitrix_sync.report import REPORTS
 from bitrix_sync.rules.file import SECTIONS
+from bitrix_sync.rules.forms import Timed
 from bitrix_sync.rules.plain_keys import DEFAULTS
 from bitrix_sync.rules.schema import json_schema
 from bitrix_sync.words import texts
@@ -28,15 +29,16 @@ SCHEMA = ROOT / "bitrix_sync/rules/rules.schema.json"
 PAGES = {path.parent.name: path for path in sorted(ROOT.glob("docs/*/rules.md"))}
 READMES = {"en": ROOT / "README.md", "ru": ROOT / "README.ru.md"}
 ENGLISH = {"required": "required", "none": "none"}
+LAST = {*DEFAULTS, *Timed.model_fields, "else"}
 TABLE = re.compile(r"(<!-- keys: (\w+) -->\n\n\|[^\n]*\n\|[^\n]*\n)(?:\|[^\n]*\n)*")
 REPORT_TABLE = re.compile(r"(<!-- reports -->\n\n\|[^\n]*\n\|[^\n]*\n)(?:\|[^\n]*\n)*")
 
 
 def table(section: str, language: str) -> str:
-    """The rows of a section's keys, those that a task alone can have in the end."""
-    fields = SECTIONS[section].model_fields
-    names = sorted(fields, key=lambda name: section == "task" and name in DEFAULTS)
-    return "".join(row(section, fields[name].alias or name, fields[name], KEYS.get(language, {})) for name in names)
+    """The rows of a section's keys; those that every task or deadline can have stand in the end."""
+    fields = {one.alias or name: one for kind in SECTIONS[section] for name, one in kind.model_fields.items()}
+    keys = sorted(fields, key=lambda key: key in LAST)
+    return "".join(row(section, key, fields[key], KEYS.get(language, {})) for key in keys)
 
 
 def row(section: str, key: str, field: FieldInfo, said: Mapping[str, str]) -> str:
@@ -45,10 +47,10 @@ def row(section: str, key: str, field: FieldInfo, said: Mapping[str, str]) -> st
     if (other := said.get(f"{section}.{key}")) is not None:
         meaning, _, without = other.partition(" | ")
     words = {**ENGLISH, **said}
-    if field.is_required():
+    if field.is_required() and len(SECTIONS[section]) == 1:
         without = words["required"]
     elif not without:
-        default = field.get_default(call_default_factory=True)
+        default = None if field.is_required() else field.get_default(call_default_factory=True)
         plain = isinstance(default, str | int) and default != ""
         without = f"`{str(default).lower() if isinstance(default, bool) else default}`" if plain else words["none"]
     return f"| `{key}` | {meaning} | {without} |\n"

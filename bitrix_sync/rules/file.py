@@ -324,13 +324,14 @@ SHAPES: dict[str, type[BaseModel]] = {
 """The model at a tag or key of an error's place: who knows which keys could have been meant."""
 
 
-SECTIONS: dict[str, type[BaseModel]] = {
-    "file": File,
-    "task": TaskEntry,
-    "calendar": CalendarSection,
-    "overdue": OverdueSection,
+SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
+    "file": (File,),
+    "task": (TaskEntry,),
+    "deadline": (AfterEntry, ByField, OnDate, ByEvent),
+    "calendar": (CalendarSection,),
+    "overdue": (OverdueSection,),
 }
-"""The mappings whose keys ``docs/*/rules.md`` has a table of."""
+"""The mappings whose keys ``docs/*/rules.md`` has a table of; those of several kinds with all of them."""
 
 
 def keys_of(model: type[BaseModel]) -> list[str]:

@@ -123,12 +123,16 @@ Start = Annotated[
 
 # --- deadlines -------------------------------------------------------------------------------------------------------
 
-_AT = Field(default=None, description='Time of day, in quotes: "15:00". Default: the end of that day\'s working hours.')
+_AFTER = "so much later: than the entry, than the field's date, than the event; default: with `event` `0 workdays`"
+_AT = Field(default=None, description='the time of day, `"15:00"`; default: the end of that day\'s working hours')
 _ON_DAY_OFF = Field(
-    default=None, description="What happens on a day off: next working day, previous, or keep. Default: by the kind."
+    default=None,
+    description="what happens on a day off: `next`, `previous`, `keep`; default: see [below](#days-off)",
 )
-_FOLLOW = Field(default=True, description="false: the deadline does not move when the field or the event changes.")
-_ELSE = Field(alias="else", description="The deadline while the field is empty or the event has not happened.")
+_FOLLOW = Field(default=True, description="`false`: the deadline does not follow later changes of the deal")
+_ELSE = Field(
+    alias="else", description="another deadline, always counted from entry; required with `field` and `event`"
+)
 
 
 _NO_TIME_OF_DAY: dict[str, Any] = {
@@ -153,13 +157,13 @@ class Timed(Shape):
 class AfterEntry(Timed):
     """So long after the deal entered the stage (with `start` and `again`: after what started the task)."""
 
-    after: Span = Field(description="How long after entering the stage.")
+    after: Span = Field(description=_AFTER)
 
 
 class OnDate(Timed):
     """A certain day."""
 
-    date: Day = Field(description="The day: 2026-12-25.")
+    date: Day = Field(description="a date, the same for every deal")
 
 
 class ByField(Timed):
@@ -167,17 +171,20 @@ class ByField(Timed):
 
     model_config = ConfigDict(json_schema_extra={**_NO_TIME_OF_DAY, "not": {"required": ["before", "after"]}})
 
-    field: Name = Field(description="Code or exact title of a date field of the deal.", examples=["UF_CRM_SHIP_DATE"])
-    before: Span | None = Field(default=None, description="How long before the field's date.")
-    after: Span | None = Field(default=None, description="How long after the field's date.")
+    before: Span | None = Field(default=None, description="so much earlier than the field's date")
+    field: Name = Field(
+        description="a date or date-time field of the deal, by its code or its exact title",
+        examples=["UF_CRM_SHIP_DATE"],
+    )
+    after: Span | None = Field(default=None, description=_AFTER)
     otherwise: Deadline = _ELSE
 
 
 class ByEvent(Timed):
     """So long after an event."""
 
-    event: Event = Field(description="What has to happen.")
-    after: Span | None = Field(default=None, description="How long after the event; default: 0 workdays.")
+    event: Event = Field(description="one of `{done: rule}`, `{stage: name}`, `{filled: FIELD}`")
+    after: Span | None = Field(default=None, description=_AFTER)
     otherwise: Deadline = _ELSE
 
 
