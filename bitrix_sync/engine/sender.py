@@ -8,9 +8,10 @@ ends the thread: what is known of a batch is kept until the database takes it, a
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import structlog
 
@@ -20,7 +21,7 @@ from bitrix_sync.model import keys
 from bitrix_sync.model.actions import AddItem, AddLine, Kind, MoveDeal, SendMessage, SetDeadline
 from bitrix_sync.model.facts import PortalTask, Visit
 from bitrix_sync.model.keys import Key, Purpose, foreign_ref
-from bitrix_sync.model.operations import OperationResult, State, StoredOperation
+from bitrix_sync.model.operations import OperationResult, State, StoredOperation, TaskRecord
 from bitrix_sync.model.reasons import Reason
 from bitrix_sync.portal import lookups, reading
 from bitrix_sync.portal.batch_size import BatchSize
@@ -180,15 +181,25 @@ def settle(sender: Sender, applied: Applied) -> bool:
     due = [row for row in sender.store.unknown() if now >= rests_until(row, sender.settle)][:FULL_BATCH]
     if not due:
         return False
-    finished = [OperationResult(row.id, State.PLANNED) for row in due if row.operation.kind in READ_FIRST]
-    creates = [row for row in due if row.operation.kind is Kind.CREATE]
-    found = find_created(sender.portal, creates)
-    absent = State.UNKNOWN if is_blind(sender) else State.PLANNED
-    finished += [adopt(row, found) or OperationResult(row.id, absent) for row in creates]
-    others = [row for row in due if row.operation.kind not in READ_FIRST and row.operation.kind is not Kind.CREATE]
+    finished: list[OperationResult] = []
+    creates: list[StoredOperation] = []
+    others: list[StoredOperation] = []
+    for row in due:
+        if row.operation.kind in READ_FIRST:
+            finished.append(OperationResult(row.id, State.PLANNED))
+        else:
+            (creates if row.operation.kind is Kind.CREATE else others).append(row)
+    finished += look_up_creates(sender, creates)
     finished += look_up(sender, others).values()
     close(sender, due, finished, applied)
     return any(one.state is not State.UNKNOWN for one in finished)
+
+
+def look_up_creates(sender: Sender, rows: Sequence[StoredOperation]) -> list[OperationResult]:
+    """Creations are done if their tasks are in the portal; else they may be sent again, if anybody can tell."""
+    found = find_created(sender.portal, rows)
+    absent = State.UNKNOWN if is_blind(sender) else State.PLANNED
+    return [adopt(row, found) or OperationResult(row.id, absent) for row in rows]
 
 
 def is_blind(sender: Sender) -> bool:
@@ -232,34 +243,42 @@ def look_up(sender: Sender, rows: Sequence[StoredOperation]) -> dict[int, Operat
     """Look operations up that are neither creates nor read before they are sent, many in one request: by id, DONE if
     they are in the portal, PLANNED if not, UNKNOWN as long as nobody can tell. What cannot be looked up, or for too
     long, is done: it is said at most once rather than twice."""
-    kinds = {row.id: row.operation.kind for row in rows}
-    asked = (
-        (lookups.find_items, {row.id: item_of(row) for row in rows if kinds[row.id] is Kind.CHECKLIST}),
-        (lookups.find_lines, {row.id: line_of(row) for row in rows if kinds[row.id] is Kind.LINE}),
-        (lookups.find_messages, {row.id: reader_of(row) for row in rows if is_to_others(row, sender.self_id)}),
-    )
-    finished = {row.id: OperationResult(row.id, State.DONE, error_text=Reason.NOT_CONFIRMED) for row in rows}
-    late = {row.id for row in rows if row.sent and sender.clock() - row.sent > LOOK_FOR}
-    for find, pairs in asked:
-        found = find(sender.portal, list(pairs.values()))
-        for row_id, pair in pairs.items():
-            if pair in found.there:
-                finished[row_id] = OperationResult(row_id, State.DONE, found.there[pair])
-            elif pair not in found.unsure:
-                finished[row_id] = OperationResult(row_id, State.PLANNED)
-            elif row_id not in late:
-                finished[row_id] = OperationResult(row_id, State.UNKNOWN)
+    asked = {row.id: one for row in rows if (one := question_of(row, sender.self_id)) is not None}
+    found = {find: find(sender.portal, [pair for finder, pair in asked.values() if finder is find]) for find in FINDERS}
+    finished = {}
+    for row in rows:
+        late = row.sent is not None and sender.clock() - row.sent > LOOK_FOR
+        finder, pair = asked.get(row.id, (None, (0, "")))
+        shown = found[finder] if finder is not None else None
+        finished[row.id] = looked_up(row, shown, pair, late=late)
     return finished
 
 
-def item_of(row: StoredOperation) -> tuple[int, str]:
-    """In which task a check-list item stands, and its title."""
-    return row.task_id or 0, row.operation.action.title if isinstance(row.operation.action, AddItem) else ""
+def looked_up(row: StoredOperation, shown: lookups.Shown | None, pair: lookups.Pair, *, late: bool) -> OperationResult:
+    """What a look makes of an operation; ``shown``: None if it cannot be looked up; ``late``: it is for too long."""
+    if shown is not None and pair in shown.there:
+        return OperationResult(row.id, State.DONE, shown.there[pair])
+    if shown is not None and pair not in shown.unsure:
+        return OperationResult(row.id, State.PLANNED)
+    if shown is not None and not late:
+        return OperationResult(row.id, State.UNKNOWN)
+    return OperationResult(row.id, State.DONE, error_text=Reason.NOT_CONFIRMED)
 
 
-def line_of(row: StoredOperation) -> tuple[int, str]:
-    """In which task a line stands, and what it says."""
-    return row.task_id or 0, row.operation.action.text if isinstance(row.operation.action, AddLine) else ""
+Find = Callable[[Portal, Sequence[lookups.Pair]], lookups.Shown]
+FINDERS: tuple[Find, ...] = (lookups.find_items, lookups.find_lines, lookups.find_messages)
+
+
+def question_of(row: StoredOperation, self_id: int) -> tuple[Find, lookups.Pair] | None:
+    """How to look an operation up: where it is to be, and its text or its mark. None: it cannot be looked up."""
+    match row.operation.action:
+        case AddItem(title=title):
+            return lookups.find_items, (row.task_id or 0, title)
+        case AddLine(text=text):
+            return lookups.find_lines, (row.task_id or 0, text)
+        case SendMessage(user=user, mark=mark) if user != self_id:
+            return lookups.find_messages, (user, mark)
+    return None
 
 
 def moved_on(row: StoredOperation, history: Sequence[Visit]) -> OperationResult | None:
@@ -267,11 +286,11 @@ def moved_on(row: StoredOperation, history: Sequence[Visit]) -> OperationResult 
     the visit no more. None: the visit is still the deal's latest, so it may be sent."""
     move = row.operation.action
     assert isinstance(move, MoveDeal), "only moves of deals are weighed against history"
-    of_deal = [visit for visit in history if visit.deal_id == row.operation.deal_id]
-    later = [visit for visit in of_deal if visit.id > move.visit]
-    if any(visit.stage_id == move.stage for visit in later):
+    of_deal = {visit.id: visit.stage_id for visit in history if visit.deal_id == row.operation.deal_id}
+    later = {stage for number, stage in of_deal.items() if number > move.visit}
+    if move.stage in later:
         return OperationResult(row.id, State.DONE)
-    if later or all(visit.id != move.visit for visit in of_deal):
+    if later or move.visit not in of_deal:
         return OperationResult(row.id, State.DROPPED, error_text=Reason.DEAL_ELSEWHERE)
     return None
 
@@ -293,22 +312,32 @@ def send(sender: Sender, applied: Applied, news: reading.ChangeReader | None = N
     rows, settled = weigh(sender, going)
     commands, senseless = commands_of(sender, rows)
     settled += senseless
-    rows = [row for row in rows if row.id in commands]
-    close(sender, [row for row, _ in settled], [finished for _, finished in settled], applied)
-    if not rows:
-        return bool(settled)
-    rows = travelling(rows, commands)
+    close(sender, going, [finished for _, finished in settled], applied)
+    rows = travelling([row for row in rows if row.id in commands], commands)
+    if rows:
+        mark_and_send(sender, rows, commands, task_ids(following)[:FULL_BATCH], news, applied)
+    return bool(rows or settled)
+
+
+def mark_and_send(
+    sender: Sender,
+    rows: Sequence[StoredOperation],
+    commands: Mapping[int, Command],
+    next_ids: Sequence[int],
+    news: reading.ChangeReader | None,
+    applied: Applied,
+) -> None:
+    """Note that the rows are being sent, then send them; whatever comes between, they are in doubt from then on."""
     sender.portal.rate_limiter.await_slot()
     try:
         sender.under_way = True
         marked = set(sender.store.mark_sending([row.id for row in rows], sender.epoch, sender.clock()))
         rows = [row for row in rows if row.id in marked]
-        send_marked(sender, rows, commands, task_ids(following)[:FULL_BATCH], news, applied)
+        send_marked(sender, rows, commands, next_ids, news, applied)
     except BaseException:
         with contextlib.suppress(Exception):  # what cannot be noted now is noted before anything else is done
             make_good(sender)
         raise
-    return True
 
 
 def one_batch(
@@ -345,9 +374,11 @@ def send_marked(
 ) -> None:
     """Send what is marked as being sent, with the reading of the tasks ``next_ids`` and that of the ``news``, and note
     what became of it."""
-    ahead = [reading.tasks_command(next_ids)] if next_ids and len(rows) > 1 else []
+    if len(rows) <= 1:
+        next_ids, news = (), None
+    ahead = [reading.tasks_command(next_ids)] if next_ids else []
     place = len(rows) + len(ahead)
-    opening = news.opening(place, min(ALONG, FULL_BATCH - place)) if news and len(rows) > 1 else []
+    opening = news.opening(place, min(ALONG, FULL_BATCH - place)) if news else []
     crash_point("send:before")
     outcomes = sender.portal.batch([*(commands[row.id] for row in rows), *ahead, *opening])
     crash_point("send:after")
@@ -399,7 +430,7 @@ def heading_of(store: Store, row: StoredOperation) -> int | None:
 
 def travelling(rows: list[StoredOperation], commands: Mapping[int, Command]) -> list[StoredOperation]:
     """Those of the rows that go in one request: all that fit a batch, or the first alone when that does not fit."""
-    if not fits_batch(commands[rows[0].id]):
+    if rows and not fits_batch(commands[rows[0].id]):
         return rows[:1]
     return [row for row in rows if fits_batch(commands[row.id])]
 
@@ -410,44 +441,77 @@ def weigh(
     """Split what is ready into what is to be sent and what is settled by a look: old creates that are there already,
     changes of tasks that people have closed, moved or deleted meanwhile, moves of deals that people have moved, and
     what was said already by a process of which this store knows nothing (a backup was put back)."""
+    look = look_before(sender, rows)
+    settled = [
+        (row, one) for row in rows if (one := of_sense(sender, row, partial(settled_by, sender, look))) is not None
+    ]
+    known = {row.id for row, _ in settled}
+    return [row for row in rows if row.id not in known], settled
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was read before operations are sent. ``old``: creations decided from old news; ``found``: tasks of theirs by
+    mark; ``records``: what is remembered of the tasks that are changed; ``history``: of the deals that are moved;
+    ``bad``: tasks that cannot be read; ``said``: what became of what may have been said already."""
+
+    at: datetime
+    old: frozenset[int]
+    found: dict[str, int]
+    records: Mapping[str, TaskRecord]
+    history: Sequence[Visit]
+    bad: Set[int]
+    said: Mapping[int, OperationResult]
+
+
+def look_before(sender: Sender, rows: Sequence[StoredOperation]) -> Look:
+    """Read what the operations depend on; their tasks are read ahead."""
     old, found = look_up_old(sender, rows)
     unread = [task_id for task_id in task_ids(rows) if task_id not in sender.read_ahead]
     if unread:
         seen = {task.id: task for task in reading.tasks(sender.portal, unread)}
         sender.read_ahead |= {task_id: seen.get(task_id) for task_id in unread}
-    remembered = sender.store.task_records(refs=[row.operation.task for row in rows if needs_reading(row)])
-    records = {record.ref: record for record in remembered}
-    records |= {foreign_ref(record.portal_id): record for record in remembered}  # met before it was known to be ours
     movers = [row.operation.deal_id for row in rows if row.operation.kind is Kind.MOVE_DEAL]
     history = reading.deal_history(sender.portal, movers)
     now, bad = sender.portal.now(), sender.portal.memory.bad.ids("task")
     doubtful = said_before(sender, rows) | written_before(sender, rows)
-    there = look_up(sender, [row for row in rows if row.id in doubtful])
+    said = look_up(sender, [row for row in rows if row.id in doubtful])
+    return Look(now, old, found, records_of(sender.store, rows), history, bad, said)
 
-    def put_off(row: StoredOperation) -> OperationResult:
-        """What it depends on cannot be read now."""
-        return OperationResult(row.id, State.PLANNED, not_before=sender.clock() + PUT_OFF, error_text=Reason.UNREADABLE)
 
-    def outcome(row: StoredOperation) -> OperationResult | None:
-        """What a look settled; None: it is to be sent."""
-        if row in old and (adopted := adopt(row, found)):
-            return adopted
-        if row in old and is_blind(sender):
-            return put_off(row)
-        seen, record = sender.read_ahead.get(row.task_id or 0), records.get(row.operation.task)
-        if needs_reading(row) and row.task_id in bad:
-            return put_off(row)
-        if needs_reading(row) and (verdict := guard(row.operation, seen, record, now=now)):
-            return verdict_on(row, verdict)
-        if row.operation.kind is Kind.MOVE_DEAL:
-            return moved_on(row, history)
-        if row.id in doubtful and there[row.id].state is State.UNKNOWN:
-            return put_off(row)
-        return there[row.id] if row.id in doubtful and there[row.id].state is State.DONE else None
+def records_of(store: Store, rows: Iterable[StoredOperation]) -> dict[str, TaskRecord]:
+    """What is remembered of the tasks that are changed, by both of their names."""
+    remembered = store.task_records(refs=[row.operation.task for row in rows if needs_reading(row)])
+    known = {record.ref: record for record in remembered}
+    return known | {foreign_ref(record.portal_id): record for record in remembered}  # met before known to be ours
 
-    settled = [(row, one) for row in rows if (one := of_sense(sender, row, outcome)) is not None]
-    known = {row.id for row, _ in settled}
-    return [row for row in rows if row.id not in known], settled
+
+def settled_by(sender: Sender, look: Look, row: StoredOperation) -> OperationResult | None:
+    """What a look settled of an operation; None: it is to be sent."""
+    if row.id in look.old:
+        return adopt(row, look.found) or (put_off(sender, row) if is_blind(sender) else None)
+    if row.operation.kind is Kind.MOVE_DEAL:
+        return moved_on(row, look.history)
+    if needs_reading(row) and (found := task_settled_by(sender, look, row)):
+        return found
+    said = look.said.get(row.id)
+    if said is None or said.state is State.PLANNED:
+        return None
+    return put_off(sender, row) if said.state is State.UNKNOWN else said
+
+
+def task_settled_by(sender: Sender, look: Look, row: StoredOperation) -> OperationResult | None:
+    """What the reading of its task settled of an operation; None: nothing."""
+    if row.task_id in look.bad:
+        return put_off(sender, row)
+    seen, record = sender.read_ahead.get(row.task_id or 0), look.records.get(row.operation.task)
+    verdict = guard(row.operation, seen, record, now=look.at)
+    return verdict_on(row, verdict) if verdict else None
+
+
+def put_off(sender: Sender, row: StoredOperation) -> OperationResult:
+    """What it depends on cannot be read now."""
+    return OperationResult(row.id, State.PLANNED, not_before=sender.clock() + PUT_OFF, error_text=Reason.UNREADABLE)
 
 
 def of_sense(
@@ -489,19 +553,19 @@ def ground_of(row: StoredOperation) -> str:
     return keys.ground_of(row.operation.key)
 
 
-def look_up_old(sender: Sender, rows: Sequence[StoredOperation]) -> tuple[list[StoredOperation], dict[str, int]]:
+def look_up_old(sender: Sender, rows: Sequence[StoredOperation]) -> tuple[frozenset[int], dict[str, int]]:
     """Which of the rows are creations decided from old news and looked up just now, and what was found of them. After a
     downtime there are many: those that come next are looked up in the same request."""
     now = sender.clock()
+    mine = old_news(rows)
     sender.looked = {row_id: at for row_id, at in sender.looked.items() if now - at < LOOK_KEEPS}
-    if not any(is_old_news(row) and row.id not in sender.looked for row in rows):
-        return [], {}
-    ahead = ready(sender, LOOK_AHEAD)
-    old = [row for row in {one.id: one for one in (*rows, *ahead)}.values() if is_old_news(row)]
-    found = find_created(sender.portal, old)
+    if mine.keys() <= sender.looked.keys():
+        return frozenset(), {}
+    old = (mine | old_news(ready(sender, LOOK_AHEAD))).values()
+    found = find_created(sender.portal, list(old))
     if not is_blind(sender):
         sender.looked |= {row.id: now for row in old if mark_of(row) not in found}
-    return [row for row in rows if is_old_news(row)], found
+    return frozenset(mine), found
 
 
 def said_before(sender: Sender, rows: Sequence[StoredOperation]) -> set[int]:
@@ -525,16 +589,10 @@ def is_to_others(row: StoredOperation, self_id: int) -> bool:
     return isinstance(row.operation.action, SendMessage) and row.operation.action.user != self_id
 
 
-def reader_of(row: StoredOperation) -> tuple[int, str]:
-    """To whom a message goes, and the mark by which it is found there."""
-    message = row.operation.action
-    assert isinstance(message, SendMessage), "only messages have readers"
-    return message.user, message.mark
-
-
-def is_old_news(row: StoredOperation) -> bool:
-    """True for a creation that is looked up before its first send."""
-    return row.operation.kind is Kind.CREATE and row.operation.look_first and not row.attempts
+def old_news(rows: Iterable[StoredOperation]) -> dict[int, StoredOperation]:
+    """The creations among them that are looked up before their first send, by id."""
+    creates = [row for row in rows if row.operation.kind is Kind.CREATE]
+    return {row.id: row for row in creates if row.operation.look_first and not row.attempts}
 
 
 def needs_reading(row: StoredOperation) -> bool:
