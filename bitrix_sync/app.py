@@ -478,9 +478,11 @@ class Service:
 
     def fail(self, reason: str) -> None:
         """End the process though nobody asked for it, with exit code 3: whoever looks after it starts it anew."""
-        log.critical("stopping", problem=reason, exc_info=sys.exc_info()[0] is not None)
-        self.failed = self.failed or reason
-        self.stop()
+        try:
+            log.critical("stopping", problem=reason, exc_info=sys.exc_info()[0] is not None)
+        finally:  # where there is no memory left to say so, too
+            self.failed = self.failed or reason
+            self.stop()
 
     def tend(self, name: str, work: Callable[[], object], over: threading.Event | None = None) -> None:
         """Do what all hangs on, in the present thread, until we stop or it is ``over``. If it ends before that, however

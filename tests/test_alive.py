@@ -80,6 +80,19 @@ def test_whatever_ends_a_tended_thread_is_told_and_ends_the_service(place: Offic
     assert place.service.health().reason == place.service.failed
 
 
+def test_a_service_that_cannot_even_say_why_it_ends_ends_all_the_same(
+    place: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_memory(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(app, "log", type("Log", (), {"critical": no_memory}))
+    monkeypatch.setattr(threading, "excepthook", lambda _args: None)
+    place.service.begin(app.WORKER, no_memory).join()
+    assert place.service.stopping.is_set()
+    assert app.WORKER in place.service.failed
+
+
 def test_a_thread_that_ends_because_we_stop_or_its_work_is_over_is_no_failure(place: Office) -> None:
     over = threading.Event()
     over.set()

@@ -140,6 +140,7 @@ class _Reader:
             trust_env=not self._portal.webhook.loopback,
             connector=aiohttp.TCPConnector(ssl=self._portal.trust),
             auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
             response_class=_Answer,
         ) as session:
             bitrix = BitrixAsync(

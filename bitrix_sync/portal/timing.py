@@ -11,7 +11,7 @@ from bitrix_sync.portal.dialect.outcomes import number, read_duration
 
 KEEP = 600.0
 """A better sample rules for so many seconds; after that any newer one does."""
-FAR = 2 * 86_400.0
+FAR = 600.0
 """A portal's clock further from what was known is believed when a second answer says the same."""
 EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC).timestamp(), datetime(2100, 1, 1, tzinfo=UTC).timestamp()
 """What lies outside is no time of a portal's."""
