@@ -336,6 +336,22 @@ def test_a_creation_whose_number_is_another_tasks_fails_and_is_found_by_its_mark
         assert records == {None: first, number: second}
 
 
+@pytest.mark.parametrize("own", [True, False])
+def test_a_task_that_a_person_bound_to_another_deal_goes_with_that_one(tmp_path: Path, own: bool) -> None:
+    with office(tmp_path, RULES) as place:
+        deal, other = place.add_deal(), place.add_deal()
+        read(place)
+        (task,) = place.tasks(deal)
+        bindings = (f"D_{other}", f"D_{deal}") if own else (f"D_{other}", "C_7")
+        place.portal.state.change_task(task, 7, crm=bindings)
+        place.wait(minutes=5)
+        place.move(deal, "PREPARATION")
+        place.portal.state.set_responsible(deal, 9, by=3)
+        read(place)
+        assert task.status == (5 if own else 2), "of another deal it is not completed"
+        assert "presentation" in place.marks(deal)
+
+
 # --- marks that nobody knows -----------------------------------------------------------------------------------------
 
 

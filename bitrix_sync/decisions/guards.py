@@ -60,6 +60,12 @@ def is_of_deal(seen: PortalTask, deal_id: int) -> bool:
     return deal_id in seen.deal_ids or not seen.deal_ids
 
 
+def is_for_deal(operation: Operation) -> bool:
+    """True for what is done with a task because of its deal; a sweep asks for no deal."""
+    swept = isinstance(operation.action, SetDeadline) and operation.action.reason != "follow"
+    return operation.deal_id != 0 and foreign_id(operation.task) is None and not swept
+
+
 def guard(operation: Operation, seen: PortalTask | None, record: TaskRecord | None, *, now: datetime) -> Settled | None:
     """None: send it. ``seen`` is the task as the portal shows it now (None: not there), ``record`` what we remember,
     ``now`` the portal's time."""
@@ -67,6 +73,8 @@ def guard(operation: Operation, seen: PortalTask | None, record: TaskRecord | No
         return Settled(State.DONE if operation.kind is Kind.DELETE else State.DROPPED, Reason.TASK_GONE)
     if is_stranger(seen, record, operation.task):
         return Settled(State.DROPPED, Reason.STRANGER, stranger=True)
+    if is_for_deal(operation) and not is_of_deal(seen, operation.deal_id):
+        return Settled(State.DROPPED, Reason.OTHER_DEAL)
     match operation.action:
         case SetDeadline() as change:
             return _deadline(change, seen, record, now)

@@ -28,6 +28,7 @@ class Reason(StrEnum):
     OTHER_DEADLINE = "a person has set another deadline"
     OTHER_OWNER = "a person has set another owner"
     MOVED_OTHERWISE = "moved otherwise meanwhile"
+    OTHER_DEAL = "a person has bound the task to another deal"
     DEADLINE_PASSED = "its new deadline has passed"
     DEAL_ELSEWHERE = "the deal has moved elsewhere meanwhile"
     DEAL_WENT_ON = "the deal went on before it was released"

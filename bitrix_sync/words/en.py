@@ -97,6 +97,7 @@ CHOICES: dict[str, dict[str, str]] = {
         "closed": "The task is closed already.",
         "closed or awaiting acceptance": "The task is closed or awaits acceptance.",
         "closed, deferred or awaiting acceptance": "The task is closed, deferred or awaits acceptance.",
+        "a person has bound the task to another deal": "A person has bound the task to another deal.",
         "a person has set another deadline": "A person has set another deadline.",
         "moved otherwise meanwhile": "The deadline was moved otherwise meanwhile.",
         "a person has set another owner": "A person has set another owner.",

@@ -106,6 +106,7 @@ CHOICES: dict[str, dict[str, str]] = {
         "closed": "Задача уже закрыта.",
         "closed or awaiting acceptance": "Задача уже закрыта или ждёт приёмки.",
         "closed, deferred or awaiting acceptance": "Задача закрыта, отложена или ждёт приёмки.",
+        "a person has bound the task to another deal": "Задачу привязали к другой сделке.",
         "a person has set another deadline": "Человек поставил другой срок.",
         "moved otherwise meanwhile": "Срок тем временем перенесён иначе.",
         "a person has set another owner": "Человек назначил другого исполнителя.",
