@@ -7,6 +7,7 @@ import re
 from datetime import date, time
 from difflib import SequenceMatcher
 from pathlib import Path
+from time import perf_counter
 from typing import Any, NamedTuple
 
 import jsonschema
@@ -649,6 +650,33 @@ def test_thousands_of_faults_cost_one_budget_of_suggestions_and_the_first_are_sh
 )
 def test_a_text_that_the_quick_reader_refuses_is_told_with_its_place(text: str, says: str) -> None:
     assert said(text, None)[0].startswith(says)
+
+
+ENDLESS = {
+    "aliases": (
+        "a: &a0 [x]\n" + "".join(f"b{n}: &a{n + 1} [{', '.join([f'*a{n}'] * 9)}]\n" for n in range(40)),
+        "values below",
+    ),
+    "merges": (
+        "a: &a0 {x: 1}\n" + "".join(f"b{n}: &a{n + 1} {{<<: [*a{n}, *a{n}, *a{n}]}}\n" for n in range(200)),
+        "values below",
+    ),
+    "itself": ("a: &a [*a]\n", "inside of what it repeats"),
+    "brackets": ("a: " + "[" * 200_000, "levels are nested"),
+    "braces": ("a: " + "{a: " * 100_000, "levels are nested"),
+    "dashes": ("- " * 100_000, "levels are nested"),
+    "long": (START + "x" * 30_000_000, "longer than"),
+    "blank": (" " * 30_000_000, "longer than"),
+    "documents": ("---\na: 1\n" * 50_000, "A second document"),
+}
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+def test_a_file_that_has_no_end_is_refused_at_once(kind: str) -> None:
+    text, says = ENDLESS[kind]
+    begun = perf_counter()
+    assert says in said(text, None)[0]
+    assert perf_counter() - begun < 5.0
 
 
 def test_templates_of_more_code_than_a_file_may_have_are_refused_unread() -> None:
