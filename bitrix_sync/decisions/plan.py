@@ -804,14 +804,12 @@ class _Deciding:
             "RESPONSIBLE_ID": owner,
             "DEADLINE": self.rules.calendar.local(deadline).isoformat(timespec="seconds"),
             "MATCH_WORK_TIME": "N",
-            **portal_fields(rule),
+            **portal_fields(rule, lambda persons: self.people(persons, owner)),
         }
         if description:
             fields["DESCRIPTION"] = description
         if auditors:
             fields["AUDITORS"] = list(dict.fromkeys(auditors))
-        if participants := self.people(rule.participants, owner):
-            fields["ACCOMPLICES"] = list(participants)
         if rule.control and supervisor:
             fields["CREATED_BY"] = supervisor
         return fields

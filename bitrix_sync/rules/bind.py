@@ -37,7 +37,6 @@ from bitrix_sync.rules.model import (
     StagePolicy,
 )
 from bitrix_sync.rules.names import Names
-from bitrix_sync.rules.plain_keys import values_of
 from bitrix_sync.rules.problem import Path, Remarks
 from bitrix_sync.rules.scalars import EVERY
 from bitrix_sync.rules.suggest import cure, fold
@@ -328,19 +327,16 @@ class _Binding:
             order=order,
             title=parts.template(task.title, (*path, "title")),
             deadline=parts.deadline(task.deadline, (*path, "deadline")),
-            description=parts.template(task.description, (*path, "description")) if task.description else "",
             condition=condition,
             start=start,
             owner=parts.person(task.owner, (*path, "owner")),
             supervisor=supervisor,
-            observers=parts.persons(task.observers, (*path, "observers")),
-            participants=parts.persons(task.participants, (*path, "participants")),
             checklist=tuple(parts.template(one, (*path, "checklist", i)) for i, one in enumerate(task.checklist)),
             fields=parts.fillings(task.fields, (*path, "fields"), self.zone),
             on_close=task.on_close or self.file.on_close,
             overdue=self.override(task),
+            **parts.plain(task, path),
             disabled="; ".join(dict.fromkeys(parts.gone)),
-            **values_of(task),
         )
 
     def override(self, task: TaskEntry) -> OverdueOverride | None:

@@ -37,6 +37,7 @@ from bitrix_sync.rules.forms import (
     Timed,
     Wishes,
 )
+from bitrix_sync.rules.plain_keys import PEOPLE
 from bitrix_sync.rules.problem import Path, Remarks, show
 from bitrix_sync.rules.scalars import EVERY, NOBODY
 from bitrix_sync.rules.suggest import cure, fold
@@ -326,8 +327,8 @@ def _persons_tasks(task: TaskEntry) -> Iterator[tuple[Path, str]]:
     """Every ``{task: id}`` among the persons of a task."""
     yield from _tasks_named(("owner",), task.owner)
     yield from _tasks_named(("supervisor",), task.supervisor)
-    for key, persons in (("observers", task.observers), ("participants", task.participants)):
-        for index, person in enumerate(persons):
+    for key in PEOPLE:
+        for index, person in enumerate(getattr(task, key)):
             yield from _tasks_named((key, index), person)
 
 

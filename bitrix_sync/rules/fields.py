@@ -27,7 +27,6 @@ _KEYS = {
     "RESPONSIBLE_ID": "owner",
     "DEADLINE": "deadline",
     "AUDITORS": "observers",
-    "ACCOMPLICES": "participants",
     "CHECKLIST": "checklist",
     "CREATED_BY": "control",
     **KEYS_OF_FIELDS,
@@ -190,8 +189,6 @@ def _fills(rule: Rule, code: str) -> bool:
     match code:
         case "DESCRIPTION":
             return bool(rule.description)
-        case "ACCOMPLICES":
-            return bool(rule.participants)
         case "AUDITORS":
             return bool(rule.observers) or rule.supervisor_observes
         case "CHECKLIST":

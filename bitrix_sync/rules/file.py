@@ -38,7 +38,7 @@ from bitrix_sync.rules.forms import (
     Words,
     kinds,
 )
-from bitrix_sync.rules.plain_keys import Ending, PlainKeys
+from bitrix_sync.rules.plain_keys import TEMPLATES, Ending, PlainKeys
 from bitrix_sync.rules.problem import Path, refusal, show
 from bitrix_sync.rules.scalars import (
     Clock,
@@ -96,7 +96,6 @@ class TaskEntry(Shape, PlainKeys):
         description="a [text](#texts); 1 to 250 characters, a longer one is cut with an ellipsis",
         examples=["Позвонить: {{ deal.TITLE }}"],
     )
-    description: Text = Field(default="", description="a [text](#texts), BB code")
     condition: Conditions | None = Field(
         default=None, alias="if", description="[conditions](#conditions) on the deal; default: always"
     )
@@ -109,8 +108,6 @@ class TaskEntry(Shape, PlainKeys):
         default=None,
         description="who controls it: a [person](#persons), `head` or `none`; default: the file's `supervisor`",
     )
-    observers: tuple[Person, ...] = Field(default=(), description="list of [persons](#persons)")
-    participants: tuple[Person, ...] = Field(default=(), description="list of [persons](#persons)")
     checklist: tuple[Text, ...] = Field(default=(), description="list of [texts](#texts)")
     fields: dict[StageKey, Filling] = Field(
         default={},
@@ -363,8 +360,7 @@ def stages(file: File) -> Iterator[Placed]:
 def templates(task: TaskEntry) -> Iterator[tuple[Path, str]]:
     """The task's templates, each with its path below the task."""
     yield ("title",), task.title
-    if task.description:
-        yield ("description",), task.description
+    yield from (((key,), getattr(task, key)) for key in TEMPLATES if getattr(task, key))
     for index, item in enumerate(task.checklist):
         yield ("checklist", index), item
     for code, value in task.fields.items():

@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
 from bitrix_sync.rules.durations import Span, read_duration
-from bitrix_sync.rules.model import OnDayOff, Pick
 from bitrix_sync.rules.problem import show
 from bitrix_sync.rules.scalars import (
     EMAIL_SCHEMA,
@@ -24,6 +23,8 @@ from bitrix_sync.rules.scalars import (
     Day,
     Flag,
     Name,
+    OnDayOff,
+    Pick,
     RuleId,
     TestScalar,
     Wish,

@@ -13,11 +13,9 @@ from typing import Any, Literal
 from bitrix_sync.model.worktime import Calendar
 from bitrix_sync.rules.durations import Duration as Duration
 from bitrix_sync.rules.plain_keys import Ending, PlainKeys
+from bitrix_sync.rules.scalars import OnDayOff as OnDayOff
+from bitrix_sync.rules.scalars import Pick as Pick
 from bitrix_sync.words.language import Language
-
-OnDayOff = Literal["next", "previous", "keep"]
-Pick = Literal["round_robin", "least_loaded", "first"]
-
 
 # --- deadlines -------------------------------------------------------------------------------------------------------
 
@@ -197,7 +195,6 @@ class Rule(PlainKeys):
     order: int
     title: str
     deadline: Deadline
-    description: str = ""
     condition: Condition = AllOf(())
     start: Done | Filled | None = None
     owner: Person = Responsible()
@@ -206,8 +203,6 @@ class Rule(PlainKeys):
     checklist: tuple[str, ...] = ()
     fields: tuple[tuple[str, tuple[Any, ...]], ...] = ()
     """Code and values of each user field of the task that it fills; texts are templates, the others ready."""
-    observers: tuple[Person, ...] = ()
-    participants: tuple[Person, ...] = ()
     overdue: OverdueOverride | None = None
     disabled: str = ""
     """Why the rule is switched off (what it needs disappeared from the portal); "" when it works."""

@@ -1,7 +1,8 @@
-"""Keys of a task whose value is the same in the file and in force: no portal, no other key is needed to read them.
+"""Keys of a task that need no other key to be read: plain values, lists of persons, templates.
 
 Such a key stands here and nowhere else: how it is read, what it means (the schema and ``docs/*/rules.md`` are made of
-that), what of the portal's task it sets. What people read of it is ``rule.note.<key>`` of the catalogue.
+that), what of the portal's task it sets. Persons are resolved and templates are checked by their kind. What people read
+of it is ``rule.note.<key>`` of the catalogue.
 
 Source: the rules language, section A task; the portal's documentation of tasks.task.add.
 """
@@ -10,15 +11,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_type_hints
 
 from pydantic import Field, Strict
 
 from bitrix_sync.rules.durations import Span
+from bitrix_sync.rules.forms import Person
 from bitrix_sync.rules.scalars import Flag, Text
 
 Ending = Literal["keep", "complete", "defer", "delete"]
 PRIORITIES = ("low", "normal", "high")
+
+
+class Content(Enum):
+    """What a value that is not the same in the file and in force is."""
+
+    PEOPLE = "people"
+    TEMPLATE = "template"
+
+
+if TYPE_CHECKING:
+    People = tuple[Any, ...]
+    Template = str
+else:
+    People = Annotated[tuple[Person, ...], Content.PEOPLE]
+    Template = Annotated[Text, Content.TEMPLATE]
+
 RESULT_REQUIRED: list[dict[str, Any]] = [{"VALUE": "Y", "CODE": 3}]
 
 
@@ -49,7 +68,13 @@ class PortalField:
 
 @dataclass(frozen=True, kw_only=True)
 class PlainKeys:
-    """The file's ``Task`` and the compiled ``Rule`` both are one of these."""
+    """The file's ``TaskEntry`` and the compiled ``Rule`` both are one of these; persons are those of each."""
+
+    description: Annotated[Template, Field(description="a [text](#texts), BB code")] = ""
+    observers: Annotated[People, Field(description="list of [persons](#persons)")] = ()
+    participants: Annotated[
+        People, Field(description="list of [persons](#persons)"), PortalField("ACCOMPLICES", _list)
+    ] = ()
 
     again: Annotated[
         Span | None, Field(description="a duration: done and still in the stage, the next one", examples=["5 workdays"])
@@ -98,11 +123,11 @@ class PlainKeys:
 
 DEFAULTS: Mapping[str, Any] = {key.name: key.default for key in fields(PlainKeys)}
 """Every plain key with its value where a task does not have it."""
+_PARTS = {name: get_args(hint) for name, hint in get_type_hints(PlainKeys, include_extras=True).items()}
+PEOPLE = tuple(name for name, parts in _PARTS.items() if Content.PEOPLE in parts)
+TEMPLATES = tuple(name for name, parts in _PARTS.items() if Content.TEMPLATE in parts)
 _PORTAL_FIELDS: Mapping[str, PortalField] = {
-    name: part
-    for name, hint in get_type_hints(PlainKeys, include_extras=True).items()
-    for part in get_args(hint)
-    if isinstance(part, PortalField)
+    name: part for name, parts in _PARTS.items() for part in parts if isinstance(part, PortalField)
 }
 KEYS_OF_FIELDS: Mapping[str, str] = {sent.name: name for name, sent in _PORTAL_FIELDS.items()}
 """The portal's fields that plain keys set, each with its key."""
@@ -113,7 +138,9 @@ def values_of(task: PlainKeys) -> dict[str, Any]:
     return {name: getattr(task, name) for name in DEFAULTS}
 
 
-def portal_fields(task: PlainKeys) -> dict[str, Any]:
-    """The fields of tasks.task.add that the plain keys set; what is empty is left out."""
-    found = {sent.name: sent.value(getattr(task, name)) for name, sent in _PORTAL_FIELDS.items()}
+def portal_fields(task: PlainKeys, people: Callable[[tuple[Any, ...]], tuple[Any, ...]] = tuple) -> dict[str, Any]:
+    """The fields of tasks.task.add that the plain keys set; what is empty is left out. ``people``: persons as users."""
+    values = {name: getattr(task, name) for name in _PORTAL_FIELDS}
+    values |= {name: people(values[name]) for name in PEOPLE if name in values}
+    found = {sent.name: sent.value(values[name]) for name, sent in _PORTAL_FIELDS.items()}
     return {name: value for name, value in found.items() if value is not None}

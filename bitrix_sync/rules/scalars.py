@@ -12,7 +12,7 @@ from datetime import date as Date
 from datetime import time as Time
 from functools import lru_cache
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
 
 from pydantic import PlainValidator, Strict, WithJsonSchema
@@ -22,6 +22,8 @@ from bitrix_sync.rules.problem import capitalized, refusal, show
 from bitrix_sync.rules.suggest import cure, did_you_mean
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+OnDayOff = Literal["next", "previous", "keep"]
+Pick = Literal["round_robin", "least_loaded", "first"]
 PERSON_WORDS = ("responsible", "creator", "head")
 NOBODY = "none"
 EVERY = "*"

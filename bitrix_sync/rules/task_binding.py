@@ -55,6 +55,7 @@ from bitrix_sync.rules.model import (
     UserId,
 )
 from bitrix_sync.rules.names import Found, Names
+from bitrix_sync.rules.plain_keys import PEOPLE, TEMPLATES, PlainKeys, values_of
 from bitrix_sync.rules.problem import Path, Remarks, show
 from bitrix_sync.rules.scalars import NOBODY
 from bitrix_sync.rules.suggest import fold, nearest
@@ -62,7 +63,7 @@ from bitrix_sync.rules.values import ID_TYPES, civil_date, number
 
 NUMBERS = frozenset({"integer", "double", "money"})
 DATES = frozenset({"date", "datetime"})
-PEOPLE = frozenset({"employee", "user"})
+PEOPLE_TYPES = frozenset({"employee", "user"})
 STAGE = "STAGE_ID"
 """The deal's stage. What the portal offers as its values are the default funnel's stages alone."""
 WORDS: dict[str, Person] = {"responsible": Responsible(), "creator": Creator(), "head": Head(), NOBODY: Nobody()}
@@ -116,6 +117,12 @@ class Parts:
             self.fields.add(code)
         return code, self.names.deal_field(code)
 
+    def plain(self, task: PlainKeys, path: Path) -> dict[str, Any]:
+        """The plain keys of a task, its persons resolved."""
+        values = values_of(task)
+        values |= {key: self.persons(values[key], (*path, key)) for key in PEOPLE}
+        return values | {key: self.template(values[key], (*path, key)) for key in TEMPLATES}
+
     # --- persons -----------------------------------------------------------------------------------------------------
 
     def person(self, said: Any, path: Path) -> Person:
@@ -137,7 +144,7 @@ class Parts:
 
     def _people_field(self, name: str, path: Path) -> str:
         code, field = self.field(name, path)
-        if field is not None and field.type not in PEOPLE:
+        if field is not None and field.type not in PEOPLE_TYPES:
             self.remarks.fault(path, f"{_titled(field)} holds no employees.", "Name a field of the type employee.")
         return code
 
@@ -305,7 +312,7 @@ class Parts:
             return self._stage(str(wish), path)
         if field.options:
             return self.need(self.names.option(field, str(wish), path), path) or str(wish)
-        if field.type in PEOPLE:
+        if field.type in PEOPLE_TYPES:
             user: int | str = int(wish) if str(wish).isdecimal() else str(wish)
             return int(self.need(self.names.user(user, path), path) or 0)
         if field.type == "crm_category":

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from bitrix_sync.rules.file import SHAPES, File, keys_of
 from bitrix_sync.rules.forms import PERSON_KINDS, UNKIND, AfterEntry, ByEvent, ByField, MoveTo, OnDate, Words
+from bitrix_sync.rules.plain_keys import PEOPLE
 from bitrix_sync.rules.problem import REFUSAL, Fault, Path, capitalized, show
 from bitrix_sync.rules.suggest import cure, nearest
 from bitrix_sync.rules.tree import Node, Repeated, flaws
@@ -47,8 +48,7 @@ _MISSING = {
 }
 _STAND_IN_ITEMS = {
     "one_of": "responsible",
-    "observers": "responsible",
-    "participants": "responsible",
+    **dict.fromkeys(PEOPLE, "responsible"),
     "checklist": STAND_IN,
     "tags": STAND_IN,
     "any": {},
