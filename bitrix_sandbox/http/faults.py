@@ -86,6 +86,13 @@ class Broken(Exception):
         self.hold, self.then, self.half = hold, then, half
 
 
+def _rows(result: Any) -> list[Any]:
+    """The rows of a list's result, wherever they stand in it."""
+    while isinstance(result, dict) and result:
+        result = next((part for part in result.values() if isinstance(part, list)), next(iter(result.values())))
+    return result if isinstance(result, list) else []
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """What goes wrong. ``kind`` is one of KINDS.
@@ -114,19 +121,18 @@ class Fault:
         """A result with what ``garbled`` does to it; the same where there is no such row. ``MISSING``: no such key."""
         if self.row == "*" and not self.field:
             return self.value
-        found = result
-        while isinstance(found, dict) and found:
-            found = next((part for part in found.values() if isinstance(part, list)), next(iter(found.values())))
-        rows = found if isinstance(found, list) else []
+        rows = _rows(result)
         for place, row in enumerate(rows):
             if isinstance(row, dict) and self.row in (None, "*", row.get("id"), row.get("ID"), _number(row)):
-                changed = {**row, self.field: self.value} if self.field else self.value
-                if self.value == MISSING:
-                    changed = {name: one for name, one in row.items() if name != self.field}
-                rows[place] = changed
+                rows[place] = self._changed(row)
                 if self.row != "*":
                     break
         return result
+
+    def _changed(self, row: dict[str, Any]) -> Any:
+        if self.value == MISSING:
+            return {name: one for name, one in row.items() if name != self.field}
+        return {**row, self.field: self.value} if self.field else self.value
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from bitrix_sandbox.methods import filters
@@ -93,21 +93,19 @@ def _candidates(state: PortalState, wanted: Mapping[str, Any], *, backwards: boo
 
 
 def _narrow(state: PortalState, wanted: Mapping[str, Any]) -> list[int]:
-    above, since = None, None
-    for key, value in wanted.items():
-        one = filters.condition(key, value)
-        if one.op in ("=", "@") and one.name == "ID":
-            return sorted({values.php_int(item) for item in values.listed(value)})
-        if one.op in ("=", "@") and one.name == "OWNER_ID" and not filters.empty(value):
-            deals = (state.deals.get(values.php_int(item)) for item in values.listed(value))
-            return sorted(row for deal in deals if deal for row in deal.history)
-        if one.op in (">", ">=") and one.name == "ID":
-            above = values.php_int(value) - (one.op == ">=")
-        if one.op in (">", ">=") and one.name == "CREATED_TIME":
-            since = values.moment(value, state.clock.zone)
-    if since is not None:
-        return state.history_created.since(since)
-    return state.history_ids.all() if above is None else state.history_ids.after(above)
+    def of_deal(item: Any) -> Iterable[int]:
+        deal = state.deals.get(values.php_int(item))
+        return deal.history if deal else ()
+
+    return filters.candidates(
+        wanted,
+        state.clock.zone,
+        key="ID",
+        ids=state.history_ids,
+        time="CREATED_TIME",
+        times=state.history_created,
+        indexes={("=", "OWNER_ID"): of_deal, ("@", "OWNER_ID"): of_deal},
+    )
 
 
 def _array(params: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -115,18 +115,12 @@ def _narrow(state: PortalState, entity: int, wanted: Mapping[str, Any], fields: 
     """Ids, ascending, among which every match is: by id, by id beyond, by time of change, or all."""
     if any(key.casefold() == "logic" for key in wanted) or entity != DEAL:
         return sorted(records_of(state, entity))
-    above, since = None, None
-    for key, value in wanted.items():
-        one = filters.condition(key, value)
-        field = fields.get(one.name)
-        if field is None or filters.empty(value):
-            continue
-        if field.attr == "id" and one.op in ("=", "@"):
-            return sorted({values.php_int(item) for item in values.listed(value)})
-        if field.attr == "id" and one.op in (">", ">="):
-            above = values.php_int(value) - (one.op == ">=")
-        if field.attr == "updated" and one.op in (">", ">="):
-            since = values.moment(value, state.clock.zone)
-    if since is not None:
-        return state.deals_updated.since(since)
-    return state.deal_ids.all() if above is None else state.deal_ids.after(above)
+    names = {field.attr: name for name, field in fields.items() if field.attr in ("id", "updated")}
+    return filters.candidates(
+        wanted,
+        state.clock.zone,
+        key=names.get("id", ""),
+        ids=state.deal_ids,
+        time=names.get("updated", ""),
+        times=state.deals_updated,
+    )

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, tzinfo
+from itertools import islice
 from typing import Any, TypeVar
 
 from bitrix_sandbox.methods.protocol import Answer
 from bitrix_sandbox.state import values
 from bitrix_sandbox.state.core import Core
 from bitrix_sandbox.state.errors import RestError
+from bitrix_sandbox.state.indexes import SortedIds, TimeIndex
 
 PAGE = 50
 Row = TypeVar("Row")
@@ -135,6 +137,36 @@ def _positive(op: str, kind: str, wanted: Any, zone: tzinfo) -> Test:
     return lambda have: have is not None and compare(have, limit)
 
 
+def candidates(
+    conditions: Mapping[str, Any],
+    zone: tzinfo,
+    *,
+    key: str,
+    ids: SortedIds,
+    time: str,
+    times: TimeIndex,
+    indexes: Mapping[tuple[str, str], Callable[[Any], Iterable[int]]] | None = None,
+) -> list[int]:
+    """Ids, ascending, among which every match of all conditions is: by id (its field is ``key``), by an index (under
+    operator and field: the ids of one value), by a time since when (its field is ``time``), by ids beyond, or all."""
+
+    def itself(item: Any) -> Iterable[int]:
+        return (values.php_int(item),)
+
+    known = {("=", key): itself, ("@", key): itself, **(indexes or {})}
+    above, since = None, None
+    for one in (condition(name, value) for name, value in conditions.items() if not empty(value)):
+        if index := known.get((one.op, one.name)):
+            return sorted({number for item in values.listed(one.value) for number in index(item)})
+        if one.op in (">", ">=") and one.name == key:
+            above = values.php_int(one.value) - (one.op == ">=")
+        if one.op in (">", ">=") and one.name == time:
+            since = values.moment(one.value, zone)
+    if since is not None:
+        return times.since(since)
+    return ids.all() if above is None else ids.after(above)
+
+
 def descending(name: str, direction: Any) -> bool:
     """The direction of an order key of ``crm.item.list`` and ``crm.stagehistory.list``.
 
@@ -226,16 +258,8 @@ def page(
     so that page 400 of a large portal does not filter everything again.
     """
     offset = values.php_int(start) if start not in (None, "") else 0
-    if offset < 0 and not order:
-        found: list[Row] = []
-        for row in rows():
-            if keep(row):
-                found.append(row)
-                if len(found) == PAGE:
-                    break
-        return Page(found, core.switches.uncounted_total, None)
     if offset < 0:
-        return Page(sorted_by([row for row in rows() if keep(row)], order)[:PAGE], core.switches.uncounted_total, None)
+        return Page(_first(rows(), keep, order), core.switches.uncounted_total, None)
     key = None if remember is None else (remember, repr(core.switches))
     selected = _recall(core, key)
     if selected is None:
@@ -246,6 +270,12 @@ def page(
             core.selections[key] = (core.revision, selected)
     following = offset + PAGE
     return Page(selected[offset:following], len(selected), following if following < len(selected) else None)
+
+
+def _first(rows: Iterable[Row], keep: Keep[Row], order: Sequence[SortBy]) -> list[Row]:
+    """The first page; candidates that are in order already are not looked at beyond it."""
+    found = (row for row in rows if keep(row))
+    return sorted_by(list(found), order)[:PAGE] if order else list(islice(found, PAGE))
 
 
 def _recall(core: Core, key: Any) -> list[Any] | None:

@@ -47,10 +47,7 @@ def dialog_messages(state: PortalState, caller: Caller, params: dict[str, Any]) 
     """The newest messages of a dialog (newest first), older ones before LAST_ID, newer ones after FIRST_ID."""
     dialog = str(params.get("DIALOG_ID") or "").strip()
     number = _chat(state, caller, dialog)
-    for name, code in (("FIRST_ID", "FIRST_ID_STRING"), ("LAST_ID", "LAST_ID_STRING")):
-        if params.get(name) not in (None, "") and values.integer(params[name]) is None:
-            raise RestError(code, f"{name.split('_')[0].capitalize()} ID can't be string")
-    first, last = values.php_int(params.get("FIRST_ID")), values.php_int(params.get("LAST_ID"))
+    first, last = _edge(params, "FIRST_ID"), _edge(params, "LAST_ID")
     limit = min(50, values.php_int(params.get("LIMIT")) or 20)
     kept = state.chats.get(number, [])
     if first:
@@ -67,6 +64,13 @@ def dialog_messages(state: PortalState, caller: Caller, params: dict[str, Any]) 
             "files": [],
         }
     )
+
+
+def _edge(params: dict[str, Any], name: str) -> int:
+    """The id of the message where a span begins or ends; 0 for none."""
+    if params.get(name) not in (None, "") and values.integer(params[name]) is None:
+        raise RestError(f"{name}_STRING", f"{name.split('_')[0].capitalize()} ID can't be string")
+    return values.php_int(params.get(name))
 
 
 @method("im.notify", "im", cost=0.1, writes=True)

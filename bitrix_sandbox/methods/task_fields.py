@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from bitrix_sandbox.state import values
@@ -11,26 +12,6 @@ from bitrix_sandbox.state.portal import PortalState
 from bitrix_sandbox.state.records import UserField
 from bitrix_sandbox.state.task_records import AWAITING, DEFERRED, DONE, IN_PROGRESS, WAITING, Task
 
-_TEXTS = {"TITLE": "title", "DESCRIPTION": "description"}
-_NUMBERS = {
-    "RESPONSIBLE_ID": "responsible_id",
-    "CREATED_BY": "creator_id",
-    "GROUP_ID": "group_id",
-    "PARENT_ID": "parent_id",
-    "STAGE_ID": "stage_id",
-    "PRIORITY": "priority",
-    "TIME_ESTIMATE": "time_estimate",
-}
-_FLAGS = {
-    "TASK_CONTROL": "control",
-    "ALLOW_CHANGE_DEADLINE": "allow_deadline",
-    "ALLOW_TIME_TRACKING": "allow_time",
-    "MATCH_WORK_TIME": "match_work",
-    "ADD_IN_REPORT": "add_in_report",
-}
-_PEOPLE = {"AUDITORS": "auditors", "ACCOMPLICES": "accomplices", "DEPENDS_ON": "depends_on"}
-_WORDS = {"TAGS": "tags", "UF_CRM_TASK": "crm"}
-_TIMES = {"DEADLINE": "deadline", "START_DATE_PLAN": "start_plan", "END_DATE_PLAN": "end_plan"}
 _STATUSES = frozenset({WAITING, IN_PROGRESS, AWAITING, DONE, DEFERRED})
 
 
@@ -41,33 +22,32 @@ def read(state: PortalState, fields: dict[str, Any], task: Task | None = None) -
 
     :raises RestError: ``ERROR_CORE`` with the documented texts.
     """
-    sent = {name: value for name, value in fields.items() if value is not None}
-    found: dict[str, Any] = {attr: str(sent[name]) for name, attr in _TEXTS.items() if name in sent}
-    found |= {attr: values.php_int(sent[name]) for name, attr in _NUMBERS.items() if name in sent}
-    found |= {attr: values.flag(sent[name]) for name, attr in _FLAGS.items() if name in sent}
-    found |= {attr: tuple(values.whole_numbers(sent[name])) for name, attr in _PEOPLE.items() if name in sent}
-    found |= {attr: _words(sent[name]) for name, attr in _WORDS.items() if name in sent}
-    if "XML_ID" in sent:
-        found["xml_id"] = str(sent["XML_ID"]) or None
-    if sent.get("MARK") in ("P", "N", ""):
-        found["mark"] = sent["MARK"] or None
-    found |= {attr: _time(state, sent[name]) for name, attr in _TIMES.items() if name in sent}
+    sent = {name: value for name, value in fields.items() if value is not None and not _says_nothing(name, value)}
+    found = {attr: kind(state, sent[name]) for kind, names in _KINDS for name, attr in names.items() if name in sent}
     if "SE_PARAMETER" in sent:
         found["params"] = _params(sent["SE_PARAMETER"], task)
-    if sent.get("STATUS") not in (None, ""):
-        found["status"] = values.php_int(sent["STATUS"])
     _check(state, found, task)
+    _check_place(state, found, task)
+    if own := _own_fields(state, fields, task):
+        found["extra"] = {**(task.extra if task else {}), **own}
+    return found
+
+
+def _says_nothing(name: str, value: Any) -> bool:
+    return (name == "STATUS" and value == "") or (name == "MARK" and value not in ("P", "N", ""))
+
+
+def _own_fields(state: PortalState, fields: dict[str, Any], task: Task | None) -> dict[str, Any]:
+    """Values of user fields that are sent; of those that must be filled none may be missing."""
     own = {code: _own(state, field, fields[code]) for code, field in state.task_fields.items() if code in fields}
     empty = [
-        field
+        f'Field "{field.title}" is required'
         for code, field in state.task_fields.items()
         if field.mandatory and (task is None or code in own) and own.get(code) in (None, "", ())
     ]
     if empty:
-        raise RestError("ERROR_CORE", "<br>".join(f'Field "{field.title}" is required' for field in empty) + "<br>")
-    if own:
-        found["extra"] = {**(task.extra if task else {}), **own}
-    return found
+        raise RestError("ERROR_CORE", "<br>".join(empty) + "<br>")
+    return own
 
 
 def _own(state: PortalState, field: UserField, value: Any) -> Any:
@@ -158,6 +138,9 @@ def _check(state: PortalState, found: dict[str, Any], task: Task | None) -> None
         del found["creator_id"]
     if "status" in found and found["status"] not in _STATUSES:
         raise RestError("ERROR_CORE", "Incorrect status<br>")
+
+
+def _check_place(state: PortalState, found: dict[str, Any], task: Task | None) -> None:
     parent = found.get("parent_id")
     if parent and parent not in state.tasks:
         raise RestError("ERROR_CORE", 'Task specified in the "Parent Task" field not found<br>')
@@ -166,6 +149,42 @@ def _check(state: PortalState, found: dict[str, Any], task: Task | None) -> None
     begin, end = found.get("start_plan"), found.get("end_plan")
     if begin and end and end < begin:
         raise RestError("ERROR_CORE", "The end date in scheduling is earlier than the start date<br>")
+
+
+_KINDS: tuple[tuple[Callable[[PortalState, Any], Any], dict[str, str]], ...] = (
+    (lambda state, value: str(value), {"TITLE": "title", "DESCRIPTION": "description"}),
+    (lambda state, value: str(value) or None, {"XML_ID": "xml_id", "MARK": "mark"}),
+    (
+        lambda state, value: values.php_int(value),
+        {
+            "RESPONSIBLE_ID": "responsible_id",
+            "CREATED_BY": "creator_id",
+            "GROUP_ID": "group_id",
+            "PARENT_ID": "parent_id",
+            "STAGE_ID": "stage_id",
+            "PRIORITY": "priority",
+            "TIME_ESTIMATE": "time_estimate",
+            "STATUS": "status",
+        },
+    ),
+    (
+        lambda state, value: values.flag(value),
+        {
+            "TASK_CONTROL": "control",
+            "ALLOW_CHANGE_DEADLINE": "allow_deadline",
+            "ALLOW_TIME_TRACKING": "allow_time",
+            "MATCH_WORK_TIME": "match_work",
+            "ADD_IN_REPORT": "add_in_report",
+        },
+    ),
+    (
+        lambda state, value: tuple(values.whole_numbers(value)),
+        {"AUDITORS": "auditors", "ACCOMPLICES": "accomplices", "DEPENDS_ON": "depends_on"},
+    ),
+    (lambda state, value: _words(value), {"TAGS": "tags", "UF_CRM_TASK": "crm"}),
+    (_time, {"DEADLINE": "deadline", "START_DATE_PLAN": "start_plan", "END_DATE_PLAN": "end_plan"}),
+)
+"""How the values of fields are read, and of which attributes of a task."""
 
 
 def _enum(title: str | None, choices: dict[str, str], default: Any) -> dict[str, Any]:

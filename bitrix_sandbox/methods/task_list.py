@@ -142,7 +142,7 @@ def _test(state: PortalState, key: str, value: Any) -> list[Keep]:
         state.ignore_filter("tasks.task.list", key)
         return []
     if one.name == "DEADLINE" and one.value == "":
-        return [(lambda task: task.deadline is not None) if one.op == "!=" else (lambda task: task.deadline is None)]
+        return [lambda task: (task.deadline is None) is not (one.op == "!=")]
     if filters.empty(one.value):
         return []
     if one.name in _OTHERS:
@@ -169,9 +169,7 @@ def _moment(state: PortalState, value: Any) -> datetime:
 
 def _other(state: PortalState, one: filters.Condition, *, plain: bool) -> Keep:
     if one.name == "TITLE":
-        op = "%" if plain and not ("%" in str(one.value) or "_" in str(one.value)) else "=%" if plain else one.op
-        value = f"%{one.value}%" if plain and op == "=%" and "%" not in str(one.value) else one.value
-        return _on(lambda task: task.title, filters.predicate(op, "text", value, state.clock.zone))
+        return _title(state, one, plain=plain)
     if one.name == "TAG":
         tags = {str(tag).casefold() for tag in values.listed(one.value)}
         return lambda task: tags <= {tag.casefold() for tag in task.tags}
@@ -182,6 +180,15 @@ def _other(state: PortalState, one: filters.Condition, *, plain: bool) -> Keep:
         return _status(state, one)
     overdue = values.flag(one.value)
     return lambda task: not overdue or state.overdue(task)
+
+
+def _title(state: PortalState, one: filters.Condition, *, plain: bool) -> Keep:
+    """Without an operator a part of the title, or a pattern if it has a sign of one."""
+    op, value = one.op, str(one.value)
+    if plain:
+        op = "=%" if "%" in value or "_" in value else "%"
+        value = f"%{value}%" if op == "=%" and "%" not in value else value
+    return _on(lambda task: task.title, filters.predicate(op, "text", value if plain else one.value, state.clock.zone))
 
 
 def _status(state: PortalState, one: filters.Condition) -> Keep:
@@ -234,20 +241,15 @@ def _narrow(state: PortalState, wanted: Mapping[str, Any]) -> list[int]:
     """Ids, ascending, among which every match is."""
     if str(wanted.get("::LOGIC", "")).upper() == "OR":
         return state.task_ids.all()
-    above, since = None, None
-    for key, value in wanted.items():
-        one = filters.condition(key, value)
-        if filters.empty(value):
-            continue
-        if one.op in ("=", "@") and one.name == "ID":
-            return sorted({values.php_int(item) for item in values.listed(value)})
-        if one.op == "=" and one.name in ("XML_ID", "UF_CRM_TASK"):
-            index = state.tasks_by_mark if one.name == "XML_ID" else state.tasks_by_binding
-            return sorted({number for item in values.listed(value) for number in index.get(str(item), ())})
-        if one.op in (">", ">=") and one.name == "ID":
-            above = values.php_int(value) - (one.op == ">=")
-        if one.op in (">", ">=") and one.name == "CHANGED_DATE":
-            since = _moment(state, value)
-    if since is not None:
-        return state.tasks_changed.since(since)
-    return state.task_ids.all() if above is None else state.task_ids.after(above)
+    return filters.candidates(
+        wanted,
+        state.clock.zone,
+        key="ID",
+        ids=state.task_ids,
+        time="CHANGED_DATE",
+        times=state.tasks_changed,
+        indexes={
+            ("=", "XML_ID"): lambda mark: state.tasks_by_mark.get(str(mark), ()),
+            ("=", "UF_CRM_TASK"): lambda binding: state.tasks_by_binding.get(str(binding), ()),
+        },
+    )

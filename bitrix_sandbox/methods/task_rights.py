@@ -6,6 +6,8 @@ from waiting only, renewed from completed or deferred, accepted or sent back fro
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from bitrix_sandbox.state.portal import PortalState
 from bitrix_sandbox.state.task_records import AWAITING, DEFERRED, DONE, IN_PROGRESS, WAITING, Task
 
@@ -87,22 +89,24 @@ def may_assign(state: PortalState, user_id: int, responsible_id: int) -> bool:
 def actions(state: PortalState, user_id: int, task: Task) -> dict[str, bool]:
     """The allowed actions as ``tasks.task.getaccess`` names them."""
     known = user_id in state.users
-    edit = known and may_edit(state, user_id, task)
-    deadline = known and may_move_deadline(state, user_id, task)
-    works = known and works_on(state, user_id, task)
+
+    def may(right: Callable[[PortalState, int, Task], bool]) -> bool:
+        return known and right(state, user_id, task)
+
+    edit, deadline, works = may(may_edit), may(may_move_deadline), may(works_on)
     return {
         "ACCEPT": False,
         "DECLINE": False,
-        "COMPLETE": known and may_complete(state, user_id, task),
-        "APPROVE": known and may_judge(state, user_id, task),
-        "DISAPPROVE": known and may_judge(state, user_id, task),
-        "START": known and may_start(state, user_id, task),
-        "PAUSE": known and may_pause(state, user_id, task),
-        "DELEGATE": known and may_delegate(state, user_id, task),
-        "REMOVE": known and may_delete(state, user_id, task),
+        "COMPLETE": may(may_complete),
+        "APPROVE": may(may_judge),
+        "DISAPPROVE": may(may_judge),
+        "START": may(may_start),
+        "PAUSE": may(may_pause),
+        "DELEGATE": may(may_delegate),
+        "REMOVE": may(may_delete),
         "EDIT": edit,
-        "DEFER": known and may_defer(state, user_id, task),
-        "RENEW": known and may_renew(state, user_id, task),
+        "DEFER": may(may_defer),
+        "RENEW": may(may_renew),
         "CREATE": known,
         "CHANGE_DEADLINE": deadline,
         "CHECKLIST_ADD_ITEMS": works or edit,

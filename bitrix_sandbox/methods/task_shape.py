@@ -147,7 +147,12 @@ def row(look: View, task: Task, select: Iterable[str] | None) -> dict[str, Any]:
         shown |= {"ufCrmTask": list(task.crm) or False, "ufTaskWebdavFiles": False, "ufMailMessage": None}
     own = state.task_fields if "UF_*" in asked else asked & state.task_fields.keys()
     shown |= {camel(code): _own(task.extra.get(code)) for code in own}
-    shown["group"] = _group(state, task) if "GROUP_ID" in names else _map(state, {})
+    return shown | _along(state, task, names)
+
+
+def _along(state: PortalState, task: Task, names: frozenset[str]) -> dict[str, Any]:
+    """What comes along with columns: ``group`` always, and people as objects."""
+    shown = {"group": _group(state, task) if "GROUP_ID" in names else _map(state, {})}
     if "CREATED_BY" in names:
         shown["creator"] = _person(state, task.creator_id)
     if "RESPONSIBLE_ID" in names:

@@ -5,6 +5,7 @@ Typed values, ``{"item": {...}}``, errors with ``BITRIX_REST_V3_EXCEPTION_...`` 
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from bitrix_sandbox.methods import task_rights, task_shape
@@ -37,10 +38,7 @@ def task_add(state: PortalState, caller: Caller, params: dict[str, Any]) -> Answ
         raise _invalid("responsibleId", 'User specified in the "Executor" field not found')
     if creator not in state.users:
         raise _invalid("creatorId", "")
-    text = fields.get("deadline")
-    deadline = values.moment(text, state.clock.zone) if isinstance(text, str) and "T" in text else None
-    if text is not None and deadline is None:
-        raise _invalid("deadline", "Field `deadline` requires data type `DateTime` for this request")
+    deadline = _deadline(state, fields.get("deadline"))
     parent = values.php_int(fields.get("parentId"))
     if parent and parent not in state.tasks:
         raise _invalid("parentId", 'Task specified in the "Parent Task" field not found')
@@ -67,6 +65,13 @@ def task_add(state: PortalState, caller: Caller, params: dict[str, Any]) -> Answ
     )
     task.deadline = deadline
     return Answer({"item": _item(state, caller, task)})
+
+
+def _deadline(state: PortalState, text: Any) -> datetime | None:
+    found = values.moment(text, state.clock.zone) if isinstance(text, str) and "T" in text else None
+    if text is not None and found is None:
+        raise _invalid("deadline", "Field `deadline` requires data type `DateTime` for this request")
+    return found
 
 
 @method("v3:tasks.task.get", "tasks")
