@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from dotenv.parser import parse_stream
+from dotenv.parser import Binding, parse_stream
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from bitrix_sync.errors import SettingError
@@ -282,17 +282,26 @@ def load_settings(
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
-        for item in error.errors(include_url=False, include_context=False, include_input=False):
-            problem = item["msg"].removeprefix("Value error, ").replace("Input should", "should")
-            wrong.append(_line(str(item["loc"][0]), problem))
-        raise SettingError("\n".join(wrong)) from None
+        raise SettingError("\n".join([*wrong, *_lines(error)])) from None
     if wrong:
         raise SettingError("\n".join(wrong))
     if environ is None:
-        for name in ("HTTPS_PROXY", "NO_PROXY"):  # whoever makes a connection looks for them there
-            if said := values.get(name) or in_file.get(name):
-                os.environ.setdefault(name, said)
+        _hand_on({**in_file, **values})
     return settings
+
+
+def _hand_on(values: Mapping[str, str]) -> None:
+    """Whoever makes a connection looks for proxies in the environment."""
+    for name in ("HTTPS_PROXY", "NO_PROXY"):
+        if said := values.get(name):
+            os.environ.setdefault(name, said)
+
+
+def _lines(error: ValidationError) -> list[str]:
+    return [
+        _line(str(one["loc"][0]), one["msg"].removeprefix("Value error, ").replace("Input should", "should"))
+        for one in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
 
 
 def _read_secrets(given: Mapping[str, str], values: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
@@ -353,18 +362,18 @@ def _read_dotenv(path: Path) -> tuple[dict[str, str], list[str]]:
     except (OSError, UnicodeDecodeError) as error:
         reason = "is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else f"cannot be read ({error.strerror})"
         return {}, [f"{path}: {reason}; write lines NAME=value, as in .env.example"]
-    found: dict[str, str] = {}
-    wrong: list[str] = []
-    for binding in bindings:
-        where = f"{path}:{binding.original.line}"
-        if binding.error or (binding.key is not None and binding.value is None):
-            wrong.append(f"{where}: is no NAME=value; write lines as in .env.example")
-        elif binding.key is not None and binding.value is not None:
-            found[binding.key] = binding.value
-            if binding.key.startswith("BITRIX_") and binding.key not in {*NAMES, *FILES}:
-                near = difflib.get_close_matches(binding.key, NAMES, n=1, cutoff=0) or [""]
-                wrong.append(f"{where}: {binding.key} is no setting; write {near[0]}, or take the line out")
-    return found, wrong
+    found = {one.key: one.value for one in bindings if one.key is not None and one.value is not None}
+    return found, [f"{path}:{one.original.line}: {fault}" for one in bindings if (fault := _fault_of(one))]
+
+
+def _fault_of(binding: Binding) -> str:
+    """What is wrong with a line of the file; "" for nothing."""
+    if binding.error or (binding.key is not None and binding.value is None):
+        return "is no NAME=value; write lines as in .env.example"
+    if binding.key is None or not binding.key.startswith("BITRIX_") or binding.key in {*NAMES, *FILES}:
+        return ""
+    near = difflib.get_close_matches(binding.key, NAMES, n=1, cutoff=0) or [""]
+    return f"{binding.key} is no setting; write {near[0]}, or take the line out"
 
 
 def _close_to_others(path: Path, status: os.stat_result) -> None:

@@ -41,13 +41,18 @@ def caller(request: Request, trusted: str | None = None) -> Caller:
     """Who sent ``request``; ``trusted`` is the address of the one proxy whose ``X-Forwarded-For`` counts, by its last
     hop: those before it are what that hop claims."""
     peer = plain_address(request.remote_addr or "") or ""
-    forwarded = {name: ",".join(request.headers.getlist(f"X-Forwarded-{name}")) for name in ("For", "Proto")}
-    secure = request.is_secure or "https" in {one.strip().lower() for one in forwarded["Proto"].split(",")}
+    secure = request.is_secure or "https" in _forwarded(request, "Proto")
     if trusted and peer == plain_address(trusted):
-        client = plain_address(forwarded["For"].rpartition(",")[2])
+        client = plain_address(_forwarded(request, "For")[-1])
         return Caller(client or peer, own=client is not None, here=False, secure=secure)
     own = not _passed_on(request) and (not is_loopback(peer) or is_loopback(host_of(request.host)))
     return Caller(peer, own=own, here=own and is_loopback(peer), secure=secure)
+
+
+def _forwarded(request: Request, name: str) -> list[str]:
+    """What the hops on the way say, the last one last."""
+    said = ",".join(request.headers.getlist(f"X-Forwarded-{name}")).lower()
+    return [one.strip() for one in said.split(",")]
 
 
 def _passed_on(request: Request) -> bool:

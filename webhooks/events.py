@@ -48,7 +48,7 @@ def parse(body: bytes, content_type: str | None) -> Event:
         raise NotAnEvent(f"the content type is not {FORM}")
     fields = _fields(body)
     name, token = fields.get("event"), fields.get("auth[application_token]")
-    if name is None or token is None or not any(key == "data" or key.startswith("data[") for key in fields):
+    if name is None or token is None or not any(key.partition("[")[0] == "data" for key in fields):
         raise NotAnEvent("event, data or auth[application_token] is missing")
     name = unquote_plus(name).upper()
     if _NAME.fullmatch(name) is None:

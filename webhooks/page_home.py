@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date, timedelta
 from typing import Any
 
@@ -138,27 +139,25 @@ def load_table(show: Show, lines: list[dict[str, Any]]) -> Answer:
     ]
     departments: dict[str, list[Answer]] = {}
     for line in lines:
-        cells = [
-            {
-                "count": (count := line["by_day"].get(one["day"].isoformat(), 0)),
-                "chart": column(count, of=most, kind="fill", label=f"{show.day(one['day'])}: {count}") if count else "",
-                **one,
-            }
-            for one in columns
-        ]
+        late = f"{show.t('page.home.late_now')}: {line['overdue']}"
         departments.setdefault(line["department"], []).append(
             line
             | {
-                "cells": cells,
+                "cells": [one | _cell(show, line, one["day"], most) for one in columns],
                 "overloaded": line["user_id"] in marked,
-                "late_chart": column(
-                    line["overdue"], of=most, kind="late", label=f"{show.t('page.home.late_now')}: {line['overdue']}"
-                )
-                if line["overdue"]
-                else "",
+                "late_chart": _column(line["overdue"], most, "late", late),
             }
         )
     return {"columns": columns, "departments": departments, "day": day, "average": round(average, 1)}
+
+
+def _cell(show: Show, line: dict[str, Any], day: date, most: int) -> Answer:
+    count = line["by_day"].get(day.isoformat(), 0)
+    return {"count": count, "chart": _column(count, most, "fill", f"{show.day(day)}: {count}")}
+
+
+def _column(count: int, most: int, kind: str, label: str) -> Any:
+    return column(count, of=most, kind=kind, label=label) if count else ""
 
 
 def day_chart(show: Show, line: dict[str, Any]) -> Any:
@@ -189,28 +188,32 @@ def funnel_table(show: Show, lines: list[dict[str, Any]]) -> Answer:
     """One funnel: its stages in progress with bars of deals and of time, and how many deals were closed."""
     here = [line for line in lines if line["semantic"] == PROGRESS]
     limits = {line["stage_id"]: _limit_hours(show, line["limit"]) for line in here}
-    longest = max((line["p90_hours"] or 0.0 for line in here), default=0.0)
-    scale = max([longest, *(limit for limit in limits.values() if limit and limit < 2 * longest)])
+    scale = _longest([line["p90_hours"] or 0.0 for line in here], limits.values())
     most = max((line["deals"] for line in here), default=0)
     return {
         "name": lines[0]["funnel"],
-        "won": sum(line["deals"] for line in lines if line["semantic"] == WON),
-        "lost": sum(line["deals"] for line in lines if line["semantic"] == LOST),
-        "stages": [
-            line
-            | {
-                "deals_bar": bar((Part(line["deals"], "fill"),), of=most, label=show.count(line["deals"], "deals")),
-                "time": stay(
-                    line["median_hours"],
-                    line["p90_hours"],
-                    limits[line["stage_id"]],
-                    of=scale,
-                    label=f"{show.t('report.median')}: {show.hours(line['median_hours'])}, "
-                    f"{show.t('report.p90')}: {show.hours(line['p90_hours'])}",
-                ),
-            }
-            for line in here
-        ],
+        "won": _deals(lines, WON),
+        "lost": _deals(lines, LOST),
+        "stages": [line | _stage_bars(show, line, most, limits[line["stage_id"]], scale) for line in here],
+    }
+
+
+def _longest(stays: list[float], limits: Iterable[float | None]) -> float:
+    """The hours at which bars end; a limit far beyond all stays does not count."""
+    longest = max(stays, default=0.0)
+    return max([longest, *(limit for limit in limits if limit and limit < 2 * longest)])
+
+
+def _deals(lines: list[dict[str, Any]], semantic: str) -> int:
+    return sum(line["deals"] for line in lines if line["semantic"] == semantic)
+
+
+def _stage_bars(show: Show, line: dict[str, Any], most: int, limit: float | None, scale: float) -> Answer:
+    median, slow = line["median_hours"], line["p90_hours"]
+    label = f"{show.t('report.median')}: {show.hours(median)}, {show.t('report.p90')}: {show.hours(slow)}"
+    return {
+        "deals_bar": bar((Part(line["deals"], "fill"),), of=most, label=show.count(line["deals"], "deals")),
+        "time": stay(median, slow, limit, of=scale, label=label),
     }
 
 

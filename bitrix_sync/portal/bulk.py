@@ -76,13 +76,17 @@ def _get_all(portal: Portal, method: str, params: Mapping[str, Any], key: str) -
         reason = fault.outcome.code if isinstance(fault, NotDone) else type(fault).__name__
         log.debug("bulk reading goes on page by page", method=method, reason=reason)
         return None
-    total = reader.total
-    found = list(found.values()) if isinstance(found, dict) else found
-    if not isinstance(found, list):
+    return _complete(found, key, reader.total, method)
+
+
+def _complete(found: Any, key: str, total: int, method: str) -> list[Row] | None:
+    """The rows that were read, if each has an id of its own and there are as many as the portal counts."""
+    listed = list(found.values()) if isinstance(found, dict) else found
+    if not isinstance(listed, list):
         return None
-    unique = {whole(row.get(key)): row for row in found if isinstance(row, Mapping)}
+    unique = {whole(row.get(key)): row for row in listed if isinstance(row, Mapping)}
     unique.pop(None, None)
-    if len(unique) != len(found) or (len(found) < total if total else len(found) >= PAGE):
+    if len(unique) != len(listed) or (len(listed) < total if total else len(listed) >= PAGE):
         log.debug("bulk reading was not complete", method=method, rows=len(unique), total=total)
         return None
     return list(unique.values())

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
-from bitrix_sync.model.facts import Changes, Company, Cursor
+from bitrix_sync.model.facts import Changes, Company, Cursor, Visit
 from bitrix_sync.model.known import with_absences
 from bitrix_sync.model.reading import OVERLAP, WHOLE, Reading
 from bitrix_sync.portal.client import Portal
 from bitrix_sync.portal.dialect.commands import Command
 from bitrix_sync.portal.dialect.outcomes import Outcome
 from bitrix_sync.portal.directory import absence_commands, absences_of, company_commands, company_of
-from bitrix_sync.portal.paging import Lists
+from bitrix_sync.portal.paging import Lists, Source
 from bitrix_sync.portal.sources import (
     deal_parser,
     deals_source,
@@ -77,18 +78,17 @@ class ChangeReader:
         self._people, self._away = people, away
         self._employed = [user.id for user in people.users.values() if user.active] if people and away else []
         self._seen_whole = portal.now() if portal.clock_known else None
+        self._lists = Lists(portal, self._sources(wanted))
+
+    def _sources(self, wanted: Reading) -> list[Source]:
         name = WIDE if wanted.overlap is not None else NARROW_LATE if wanted.late else NARROW
-        history = (
-            {">ID": cursor.history_id} if self._by_id else {">=CREATED_TIME": filter_time(portal, self._history_from)}
-        )
-        self._lists = Lists(
-            portal,
-            [
-                history_source(history, f"{name}history"),
-                deals_source(portal, {">=updatedTime": filter_time(portal, self._deals_from)}, fields, f"{name}deals"),
-                tasks_source({">=CHANGED_DATE": filter_time(portal, self._tasks_from)}, f"{name}tasks", growing=True),
-            ],
-        )
+        portal, since = self._portal, partial(filter_time, self._portal)
+        history = {">ID": self._cursor.history_id} if self._by_id else {">=CREATED_TIME": since(self._history_from)}
+        return [
+            history_source(history, f"{name}history"),
+            deals_source(portal, {">=updatedTime": since(self._deals_from)}, self._fields, f"{name}deals"),
+            tasks_source({">=CHANGED_DATE": since(self._tasks_from)}, f"{name}tasks", growing=True),
+        ]
 
     def size(self, most: int) -> int:
         """How many commands the ``opening`` has if there is room for ``most``."""
@@ -111,20 +111,13 @@ class ChangeReader:
         absent = absence_commands(self._employed, *self._away) if self._away and self._employed else []
         (history_rows, deal_rows, task_rows), beside = self._lists.finish([*staff, *absent])
         parsed = portal.clock()
-        visits = facts(
-            history_rows,
-            visit_parser(portal),
-            lambda visit: visit.id > cursor.history_id if self._by_id else visit.entered >= second(self._history_from),
-        )
+        visits = facts(history_rows, visit_parser(portal), self._is_new)
         if not self._by_id:
             portal.memory.bad.forget_unmet("visit", parsed)
-        deals = facts(
-            deal_rows, deal_parser(portal, self._fields), lambda deal: deal.changed >= second(self._deals_from)
-        )
+        changed_since, touched_since = second(self._deals_from), second(self._tasks_from)
+        deals = facts(deal_rows, deal_parser(portal, self._fields), lambda deal: deal.changed >= changed_since)
         tasks = facts(
-            task_rows,
-            task_parser(portal),
-            lambda task: task.changed is None or task.changed >= second(self._tasks_from),
+            task_rows, task_parser(portal), lambda task: task.changed is None or task.changed >= touched_since
         )
         return Changes(
             visits=tuple(visits),
@@ -132,15 +125,22 @@ class ChangeReader:
             tasks=tuple(tasks),
             cursor=Cursor(
                 history_id=max([cursor.history_id, *(visit.id for visit in visits)]),
-                history_time=cursor.history_time
-                if self._waits()
-                else self._newest(cursor.history_time, (visit.entered for visit in visits), HISTORY_RESTS),
+                history_time=self._history_time(visits),
                 deals_time=self._after(cursor.deals_time, [deal.changed for deal in deals]),
                 tasks_time=self._after(cursor.tasks_time, [task.changed for task in tasks if task.changed]),
             ),
             company=self._company(beside[: len(staff)], beside[len(staff) :]),
             requests=portal.stats.requests - begun,
         )
+
+    def _is_new(self, visit: Visit) -> bool:
+        if self._by_id:
+            return visit.id > self._cursor.history_id
+        return visit.entered >= second(self._history_from)
+
+    def _history_time(self, visits: Iterable[Visit]) -> datetime:
+        before = self._cursor.history_time
+        return before if self._waits() else self._newest(before, (visit.entered for visit in visits), HISTORY_RESTS)
 
     def _waits(self) -> bool:
         """True while a row of the history cannot be read: all since then is read again with the overlap, until it

@@ -186,19 +186,18 @@ class Portal:
         for index, command in enumerate(commands):
             if (until := self.rate_limiter.resting_until(command.method)) is not None:
                 outcomes[index] = _resting(until)
-            elif fits_batch(command):
-                going.append(index)
             else:
-                alone.append(index)
+                (going if fits_batch(command) else alone).append(index)
         for begin in range(0, len(going), BATCH_LIMIT):
             part = going[begin : begin + BATCH_LIMIT]
-            if len(part) == 1:
-                outcomes[part[0]] = self._call(commands[part[0]])
-            else:
-                outcomes.update(zip(part, self._send_batch([commands[index] for index in part]), strict=True))
+            outcomes |= zip(part, self._together([commands[index] for index in part]), strict=True)
         for index in alone:
             outcomes[index] = self._call(commands[index])
         return [outcomes[index] for index in range(len(commands))]
+
+    def _together(self, commands: Sequence[Command]) -> list[Outcome]:
+        """Commands that fit one batch; a single one needs none."""
+        return self._send_batch(commands) if len(commands) > 1 else [self._call(commands[0])]
 
     def read(self, commands: Sequence[Command], *, optional: bool = False, patience: float = PATIENCE) -> list[Outcome]:
         """Outcomes of readings, all ``done`` (with ``optional``: or each not, for itself).
@@ -207,27 +206,19 @@ class Portal:
         PortalRefused (what an administrator must do) or PortalError (try later). With ``optional`` only what concerns
         the whole portal is raised: a refusal of everything, or that it answers nothing at all.
         """
-        outcomes: dict[int, Outcome] = {}
-        left = list(range(len(commands)))
-        chained = any(command.refers for command in commands)
+        reading = _Reading(commands)
         until = self.clock() + patience
         delay = FIRST_DELAY
         while True:
-            answers = self.batch([commands[index] for index in left])
-            outcomes.update(zip(left, answers, strict=True))
-            for index in left:
-                self._raise_refusal(commands[index], outcomes[index], optional)
-            left = [index for index in left if outcomes[index].kind in ("again", "unknown")]
-            if not left:
-                return [outcomes[index] for index in range(len(commands))]
-            last = left[0]
-            wait = max(delay, *((outcomes[index].retry_at or 0.0) - self.clock() for index in left))
+            for command, outcome in reading.note(self.batch(reading.asked())):
+                self._raise_refusal(command, outcome, optional)
+            if not reading.left:
+                return reading.ends()
+            wait = max(delay, reading.rest(self.clock()))
             if self.clock() + wait > until:
-                if optional and any(outcome.heard for outcome in outcomes.values()):
-                    return [outcomes[index] for index in range(len(commands))]
-                raise self.fault(commands[last].method, outcomes[last])
-            if chained:
-                left = list(range(len(commands)))
+                if optional and reading.heard:
+                    return reading.ends()
+                raise self.fault(*reading.first_left())
             self.rate_limiter.rest(wait)
             delay = min(2 * delay, LONGEST_DELAY)
 
@@ -337,6 +328,48 @@ class Portal:
     def as_unread(self, method: str, outcome: Outcome) -> Unread:
         """The same as the end of a reading without which others go on."""
         return Unread(outcome.code.lower() or outcome.kind, explain(self.host, method, outcome))
+
+
+class _Reading:
+    """Commands that are being read; ``left``: places of those that did not run, or may not have, and are asked again,
+    with all that refer to each other."""
+
+    def __init__(self, commands: Sequence[Command]) -> None:
+        self._commands = commands
+        self._chained = any(command.refers for command in commands)
+        self._outcomes: dict[int, Outcome] = {}
+        self.left = list(range(len(commands)))
+
+    def asked(self) -> list[Command]:
+        """What is to be sent now."""
+        return [self._commands[place] for place in self._places()]
+
+    def note(self, answers: Sequence[Outcome]) -> list[tuple[Command, Outcome]]:
+        """What became of it."""
+        asked, places = self.asked(), self._places()
+        self._outcomes.update(zip(places, answers, strict=True))
+        self.left = [place for place in places if self._outcomes[place].kind in ("again", "unknown")]
+        return list(zip(asked, answers, strict=True))
+
+    def _places(self) -> list[int]:
+        return list(range(len(self._commands))) if self._chained else self.left
+
+    @property
+    def heard(self) -> bool:
+        """True when the portal answered any of them."""
+        return any(outcome.heard for outcome in self._outcomes.values())
+
+    def rest(self, now: float) -> float:
+        """Seconds until all that is left may be asked again."""
+        return max((self._outcomes[place].retry_at or 0.0) - now for place in self.left)
+
+    def first_left(self) -> tuple[str, Outcome]:
+        """The first that is left, by its method."""
+        return self._commands[self.left[0]].method, self._outcomes[self.left[0]]
+
+    def ends(self) -> list[Outcome]:
+        """The outcomes in the order of the commands."""
+        return [self._outcomes[place] for place in range(len(self._commands))]
 
 
 def _resting(until: float) -> Outcome:

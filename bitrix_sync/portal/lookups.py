@@ -91,18 +91,8 @@ def find_lines(portal: Portal, asked: Sequence[Pair]) -> Shown:
     """Which of the tasks have a comment of this text; twenty-five tasks in one request, fifty of their chats in
     another."""
     tasks = list(dict.fromkeys(task for task, _ in asked))
-    commands = [
-        command
-        for task in tasks
-        for command in (
-            Command("task.commentitem.getlist", {"TASKID": task, "ORDER": {"ID": "desc"}}),
-            Command("tasks.task.get", {"taskId": task, "select": ["ID", "CHAT_ID"]}),
-        )
-    ]
-    answers = _read(portal, commands)
-    comments, shown = dict(zip(tasks, answers[::2], strict=True)), dict(zip(tasks, answers[1::2], strict=True))
+    comments, chats = _comments_and_chats(portal, tasks)
     found, in_chats = Shown(), dict[Pair, str]()
-    chats = {task: _chat_of(outcome) for task, outcome in shown.items()}
     for pair in asked:
         texts = _texts(comments[pair[0]], "", "POST_MESSAGE", "ID")
         if isinstance(texts, Mapping) and bare(pair[1]) in texts:
@@ -115,6 +105,15 @@ def find_lines(portal: Portal, asked: Sequence[Pair]) -> Shown:
     for pair, dialog in in_chats.items():
         found.note(pair, _of_chat(portal, latest[dialog], dialog))
     return found
+
+
+def _comments_and_chats(
+    portal: Portal, tasks: Sequence[int]
+) -> tuple[dict[int, Outcome], dict[int, str | bool | None]]:
+    lines = [Command("task.commentitem.getlist", {"TASKID": task, "ORDER": {"ID": "desc"}}) for task in tasks]
+    cards = [Command("tasks.task.get", {"taskId": task, "select": ["ID", "CHAT_ID"]}) for task in tasks]
+    answers = _read(portal, [command for pair in zip(lines, cards, strict=True) for command in pair])
+    return dict(zip(tasks, answers[::2], strict=True)), dict(zip(tasks, map(_chat_of, answers[1::2]), strict=True))
 
 
 def _chat_of(outcome: Outcome) -> str | bool | None:

@@ -45,23 +45,10 @@ class PortalClock:
 
     def learn(self, time: Any, *, sent: float, received: float) -> None:
         """Take a sample from an answer to a request that left and came back at these moments of our clock."""
-        if not isinstance(time, Mapping):
+        sample = _sample(time, sent, received) if isinstance(time, Mapping) else None
+        if sample is None or not self._believes(sample):
             return
         written = _moment(time.get("date_finish")) or _moment(time.get("date_start"))
-        finish, start = number(time.get("finish")), number(time.get("start"))
-        if time.get("finish") is None:
-            moment = _moment(time.get("date_finish"))
-            finish = None if moment is None else moment.timestamp()
-        if finish is None or not EARLIEST <= finish <= LATEST or (start is not None and start > finish):
-            return
-        told, spread = finish, 0.0
-        if finish.is_integer():  # whole seconds: somewhere within that second
-            finish, spread = finish + 0.5, 0.5
-        took = read_duration(time) or 0.0
-        on_the_way = max(0.0, (received - sent) - max(0.0, took))
-        sample = Sample(finish - (received - on_the_way / 2), on_the_way / 2 + spread, received, told)
-        if not self._believes(sample):
-            return
         if written is not None:
             self.utc_offset = int((written.utcoffset() or timedelta()).total_seconds())
         if self.best is None or _better(sample, self.best):
@@ -77,6 +64,19 @@ class PortalClock:
             return True
         self.doubted = sample
         return False
+
+
+def _sample(time: Mapping[str, Any], sent: float, received: float) -> Sample | None:
+    """What the block of an answer tells; None for no plausible time."""
+    finish, start = number(time.get("finish")), number(time.get("start"))
+    if time.get("finish") is None and (moment := _moment(time.get("date_finish"))) is not None:
+        finish = moment.timestamp()
+    if finish is None or not EARLIEST <= finish <= LATEST or (start is not None and start > finish):
+        return None
+    spread = 0.5 if finish.is_integer() else 0.0  # whole seconds: somewhere within that second
+    on_the_way = max(0.0, (received - sent) - max(0.0, read_duration(time) or 0.0))
+    offset = finish + spread - (received - on_the_way / 2)
+    return Sample(offset, on_the_way / 2 + spread, received, told=finish)
 
 
 def _better(sample: Sample, best: Sample) -> bool:

@@ -59,31 +59,32 @@ def scope_of(method: str) -> str:
 
 def explain(host: str, method: str, outcome: Outcome) -> str:
     """One line about an outcome that is not ``done``: where, what, what to do. Holds no secret."""
+    return f"portal {host}: {_reason(method, outcome)}"
+
+
+def _reason(method: str, outcome: Outcome) -> str:
     code = outcome.code.lower()
-    where = f"portal {host}: "
-    if code == NO_SCOPE:
-        return f"{where}the webhook lacks the scope '{scope_of(method) or method}'; tick it in the webhook's form"
+    text = outcome.text or code
+    known = {
+        NO_SCOPE: f"the webhook lacks the scope '{scope_of(method) or method}'; tick it in the webhook's form",
+        NO_METHOD: f"it has no method {method}: its version is too old, or the module is not installed or is "
+        "switched off; update or switch it on in the portal",
+        OPERATION_LIMIT: f"{method} has used up its operating time{_until(outcome)}; the service goes on after that",
+        QUERY_LIMIT: "too many requests, also of other programs behind the same address; lower BITRIX_RATE",
+        **WHOLE,
+    }
     if code == NO_ACCESS and outcome.fatal:
-        return f"{where}REST is refused ({outcome.text or code}); the plan or its REST subscription has probably ended"
-    if code == NO_METHOD:
-        return (
-            f"{where}it has no method {method}: its version is too old, or the module is not installed or is "
-            "switched off; update or switch it on in the portal"
-        )
-    if code in WHOLE:
-        return where + WHOLE[code]
-    if code == OPERATION_LIMIT:
-        return f"{where}{method} has used up its operating time{_until(outcome)}; the service goes on after that"
-    if code == QUERY_LIMIT:
-        return f"{where}too many requests, also of other programs behind the same address; lower BITRIX_RATE"
+        return f"REST is refused ({text}); the plan or its REST subscription has probably ended"
+    if code in known:
+        return known[code]
     if outcome.kind == "refused":
-        return f"{where}{method} refused: {outcome.code or 'no code'} {outcome.text}".rstrip()
-    if outcome.code == "no_connection":
+        return f"{method} refused: {outcome.code or 'no code'} {outcome.text}".rstrip()
+    if code == "no_connection":
         return (
-            f"{where}cannot be reached: {outcome.text}; compare BITRIX_WEBHOOK_URL with the portal's address, "
+            f"cannot be reached: {outcome.text}; compare BITRIX_WEBHOOK_URL with the portal's address, "
             "and see whether this machine reaches it (network, DNS, proxy)"
         )
-    return f"{where}{method}: {outcome.text or outcome.code}; tried for a while, will be tried again"
+    return f"{method}: {outcome.text or outcome.code}; tried for a while, will be tried again"
 
 
 def _until(outcome: Outcome) -> str:

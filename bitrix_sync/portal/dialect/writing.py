@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from bitrix_sync.model.actions import (
+    Action,
     AddItem,
     AddLine,
     CreateTask,
@@ -71,11 +72,15 @@ def command(
             )
         case SendMessage(user=user, text=text, mark=mark):
             return _message(user, signed(text, mark), self_id)
-        case _:
-            pass
-    if task_id is None:
-        raise ValueError(f"{operation.kind.value} needs the portal's id of its task")
-    match operation.action:
+        case action if task_id is None:
+            raise ValueError(f"{action.kind.value} needs the portal's id of its task")
+        case action:
+            return _of_task(action, method, task_id, seen, heading)
+
+
+def _of_task(action: Action, method: str, task_id: int, seen: PortalTask | None, heading: int | None) -> Command:
+    """The command for a task that is there."""
+    match action:
         case SetDeadline(deadline=deadline):
             return Command(method, {"taskId": task_id, "fields": {"DEADLINE": moment_text(deadline)}})
         case SetPeople() as change:
@@ -140,17 +145,20 @@ def _people(change: SetPeople, seen: PortalTask | None) -> dict[str, Any]:
     """Owner, and observers with the supervisor put in place of former ones; the rest of the observers stays."""
     if seen is None:
         raise ValueError("people of a task cannot be changed unread: its observers would be lost")
-    owner, supervisor = change.owner, change.supervisor
-    fields: dict[str, Any] = {}
-    if owner and owner != seen.owner_id:
-        fields["RESPONSIBLE_ID"] = owner
-    if change.creator and change.creator != seen.creator_id:
-        fields["CREATED_BY"] = change.creator
+    owner = change.owner or seen.owner_id
+    wanted = {
+        "RESPONSIBLE_ID": owner,
+        "CREATED_BY": change.creator or seen.creator_id,
+        "AUDITORS": _observers(change, seen),
+    }
+    there = {"RESPONSIBLE_ID": seen.owner_id, "CREATED_BY": seen.creator_id, "AUDITORS": list(seen.auditors)}
+    return {name: value for name, value in wanted.items() if value != there[name]} or {"RESPONSIBLE_ID": owner}
+
+
+def _observers(change: SetPeople, seen: PortalTask) -> list[int]:
+    supervisor = change.supervisor
     kept = [user for user in seen.auditors if user not in change.drop or user == supervisor]
-    auditors = [*kept, supervisor] if supervisor and supervisor not in kept else kept
-    if auditors != list(seen.auditors):
-        fields["AUDITORS"] = auditors
-    return fields or {"RESPONSIBLE_ID": owner or seen.owner_id}
+    return [*kept, supervisor] if supervisor and supervisor not in kept else kept
 
 
 def _message(user: int, text: str, self_id: int) -> Command:
