@@ -13,7 +13,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from bitrix_sync.model.facts import Absence, Deal
 from bitrix_sync.model.items import DEAL
-from bitrix_sync.store.mapping import chunks
+from bitrix_sync.store.mapping import change_with, rows_with
 from bitrix_sync.store.schema import absences, changes, deals
 
 OWNER = "ASSIGNED_BY_ID"
@@ -24,10 +24,10 @@ def note_fields(connection: Connection, read: Collection[Deal]) -> None:
     """Values of these deals that are not those known, before the deals themselves are written; at first sight all.
     They hold since the deal's last change at the latest."""
     latest = {deal.id: deal for deal in read}
-    known: dict[int, dict[str, Any]] = {}
-    for part in chunks(sorted(latest)):
-        query = select(deals.c.id, deals.c.fields, deals.c.responsible_id).where(deals.c.id.in_(part))
-        known |= {row.id: {**row.fields, OWNER: row.responsible_id} for row in connection.execute(query)}
+    query = select(deals.c.id, deals.c.fields, deals.c.responsible_id)
+    known: dict[int, dict[str, Any]] = {
+        row.id: {**row.fields, OWNER: row.responsible_id} for row in rows_with(connection, query, deals.c.id, latest)
+    }
     rows = [
         {"kind": DEAL.name, "item": deal.id, "field": field, "value": value, "at": deal.changed}
         for deal in latest.values()
@@ -48,5 +48,5 @@ def note_absences(connection: Connection, told: Collection[Absence], now: dateti
     new = [{"user_id": one.user_id, "begin": one.start, "end": one.end, "known": now} for one in {*told} - {*standing}]
     if new:
         connection.execute(insert(absences), new)
-    for part in chunks([row for one, row in standing.items() if one not in told]):
-        connection.execute(update(absences).where(absences.c.id.in_(part)).values(dropped=now))
+    untold = [row for one, row in standing.items() if one not in told]
+    change_with(connection, update(absences).values(dropped=now), absences.c.id, untold)

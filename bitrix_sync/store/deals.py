@@ -13,7 +13,7 @@ from bitrix_sync.model.actions import Action, Kind
 from bitrix_sync.model.facts import LOST, WON, Deal, Unread, Visit
 from bitrix_sync.model.operations import Changeset, DealState, Decision, State, TaskRecord
 from bitrix_sync.store.database import upsert
-from bitrix_sync.store.mapping import action_of, chunks, from_row, to_row
+from bitrix_sync.store.mapping import action_of, change_with, from_row, rows_with, to_row
 from bitrix_sync.store.schema import deals, moments, operations, portal, tasks, unjudged, visits
 
 _DAY = timedelta(hours=24)
@@ -28,9 +28,8 @@ def _by_deal(
 ) -> dict[int, list[Row[Any]]]:
     found: dict[int, list[Row[Any]]] = defaultdict(list)
     query = select(*columns) if columns else select(table)
-    for part in chunks(ids):
-        for row in connection.execute(query.where(table.c.deal_id.in_(part)).order_by(*table.primary_key)):
-            found[row.deal_id].append(row)
+    for row in rows_with(connection, query.order_by(*table.primary_key), table.c.deal_id, ids):
+        found[row.deal_id].append(row)
     return found
 
 
@@ -90,10 +89,9 @@ def _underway(
         .order_by(o.id)
     )
     found: dict[int, dict[tuple[str, Kind], tuple[Action, ...]]] = defaultdict(dict)
-    for part in chunks(deals_wanted):
-        for row in connection.execute(query.where(o.deal_id.in_(part))):
-            name = (row.occurrence, Kind(row.kind))
-            found[row.deal_id][name] = (*found[row.deal_id].get(name, ()), action_of(row))
+    for row in rows_with(connection, query, o.deal_id, deals_wanted):
+        name = (row.occurrence, Kind(row.kind))
+        found[row.deal_id][name] = (*found[row.deal_id].get(name, ()), action_of(row))
     return found
 
 
@@ -106,20 +104,13 @@ def known_deals(
         query = query.where(deals.c.semantic.not_in([WON, LOST]))
     if ids is None:
         return {row.id: from_row(Deal, row) for row in connection.execute(query)}
-    return {
-        row.id: from_row(Deal, row)
-        for part in chunks(list(ids))
-        for row in connection.execute(query.where(deals.c.id.in_(part)))
-    }
+    return {row.id: from_row(Deal, row) for row in rows_with(connection, query, deals.c.id, ids)}
 
 
 def deal_titles(connection: Connection, ids: Iterable[int]) -> dict[int, str]:
     """The titles of deals, gone ones too, by id."""
-    return {
-        row.id: row.title
-        for part in chunks(list(ids))
-        for row in connection.execute(select(deals.c.id, deals.c.title).where(deals.c.id.in_(part)))
-    }
+    query = select(deals.c.id, deals.c.title)
+    return {row.id: row.title for row in rows_with(connection, query, deals.c.id, ids)}
 
 
 def due_deals(connection: Connection, now: datetime) -> list[int]:
@@ -139,19 +130,15 @@ def unjudged_deals(connection: Connection) -> dict[int, tuple[datetime, Unread]]
 def write(connection: Connection, read: Iterable[Deal], gone: Sequence[int]) -> None:
     """Deals as read; those that the portal has no more wait for nothing."""
     upsert(connection, deals, [to_row(deal, gone=False) for deal in read])
-    for part in chunks(gone):
-        connection.execute(update(deals).where(deals.c.id.in_(part)).values(gone=True, wake_at=None))
+    change_with(connection, update(deals).values(gone=True, wake_at=None), deals.c.id, gone)
 
 
 def note_unjudged(connection: Connection, made: Changeset) -> None:
     """What waits longer is asked for more seldom."""
     judged = {decision.deal_id for decision in made.decisions} - made.unjudged.keys()
-    since: dict[int, datetime] = {}
-    for part in chunks(sorted(judged)):
-        connection.execute(delete(unjudged).where(unjudged.c.deal_id.in_(part)))
-    for part in chunks(sorted(made.unjudged)):
-        waiting = connection.execute(select(unjudged.c.deal_id, unjudged.c.since).where(unjudged.c.deal_id.in_(part)))
-        since |= {row.deal_id: row.since for row in waiting}
+    change_with(connection, delete(unjudged), unjudged.c.deal_id, judged)
+    waiting = rows_with(connection, select(unjudged.c.deal_id, unjudged.c.since), unjudged.c.deal_id, made.unjudged)
+    since = {row.deal_id: row.since for row in waiting}
     rows = []
     for deal, end in made.unjudged.items():
         begun = since.get(deal, made.at)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from operator import attrgetter
 from typing import Any, ClassVar, TypeVar
 
-from sqlalchemy import Row
+from sqlalchemy import ColumnElement, Connection, Delete, Row, Select, Update
 
 from bitrix_sync.model.actions import Action, Kind, unpack
 
@@ -19,6 +19,20 @@ def chunks(items: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:
     """The items in portions that fit into one ``IN``."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
+
+
+def rows_with(
+    connection: Connection, query: Select[Any], column: ColumnElement[Any], values: Iterable[Any]
+) -> list[Row[Any]]:
+    """Rows of the query in which the column has one of the values, however many these are."""
+    return [row for part in chunks(list(values)) for row in connection.execute(query.where(column.in_(part)))]
+
+
+def change_with(
+    connection: Connection, statement: Update | Delete, column: ColumnElement[Any], values: Iterable[Any]
+) -> int:
+    """Changes, or deletes, the rows in which the column has one of the values; how many they were."""
+    return sum(connection.execute(statement.where(column.in_(part))).rowcount for part in chunks(list(values)))
 
 
 class Fields:

@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import Connection, func, select
 
 from bitrix_sync.store.database import insert_new, upsert
-from bitrix_sync.store.mapping import chunks
+from bitrix_sync.store.mapping import rows_with
 from bitrix_sync.store.schema import bindings, picks, rules_seen, told
 
 
@@ -54,11 +54,7 @@ def note_picks(connection: Connection, chosen: tuple[tuple[str, int], ...]) -> N
 
 def told_of(connection: Connection, keys: Iterable[str]) -> set[str]:
     """Those of the keys that were told already."""
-    return {
-        key
-        for part in chunks(list(keys))
-        for key in connection.execute(select(told.c.key).where(told.c.key.in_(part))).scalars()
-    }
+    return {row.key for row in rows_with(connection, select(told.c.key), told.c.key, keys)}
 
 
 def told_between(connection: Connection, prefix: str, begin: datetime, end: datetime) -> set[str]:

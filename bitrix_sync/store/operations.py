@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Row,
     Select,
@@ -47,7 +48,7 @@ from bitrix_sync.model.keys import Key, Purpose, ground_of, line_about, purpose_
 from bitrix_sync.model.operations import Operation, OperationResult, State, StoredOperation
 from bitrix_sync.model.reasons import Reason
 from bitrix_sync.store.database import insert_new
-from bitrix_sync.store.mapping import action_of, chunks
+from bitrix_sync.store.mapping import action_of, change_with, chunks, rows_with
 from bitrix_sync.store.schema import deals, operations, portal, slips, tasks, told, visits
 from bitrix_sync.store.tasks import SEEN, absorb, lose_numbers, resolve
 
@@ -178,18 +179,20 @@ def find(
     limit: int | None = None,
 ) -> list[StoredOperation]:
     """Operations that fit every condition given (of ``keys`` and ``ids`` one), by id."""
-    states = [state] if isinstance(state, State) else state
-    wanted = {"sweep": sweep, "deal_id": deal_id, "kind": kind, "error_code": error_code}
-    conditions = [operations.c[name] == value for name, value in wanted.items() if value is not None]
-    if states is not None:
-        conditions.append(operations.c.state.in_(states))
+    conditions = _conditions(state, sweep=sweep, deal_id=deal_id, kind=kind, error_code=error_code)
     query = _all().where(and_(True, *conditions)).order_by(operations.c.id).limit(limit)
     if keys is None and ids is None:
         return [stored_operation(row) for row in connection.execute(query)]
-    named = operations.c.id.in_ if ids is not None else operations.c.key.in_
-    parts = chunks(list(ids if ids is not None else keys or ()))
-    found = [stored_operation(row) for part in parts for row in connection.execute(query.where(named(part)))]
+    column, names = (operations.c.id, ids) if ids is not None else (operations.c.key, keys)
+    found = [stored_operation(row) for row in rows_with(connection, query, column, names or ())]
     return sorted(found, key=lambda recorded: recorded.id)[:limit]
+
+
+def _conditions(state: State | Collection[State] | None, **equal: Any) -> list[ColumnElement[bool]]:
+    found = [operations.c[name] == value for name, value in equal.items() if value is not None]
+    if state is not None:
+        found.append(operations.c.state.in_([state] if isinstance(state, State) else state))
+    return found
 
 
 def untold_failures(connection: Connection) -> list[StoredOperation]:
@@ -250,11 +253,7 @@ def last_writes(connection: Connection, refs: Collection[str]) -> dict[str, date
         .where(operations.c.state == State.DONE.value)
         .group_by(tasks.c.occurrence)
     )
-    return {
-        row.occurrence: row.ended
-        for part in chunks(list(refs))
-        for row in connection.execute(query.where(tasks.c.occurrence.in_(part)))
-    }
+    return {row.occurrence: row.ended for row in rows_with(connection, query, tasks.c.occurrence, refs)}
 
 
 def drop_unsent(connection: Connection, rule_id: str, *, since: datetime) -> int:
@@ -276,9 +275,8 @@ def drop_unsent(connection: Connection, rule_id: str, *, since: datetime) -> int
 
 def write(connection: Connection, planned: Sequence[Operation], at: datetime) -> tuple[list[int], set[int]]:
     """Writes those whose keys are not known; their ids, and the rows of all tasks that they act on."""
-    known: set[str] = set()
-    for part in chunks([operation.key for operation in planned]):
-        known.update(connection.execute(select(operations.c.key).where(operations.c.key.in_(part))).scalars())
+    keys = [operation.key for operation in planned]
+    known = {row.key for row in rows_with(connection, select(operations.c.key), operations.c.key, keys)}
     new = [operation for operation in planned if operation.key not in known]
     rows = resolve(connection, {operation.task: operation.deal_id for operation in new if operation.task})
     values = [operation_row(operation, created=at, task=rows.get(operation.task)) for operation in new]
@@ -327,20 +325,13 @@ def release(connection: Connection, keys: Collection[str] | None = None, *, late
     values = {"state": State.PLANNED.value, "look_first": True, "not_before": None, "urgency": urgency}
     if keys is None:
         return connection.execute(update(operations).where(held).values(values)).rowcount
-    return sum(
-        connection.execute(update(operations).where(held, operations.c.key.in_(part)).values(values)).rowcount
-        for part in chunks(list(keys))
-    )
+    return change_with(connection, update(operations).where(held).values(values), operations.c.key, keys)
 
 
 def doubt(connection: Connection, keys: Collection[str]) -> None:
     """The portal is looked at before these creations are sent for the first time: their tasks were seen there."""
-    for part in chunks(list(keys)):
-        connection.execute(
-            update(operations)
-            .where(operations.c.key.in_(part), operations.c.attempts == 0, operations.c.state.in_(WAITING))
-            .values(look_first=True)
-        )
+    unsent = update(operations).where(operations.c.attempts == 0, operations.c.state.in_(WAITING))
+    change_with(connection, unsent.values(look_first=True), operations.c.key, keys)
 
 
 def renew(connection: Connection, decided_anew: Iterable[Operation], at: datetime) -> None:
@@ -385,10 +376,9 @@ def _refused_changes(connection: Connection) -> list[StoredOperation]:
     )
     rows = [row for row in connection.execute(failed) if purpose_of(row.key) in INSTEAD]
     rivals: dict[int, list[_Rival]] = defaultdict(list)
-    for part in chunks(sorted({row.task_row for row in rows})):
-        query = select(operations.c.id, operations.c.key, operations.c.state, operations.c.task_row)
-        for other in connection.execute(query.where(operations.c.task_row.in_(part))):
-            rivals[other.task_row].append(_Rival(other.id, other.key, other.state == State.DONE.value))
+    query = select(operations.c.id, operations.c.key, operations.c.state, operations.c.task_row)
+    for other in rows_with(connection, query, operations.c.task_row, {row.task_row for row in rows}):
+        rivals[other.task_row].append(_Rival(other.id, other.key, other.state == State.DONE.value))
     return [
         stored_operation(row)
         for row in rows
@@ -451,36 +441,36 @@ def finish(
     What is unknown was noticed ``now`` (our clock), what has ended did so ``at`` (the portal's time)."""
     at = now if at is None else at
     by_id = {outcome.id: outcome for outcome in outcomes}
-    rows = [
-        row
-        for part in chunks(sorted(by_id))
-        for row in connection.execute(
-            select(operations).where(operations.c.id.in_(part), operations.c.state.in_(UNFINISHED))
-        )
-    ]
+    unfinished = select(operations).where(operations.c.state.in_(UNFINISHED))
+    rows = rows_with(connection, unfinished, operations.c.id, sorted(by_id))
     _note_states(connection, [by_id[row.id] for row in rows], now, at)
-    strangers = {row.task_row for row in rows if by_id[row.id].stranger and row.task_row is not None}
-    lose_numbers(connection, strangers)
-    touched: set[int] = strangers
-    made: list[tuple[int, int, int | None]] = []
-    for row in rows:
-        outcome = by_id[row.id]
-        if outcome.state not in _ENDS or row.task_row is None:
-            continue
-        if outcome.state is State.DONE and row.kind == Kind.CREATE.value:
-            made.append((row.id, row.task_row, outcome.result))
-            continue
-        touched |= _follow(connection, _Ended(row.task_row, row.sweep, action_of(row), outcome.state), at)
-    touched |= _adopt_all(connection, made)
+    touched = _follow_all(connection, [row for row in rows if row.task_row is not None], by_id, at)
     drop_orphans(connection, touched, at)
     _drop_lines(connection, [(row.key, by_id[row.id].state) for row in rows], at)
 
 
+def _follow_all(
+    connection: Connection, rows: Sequence[Row[Any]], outcomes: Mapping[int, OperationResult], at: datetime
+) -> set[int]:
+    """What follows for the tasks; the rows of those of which others may have lost their task."""
+    touched = {row.task_row for row in rows if outcomes[row.id].stranger}
+    lose_numbers(connection, touched)
+    made: list[tuple[int, int, int | None]] = []
+    for row in rows:
+        outcome = outcomes[row.id]
+        if outcome.state is State.DONE and row.kind == Kind.CREATE.value:
+            made.append((row.id, row.task_row, outcome.result))
+        elif outcome.state in _ENDS:
+            touched |= _follow(connection, _Ended(row.task_row, row.sweep, action_of(row), outcome.state), at)
+    return touched | _adopt_all(connection, made)
+
+
 def _drop_lines(connection: Connection, ended: Iterable[tuple[str, State]], now: datetime) -> None:
     """The lines that were to tell of those among the changes (keys) that were not made."""
-    for part in chunks([line_about(key) for key, state in ended if state in (State.FAILED, State.DROPPED)]):
-        untrue = update(operations).where(operations.c.key.in_(part), operations.c.state.in_(WAITING))
-        connection.execute(untrue.values(state=State.DROPPED.value, error_text=Reason.NOT_MADE, ended=now))
+    keys = [line_about(key) for key, state in ended if state in (State.FAILED, State.DROPPED)]
+    untrue = update(operations).where(operations.c.state.in_(WAITING))
+    dropped = untrue.values(state=State.DROPPED.value, error_text=Reason.NOT_MADE, ended=now)
+    change_with(connection, dropped, operations.c.key, keys)
 
 
 def _note_states(connection: Connection, outcomes: Iterable[OperationResult], now: datetime, at: datetime) -> None:
@@ -542,13 +532,16 @@ def _adopt_all(connection: Connection, made: Sequence[tuple[int, int, int | None
     numbers = [portal_id for _, _, portal_id in made if portal_id is not None]
     if len(numbers) < len(made):
         raise ValueError("a creation that is done has the id of its task as result")
-    seen = {
-        number
-        for part in chunks(numbers)
-        for number in connection.execute(select(tasks.c.portal_id).where(tasks.c.portal_id.in_(part))).scalars()
-    }
+    fresh = _fresh(connection, [task for _, task, _ in made], numbers)
+    others = [(one, number) for one, number in zip(made, numbers, strict=True) if fresh.get(one[1]) != number]
+    return {task for (operation, task, _), number in others if not _adopted(connection, operation, task, number)}
+
+
+def _fresh(connection: Connection, rows: Sequence[int], numbers: Sequence[int]) -> dict[int, int]:
+    """Gives tasks those of the numbers that no other task has."""
+    seen = {row.portal_id for row in rows_with(connection, select(tasks.c.portal_id), tasks.c.portal_id, numbers)}
     fresh: dict[int, int] = {}
-    for (_, task, _), number in zip(made, numbers, strict=True):
+    for task, number in zip(rows, numbers, strict=True):
         if number not in seen:
             fresh[task] = number
             seen.add(number)
@@ -557,15 +550,18 @@ def _adopt_all(connection: Connection, made: Sequence[tuple[int, int, int | None
             update(tasks).where(tasks.c.id == bindparam("row")).values(portal_id=bindparam("adopted")),
             [{"row": task, "adopted": number} for task, number in fresh.items()],
         )
-    failed: set[int] = set()
-    for (operation, task, _), number in zip(made, numbers, strict=True):
-        if fresh.get(task) != number and (owner := _adopt(connection, task, number)):
-            text = f"the portal gave it the number {number}, which is that of the task {owner}"
-            values = {"state": State.FAILED.value, "error_code": TAKEN, "error_text": text}
-            connection.execute(update(operations).where(operations.c.id == operation).values(values))
-            _set(connection, task, status=0)
-            failed.add(task)
-    return failed
+    return fresh
+
+
+def _adopted(connection: Connection, operation: int, task: int, number: int) -> bool:
+    """False for a creation whose id is another task's: it has failed."""
+    owner = _adopt(connection, task, number)
+    if owner:
+        text = f"the portal gave it the number {number}, which is that of the task {owner}"
+        values = {"state": State.FAILED.value, "error_code": TAKEN, "error_text": text}
+        connection.execute(update(operations).where(operations.c.id == operation).values(values))
+        _set(connection, task, status=0)
+    return not owner
 
 
 def _adopt(connection: Connection, task: int, portal_id: int) -> str:

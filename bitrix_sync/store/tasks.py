@@ -16,7 +16,7 @@ from sqlalchemy import Column, ColumnElement, Connection, Row, bindparam, delete
 from bitrix_sync.model.facts import OPEN_STATUSES
 from bitrix_sync.model.keys import Occurrence, foreign_id, foreign_ref
 from bitrix_sync.model.operations import DeadlineChange, TaskRecord
-from bitrix_sync.store.mapping import chunks, from_row, to_row
+from bitrix_sync.store.mapping import change_with, from_row, rows_with, to_row
 from bitrix_sync.store.schema import operations, slips, tasks
 
 SEEN = ("title", "status", "gone", "owner_id", "creator_id", "auditors", "deadline", "created", "changed", "closed")
@@ -29,12 +29,11 @@ def task_records(
     """Tasks by ref, by portal id, or both, in order of making; neither: all."""
     if refs is None and portal_ids is None:
         return [from_row(TaskRecord, row) for row in connection.execute(select(tasks).order_by(tasks.c.id))]
-    found: dict[int, TaskRecord] = {}
-    for column, names in [*_named(refs or ()), (tasks.c.portal_id, list(portal_ids or ()))]:
-        for part in chunks(names):
-            found |= {
-                row.id: from_row(TaskRecord, row) for row in connection.execute(select(tasks).where(column.in_(part)))
-            }
+    found = {
+        row.id: from_row(TaskRecord, row)
+        for column, names in [*_named(refs or ()), (tasks.c.portal_id, list(portal_ids or ()))]
+        for row in rows_with(connection, select(tasks), column, names)
+    }
     return [found[row] for row in sorted(found)]
 
 
@@ -82,8 +81,7 @@ def deadline_changes(
     found = {
         row.id: _deadline_change(row)
         for column, names in _named(refs)
-        for part in chunks(names)
-        for row in connection.execute(query.where(column.in_(part)))
+        for row in rows_with(connection, query, column, names)
     }
     return [found[row] for row in sorted(found)]
 
@@ -106,14 +104,13 @@ class _Known:
     def __init__(self, connection: Connection, refs: Collection[str]) -> None:
         self.by_occurrence: dict[str, int] = {}
         self.by_portal: dict[int, tuple[int, str]] = {}
+        query = select(tasks.c.id, tasks.c.occurrence, tasks.c.portal_id)
         for column, names in _named(refs):
-            for part in chunks(names):
-                query = select(tasks.c.id, tasks.c.occurrence, tasks.c.portal_id).where(column.in_(part))
-                for row in connection.execute(query):
-                    if row.occurrence:
-                        self.by_occurrence[row.occurrence] = row.id
-                    if row.portal_id is not None:
-                        self.by_portal[row.portal_id] = (row.id, row.occurrence)
+            for row in rows_with(connection, query, column, names):
+                if row.occurrence:
+                    self.by_occurrence[row.occurrence] = row.id
+                if row.portal_id is not None:
+                    self.by_portal[row.portal_id] = (row.id, row.occurrence)
 
     def row(self, ref: str) -> int | None:
         """The row of a task by ref; None: never heard of."""
@@ -135,26 +132,37 @@ def write(connection: Connection, records: Iterable[TaskRecord]) -> set[int]:
     wanted = _latest(records)
     if not wanted:
         return set()
-    numbers = (foreign_ref(one.portal_id) for one in wanted if one.portal_id is not None)
-    known = _Known(connection, [*(one.occurrence for one in wanted if one.occurrence), *numbers])
+    known = _Known(connection, _names(wanted))
     new, whole, seen = [], [], []
     for one in wanted:
-        row, number = to_row(one), _row_number(connection, known, one)
-        if one.occurrence and known.owner_of(one.portal_id) not in ("", one.occurrence):
-            row["portal_id"] = None
+        number = _row_number(connection, known, one)
         if number is None:
-            new.append(row)
+            new.append(_row(known, one))
         elif one.occurrence or not known.owner_of(one.portal_id):
-            whole.append({**row, "row": number})
+            whole.append(_row(known, one) | {"row": number})
         else:
-            seen.append({**{name: row[name] for name in SEEN}, "row": number})
+            seen.append({name: getattr(one, name) for name in SEEN} | {"row": number})
     if new:
         connection.execute(insert(tasks), new)
     kept = func.coalesce(bindparam("portal_id", type_=tasks.c.portal_id.type), tasks.c.portal_id)
     _overwrite(connection, whole, portal_id=kept)
     _overwrite(connection, seen)
-    ended = [one.ref for one in wanted if one.gone or (one.status == 0 and one.portal_id is None)]
-    return set(resolve(connection, dict.fromkeys(ended, 0)).values())
+    return set(resolve(connection, {one.ref: 0 for one in wanted if _ended(one)}).values())
+
+
+def _names(records: Sequence[TaskRecord]) -> list[str]:
+    """All refs under which tasks may be known."""
+    names = [one.occurrence for one in records if one.occurrence]
+    return names + [foreign_ref(one.portal_id) for one in records if one.portal_id is not None]
+
+
+def _row(known: _Known, one: TaskRecord) -> dict[str, Any]:
+    taken = one.occurrence and known.owner_of(one.portal_id) not in ("", one.occurrence)
+    return to_row(one) | ({"portal_id": None} if taken else {})
+
+
+def _ended(one: TaskRecord) -> bool:
+    return one.gone or (one.status == 0 and one.portal_id is None)
 
 
 def _latest(records: Iterable[TaskRecord]) -> list[TaskRecord]:
@@ -195,9 +203,7 @@ def find(connection: Connection, refs: Collection[str]) -> set[int]:
 
 def lose_numbers(connection: Connection, rows: Collection[int]) -> None:
     """These tasks are gone, and their numbers belong to other tasks now."""
-    for part in chunks(sorted(rows)):
-        named = tasks.c.id.in_(part)
-        connection.execute(update(tasks).where(named).values(gone=True, portal_id=None))
+    change_with(connection, update(tasks).values(gone=True, portal_id=None), tasks.c.id, rows)
 
 
 def absorb(connection: Connection, foreign: int, own: int) -> Mapping[str, Any]:

@@ -19,7 +19,7 @@ from bitrix_sync.model.keys import Key, Moment, Purpose, names_visit
 from bitrix_sync.model.operations import Decision, State
 from bitrix_sync.model.reasons import Reason
 from bitrix_sync.store.database import insert_new, upsert
-from bitrix_sync.store.mapping import chunks, from_row, to_row
+from bitrix_sync.store.mapping import change_with, chunks, from_row, rows_with, to_row
 from bitrix_sync.store.operations import UNFINISHED, drop_orphans
 from bitrix_sync.store.schema import deals, moments, operations, tasks, told, traces, visits
 from bitrix_sync.store.tasks import lose_numbers
@@ -39,11 +39,7 @@ def present_visits(connection: Connection, stages: Iterable[str]) -> dict[int, V
 
 def known_visits(connection: Connection, ids: Iterable[int]) -> dict[int, Visit]:
     """Those of the ids that are recorded, with what they were: the id alone is no identity."""
-    return {
-        row.id: from_row(Visit, row)
-        for part in chunks(list(ids))
-        for row in connection.execute(select(visits).where(visits.c.id.in_(part)))
-    }
+    return {row.id: from_row(Visit, row) for row in rows_with(connection, select(visits), visits.c.id, ids)}
 
 
 def newest_visit(connection: Connection) -> Visit | None:
@@ -111,20 +107,14 @@ def forget(connection: Connection, gone: Sequence[Visit], now: datetime) -> None
     if not gone:
         return
     ids, of_deals = {visit.id for visit in gone}, {visit.deal_id for visit in gone}
-    rows = {
-        row
-        for part in chunks(sorted(ids))
-        for row in connection.execute(select(tasks.c.id).where(tasks.c.visit_id.in_(part))).scalars()
-    }
+    rows = {row.id for row in rows_with(connection, select(tasks.c.id), tasks.c.visit_id, ids)}
     _rename_operations(connection, ids, of_deals, rows, now)
     forget_tasks(connection, rows, now)
-    for part in chunks(sorted(ids)):
-        connection.execute(delete(visits).where(visits.c.id.in_(part)))
-        for table in (moments, traces):
-            connection.execute(delete(table).where(table.c.visit_id.in_(part)))
+    change_with(connection, delete(visits), visits.c.id, ids)
+    for table in (moments, traces):
+        change_with(connection, delete(table), table.c.visit_id, ids)
     keys = [key for key in connection.execute(select(told.c.key)).scalars() if names_visit(key, ids, entered=False)]
-    for named in chunks(keys):
-        connection.execute(delete(told).where(told.c.key.in_(named)))
+    change_with(connection, delete(told), told.c.key, keys)
     _go_on(connection, of_deals)
 
 
@@ -136,9 +126,8 @@ def forget_tasks(connection: Connection, rows: Collection[int], now: datetime) -
     _rename_operations(connection, (), (), rows, now)
     lose_numbers(connection, rows)
     drop_orphans(connection, rows, now)
-    for part in chunks(sorted(rows)):
-        nameless = {"occurrence": "", "rule_id": "", "visit_id": 0}
-        connection.execute(update(tasks).where(tasks.c.id.in_(part)).values(nameless))
+    nameless = {"occurrence": "", "rule_id": "", "visit_id": 0}
+    change_with(connection, update(tasks).values(nameless), tasks.c.id, rows)
 
 
 def _rename_operations(
@@ -147,12 +136,12 @@ def _rename_operations(
     """Their keys, and those of messages about them, which belong to no deal."""
     found: dict[int, tuple[str, str]] = {}
     query = select(operations.c.id, operations.c.key, operations.c.state, operations.c.task_row)
-    of_rows = [query.where(operations.c.task_row.in_(part)) for part in chunks(sorted(rows))]
-    of_deals = [query.where(operations.c.deal_id.in_(part)) for part in chunks(sorted({*deal_ids, 0}))]
-    for one in (*of_rows, *of_deals):
-        for row in connection.execute(one):
-            if row.task_row in rows or names_visit(row.key, ids):
-                found[row.id] = (row.key, row.state)
+    for row in (
+        *rows_with(connection, query, operations.c.task_row, rows),
+        *rows_with(connection, query, operations.c.deal_id, {*deal_ids, 0}),
+    ):
+        if row.task_row in rows or names_visit(row.key, ids):
+            found[row.id] = (row.key, row.state)
     for number, (key, state) in found.items():
         if key.startswith(Purpose.FORMER.beginning):
             continue
