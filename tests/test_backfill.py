@@ -258,6 +258,18 @@ def test_deadlines_are_counted_from_now_when_that_is_asked_for(place: Backlog, f
     assert task.deadline == utc(deadline)
 
 
+@pytest.mark.parametrize(("from_now", "deadline"), [(False, "2026-03-04 15:00"), (True, "2026-03-06 15:00")])
+def test_those_of_what_was_refused_too(place: Backlog, from_now: bool, deadline: str) -> None:
+    place.load(RULES)
+    place.portal.faults.next("refuse", method="tasks.task.add", times=2)
+    changes.perform(place.context, "backfill", {"rule": "presentation"})
+    place.wait(days=1, hours=20)
+    place.run()
+    assert place.backfill(rule="presentation", from_now=from_now) == place.old["PREPARATION"]
+    (task,) = place.tasks(place.old["PREPARATION"][0])
+    assert task.deadline == utc(deadline)
+
+
 def test_what_remove_took_away_is_recommended_and_made_again(place: Backlog) -> None:
     (deal, other) = place.backfill()
     since = place.context.portal.now() - timedelta(hours=1)

@@ -142,7 +142,9 @@ def backfill(context: ServiceContext, args: Mapping[str, Any]) -> Steps:
             tally.recorded += context.store.record(recording, context.sender.epoch)
     room = safety_room(context, begun) - tally.unrecorded
     rules = chosen.backfill.rules
-    tally.add_tried(context.store, retries.try_again(context, deals=ids, rules=rules, room=room, dry=tally.dry))
+    asked = chosen.backfill
+    tried = retries.try_again(context, deals=ids, rules=rules, room=room, dry=tally.dry, backfill=asked)
+    tally.add_tried(context.store, tried)
     yield Wait(tally.recorded)
     return {
         "dry_run": tally.dry,

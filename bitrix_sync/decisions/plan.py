@@ -163,19 +163,26 @@ def decide(
 
 
 def decide_anew(
-    state: DealState, rules: Rules, world: World, *, occurrence: str, now: datetime, refused: bool = False
+    state: DealState,
+    rules: Rules,
+    world: World,
+    *,
+    occurrence: str,
+    now: datetime,
+    refused: bool = False,
+    backfill: Backfill | None = None,
 ) -> Decision | None:
     """Decide a task whose creation is held, or was refused, once more: its owner, deadline and text as they are now.
 
     The creation and its check list, to be planned in the place of those there were, and the record with its trace. None
     when there is still nobody to own it, or its rule, its visit or its deal is gone. ``refused``: also None when the
-    deal has gone on, or the rule would not act on it any more.
+    deal has gone on, or the rule would not act on it any more. ``backfill``: which brings it.
     """
     record = next((one for one in state.tasks if one.occurrence == occurrence), None)
     rule = rules.by_id.get(record.rule_id) if record is not None else None
     if state.deal is None or record is None or rule is None or rule.disabled:
         return None
-    deciding = _Deciding(state, state.deal, rules, world, now)
+    deciding = _Deciding(state, state.deal, rules, world, now, backfill)
     visit = deciding.visit_of(record)
     if visit is None or (refused and not deciding.is_wanted(rule, visit)):
         return None
@@ -474,7 +481,11 @@ class _Deciding:
 
     def make_anew(self, rule: Rule, visit: Visit, held: TaskRecord) -> Decision | None:
         """See ``decide_anew``. The deal is looked at again soon after."""
-        started = held.started or visit.entered
+        if self.backfill is not None:
+            self.take_in(visit, self.backfill)
+        started = self.counted_from(rule, visit)
+        if held.started is not None and (held.number > 1 or rule.start is not None):
+            started = max(started, held.started)
         make = partial(self.make, rule, visit, number=held.number, started=started, checks=(), name=held.occurrence)
         self.attempt(rule, visit, make)
         operations = tuple(one for one in self.operations if one.kind in (Kind.CREATE, Kind.CHECKLIST))

@@ -40,24 +40,29 @@ def try_again(
     rules: Collection[str] | None = None,
     room: int | None = None,
     dry: bool = False,
+    backfill: plan.Backfill | None = None,
 ) -> list[Operation]:
     """Plan anew what was refused; returns it, apart from what belongs to a creation or explains a change. ``deals``,
     ``rules``: only of these; ``room``: so many tasks are let through, the others are held (None: all); ``dry``: nothing
-    is written."""
+    is written; ``backfill``: what a person asked for."""
     refused = chosen(context, deals, rules)
     if not refused or context.rulebook.rules.safety.watch:
         return []
-    again = decide_again(context, refused, try_one)
+    again = decide_again(context, refused, partial(try_one, backfill=backfill))
     decisions, notices = again.decisions, tuple[Operation, ...]()
     if room is not None:
         decisions, notices = within_safety(context, decisions, again.facts.now, PassReport(), room)
     planned = tuple(operation for decision in decisions for operation in decision.operations)
-    keys = {operation.key for operation in refused}
-    tried = [one for one in planned if one.key in keys or one.kind not in (Kind.CHECKLIST, Kind.LINE)]
+    tried = apart_from_parts(planned, {operation.key for operation in refused})
     if planned and not dry:
         record(context, again, planned, notices)
         log.info("what was refused is tried again", operations=len(tried))
     return tried
+
+
+def apart_from_parts(planned: Sequence[Operation], refused: Collection[str]) -> list[Operation]:
+    """Without the check lists and lines that come with something else, for they were not ``refused`` themselves."""
+    return [one for one in planned if one.key in refused or one.kind not in (Kind.CHECKLIST, Kind.LINE)]
 
 
 def renew(context: ServiceContext, held: Sequence[Operation]) -> int:
@@ -123,10 +128,18 @@ def chosen(context: ServiceContext, deals: Collection[int] | None, rules: Collec
     return [one for one in refused if records.get(one.task) in rules]
 
 
-def try_one(refused: Operation, state: DealState, rules: Rules, world: plan.World, now: datetime) -> Decision | None:
+def try_one(
+    refused: Operation,
+    state: DealState,
+    rules: Rules,
+    world: plan.World,
+    now: datetime,
+    *,
+    backfill: plan.Backfill | None = None,
+) -> Decision | None:
     """What was refused, if it is wanted today."""
     if refused.kind is Kind.CREATE:
-        return plan.decide_anew(state, rules, world, occurrence=refused.task, now=now, refused=True)
+        return plan.decide_anew(state, rules, world, occurrence=refused.task, now=now, refused=True, backfill=backfill)
     if refused.kind is not Kind.MOVE_DEAL:
         return plan.change_anew(state, rules, world, refused=refused, now=now)
     move = plan.advance_anew(state, rules, world, now=now)
