@@ -667,6 +667,8 @@ ENDLESS = {
     "dashes": ("- " * 100_000, "levels are nested"),
     "long": (START + "x" * 30_000_000, "longer than"),
     "blank": (" " * 30_000_000, "longer than"),
+    "dots of an e-mail": ("admins: ['a@" + "." * 900_000 + "@']\n", ""),
+    "parts of an e-mail": ("admins: ['a@" + "a." * 400_000 + "@']\n", ""),
     "documents": ("---\na: 1\n" * 50_000, "A second document"),
 }
 

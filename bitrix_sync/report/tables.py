@@ -16,9 +16,12 @@ from bitrix_sync.rules.model import Duration
 from bitrix_sync.rules.words import duration_text
 from bitrix_sync.words import texts
 
-_FORMULA = re.compile("((?:^|[;,|\"'])[\\s;,|\"'\u200b-\u200f\u2060\ufeff]*)(?=[-=+@－＝＋＠﹣﹦﹢﹫−])")
+_PARTS = ";,|\"'"
+_BLANK = rf"[\s{_PARTS}\u200b-\u200f\u2060\ufeff]"
+_FORMULA = re.compile(rf"(?:^|(?<!{_BLANK})(?={_BLANK})){_BLANK}*+(?=[-=+@－＝＋＠﹣﹦﹢﹫−])")
 """Where a spreadsheet could see a cell begin with a formula: at the start, and after whatever parts cells in a file
-that is opened with another separator than it was written with. Some take full-width signs for the plain ones."""
+that is opened with another separator than it was written with (one of ``_PARTS``). Some take full-width signs for the
+plain ones."""
 
 
 def json_rows(report: Report, lines: Sequence[Line]) -> list[Line]:
@@ -55,7 +58,13 @@ def _cell(value: Any) -> Any:
 def safe_cell(text: str) -> str:
     """A text that is no formula, whichever of the usual separators the file is opened with: one line, and an apostrophe
     before every sign that could begin a formula."""
-    return _FORMULA.sub(r"\1'", texts.UNSEEN.sub("", texts.folded(text)))
+    return _FORMULA.sub(_spoilt, texts.UNSEEN.sub("", texts.folded(text)))
+
+
+def _spoilt(blank: re.Match[str]) -> str:
+    """What stands before such a sign, with the apostrophe where a cell could begin."""
+    begins = not blank.start() or any(sign in blank[0] for sign in _PARTS)
+    return f"{blank[0]}'" if begins else blank[0]
 
 
 # --- for people ------------------------------------------------------------------------------------------------------
