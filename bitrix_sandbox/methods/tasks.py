@@ -57,8 +57,8 @@ def task_get(state: PortalState, caller: Caller, params: dict[str, Any]) -> Answ
     select = params.get("select")
     if select is not None and not isinstance(select, list | dict | tuple):
         raise RestError("100", "Invalid value {} to match with parameter {select}. Should be value of type array.")
-    task = state.tasks.get(number)
-    if task is None or not state.reads_task(caller.user_id, task):
+    task = _readable(state, caller, number)
+    if task is None:
         return Answer([])
     names = [str(name) for name in values.listed(select)]
     return Answer({"task": task_shape.full(task_shape.view(state, caller.user_id), task, names or None)})
@@ -85,10 +85,8 @@ def task_update(state: PortalState, caller: Caller, params: dict[str, Any]) -> A
 def task_delete(state: PortalState, caller: Caller, params: dict[str, Any]) -> Answer:
     """Delete a task."""
     number = _task_id(params)
-    task = state.tasks.get(number)
-    if task is None or not (
-        state.reads_task(caller.user_id, task) and task_rights.may_delete(state, caller.user_id, task)
-    ):
+    task = _readable(state, caller, number)
+    if task is None or not task_rights.may_delete(state, caller.user_id, task):
         raise RestError("1048582", "No access to delete the task")
     state.drop_task(task)
     return Answer({"task": True})
@@ -102,42 +100,12 @@ def task_complete(state: PortalState, caller: Caller, params: dict[str, Any]) ->
     return _read_back(state, caller, task)
 
 
-@method("tasks.task.start", "task", cost=0.25, writes=True)
-def task_start(state: PortalState, caller: Caller, params: dict[str, Any]) -> Answer:
-    """Waiting → in progress."""
-    return _turn(state, caller, params, task_rights.may_start, "0", IN_PROGRESS)
-
-
-@method("tasks.task.pause", "task", cost=0.25, writes=True)
-def task_pause(state: PortalState, caller: Caller, params: dict[str, Any]) -> Answer:
-    """In progress → waiting."""
-    return _turn(state, caller, params, task_rights.may_pause, "1048582", WAITING)
-
-
-@method("tasks.task.defer", "task", cost=0.25, writes=True)
-def task_defer(state: PortalState, caller: Caller, params: dict[str, Any]) -> Answer:
-    """Waiting → deferred."""
-    return _turn(state, caller, params, task_rights.may_defer, "1048582", DEFERRED)
-
-
 @method("tasks.task.renew", "task", cost=0.25, writes=True)
 def task_renew(state: PortalState, caller: Caller, params: dict[str, Any]) -> Answer:
     """Completed or deferred → waiting."""
     task = _allowed(state, caller, _task_id(params), task_rights.may_renew, "1048582")
     state.reopen_task(task.id, caller.user_id)
     return _read_back(state, caller, task)
-
-
-@method("tasks.task.approve", "task", cost=0.25, writes=True)
-def task_approve(state: PortalState, caller: Caller, params: dict[str, Any]) -> Answer:
-    """Awaiting acceptance → completed, by the creator or an administrator."""
-    return _turn(state, caller, params, task_rights.may_judge, "1048582", DONE)
-
-
-@method("tasks.task.disapprove", "task", cost=0.25, writes=True)
-def task_disapprove(state: PortalState, caller: Caller, params: dict[str, Any]) -> Answer:
-    """Awaiting acceptance → waiting."""
-    return _turn(state, caller, params, task_rights.may_judge, "1048582", WAITING)
 
 
 @method("tasks.task.delegate", "task", cost=0.25, writes=True)
@@ -168,8 +136,8 @@ def task_get_access(state: PortalState, caller: Caller, params: dict[str, Any]) 
     users = params.get("users")
     if users is not None and not isinstance(users, list | dict | tuple):
         raise RestError("100", "Invalid value {} to match with parameter {users}. Should be value of type array.")
-    task = state.tasks.get(number)
-    if task is None or not state.reads_task(caller.user_id, task):
+    task = _readable(state, caller, number)
+    if task is None:
         return Answer({"allowedActions": []})
     people = [values.php_int(user) for user in values.listed(users)] or [caller.user_id]
     return Answer({"allowedActions": {str(user): task_rights.actions(state, user, task) for user in people}})
@@ -239,17 +207,37 @@ def _right_for(names: set[str]) -> Right:
     return task_rights.may_edit
 
 
-def _allowed(state: PortalState, caller: Caller, number: int, right: Right, code: str) -> Task:
+def _readable(state: PortalState, caller: Caller, number: int) -> Task | None:
     task = state.tasks.get(number)
-    if task is None or not state.reads_task(caller.user_id, task) or not right(state, caller.user_id, task):
+    return task if task is not None and state.reads_task(caller.user_id, task) else None
+
+
+def _allowed(state: PortalState, caller: Caller, number: int, right: Right, code: str) -> Task:
+    task = _readable(state, caller, number)
+    if task is None or not right(state, caller.user_id, task):
         raise RestError(code, _NOT_ALLOWED)
     return task
 
 
-def _turn(state: PortalState, caller: Caller, params: dict[str, Any], right: Right, code: str, status: int) -> Answer:
-    task = _allowed(state, caller, _task_id(params), right, code)
-    state.change_task(task, caller.user_id, status=status)
-    return _read_back(state, caller, task)
+def _turn(right: Right, code: str, status: int) -> Callable[[PortalState, Caller, dict[str, Any]], Answer]:
+    def turn(state: PortalState, caller: Caller, params: dict[str, Any]) -> Answer:
+        task = _allowed(state, caller, _task_id(params), right, code)
+        state.change_task(task, caller.user_id, status=status)
+        return _read_back(state, caller, task)
+
+    return turn
+
+
+TURNS: tuple[tuple[str, Right, str, int], ...] = (
+    ("start", task_rights.may_start, "0", IN_PROGRESS),
+    ("pause", task_rights.may_pause, "1048582", WAITING),
+    ("defer", task_rights.may_defer, "1048582", DEFERRED),
+    ("approve", task_rights.may_judge, "1048582", DONE),
+    ("disapprove", task_rights.may_judge, "1048582", WAITING),
+)
+"""Methods that give a task another status: who may, the code of the refusal, the status."""
+for _name, _right, _code, _status in TURNS:
+    method(f"tasks.task.{_name}", "task", cost=0.25, writes=True)(_turn(_right, _code, _status))
 
 
 def _end_of(state: PortalState, caller: Caller, task: Task) -> int:

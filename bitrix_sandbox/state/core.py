@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -55,6 +55,12 @@ class Core:
     def start_numbers(self, what: str, after: int) -> None:
         """Let the ids of a kind begin above ``after``."""
         self._numbers[what] = max(self._numbers[what], after)
+
+    def choices(self, options: Mapping[Any, str] | Iterable[str]) -> dict[int, str]:
+        """The options of a user field by id, which they have or are given."""
+        if isinstance(options, Mapping):
+            return {int(number): text for number, text in options.items()}
+        return {self.number("option", 2): text for text in options}
 
     def iso(self, at: datetime | None) -> str | None:
         """A moment in the server's zone."""

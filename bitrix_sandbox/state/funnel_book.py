@@ -84,12 +84,8 @@ class FunnelBook(Core):
         settings: Mapping[str, Any] | None = None,
     ) -> str:
         """A new user field of deals. ``options`` are texts (ids are given) or texts by id."""
-        if isinstance(options, Mapping):
-            choices = {int(number): text for number, text in options.items()}
-        else:
-            choices = {self.number("option", 2): text for text in options}
         self.deal_fields[code] = UserField(
-            self.number("field", 2), code, title, kind, multiple, mandatory, choices, dict(settings or {})
+            self.number("field", 2), code, title, kind, multiple, mandatory, self.choices(options), dict(settings or {})
         )
         self.touch()
         return code

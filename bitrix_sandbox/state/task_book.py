@@ -174,11 +174,9 @@ class TaskBook(TalkBook):
         options: Mapping[Any, str] | Iterable[str] = (),
     ) -> str:
         """A new user field of tasks. ``options`` are texts (ids are given) or texts by id."""
-        if isinstance(options, Mapping):
-            choices = {int(number): text for number, text in options.items()}
-        else:
-            choices = {self.number("option", 2): text for text in options}
-        self.task_fields[code] = UserField(self.number("field", 2), code, title, kind, multiple, mandatory, choices)
+        self.task_fields[code] = UserField(
+            self.number("field", 2), code, title, kind, multiple, mandatory, self.choices(options)
+        )
         self.touch()
         return code
 
