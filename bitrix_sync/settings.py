@@ -272,10 +272,8 @@ def load_settings(
     """
     in_file, wrong = _read_dotenv(dotenv_path) if dotenv_path is not None else ({}, [])
     given = {**in_file, **(os.environ if environ is None else environ)}
-    values = {name: text for name in NAMES if (text := (given.get(name) or "").strip())}
-    in_files, unread = _read_secrets(given, values)
+    values, unread = _values(given)
     wrong += unread
-    values |= in_files
     need_portal = need_portal and not given.get("BITRIX_WEBHOOK_URL_FILE")
     if need_portal and "BITRIX_WEBHOOK_URL" not in values:
         wrong.append(_line("BITRIX_WEBHOOK_URL", "is not set"))
@@ -302,6 +300,13 @@ def _lines(error: ValidationError) -> list[str]:
         _line(str(one["loc"][0]), one["msg"].removeprefix("Value error, ").replace("Input should", "should"))
         for one in error.errors(include_url=False, include_context=False, include_input=False)
     ]
+
+
+def _values(given: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """What is set, as it stands or in a file of its own, and what is wrong with such files."""
+    values = {name: text for name in NAMES if (text := (given.get(name) or "").strip())}
+    in_files, wrong = _read_secrets(given, values)
+    return values | in_files, wrong
 
 
 def _read_secrets(given: Mapping[str, str], values: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:

@@ -23,16 +23,7 @@ class WebhookUrl:
 
     def __init__(self, text: str) -> None:
         """Parse ``text``; raises ValueError that says what is wrong and never repeats the address."""
-        text = text.strip()
-        if text[:1] in _QUOTES or text[-1:] in _QUOTES:
-            raise ValueError("has quotes around it: take them off")
-        try:
-            parts = urlsplit(text)
-            host = _host(parts)
-        except ValueError:
-            raise ValueError("is no address") from None
-        if parts.scheme not in ("https", "http") or not host:
-            raise ValueError("is no https address")
+        parts, host = _split(text.strip())
         loopback = is_loopback(parts.hostname or "")
         if parts.scheme == "http" and not loopback:
             raise ValueError("is plain http, which would show the code to the network")
@@ -83,6 +74,20 @@ class WebhookUrl:
 
     def __hash__(self) -> int:
         return hash(self.get_secret_value())
+
+
+def _split(text: str) -> tuple[SplitResult, str]:
+    """An address in its parts, and its host; raises ValueError unless it is one of http or https."""
+    if text[:1] in _QUOTES or text[-1:] in _QUOTES:
+        raise ValueError("has quotes around it: take them off")
+    try:
+        parts = urlsplit(text)
+        host = _host(parts)
+    except ValueError:
+        raise ValueError("is no address") from None
+    if parts.scheme not in ("https", "http") or not host:
+        raise ValueError("is no https address")
+    return parts, host
 
 
 def _host(parts: SplitResult) -> str:
