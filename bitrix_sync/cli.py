@@ -441,9 +441,10 @@ def remove(
 @app.command()
 def pause() -> None:
     """Nothing is written to the portal until `resume`; reading goes on."""
+    from bitrix_sync.app import utc_now
     from bitrix_sync.sweeps import state
 
-    with_store(state.pause)
+    with_store(lambda store: state.pause(store, utc_now()))
     out.print("paused: nothing is written to the portal until `bitrix-sync resume`")
 
 
@@ -496,17 +497,15 @@ def backup(file: Annotated[Path, typer.Argument(help="Where the copy is written;
 @app.command()
 def status(as_json: Json = False) -> None:
     """Cursor, queue, unknown operations, last pass, last sweeps, budget of the portal."""
+    from bitrix_sync import report
     from bitrix_sync.app import utc_now
-    from bitrix_sync.report import state_of_things
 
-    loaded = settings()
-    rows = with_store(lambda store: state_of_things(store, loaded, now=utc_now()))
+    loaded, now = settings(), utc_now()
     if as_json:
-        show(rows)
+        show(with_store(lambda store: report.state_of_things(store, loaded, now=now)))
     else:
-        table("status", ["", ""], [[key, _readable(value)] for key, value in rows.items()])
-        if rows["sees_no_deals_since"]:
-            out.print("the portal has shown no deal since the first start; `bitrix-sync check` says what to do")
+        for line in with_store(lambda store: report.status(store, loaded, now=now)):
+            out.print(Text(cell(line)))
 
 
 class ReportCommand(TyperCommand):

@@ -203,7 +203,7 @@ def test_a_fault_of_ours_is_3_and_keeps_the_secret(shell: Shell, monkeypatch: py
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("http://x/rest/1/sandbox0code1234/")
 
-    monkeypatch.setattr("bitrix_sync.report.state_of_things", broken)
+    monkeypatch.setattr("bitrix_sync.report.status", broken)
     ran = shell("status")
     assert ran.code == 3
     assert "ZeroDivisionError" in ran.err
@@ -215,7 +215,7 @@ def test_how_a_command_ends(fault: BaseException, code: int, shell: Shell, monke
     def ends(*_: object, **__: object) -> None:
         raise fault
 
-    monkeypatch.setattr("bitrix_sync.report.state_of_things", ends)
+    monkeypatch.setattr("bitrix_sync.report.status", ends)
     told(shell("status"), code)
 
 

@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from bitrix_sync.model.items import DEAL
 from bitrix_sync.report import REPORTS
 from bitrix_sync.report.snapshot import Snapshot
-from bitrix_sync.report.tables import span_text
+from bitrix_sync.report.tables import age_text, span_text
 from bitrix_sync.rules.model import Duration
 from bitrix_sync.rules.words import duration_text
 from bitrix_sync.words import texts
@@ -90,10 +90,7 @@ class Show:
 
     def span(self, span: timedelta | None) -> str:
         """The same for a span; seconds below two minutes."""
-        if span is None:
-            return DASH
-        seconds = abs(span.total_seconds())
-        return self.t("page.span.seconds", seconds=int(seconds)) if seconds < 120 else self.hours(seconds / 3600)
+        return age_text(self.language, span)
 
     def limit(self, limit: list[Any] | None) -> str:
         """A stage's limit as the file has it: ``5 рабочих дней``."""

@@ -122,6 +122,7 @@ class Rulebook:
         if self.store.cursor() is not None:  # before the first reading of the portal there is no moment to count from
             self.store.note_rules(list(loaded.rules.by_id), self.portal.now())
         self.store.flags.rules_digest = loaded.rules.digest
+        self.store.flags.watch = loaded.rules.safety.watch
         self.store.flags.rules_error = ""
         self.store.flags.rules_off = {rule.id: rule.disabled for rule in loaded.rules.by_id.values() if rule.disabled}
         before = set(self.warnings)

@@ -17,7 +17,7 @@ from bitrix_sync.report.deals import Present, deal_path, deals_in_stages, search
 from bitrix_sync.report.declaration import Report
 from bitrix_sync.report.slips import moves, slips_by_person, slips_by_rule
 from bitrix_sync.report.tasks import employee, load, overdue, overdue_ages, today
-from bitrix_sync.report.work import held_back, last_sweeps, operations, standing, state_of_things, sweeps
+from bitrix_sync.report.work import held_back, last_sweeps, operations, standing, state_of_things, status, sweeps
 
 REPORTS: Mapping[str, Report] = {one.name: one for one in (*tasks.REPORTS, *deals.REPORTS, *slips.REPORTS)}
 """By the names of ``report``, in the order of the page."""
@@ -44,6 +44,7 @@ __all__ = [
     "stages_and_deals",
     "standing",
     "state_of_things",
+    "status",
     "sweeps",
     "today",
 ]

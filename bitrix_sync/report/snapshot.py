@@ -71,6 +71,11 @@ class Snapshot:
         """The stage with this full id, or None for one that is gone."""
         return next((stage for stage in self.stages if stage.id == stage_id), None)
 
+    def rule_title(self, rule_id: str) -> str:
+        """The title of a rule's task as the file has it, or its id when the file has it no more."""
+        tasks = (task for sheet in self.sheets for task in sheet["tasks"])
+        return next((str(task["title"]) for task in tasks if task["id"] == rule_id), rule_id)
+
     def stage_name(self, stage_id: str) -> str:
         """Its name, or its id when it is gone."""
         stage = self.stage(stage_id)

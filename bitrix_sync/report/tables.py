@@ -7,7 +7,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from bitrix_sync.report.declaration import Column, Form, Line, Report
@@ -112,6 +112,16 @@ FORMS: Mapping[str, Callable[[Snapshot, Line, str], str]] = {
     Form.MOVER: lambda known, line, key: "" if line["by_service"] else line[key],
 }
 """How a cell is written; the other forms show the value as it is."""
+
+
+def age_text(language: str, span: timedelta | None) -> str:
+    """A span in two units at most; seconds below two minutes."""
+    if span is None:
+        return "—"
+    seconds = abs(span.total_seconds())
+    if seconds < 120:
+        return texts.phrase(language, "page.span.seconds", seconds=int(seconds))
+    return span_text(language, seconds / 3600)
 
 
 def span_text(language: str, hours: float | None) -> str:

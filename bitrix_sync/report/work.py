@@ -15,6 +15,7 @@ from bitrix_sync.model.operations import STUCK, State
 from bitrix_sync.report.context import ReportContext, hours_of, iso, scene
 from bitrix_sync.report.declaration import Line
 from bitrix_sync.report.snapshot import Slot, unpack
+from bitrix_sync.report.status import lines, verdict
 from bitrix_sync.settings import Settings
 from bitrix_sync.store import Flags, Store, SweepRest, queries
 from bitrix_sync.store.mapping import action_of
@@ -36,7 +37,7 @@ def state_of_things(store: Store, settings: Settings, *, now: datetime | None = 
     cursor, lease = store.cursor(), store.lease()
     flags, rest = store.flags, store.flags.rest
     refused, unheard = _refused(store)
-    return {
+    things: Line = {
         "portal": flags.portal_host,
         "cursor": None
         if cursor is None
@@ -68,6 +69,8 @@ def state_of_things(store: Store, settings: Settings, *, now: datetime | None = 
         "budget": _budget(store, settings),
         "holder": None if lease is None else {"name": lease.holder, "until": lease.until.isoformat()},
         "paused": flags.paused,
+        "paused_since": iso(flags.paused_since),
+        "watch": flags.watch,
         "trouble": redact(flags.trouble),
         "sees_no_deals_since": iso(flags.sees_no_deals),
         "rules": flags.rules_digest,
@@ -79,7 +82,16 @@ def state_of_things(store: Store, settings: Settings, *, now: datetime | None = 
             {"deal_id": deal, "since": since.isoformat(), "why": redact(end.why)}
             for deal, (since, end) in store.unjudged().items()
         ],
+        "last_backup": iso(flags.last_backup),
     }
+    return {"verdict": verdict(things, now=now, poll_seconds=settings.poll_seconds), **things}
+
+
+def status(store: Store, settings: Settings, *, now: datetime) -> list[str]:
+    """The same in lines for people. ``now``: our clock."""
+    things = state_of_things(store, settings, now=now)
+    with scene(store, now) as here:
+        return list(lines(here, things, now=now))
 
 
 def _budget(store: Store, settings: Settings) -> Line | None:
@@ -171,6 +183,8 @@ def standing(store: Store, *, now: datetime) -> Line:
             "history_id": cursor.history_id if cursor else None,
             "history_time": here.local(cursor.history_time) if cursor else None,
             "paused": flags.paused,
+            "paused_since": here.local(flags.paused_since),
+            "watch": flags.watch,
             "trouble": redact(flags.trouble),
             "rules_errors": [redact(line) for line in flags.rules_error.splitlines() if line.strip()],
         }

@@ -95,6 +95,10 @@ class Flags:
     """All of them."""
 
     paused = Flag[bool](bool, default=False)
+    paused_since = Flag[datetime | None](datetime, default=None)
+    """When the pause began (our clock); None while there is none, or one that 0.1 began."""
+    watch = Flag[bool](bool, default=False)
+    """Whether the rules in force say ``watch: true``."""
     trouble = Flag[str](str, default="")
     """What is in the way of the running service."""
     last_pass = Flag[datetime | None](datetime, default=None)

@@ -95,15 +95,17 @@ def let_go(store: Store, now: datetime) -> None:
     store.flags.let_go = now
 
 
-def pause(store: Store) -> None:
-    """Nothing is written to the portal until the pause ends."""
-    store.flags.paused = True
+def pause(store: Store, now: datetime) -> None:
+    """Nothing is written to the portal until the pause ends; one that is there already goes on as it began."""
+    if not store.flags.paused:
+        store.flags.paused_since = now
+        store.flags.paused = True
 
 
 def resume_at(store: Store, now: datetime) -> None:
     """The end of a pause."""
     let_go(store, now)
-    store.flags.paused = False
+    store.flags.paused, store.flags.paused_since = False, None
 
 
 def numbers(store: Store, now: datetime) -> dict[str, float]:

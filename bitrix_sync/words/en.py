@@ -32,6 +32,15 @@ NOUNS: dict[str, tuple[str, ...]] = {
 }
 
 CHOICES: dict[str, dict[str, str]] = {
+    "sweep_state": {
+        "claimed": "under way",
+        "moving": "under way",
+        "held": "held back",
+        "done": "done",
+        "undone": "undone",
+        "skipped": "missed",
+        "*": "{}",
+    },
     "yes": {"true": "yes", "false": "no"},
     "named": {"": "", "*": " ({})"},
     "controlled": {"": "Nobody controls it.", "*": "Controlled by: {}."},
@@ -446,6 +455,52 @@ MESSAGES: dict[str, str] = {
     "page.not_found.text": "The service may not have seen a deal or an employee with this number yet.",
     "page.store_trouble": "The database does not answer",
     "page.not_read": "The portal has not been read yet: names appear after the service's first pass.",
+    # status
+    "status.works": "works: the portal was last read {ago} ago",
+    "status.paused": "paused since {since:moment}: nothing is written to the portal until `bitrix-sync resume`",
+    "status.watch": "trial mode (watch: true): everything is decided, nothing is written to the portal",
+    "status.trouble": "cannot work: {why}",
+    "status.stale": "does not read the portal: it was last read {ago} ago; the log says more",
+    "status.stopped": "is not running; the portal was last read {ago} ago. To start it: `bitrix-sync run`",
+    "status.new": "has never run. To start it: `bitrix-sync run`",
+    "status.read": "read up to {until:moment}",
+    "status.no_deals": "none was shown since the first start, {since:moment}: may the webhook's user read deals?"
+    " `bitrix-sync check` says what to do",
+    "status.rules": "{count:rules}, the file in force since {since:moment}",
+    "status.rules_refused": "the file as it is now has errors, so the last good one stays in force (`bitrix-sync "
+    "check`):",
+    "status.failing": "{rule}: fails on {count:deals}; `bitrix-sync why DEAL` says why",
+    "status.queue": "{count:number} to be written",
+    "status.queue_until": "{count:number} to be written, about until {until:moment}",
+    "status.unknown": "{count:number} sent without a clear answer; they are being looked up",
+    "status.stuck": "{count:number} being sent for more than five minutes, which should never be; they are "
+    "compared with the portal",
+    "status.held": "{count:number} held back: `bitrix-sync held` shows them, `bitrix-sync release` lets them go",
+    "status.tried": "{count:number} that the portal refused are still wanted: `bitrix-sync release` tries them again",
+    "status.refusal": "{count:number} × {kind}: {text}",
+    "status.unheard": "a message that did not reach {name}: “{text}”: {error}",
+    "status.bad_rows": "rows left out: {count:number} ({cause})",
+    "status.unjudged": "deal {deal} waits since {since:moment}: {why}",
+    "status.more": "…and {count:number} more (`bitrix-sync status --json`)",
+    "status.sweep": "{slot}: {state:sweep_state}, deadlines moved: {moved:number}",
+    "status.sweep_rest": "{slot}: {state:sweep_state}, deadlines moved: {moved:number}, still to come: "
+    "{rest:number}, about until {until:moment}",
+    "status.budget": "{free:number} of {of:number} requests would be taken at once",
+    "status.backup": "{since:moment}, {age} ago",
+    "status.label.mode": "Mode",
+    "status.label.portal": "Portal",
+    "status.label.deals": "Deals",
+    "status.label.rules": "Rules",
+    "status.label.rules_off": "Rules that do not act",
+    "status.label.queue": "Waiting",
+    "status.label.unsure": "Unclear",
+    "status.label.held": "Your turn",
+    "status.label.refused": "Refused today",
+    "status.label.unread": "Not read",
+    "status.label.sweeps": "Sweeps",
+    "status.label.budget": "Pace",
+    "status.label.backup": "Last backup",
+    "status.label.holder": "Process",
     # init
     "init.settings": "BITRIX_WEBHOOK_URL: is not set; write the address of the incoming webhook into {path}, "
     "which was made just now and says how to make the webhook. Then run `bitrix-sync init` again: it writes "
@@ -470,7 +525,8 @@ MESSAGES: dict[str, str] = {
     "page.state.last_pass": "last pass {span} ago",
     "page.state.no_pass": "no pass yet",
     "page.alert.trouble": "The service cannot work: {why}",
-    "page.alert.paused": "Paused: nothing is written to the portal. To go on: bitrix-sync resume.",
+    "page.alert.paused": "Paused since {since:moment}: nothing is written to the portal. To go on: bitrix-sync resume.",
+    "page.alert.watch": "Trial mode (watch: true): everything is decided, nothing is written to the portal.",
     "page.alert.held": "Operations held back: {count:number}. They wait for an administrator: bitrix-sync held, "
     "bitrix-sync release.",
     "page.alert.failed": "Operations that the portal refused in the last 24 hours: {count:number}.",
