@@ -143,10 +143,10 @@ def test_wrong_rules_are_told_all_at_once_with_their_lines(words: list[str], pla
 
 
 def fresh(words: list[str], shell: Shell) -> dict[str, str]:
-    """A database of its own for `run`, which would go on with the last good file that the other one keeps."""
+    """A database of its own for those that would go on with the last good file, which the other one keeps."""
     return (
         {"DATABASE_URL": f"sqlite:///{shell.folder / 'fresh.db'}", "BITRIX_LISTEN": "127.0.0.1:0"}
-        if "run" in words
+        if {"run", "sync"} & set(words)
         else {}
     )
 
