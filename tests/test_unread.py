@@ -11,7 +11,12 @@ import pytest
 
 from bitrix_sync.engine import recheck
 from bitrix_sync.errors import PortalError
+from bitrix_sync.explain.why import story_of
+from bitrix_sync.explain.why_lines import lines_of
 from bitrix_sync.model.facts import Unread
+from bitrix_sync.portal import bulk, directory
+from bitrix_sync.portal.client import Portal
+from tests.world.shell import Shell
 from tests.world.sweeps import DIRECTOR, HEAD, MARIA, SWEEPS, Department, department
 
 RULES = (
@@ -37,8 +42,8 @@ funnels:
 )
 METHODS = (
     *("profile", "scope", "crm.item.fields", "crm.category.list", "crm.status.list", "crm.deal.userfield.list"),
-    *("calendar.settings.get", "calendar.user.settings.get", "calendar.accessibility.get", "sonet_group.get"),
-    *("user.get", "department.get", "crm.stagehistory.list", "crm.item.list", "tasks.task.list", "crm.item.get"),
+    *("calendar.settings.get", "calendar.user.settings.get", "sonet_group.get", "user.get", "department.get"),
+    *("calendar.accessibility.get", "crm.stagehistory.list", "crm.item.list", "tasks.task.list", "crm.item.get"),
 )
 
 
@@ -139,3 +144,137 @@ def test_a_missing_method_is_told_as_such(place: Department) -> None:
     assert isinstance(end, Unread)
     assert "no method crm.category.list" in end.why
     assert "CRM role" not in end.why
+
+
+# --- stages and funnels ----------------------------------------------------------------------------------------------
+
+EVERYWHERE = RULES.replace(
+    "overdue:",
+    """    "*":
+      - {id: anywhere, title: Anywhere, deadline: {after: 1 workday}}
+overdue:""",
+    1,
+)
+
+
+def test_a_stage_newer_than_what_was_read_is_read_before_its_deals_are_judged(tmp_path: Path) -> None:
+    with department(tmp_path, EVERYWHERE) as place:
+        place.portal.state.add_stage("NEWEST", "Newest")
+        deal = place.add_deal("Romashka", stage="NEWEST", responsible=MARIA)
+        place.turn()
+        assert place.marks(deal) == ["anywhere"]
+
+
+def test_a_deal_in_a_stage_that_cannot_be_read_waits_and_is_not_read_for_again_and_again(tmp_path: Path) -> None:
+    with department(tmp_path, EVERYWHERE) as place:
+        place.portal.state.add_stage("NEWEST", "Newest")
+        place.portal.faults.next("refuse", "crm.status.list", times=None)
+        deal = place.add_deal("Romashka", stage="NEWEST", responsible=MARIA)
+        place.turn()
+        assert place.marks(deal) == []
+        (told,) = place.store.unjudged().values()
+        assert "crm.status.list" in told[1].why
+        account = story_of(place.store, deal)
+        assert "crm.status.list" in account["unjudged"]
+        assert not account["gone"]
+        assert account["unjudged"] in list(lines_of(account))
+        asked = place.context.portal.stats.requests
+        place.context.rulebook.meet_stages([(0, "NEWEST")])
+        assert place.context.portal.stats.requests == asked
+        place.portal.faults.clear()
+        turns(place, 40)
+        assert place.marks(deal) == ["anywhere"]
+        assert story_of(place.store, deal)["unjudged"] == ""
+
+
+@pytest.mark.parametrize("again", ["", "refuse", "garbage"])
+def test_a_funnel_that_one_list_leaves_out_is_not_gone_while_its_stages_are_there(tmp_path: Path, again: str) -> None:
+    rules = RULES.replace(
+        "overdue:", "  Сервис:\n    '*':\n      - {id: serve, title: Serve, deadline: {after: 1 workday}}\noverdue:", 1
+    )
+    with department(tmp_path, rules) as place:
+        categories = place.portal.faults
+        categories.next("garbled", "crm.category.list", times=None, row=5, field="id", value=77)
+        if again:
+            categories.next(again, "crm.status.list", times=None)
+        place.context.rulebook.read_anew()
+        rules_now = place.context.rulebook.rules.by_id
+        assert not rules_now["serve"].disabled
+        deal = place.add_deal("Repair", funnel=5, stage="C5:NEW", responsible=MARIA)
+        place.turn()
+        assert place.marks(deal) == ["serve"]
+
+
+def test_a_funnel_that_was_deleted_is_gone(place: Department) -> None:
+    place.portal.state.delete_funnel(5)
+    place.context.rulebook.read_anew()
+    assert [funnel.id for funnel in place.context.rulebook.directory.funnels] == [0]
+    assert not place.context.rulebook.unread_parts()
+
+
+def test_a_deal_of_a_deleted_funnel_is_left_alone_and_told_once(tmp_path: Path) -> None:
+    with department(tmp_path, EVERYWHERE) as place:
+        deal = place.add_deal("Repair", funnel=5, stage="C5:NEW", responsible=MARIA)
+        place.portal.state.delete_funnel(5)
+        place.context.rulebook.read_anew()
+        for _ in range(4):
+            place.turn()
+            place.wait(hours=20)
+        assert place.marks(deal) == []
+        assert len([one for one in place.mail(DIRECTOR) if "Not dealt with yet" in one]) == 1
+        assert "no stage C5:NEW" in story_of(place.store, deal)["unjudged"]
+
+
+# --- sweeps, init, check ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", ["refuse", "garbage", "empty_result", "cut_before"])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_sweep_that_cannot_read_takes_nothing_for_absent(place: Department, method: str, fault: str) -> None:
+    task = place.task("Offer", MARIA, "2026-03-02 12:00")
+    place.turn()
+    place.until("2026-03-02 18:30")
+    place.portal.faults.next(fault, method, times=None)
+    turns(place, 2)
+    assert not place.record(task).gone
+    place.portal.faults.clear()
+    turns(place, 8)
+    assert place.due(task) == "2026-03-03 18:00"
+    assert [one for one in place.portal.state.tasks[task].log if one.field == "DEADLINE"], "moved once"
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands give a portal that makes no sense up at once."""
+    for reading in (Portal.read, directory.directory):
+        monkeypatch.setitem(reading.__kwdefaults__, "patience", 0.1)
+    monkeypatch.setattr(bulk, "LONG_PATIENCE", 0.1)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("fault", ["refuse", "garbage"])
+@pytest.mark.parametrize("method", METHODS[:11])
+def test_init_writes_the_whole_file_or_none_and_says_what_could_not_be_read(
+    place: Department, method: str, fault: str
+) -> None:
+    shell = Shell(place.folder, {**place.environ, "BITRIX_RULES": "first.yaml"})
+    whole = shell("init", BITRIX_RULES="whole.yaml")
+    assert whole.code == 0, whole.err
+    place.portal.faults.next(fault, method, times=None)
+    ran = shell("init")
+    if ran.code:
+        assert not (place.folder / "first.yaml").exists()
+        assert method in ran.err
+    else:
+        assert method in ran.out
+        tasks = [(place.folder / name).read_text("utf-8").count("- id:") for name in ("first.yaml", "whole.yaml")]
+        assert tasks[0] == tasks[1]
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("fault", ["refuse", "garbage"])
+@pytest.mark.parametrize("method", METHODS[:11])
+def test_check_names_what_could_not_be_read(place: Department, method: str, fault: str) -> None:
+    place.portal.faults.next(fault, method, times=None)
+    ran = Shell(place.folder, place.environ)("check")
+    assert method in ran.out + ran.err

@@ -12,7 +12,7 @@ import structlog
 from bitrix_sync.decisions import failures, plan
 from bitrix_sync.decisions.guards import is_stranger
 from bitrix_sync.engine import identity, recognition
-from bitrix_sync.engine.rulebook import Rulebook
+from bitrix_sync.engine.rulebook import NO_STAGE, Rulebook
 from bitrix_sync.engine.sender import STRANGER_CODE, Applied, Sender, apply, send
 from bitrix_sync.errors import PortalError
 from bitrix_sync.model.actions import Kind, MoveDeal, SendMessage, title_of
@@ -253,7 +253,8 @@ def sift(context: ServiceContext, changes: Changes, *, ask: Iterable[int] = ()) 
     doubt_open_tasks(context, facts)
     gather_deals(context, facts, ask)
     gather_clients(portal, context.rulebook.rules, facts)
-    set_aside(facts, lambda deal: context.rulebook.unread_funnel(deal.funnel_id))
+    context.rulebook.meet_stages((deal.funnel_id, deal.stage_id) for deal in facts.present)
+    set_aside(facts, lambda deal: context.rulebook.unread_stage(deal.funnel_id, deal.stage_id))
     if facts.deals:
         context.rulebook.freshen_company(facts.now)
     return facts
@@ -441,10 +442,13 @@ def look_up_met(decision: Decision, facts: Gathered) -> Decision:
 
 
 def tell_unjudged(context: ServiceContext, facts: Gathered) -> tuple[Operation, ...]:
-    """What could not be read of deals that were to be judged: in the log, and to the admins once a day for a cause."""
+    """What could not be read of deals that were to be judged: in the log, and to the admins once a day for a cause.
+    A stage that the portal does not name may be gone for good: that is said once of each deal."""
     by_cause: dict[str, list[int]] = {}
+    before = context.store.unjudged() if facts.unread else {}
     for deal_id, end in facts.unread.items():
-        by_cause.setdefault(end.code, []).append(deal_id)
+        if end.code != NO_STAGE or deal_id not in before or before[deal_id][1].code != NO_STAGE:
+            by_cause.setdefault(end.code, []).append(deal_id)
     told: tuple[Operation, ...] = ()
     for code, deals in by_cause.items():
         why = facts.unread[deals[0]].why

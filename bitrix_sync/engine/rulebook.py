@@ -6,6 +6,7 @@ start is no worse than running on: the last good file is in the store, with what
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -30,6 +31,8 @@ log = structlog.get_logger(__name__)
 COMPANY_KEEPS = timedelta(minutes=1)
 """A pass that judges deals never uses people older than this."""
 DIRECTORY_KEEPS = timedelta(hours=1)
+NO_STAGE = "no_stage"
+"""Code of a deal in a stage that the portal does not name."""
 ABSENCES_AHEAD = timedelta(days=90)
 Stamp = tuple[int, int, int]
 
@@ -49,6 +52,8 @@ class Rulebook:
         self.directory: Directory = self.learn(read[0] if read and fresh else None, self.kept)
         self.read_at = self.company_at = read[1] if read and fresh else portal.now()
         self.absences_read = False
+        self.nameless: set[tuple[int, str]] = set()
+        """Stages, with their funnels, that the last reading did not name though deals are in them."""
         self.absences_noted: tuple[Absence, ...] | None = None
         self.error = ""
         self.warnings: list[str] = []
@@ -193,6 +198,7 @@ class Rulebook:
         if read is None:
             try:
                 read = reading.directory(self.portal)
+                read = reading.with_left_out(self.portal, read, last) if last is not None else read
             except PortalRefused:
                 raise
             except PortalError as fault:
@@ -219,11 +225,27 @@ class Rulebook:
         if learnt != self.kept:
             self.store.flags.known = self.kept = learnt
 
-    def unread_funnel(self, funnel_id: int) -> Unread | None:
-        """Why nothing can be said of a funnel's deals: its stages could not be read, and were never known."""
-        if any(funnel.id == funnel_id and funnel.stages for funnel in self.directory.funnels):
+    def unread_stage(self, funnel_id: int, stage_id: str) -> Unread | None:
+        """Why nothing can be said of the deals in a stage: the stages of its funnel could not be read, or do not name
+        it, and it was never known."""
+        if self.knows_stage(funnel_id, stage_id):
             return None
-        return self.directory.unread.get(f"stages:{funnel_id}") or self.directory.unread.get("funnels")
+        shown = self.directory.unread
+        why = f"portal {self.portal.host}: names no stage {stage_id} in a funnel {funnel_id}; was it deleted?"
+        return shown.get(f"stages:{funnel_id}") or shown.get("funnels") or Unread(NO_STAGE, why)
+
+    def knows_stage(self, funnel_id: int, stage_id: str) -> bool:
+        """Whether the portal named such a stage when it was read last."""
+        return any(
+            stage.id == stage_id for one in self.directory.funnels if one.id == funnel_id for stage in one.stages
+        )
+
+    def meet_stages(self, met: Iterable[tuple[int, str]]) -> None:
+        """A stage that a deal is in and that is newer than what was read: the portal is read anew, once for each."""
+        new = {stage for stage in met if not self.knows_stage(*stage)} - self.nameless
+        if new:
+            self.nameless |= new
+            self.read_anew()
 
     def unread_parts(self, directory: Directory | None = None) -> dict[str, Unread]:
         """What the last reading did not bring, by part."""
@@ -236,9 +258,14 @@ class Rulebook:
         again = COMPANY_KEEPS * 2 ** min(self.fruitless, 6) if self.fruitless else DIRECTORY_KEEPS
         if timedelta() <= now - self.read_at < min(again, DIRECTORY_KEEPS):  # less: the clock was put back
             return False
+        self.nameless.clear()
+        self.read_anew()
+        return True
+
+    def read_anew(self) -> None:
+        """Bind the same file to the portal as it is now."""
         self.refresh_directory()
         self.bind_anew()
-        return True
 
     def freshen_company(self, now: datetime) -> None:
         """Before deals are judged: people (and absences, if the file asks for them) not older than a minute."""

@@ -196,7 +196,7 @@ def _judge(
     ids = [deal.id for deal in deals]
     facts = passes.Gathered(context.now, Changes(), deals={deal.id: deal for deal in deals})
     passes.gather_clients(context.portal, context.rules, facts)
-    passes.set_aside(facts, lambda deal: context.rulebook.unread_funnel(deal.funnel_id))
+    passes.set_aside(facts, lambda deal: context.rulebook.unread_stage(deal.funnel_id, deal.stage_id))
     world = plan.World(
         company=context.rulebook.company,
         picks=picks,

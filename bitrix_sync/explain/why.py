@@ -49,7 +49,7 @@ def story_of(store: Store, deal_id: int, *, rule: str = "") -> Account:
     """The same from an open store."""
     state = store.deal_states([deal_id])[deal_id]
     traces = store.traces(deal_id, rule or None)
-    if not state.visits and not traces and state.deal is None:
+    if not state.visits and not traces and state.deal is None and deal_id not in store.unjudged():
         raise UserError(
             f"deal {deal_id}: the service has never seen it. Is the number right, and may the webhook's user read it? "
             f"`bitrix-sync preview --deal {deal_id}` asks the portal"
@@ -70,6 +70,7 @@ class _Telling:
         self.slips: dict[str, list[DeadlineChange]] = {}
         for slip in store.slips([record.ref for record in state.tasks]):
             self.slips.setdefault(slip.ref, []).append(slip)
+        self.unjudged = store.unjudged().get(state.deal_id)
         with store.reading() as connection:
             self.row = queries.deal(connection, state.deal_id)
         self.sheets = {str(sheet["stage_id"]): sheet for sheet in self.known.sheets}
@@ -82,7 +83,8 @@ class _Telling:
         return {
             "deal_id": self.state.deal_id,
             "rule": self.rule,
-            "gone": self.state.deal is None,
+            "gone": self.state.deal is None and not self.unjudged,
+            "unjudged": self.say("preview.unread", why=redact(self.unjudged[1].why)) if self.unjudged else "",
             "language": self.language,
             **self.deal(),
             "visits": [one for one in visits if one["rules"] or not self.rule],

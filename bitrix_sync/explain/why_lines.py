@@ -16,8 +16,11 @@ STEP = "  "
 def lines_of(story: Account) -> Iterator[str]:
     """Every line, indented by what it belongs to; a heading begins at the margin."""
     language = story["language"]
-    yield _title(language, story)
-    if not story["visits"] and not story["no_occasion"]:
+    if story["gone"] or story["responsible_id"] is not None:
+        yield _title(language, story)
+    if story["unjudged"]:
+        yield story["unjudged"]
+    elif not story["visits"] and not story["no_occasion"]:
         yield STEP + texts.phrase(language, "story.no_visits")
     for visit in story["visits"]:
         yield ""

@@ -50,10 +50,12 @@ def directory_with(known: Directory, read: Directory) -> Directory:
             for code, field in read.fields.items()
         }
     if "funnels" not in lacking:
+        named = {funnel.id for funnel in read.funnels}
+        left_out = [one for one in known.funnels if one.id not in named and f"stages:{one.id}" in lacking]
         stages = {funnel.id: funnel.stages for funnel in known.funnels}
         kept["funnels"] = tuple(
             replace(funnel, stages=stages.get(funnel.id, ())) if f"stages:{funnel.id}" in lacking else funnel
-            for funnel in read.funnels
+            for funnel in (*read.funnels, *left_out)
         )
     return replace(read, **kept)
 

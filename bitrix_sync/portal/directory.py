@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
@@ -142,9 +143,11 @@ class _Parts:
             self.unread.setdefault(part, end)
 
     def hear(self, part: str, method: str, outcome: Outcome) -> None:
-        """A part was not read if its method was not answered."""
+        """A part was not read if its method was not answered, or with neither a map nor a list."""
         if not outcome.done:
             self.lack(part, self.portal.as_unread(method, outcome))
+        elif not isinstance(outcome.value, Mapping | list):
+            self.lack(part, Unread(GARBAGE, f"portal {self.portal.host}: {method} answers nothing that makes sense"))
 
     def whole(self, part: str, end: T | Unread) -> T | None:
         """What was read of a part; None of one that was not."""
@@ -296,6 +299,23 @@ def _numbers(categories: Sequence[Row]) -> list[int]:
 
 def _entries(entity: str) -> Command:
     return Command(STATUSES, {"filter": {"ENTITY_ID": entity}, "order": {"SORT": "ASC"}})
+
+
+def with_left_out(portal: Portal, read: Directory, last: Directory) -> Directory:
+    """The reading, which says of each funnel that was known ``last`` and is not named any more, but still has stages or
+    cannot be asked for: it is not gone."""
+    named = {funnel.id for funnel in read.funnels}
+    missing = [funnel for funnel in last.funnels if funnel.id not in named and "funnels" not in read.unread]
+    if not missing:
+        return read
+    lists = read_offsets(portal, [(_entries(DEAL.stages_of(funnel.id)), "") for funnel in missing])
+    why = Unread(GARBAGE, f"portal {portal.host}: crm.category.list leaves out a funnel that has stages")
+    doubted = {
+        f"stages:{funnel.id}": entries if isinstance(entries, Unread) else why
+        for funnel, entries in zip(missing, lists, strict=True)
+        if entries
+    }
+    return replace(read, unread={**read.unread, **doubted})
 
 
 def _funnels(categories: Sequence[Row], dictionaries: Mapping[str, Sequence[Row]]) -> tuple[Funnel, ...]:

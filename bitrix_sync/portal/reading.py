@@ -34,7 +34,7 @@ from bitrix_sync.portal.dialect.commands import Command
 from bitrix_sync.portal.dialect.names import code_of
 from bitrix_sync.portal.dialect.outcomes import GARBAGE, NO_SCOPE, WHOLE_PORTAL, Outcome
 from bitrix_sync.portal.dialect.parsing import Row
-from bitrix_sync.portal.directory import absences, company, directory
+from bitrix_sync.portal.directory import absences, company, directory, with_left_out
 from bitrix_sync.portal.paging import LONG_PATIENCE, Source, read_lists
 from bitrix_sync.portal.rate_limiter import Stopped
 from bitrix_sync.portal.sources import (
@@ -77,6 +77,7 @@ __all__ = [
     "tasks_command",
     "tasks_of_deals",
     "visits",
+    "with_left_out",
 ]
 
 CHUNK = 50

@@ -18,7 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bitrix_sync.errors import BitrixSyncError, UserError
+from bitrix_sync.errors import BitrixSyncError, PortalError, UserError
+from bitrix_sync.model import known
 from bitrix_sync.model.facts import PROGRESS, Directory, Funnel, PortalCalendar, Stage, User
 from bitrix_sync.model.worktime import Calendar, build_calendar
 from bitrix_sync.portal import reading
@@ -127,6 +128,7 @@ def start(settings: Settings) -> Started:
     portal = Portal(settings.webhook_url.get_secret_value(), rate=settings.rate, ca_file=settings.ca_file)
     try:
         directory = reading.directory(portal)
+        refuse_half(directory)
         draft = compose(directory, host=portal.host, today=portal.now().date())
     finally:
         portal.close()
@@ -140,7 +142,19 @@ def start(settings: Settings) -> Started:
     aside = put_aside(path) if is_example(path) else None
     write(path, draft.text)
     replace_schema(schema)
-    return Started(path, schema, draft, tuple(str(problem) for problem in loaded.warnings), aside)
+    unread = {**directory.unread, **directory.company.unread}
+    warnings = (
+        *(f"{part}: could not be read, so the file says nothing of it: {end.why}" for part, end in unread.items()),
+        *(str(problem) for problem in loaded.warnings),
+    )
+    return Started(path, schema, draft, warnings, aside)
+
+
+def refuse_half(directory: Directory) -> None:
+    """PortalError when what the file is made of could not be read: half a file would be taken for the whole one."""
+    if parts := {part: end for part, end in known.nowhere(directory).items() if end.code != known.EMPTY}:
+        problems = "".join(f"\n  {part}: {end.why}" for part, end in parts.items())
+        raise PortalError(f"no file was written, for the portal could not be read whole; try again:{problems}")
 
 
 def example() -> str:

@@ -104,6 +104,7 @@ MAPS: Mapping[str, str] = {
     "crm.item.fields": "fields",
     "crm.item.get": "item",
     "calendar.settings.get": "",
+    "profile": "",
 }
 """Readings of one thing with its fields, and where it stands."""
 
@@ -160,7 +161,7 @@ def read_envelope(envelope: Mapping[str, Any], *, status: int, method: str, now:
         return _no_envelope(status, now)
     if status >= 400:
         return Outcome("unknown", code=f"http_{status}", text=f"HTTP {status} with a result")
-    outcome = read_result(envelope["result"], method=method)
+    outcome = read_result(envelope["result"], method=method, total=whole(envelope.get("total")))
     return replace(
         outcome,
         total=whole(envelope.get("total")),
@@ -171,11 +172,12 @@ def read_envelope(envelope: Mapping[str, Any], *, status: int, method: str, now:
     )
 
 
-def read_result(value: Any, *, method: str) -> Outcome:
-    """A result as it stands in an envelope or in a batch. An add that gives no id may have made something; a list that
-    is no list tells nothing, least of all that there is nothing."""
+def read_result(value: Any, *, method: str, total: int | None = None) -> Outcome:
+    """A result as it stands in an envelope or in a batch, with the portal's count of a list. An add that gives no id
+    may have made something; a list that is no list tells nothing, least of all that there is nothing, unless it is
+    counted as empty."""
     name = method.lower()
-    if name in LISTS and rows_of(value, LISTS[name]) is None:
+    if name in LISTS and rows_of(value, LISTS[name]) is None and not (value == [] and total == 0):
         return Outcome("unknown", code=GARBAGE, text="the portal answered no list")
     if name in MAPS and not _has_entries(value, MAPS[name]):
         return Outcome("unknown", code=GARBAGE, text="the portal answered without what was asked for")
@@ -331,7 +333,7 @@ def read_batch(
         if key in errors:
             outcome = read_error(errors[key], status=None, method=method, now=now)
         elif key in values:
-            outcome = read_result(values[key], method=method)
+            outcome = read_result(values[key], method=method, total=whole(totals.get(key)))
         else:
             outcome = Outcome("unknown", code=NOT_IN_ANSWER, text="the batch's answer says nothing of this command")
         operating, reset_at = read_account(times.get(key))
