@@ -631,6 +631,13 @@ def test_text_that_cannot_be_utf_8_stops_nothing(store: Store, epoch: int) -> No
     assert the_task(store, "1:call").title == "broken ? emoji"
 
 
+def test_text_that_not_every_database_takes_is_stored_without_what_it_does_not(store: Store, epoch: int) -> None:
+    record = make_task(1, 10, title="half\0way")
+    store.record(Changeset(at=NOW, deals=(make_deal(10, fields={"X": "a\0b"}),), tasks=(record,)), epoch)
+    assert the_task(store, "1:call").title == "half?way"
+    assert store.deals([10])[10].fields == {"X": "a\0b"}
+
+
 # --- recording operations --------------------------------------------------------------------------------------------
 
 

@@ -24,7 +24,7 @@ from bitrix_sync.report.snapshot import Snapshot
 from bitrix_sync.rules.suggest import did_you_mean, listed
 from bitrix_sync.settings import Settings
 from bitrix_sync.store import Store, queries
-from bitrix_sync.store.dialects import file_of
+from bitrix_sync.store.dialects import unmade
 from bitrix_sync.words import texts
 
 Account = dict[str, Any]
@@ -35,10 +35,9 @@ ADVANCE = "advance_to"
 def story(settings: Settings, deal_id: int, *, rule: str = "") -> Account:
     """The account of a deal, or of one rule on it. UserError when nothing is remembered of the deal, or no such rule
     was ever known."""
-    path = file_of(settings.database_url)
-    if not path.exists():
+    if place := unmade(settings.database_url):
         raise UserError(
-            f"database {path}: is not there, so nothing has been decided yet. Start `bitrix-sync run`, or set "
+            f"database {place}: is not there, so nothing has been decided yet. Start `bitrix-sync run`, or set "
             "DATABASE_URL to where the service runs; `bitrix-sync preview` asks the portal instead"
         )
     with Store(settings.database_url) as store:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Table, inspect, text
 from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from bitrix_sync.errors import StoreError
-from bitrix_sync.store.dialects import BUSY_SECONDS, Sqlite, insert
+from bitrix_sync.store.dialects import BUSY_SECONDS, dialect_of, insert
 from bitrix_sync.store.schema import HEAD
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -24,7 +24,7 @@ class Database:
     def __init__(self, url: str, *, busy_seconds: float = BUSY_SECONDS, create: bool = True) -> None:
         """``create``: make the database if there is none."""
         self._turn = threading.Lock()
-        self._dialect = Sqlite(url, busy_seconds=busy_seconds, create=create)
+        self._dialect = dialect_of(url)(url, busy_seconds=busy_seconds, create=create)
         self.path = self._dialect.path
         try:
             with self.errors():

@@ -1,7 +1,8 @@
 """What differs between databases: all that is SQLite's alone is here. The rest of the store is plain SQL.
 
 A database is a class with what ``Sqlite`` has: ``reader`` and ``writer`` (engines whose transactions see one commit,
-and queue), ``require``, ``set_up``, ``say``, ``backup``, ``copy`` and ``close``; and a variant of the types below.
+and queue), ``require``, ``set_up``, ``say``, ``backup``, ``copy`` and ``close``; a variant of the types below; and a
+line in ``DATABASES``. The settings judge its address.
 """
 
 from __future__ import annotations
@@ -118,10 +119,13 @@ class Sqlite:
             part.unlink(missing_ok=True)
 
     @staticmethod
-    def copy(original: Path, copy: Path) -> None:
-        """All that a database holds now, with no trace left beside it. Without a -shm nobody has it open, and its files
-        can be copied as they are; opening it would make one. With one, SQLite reads a consistent view beside whoever
-        writes. Raises StoreError."""
+    def copy(url: str, copy: Path) -> None:
+        """All that a database holds now as a file of SQLite, with no trace left beside it; no file if it holds nothing.
+        Without a -shm nobody has it open, and its files can be copied as they are; opening it would make one. With one,
+        SQLite reads a consistent view beside whoever writes. Raises StoreError."""
+        original = file_of(url)
+        if not original.is_file() or not original.stat().st_size:
+            return
         try:
             if not _copy_files(original, copy):
                 address = f"{original.resolve().as_uri()}?mode=ro"
@@ -170,15 +174,33 @@ _SENTENCES = (
 )
 
 
-def file_of(url: str) -> Path:
-    """The file that an address names."""
+DATABASES = {"sqlite": Sqlite}
+
+
+def dialect_of(url: str) -> type[Sqlite]:
+    """The class of the database at an address; StoreError when there is none."""
+    kind = _parsed(url).get_backend_name()
+    if kind not in DATABASES:
+        raise StoreError(f"DATABASE_URL: {kind} is not supported yet; write sqlite:///bitrix-sync.db")
+    return DATABASES[kind]
+
+
+def _parsed(url: str) -> URL:
     try:
-        parsed = make_url(url)
+        return make_url(url)
     except ArgumentError:
         raise StoreError("DATABASE_URL is no address of a database; write sqlite:///bitrix-sync.db") from None
-    if parsed.get_backend_name() != "sqlite":
-        kind = parsed.get_backend_name()
-        raise StoreError(f"DATABASE_URL: {kind} is not supported yet; write sqlite:///bitrix-sync.db")
+
+
+def unmade(url: str) -> str:
+    """The name of a database that is not there yet; "" for one that is."""
+    path = file_of(url)
+    return "" if path.exists() else str(path)
+
+
+def file_of(url: str) -> Path:
+    """The file that an address names."""
+    parsed = _parsed(url)
     if not parsed.database or parsed.database == ":memory:" or parsed.database.startswith("file:"):
         raise StoreError("DATABASE_URL names no file; write sqlite:///bitrix-sync.db")
     return Path(parsed.database)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bitrix_sync.errors import StoreError
-from bitrix_sync.store.dialects import Sqlite, file_of
+from bitrix_sync.store.dialects import dialect_of, file_of
 from bitrix_sync.store.store import Store
 
 
@@ -18,14 +18,12 @@ def scratch_copy(url: str) -> Iterator[Store]:
 
     Neither the original, nor its directory, nor a service that runs on it notices anything. Raises StoreError.
     """
-    original = file_of(url)
     with tempfile.TemporaryDirectory(prefix="bitrix-sync-") as place:
         copy = Path(place) / "store.db"
-        if original.is_file() and original.stat().st_size:
-            Sqlite.copy(original, copy)
+        dialect_of(url).copy(url, copy)
         try:
             store = Store(f"sqlite:///{copy}")
         except StoreError as fault:
-            raise StoreError(str(fault).replace(str(copy), str(original))) from None
+            raise StoreError(str(fault).replace(str(copy), str(file_of(url)))) from None
         with store:
             yield store
