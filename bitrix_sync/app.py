@@ -541,26 +541,33 @@ class Service:
                 wide = True
         log.info("ended", reason=self.failed or "asked for")
 
+    def open_if_free(self) -> None:
+        """Open as the one writer; HeldElsewhere while another process is."""
+        if self.epoch is None and not self.take_lease():
+            holder = self.store.lease()
+            raise HeldElsewhere(f"waiting: another process ({holder.holder if holder else '?'}) works for this portal")
+        self.open()
+
+    def look_at_member(self) -> None:
+        """An event told another member id: is it still the portal that the store was made on?"""
+        if not self.heard:
+            return
+        self.member, self.heard = self.heard, ""
+        if identity.hear(self.store, self.member):
+            standing = identity.look(self.store, self.portal)
+            identity.require(standing)
+            identity.note(self.store, standing)
+
     def turn(self, reasons: set[str], wide: bool) -> None:
         """What is due now: a lease, the rules file, what commands ask, sweeps, a reading, or writing alone."""
         if self.lease_lost and self.epoch is not None:
             raise LeaseLost
         if self.context is None:
-            if self.epoch is None and not self.take_lease():
-                holder = self.store.lease()
-                raise HeldElsewhere(
-                    f"waiting: another process ({holder.holder if holder else '?'}) works for this portal"
-                )
-            self.open()
+            self.open_if_free()
             wide, reasons = True, reasons | {"slots"}
         context = self.context
         assert context is not None
-        if self.heard:
-            self.member, self.heard = self.heard, ""
-            if identity.hear(self.store, self.member):
-                standing = identity.look(self.store, self.portal)
-                identity.require(standing)
-                identity.note(self.store, standing)
+        self.look_at_member()
         make_good(context.sender)
         rule_alerts.tell_of_stuck(context)
         if "rules" in reasons:

@@ -194,15 +194,19 @@ def show_account(result: Mapping[str, Any], *, as_json: bool) -> None:
     lists = {name: result[name] for name in ("done", "failed", "dropped") if isinstance(result.get(name), list)}
     for name, lines in lists.items():
         for line in lines:
-            words = [name, line["kind"], f"deal {line['deal_id']}" if line["deal_id"] else "", line.get("title", "")]
-            why = said(line.get("error") or line.get("why") or "")
-            out.print("  ".join(word for word in [*words, why] if word))
+            out.print(account_line(name, line))
     flags = [key for key, value in result.items() if value is True]
     numbers = {key: value for key, value in result.items() if type(value) is int}
     numbers |= {name: len(lines) for name, lines in lists.items()}
     out.print(", ".join([*flags, *(f"{key}: {value}" for key, value in numbers.items())]))
     if result.get("failed"):
         raise typer.Exit(3)
+
+
+def account_line(name: str, line: Mapping[str, Any]) -> str:
+    """One operation and what became of it."""
+    words = [name, line["kind"], f"deal {line['deal_id']}" if line["deal_id"] else "", line.get("title", "")]
+    return "  ".join(word for word in [*words, said(line.get("error") or line.get("why") or "")] if word)
 
 
 # --- the service -----------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bitrix_sync.model.actions import CompleteTask, DeferTask, DeleteTask, Kind, ResumeTask, SetDeadline, SetPeople
-from bitrix_sync.model.facts import DEFERRED, DONE, IN_PROGRESS, MOVABLE_STATUSES, WAITING, PortalTask
+from bitrix_sync.model.facts import DEFERRED, DONE, IN_PROGRESS, MOVABLE_STATUSES, OPEN_STATUSES, WAITING, PortalTask
 from bitrix_sync.model.keys import foreign_id, mark_of
 from bitrix_sync.model.operations import Operation, State, TaskRecord
 from bitrix_sync.model.reasons import Reason
@@ -44,6 +44,9 @@ class Settled:
     stranger: bool = False
 
 
+STRANGER = Settled(State.DROPPED, Reason.STRANGER, stranger=True)
+
+
 def is_stranger(seen: PortalTask, record: TaskRecord | None, ref: str = "") -> bool:
     """True when the task that the portal shows is not the one remembered under its number: another mark, and for a task
     that no rule made, another time of creation. ``ref``: its name in operations, where there is no record."""
@@ -72,7 +75,7 @@ def guard(operation: Operation, seen: PortalTask | None, record: TaskRecord | No
     if seen is None:
         return Settled(State.DONE if operation.kind is Kind.DELETE else State.DROPPED, Reason.TASK_GONE)
     if is_stranger(seen, record, operation.task):
-        return Settled(State.DROPPED, Reason.STRANGER, stranger=True)
+        return STRANGER
     if is_for_deal(operation) and not is_of_deal(seen, operation.deal_id):
         return Settled(State.DROPPED, Reason.OTHER_DEAL)
     match operation.action:
@@ -84,30 +87,32 @@ def guard(operation: Operation, seen: PortalTask | None, record: TaskRecord | No
             return _ending(seen, DONE)
         case DeferTask():
             return _ending(seen, DEFERRED)
-        case DeleteTask(mark=mark) if mark not in ("", seen.mark):
-            return Settled(State.DROPPED, Reason.STRANGER, stranger=True)
-        case ResumeTask():
-            return None if seen.status == DEFERRED else Settled(State.DONE, Reason.SO_ALREADY)
-        case DeleteTask():
-            return None if seen.status in ENDABLE else Settled(State.DROPPED, Reason.CLOSED_OR_AWAITING)
-        case _:
-            return None
+        case DeleteTask() as deletion:
+            return _deletion(deletion, seen)
+        case ResumeTask() if seen.status != DEFERRED:
+            return Settled(State.DONE, Reason.SO_ALREADY)
+    return None
 
 
 def _deadline(change: SetDeadline, seen: PortalTask, record: TaskRecord | None, now: datetime) -> Settled | None:
-    wanted, reason = change.deadline, change.reason
-    if not seen.open or (reason == "sweep" and seen.status not in MOVABLE_STATUSES):
+    of_sweep = change.reason == "sweep"
+    if seen.status not in (MOVABLE_STATUSES if of_sweep else OPEN_STATUSES):
         return Settled(State.DROPPED, Reason.NOT_MOVABLE)
-    if seen.deadline == wanted:
+    if seen.deadline == change.deadline:
         return Settled(State.DONE, Reason.THERE_ALREADY)
-    if reason == "sweep" and wanted is not None and wanted <= now:
+    if of_sweep and change.deadline is not None and change.deadline <= now:
         return Settled(State.DROPPED, Reason.DEADLINE_PASSED)
-    if seen.deadline == change.seen:
-        return None
-    if record is None or seen.deadline not in record.sent:
+    return None if seen.deadline == change.seen else _moved_meanwhile(change, seen.deadline, record, now)
+
+
+def _moved_meanwhile(
+    change: SetDeadline, shown: datetime | None, record: TaskRecord | None, now: datetime
+) -> Settled | None:
+    """The deadline is not the one that the decision was based on: by a person, or by us."""
+    if record is None or shown not in record.sent:
         return Settled(State.DROPPED, Reason.OTHER_DEADLINE)
-    still_overdue = reason == "sweep" and seen.deadline is not None and seen.deadline < now
-    return None if reason == "follow" or still_overdue else Settled(State.DROPPED, Reason.MOVED_OTHERWISE)
+    still_overdue = change.reason == "sweep" and shown is not None and shown < now
+    return None if change.reason == "follow" or still_overdue else Settled(State.DROPPED, Reason.MOVED_OTHERWISE)
 
 
 def _people(change: SetPeople, seen: PortalTask) -> Settled | None:
@@ -116,6 +121,12 @@ def _people(change: SetPeople, seen: PortalTask) -> Settled | None:
     if seen.owner_id not in (change.owner, change.seen or change.owner):
         return Settled(State.DROPPED, Reason.OTHER_OWNER)
     return None
+
+
+def _deletion(deletion: DeleteTask, seen: PortalTask) -> Settled | None:
+    if deletion.mark not in ("", seen.mark):
+        return STRANGER
+    return None if seen.status in ENDABLE else Settled(State.DROPPED, Reason.CLOSED_OR_AWAITING)
 
 
 def _ending(seen: PortalTask, ending: int) -> Settled | None:

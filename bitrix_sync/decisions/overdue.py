@@ -17,7 +17,7 @@ from bitrix_sync.model.keys import Key, Purpose, SlotId
 from bitrix_sync.model.operations import Operation, State, TaskRecord
 from bitrix_sync.model.worktime import Calendar
 from bitrix_sync.rules.deadlines import counted
-from bitrix_sync.rules.model import Head, Nobody, Overdue, Rules, Slot
+from bitrix_sync.rules.model import Head, Nobody, Overdue, OverdueOverride, Rules, Slot
 from bitrix_sync.rules.persons import head_over
 
 Fate = Literal["move", "escalate", "stay", "awaiting", "closed_deal", "gone_deal"]
@@ -162,11 +162,14 @@ def weigh(
         if record.deal_id in gone
         else _fate(record, overdue, rules, slot, company, deals, moment, daily)
         for record in records
-        if record.portal_id is not None
-        and (is_overdue(record, moment) or waits_late(record, moment))
-        and in_scope(record, overdue, rules)
+        if record.portal_id is not None and is_late(record, moment) and in_scope(record, overdue, rules)
     ]
     return sorted(late, key=lambda one: (one.supervisor or 0, one.record.owner_id, one.record.portal_id or 0))
+
+
+def is_late(record: TaskRecord, moment: datetime) -> bool:
+    """True for a task of which a sweep says or does something."""
+    return is_overdue(record, moment) or waits_late(record, moment)
 
 
 def is_overdue(record: TaskRecord, moment: datetime) -> bool:
@@ -185,8 +188,8 @@ def _is_past(record: TaskRecord, moment: datetime) -> bool:
 
 def in_scope(record: TaskRecord, overdue: Overdue, rules: Rules) -> bool:
     """``tasks: rules | deals | all``, and a rule's own ``never``."""
-    rule = rules.by_id.get(record.rule_id)
-    if rule is not None and rule.overdue is not None and rule.overdue.never:
+    own = own_overdue(record, rules)
+    if own is not None and own.never:
         return False
     match overdue.tasks:
         case "rules":
@@ -195,6 +198,12 @@ def in_scope(record: TaskRecord, overdue: Overdue, rules: Rules) -> bool:
             return bool(record.deal_id)
         case _:
             return True
+
+
+def own_overdue(record: TaskRecord, rules: Rules) -> OverdueOverride | None:
+    """What the task's own rule says of its being overdue."""
+    rule = rules.by_id.get(record.rule_id)
+    return rule.overdue if rule is not None else None
 
 
 def gone_key(ref: str) -> str:
@@ -225,15 +234,14 @@ def _fate(
     deal = deals.get(record.deal_id)
     if deal is not None and deal.closed:
         return OverdueTask(record, "closed_deal" if daily else "stay", supervisor)
-    rule = rules.by_id.get(record.rule_id)
-    override = rule.overdue if rule is not None else None
-    limit = override.limit if override and override.limit is not None else overdue.limit
+    own = own_overdue(record, rules)
+    limit = overdue.limit if own is None or own.limit is None else own.limit
     if limit is not None and record.moves >= limit:
         if not daily:
             return OverdueTask(record, "stay", supervisor)
         above = _above(company, supervisor, record.owner_id) if supervisor else None
         return OverdueTask(record, "escalate", supervisor, escalated_to=above or supervisor, at_top=above is None)
-    move_to = override.move_to if override and override.move_to is not None else slot.move_to
+    move_to = slot.move_to if own is None or own.move_to is None else own.move_to
     return OverdueTask(record, "move", supervisor, deadline=counted(move_to, moment, rules.calendar))
 
 

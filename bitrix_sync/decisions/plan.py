@@ -178,7 +178,7 @@ def decide_anew(
     when there is still nobody to own it, or its rule, its visit or its deal is gone. ``refused``: also None when the
     deal has gone on, or the rule would not act on it any more. ``backfill``: which brings it.
     """
-    record = next((one for one in state.tasks if one.occurrence == occurrence), None)
+    record = state.task(occurrence)
     rule = rules.by_id.get(record.rule_id) if record is not None else None
     if state.deal is None or record is None or rule is None or rule.disabled:
         return None
@@ -408,15 +408,18 @@ class _Deciding:
 
     def end_tasks(self, left: Visit | None, entered: Visit) -> None:
         """What tasks undergo when ``left`` ended with the entry of ``entered``; once, at the first look."""
-        tasks = list(self.records.values())
-        if left is not None and self.moment(left, Moment.LEFT) is None:
-            for record in (one for one in tasks if one.visit_id == left.id):
-                self.remember(left, Moment.LEFT, self.now)
-                self.end_task(record, entered, Purpose.LEAVE)
-        if entered.final and self.moment(entered, Moment.CLOSED) is None:
-            for record in (one for one in tasks if one.visit_id < entered.id):
-                self.remember(entered, Moment.CLOSED, self.now)
-                self.end_task(record, entered, Purpose.CLOSE)
+        if left is not None:
+            self.end_each(left, Moment.LEFT, entered, Purpose.LEAVE, lambda record: record.visit_id == left.id)
+        if entered.final:
+            self.end_each(entered, Moment.CLOSED, entered, Purpose.CLOSE, lambda record: record.visit_id < entered.id)
+
+    def end_each(
+        self, visit: Visit, moment: Moment, entered: Visit, why: Purpose, concerns: Callable[[TaskRecord], bool]
+    ) -> None:
+        if self.moment(visit, moment) is None:
+            for record in filter(concerns, list(self.records.values())):
+                self.remember(visit, moment, self.now)
+                self.end_task(record, entered, why)
 
     def end_task(self, record: TaskRecord, entered: Visit, why: Purpose) -> None:
         rule = self.rules.by_id.get(record.rule_id)
@@ -870,7 +873,9 @@ class _Deciding:
         found = []
         for record in [one for one in self.records.values() if one.open and one.occurrence not in fresh]:
             rule, visit = self.rules.by_id.get(record.rule_id), self.visit_of(record)
-            if rule is not None and visit is not None and not rule.disabled and not self.ending(record):
+            if rule is None or visit is None or rule.disabled:
+                continue
+            if not self.ending(record):
                 found.append((record, rule, visit))
         return found
 

@@ -195,30 +195,33 @@ class Rulebook:
         """A reading of the portal (``read``: it was made already) with what was known ``last`` in the place of what it
         did not bring; kept for the next start. Raises PortalError when nothing was ever known of the employees or the
         funnels: then every task would go astray."""
-        if read is None:
-            try:
-                read = reading.directory(self.portal)
-                read = reading.with_left_out(self.portal, read, last) if last is not None else read
-            except PortalRefused:
-                raise
-            except PortalError as fault:
-                if last is None:
-                    raise
-                read = known.all_unread(last, Unread("no_answer", str(fault)))
+        read = self.read_directory(last) if read is None else read
         learnt = known.directory_with(last, read) if last is not None else read
-        self.fruitless = self.fruitless + 1 if learnt.unread or learnt.company.unread else 0
+        parts = {part: end.why for part, end in self.unread_parts(learnt).items()}
+        self.fruitless = self.fruitless + 1 if parts else 0
         if not learnt.company.users:
             raise refusal(learnt.company.unread["users"])
         end = learnt.unread.get("funnels")
         if not learnt.funnels and end is not None and end.code != known.EMPTY:
             raise refusal(end)
-        parts = {part: end.why for part, end in self.unread_parts(learnt).items()}
         for part, why in parts.items():
             log.warning("could not be read; what was known last stays", part=part, problem=why)
         if parts != self.store.flags.unread:
             self.store.flags.unread = parts
         self.keep(learnt)
         return learnt
+
+    def read_directory(self, last: Directory | None) -> Directory:
+        """Names and people as the portal shows them; those known ``last``, all of it unread, if it does not answer."""
+        try:
+            read = reading.directory(self.portal)
+            return reading.with_left_out(self.portal, read, last) if last is not None else read
+        except PortalRefused:
+            raise
+        except PortalError as fault:
+            if last is None:
+                raise
+            return known.all_unread(last, Unread("no_answer", str(fault)))
 
     def keep(self, learnt: Directory) -> None:
         """What is known now is there after a restart too."""

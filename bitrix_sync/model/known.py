@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from bitrix_sync.model.facts import Absence, Absent, Company, Directory, End, Unread
+from bitrix_sync.model.facts import Absence, Absent, Company, DealField, Directory, End, Funnel, Unread
 
 EMPTY = "empty"
 """Code of a list that cannot be empty, and was: employees, funnels."""
@@ -45,19 +46,26 @@ def directory_with(known: Directory, read: Directory) -> Directory:
     plain |= {"profile": "admin", "scopes": "scopes", "funnels": "funnels", "task_fields": "task_fields"}
     kept |= {name: getattr(known, name) for part, name in plain.items() if part in lacking}
     if "fields" not in lacking and any(part == "user_fields" or part.startswith("options:") for part in lacking):
-        kept["fields"] = {
-            code: known.fields[code] if not field.options and code in known.fields else field
-            for code, field in read.fields.items()
-        }
+        kept["fields"] = {code: _with_options(known.fields, field) for code, field in read.fields.items()}
     if "funnels" not in lacking:
-        named = {funnel.id for funnel in read.funnels}
-        left_out = [one for one in known.funnels if one.id not in named and f"stages:{one.id}" in lacking]
-        stages = {funnel.id: funnel.stages for funnel in known.funnels}
-        kept["funnels"] = tuple(
-            replace(funnel, stages=stages.get(funnel.id, ())) if f"stages:{funnel.id}" in lacking else funnel
-            for funnel in (*read.funnels, *left_out)
-        )
+        kept["funnels"] = _funnels_with(known.funnels, read.funnels, lacking)
     return replace(read, **kept)
+
+
+def _with_options(known: Mapping[str, DealField], read: DealField) -> DealField:
+    """The field, or the same as known last if it has no options now."""
+    return read if read.options else known.get(read.code, read)
+
+
+def _funnels_with(known: Sequence[Funnel], read: Sequence[Funnel], lacking: Collection[str]) -> tuple[Funnel, ...]:
+    """The funnels, those that could not be asked about too, with stages as known last where they are lacking."""
+    named = {funnel.id for funnel in read}
+    left_out = [one for one in known if one.id not in named and f"stages:{one.id}" in lacking]
+    stages = {funnel.id: funnel.stages for funnel in known}
+    return tuple(
+        replace(funnel, stages=stages.get(funnel.id, ())) if f"stages:{funnel.id}" in lacking else funnel
+        for funnel in (*read, *left_out)
+    )
 
 
 def company_unread(known: Company, why: Unread) -> Company:

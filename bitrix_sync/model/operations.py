@@ -202,6 +202,10 @@ class DealState:
     underway: Mapping[tuple[str, Kind], tuple[Action, ...]] = field(default_factory=dict)
     """(occurrence, DEADLINE, PEOPLE, COMPLETE or DELETE) → such changes that have no end yet, the newest last."""
 
+    def task(self, occurrence: str) -> TaskRecord | None:
+        """The record of an occurrence."""
+        return next((one for one in self.tasks if one.occurrence == occurrence), None)
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
