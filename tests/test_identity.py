@@ -15,6 +15,7 @@ from bitrix_sandbox.http.server import Sandbox
 from bitrix_sandbox.state.clock import Clock
 from bitrix_sandbox.state.portal import PortalState
 from bitrix_sandbox.state.seed import build_department
+from bitrix_sync.commands import changes
 from bitrix_sync.engine import identity
 from bitrix_sync.engine.passes import carry_out, take_in
 from bitrix_sync.errors import ForeignPortal
@@ -164,6 +165,24 @@ def test_a_portal_made_anew_at_the_same_address_is_refused_once_its_history_show
             read(place)
         with pytest.raises(ForeignPortal):
             place.restart()
+        assert {number: snapshot(task) for number, task in place.portal.state.tasks.items()} == before
+
+
+@pytest.mark.parametrize("command", ["sweep", "release", "remove", "backfill"])
+def test_much_is_done_at_once_on_no_portal_that_was_made_anew_while_the_service_runs(
+    tmp_path: Path, command: str
+) -> None:
+    rules = RULES.replace("overdue:\n", "overdue:\n  tasks: all\n")
+    with office(tmp_path, rules) as place:
+        for _ in range(5):
+            place.add_deal()
+        read(place)
+        place.wait(days=3)
+        place.portal.make_anew()
+        before = people_at_work(place.portal, 5)
+        args = {"name": "evening", "rule": "first-call", "since": "2026-03-01"}
+        with pytest.raises(ForeignPortal):
+            changes.perform(place.context, command, args if command != "backfill" else {})
         assert {number: snapshot(task) for number, task in place.portal.state.tasks.items()} == before
 
 

@@ -19,6 +19,7 @@ from bitrix_sync.engine.passes import (
     PassReport,
     ServiceContext,
     decide,
+    look_whose,
     picks_of,
     safety_room,
     sift,
@@ -68,6 +69,8 @@ def steps(context: ServiceContext, kind: str, args: Mapping[str, Any]) -> Steps:
     }
     if kind not in verbs:
         raise UserError(f"the running service does not know '{kind}'; restart it with this version")
+    if kind in ("release", "remove", "undo"):  # the others read first what is new
+        look_whose(context)
     return (yield from verbs[kind](context, args))
 
 

@@ -633,6 +633,15 @@ def put_back(
     return lost
 
 
+def look_whose(context: ServiceContext) -> None:
+    """Before much is done at once: is it still the store's portal? Raises ForeignPortal; what one that was put back has
+    no more is forgotten."""
+    standing = identity.look(context.store, context.portal)
+    identity.require(standing)
+    if standing.contradicted:
+        put_back(context, standing)
+
+
 def tell_failures(context: ServiceContext) -> None:
     """What the portal refused: a deal's move to the supervisor, everything else to the admins, once per cause and hour.
     A message that did not reach an admin stays in the log and in ``status``, for there is nobody else to tell."""

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from bitrix_sync.decisions.guards import is_of_deal
-from bitrix_sync.engine import identity, recognition
+from bitrix_sync.engine import recognition
 from bitrix_sync.engine.passes import (
     FEW,
     Gathered,
@@ -20,9 +20,9 @@ from bitrix_sync.engine.passes import (
     carry_out,
     decide,
     has_changed,
+    look_whose,
     notices_of_tasks,
     observe_tasks,
-    put_back,
     sift,
     tell_admins,
 )
@@ -92,10 +92,7 @@ def run(context: ServiceContext) -> None:
     """Read the history of two days and all that is open again, deals as the portal shows them; decide what was missed;
     look once more for tasks that were made twice; forget what is old."""
     now = context.portal.now()
-    standing = identity.look(context.store, context.portal)
-    identity.require(standing)
-    if standing.contradicted:
-        put_back(context, standing)
+    look_whose(context)
     changes = Changes(visits=tuple(reading.history_since(context.portal, now - LOOK_BACK)))
     recording, report = decide(context, sift(context, changes, ask=context.store.unjudged()))
     context.store.record(recording, context.sender.epoch)
