@@ -9,20 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from bitrix_sync.model.facts import PROGRESS, Company, Directory
+from bitrix_sync.rules import model
 from bitrix_sync.rules.fields import named, unfilled
 from bitrix_sync.rules.file import File, stages
-from bitrix_sync.rules.model import (
-    Creator,
-    FromDepartment,
-    FromField,
-    Head,
-    OneOf,
-    OwnerOf,
-    Person,
-    Responsible,
-    Rules,
-    UserId,
-)
 from bitrix_sync.rules.persons import head_over
 from bitrix_sync.rules.problem import Path, Remarks
 from bitrix_sync.rules.scalars import EVERY
@@ -33,7 +22,7 @@ PEOPLE_SCOPES = frozenset({"user", "user_basic", "user_brief"})
 
 def remark(
     file: File,
-    rules: Rules,
+    rules: model.Rules,
     directory: Directory,
     remarks: Remarks,
     *,
@@ -48,7 +37,7 @@ def remark(
     _demanded(rules, directory, remarks, paths)
 
 
-def _demanded(rules: Rules, directory: Directory, remarks: Remarks, paths: Mapping[str, Path]) -> None:
+def _demanded(rules: model.Rules, directory: Directory, remarks: Remarks, paths: Mapping[str, Path]) -> None:
     """Fields that the portal demands of every task: without them it refuses each of them."""
     for field, lacking, cure in unfilled(rules.by_id, directory.task_fields):
         which = "the rule" if len(lacking) == 1 else "the rules"
@@ -58,7 +47,7 @@ def _demanded(rules: Rules, directory: Directory, remarks: Remarks, paths: Mappi
 
 
 def _stages_without_task(
-    file: File, rules: Rules, directory: Directory, remarks: Remarks, bound: Mapping[str, str]
+    file: File, rules: model.Rules, directory: Directory, remarks: Remarks, bound: Mapping[str, str]
 ) -> None:
     """Stages in progress, of the funnels that the file speaks of, in which no rule stands."""
     listed = _listed_funnels(file, rules, bound)
@@ -75,7 +64,7 @@ def _stages_without_task(
             )
 
 
-def _listed_funnels(file: File, rules: Rules, bound: Mapping[str, str]) -> dict[int, str]:
+def _listed_funnels(file: File, rules: model.Rules, bound: Mapping[str, str]) -> dict[int, str]:
     """The funnels that the file lists by name, and under ``"*"`` those of which it names a stage; each with its key."""
     named = [key for key in file.funnels if key.strip() != EVERY]
     listed = {int(bound.get(f"funnel:{fold(key)}", "-1")): key for key in named}
@@ -86,7 +75,7 @@ def _listed_funnels(file: File, rules: Rules, bound: Mapping[str, str]) -> dict[
     return listed
 
 
-def _owners_without_supervisor(rules: Rules, company: Company, remarks: Remarks) -> None:
+def _owners_without_supervisor(rules: model.Rules, company: Company, remarks: Remarks) -> None:
     """Of rules that are controlled by the head over the owner: owners over whom there is no head."""
     owners = sorted(_owners_under_head(rules, company))
     alone = [user for user in owners if company.active(user) and head_over(company, user) is None]
@@ -99,39 +88,39 @@ def _owners_without_supervisor(rules: Rules, company: Company, remarks: Remarks)
         )
 
 
-def _owners_under_head(rules: Rules, company: Company) -> set[int]:
-    persons = {rule.owner for rule in rules.by_id.values() if rule.supervisor == Head()}
+def _owners_under_head(rules: model.Rules, company: Company) -> set[int]:
+    persons = {rule.owner for rule in rules.by_id.values() if rule.supervisor == model.Head()}
     owners = set[int]().union(*(_possible(person, rules, company, frozenset()) for person in persons))
     return owners | {rules.fallback_owner} if persons and rules.fallback_owner is not None else owners
 
 
-def _possible(person: Person, rules: Rules, company: Company, seen: frozenset[str]) -> set[int]:
+def _possible(person: model.Person, rules: model.Rules, company: Company, seen: frozenset[str]) -> set[int]:
     """Who may come of a person. Of a field and of the deal's people: every employee who has a department."""
     match person:
-        case UserId(user):
+        case model.UserId(user):
             return {user}
-        case Responsible() | Creator() | FromField():
+        case model.Responsible() | model.Creator() | model.FromField():
             return {user.id for user in company.users.values() if user.active and user.departments}
-        case Head():
+        case model.Head():
             return {one.head_id for one in company.departments.values() if company.active(one.head_id)}
     found = _chosen(person, rules, company, seen)
     otherwise = getattr(person, "otherwise", None)
     return found | _possible(otherwise, rules, company, seen) if otherwise is not None else found
 
 
-def _chosen(person: Person, rules: Rules, company: Company, seen: frozenset[str]) -> set[int]:
+def _chosen(person: model.Person, rules: model.Rules, company: Company, seen: frozenset[str]) -> set[int]:
     """Who may come of one that is chosen, or that another rule's task has; ``seen``: rules that led here."""
     match person:
-        case FromDepartment(department):
+        case model.FromDepartment(department):
             return {user.id for user in company.users.values() if user.active and department in user.departments}
-        case OneOf(persons):
+        case model.OneOf(persons):
             return set[int]().union(*(_possible(one, rules, company, seen) for one in persons))
-        case OwnerOf(rule) if rule in rules.by_id and rule not in seen:
+        case model.OwnerOf(rule) if rule in rules.by_id and rule not in seen:
             return _possible(rules.by_id[rule].owner, rules, company, seen | {rule})
     return set()
 
 
-def _rights(file: File, rules: Rules, directory: Directory, remarks: Remarks, paths: Mapping[str, Path]) -> None:
+def _rights(file: File, rules: model.Rules, directory: Directory, remarks: Remarks, paths: Mapping[str, Path]) -> None:
     if directory.admin:
         return
     for rule in rules.by_id.values():
@@ -149,7 +138,7 @@ def _rights(file: File, rules: Rules, directory: Directory, remarks: Remarks, pa
         )
 
 
-def _scopes(file: File, rules: Rules, directory: Directory, remarks: Remarks) -> None:
+def _scopes(file: File, rules: model.Rules, directory: Directory, remarks: Remarks) -> None:
     """What the webhook's scopes do not cover. No scopes at all: they are not known."""
     scopes = {scope.lower() for scope in directory.scopes}
     if not scopes:

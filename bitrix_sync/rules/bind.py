@@ -18,24 +18,11 @@ from typing import NamedTuple
 
 from bitrix_sync.model.facts import PROGRESS, Directory
 from bitrix_sync.model.reasons import Reason
+from bitrix_sync.rules import model
 from bitrix_sync.rules.consistency import cycles, warn_of_circle
 from bitrix_sync.rules.file import File, Placed, TaskEntry, stages
 from bitrix_sync.rules.forms import DoneEvent, FilledEvent
 from bitrix_sync.rules.hours import working_calendar
-from bitrix_sync.rules.model import (
-    AllOf,
-    Done,
-    Duration,
-    Filled,
-    Overdue,
-    OverdueOverride,
-    Person,
-    Rule,
-    Rules,
-    Safety,
-    Slot,
-    StagePolicy,
-)
 from bitrix_sync.rules.names import Names
 from bitrix_sync.rules.problem import Path, Remarks
 from bitrix_sync.rules.scalars import EVERY
@@ -47,7 +34,7 @@ class Bound(NamedTuple):
     """The outcome of binding: ``rules`` (None: a calendar cannot be built), and what every name in use means, to be
     kept for the next time. ``paths``: where each rule stands in the file."""
 
-    rules: Rules | None
+    rules: model.Rules | None
     bindings: dict[str, str]
     paths: Mapping[str, Path]
 
@@ -66,8 +53,8 @@ class _Draft:
     """A stage's policy in the making. ``rank``: how particular the entries were that set limit and target."""
 
     funnel_id: int
-    rules: list[Rule] = field(default_factory=list)
-    limit: Duration | None = None
+    rules: list[model.Rule] = field(default_factory=list)
+    limit: model.Duration | None = None
     limit_rank: int = -1
     advance_to: str | None = None
     advance_rank: int = -1
@@ -110,7 +97,7 @@ class _Binding:
         if calendar is None:
             return Bound(None, names.bound, self.paths)
         return Bound(
-            Rules(
+            model.Rules(
                 digest=digest,
                 language=file.language,
                 calendar=calendar,
@@ -121,7 +108,7 @@ class _Binding:
                 supervisor=self.supervisor,
                 on_close=file.on_close,
                 overdue=overdue,
-                safety=Safety(file.safety.max_new_tasks, file.safety.max_moves, file.safety.watch),
+                safety=model.Safety(file.safety.max_new_tasks, file.safety.max_moves, file.safety.watch),
                 fields=frozenset(self.parts.fields),
                 uses_company="company" in self.parts.records,
                 uses_contact="contact" in self.parts.records,
@@ -288,9 +275,9 @@ class _Binding:
 
     # --- tasks -------------------------------------------------------------------------------------------------------
 
-    def rules(self, spots: list[_Spot]) -> dict[str, Rule]:
+    def rules(self, spots: list[_Spot]) -> dict[str, model.Rule]:
         """Every rule by its id; each is added to the policies of its stages."""
-        rules: dict[str, Rule] = {}
+        rules: dict[str, model.Rule] = {}
         order = 0
         for spot in spots:
             self.parts.begin(set(spot.stages.values()), frozenset(spot.stages))
@@ -304,16 +291,16 @@ class _Binding:
                     self.drafts.setdefault(stage, _Draft(funnel)).rules.append(rule)
         return rules
 
-    def rule(self, task: TaskEntry, path: Path, order: int, stage_ids: frozenset[str]) -> Rule:
+    def rule(self, task: TaskEntry, path: Path, order: int, stage_ids: frozenset[str]) -> model.Rule:
         """One task entry, compiled."""
         parts = self.parts
-        condition = parts.condition(task.condition, (*path, "if")) if task.condition is not None else AllOf(())
-        start: Done | Filled | None = None
+        condition = parts.condition(task.condition, (*path, "if")) if task.condition is not None else model.AllOf(())
+        start: model.Done | model.Filled | None = None
         if isinstance(task.start, DoneEvent):
             start = parts.done(task.start)
         elif isinstance(task.start, FilledEvent):
-            start = Filled(parts.field(task.start.filled, (*path, "start", "filled"))[0])
-        supervisor: Person
+            start = model.Filled(parts.field(task.start.filled, (*path, "start", "filled"))[0])
+        supervisor: model.Person
         if task.supervisor is not None:
             supervisor = parts.person(task.supervisor, (*path, "supervisor"))
         else:
@@ -321,7 +308,7 @@ class _Binding:
             parts.gone += self.supervisor_gone
         if task.project is not None:
             parts.need(self.names.group(task.project, (*path, "project")), (*path, "project"))
-        return Rule(
+        return model.Rule(
             id=task.id,
             stage_ids=stage_ids,
             order=order,
@@ -339,14 +326,14 @@ class _Binding:
             disabled="; ".join(dict.fromkeys(parts.gone)),
         )
 
-    def override(self, task: TaskEntry) -> OverdueOverride | None:
+    def override(self, task: TaskEntry) -> model.OverdueOverride | None:
         """The task's own ``overdue``."""
         if task.overdue is None:
             return None
         if task.overdue == "never":
-            return OverdueOverride(never=True)
+            return model.OverdueOverride(never=True)
         move_to = self.parts.move_to(task.overdue.move_to) if task.overdue.move_to is not None else None
-        return OverdueOverride(limit=task.overdue.limit, move_to=move_to)
+        return model.OverdueOverride(limit=task.overdue.limit, move_to=move_to)
 
     # --- the rest of the file ----------------------------------------------------------------------------------------
 
@@ -369,23 +356,20 @@ class _Binding:
             return None
         return found.number
 
-    def overdue(self) -> Overdue | None:
+    def overdue(self) -> model.Overdue | None:
         """The file's sweeps."""
         said = self.file.overdue
         if said is None:
             return None
-        slots: list[Slot] = []
-        if said.morning is not None:
-            morning = said.morning
-            slots.append(Slot("morning", morning.at, self.parts.move_to(morning.move_to), morning.days == "every_day"))
-        if said.evening is not None:
-            evening = said.evening
-            slots.append(Slot("evening", evening.at, self.parts.move_to(evening.move_to), evening.days == "every_day"))
-        return Overdue(tasks=said.tasks, slots=tuple(slots), limit=said.limit, notify=frozenset(said.notify))
+        slots = [
+            model.Slot(name, one.at, self.parts.move_to(one.move_to), one.days == "every_day")
+            for name, one in said.sweeps()
+        ]
+        return model.Overdue(tasks=said.tasks, slots=tuple(slots), limit=said.limit, notify=frozenset(said.notify))
 
 
-def _policy(stage_id: str, draft: _Draft) -> StagePolicy:
-    return StagePolicy(stage_id, draft.funnel_id, tuple(draft.rules), draft.limit, draft.advance_to)
+def _policy(stage_id: str, draft: _Draft) -> model.StagePolicy:
+    return model.StagePolicy(stage_id, draft.funnel_id, tuple(draft.rules), draft.limit, draft.advance_to)
 
 
 def _every(key: str) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
+from bitrix_sync.rules import forms
 from bitrix_sync.rules.deadlines import MINUTES
 from bitrix_sync.rules.fields import not_for_fields
 from bitrix_sync.rules.file import (
@@ -18,24 +19,10 @@ from bitrix_sync.rules.file import (
     File,
     OverdueSection,
     Placed,
-    SweepEntry,
     TaskEntry,
     TaskOverdue,
     stages,
     templates,
-)
-from bitrix_sync.rules.forms import (
-    AfterEntry,
-    ByEvent,
-    ByField,
-    Conditions,
-    DoneEvent,
-    MoveTo,
-    PersonOfTask,
-    PersonOutOf,
-    StageEvent,
-    Timed,
-    Wishes,
 )
 from bitrix_sync.rules.plain_keys import PEOPLE
 from bitrix_sync.rules.problem import Path, Remarks, show
@@ -95,7 +82,7 @@ def _judge_starts(file: File, remarks: Remarks) -> None:
         task.id: (task.start.done, (*path, "start"))
         for placed in stages(file)
         for path, task in _tasks(placed)
-        if isinstance(task.start, DoneEvent)
+        if isinstance(task.start, forms.DoneEvent)
     }
     for circle in cycles({rule: after for rule, (after, _) in starts.items() if after != rule}):
         remarks.fault(
@@ -207,7 +194,7 @@ def _judge_task(
     for code in task.fields:
         if (reason := not_for_fields(code)) is not None:
             remarks.fault((*path, "fields", code), *reason, key=True)
-    if isinstance(task.start, DoneEvent):
+    if isinstance(task.start, forms.DoneEvent):
         _refer((*path, "start", "done"), task.start.done, task.id, known, remarks)
     for below, rule in _persons_tasks(task):
         _refer((*path, *below), rule, task.id, known, remarks)
@@ -259,21 +246,21 @@ def _cannot_complete(key: str, demand: str, path: Path, whose: str, remarks: Rem
 
 
 def _judge_deadline(
-    deadline: Timed, path: Path, task: TaskEntry, placed: Placed, known: Collection[str], remarks: Remarks
+    deadline: forms.Timed, path: Path, task: TaskEntry, placed: Placed, known: Collection[str], remarks: Remarks
 ) -> None:
-    if isinstance(deadline, AfterEntry | ByField | ByEvent):
+    if isinstance(deadline, forms.Counted):
         _judge_time(deadline, path, remarks)
-    if isinstance(deadline, ByField):
+    if isinstance(deadline, forms.ByField):
         if deadline.before is not None and deadline.after is not None:
             remarks.fault(
                 (*path, "before"), "`before` and `after` do not go together.", "Leave one of them out.", key=True
             )
         if fold(deadline.field) == fold(FILLED_BY_PORTAL):
             warn_of_closedate((*path, "field"), remarks)
-    if isinstance(deadline, ByEvent):
-        if isinstance(deadline.event, DoneEvent):
+    if isinstance(deadline, forms.ByEvent):
+        if isinstance(deadline.event, forms.DoneEvent):
             _refer((*path, "event", "done"), deadline.event.done, task.id, known, remarks)
-        elif isinstance(deadline.event, StageEvent) and fold(deadline.event.stage) == fold(placed.name):
+        elif isinstance(deadline.event, forms.StageEvent) and fold(deadline.event.stage) == fold(placed.name):
             remarks.fault(
                 (*path, "event", "stage"), "The deal is in this very stage already.", "Name another stage to wait for."
             )
@@ -288,9 +275,9 @@ def warn_of_closedate(path: Path, remarks: Remarks) -> None:
     )
 
 
-def _judge_time(timed: AfterEntry | ByField | ByEvent | MoveTo, path: Path, remarks: Remarks) -> None:
+def _judge_time(timed: forms.Counted | forms.MoveTo, path: Path, remarks: Remarks) -> None:
     """Minutes and hours lead to a time of day of their own."""
-    spans = (timed.after, timed.before) if isinstance(timed, ByField) else (timed.after,)
+    spans = (timed.after, timed.before) if isinstance(timed, forms.ByField) else (timed.after,)
     unit = next((span.unit for span in spans if span is not None and span.unit in MINUTES), None)
     if unit and timed.at is not None:
         remarks.fault(
@@ -301,9 +288,9 @@ def _judge_time(timed: AfterEntry | ByField | ByEvent | MoveTo, path: Path, rema
         )
 
 
-def _judge_conditions(conditions: Conditions, path: Path, remarks: Remarks) -> None:
+def _judge_conditions(conditions: forms.Conditions, path: Path, remarks: Remarks) -> None:
     for name, test in (conditions.model_extra or {}).items():
-        if isinstance(test, Wishes) and _is_number(test.min) and _is_number(test.max) and test.min > test.max:
+        if isinstance(test, forms.Wishes) and _is_number(test.min) and _is_number(test.max) and test.min > test.max:
             wrong = f"Nothing is at least {test.min} and at most {test.max}."
             remarks.fault((*path, name), wrong, "Swap the two.")
     for index, part in enumerate(conditions.any_of or ()):
@@ -316,10 +303,10 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def deadlines(path: Path, deadline: Timed) -> Iterator[tuple[Path, Timed]]:
+def deadlines(path: Path, deadline: forms.Timed) -> Iterator[tuple[Path, forms.Timed]]:
     """A deadline and those after its ``else``, each with its path."""
     yield path, deadline
-    if isinstance(deadline, ByField | ByEvent):
+    if isinstance(deadline, forms.ByField | forms.ByEvent):
         yield from deadlines((*path, "else"), deadline.otherwise)
 
 
@@ -333,9 +320,9 @@ def _persons_tasks(task: TaskEntry) -> Iterator[tuple[Path, str]]:
 
 
 def _tasks_named(path: Path, person: Any) -> Iterator[tuple[Path, str]]:
-    if isinstance(person, PersonOfTask):
+    if isinstance(person, forms.PersonOfTask):
         yield (*path, "task"), person.task
-    if isinstance(person, PersonOutOf):
+    if isinstance(person, forms.PersonOutOf):
         for index, one in enumerate(person.one_of):
             yield from _tasks_named((*path, "one_of", index), one)
     otherwise = getattr(person, "otherwise", None)
@@ -415,10 +402,8 @@ def _judge_calendar(calendar: CalendarSection, remarks: Remarks) -> None:
 
 
 def _judge_overdue(overdue: OverdueSection, remarks: Remarks) -> None:
-    sweeps: dict[str, SweepEntry | None] = {"morning": overdue.morning, "evening": overdue.evening}
-    for name, sweep in sweeps.items():
-        if sweep is not None:
-            _judge_time(sweep.move_to, ("overdue", name, "move_to"), remarks)
+    for name, sweep in overdue.sweeps():
+        _judge_time(sweep.move_to, ("overdue", name, "move_to"), remarks)
     if overdue.morning is None and overdue.evening is None:
         remarks.warn(
             ("overdue",), "There is no sweep: nothing overdue is ever moved.", "Add `morning` or `evening`.", key=True

@@ -14,30 +14,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, Discriminator, Field, PlainValidator, Strict, Tag, WithJsonSchema
 
+from bitrix_sync.rules import forms
 from bitrix_sync.rules.durations import Span
-from bitrix_sync.rules.forms import (
-    AfterEntry,
-    ByEvent,
-    ByField,
-    Conditions,
-    Deadline,
-    DoneEvent,
-    FilledEvent,
-    MoveTo,
-    OnDate,
-    Person,
-    PersonFromDepartment,
-    PersonFromField,
-    PersonOfTask,
-    PersonOutOf,
-    Shape,
-    StageEvent,
-    Start,
-    Supervisor,
-    Wishes,
-    Words,
-    kinds,
-)
 from bitrix_sync.rules.plain_keys import TEMPLATES, Ending, PlainKeys
 from bitrix_sync.rules.problem import Path, refusal, show
 from bitrix_sync.rules.scalars import (
@@ -70,25 +48,25 @@ def _check_stage_key(value: Any) -> str:
 StageKey = Annotated[str, PlainValidator(_check_stage_key), WithJsonSchema({"type": "string", "pattern": r"\S"})]
 
 
-class TaskOverdue(Shape):
+class TaskOverdue(forms.Shape):
     """What overdue tasks of this rule undergo, instead of what the file says."""
 
     limit: Annotated[int, Strict(), Field(ge=0, le=1000)] | None = Field(default=None, description="So many moves.")
-    move_to: MoveTo | None = Field(default=None, description="Where a sweep moves the deadline.")
+    move_to: forms.MoveTo | None = Field(default=None, description="Where a sweep moves the deadline.")
 
 
 def _overdue_kind(value: Any) -> str | None:
     return "=overdue:own" if isinstance(value, dict) else "=overdue:never" if value == "never" else None
 
 
-def _no_overdue(value: Any) -> Words:
+def _no_overdue(value: Any) -> forms.Words:
     return (
         f"{show(value).capitalize()} is not known here.",
         "Write `never`, or `{limit: 3, move_to: {after: 1 workday}}`.",
     )
 
 
-class TaskEntry(Shape, PlainKeys):
+class TaskEntry(forms.Shape, PlainKeys):
     """A rule: one task that the stage asks for."""
 
     id: RuleId = Field(description="letters, digits, `-`, `_`; once in the file")
@@ -96,15 +74,15 @@ class TaskEntry(Shape, PlainKeys):
         description="a [text](#texts); 1 to 250 characters, a longer one is cut with an ellipsis",
         examples=["Позвонить: {{ deal.TITLE }}"],
     )
-    condition: Conditions | None = Field(
+    condition: forms.Conditions | None = Field(
         default=None, alias="if", description="[conditions](#conditions) on the deal; default: always"
     )
-    start: Start | None = Field(
+    start: forms.Start | None = Field(
         default=None, description="an event: the task appears then, not on entry; default: on entry"
     )
-    owner: Person = Field(default="responsible", description="who does it: a [person](#persons)")
-    deadline: Deadline = Field(description="by when, see [Deadlines](#deadlines)")
-    supervisor: Supervisor | None = Field(
+    owner: forms.Person = Field(default="responsible", description="who does it: a [person](#persons)")
+    deadline: forms.Deadline = Field(description="by when, see [Deadlines](#deadlines)")
+    supervisor: forms.Supervisor | None = Field(
         default=None,
         description="who controls it: a [person](#persons), `head` or `none`; default: the file's `supervisor`",
     )
@@ -121,13 +99,13 @@ class TaskEntry(Shape, PlainKeys):
     overdue: (
         Annotated[
             Annotated[Literal["never"], Tag("=overdue:never")] | Annotated[TaskOverdue, Tag("=overdue:own")],
-            kinds("no_overdue", _overdue_kind, _no_overdue),
+            forms.kinds("no_overdue", _overdue_kind, _no_overdue),
         ]
         | None
     ) = Field(default=None, description="`never`, or own `limit` and `move_to`; default: the file's")
 
 
-class StageMapping(Shape):
+class StageMapping(forms.Shape):
     """A stage with more than tasks."""
 
     tasks: list[TaskEntry] = Field(default=[], description="The tasks that the stage asks for.")
@@ -141,7 +119,7 @@ def _stage_kind(value: Any) -> str | None:
     return "=stage:tasks" if isinstance(value, list) else "=stage:mapping" if isinstance(value, dict) else None
 
 
-def _no_stage(value: Any) -> Words:
+def _no_stage(value: Any) -> forms.Words:
     if value is None:
         return "The stage has nothing.", "Write its tasks as a list, `[]` if it needs none, or delete the line."
     return f"A stage takes a list of tasks, not {show(value)}.", "Write `- id: ...` on the next line, indented."
@@ -149,7 +127,7 @@ def _no_stage(value: Any) -> Words:
 
 Stage = Annotated[
     Annotated[list[TaskEntry], Tag("=stage:tasks")] | Annotated[StageMapping, Tag("=stage:mapping")],
-    kinds("no_stage", _stage_kind, _no_stage),
+    forms.kinds("no_stage", _stage_kind, _no_stage),
 ]
 
 
@@ -160,7 +138,7 @@ def _hours_kind(value: Any) -> str:
     return "=hours:week" if isinstance(value, dict) else "=hours:spans"
 
 
-class CalendarSection(Shape):
+class CalendarSection(forms.Shape):
     """Working time. Without it the portal's own settings are used."""
 
     hours: (
@@ -197,15 +175,15 @@ class CalendarSection(Shape):
     )
 
 
-class SweepEntry(Shape):
+class SweepEntry(forms.Shape):
     """A daily look at what is overdue."""
 
     at: Clock = Field(description='Time of day, in quotes: "09:00".')
-    move_to: MoveTo = Field(description="Where overdue deadlines are moved, counted from the sweep's moment.")
+    move_to: forms.MoveTo = Field(description="Where overdue deadlines are moved, counted from the sweep's moment.")
     days: Literal["workdays", "every_day"] = Field(default="workdays", description="On which days it runs.")
 
 
-class OverdueSection(Shape):
+class OverdueSection(forms.Shape):
     """What happens to what is overdue. Without it: no sweeps."""
 
     tasks: Literal["rules", "deals", "all"] = Field(
@@ -231,8 +209,15 @@ class OverdueSection(Shape):
         default=["supervisor", "owner"], description="who is told: `supervisor`, `owner`, or both; default: both"
     )
 
+    def sweeps(self) -> Iterator[tuple[Literal["morning", "evening"], SweepEntry]]:
+        """The sweeps that the file has."""
+        if self.morning is not None:
+            yield "morning", self.morning
+        if self.evening is not None:
+            yield "evening", self.evening
 
-class SafetySection(Shape):
+
+class SafetySection(forms.Shape):
     """Limits that hold back what looks like a mistake."""
 
     max_new_tasks: Annotated[int, Strict(), Field(ge=1)] = Field(
@@ -250,7 +235,7 @@ def _read_version(value: Any) -> int:
     raise refusal(f"{show(value).capitalize()} is no version that this program knows.", "Write `version: 1`.")
 
 
-class File(Shape):
+class File(forms.Shape):
     """rules.yaml of bitrix-sync: for every stage of every funnel, which task, whose, by when."""
 
     version: Annotated[int, PlainValidator(_read_version), WithJsonSchema({"const": 1})] = Field(
@@ -277,7 +262,9 @@ class File(Shape):
         default=None,
         description="working days and hours; default: the portal's own, else Monday to Friday, 09:00 to 18:00",
     )
-    supervisor: Supervisor = Field(default="head", description="who controls every task that does not say otherwise")
+    supervisor: forms.Supervisor = Field(
+        default="head", description="who controls every task that does not say otherwise"
+    )
     on_close: Ending = Field(default="keep", description="what the open tasks of a won or lost deal undergo")
     fallback_owner: User | None = Field(
         default=None, description="who gets a task that nobody else can take: an id or e-mail; default: nobody"
@@ -293,20 +280,20 @@ class File(Shape):
 
 
 SHAPES: dict[str, type[BaseModel]] = {
-    "=event:done": DoneEvent,
-    "=event:stage": StageEvent,
-    "=event:filled": FilledEvent,
-    "=start:done": DoneEvent,
-    "=start:filled": FilledEvent,
-    "=deadline:event": ByEvent,
-    "=deadline:field": ByField,
-    "=deadline:date": OnDate,
-    "=deadline:after": AfterEntry,
-    "=person:field": PersonFromField,
-    "=person:task": PersonOfTask,
-    "=person:department": PersonFromDepartment,
-    "=person:one_of": PersonOutOf,
-    "=test:wishes": Wishes,
+    "=event:done": forms.DoneEvent,
+    "=event:stage": forms.StageEvent,
+    "=event:filled": forms.FilledEvent,
+    "=start:done": forms.DoneEvent,
+    "=start:filled": forms.FilledEvent,
+    "=deadline:event": forms.ByEvent,
+    "=deadline:field": forms.ByField,
+    "=deadline:date": forms.OnDate,
+    "=deadline:after": forms.AfterEntry,
+    "=person:field": forms.PersonFromField,
+    "=person:task": forms.PersonOfTask,
+    "=person:department": forms.PersonFromDepartment,
+    "=person:one_of": forms.PersonOutOf,
+    "=test:wishes": forms.Wishes,
     "=overdue:own": TaskOverdue,
     "=stage:tasks": TaskEntry,
     "=stage:mapping": StageMapping,
@@ -314,7 +301,7 @@ SHAPES: dict[str, type[BaseModel]] = {
     "calendar": CalendarSection,
     "morning": SweepEntry,
     "evening": SweepEntry,
-    "move_to": MoveTo,
+    "move_to": forms.MoveTo,
     "overdue": OverdueSection,
     "safety": SafetySection,
 }
@@ -324,7 +311,7 @@ SHAPES: dict[str, type[BaseModel]] = {
 SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
     "file": (File,),
     "task": (TaskEntry,),
-    "deadline": (AfterEntry, ByField, OnDate, ByEvent),
+    "deadline": (forms.AfterEntry, forms.ByField, forms.OnDate, forms.ByEvent),
     "calendar": (CalendarSection,),
     "overdue": (OverdueSection,),
 }

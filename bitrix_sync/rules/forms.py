@@ -199,6 +199,8 @@ class MoveTo(Shape):
     on_day_off: OnDayOff | None = _ON_DAY_OFF
 
 
+Counted = AfterEntry | ByField | ByEvent
+"""The deadlines that may be so long before or after something."""
 _DEADLINES = {
     "event": "=deadline:event",
     "field": "=deadline:field",
@@ -303,24 +305,16 @@ _UserId = Annotated[int, PlainValidator(read_user_id), WithJsonSchema(USER_ID_SC
 _PersonWord = Annotated[str, PlainValidator(read_person), _word_schema(PERSON_WORDS)]
 _SupervisorWord = Annotated[str, PlainValidator(read_supervisor), _word_schema((*PERSON_WORDS, NOBODY))]
 
-Person = Annotated[
-    Annotated[_PersonWord, Tag("=person:word")]
-    | Annotated[_UserId, Tag("=person:id")]
+_Others = (
+    Annotated[_UserId, Tag("=person:id")]
     | Annotated[PersonFromField, Tag("=person:field")]
     | Annotated[PersonOfTask, Tag("=person:task")]
     | Annotated[PersonFromDepartment, Tag("=person:department")]
-    | Annotated[PersonOutOf, Tag("=person:one_of")],
-    kinds("no_person", _person_kind, _no_person),
-]
-Supervisor = Annotated[
-    Annotated[_SupervisorWord, Tag("=person:word")]
-    | Annotated[_UserId, Tag("=person:id")]
-    | Annotated[PersonFromField, Tag("=person:field")]
-    | Annotated[PersonOfTask, Tag("=person:task")]
-    | Annotated[PersonFromDepartment, Tag("=person:department")]
-    | Annotated[PersonOutOf, Tag("=person:one_of")],
-    kinds("no_person", _person_kind, _no_person),
-]
+    | Annotated[PersonOutOf, Tag("=person:one_of")]
+)
+_WHO = kinds("no_person", _person_kind, _no_person)
+Person = Annotated[Annotated[_PersonWord, Tag("=person:word")] | _Others, _WHO]
+Supervisor = Annotated[Annotated[_SupervisorWord, Tag("=person:word")] | _Others, _WHO]
 
 
 # --- conditions ------------------------------------------------------------------------------------------------------

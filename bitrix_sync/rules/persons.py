@@ -19,20 +19,7 @@ from typing import Any, Literal, NamedTuple
 
 from bitrix_sync.model.facts import Company, Deal, Department, Unread
 from bitrix_sync.model.operations import TaskRecord
-from bitrix_sync.rules.model import (
-    Creator,
-    FromDepartment,
-    FromField,
-    Head,
-    Nobody,
-    OneOf,
-    OwnerOf,
-    Person,
-    Pick,
-    Responsible,
-    Rule,
-    UserId,
-)
+from bitrix_sync.rules import model
 from bitrix_sync.words.language import DEFAULT
 from bitrix_sync.words.texts import phrase
 
@@ -104,7 +91,7 @@ class Picks:
 
 
 def resolve_owner(
-    rule: Rule,
+    rule: model.Rule,
     *,
     deal: Deal,
     company: Company,
@@ -134,12 +121,12 @@ def follow_owner(
     """Who owns an open task of this form now that the deal's responsible has changed ("other" follows nobody)."""
     if form == "other":
         return Chosen(None, form)
-    person = Head() if form == "head" else Responsible()
+    person = model.Head() if form == "head" else model.Responsible()
     return _owner(person, _Search(deal, company, (), {}, Picks(), deadline, substitute_away, language), fallback)
 
 
 def resolve_supervisor(
-    person: Person,
+    person: model.Person,
     *,
     owner_id: int | None,
     deal: Deal,
@@ -163,7 +150,7 @@ def resolve_supervisor(
 
 
 def resolve_people(
-    persons: Iterable[Person],
+    persons: Iterable[model.Person],
     *,
     owner_id: int | None,
     deal: Deal,
@@ -277,7 +264,7 @@ class _Search:
             self.picks.take(pool, user)
 
 
-def _owner(person: Person, search: _Search, fallback: int | None) -> Chosen:
+def _owner(person: model.Person, search: _Search, fallback: int | None) -> Chosen:
     company = search.company
     found = _find(person, search)
     search.picks.propose(found.turns)
@@ -296,12 +283,12 @@ def _owner(person: Person, search: _Search, fallback: int | None) -> Chosen:
     return Chosen(None, found.form, path=(*path, search.tell("nobody")))
 
 
-def _find(person: Person, search: _Search, *, strict: bool = False) -> _Found:
+def _find(person: model.Person, search: _Search, *, strict: bool = False) -> _Found:
     """The person, with ``else``; unless ``strict`` also with the heads over those who are not able."""
     found = _look(person, search)
     if found.user_id is not None:
         return found
-    pool = isinstance(person, FromDepartment | OneOf)
+    pool = isinstance(person, model.FromDepartment | model.OneOf)
     if not strict and not pool:
         found = _substitute(found, search)
     otherwise = getattr(person, "otherwise", None)
@@ -325,26 +312,26 @@ def _substitute(found: _Found, search: _Search) -> _Found:
     return found._replace(path=path)
 
 
-def _look(person: Person, search: _Search) -> _Found:
+def _look(person: model.Person, search: _Search) -> _Found:
     """The person as named, without ``else`` and without anybody standing in."""
     match person:
-        case Responsible():
+        case model.Responsible():
             return _known([search.deal.responsible_id], search, "responsible")._replace(form="responsible")
-        case Creator():
+        case model.Creator():
             return _known([search.deal.creator_id], search, "creator")
-        case Head():
+        case model.Head():
             return _head(search)
-        case Nobody():
+        case model.Nobody():
             return _Found(None)
-        case UserId(user_id):
+        case model.UserId(user_id):
             return _known([user_id], search, "user")
-        case FromField(code):
+        case model.FromField(code):
             return _from_field(code, search)
-        case OwnerOf(rule_id):
+        case model.OwnerOf(rule_id):
             return _owner_of(rule_id, search)
-        case FromDepartment():
+        case model.FromDepartment():
             return _from_department(person, search)
-        case OneOf():
+        case model.OneOf():
             return _one_of(person, search)
 
 
@@ -389,7 +376,7 @@ def _head(search: _Search) -> _Found:
     return _Found(head, "head", (search.tell("head", of=company.name(under), name=company.name(head)),))
 
 
-def _from_department(person: FromDepartment, search: _Search) -> _Found:
+def _from_department(person: model.FromDepartment, search: _Search) -> _Found:
     """Active direct members; the head only if there is no other."""
     company = search.company
     search.need("departments")
@@ -412,7 +399,7 @@ def _working_in(department_id: int, company: Company) -> list[int]:
     return [user for user in members if company.active(user)] or list(filter(company.active, [head]))
 
 
-def _one_of(person: OneOf, search: _Search) -> _Found:
+def _one_of(person: model.OneOf, search: _Search) -> _Found:
     """The candidates are those of the list who are able, each once."""
     found = [_find(one, search, strict=True) for one in person.persons]
     candidates: dict[int, _Found] = {}
@@ -428,7 +415,7 @@ def _one_of(person: OneOf, search: _Search) -> _Found:
     return chosen._replace(path=path, turns=(*chosen.turns, turn))
 
 
-def _pick(how: Pick, users: Sequence[int], search: _Search, *, pool: str) -> tuple[int, str, tuple[str, int]]:
+def _pick(how: model.Pick, users: Sequence[int], search: _Search, *, pool: str) -> tuple[int, str, tuple[str, int]]:
     """One of the users, the reason in words, and the turn to be recorded. Equals stay in the order given."""
     picks = search.picks
     if how == "round_robin":
@@ -444,18 +431,18 @@ def _load(user: int, search: _Search) -> int:
     return search.picks.load(user, search.deadline) if search.deadline is not None else 0
 
 
-def _written(person: Person) -> str:
+def _written(person: model.Person) -> str:
     """The person as a stable name of its pool: it stays when the file is loaded again."""
     match person:
-        case UserId(user_id):
+        case model.UserId(user_id):
             return str(user_id)
-        case FromField(code):
+        case model.FromField(code):
             return f"field:{code}"
-        case OwnerOf(rule_id):
+        case model.OwnerOf(rule_id):
             return f"task:{rule_id}"
-        case FromDepartment(department_id):
+        case model.FromDepartment(department_id):
             return f"department:{department_id}"
-        case OneOf(persons):
+        case model.OneOf(persons):
             return f"one_of:{','.join(_written(one) for one in persons)}"
         case _:
             return type(person).__name__.lower()

@@ -7,7 +7,6 @@ wrong and what to write instead, worded for administrators. The regular expressi
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from datetime import date as Date
 from datetime import time as Time
 from functools import lru_cache
@@ -182,27 +181,25 @@ def _day_key(value: Any) -> str:
 
 def read_person(value: Any) -> str:
     """``responsible``, ``creator``, ``head`` or an e-mail."""
-    word = str(value).strip()
-    if word in PERSON_WORDS or _EMAIL.fullmatch(word):
-        return word
-    if word == NOBODY:
+    if str(value).strip() == NOBODY:
         raise refusal(
             "`none` is no person here.", "Only a `supervisor` can be `none`; leave the key out, or name somebody."
         )
-    raise refusal(
-        f"{show(value)} is no person.",
-        did_you_mean(word, PERSON_WORDS) or f"Write {', '.join(PERSON_WORDS)}, a user's id or e-mail.",
-    )
+    return _person_word(value, PERSON_WORDS)
 
 
 def read_supervisor(value: Any) -> str:
     """A person in a word, or ``none``."""
+    return _person_word(value, (*PERSON_WORDS, NOBODY))
+
+
+def _person_word(value: Any, words: tuple[str, ...]) -> str:
     word = str(value).strip()
-    if word == NOBODY or word in PERSON_WORDS or _EMAIL.fullmatch(word):
+    if word in words or _EMAIL.fullmatch(word):
         return word
     raise refusal(
         f"{show(value)} is no person.",
-        did_you_mean(word, (*PERSON_WORDS, NOBODY)) or f"Write {', '.join(PERSON_WORDS)}, none, a user's id or e-mail.",
+        did_you_mean(word, words) or f"Write {', '.join(words)}, a user's id or e-mail.",
     )
 
 
@@ -276,48 +273,39 @@ _DAY_PATTERN = rf"^\s*{_ONE_DAY}(\s*-\s*{_ONE_DAY})?\s*$"
 _DAY_SCHEMA: dict[str, Any] = {"type": "string", "pattern": _DAY_PATTERN, "examples": ["mon-fri", "sat"]}
 
 
-def _typed(parse: Callable[[Any], Any], **schema: Any) -> Any:
-    """The two annotations of a scalar of ours: how it is read, and what editors are told."""
-    return PlainValidator(parse), WithJsonSchema(schema)
+_LIST_OF_DAYS: dict[str, Any] = {"type": "array", "items": _DAY_SCHEMA, "minItems": 1}
+_ID_SCHEMA: dict[str, Any] = {
+    "anyOf": [{"type": "string", "pattern": f"^{_ID.pattern}$"}, {"type": "integer", "minimum": 0}],
+    "examples": ["first-call"],
+}
+_NAME_SCHEMA: dict[str, Any] = {
+    "anyOf": [{"type": "string", "pattern": r"\S"}, {"type": "integer"}],
+    "examples": ["Договор", "C5:NEW"],
+}
 
 
-_READ_TIME, _TELL_TIME = _typed(_parse_time, type="string", pattern=_TIME_PATTERN, examples=["15:00"])
-Clock = Annotated[Time, _READ_TIME, _TELL_TIME]
-_READ_DATE, _TELL_DATE = _typed(
-    _parse_date, type="string", format="date", pattern=f"^{_DATE.pattern}$", examples=["2026-12-31"]
-)
-Day = Annotated[Date, _READ_DATE, _TELL_DATE]
-_READ_ID, _TELL_ID = _typed(
-    _parse_rule_id,
-    anyOf=[{"type": "string", "pattern": f"^{_ID.pattern}$"}, {"type": "integer", "minimum": 0}],
-    examples=["first-call"],
-)
-RuleId = Annotated[str, _READ_ID, _TELL_ID]
-_READ_NAME, _TELL_NAME = _typed(
-    _parse_name, anyOf=[{"type": "string", "pattern": r"\S"}, {"type": "integer"}], examples=["Договор", "C5:NEW"]
-)
-Name = Annotated[str, _READ_NAME, _TELL_NAME]
-_READ_TEXT, _TELL_TEXT = _typed(_parse_text, type="string", pattern=r"\S")
-Text = Annotated[str, _READ_TEXT, _TELL_TEXT]
-_READ_ZONE, _TELL_ZONE = _typed(_parse_zone, type="string", examples=["Europe/Moscow", "Asia/Almaty"])
-Zone = Annotated[str, _READ_ZONE, _TELL_ZONE]
-_READ_COUNTRY, _TELL_COUNTRY = _typed(
-    _parse_country, type="string", enum=sorted(country_codes()), examples=["RU", "KZ"]
-)
-Country = Annotated[str, _READ_COUNTRY, _TELL_COUNTRY]
-_READ_SPANS = PlainValidator(_parse_spans)
-Spans = Annotated[tuple[tuple[Time, Time], ...], _READ_SPANS, WithJsonSchema(_SPANS_SCHEMA)]
-_READ_DAYS = PlainValidator(_parse_day_ranges)
+def _text(**more: Any) -> WithJsonSchema:
+    """What editors are told of a value that is a text."""
+    return WithJsonSchema({"type": "string", **more})
+
+
+Clock = Annotated[Time, PlainValidator(_parse_time), _text(pattern=_TIME_PATTERN, examples=["15:00"])]
+Day = Annotated[
+    Date, PlainValidator(_parse_date), _text(format="date", pattern=f"^{_DATE.pattern}$", examples=["2026-12-31"])
+]
+RuleId = Annotated[str, PlainValidator(_parse_rule_id), WithJsonSchema(_ID_SCHEMA)]
+Name = Annotated[str, PlainValidator(_parse_name), WithJsonSchema(_NAME_SCHEMA)]
+Text = Annotated[str, PlainValidator(_parse_text), _text(pattern=r"\S")]
+Zone = Annotated[str, PlainValidator(_parse_zone), _text(examples=["Europe/Moscow", "Asia/Almaty"])]
+Country = Annotated[str, PlainValidator(_parse_country), _text(enum=sorted(country_codes()), examples=["RU", "KZ"])]
+Spans = Annotated[tuple[tuple[Time, Time], ...], PlainValidator(_parse_spans), WithJsonSchema(_SPANS_SCHEMA)]
 WeekDays = Annotated[
-    tuple[int, ...],
-    _READ_DAYS,
-    WithJsonSchema({"anyOf": [_DAY_SCHEMA, {"type": "array", "items": _DAY_SCHEMA, "minItems": 1}]}),
+    tuple[int, ...], PlainValidator(_parse_day_ranges), WithJsonSchema({"anyOf": [_DAY_SCHEMA, _LIST_OF_DAYS]})
 ]
 DayKey = Annotated[str, PlainValidator(_day_key), WithJsonSchema(_DAY_SCHEMA)]
 USER_ID_SCHEMA: dict[str, Any] = {"type": "integer", "minimum": 1, "title": "A user's id"}
 EMAIL_SCHEMA: dict[str, Any] = {"type": "string", "pattern": "^[^@\\s]+@[^@\\s]+\\.[^@\\s]+$", "title": "An e-mail"}
-_READ_USER, _TELL_USER = _typed(_parse_user, anyOf=[USER_ID_SCHEMA, EMAIL_SCHEMA])
-User = Annotated[int | str, _READ_USER, _TELL_USER]
+User = Annotated[int | str, PlainValidator(_parse_user), WithJsonSchema({"anyOf": [USER_ID_SCHEMA, EMAIL_SCHEMA]})]
 TestScalar = Annotated[Any, PlainValidator(read_scalar), WithJsonSchema(SCALAR_SCHEMA)]
 Wish = Annotated[Any, PlainValidator(read_wish), WithJsonSchema({"anyOf": [SCALAR_SCHEMA, LIST_SCHEMA]})]
 Filling = Annotated[

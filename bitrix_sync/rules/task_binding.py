@@ -11,49 +11,11 @@ from typing import Any, Literal
 
 from bitrix_sync.model.facts import DealField
 from bitrix_sync.model.yes_no import yes_or_no
+from bitrix_sync.rules import forms, model
 from bitrix_sync.rules.consistency import FILLED_BY_PORTAL, template_names, warn_of_closedate
 from bitrix_sync.rules.deadlines import MINUTES
 from bitrix_sync.rules.fields import Unfit, fit, holds_files, is_template, not_for_fields
 from bitrix_sync.rules.fields import named as _titled
-from bitrix_sync.rules.forms import (
-    AfterEntry,
-    ByEvent,
-    ByField,
-    Conditions,
-    DoneEvent,
-    FilledEvent,
-    MoveTo,
-    OnDate,
-    PersonFromDepartment,
-    PersonFromField,
-    PersonOfTask,
-    PersonOutOf,
-    StageEvent,
-    Timed,
-    Wishes,
-)
-from bitrix_sync.rules.model import (
-    AllOf,
-    AnyOf,
-    Condition,
-    Creator,
-    Deadline,
-    Done,
-    Entered,
-    Event,
-    Filled,
-    FromDepartment,
-    FromField,
-    Head,
-    Nobody,
-    Not,
-    OneOf,
-    OwnerOf,
-    Person,
-    Responsible,
-    Test,
-    UserId,
-)
 from bitrix_sync.rules.names import Found, Names
 from bitrix_sync.rules.plain_keys import PEOPLE, TEMPLATES, PlainKeys, values_of
 from bitrix_sync.rules.problem import Path, Remarks, show
@@ -66,7 +28,12 @@ DATES = frozenset({"date", "datetime"})
 PEOPLE_TYPES = frozenset({"employee", "user"})
 STAGE = "STAGE_ID"
 """The deal's stage. What the portal offers as its values are the default funnel's stages alone."""
-WORDS: dict[str, Person] = {"responsible": Responsible(), "creator": Creator(), "head": Head(), NOBODY: Nobody()}
+WORDS: dict[str, model.Person] = {
+    "responsible": model.Responsible(),
+    "creator": model.Creator(),
+    "head": model.Head(),
+    NOBODY: model.Nobody(),
+}
 Op = Literal["eq", "in", "min", "max", "not", "contains", "filled"]
 ORDERED = frozenset({"min", "max"})
 _WISHES: tuple[tuple[str, Op], ...] = (
@@ -125,21 +92,21 @@ class Parts:
 
     # --- persons -----------------------------------------------------------------------------------------------------
 
-    def person(self, said: Any, path: Path) -> Person:
+    def person(self, said: Any, path: Path) -> model.Person:
         """A person; the deal's responsible in the place of one that cannot be resolved (a fault is remarked then)."""
         match said:
             case int() | str():
                 return WORDS.get(str(said)) or self.user(said, path)
-            case PersonFromField():
-                return FromField(self._people_field(said.field, (*path, "field")), self._otherwise(said, path))
-            case PersonOfTask():
-                return OwnerOf(said.task, self._otherwise(said, path))
-            case PersonFromDepartment():
+            case forms.PersonFromField():
+                return model.FromField(self._people_field(said.field, (*path, "field")), self._otherwise(said, path))
+            case forms.PersonOfTask():
+                return model.OwnerOf(said.task, self._otherwise(said, path))
+            case forms.PersonFromDepartment():
                 where = (*path, "department")
                 found = self.need(self.names.department(said.department, where), where)
-                return FromDepartment(int(found or 0), said.pick, self._otherwise(said, path))
-            case PersonOutOf():
-                return OneOf(self.persons(said.one_of, (*path, "one_of")), said.pick, self._otherwise(said, path))
+                return model.FromDepartment(int(found or 0), said.pick, self._otherwise(said, path))
+            case forms.PersonOutOf():
+                return model.OneOf(self.persons(said.one_of, (*path, "one_of")), said.pick, self._otherwise(said, path))
         raise AssertionError(f"no person: {said!r}")
 
     def _people_field(self, name: str, path: Path) -> str:
@@ -148,44 +115,44 @@ class Parts:
             self.remarks.fault(path, f"{_titled(field)} holds no employees.", "Name a field of the type employee.")
         return code
 
-    def persons(self, said: Iterable[Any], path: Path) -> tuple[Person, ...]:
+    def persons(self, said: Iterable[Any], path: Path) -> tuple[model.Person, ...]:
         """Persons of a list."""
         return tuple(self.person(one, (*path, index)) for index, one in enumerate(said))
 
-    def user(self, said: int | str, path: Path) -> Person:
+    def user(self, said: int | str, path: Path) -> model.Person:
         """A certain user."""
         found = self.need(self.names.user(said, path), path)
-        return UserId(int(found)) if found.isdecimal() else Responsible()
+        return model.UserId(int(found)) if found.isdecimal() else model.Responsible()
 
-    def _otherwise(self, said: Any, path: Path) -> Person | None:
+    def _otherwise(self, said: Any, path: Path) -> model.Person | None:
         return None if said.otherwise is None else self.person(said.otherwise, (*path, "else"))
 
     # --- deadlines ---------------------------------------------------------------------------------------------------
 
-    def deadline(self, said: Timed, path: Path) -> Deadline:
+    def deadline(self, said: forms.Timed, path: Path) -> model.Deadline:
         """A deadline with its ``else``."""
         common: dict[str, Any] = {"at": said.at, "on_day_off": said.on_day_off, "follow": said.follow}
         match said:
-            case AfterEntry():
-                return Deadline(said.after, **common)
-            case OnDate():
-                return Deadline(date=said.date, **common)
-            case ByField():
+            case forms.AfterEntry():
+                return model.Deadline(said.after, **common)
+            case forms.OnDate():
+                return model.Deadline(date=said.date, **common)
+            case forms.ByField():
                 code = self._date_field(said, path)
                 otherwise = self.deadline(said.otherwise, (*path, "else"))
                 offset, direction = (said.before, -1) if said.before is not None else (said.after, 1)
-                return Deadline(offset, direction, field=code, otherwise=otherwise, **common)
-            case ByEvent():
+                return model.Deadline(offset, direction, field=code, otherwise=otherwise, **common)
+            case forms.ByEvent():
                 event = self.event(said.event, (*path, "event"))
                 otherwise = self.deadline(said.otherwise, (*path, "else"))
-                return Deadline(said.after, event=event, otherwise=otherwise, **common)
+                return model.Deadline(said.after, event=event, otherwise=otherwise, **common)
         raise AssertionError(f"no deadline: {said!r}")
 
-    def move_to(self, said: MoveTo) -> Deadline:
+    def move_to(self, said: forms.MoveTo) -> model.Deadline:
         """Where a sweep moves a deadline."""
-        return Deadline(said.after, at=said.at, on_day_off=said.on_day_off)
+        return model.Deadline(said.after, at=said.at, on_day_off=said.on_day_off)
 
-    def _date_field(self, said: ByField, path: Path) -> str:
+    def _date_field(self, said: forms.ByField, path: Path) -> str:
         where = (*path, "field")
         code, field = self.field(said.field, where)
         if code == FILLED_BY_PORTAL and fold(said.field) != fold(FILLED_BY_PORTAL):
@@ -214,19 +181,19 @@ class Parts:
                 path, f"{_titled(field)} holds no dates.", "Name a field of the type date or date and time."
             )
 
-    def event(self, said: DoneEvent | StageEvent | FilledEvent, path: Path) -> Event:
+    def event(self, said: forms.DoneEvent | forms.StageEvent | forms.FilledEvent, path: Path) -> model.Event:
         """An event. A rule that stands wherever this one stands is meant as of the same visit."""
         match said:
-            case DoneEvent():
+            case forms.DoneEvent():
                 return self.done(said)
-            case FilledEvent():
-                return Filled(self.field(said.filled, (*path, "filled"))[0])
-            case StageEvent():
-                return Entered(self._entered(said.stage, (*path, "stage")))
+            case forms.FilledEvent():
+                return model.Filled(self.field(said.filled, (*path, "filled"))[0])
+            case forms.StageEvent():
+                return model.Entered(self._entered(said.stage, (*path, "stage")))
 
-    def done(self, said: DoneEvent) -> Done:
+    def done(self, said: forms.DoneEvent) -> model.Done:
         """That another rule's task is completed."""
-        return Done(said.done, bool(self.stages) and self.stages <= self.placed.get(said.done, frozenset()))
+        return model.Done(said.done, bool(self.stages) and self.stages <= self.placed.get(said.done, frozenset()))
 
     def _entered(self, name: str, path: Path) -> frozenset[str]:
         """The stages of that name in the funnels of this task, or the one of that id anywhere."""
@@ -263,27 +230,29 @@ class Parts:
 
     # --- conditions --------------------------------------------------------------------------------------------------
 
-    def condition(self, said: Conditions, path: Path) -> Condition:
+    def condition(self, said: forms.Conditions, path: Path) -> model.Condition:
         """Conditions, those on fields first."""
-        parts: list[Condition] = []
+        parts: list[model.Condition] = []
         for name, test in (said.model_extra or {}).items():
             parts += self._tests(name, test, (*path, name))
         if said.any_of is not None:
-            parts.append(AnyOf(tuple(self.condition(one, (*path, "any", i)) for i, one in enumerate(said.any_of))))
+            parts.append(
+                model.AnyOf(tuple(self.condition(one, (*path, "any", i)) for i, one in enumerate(said.any_of)))
+            )
         if said.no is not None:
-            parts.append(Not(self.condition(said.no, (*path, "not"))))
-        return AllOf(tuple(parts))
+            parts.append(model.Not(self.condition(said.no, (*path, "not"))))
+        return model.AllOf(tuple(parts))
 
-    def _tests(self, name: str, test: Any, path: Path) -> list[Condition]:
+    def _tests(self, name: str, test: Any, path: Path) -> list[model.Condition]:
         code, field = self.field(name, path, key=True)
-        if not isinstance(test, Wishes):
+        if not isinstance(test, forms.Wishes):
             op: Op = "in" if isinstance(test, list) else "eq"
-            return [Test(code, op, self._wishes(test, op, field, path))]
-        tests: list[Condition] = []
+            return [model.Test(code, op, self._wishes(test, op, field, path))]
+        tests: list[model.Condition] = []
         for key, op in _WISHES:
             if key in test.model_fields_set:
                 wish = getattr(test, key)
-                tests.append(Test(code, op, self._wishes(wish, op, field, (*path, op))))
+                tests.append(model.Test(code, op, self._wishes(wish, op, field, (*path, op))))
         return tests
 
     def _wishes(self, wish: Any, op: Op, field: DealField | None, path: Path) -> Any:

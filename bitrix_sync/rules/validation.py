@@ -13,8 +13,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from bitrix_sync.rules import forms
 from bitrix_sync.rules.file import SHAPES, File, keys_of
-from bitrix_sync.rules.forms import PERSON_KINDS, UNKIND, AfterEntry, ByEvent, ByField, MoveTo, OnDate, Words
 from bitrix_sync.rules.plain_keys import PEOPLE
 from bitrix_sync.rules.problem import REFUSAL, Fault, Path, capitalized, show
 from bitrix_sync.rules.suggest import cure, nearest
@@ -53,7 +53,12 @@ _STAND_IN_ITEMS = {
     "tags": STAND_IN,
     "any": {},
 }
-_KINDS: Mapping[type[BaseModel], str] = {AfterEntry: "after", ByEvent: "event", ByField: "field", OnDate: "date"}
+_KINDS: Mapping[type[BaseModel], str] = {
+    forms.AfterEntry: "after",
+    forms.ByEvent: "event",
+    forms.ByField: "field",
+    forms.OnDate: "date",
+}
 """The kinds of deadlines, each with its key."""
 _KIND_KEYS = frozenset({"after", "before", "field", "date", "event"})
 Error = Mapping[str, Any]
@@ -130,15 +135,15 @@ def _faults(errors: list[Error], data: Any) -> list[Fault]:
     return faults
 
 
-def _words(error: Error) -> Words:
+def _words(error: Error) -> forms.Words:
     """What is wrong, and what to write instead."""
     kind, value, limits = error["type"], error["input"], error.get("ctx") or {}
     if kind == REFUSAL:
         return limits["wrong"], limits["cure"]
     if value is None:
         return "Nothing stands here.", "Write a value, or leave the key out."
-    if kind in UNKIND:
-        return UNKIND[kind](value)
+    if kind in forms.UNKIND:
+        return forms.UNKIND[kind](value)
     for beginning, words in _WORDS.items():
         if kind.startswith(beginning):
             return words(value, limits)
@@ -147,39 +152,39 @@ def _words(error: Error) -> Words:
     return f"{capitalized(value)} does not fit here: {error['msg']}.", "See the rules language for what does."
 
 
-def _no_literal(value: Any, limits: Mapping[str, Any]) -> Words:
+def _no_literal(value: Any, limits: Mapping[str, Any]) -> forms.Words:
     known = re.findall(r"'([^']*)'", limits["expected"])
     return f"{capitalized(value)} is not known here.", cure(str(value), known, "Write one of")
 
 
-def _no_flag(value: Any, limits: Mapping[str, Any]) -> Words:
+def _no_flag(value: Any, limits: Mapping[str, Any]) -> forms.Words:
     meant = _FLAGS.get(str(value).lower(), "true or false")
     return f"{capitalized(value)} is neither true nor false.", f"Write {meant}, without quotes."
 
 
-def _no_whole_number(value: Any, limits: Mapping[str, Any]) -> Words:
+def _no_whole_number(value: Any, limits: Mapping[str, Any]) -> forms.Words:
     return f"{capitalized(value)} is no whole number.", "Write one, without quotes."
 
 
-def _too_small(value: Any, limits: Mapping[str, Any]) -> Words:
+def _too_small(value: Any, limits: Mapping[str, Any]) -> forms.Words:
     return f"{capitalized(value)} is too small.", f"Write {limits['ge']} or more."
 
 
-def _too_large(value: Any, limits: Mapping[str, Any]) -> Words:
+def _too_large(value: Any, limits: Mapping[str, Any]) -> forms.Words:
     return f"{capitalized(value)} is too large.", f"Write {limits['le']} or less."
 
 
-def _no_list(value: Any, limits: Mapping[str, Any]) -> Words:
+def _no_list(value: Any, limits: Mapping[str, Any]) -> forms.Words:
     one = f"Write `[{value}]`." if isinstance(value, str | int) else "Begin each of its items with a dash."
     return f"A list must stand here, not {show(value)}.", one
 
 
-def _no_mapping(value: Any, limits: Mapping[str, Any]) -> Words:
+def _no_mapping(value: Any, limits: Mapping[str, Any]) -> forms.Words:
     return f"A mapping must stand here, not {show(value)}.", "Write `key: value` on lines of their own, indented."
 
 
 _FLAGS = {**dict.fromkeys(("yes", "on", "1", "y"), "true"), **dict.fromkeys(("no", "off", "0", "n"), "false")}
-_WORDS: Mapping[str, Callable[[Any, Mapping[str, Any]], Words]] = {
+_WORDS: Mapping[str, Callable[[Any, Mapping[str, Any]], forms.Words]] = {
     "literal_error": _no_literal,
     "bool": _no_flag,
     "int": _no_whole_number,
@@ -194,7 +199,7 @@ _WORDS: Mapping[str, Callable[[Any, Mapping[str, Any]], Words]] = {
 """By the beginning of the type of pydantic's error: what is wrong, and the cure."""
 
 
-def _unknown_key(key: str, model: type[BaseModel]) -> Words:
+def _unknown_key(key: str, model: type[BaseModel]) -> forms.Words:
     keys = keys_of(model)
     special = _foreign_key(key, model)
     if special is not None:
@@ -202,17 +207,17 @@ def _unknown_key(key: str, model: type[BaseModel]) -> Words:
     return f"There is no key `{show_key(key)}` here.", cure(key, keys, "The keys here are")
 
 
-def _foreign_key(key: str, model: type[BaseModel]) -> Words | None:
+def _foreign_key(key: str, model: type[BaseModel]) -> forms.Words | None:
     """A key of another kind of deadline or person."""
-    mine = next((kind for kind in PERSON_KINDS if SHAPES[f"=person:{kind}"] is model), "")
-    if mine and key in PERSON_KINDS:
+    mine = next((kind for kind in forms.PERSON_KINDS if SHAPES[f"=person:{kind}"] is model), "")
+    if mine and key in forms.PERSON_KINDS:
         return f"`{mine}` and `{key}` do not go together.", "Leave one of them out, or put it under `else`."
-    if model is MoveTo:
+    if model is forms.MoveTo:
         return _foreign_to_move_to(key)
     return _foreign_to_deadline(key, model) if model in _KINDS else None
 
 
-def _foreign_to_move_to(key: str) -> Words | None:
+def _foreign_to_move_to(key: str) -> forms.Words | None:
     if key in ("field", "event", "date", "before", "else"):
         return (
             f"`{key}` does not go into `move_to`, which is counted from the sweep's moment.",
@@ -223,12 +228,12 @@ def _foreign_to_move_to(key: str) -> Words | None:
     return None
 
 
-def _foreign_to_deadline(key: str, model: type[BaseModel]) -> Words | None:
-    if key == "else" and model in (AfterEntry, OnDate):
+def _foreign_to_deadline(key: str, model: type[BaseModel]) -> forms.Words | None:
+    if key == "else" and model in (forms.AfterEntry, forms.OnDate):
         return "`else` would never come to stand: this deadline is sure.", "Leave it out."
     if key not in _KIND_KEYS:
         return None
-    if model is ByEvent and key == "before":
+    if model is forms.ByEvent and key == "before":
         return "`before` needs a moment with a date; of an event nobody knows it beforehand.", "Use `after`."
     own = _KINDS[model]
     if own == "after":

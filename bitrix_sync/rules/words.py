@@ -12,33 +12,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from bitrix_sync.model.facts import Directory
-from bitrix_sync.rules.model import (
-    AllOf,
-    AnyOf,
-    Condition,
-    Creator,
-    Deadline,
-    Done,
-    Duration,
-    Entered,
-    Event,
-    Filled,
-    FromDepartment,
-    FromField,
-    Head,
-    Nobody,
-    Not,
-    OneOf,
-    OverdueOverride,
-    OwnerOf,
-    Person,
-    Responsible,
-    Rule,
-    Rules,
-    StagePolicy,
-    Test,
-    UserId,
-)
+from bitrix_sync.rules import model
 from bitrix_sync.rules.plain_keys import DEFAULTS
 from bitrix_sync.words.texts import counted, day_text, number_text, phrase
 
@@ -51,7 +25,7 @@ _COLUMNS = frozenset(
 )
 _NOTED = {
     one.name: one.default
-    for one in sorted(fields(Rule), key=lambda one: one.name in DEFAULTS)
+    for one in sorted(fields(model.Rule), key=lambda one: one.name in DEFAULTS)
     if one.name not in _COLUMNS
 }
 """What is told of a rule besides its columns, each with what is usual."""
@@ -59,7 +33,7 @@ _AFTER = {"minutes": "in_minutes", "workminutes": "in_workminutes", "weeks": "in
 """Units whose noun is another one after "in" (Russian)."""
 
 
-def sheets(rules: Rules, directory: Directory) -> tuple[Sheet, ...]:
+def sheets(rules: model.Rules, directory: Directory) -> tuple[Sheet, ...]:
     """A sheet for each stage that the file says something of, in the portal's order; then for those that are gone."""
     words = Words(rules, directory)
     funnels = {funnel.id: funnel.name for funnel in directory.funnels}
@@ -74,15 +48,15 @@ def sheets(rules: Rules, directory: Directory) -> tuple[Sheet, ...]:
     return (*found, *(words.sheet(GONE, policy.stage_id or GONE, policy) for policy in _gone(lost)))
 
 
-def _gone(rules: Iterable[Rule]) -> list[StagePolicy]:
+def _gone(rules: Iterable[model.Rule]) -> list[model.StagePolicy]:
     """The stages in which these rules stand, each place of several as one."""
-    found: dict[str, list[Rule]] = {}
+    found: dict[str, list[model.Rule]] = {}
     for rule in rules:
         found.setdefault(", ".join(sorted(rule.stage_ids)), []).append(rule)
-    return [StagePolicy(stage_id, 0, tuple(of_stage)) for stage_id, of_stage in found.items()]
+    return [model.StagePolicy(stage_id, 0, tuple(of_stage)) for stage_id, of_stage in found.items()]
 
 
-def frame(rules: Rules, directory: Directory) -> tuple[str, ...]:
+def frame(rules: model.Rules, directory: Directory) -> tuple[str, ...]:
     """What the file says of everything: sweeps, the limit of moves, whether anything is written at all."""
     words = Words(rules, directory)
     lines: list[str] = []
@@ -102,7 +76,7 @@ def frame(rules: Rules, directory: Directory) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def duration_text(language: str, duration: Duration, *, after: bool = False) -> str:
+def duration_text(language: str, duration: model.Duration, *, after: bool = False) -> str:
     """``2 рабочих дня``; ``after``: as it stands after "in" and "not later than"."""
     noun = _AFTER.get(duration.unit, duration.unit) if after else duration.unit
     return counted(language, duration.amount, noun)
@@ -112,14 +86,14 @@ def duration_text(language: str, duration: Duration, *, after: bool = False) -> 
 class Words:
     """Names of one portal and the language of one file."""
 
-    rules: Rules
+    rules: model.Rules
     directory: Directory
 
     def say(self, key: str, **values: Any) -> str:
         """A message of the catalogue."""
         return phrase(self.rules.language, key, **values)
 
-    def sheet(self, funnel: str, stage: str, policy: StagePolicy) -> Sheet:
+    def sheet(self, funnel: str, stage: str, policy: model.StagePolicy) -> Sheet:
         """One stage."""
         return {
             "funnel": funnel,
@@ -130,7 +104,7 @@ class Words:
             "tasks": [self.task(rule) for rule in policy.rules],
         }
 
-    def task(self, rule: Rule) -> dict[str, Any]:
+    def task(self, rule: model.Rule) -> dict[str, Any]:
         """One rule."""
         return {
             "id": rule.id,
@@ -142,14 +116,14 @@ class Words:
             "disabled": rule.disabled,
         }
 
-    def notes(self, rule: Rule) -> tuple[str, ...]:
+    def notes(self, rule: model.Rule) -> tuple[str, ...]:
         """What is not as usual in a rule."""
         said = {name: getattr(rule, name) for name, usual in _NOTED.items() if getattr(rule, name) != usual}
         if "fields" in said:
             said["fields"] = tuple(map(self.task_field, dict(rule.fields)))
         notes: list[str] = []
         for key, value in said.items():
-            if isinstance(value, OverdueOverride):
+            if isinstance(value, model.OverdueOverride):
                 parts = {"never": value.never or None, "limit": value.limit, "move": value.move_to}
                 notes += [self._note(f"{key}_{part}", own) for part, own in parts.items() if own is not None]
             else:
@@ -164,13 +138,13 @@ class Words:
     def _told(self, value: Any) -> Any:
         """A value of a rule, whatever it is."""
         match value:
-            case Duration():
+            case model.Duration():
                 return self._span(value)
-            case Deadline():
+            case model.Deadline():
                 return self.deadline(value)
-            case Done() | Filled():
+            case model.Done() | model.Filled():
                 return self.event(value)
-            case Test() | AllOf() | AnyOf() | Not():
+            case model.Test() | model.AllOf() | model.AnyOf() | model.Not():
                 return self.condition(value)
             case tuple():
                 return ", ".join(str(self._told(one)) for one in value)
@@ -185,7 +159,7 @@ class Words:
 
     # --- deadlines ---------------------------------------------------------------------------------------------------
 
-    def deadline(self, deadline: Deadline) -> str:
+    def deadline(self, deadline: model.Deadline) -> str:
         """By when, with the other branch."""
         text = self._moment(deadline)
         if deadline.at is not None:
@@ -196,13 +170,13 @@ class Words:
             text = self.say("rule.else", this=text, other=self.deadline(deadline.otherwise))
         return text
 
-    def _moment(self, deadline: Deadline) -> str:
+    def _moment(self, deadline: model.Deadline) -> str:
         kind, name = self._origin(deadline)
         span = deadline.offset
         side = "" if span is None or span.amount == 0 else "_after" if deadline.direction > 0 else "_before"
         return self.say(f"rule.{kind}{side}", name=name, span=self._span(span))
 
-    def _origin(self, deadline: Deadline) -> tuple[str, str]:
+    def _origin(self, deadline: model.Deadline) -> tuple[str, str]:
         """What kind of thing it counts from, and which."""
         if deadline.event is not None:
             return "event", self.event(deadline.event)
@@ -212,17 +186,17 @@ class Words:
             return "date", day_text(self.rules.language, deadline.date, weekday=False, year=True)
         return "entry", ""
 
-    def _span(self, duration: Duration | None) -> str:
+    def _span(self, duration: model.Duration | None) -> str:
         return duration_text(self.rules.language, duration, after=True) if duration else ""
 
-    def event(self, event: Event) -> str:
+    def event(self, event: model.Event) -> str:
         """What is waited for."""
         match event:
-            case Done(rule=name):
+            case model.Done(rule=name):
                 return self.say("event.done", name=name)
-            case Filled(field=code):
+            case model.Filled(field=code):
                 return self.say("event.filled", name=self.field(code))
-            case Entered(stages=stages):
+            case model.Entered(stages=stages):
                 names = dict.fromkeys(self.stage(one) for one in sorted(stages))
                 return self.say("event.stage", name=" / ".join(names))
 
@@ -237,42 +211,42 @@ class Words:
         """A stage's name, or its id."""
         return self.rules.stage_names.get(stage_id, stage_id)
 
-    def person(self, person: Person) -> str:
+    def person(self, person: model.Person) -> str:
         """Who, with the other one."""
         otherwise = getattr(person, "otherwise", None)
         text = self._who(person)
         return self.say("rule.else", this=text, other=self.person(otherwise)) if otherwise else text
 
-    def _who(self, person: Person) -> str:
+    def _who(self, person: model.Person) -> str:
         match person:
-            case Responsible() | Creator() | Head() | Nobody():
+            case model.Responsible() | model.Creator() | model.Head() | model.Nobody():
                 return self.say(f"rule.who.{type(person).__name__.lower()}")
-            case UserId(id=number):
+            case model.UserId(id=number):
                 return self.directory.company.name(number)
-            case FromField(field=code):
+            case model.FromField(field=code):
                 return self.say("rule.who.field", name=self.field(code))
-            case OwnerOf(rule=name):
+            case model.OwnerOf(rule=name):
                 return self.say("rule.who.task", name=name)
-            case FromDepartment(department_id=number, pick=pick):
+            case model.FromDepartment(department_id=number, pick=pick):
                 department = self.directory.company.departments.get(number)
                 name = department.name if department else f"#{number}"
                 return self.say("rule.who.department", name=name, pick=self.say(f"rule.pick.{pick}"))
-            case OneOf(persons=persons, pick=pick):
+            case model.OneOf(persons=persons, pick=pick):
                 names = ", ".join(map(self.person, persons))
                 return self.say("rule.who.one_of", names=names, pick=self.say(f"rule.pick.{pick}"))
 
     # --- conditions --------------------------------------------------------------------------------------------------
 
-    def condition(self, condition: Condition) -> str:
+    def condition(self, condition: model.Condition) -> str:
         """What must hold."""
         match condition:
-            case Test(field=code, op=op, value=value):
+            case model.Test(field=code, op=op, value=value):
                 return f"{self.field(code)}: {self._wish(code, op, value)}"
-            case AllOf(parts=parts):
+            case model.AllOf(parts=parts):
                 return self.say("rule.and").join(self.condition(part) for part in parts)
-            case AnyOf(parts=parts):
+            case model.AnyOf(parts=parts):
                 return "(" + self.say("rule.or").join(self.condition(part) for part in parts) + ")"
-            case Not(part=part):
+            case model.Not(part=part):
                 return self.say("rule.not", what=self.condition(part))
 
     def _wish(self, code: str, op: str, value: Any) -> str:
