@@ -115,6 +115,12 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def clock_shift(store: Store) -> timedelta:
+    """How far the machine's clock was set since who works for the portal, or did last, began: to be added to what was
+    noted by that one's time."""
+    return store.clock_shift(Clock().base) or timedelta()
+
+
 class HeldElsewhere(PortalError):
     """Another process works for this portal; there is nothing to do but wait until it is gone."""
 

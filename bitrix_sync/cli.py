@@ -502,13 +502,13 @@ def backup(file: Annotated[Path, typer.Argument(help="Where the copy is written;
 def status(as_json: Json = False) -> None:
     """Cursor, queue, unknown operations, last pass, last sweeps, budget of the portal."""
     from bitrix_sync import report
-    from bitrix_sync.app import utc_now
+    from bitrix_sync.app import clock_shift, utc_now
 
     loaded, now = settings(), utc_now()
     if as_json:
-        show(with_store(lambda store: report.state_of_things(store, loaded, now=now)))
+        show(with_store(lambda store: report.state_of_things(store, loaded, now=now, moved=clock_shift(store))))
     else:
-        for line in with_store(lambda store: report.status(store, loaded, now=now)):
+        for line in with_store(lambda store: report.status(store, loaded, now=now, moved=clock_shift(store))):
             out.print(Text(cell(line)))
 
 

@@ -8,7 +8,7 @@ import asyncio
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ import requests
 import urllib3.exceptions
 from sqlalchemy import update
 
+from bitrix_sync.app import clock_shift
+from bitrix_sync.clock import Clock
 from bitrix_sync.engine import passes, sender
 from bitrix_sync.engine.passes import take_in
 from bitrix_sync.errors import PortalError, StoreError
@@ -25,7 +27,7 @@ from bitrix_sync.model.webhook import WebhookUrl
 from bitrix_sync.portal import client, http, paging
 from bitrix_sync.portal.dialect import outcomes
 from bitrix_sync.report import state_of_things
-from bitrix_sync.store import Store, operations, schema
+from bitrix_sync.store import Store, lease, operations, schema
 from bitrix_sync.store import store as store_module
 from tests.world.office import Office, office
 
@@ -318,3 +320,21 @@ def test_what_stays_half_way_is_said_everywhere_and_looked_up(tmp_path: Path) ->
         assert service.health().ready
         assert place.marks(deal) == ["first-call"]
         assert [notice for notice in place.portal.state.notices_of(1) if "five minutes" in notice.text]
+
+
+@pytest.mark.parametrize("ahead", [-3300.0, 0.0, 3300.0])
+def test_a_clock_that_was_set_makes_nothing_half_way_and_hides_nothing_that_is(tmp_path: Path, ahead: float) -> None:
+    """``status`` is another process: it knows when something was sent by the clock of who sent it."""
+    with office(tmp_path) as place:
+        place.add_deal()
+        place.run()
+        service, store = place.service, place.service.store
+        store.flags.clock_origin = f"{lease.THIS_BOOT} {Clock().base - ahead!r}"
+        for age, stuck in ((timedelta(seconds=1), 0), (STUCK + timedelta(seconds=1), 1)):
+            with store.writing("test") as connection:
+                sent = datetime.now(UTC) - timedelta(seconds=ahead) - age
+                connection.execute(update(schema.operations).values(state=State.SENDING.value, sent=sent, ended=None))
+            store.renew_lease(place.context.sender.epoch, sent)
+            things = state_of_things(store, service.settings, now=datetime.now(UTC), moved=clock_shift(store))
+            assert things["stuck"] == stuck
+            assert (things["verdict"] == "stopped") == bool(stuck), "what was not renewed for so long is not there"

@@ -30,10 +30,12 @@ SHOWN_TEXT = 200
 DAY = timedelta(hours=24)
 
 
-def state_of_things(store: Store, settings: Settings, *, now: datetime | None = None) -> Line:
+def state_of_things(
+    store: Store, settings: Settings, *, now: datetime | None = None, moved: timedelta = timedelta()
+) -> Line:
     """For ``status``, JSON-able: cursor, queue by state, how long the rest of it will take, unknown operations, what
     stays half-way (``now``: our clock, without which nobody can tell), last pass, last sweeps, the portal's budget, who
-    works, what is in the way."""
+    works, what is in the way. ``moved``: how far the machine's clock was set since who works began."""
     cursor, lease = store.cursor(), store.lease()
     flags, rest = store.flags, store.flags.rest
     refused, unheard = _refused(store)
@@ -55,7 +57,7 @@ def state_of_things(store: Store, settings: Settings, *, now: datetime | None = 
                 "kind": one.operation.kind.value,
                 "deal_id": one.operation.deal_id,
                 "task": one.operation.task,
-                "sent": iso(one.sent),
+                "sent": iso(one.sent and one.sent + moved),
             }
             for one in store.unknown()
         ],
@@ -63,11 +65,11 @@ def state_of_things(store: Store, settings: Settings, *, now: datetime | None = 
         "unheard": unheard,
         "tried_by_release": len(store.refused()),
         "bad_rows": flags.bad_rows,
-        "stuck": store.stuck(now - STUCK) if now else None,
+        "stuck": store.stuck(now - moved - STUCK) if now else None,
         "last_pass": iso(flags.last_pass),
         "last_sweeps": [_in_short(one, flags.sweep_rest) for one in sweeps(store, limit=SHOWN_SWEEPS)],
-        "budget": _budget(store, settings),
-        "holder": None if lease is None else {"name": lease.holder, "until": lease.until.isoformat()},
+        "budget": _budget(store, settings, moved),
+        "holder": None if lease is None else {"name": lease.holder, "until": (lease.until + moved).isoformat()},
         "paused": flags.paused,
         "paused_since": iso(flags.paused_since),
         "watch": flags.watch,
@@ -87,19 +89,23 @@ def state_of_things(store: Store, settings: Settings, *, now: datetime | None = 
     return {"verdict": verdict(things, now=now, poll_seconds=settings.poll_seconds), **things}
 
 
-def status(store: Store, settings: Settings, *, now: datetime) -> list[str]:
+def status(store: Store, settings: Settings, *, now: datetime, moved: timedelta = timedelta()) -> list[str]:
     """The same in lines for people. ``now``: our clock."""
-    things = state_of_things(store, settings, now=now)
+    things = state_of_things(store, settings, now=now, moved=moved)
     with scene(store, now) as here:
         return list(lines(here, things, now=now))
 
 
-def _budget(store: Store, settings: Settings) -> Line | None:
+def _budget(store: Store, settings: Settings, moved: timedelta) -> Line | None:
     """How many requests the portal would take at once."""
     if (level := store.rate_limiter()) is None:
         return None
     used, at = level
-    return {"free": max(int(settings.rate.bucket - used), 0), "of": settings.rate.bucket, "at": at.isoformat()}
+    return {
+        "free": max(int(settings.rate.bucket - used), 0),
+        "of": settings.rate.bucket,
+        "at": (at + moved).isoformat(),
+    }
 
 
 def _refused(store: Store) -> tuple[list[Line], list[Line]]:
