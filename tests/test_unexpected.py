@@ -329,6 +329,7 @@ def test_a_clock_that_was_set_makes_nothing_half_way_and_hides_nothing_that_is(t
         place.add_deal()
         place.run()
         service, store = place.service, place.service.store
+        store.flags.last_pass = datetime.now(UTC)
         store.flags.clock_origin = f"{lease.THIS_BOOT} {Clock().base - ahead!r}"
         for age, stuck in ((timedelta(seconds=1), 0), (STUCK + timedelta(seconds=1), 1)):
             with store.writing("test") as connection:
