@@ -590,7 +590,7 @@ class Service:
         self.command_runs.go_on(context)
         rule_alerts.tell_of_bad_rows(context)
         self.note_rest(context)
-        self.recovered()
+        self.end_trouble()
 
     def note_rest(self, context: ServiceContext) -> None:
         """For ``status``: how much waits, and until when it will take at the portal's present pace."""
@@ -637,7 +637,7 @@ class Service:
         waiting = self.waiting(reasons, wide=wide)
         wanted = schedule.due(self.portal.clock(), self.last, waiting)
         if wanted is None or wanted.rest is not None:
-            carry_out(context, interrupted=self.interrupted)
+            carry_out(context, interrupted=self.must_pause)
         if wanted is None:
             self.put_off = waiting.events
             return
@@ -651,7 +651,7 @@ class Service:
         self.last, self.put_off = replace(self.last, at=self.portal.clock()), frozenset()
         if context.rulebook.freshen(self.portal.now()):
             rule_alerts.tell_of_unread(context)
-        report = run_pass(context, wanted, interrupted=self.interrupted)
+        report = run_pass(context, wanted, interrupted=self.must_pause)
         self.last = self.last.after(
             wanted,
             pages=(report.visits + report.deals + report.tasks) / PAGE,
@@ -676,7 +676,7 @@ class Service:
             )
         return report
 
-    def interrupted(self) -> bool:
+    def must_pause(self) -> bool:
         """Asked between two batches: is something else due?"""
         events = self.wake_signal.has_reason(schedule.ECHOES)
         read = schedule.interrupts(self.portal.clock(), self.last, events=events, batch=self.batch_seconds())
@@ -710,7 +710,7 @@ class Service:
             if not isinstance(fault, HeldElsewhere):  # then the store's trouble is the other's
                 self.keep_trouble(text)
 
-    def recovered(self) -> None:
+    def end_trouble(self) -> None:
         """All is well (again)."""
         if self.trouble:
             log.info("working")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
 from io import TextIOWrapper
 from pathlib import Path
@@ -537,16 +537,10 @@ def report(
     from bitrix_sync.app import utc_now
     from bitrix_sync.report import tables
 
-    if name not in reports.REPORTS:
-        raise typer.BadParameter(f"no report is called '{name}'; write one of: {', '.join(reports.REPORTS)}")
+    filters = {"deal": deal} if deal is not None else {}
+    chosen = chosen_report(name, filters)
     if as_json and as_csv:
         raise typer.BadParameter("choose --json or --csv")
-    chosen, filters = reports.REPORTS[name], {"deal": deal} if deal is not None else {}
-    for option in filters:
-        if option not in chosen.filters:
-            takers = ", ".join(one.name for one in reports.REPORTS.values() if option in one.filters)
-            raise typer.BadParameter(f"--{option} goes with {takers}")
-        chosen = chosen.filters[option]
     shown = (chosen,) if as_json or as_csv else (chosen, *chosen.beside)
 
     def read(store: Any) -> tuple[list[Any], Any]:
@@ -560,6 +554,21 @@ def report(
     else:
         for one, lines in zip(shown, found, strict=True):
             table(*tables.terminal(one, lines, known))
+
+
+def chosen_report(name: str, filters: Iterable[str]) -> Any:
+    """The report of that name with these filters; BadParameter if there is none."""
+    from bitrix_sync.report import REPORTS
+
+    if name not in REPORTS:
+        raise typer.BadParameter(f"no report is called '{name}'; write one of: {', '.join(REPORTS)}")
+    chosen = REPORTS[name]
+    for option in filters:
+        if option not in chosen.filters:
+            takers = ", ".join(one.name for one in REPORTS.values() if option in one.filters)
+            raise typer.BadParameter(f"--{option} goes with {takers}")
+        chosen = chosen.filters[option]
+    return chosen
 
 
 def _readable(value: Any) -> str | list[Any]:

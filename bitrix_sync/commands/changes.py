@@ -204,11 +204,7 @@ def choose(rulebook: Rulebook, args: Mapping[str, Any]) -> Choice:
     that there is not, and for a rule that stands elsewhere or is off."""
     rules, directory = rulebook.rules, rulebook.directory
     rule_id, funnel, stage = (str(args.get(name) or "") for name in ("rule", "funnel", "stage"))
-    backfill = plan.Backfill(
-        rules=frozenset({rule_id}) if rule_id else None,
-        from_now=bool(args.get("from_now")),
-        again=bool(args.get("removed")),
-    )
+    backfill = backfill_of(rule_id, args)
     funnels = resolve("funnel", funnel, {str(one.id): one.name for one in directory.funnels})
     stages = {one.id: one.name for found in directory.funnels if str(found.id) in funnels for one in found.stages}
     places = resolve("stage", stage, stages)
@@ -216,6 +212,12 @@ def choose(rulebook: Rulebook, args: Mapping[str, Any]) -> Choice:
     if rule_id:
         require_there(rules, rule_id, covered & places)
     return Choice(frozenset(covered & places), backfill)
+
+
+def backfill_of(rule_id: str, args: Mapping[str, Any]) -> plan.Backfill:
+    """What is asked for of the rule, or of all."""
+    rules = frozenset({rule_id}) if rule_id else None
+    return plan.Backfill(rules=rules, from_now=bool(args.get("from_now")), again=bool(args.get("removed")))
 
 
 def require_there(rules: Rules, rule_id: str, stages: Set[str]) -> None:
@@ -343,17 +345,21 @@ def remove(context: ServiceContext, args: Mapping[str, Any]) -> Steps:
     unsent, ids = 0, list[int](args.get("resumed", ()))
     if not dry:
         unsent = context.store.drop_unsent(rule_id, since=since)
-        operations = tuple(
-            Operation(str(Key(Purpose.REMOVE, record.ref)), DeleteTask("remove"), record.deal_id, record.ref)
-            for record in doomed
-        )
-        at = context.portal.now()
-        planned = Changeset(at=at, operations=operations, renewed=operations)  # also what was refused before
-        context.store.record(planned, context.sender.epoch)
-        ids += [row.id for row in context.store.operations(keys=[one.key for one in operations])]
+        ids += plan_deletions(context, doomed)
         yield Wait(ids)
     listed = [{"task_id": record.portal_id, "title": record.title, "deal_id": record.deal_id} for record in doomed]
     return {"dry_run": dry, "delete": listed, "kept": kept, "unsent": unsent, **outcomes(context, ids)}
+
+
+def plan_deletions(context: ServiceContext, doomed: Iterable[TaskRecord]) -> list[int]:
+    """Plan to delete these tasks, also where that was refused before; the ids of the operations."""
+    operations = tuple(
+        Operation(str(Key(Purpose.REMOVE, record.ref)), DeleteTask("remove"), record.deal_id, record.ref)
+        for record in doomed
+    )
+    planned = Changeset(at=context.portal.now(), operations=operations, renewed=operations)
+    context.store.record(planned, context.sender.epoch)
+    return [row.id for row in context.store.operations(keys=[one.key for one in operations])]
 
 
 def untouched(context: ServiceContext, made: Sequence[TaskRecord]) -> tuple[list[TaskRecord], list[Account]]:

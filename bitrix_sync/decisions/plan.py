@@ -871,13 +871,15 @@ class _Deciding:
         nothing to follow yet."""
         fresh = {op.task for op in self.operations if op.kind is Kind.CREATE}
         found = []
-        for record in [one for one in self.records.values() if one.open and one.occurrence not in fresh]:
+        for record in [one for name, one in self.records.items() if one.open and name not in fresh]:
             rule, visit = self.rules.by_id.get(record.rule_id), self.visit_of(record)
-            if rule is None or visit is None or rule.disabled:
-                continue
-            if not self.ending(record):
+            if rule is not None and visit is not None and self.goes_on(record, rule):
                 found.append((record, rule, visit))
         return found
+
+    def goes_on(self, record: TaskRecord, rule: Rule) -> bool:
+        """True when the rule is at work and has not ended the task."""
+        return not rule.disabled and not self.ending(record)
 
     def know_adopted(self, responsible_before: int | None) -> None:
         """The first look at a task that was found by its mark: what is as its rule gives it follows, what is not was
@@ -997,14 +999,7 @@ class _Deciding:
         supervisor = self.supervisor(rule, owner)
         if owner == before and (supervisor == record.supervisor_id or rule.supervisor != Responsible()):
             return
-        changed = record.supervisor_id != supervisor
-        change = SetPeople(
-            owner,
-            before,
-            supervisor=supervisor if rule.supervisor_observes and supervisor != owner else None,
-            drop=(record.supervisor_id,) if record.supervisor_id and changed else (),
-            creator=supervisor if rule.control and changed else None,
-        )
+        change = people_of(rule, record, before=before, owner=owner, supervisor=supervisor)
         count = 1 + Key(Purpose.PEOPLE, record.occurrence).among(self.state.keys)
         self.add(Key(Purpose.PEOPLE, record.occurrence, count), change, record)
         text = self.trace_handed_over(rule, visit, owner if owner != before else None, supervisor)
@@ -1121,6 +1116,18 @@ class _Deciding:
         self.operations.append(
             Operation(str(key), action, self.deal.id, record.ref, urgency=urgency, look_first=look_first, state=state)
         )
+
+
+def people_of(rule: Rule, record: TaskRecord, *, before: int, owner: int, supervisor: int | None) -> SetPeople:
+    """What is to be written for a task to have this owner and supervisor from now on."""
+    changed = record.supervisor_id != supervisor
+    return SetPeople(
+        owner,
+        before,
+        supervisor=supervisor if rule.supervisor_observes and supervisor != owner else None,
+        drop=(record.supervisor_id,) if record.supervisor_id and changed else (),
+        creator=supervisor if rule.control and changed else None,
+    )
 
 
 def _events(rule: Rule) -> Iterator[Event]:

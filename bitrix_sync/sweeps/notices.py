@@ -192,16 +192,20 @@ class _Post:
             supervisor = supervisor_of(record, self.company, rules=self.rules)
             if supervisor and supervisor != owner and (reader := self.reader(supervisor, owner)):
                 self.people[reader].add(owner)
-            user = self.company.users.get(owner)
-            if user is not None and not user.active:
-                place = (self.writer.name(owner), record.portal_id)
-                line = self.writer.task("fired", record, owner)
-                self.tell_supervisor(head_over(self.company, owner), owner, "fired", place, line)
+            self.tell_fired(record)
             if record.deadline is None or record.status not in MOVABLE_STATUSES:
                 continue
             due = calendar.local(record.deadline)
             if self.writer.is_due(due.date()) and not is_overdue(record, self.summary.moment):
                 self.tell_due(record, supervisor, due)
+
+    def tell_fired(self, record: TaskRecord) -> None:
+        """A task of somebody who does not work here any more."""
+        user = self.company.users.get(record.owner_id)
+        if user is not None and not user.active:
+            place = (self.writer.name(user.id), record.portal_id)
+            line = self.writer.task("fired", record, user.id)
+            self.tell_supervisor(head_over(self.company, user.id), user.id, "fired", place, line)
 
     def tell_due(self, record: TaskRecord, supervisor: int | None, due: datetime) -> None:
         """A task that is due; one that this sweep moved there is shown as moved already and only counted here."""

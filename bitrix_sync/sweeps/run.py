@@ -6,7 +6,7 @@ what is recorded: its moves are operations, its messages too (``summary``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -141,8 +141,7 @@ def carry(context: ServiceContext, sweep: Sweep) -> Plan | None:
     settle_earlier(context, plan)
     watch = rules.safety.watch
     if watch:
-        for move in plan.moves:
-            log.info("watch: would move", deal=move.deal_id, task=move.task, **pack(move.action))
+        log_moves(plan.moves)
     held = plan.held and not watch
     state, summary = HELD if held else MOVING, summary_of(plan, watch=watch)
     operations = () if watch else (*plan.moves, *(held_notice(context, plan) if held else ()))
@@ -150,6 +149,12 @@ def carry(context: ServiceContext, sweep: Sweep) -> Plan | None:
     store.record(recording, context.sender.epoch)
     log.info("sweep", slot=sweep.slot, overdue=plan.overdue, moves=len(plan.moves), held=held)
     return plan
+
+
+def log_moves(moves: Iterable[Operation]) -> None:
+    """Under ``watch: true`` the log says what would be moved."""
+    for move in moves:
+        log.info("watch: would move", deal=move.deal_id, task=move.task, **pack(move.action))
 
 
 def decide(context: ServiceContext, slot: str, rule: Slot, moment: datetime) -> Plan:
@@ -228,12 +233,10 @@ def settle_earlier(context: ServiceContext, plan: Plan) -> None:
     finished = []
     for row in rows:
         record = records.get(row.operation.task)
-        arrived = record is not None and record.deadline == deadline_of(row)
-        finished.append(
-            OperationResult(
-                row.id, State.DONE if arrived else State.DROPPED, error_text="" if arrived else Reason.NEXT_BEGAN
-            )
-        )
+        if record is not None and record.deadline == deadline_of(row):
+            finished.append(OperationResult(row.id, State.DONE))
+        else:
+            finished.append(OperationResult(row.id, State.DROPPED, error_text=Reason.NEXT_BEGAN))
     finish(context, finished)
 
 

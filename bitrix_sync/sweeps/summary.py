@@ -10,10 +10,11 @@ import structlog
 from bitrix_sync.decisions import overdue
 from bitrix_sync.decisions.plan import passed_limit
 from bitrix_sync.engine.passes import ServiceContext, look_first
-from bitrix_sync.model.facts import Deal
+from bitrix_sync.model.facts import Deal, Visit
 from bitrix_sync.model.keys import Key, Purpose, SlotId
 from bitrix_sync.model.operations import Changeset, State, StoredOperation
 from bitrix_sync.portal import reading
+from bitrix_sync.rules.model import Rules
 from bitrix_sync.store import Store, Sweep
 from bitrix_sync.sweeps import notices
 from bitrix_sync.sweeps.notices import UNFINISHED, Stay, SweepSummary
@@ -102,17 +103,21 @@ def left_before(store: Store, sweep: Sweep) -> list[StoredOperation]:
 
 def stuck_deals(context: ServiceContext, moment: datetime) -> dict[str, tuple[Deal, datetime]]:
     """Deals that are longer in their stage than its limit and of which nobody heard yet; told once for each visit."""
-    rules, store = context.rulebook.rules, context.store
+    late = late_visits(context.store, context.rulebook.rules, moment)
+    told = context.store.told(late)
+    deals = context.store.deals([visit.deal_id for key, visit in late.items() if key not in told])
+    found = {key: (deals.get(visit.deal_id), visit.entered) for key, visit in late.items()}
+    return {key: (deal, entered) for key, (deal, entered) in found.items() if deal is not None and not deal.closed}
+
+
+def late_visits(store: Store, rules: Rules, moment: datetime) -> dict[str, Visit]:
+    """Visits that last longer than their stage's limit, by the key of what is told of them."""
     limits = {stage: policy.limit for stage, policy in rules.policies.items() if policy.limit}
-    late = {
+    return {
         str(Key(Purpose.STUCK, visit.id)): visit
         for visit in store.present_visits(limits).values()
         if (limit := limits[visit.stage_id]) and passed_limit(limit, visit, rules.calendar, moment)
     }
-    told = store.told(late)
-    deals = store.deals([visit.deal_id for key, visit in late.items() if key not in told])
-    found = {key: (deals.get(visit.deal_id), visit.entered) for key, visit in late.items()}
-    return {key: (deal, entered) for key, (deal, entered) in found.items() if deal is not None and not deal.closed}
 
 
 def away_now(context: ServiceContext, sweep: Sweep) -> dict[int, datetime]:
