@@ -202,16 +202,20 @@ class Facts:
             return option
         try:
             if known.type in DATE_TYPES or isinstance(value, date):
-                moment = _moment(value, known if known.type == "date" else None, self.zone)
-                if isinstance(moment, datetime):
-                    return moment_text(self.language, moment.astimezone(self.zone), weekday=False, year=True)
-                return day_text(self.language, moment, weekday=False, year=True)
+                return self.time_text(value, known)
             if known.type in NUMBER_TYPES or isinstance(value, int | float):
                 currency = str(value).partition("|")[2] if isinstance(value, str) else ""
                 return f"{number_text(self.language, number(value))} {currency}".strip()
         except (ValueError, OverflowError):
             return str(value)
         return str(value)
+
+    def time_text(self, value: Any, known: DealField) -> str:
+        """A day or a moment. Raises ValueError, OverflowError."""
+        moment = _moment(value, known if known.type == "date" else None, self.zone)
+        if isinstance(moment, datetime):
+            return moment_text(self.language, moment.astimezone(self.zone), weekday=False, year=True)
+        return day_text(self.language, moment, weekday=False, year=True)
 
 
 def _all(results: list[bool | None]) -> bool | None:
