@@ -24,13 +24,17 @@ def verdict(things: Line, *, now: datetime | None, poll_seconds: float) -> str:
     """``works``, or what is to be known first: ``new``, ``stopped``, ``trouble``, ``stale``, ``paused``, ``watch``.
     ``now``: our clock; None: nobody looks how old anything is."""
     last, holder = _moment(things["last_pass"]), things["holder"]
-    if holder is None or (now is not None and now > (_moment(holder["until"]) or now)):
+    if holder is None or _is_over(_moment(holder["until"]), now):
         return "stopped" if last else "new"
     if things["trouble"]:
         return "trouble"
-    if now is not None and last and now - last > FRESH + timedelta(seconds=3 * poll_seconds):
+    if last and _is_over(last + FRESH + timedelta(seconds=3 * poll_seconds), now):
         return "stale"
     return "paused" if things["paused"] else "watch" if things["watch"] else "works"
+
+
+def _is_over(moment: datetime | None, now: datetime | None) -> bool:
+    return now is not None and moment is not None and now > moment
 
 
 def lines(here: ReportContext, things: Line, *, now: datetime) -> Iterator[str]:

@@ -1,11 +1,11 @@
 """Who does a task, who controls it, who watches: persons of the rules language resolved to users. Pure.
 
-Source of the rules: the section Persons of the rules language. A user is *able* when he is an active employee; for the
-owner of a task with ``away: substitute`` also when no absence of his covers the deadline. A user who is not among the
+Source of the rules: the section Persons of the rules language. An active employee is *able*; as the owner
+of a task with ``away: substitute`` only if no absence covers the deadline. A user who is not among the
 employees (a hidden system user, a deleted one, 0) is nobody.
 
-The order in which an owner is sought: the person named; if that one is fired (or away), the head over him; ``else``;
-``fallback_owner``; the absent one himself if nobody can stand in for him; the webhook's own user, marked; nobody. In a
+The order in which an owner is sought: the person named; if that one is fired (or away), the head over them; ``else``;
+``fallback_owner``; the absent one all the same if nobody can stand in; the webhook's own user, marked; nobody. In a
 pool (``department``, ``one_of``) the fired and absent are passed over, and ``else`` comes before the heads over them.
 """
 
@@ -30,7 +30,7 @@ OwnerForm = Literal["responsible", "head", "other"]
 @dataclass(frozen=True, slots=True)
 class Chosen:
     """An owner. ``user_id`` None: nobody, the task is held. ``marked``: the last resort, the description must say so.
-    ``path`` tells step by step, in the language asked for, how he was found."""
+    ``path`` tells step by step, in the language asked for, how that one was found."""
 
     user_id: int | None
     form: OwnerForm
@@ -42,7 +42,7 @@ class Picks:
     """What choosing fairly needs: how loaded everybody is and whose turn it is. Made for a pass, changed during it.
 
     ``open_deadlines``: deadlines of the open tasks by owner. ``order``: (pool, user id) → sequence number of the last
-    time that pool took him; a greater number is later. A pool is one place in one rule.
+    time that pool took the user; a greater number is later. A pool is one place in one rule.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Picks:
         self._proposed = ()
 
     def take(self, pool: str, user_id: int) -> None:
-        """The user has had his turn in the pool."""
+        """The user has had a turn in the pool."""
         self._order[pool, user_id] = self._latest[user_id] = self._next
         self._next += 1
         self._changes.append((pool, user_id))
@@ -136,8 +136,8 @@ def resolve_supervisor(
     picks: Picks | None = None,
     deadline: datetime | None = None,
 ) -> int | None:
-    """Who controls the task: ``head`` is the head over its owner, ``none`` nobody. For a fired one the head over him
-    stands in, never the owner himself. None when there is nobody."""
+    """Who controls the task: ``head`` is the head over its owner, ``none`` nobody. For a fired one the head over
+    them stands in, never the owner. None when there is nobody."""
     search = _Search(
         *(deal, company, tasks, fields or {}, picks or Picks(), deadline),
         under=owner_id,
@@ -246,7 +246,7 @@ class _Search:
         return self.company.active(user_id) and not self.away(user_id)
 
     def over(self, user_id: int) -> int | None:
-        """The head who can stand in for this user: never the one whose work he would control."""
+        """The head who can stand in for this user: never the one whose work would be controlled."""
         self.need("departments")
         user = self.company.users.get(user_id)
         if user is not None and not self.company.departments.keys() >= set(user.departments):
