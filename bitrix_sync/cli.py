@@ -82,6 +82,22 @@ def main() -> NoReturn:
     sys.exit(code)
 
 
+def show_version(asked: bool) -> None:
+    """Print the version and end, if asked."""
+    if asked:
+        out.print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def top(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=show_version)
+    ] = False,
+) -> None:
+    """What stands before a command."""
+
+
 # --- what verbs share ------------------------------------------------------------------------------------------------
 
 
@@ -317,15 +333,19 @@ def advance(done: int, total: int) -> None:
 
 @app.command()
 def why(
-    deal: Annotated[int, typer.Argument(help="The deal's number.", min=1, max=LAST_ID, metavar="DEAL")],
+    deal: Annotated[str, typer.Argument(help="The deal's number, or its address in the portal.", metavar="DEAL")],
     rule: Annotated[str, typer.Option(help="Only this rule.", metavar="ID")] = "",
     as_json: Json = False,
 ) -> None:
     """Every decision about the deal and its reason, also why a rule did nothing; the portal is not asked."""
     from bitrix_sync.explain.why import story
     from bitrix_sync.explain.why_lines import lines_of
+    from bitrix_sync.model.items import DEAL
 
-    found = story(settings(need_portal=False, quiet=True), deal, rule=rule)
+    place = DEAL.whereabouts(deal)
+    if place is None or not 0 < place.number <= LAST_ID:
+        raise typer.BadParameter(f"'{deal[:200]}' is neither a deal's number nor the address of a deal's page")
+    found = story(settings(need_portal=False, quiet=True), place.number, host=place.host, rule=rule)
     if as_json:
         show(found)
         return

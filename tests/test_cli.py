@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from bitrix_sync import cli
+from bitrix_sync import __version__, cli
 from bitrix_sync.errors import PortalError, UserError
 from bitrix_sync.words.terminal import Terminal
 from tests.world.office import RULES, Office, office
@@ -89,6 +89,10 @@ def test_without_a_command_the_list_of_commands_is_shown(bare: Shell) -> None:
     assert all(command in ran.out + ran.err for command in PROMISED)
 
 
+def test_the_version_is_told_at_the_top(bare: Shell) -> None:
+    assert bare("--version") == Ran(0, f"{__version__}\n", "") == bare("version")
+
+
 # --- wrong usage -----------------------------------------------------------------------------------------------------
 
 
@@ -100,6 +104,8 @@ def test_without_a_command_the_list_of_commands_is_shown(bare: Shell) -> None:
         ["why"],
         ["why", "abc"],
         ["why", "0"],
+        ["why", "https://portal.example/crm/lead/details/4711/"],
+        ["why", f"https://portal.example/crm/deal/details/{2**63}/"],
         ["sweep"],
         ["sweep", "noon"],
         ["preview"],

@@ -67,6 +67,39 @@ def test_what_is_no_sweep_is_an_error(text: str) -> None:
         SlotId.parse(text)
 
 
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ("4711", ("", 4711)),
+        (" № 4711 ", ("", 4711)),
+        ("https://Shop.bitrix24.ru/crm/deal/details/4711/", ("Shop.bitrix24.ru", 4711)),
+        ("https://shop.bitrix24.ru/crm/deal/details/4711", ("shop.bitrix24.ru", 4711)),
+        (
+            "https://shop.bitrix24.ru/crm/deal/details/4711/?IFRAME=Y&IFRAME_TYPE=SIDE_SLIDER#tab",
+            ("shop.bitrix24.ru", 4711),
+        ),
+        ("https://shop.bitrix24.ru/crm/deal/show/4711/", ("shop.bitrix24.ru", 4711)),
+        ("https://shop.bitrix24.ru/crm/type/2/details/4711/", ("shop.bitrix24.ru", 4711)),
+        ("https://shop.bitrix24.ru/mobile/crm/deal/?page=view&deal_id=4711", ("shop.bitrix24.ru", 4711)),
+        ("https://crm.example:8443/portal/crm/deal/details/4711/", ("crm.example:8443", 4711)),
+        ("shop.bitrix24.ru/crm/deal/details/4711/", ("shop.bitrix24.ru", 4711)),
+        ("/crm/deal/details/4711/", ("", 4711)),
+        ("bitrix24://shop.bitrix24.ru/crm/deal/details/4711/", ("shop.bitrix24.ru", 4711)),
+        ("https://shop.bitrix24.ru/crm/lead/details/4711/", None),
+        ("https://shop.bitrix24.ru/crm/type/31/details/4711/", None),
+        ("https://shop.bitrix24.ru/crm/type/2/details/4711x/", None),
+        ("https://shop.bitrix24.ru/crm/deal/kanban/category/4711/", None),
+        ("https://shop.bitrix24.ru/crm/deal/details/0x10/", None),
+        ("https://[::1/crm/deal/details/4711/", None),
+        ("Ромашка 4711", None),
+        ("٤٧", None),
+        ("", None),
+    ],
+)
+def test_a_deal_is_told_by_its_number_or_its_address(said: str, found: tuple[str, int] | None) -> None:
+    assert DEAL.whereabouts(said) == found
+
+
 def test_items_of_another_kind_stand_behind_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     lead = replace(DEAL, name="LEAD", prefix="L", stages="STATUS")
     monkeypatch.setattr(keys, "KINDS", {DEAL.name: DEAL, lead.name: lead})

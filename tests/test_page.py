@@ -256,6 +256,7 @@ def test_a_refused_file_and_the_rules_in_force_are_shown(store: Store) -> None:
 def test_a_number_leads_to_its_deal_and_words_to_a_list(client: FlaskClient) -> None:
     answer = client.get("/find?q=%23191")
     assert (answer.status_code, answer.location) == (303, "/deals/191")
+    assert client.get("/find?q=https%3A//portal.example/crm/deal/details/191/").location == "/deals/191"
     reader = read(client, "/find?" + urlencode({"q": "петрова"}))
     assert f"/people/{ANNA}" in reader.links()
     assert "Ничего не нашлось" in read(client, "/find?q=99999999999999999999").text

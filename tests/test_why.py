@@ -293,6 +293,16 @@ def test_an_unknown_deal_and_an_unknown_rule_are_told_with_the_cure(shell: Shell
     assert "Did you mean `first-call`?" in ran.err
 
 
+def test_a_deal_is_told_by_its_address_in_the_portal(shell: Shell, place: Office) -> None:
+    deal = place.add_deal("Ромашка")
+    place.run()
+    page = f"crm/deal/details/{deal}/?IFRAME=Y"
+    assert shell("why", f"{place.portal.url.partition('rest/')[0]}{page}").out == shell("why", str(deal)).out
+    ran = shell("why", f"https://other.bitrix24.ru/{page}")
+    assert (ran.code, ran.out) == (1, "")
+    assert "other.bitrix24.ru — другой портал: эта служба работает с 127.0.0.1" in ran.err
+
+
 def test_without_a_store_nothing_is_made_and_the_cure_is_told(shell: Shell, tmp_path: Path) -> None:
     ran = shell("why", "1", DATABASE_URL=f"sqlite:///{tmp_path / 'no.db'}")
     assert ran.code == 1

@@ -20,6 +20,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from bitrix_sync import report
 from bitrix_sync.errors import StoreError
 from bitrix_sync.log import redact
+from bitrix_sync.model.items import DEAL
 from bitrix_sync.model.operations import State
 from bitrix_sync.report.snapshot import Snapshot
 from bitrix_sync.report.tables import csv_text
@@ -341,10 +342,10 @@ class Views:
         return self.page("rules.html")
 
     def find(self) -> AnyResponse:
-        """A deal by its number or title, an employee by name; a number goes straight to its deal."""
-        words = request.args.get("q", "").strip()[:100]
-        number = words.lstrip("#№ ")
-        deal_id = int(number) if number.isascii() and number.isdigit() and len(number) < 16 else 0
+        """A deal by its number or title, an employee by name; a number, or a deal's address, goes straight to it."""
+        words = request.args.get("q", "").strip()[:300]
+        place = DEAL.whereabouts(words)
+        deal_id = place.number if place and place.number < 10**18 else 0
         if deal_id and report.deal_path(self.store, deal_id, now=self.now) is not None:
             return redirect(url_for("page.deal", deal_id=deal_id), 303)
         found = report.search(self.store, words, limit=SHOWN)

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from bitrix_sync.decisions.plan import taken_away
+from bitrix_sync.engine.identity import plain_host
 from bitrix_sync.errors import UserError
 from bitrix_sync.log import redact
 from bitrix_sync.model.actions import Action, AddItem, MoveDeal, SendMessage, SetDeadline
@@ -32,16 +33,26 @@ ADVANCE = "advance_to"
 """The rule id under which automatic moves of the deal are traced."""
 
 
-def story(settings: Settings, deal_id: int, *, rule: str = "") -> Account:
-    """The account of a deal, or of one rule on it. UserError when nothing is remembered of the deal, or no such rule
-    was ever known."""
+def story(settings: Settings, deal_id: int, *, host: str = "", rule: str = "") -> Account:
+    """The account of a deal, or of one rule on it. UserError when nothing is remembered of the deal, no such rule was
+    ever known, or ``host``, where the deal's address leads, is not the portal's."""
     if place := unmade(settings.database_url):
         raise UserError(
             f"database {place}: is not there, so nothing has been decided yet. Start `bitrix-sync run`, or set "
             "DATABASE_URL to where the service runs; `bitrix-sync preview` asks the portal instead"
         )
     with Store(settings.database_url) as store:
+        refuse_another_portal(store, settings, host)
         return story_of(store, deal_id, rule=rule)
+
+
+def refuse_another_portal(store: Store, settings: Settings, host: str) -> None:
+    """UserError for an address of a portal that is neither the store's nor the settings'; "" is none."""
+    known = snapshot.unpack(store.flags.snapshot)
+    said = (settings.portal.host if settings.portal else "", store.flags.portal_host or "")
+    ours = [plain_host(one) for one in said if one]
+    if host and ours and plain_host(host) not in ours:
+        raise UserError(texts.phrase(known.language, "story.another_portal", host=host, ours=ours[0]))
 
 
 def story_of(store: Store, deal_id: int, *, rule: str = "") -> Account:

@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
+from urllib.parse import parse_qs, urlsplit
+
+LONGEST_ADDRESS = 2000
+"""Characters of an address that are looked at."""
+
+
+class Whereabouts(NamedTuple):
+    """An item as a person names it: the host of its portal, with a port if one is said ("" where the number alone is),
+    and its number."""
+
+    host: str
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +56,25 @@ class ItemKind:
     def page(self, number: int) -> str:
         """Where an item stands in the portal."""
         return f"{self.path}{number}/"
+
+    def whereabouts(self, said: str) -> Whereabouts | None:
+        """An item by its number or the address of one of its pages, also of old portals and on a telephone; None for
+        what is neither."""
+        said = said.strip()[:LONGEST_ADDRESS]
+        if number := re.fullmatch(r"[#№]?\s*([0-9]+)", said, re.ASCII):
+            return Whereabouts("", int(number[1]))
+        try:
+            parts = urlsplit(said if "://" in said or said.startswith("/") else f"//{said}")
+            host = parts.netloc.rpartition("@")[2]
+        except ValueError:
+            return None
+        folder = re.escape(self.path.removesuffix("details/"))
+        page = rf"(?:{folder}(?:details|show|edit|view)|/crm/type/{self.entity_type}/details)/([0-9]+)(?:/|$)"
+        if found := re.search(page, parts.path, re.ASCII):
+            return Whereabouts(host, int(found[1]))
+        asked = parse_qs(parts.query).get(f"{self.name.lower()}_id", [""])[0]
+        here = re.search(folder, parts.path) and re.fullmatch("[0-9]+", asked, re.ASCII)
+        return Whereabouts(host, int(asked)) if here else None
 
 
 DEAL = ItemKind(

@@ -777,6 +777,8 @@ MESSAGES: dict[str, str] = {
     "preview.new": "New",
     "preview.total": "Then",
     "story.title": "Deal {number} “{deal}”: {funnel}, stage “{stage}”; responsible: {responsible}",
+    "story.another_portal": "{host} is another portal: this is the service of {ours}; write the address of a deal "
+    "there, or its number.",
     "story.gone": "Deal {number}: the portal no longer shows it",
     "story.visit": "{stage}: from {entered} to {left}",
     "story.visit_now": "{stage}: since {entered}, the deal is here now",

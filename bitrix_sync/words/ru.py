@@ -800,6 +800,8 @@ MESSAGES: dict[str, str] = {
     "preview.new": "Новых",
     "preview.total": "Станет",
     "story.title": "Сделка {number} «{deal}»: {funnel}, стадия «{stage}»; ответственный: {responsible}",
+    "story.another_portal": "{host} — другой портал: эта служба работает с {ours}; нужен адрес сделки в нём или её "
+    "номер.",
     "story.gone": "Сделка {number}: портал её больше не показывает",
     "story.visit": "{stage}: с {entered} по {left}",
     "story.visit_now": "{stage}: с {entered}, сделка сейчас здесь",
