@@ -284,12 +284,12 @@ def test_one_outcome_that_the_store_cannot_note_keeps_no_other_from_being_noted(
         deals = [place.add_deal(f"Deal {number}") for number in range(3)]
         finish = operations.finish
 
-        def stumble(connection: Any, outcomes: Any, now: Any) -> None:
+        def stumble(connection: Any, outcomes: Any, *moments: Any) -> None:
             outcomes = list(outcomes)
             named = {row.id: row.operation.deal_id for row in place.service.store.operations()}
             if any(named[one.id] == deals[1] and one.state is State.DONE for one in outcomes):
                 raise ValueError("task 1 belongs to another one already")
-            finish(connection, outcomes, now)
+            finish(connection, outcomes, *moments)
 
         operations.finish = stumble
         try:
