@@ -303,10 +303,7 @@ def tasks_command(task_ids: Sequence[int]) -> Command:
 
 def tasks_by_mark(portal: Portal, marks: Sequence[str]) -> list[PortalTask]:
     """Tasks with one of these marks (XML_ID), the lowest id first; a mark may have several."""
-    wanted = {mark for mark in marks if mark}
-    return _tasks_where(
-        portal, [{"XML_ID": list(part)} for part in _chunks(sorted(wanted))], lambda t: t.mark in wanted
-    )
+    return tasks_by_mark_or_deal(portal, marks, ())
 
 
 def tasks_of_deals(portal: Portal, deal_ids: Sequence[int]) -> list[PortalTask]:
