@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bitrix_sync.model.facts import DealField
 from bitrix_sync.model.operations import Check
-from bitrix_sync.rules.conditions import CannotJudge, Judgement, judge
+from bitrix_sync.rules.conditions import CannotJudge, Facts, Judgement
 from bitrix_sync.rules.model import AllOf, AnyOf, Condition, Not, Test
 
 MOSCOW = ZoneInfo("Europe/Moscow")
@@ -41,12 +41,12 @@ DEAL_FIELDS = {
 
 
 def holds(condition: Condition, **fields: Any) -> bool:
-    return judge(condition, fields=fields, deal_fields=DEAL_FIELDS, zone=MOSCOW).holds
+    return Facts(fields=fields, deal_fields=DEAL_FIELDS, zone=MOSCOW).judge(condition).holds
 
 
 def cannot(condition: Condition, **fields: Any) -> CannotJudge:
     with pytest.raises(CannotJudge) as caught:
-        judge(condition, fields=fields, deal_fields=DEAL_FIELDS, zone=MOSCOW)
+        Facts(fields=fields, deal_fields=DEAL_FIELDS, zone=MOSCOW).judge(condition)
     return caught.value
 
 
@@ -248,7 +248,7 @@ def test_every_comparison_is_recorded_in_words():
         "CITY": "",
         "MONEY": "1500|EUR",
     }
-    judged = judge(condition, fields=fields, deal_fields=DEAL_FIELDS, zone=MOSCOW)
+    judged = Facts(fields=fields, deal_fields=DEAL_FIELDS, zone=MOSCOW).judge(condition)
     assert judged == Judgement(
         False,
         (
@@ -266,7 +266,7 @@ def test_every_comparison_is_recorded_in_words():
 
 def test_the_words_are_in_the_language_asked_for():
     test = Test("OPPORTUNITY", "min", 100000)
-    judged = judge(test, fields={"OPPORTUNITY": 5}, deal_fields=DEAL_FIELDS, zone=MOSCOW, language="en")
+    judged = Facts(fields={"OPPORTUNITY": 5}, deal_fields=DEAL_FIELDS, zone=MOSCOW, language="en").judge(test)
     assert judged.checks == (Check("Сумма (OPPORTUNITY)", "5", "at least 100,000", False),)
 
 
@@ -276,7 +276,7 @@ def test_the_error_carries_the_comparisons_that_could_be_made():
 
 
 def test_a_long_value_is_shown_short():
-    judged = judge(YES, fields={"CITY": "б\n" * 500}, deal_fields=DEAL_FIELDS, zone=MOSCOW)
+    judged = Facts(fields={"CITY": "б\n" * 500}, deal_fields=DEAL_FIELDS, zone=MOSCOW).judge(YES)
     assert len(judged.checks[0].seen) == 200
     assert judged.checks[0].seen.startswith("б б б")
 
@@ -304,7 +304,7 @@ WISHES = st.one_of(st.integers(), st.booleans(), st.text(max_size=8), st.dates()
 def test_whatever_the_portal_sends_is_judged_or_named(code, seen, op, wish):
     test = Test(code, op, wish)
     try:
-        judged = judge(test, fields={code: seen}, deal_fields=DEAL_FIELDS, zone=MOSCOW)
+        judged = Facts(fields={code: seen}, deal_fields=DEAL_FIELDS, zone=MOSCOW).judge(test)
     except CannotJudge as caught:
         judged, fault = None, caught
     else:

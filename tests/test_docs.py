@@ -25,7 +25,7 @@ from bitrix_sync.model.actions import AddItem
 from bitrix_sync.model.facts import Deal, Visit
 from bitrix_sync.model.operations import DealState, State
 from bitrix_sync.report import REPORTS
-from bitrix_sync.rules.conditions import CannotJudge, judge
+from bitrix_sync.rules.conditions import CannotJudge, Facts
 from bitrix_sync.rules.deadlines import compute
 from bitrix_sync.rules.durations import UNITS
 from bitrix_sync.rules.file import SECTIONS, TaskEntry, keys_of
@@ -237,7 +237,7 @@ def test_the_conditions_in_the_table_hold_where_it_says_so(language: str) -> Non
         fields = read(deal.strip("`")).data
         assert fields.keys() <= rule_fields(rules, code)
         try:
-            judged = judge(rule.condition, fields=fields, deal_fields=rules.deal_fields, zone=rules.calendar.zone)
+            judged = Facts(fields=fields, deal_fields=rules.deal_fields, zone=rules.calendar.zone).judge(rule.condition)
             verdict = names.yes if judged.holds else names.no
         except CannotJudge:
             verdict = names.error

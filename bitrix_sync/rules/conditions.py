@@ -60,22 +60,6 @@ class Judgement:
     checks: tuple[Check, ...] = ()
 
 
-def judge(
-    condition: Condition,
-    *,
-    fields: Mapping[str, Any],
-    deal_fields: Mapping[str, DealField],
-    zone: tzinfo,
-    language: str = DEFAULT,
-) -> Judgement:
-    """Judge the deal's values ``fields`` (by code, as in ``crm.item.list``). ``deal_fields``: their types and options;
-    ``zone``: the file's, in which a moment falls on a day; ``language``: of the words in the checks.
-
-    Raises CannotJudge, with the first test that could not be judged.
-    """
-    return Facts(fields, deal_fields, zone, language).judge(condition)
-
-
 class _Unclear(Exception):
     """This value cannot be compared: ``needed`` is the key of what it should be."""
 
@@ -104,8 +88,9 @@ _ready: dict[int, _Ready] = {}
 
 @dataclass(slots=True)
 class Facts:
-    """The same for several conditions on one deal. ``seen``: what of it was put into words so far; ``checks`` and
-    ``faults``: the comparisons of the condition under way."""
+    """A deal as conditions see it: its values by code, as in ``crm.item.list``; ``deal_fields``: their types and
+    options; ``zone``: the file's, in which a moment falls on a day; ``language``: of the words in the checks. ``seen``:
+    what of it was put into words so far; ``checks`` and ``faults``: the comparisons of the condition under way."""
 
     fields: Mapping[str, Any]
     deal_fields: Mapping[str, DealField]
@@ -116,7 +101,7 @@ class Facts:
     faults: list[CannotJudge] = field(default_factory=list)
 
     def judge(self, condition: Condition) -> Judgement:
-        """See ``judge``."""
+        """Whether it holds on the deal. Raises CannotJudge, with the first test that could not be judged."""
         self.checks, self.faults = [], []
         holds = self.weigh(condition)
         checks = tuple(self.checks)
