@@ -11,7 +11,7 @@ from typing import Any
 from bitrix_sync.log import redact
 from bitrix_sync.model.actions import MoveDeal, SendMessage, title_of
 from bitrix_sync.model.keys import SlotId
-from bitrix_sync.model.operations import STUCK, State
+from bitrix_sync.model.operations import STUCK, State, StoredOperation
 from bitrix_sync.report.context import ReportContext, hours_of, iso, scene
 from bitrix_sync.report.declaration import Line
 from bitrix_sync.report.snapshot import Slot, unpack
@@ -51,16 +51,7 @@ def state_of_things(
         },
         "queue": {state.value: count for state, count in sorted(store.counts().items())},
         "rest": {"operations": rest.operations, "until": iso(rest.until)} if rest else None,
-        "unknown": [
-            {
-                "id": one.id,
-                "kind": one.operation.kind.value,
-                "deal_id": one.operation.deal_id,
-                "task": one.operation.task,
-                "sent": iso(one.sent and one.sent + moved),
-            }
-            for one in store.unknown()
-        ],
+        "unknown": [_in_doubt(one, moved) for one in store.unknown()],
         "refused": refused,
         "unheard": unheard,
         "tried_by_release": len(store.refused()),
@@ -94,6 +85,13 @@ def status(store: Store, settings: Settings, *, now: datetime, moved: timedelta 
     things = state_of_things(store, settings, now=now, moved=moved)
     with scene(store, now) as here:
         return list(lines(here, things, now=now))
+
+
+def _in_doubt(one: StoredOperation, moved: timedelta) -> Line:
+    """An operation of which nobody knows whether it arrived."""
+    sent = None if one.sent is None else iso(one.sent + moved)
+    its = one.operation
+    return {"id": one.id, "kind": its.kind.value, "deal_id": its.deal_id, "task": its.task, "sent": sent}
 
 
 def _budget(store: Store, settings: Settings, moved: timedelta) -> Line | None:
