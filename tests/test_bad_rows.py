@@ -17,6 +17,7 @@ from bitrix_sync.portal.dialect.outcomes import decode
 from bitrix_sync.portal.read_hints import UnreadableRow
 from bitrix_sync.report import state_of_things
 from tests.world.office import Office, office
+from tests.world.sweeps import HEAD, MARIA, department
 
 DEEP: Any = "x"
 for _ in range(200):
@@ -146,3 +147,60 @@ def test_a_parser_gives_a_fact_that_the_store_can_keep_or_says_what_is_wrong(val
                 assert parse(row)
     assert outcomes.whole(value) is None or abs(outcomes.whole(value) or 0) < 2**63
     outcomes.number(value)
+
+
+# --- the directory ---------------------------------------------------------------------------------------------------
+
+NAMES = """
+version: 1
+language: en
+timezone: Europe/Moscow
+admins: [1]
+fallback_owner: 1
+funnels:
+  Продажи:
+    Новая заявка:
+      - {id: first-call, title: "Call {{ deal.OPPORTUNITY }}", deadline: {after: 2 workhours}}
+      - {id: review, title: Look, owner: head, deadline: {after: 2 workhours}}
+  Сервис:
+    "*":
+      - {id: serve, title: Serve, deadline: {after: 1 workday}}
+"""
+NAMED = (
+    *(("user.get", key, MARIA) for key in ("ID", "ACTIVE", "UF_DEPARTMENT", "NAME", "")),
+    *(("department.get", key, 4) for key in ("ID", "PARENT", "UF_HEAD", "NAME", "")),
+    *(("crm.status.list", key, None) for key in ("ID", "STATUS_ID", "ENTITY_ID", "NAME", "SORT", "")),
+    *(("crm.category.list", key, 5) for key in ("id", "name", "sort", "")),
+)
+
+
+def values_for(field: str) -> tuple[Any, ...]:
+    """Values that make no sense there; a whole number may be an id, though another one."""
+    if not field:
+        return (None, [], 7)
+    numbers = () if field in ("ID", "id", "STATUS_ID", "UF_DEPARTMENT") else (-7, 2**63)
+    return ("0001-01-01T00:00:00+03:00", {"x": {"y": 1}}, [[1]], "\ud83d", *numbers)
+
+
+@pytest.mark.parametrize(("method", "field", "row"), NAMED)
+def test_nonsense_in_a_row_of_the_directory_takes_nothing_away(
+    tmp_path: Path, method: str, field: str, row: Any
+) -> None:
+    with department(tmp_path, NAMES) as place:
+        book = place.context.rulebook
+        for number, value in enumerate(values_for(field)):
+            place.portal.faults.next("garbled", method, times=None, row=row, field=field, value=value)
+            book.read_anew()
+            if number == 1:
+                place.service.close()
+                place.start()
+                book = place.context.rulebook
+            assert not book.error, repr(value)[:40]
+            assert not any(rule.disabled for rule in book.rules.by_id.values()), repr(value)[:40]
+            assert book.company.active(MARIA), repr(value)[:40]
+            deal = place.add_deal("Romashka", responsible=MARIA)
+            place.turn()
+            owners = {task.xml_id.split(":")[2]: task.responsible_id for task in place.tasks(deal)}
+            assert owners == {"first-call": MARIA, "review": HEAD}, repr(value)[:40]
+            place.portal.faults.clear()
+            place.wait(minutes=2)

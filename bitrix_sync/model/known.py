@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from bitrix_sync.model.facts import Absence, Absent, Company, DealField, Directory, End, Funnel, Unread
+from bitrix_sync.model.facts import Absence, Absent, Company, DealField, Directory, End, Funnel, Stage, Unread
 
 EMPTY = "empty"
 """Code of a list that cannot be empty, and was: employees, funnels."""
@@ -25,6 +25,8 @@ class KeptRules:
 def company_with(known: Company, read: Company) -> Company:
     """People that were read just now; what could not be read is as known last."""
     last = {name: getattr(known, name) for name in (*read.missing, *read.without) if name not in known.missing}
+    for name in {"users", "departments"} & (read.unread.keys() - read.missing):
+        last[name] = {**getattr(known, name), **getattr(read, name)}
     return replace(read, missing=read.missing & known.missing, **{name: one for name, one in last.items() if one})
 
 
@@ -42,30 +44,38 @@ def directory_with(known: Directory, read: Directory) -> Directory:
     """A directory that was read just now; what could not be read is as known last."""
     lacking = {*read.unread, *read.without}
     kept: dict[str, Any] = {"company": company_with(known.company, read.company)}
-    plain = {"fields": "fields", "groups": "groups", "calendar": "calendar", "time_zone": "time_zone"}
+    plain = {"groups": "groups", "calendar": "calendar", "time_zone": "time_zone"}
     plain |= {"profile": "admin", "scopes": "scopes", "funnels": "funnels", "task_fields": "task_fields"}
     kept |= {name: getattr(known, name) for part, name in plain.items() if part in lacking}
-    if "fields" not in lacking and any(part == "user_fields" or part.startswith("options:") for part in lacking):
-        kept["fields"] = {code: _with_options(known.fields, field) for code, field in read.fields.items()}
-    if "funnels" not in lacking:
-        kept["funnels"] = _funnels_with(known.funnels, read.funnels, lacking)
+    kept["fields"] = fields_with(known, read, lacking)
+    kept.setdefault("funnels", funnels_with(known, read, lacking))
     return replace(read, **kept)
 
 
-def _with_options(known: Mapping[str, DealField], read: DealField) -> DealField:
-    """The field, or the same as known last if it has no options now."""
-    return read if read.options else known.get(read.code, read)
+def fields_with(known: Directory, read: Directory, lacking: set[str]) -> Mapping[str, DealField]:
+    """The fields that were read, and those known last of which something could not be read."""
+    told = {**known.fields, **read.fields} if "fields" in lacking else read.fields
+    if not any(part in ("fields", "user_fields") or part.startswith("options:") for part in lacking):
+        return told
+    return {code: field if field.options else known.fields.get(code, field) for code, field in told.items()}
 
 
-def _funnels_with(known: Sequence[Funnel], read: Sequence[Funnel], lacking: Collection[str]) -> tuple[Funnel, ...]:
-    """The funnels, those that could not be asked about too, with stages as known last where they are lacking."""
-    named = {funnel.id for funnel in read}
-    left_out = [one for one in known if one.id not in named and f"stages:{one.id}" in lacking]
-    stages = {funnel.id: funnel.stages for funnel in known}
+def funnels_with(known: Directory, read: Directory, lacking: set[str]) -> tuple[Funnel, ...]:
+    """The funnels that were read, and those known last of whose stages something could not be read."""
+    named = {funnel.id for funnel in read.funnels}
+    left_out = [one for one in known.funnels if one.id not in named and f"stages:{one.id}" in lacking]
+    stages = {funnel.id: funnel.stages for funnel in known.funnels}
     return tuple(
-        replace(funnel, stages=stages.get(funnel.id, ())) if f"stages:{funnel.id}" in lacking else funnel
-        for funnel in (*read, *left_out)
+        with_stages(funnel, stages.get(funnel.id, ())) if f"stages:{funnel.id}" in lacking else funnel
+        for funnel in (*read.funnels, *left_out)
     )
+
+
+def with_stages(funnel: Funnel, known: tuple[Stage, ...]) -> Funnel:
+    """A funnel of whose stages not all were read: those known last stay in their places."""
+    read = {stage.id: stage for stage in funnel.stages}
+    kept = tuple(stage for stage in known if stage.id not in read)
+    return replace(funnel, stages=tuple(sorted((*read.values(), *kept), key=lambda stage: stage.sort)))
 
 
 def company_unread(known: Company, why: Unread) -> Company:

@@ -7,9 +7,10 @@ task there is nothing to do, and PortalRefused says so.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -36,6 +37,7 @@ from bitrix_sync.portal.dialect.names import code_of, synonyms
 from bitrix_sync.portal.dialect.outcomes import GARBAGE, NO_METHOD, NO_SCOPE, Outcome, whole
 from bitrix_sync.portal.dialect.parsing import Row, rows, whole_or
 from bitrix_sync.portal.paging import from_start, lost_rows, read_offsets
+from bitrix_sync.portal.read_hints import UnreadableRow
 from bitrix_sync.portal.sources import lenient
 
 T = TypeVar("T")
@@ -72,12 +74,16 @@ LISTS = (
     (Command("sonet_group.get", {"ORDER": {"ID": "ASC"}, "IS_ADMIN": "Y"}), ""),
 )
 STATUSES = "crm.status.list"
+ENTITY = re.compile(r"[A-Z][A-Z0-9_]{0,49}")
+"""What lists of crm.status.list are called."""
 NEVER_HAD = frozenset({NO_SCOPE, NO_METHOD})
 """Codes that say: this webhook, or this portal, has no such thing at all."""
 OPTIONAL = frozenset(
     {"profile", "scopes", "groups", "calendar", "user_fields", "departments", "options", "time_zone", "task_fields"}
 )
 """Parts without which rules can work."""
+BAD_ROWS = "bad_rows"
+"""Code of a list of which rows could not be read."""
 NO_FUNNEL = (
     "portal {host}: no funnel can be read; give the webhook's user a CRM role that reads deals "
     "(CRM > Settings > Access permissions)"
@@ -94,13 +100,14 @@ def directory(portal: Portal, *, patience: float = PATIENCE) -> Directory:
         SINGLE, optional=True, patience=patience
     )
     categories, user_fields, groups = read_offsets(portal, LISTS, name="directory")
-    funnels = parts.whole("funnels", categories) or []
+    funnels = _facts(parts.whole("funnels", categories), lenient(portal, "funnel", _category))
     if not funnels:
         parts.lack("funnels", Unread(EMPTY, NO_FUNNEL.format(host=portal.host)))
     described = _descriptions(fields)
     parts.hear("profile", PROFILE, profile)
     parts.hear("scopes", SCOPE, scope)
     parts.hear("fields", FIELDS, fields)
+    parts.count("fields", FIELDS, fields.value["fields"] if fields.done else (), described)
     task_fields = _task_fields(of_tasks, own_of_tasks)
     if not task_fields:
         parts.lack("task_fields", portal.as_unread(TASK_FIELDS, of_tasks))
@@ -111,7 +118,7 @@ def directory(portal: Portal, *, patience: float = PATIENCE) -> Directory:
         parts.hear("time_zone", OWN_CALENDAR, own)
     hours = calendar(settings.value) if settings.done else portal.as_unread(CALENDAR, settings)
     return Directory(
-        funnels=_funnels(funnels, dictionaries),
+        funnels=_funnels(portal, funnels, dictionaries, parts),
         fields=_fields(described, parts.whole("user_fields", user_fields) or [], dictionaries),
         company=_everyone(portal),
         groups=_ids(parts.whole("groups", groups)),
@@ -155,6 +162,18 @@ class _Parts:
             self.lack(part, end)
             return None
         return end
+
+    def facts(self, part: str, method: str, end: list[Row] | Unread, read: Callable[[Row], T | None]) -> list[T]:
+        """What the rows of a part hold; it is lacking some if there are rows that cannot be read."""
+        listed = self.whole(part, end) or []
+        found = _facts(listed, read)
+        self.count(part, method, listed, found)
+        return found
+
+    def count(self, part: str, method: str, listed: Sized, found: Sized) -> None:
+        """A part lacks some of its rows if not all that the portal listed were found to make sense."""
+        if len(found) < len(listed):
+            self.lack(part, Unread(BAD_ROWS, f"portal {self.portal.host}: {method} has rows that cannot be read"))
 
 
 def _ids(groups: list[Row] | None) -> frozenset[int] | None:
@@ -207,8 +226,10 @@ def _everyone(portal: Portal) -> Company:
 
 def _company(portal: Portal, people: list[Row] | Unread, departments: list[Row] | Unread) -> Company:
     parts = _Parts(portal)
-    users = _facts(parts.whole("users", people), lenient(portal, "user", parsing.user))
-    nodes = _facts(parts.whole("departments", departments), lenient(portal, "department", parsing.department))
+    users = parts.facts("users", USERS.method, people, lenient(portal, "user", parsing.user))
+    nodes = parts.facts(
+        "departments", DEPARTMENTS.method, departments, lenient(portal, "department", parsing.department)
+    )
     if not users:
         parts.lack("users", Unread(EMPTY, NO_PEOPLE.format(host=portal.host)))
     if not nodes and "departments" not in parts.unread:  # of those known last nobody believes that all are gone
@@ -218,7 +239,8 @@ def _company(portal: Portal, people: list[Row] | Unread, departments: list[Row] 
         departments={node.id: node for node in sorted(nodes, key=lambda node: node.id)},
         self_id=portal.self_id,
         unread=parts.unread,
-        missing=frozenset(parts.unread) | {"absences"},
+        missing=frozenset(part for part in parts.unread if not {"users": users, "departments": nodes}[part])
+        | {"absences"},
         without=parts.without,
     )
 
@@ -281,7 +303,7 @@ def _dictionaries(
     found: dict[str, list[Row]] = {}
     for (entity, part), listed in zip(wanted.items(), lists, strict=True):
         entries = parts.whole(part, listed) or ()
-        found[entity] = [row for row in entries if row.get("ENTITY_ID", entity) == entity]
+        found[entity] = [row for row in entries if _is_of(row, entity)]
     for entity in stages:
         if not found[entity]:
             parts.lack(stages[entity], lost_rows(portal, STATUSES))
@@ -291,6 +313,18 @@ def _dictionaries(
 def _choices(described: Mapping[str, tuple[str, Row]]) -> list[str]:
     """ENTITY_ID of all that fields choose from."""
     return sorted({str(row["statusType"]) for _, row in described.values() if row.get("statusType")})
+
+
+def _category(row: Row) -> Row:
+    """A row of crm.category.list itself, if it has an id: the first funnel's is 0."""
+    parsing.count(row, "id")
+    return row
+
+
+def _is_of(row: Row, entity: str) -> bool:
+    """False for an entry that the portal calls another list's."""
+    other = row.get("ENTITY_ID", entity)
+    return other == entity or not isinstance(other, str) or not ENTITY.fullmatch(other)
 
 
 def _numbers(categories: Sequence[Row]) -> list[int]:
@@ -318,22 +352,30 @@ def with_left_out(portal: Portal, read: Directory, last: Directory) -> Directory
     return replace(read, unread={**read.unread, **doubted})
 
 
-def _funnels(categories: Sequence[Row], dictionaries: Mapping[str, Sequence[Row]]) -> tuple[Funnel, ...]:
-    found = []
+def _funnels(
+    portal: Portal, categories: Sequence[Row], dictionaries: Mapping[str, Sequence[Row]], parts: _Parts
+) -> tuple[Funnel, ...]:
+    found: dict[int, Funnel] = {}
     for row in sorted(categories, key=lambda row: (whole_or(row.get("sort")), whole_or(row.get("id")))):
         number = whole_or(row.get("id"))
-        stages = [_stage(entry, number) for entry in dictionaries.get(DEAL.stages_of(number), ())]
+        entries = list(dictionaries.get(DEAL.stages_of(number), ()))
+        stages = parts.facts(
+            f"stages:{number}", STATUSES, entries, lenient(portal, "stage", partial(_stage, funnel_id=number))
+        )
         ordered = sorted(stages, key=lambda stage: stage.sort)
-        found.append(Funnel(number, str(row.get("name") or ""), tuple(stage for stage in ordered if stage.id)))
-    return tuple(found)
+        found[number] = Funnel(number, str(row.get("name") or ""), tuple(ordered))
+    return tuple(found.values())
 
 
 def _stage(row: Row, funnel_id: int) -> Stage:
     extra = row.get("EXTRA")
     words = {"process": PROGRESS, "success": "S", "failure": "F", "apology": "F"}
     semantic = row.get("SEMANTICS") or words.get(str(extra.get("SEMANTICS")) if isinstance(extra, Mapping) else "")
+    stage_id = parsing.stage(parsing.line(row, "STATUS_ID"), funnel_id)
+    if not parsing.STAGE.fullmatch(stage_id):
+        raise UnreadableRow("STATUS_ID is no stage")
     return Stage(
-        id=parsing.stage(row.get("STATUS_ID"), funnel_id),
+        id=stage_id,
         name=str(row.get("NAME") or ""),
         funnel_id=funnel_id,
         semantic=str(semantic or PROGRESS),

@@ -124,6 +124,23 @@ def ids(value: Any) -> tuple[int, ...]:
     return tuple(found for one in value if (found := whole(one)) and found > 0)
 
 
+def told_ids(row: Row, key: str) -> tuple[int, ...]:
+    """A list of ids each of which must make sense; none where the portal says that there is none."""
+    value = row.get(key)
+    listed = list(value.values()) if isinstance(value, Mapping) else value if isinstance(value, list) else [value]
+    if any(one not in _NOTHING and whole(one) is None for one in listed):
+        raise UnreadableRow(f"{key} is no list of ids")
+    return ids(value)
+
+
+def flag(row: Row, key: str) -> bool:
+    """A flag that must make sense; set where the portal does not tell it."""
+    value = row.get(key)
+    if value not in _NOTHING and yes_or_no(value) is None:
+        raise UnreadableRow(f"{key} says neither yes nor no")
+    return yes(value)
+
+
 def yes(value: Any, default: bool = True) -> bool:
     """A flag; absent or null means ``default``, whatever says neither yes nor no the latter."""
     return default if value is None else yes_or_no(value) is True
@@ -235,9 +252,9 @@ def user(row: Row) -> User:
     return User(
         id=number_,
         name=name or email,
-        active=yes(row.get("ACTIVE")),
+        active=flag(row, "ACTIVE"),
         email=email,
-        departments=ids(row.get("UF_DEPARTMENT")),
+        departments=told_ids(row, "UF_DEPARTMENT"),
         time_zone=_text(row.get("TIME_ZONE")),
     )
 
@@ -248,8 +265,8 @@ def department(row: Row) -> Department:
     return Department(
         id=number_,
         name=_text(row.get("NAME")),
-        parent_id=whole_or(row.get("PARENT")),
-        head_id=whole_or(row.get("UF_HEAD")),
+        parent_id=count(row, "PARENT") if "PARENT" in row else 0,
+        head_id=count(row, "UF_HEAD") if "UF_HEAD" in row else 0,
     )
 
 
