@@ -7,11 +7,12 @@ something hands its work to the running service if there is one, else takes the 
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
-from io import TextIOWrapper
+from io import StringIO, TextIOWrapper
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, NoReturn
@@ -20,13 +21,17 @@ import typer
 from rich.table import Table
 from rich.text import Text
 from typer.core import TyperCommand
+from typer.exceptions import TyperException
+from typer.main import get_command
 
 from bitrix_sync import __version__
 from bitrix_sync.errors import BitrixSyncError, UserError
 from bitrix_sync.settings import Settings, load_settings
 from bitrix_sync.words import texts
+from bitrix_sync.words.language import DEFAULT, LANGUAGES, Language
 from bitrix_sync.words.terminal import Terminal, cell, json_text
 from bitrix_sync.words.texts import reason_text, visible
+from bitrix_sync.words.usage import usage_text
 
 ANSWER_POLL = 0.2
 """Seconds between two looks for the running service's answer."""
@@ -61,7 +66,7 @@ def main() -> NoReturn:
         if isinstance(stream, TextIOWrapper):  # names of the portal are not lost on a terminal without their letters
             stream.reconfigure(errors="replace")
     try:
-        app(prog_name="bitrix-sync")
+        code = run_verb(reader())
     except SystemExit as done:
         code = done.code if isinstance(done.code, int) else 0 if done.code is None else 1
     except KeyboardInterrupt:
@@ -96,6 +101,42 @@ def top(
     ] = False,
 ) -> None:
     """What stands before a command."""
+
+
+def run_verb(language: str) -> int:
+    """Run what the words of the process ask for, with help and usage in the reader's language; its exit code."""
+    command: Any = get_command(app)
+    for one in (command, *command.commands.values()):
+        one.help = usage_text(language, one.help)
+        for param in one.params:
+            param.help = usage_text(language, getattr(param, "help", None) or "")
+        one.context_class = _speaking(one.context_class, language)
+    try:
+        code = command.main(prog_name="bitrix-sync", standalone_mode=False)
+    except TyperException as fault:
+        said = StringIO()
+        fault.show(said)  # type: ignore[attr-defined]
+        sys.stderr.write("".join(usage_text(language, line) for line in said.getvalue().splitlines(keepends=True)))
+        return 2
+    return code if isinstance(code, int) else 0
+
+
+def _speaking(context: Any, language: str) -> Any:
+    """A context class whose help speaks that language."""
+
+    class Formatter(context.formatter_class):  # type: ignore[misc]
+        def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
+            words = re.split(r" (?=COMMAND)", args, maxsplit=1) if "COMMAND" in args else args.split(" ")
+            said = " ".join(usage_text(language, word) for word in words)
+            super().write_usage(prog, said, usage_text(language, prefix or "Usage: "))
+
+        def write_heading(self, heading: str) -> None:
+            super().write_heading(usage_text(language, heading))
+
+        def write_dl(self, rows: Any, *more: Any, **named: Any) -> None:
+            super().write_dl([(name, usage_text(language, text)) for name, text in rows], *more, **named)
+
+    return type("Context", (context,), {"formatter_class": Formatter})
 
 
 # --- what verbs share ------------------------------------------------------------------------------------------------
@@ -195,11 +236,21 @@ def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
     out.print(grid)
 
 
-def said(reason: str) -> str:
-    """A reason of ours in the terminal's language; what the portal said as it is."""
+def reader() -> Language:
+    """The language of who reads: the rules file's if there is one, else the terminal's."""
     from bitrix_sync.settings import spoken_language
 
-    return reason_text(spoken_language(), reason)
+    try:
+        rules = load_settings(need_portal=False).rules
+        named = re.search(r"^language:[ \t]*['\"]?(\w+)", rules.read_text(encoding="utf-8-sig"), re.MULTILINE)
+    except (BitrixSyncError, OSError, UnicodeDecodeError):
+        return spoken_language()
+    return named[1] if named and named[1] in LANGUAGES else DEFAULT
+
+
+def said(reason: str) -> str:
+    """A reason of ours in the reader's language; what the portal said as it is."""
+    return reason_text(reader(), reason)
 
 
 def show_account(result: Mapping[str, Any], *, as_json: bool) -> None:
@@ -520,7 +571,7 @@ def backup(file: Annotated[Path, typer.Argument(help="Where the copy is written;
 
 @app.command()
 def status(as_json: Json = False) -> None:
-    """Cursor, queue, unknown operations, last pass, last sweeps, budget of the portal."""
+    """Whether it works, what is in the way, what waits, the last sweeps; all figures with --json."""
     from bitrix_sync import report
     from bitrix_sync.app import clock_shift, utc_now
 
@@ -539,8 +590,9 @@ class ReportCommand(TyperCommand):
         """The names, each with what it shows."""
         from bitrix_sync.report import REPORTS
 
+        language = reader()
         with formatter.section("Reports"):
-            formatter.write_dl([(name, texts.phrase("en", f"report.about.{name}")) for name in REPORTS])
+            formatter.write_dl([(name, texts.phrase(language, f"report.about.{name}")) for name in REPORTS])
 
 
 @app.command(cls=ReportCommand)

@@ -7,12 +7,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
+from typer.main import get_command
 
 from bitrix_sync import __version__, cli
+from bitrix_sync.cli import app
 from bitrix_sync.errors import PortalError, UserError
+from bitrix_sync.words.language import FALL_BACK, LANGUAGES, USAGE
 from bitrix_sync.words.terminal import Terminal
 from tests.world.office import RULES, Office, office
 from tests.world.shell import Ran, Shell
@@ -122,6 +126,46 @@ def test_the_version_is_told_at_the_top(bare: Shell) -> None:
 )
 def test_wrong_usage_is_2_and_says_what_is_wrong(words: list[str], bare: Shell) -> None:
     told(bare(*words), 2, "Usage: bitrix-sync", "--help")
+
+
+def helped() -> list[str]:
+    """Every sentence of the help."""
+    command: Any = get_command(app)
+    found = [command, *command.commands.values()]
+    params = [param for one in found for param in one.params]
+    return sorted({text for one in (*found, *params) if (text := (getattr(one, "help", None) or "").strip())})
+
+
+@pytest.mark.parametrize("language", [one for one in LANGUAGES if one != FALL_BACK])
+def test_all_help_is_there_in_every_language(language: str) -> None:
+    assert len(helped()) > 50
+    assert [text for text in helped() if text not in USAGE[language]] == []
+    for sentence, said in USAGE[language].items():
+        assert re.findall(r"\{\d\}", sentence) == sorted(re.findall(r"\{\d\}", said)), sentence
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["--help"], 0, "Использование: bitrix-sync [КЛЮЧИ] КОМАНДА"),
+        (["report", "--help"], 0, "открытые задачи каждого сотрудника"),
+        (["nosuch"], 2, "Ошибка: Нет команды 'nosuch'."),
+        (["status", "--nosuch"], 2, "Ошибка: Нет ключа --nosuch"),
+        (["why"], 2, "Не хватает параметра"),
+        (["why", "x"], 2, "не номер сделки и не адрес"),
+        (["remove"], 2, "Не хватает ключа '--rule'."),
+        (["preview", "--deal"], 2, "Ключу '--deal' нужно значение."),
+        (["status", "x"], 2, "Лишнее: x"),
+    ],
+)
+def test_help_and_usage_are_in_the_readers_language(words: list[str], code: int, told: str, bare: Shell) -> None:
+    in_locale = bare(*words, LC_ALL="ru_RU.UTF-8")
+    (bare.folder / "rules.yaml").write_text("version: 1\nlanguage: ru\n", "utf-8")
+    for ran in (in_locale, bare(*words, LC_ALL="C")):
+        assert ran.code == code
+        assert told in " ".join((ran.out + ran.err).split())
+    (bare.folder / "rules.yaml").write_text("version: 1\nlanguage: en\n", "utf-8")
+    assert told not in bare(*words, LC_ALL="ru_RU.UTF-8").out
 
 
 # --- the user's turn -------------------------------------------------------------------------------------------------

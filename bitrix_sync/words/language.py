@@ -2,6 +2,7 @@
 
 Tables of such a file, each of which may lack what is said as in ``FALL_BACK`` then:
 
+- ``USAGE``: what ``--help`` and wrong usage say, by the English sentence as the command line has it;
 - ``MESSAGES``: sentences by key; ``texts`` tells how a placeholder shows its value.
 - ``NOUNS``: nouns that are counted, a form for each plural category that the language has in CLDR, in CLDR's order.
 - ``CHOICES``: words that depend on a value, by its text ("true" and "false" for yes and no, "" for None); "*" is for
@@ -57,6 +58,7 @@ FIRST_RULES: Mapping[str, Mapping[str, str]] = _each("FIRST_RULES")
 SUGGESTIONS: Mapping[str, Mapping[str, tuple[str, ...]]] = _each("SUGGESTIONS")
 KEYS: Mapping[str, Mapping[str, str]] = _each("KEYS")
 DATE: Mapping[str, str] = _each("DATE")
+USAGE: Mapping[str, Mapping[str, str]] = _each("USAGE")
 LETTERS: Mapping[str, str] = _each("LETTERS")
 
 _CATEGORIES = ("zero", "one", "two", "few", "many", "other")

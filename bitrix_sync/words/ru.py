@@ -1105,3 +1105,111 @@ KEYS: dict[str, str] = {
     ),
     "overdue.notify": "кому писать: `supervisor` (контролёру), `owner` (исполнителю) или обоим | обоим",
 }
+
+
+USAGE: dict[str, str] = {
+    # the command line's own words: as they stand, with what varies as {0}, {1}
+    "Usage:": "Использование:",
+    "Usage: {0}": "Использование: {0}",
+    "Options": "Ключи",
+    "Commands": "Команды",
+    "Arguments": "Параметры",
+    "Reports": "Отчёты",
+    "Input should be a valid integer, unable to parse string as an integer": "нужно целое число",
+    "Input should be greater than or equal to {0}": "нужно не меньше {0}",
+    "Input should be less than or equal to {0}": "нужно не больше {0}",
+    "Show this message and exit.": "Показать эту справку и выйти.",
+    "Show the version and exit.": "Показать версию и выйти.",
+    "Error: {0}": "Ошибка: {0}",
+    "Try '{0}' for help.": "Справка: {0}",
+    "No such command {0}. Did you mean {1}?": "Нет команды {0}. Может быть, {1}?",
+    "No such command {0}.": "Нет команды {0}.",
+    "No such option: {0} Did you mean {1}?": "Нет ключа {0} Может быть, {1}?",
+    "No such option: {0} (Possible options: {1})": "Нет ключа {0} (Может быть, {1})",
+    "No such option: {0}": "Нет ключа {0}",
+    "Missing command.": "Не названа команда.",
+    "Missing argument {0}.": "Не хватает параметра {0}.",
+    "Missing option {0}.": "Не хватает ключа {0}.",
+    "Got unexpected extra argument(s) ({0})": "Лишнее: {0}",
+    "Option {0} requires an argument.": "Ключу {0} нужно значение.",
+    "Option {0} does not take a value.": "У ключа {0} нет значения.",
+    "Invalid value for {0}: {1}": "Неверное значение, {0}: {1}",
+    "Invalid value: {0}": "Неверное значение: {0}",
+    # the commands
+    "Keeps the standards of a sales department in its Bitrix24 portal: every stage a task, every task an owner, "
+    "a supervisor and a real deadline.": "Следит за стандартами отдела продаж в портале Битрикс24: на каждой "
+    "стадии задача, у каждой задачи исполнитель, контролёр и настоящий срок.",
+    "The service: web side, passes, sweeps; one process until SIGTERM or Ctrl-C.": "Служба: веб-часть, чтение "
+    "портала, обходы; один процесс до SIGTERM или Ctrl-C.",
+    "Once, after a refusal: it is the portal that the database was made on, though its address or its history "
+    "says otherwise. A portal that is another one needs a DATABASE_URL of its own.": "Один раз, после отказа: "
+    "это тот портал, на котором создана база, хотя его адрес или история говорят иное. Другому порталу нужен свой "
+    "DATABASE_URL.",
+    "Write a rules.yaml with the portal's own funnels and stages, one suggested task "
+    "each; say what to fill in.": "Пишет "
+    "rules.yaml с воронками и стадиями портала, по одной предложенной задаче на стадию, и говорит, что вписать.",
+    "Print JSON with stable keys.": "Печатать JSON с постоянными ключами.",
+    "Print CSV, headed by the keys of --json.": "Печатать CSV с ключами --json в заголовке.",
+    "Say what would be done and write nothing.": "Сказать, что было бы сделано, и ничего не писать.",
+    "What the rules would do, with owners and deadlines; writes nothing anywhere.": "Что сделали бы правила, с "
+    "исполнителями и сроками; никуда не пишет.",
+    "One deal, by its number.": "Одна сделка, по номеру.",
+    "As if it entered this stage now (name or id).": "Как если бы она сейчас вошла на эту стадию (имя или номер).",
+    "Every open deal, where it stands.": "Каждая открытая сделка, там, где она стоит.",
+    "Every decision about the deal and its reason, also why a rule did nothing; the portal is not asked.": "Все "
+    "решения о сделке с причинами, и почему правило ничего не сделало; портал не спрашивается.",
+    "The deal's number, or its address in the portal.": "Номер сделки или её адрес в портале.",
+    "What stands before a command.": "То, что стоит перед командой.",
+    "{0} is neither a deal's number nor the address of a deal's page": "{0} — не номер сделки и не адрес её страницы",
+    "Only this rule.": "Только это правило.",
+    "One pass now; prints what it did.": "Одно чтение и всё, что из него следует, сейчас; печатает, что сделано.",
+    "Tasks for deals that already sit in a stage and have none for it.": "Задачи для сделок, которые уже стоят "
+    "на стадии и не имеют их.",
+    "Only tasks of this rule.": "Только задачи этого правила.",
+    "Only deals of this funnel (name or id).": "Только сделки этой воронки (имя или номер).",
+    "Only deals in stages of this name, or id.": "Только сделки на стадиях с этим именем или номером.",
+    "Only this deal, by its number.": "Только эта сделка, по номеру.",
+    "Count deadlines from now, not from the entry.": "Считать сроки от этой минуты, а не от входа в стадию.",
+    "Also make what `remove` took away.": "Ставить и то, что удалила команда `remove`.",
+    "Today's sweep now, though its hour has not come; its slot counts as done; exit 1 if it was done.": "Сегодняшний "
+    "обход сейчас, хотя его час не настал; он считается проведённым; если уже проведён — код выхода 1.",
+    "morning or evening": "morning (утренний) или evening (вечерний)",
+    "Run it once more, if it was undone.": "Провести ещё раз, если он отменён.",
+    "Put the deadlines of a sweep back where they are still what it set; without argument, list sweeps.": "Возвращает "
+    "сроки, перенесённые обходом, там, где они ещё те; без имени перечисляет обходы.",
+    "2026-03-12/evening; without it, sweeps are listed": "2026-03-12/evening; без него обходы перечисляются",
+    "Delete the tasks that a wrong rule made, those that nobody has touched.": "Удаляет задачи ошибочного "
+    "правила, которых никто не трогал.",
+    "The id of the rule.": "Имя (id) правила.",
+    "A date or a moment: 2026-03-12 or 2026-03-12T14:00.": "Дата или время: 2026-03-12 или 2026-03-12T14:00.",
+    "Nothing is written to the portal until `resume`; reading goes on.": "До `resume` в портал ничего не "
+    "пишется; чтение продолжается.",
+    "Write to the portal again.": "Снова писать в портал.",
+    "What the safety limits hold back, and what the portal refused and release would try again.": "Что придержал "
+    "предохранитель и в чём портал отказал, а release повторит.",
+    "Let go what the safety limits hold back; try again what the portal refused.": "Отпускает придержанное; "
+    "повторяет то, в чём портал отказал.",
+    "A consistent copy of the store while the service runs; to restore, put it in place and start.": "Цельная "
+    "копия хранилища, пока служба работает; чтобы восстановить, положите её на место и запустите службу.",
+    "Where the copy is written; must not exist.": "Куда записать копию; такого файла ещё не должно быть.",
+    "Whether it works, what is in the way, what waits, the last sweeps; all figures with --json.": "Работает ли "
+    "служба, что мешает, что ждёт, последние обходы; все показатели — с --json.",
+    "A table made from what the store knows; the reports are listed below.": "Таблица из того, что знает "
+    "хранилище; отчёты перечислены ниже.",
+    "Which; they are listed below.": "Какой; они перечислены ниже.",
+    "With stages: every movement of one deal.": "Со stages: все движения одной сделки.",
+    "The JSON Schema of rules.yaml, for editors.": "JSON Schema файла rules.yaml, для редакторов.",
+    "Settings, rules, database, the webhook's scopes and rights, clocks, events; one "
+    "line each with the fix.": "Проверяет "
+    "настройки, правила, базу, права вебхука, часы, события; на каждое строка и что делать.",
+    "Settings, file and database only; the portal is not asked.": "Только настройки, файл и база; портал не "
+    "спрашивается.",
+    "The sandbox portal alone.": "Один учебный портал.",
+    "The product on the sandbox portal: see `make demo`; `--once` plays the story "
+    "without a page and exits.": "Программа "
+    "на учебном портале, см. `make demo`; с `--once` история проигрывается без страницы.",
+    "Play the story without a page and exit.": "Проиграть историю без страницы и выйти.",
+    "The program's version.": "Версия программы.",
+    "[OPTIONS]": "[КЛЮЧИ]",
+    "COMMAND [ARGS]...": "КОМАНДА [ПАРАМЕТРЫ]...",
+}
