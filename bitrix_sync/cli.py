@@ -350,6 +350,53 @@ def init(as_json: Json = False) -> None:
         out.print(line)
 
 
+@app.command("names")
+def show_names(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="One of the listings, and words to look for in every column.",
+            metavar="[funnels|fields|people|departments|workgroups] [TEXT]",
+            show_default=False,
+        ),
+    ] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="As the store knows them; do not ask the portal.")] = False,
+    fired: Annotated[bool, typer.Option("--fired", help="People who do not work here any more, too.")] = False,
+    as_json: Json = False,
+) -> None:
+    """What can be written in the file: names, codes, ids, values of lists, e-mails."""
+    from bitrix_sync.report import names
+    from bitrix_sync.setup.names import known_names
+
+    kinds, text = names.asked_for(words or [])
+    chosen = settings(need_portal=False, quiet=True)
+    frame = reader_frame(chosen)
+    with progress() as told:
+        told(texts.phrase(frame.language, "names.reading"))
+        known = known_names(chosen, frame.language, offline=offline)
+    found = {kind: names.look(kind, known.directory, frame.language, text, fired=fired) for kind in kinds}
+    source = {"source": "portal" if known.asked else "store", "portal": known.host, "at": known.at, "why": known.why}
+    if as_json:
+        show(source | names.as_dict(found, known.directory))
+        return
+    for kind, lines in found.items():
+        if lines or not text:
+            table(*names.table_of(kind, lines, frame))
+    for line in names.remarks(frame, found, known.directory, text=text, **source):
+        err.print(line)
+
+
+def reader_frame(chosen: Settings) -> Any:
+    """Language and calendar of the file as the store knows them; without any the terminal's language."""
+    from bitrix_sync import report
+    from bitrix_sync.report.snapshot import Snapshot
+    from bitrix_sync.settings import spoken_language
+    from bitrix_sync.store.dialects import unmade
+
+    known = None if unmade(chosen.database_url) else with_store(report.frame)
+    return known if known is not None and known.known else Snapshot(language=spoken_language())
+
+
 @app.command()
 def preview(
     deal: Annotated[int | None, typer.Option(help="One deal, by its number.", min=1, max=LAST_ID, metavar="ID")] = None,

@@ -24,7 +24,7 @@ from tests.world.shell import Ran, Shell
 COMMANDS = sorted(name for name in typer.main.get_command(cli.app).commands)  # type: ignore[attr-defined]
 PROMISED = (
     *("run", "init", "check", "preview", "backfill", "sync", "sweep", "undo", "remove", "pause", "resume", "backup"),
-    *("why", "report", "held", "release", "status", "schema"),
+    *("names", "why", "report", "held", "release", "status", "schema"),
 )
 LISTINGS = (
     *(
@@ -36,6 +36,7 @@ LISTINGS = (
         ["status"],
         ["check"],
         ["check", "--offline"],
+        ["names"],
     ),
     *(["remove", "--rule", "first-call", "--since", "2026-03-02", "--dry-run"], ["preview", "--all"], ["why", "1"]),
     *(["report", name] for name in ("load", "overdue", "today", "stages", "moves")),
@@ -357,6 +358,7 @@ def test_nothing_that_a_terminal_obeys_reaches_it_in_any_command(
     for words in (
         ["why", str(deal)], ["why", str(deal), "--json"], ["preview", "--all"], ["preview", "--deal", str(deal)],
         ["preview", "--deal", str(deal), "--json"], ["backfill", "--dry-run"], ["held"], ["status"], ["check"],
+        ["names"], ["names", "--json"],
         ["sweep", "morning", "--dry-run"], ["remove", "--rule", "first-call", "--since", "2026-03-01", "--dry-run"],
         *(["report", name, *more] for name in ("load", "overdue", "today", "stages", "moves")
           for more in ([], ["--json"], ["--csv"])),

@@ -21,7 +21,8 @@ from bitrix_sync.errors import UserError
 from bitrix_sync.model.facts import Company, DealField, Department, Directory, Funnel, PortalCalendar, Stage, User
 from bitrix_sync.rules.load import Loaded, load
 from bitrix_sync.rules.model import Rules
-from bitrix_sync.setup.init import compose, example, quoted
+from bitrix_sync.rules.spelling import quoted
+from bitrix_sync.setup.init import compose, example
 from bitrix_sync.setup.suggestions import _DEADLINES, _OTHERWISE, language_of, slug, suggest, unique
 from bitrix_sync.words.language import FIRST_RULES, SUGGESTIONS
 from tests.world.process import ROOT

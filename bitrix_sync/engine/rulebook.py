@@ -208,6 +208,8 @@ class Rulebook:
             log.warning("could not be read; what was known last stays", part=part, problem=why)
         if parts != self.store.flags.unread:
             self.store.flags.unread = parts
+        if not parts:
+            self.store.flags.known_at = self.portal.now()
         self.keep(learnt)
         return learnt
 

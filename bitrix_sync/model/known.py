@@ -49,6 +49,8 @@ def directory_with(known: Directory, read: Directory) -> Directory:
     kept |= {name: getattr(known, name) for part, name in plain.items() if part in lacking}
     kept["fields"] = fields_with(known, read, lacking)
     kept.setdefault("funnels", funnels_with(known, read, lacking))
+    if "groups" in lacking:
+        kept["group_names"] = known.group_names
     return replace(read, **kept)
 
 

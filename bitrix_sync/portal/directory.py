@@ -113,6 +113,7 @@ def directory(portal: Portal, *, patience: float = PATIENCE) -> Directory:
         parts.lack("task_fields", portal.as_unread(TASK_FIELDS, of_tasks))
     dictionaries = _dictionaries(portal, funnels, described, parts)
     portal.memory.names.update({code: name for name, (code, _) in described.items()})
+    workgroups = _group_names(parts.whole("groups", groups))
     zone = _zone(portal, own, profile)
     if not zone:
         parts.hear("time_zone", OWN_CALENDAR, own)
@@ -121,7 +122,8 @@ def directory(portal: Portal, *, patience: float = PATIENCE) -> Directory:
         funnels=_funnels(portal, funnels, dictionaries, parts),
         fields=_fields(described, parts.whole("user_fields", user_fields) or [], dictionaries),
         company=_everyone(portal),
-        groups=_ids(parts.whole("groups", groups)),
+        groups=None if workgroups is None else frozenset(workgroups),
+        group_names=workgroups or {},
         calendar=parts.whole("calendar", hours),
         time_zone=zone,
         utc_offset=portal.utc_offset,
@@ -176,8 +178,10 @@ class _Parts:
             self.lack(part, Unread(BAD_ROWS, f"portal {self.portal.host}: {method} has rows that cannot be read"))
 
 
-def _ids(groups: list[Row] | None) -> frozenset[int] | None:
-    return None if groups is None else frozenset(found for row in groups if (found := whole(row.get("ID"))))
+def _group_names(groups: list[Row] | None) -> dict[int, str] | None:
+    if groups is None:
+        return None
+    return {found: str(row.get("NAME") or "") for row in groups if (found := whole(row.get("ID")))}
 
 
 def _scopes(value: Any) -> frozenset[str]:

@@ -39,6 +39,10 @@ class Form(StrEnum):
     MOVER = auto()
     BAR = auto()
     OF_DONE = auto()
+    SEMANTIC = auto()
+    FIELD_OF = auto()
+    FIELD_TYPE = auto()
+    ACTIVE = auto()
 
 
 @dataclass(frozen=True, slots=True)

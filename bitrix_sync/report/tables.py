@@ -109,6 +109,12 @@ FORMS: Mapping[str, Callable[[Snapshot, Line, str], str]] = {
     Form.LIMIT: lambda known, line, key: duration_text(known.language, Duration(*line[key])) if line[key] else "",
     Form.OVER: lambda known, line, key: str(line[key]) if line["limit"] else "—",
     Form.DAYS: _days,
+    Form.SEMANTIC: lambda known, line, key: texts.phrase(known.language, "names.ends", how=line[key]),
+    Form.FIELD_OF: lambda known, line, key: texts.phrase(known.language, "names.whose", item=line[key]),
+    Form.FIELD_TYPE: lambda known, line, key: texts.phrase(
+        known.language, "names.kind", type=line[key], many=line["multiple"]
+    ),
+    Form.ACTIVE: lambda known, line, key: "" if line[key] else texts.phrase(known.language, "page.load.fired"),
     Form.MOVER: lambda known, line, key: "" if line["by_service"] else line[key],
 }
 """How a cell is written; the other forms show the value as it is."""

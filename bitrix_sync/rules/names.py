@@ -83,7 +83,8 @@ class Names:
         self.fields = NameIndex("field", "", _titles(directory.fields))
         departments = directory.company.departments
         self.departments = NameIndex("department", "", {str(one.id): one.name for one in departments.values()})
-        self.groups = NameIndex("group", "", dict.fromkeys(map(str, directory.groups or ()), ""))
+        names = directory.group_names
+        self.groups = NameIndex("group", "", {str(one): names.get(one, "") for one in directory.groups or ()})
         self.every_stage = NameIndex("stage", "*/", {stage.id: "" for stage in directory.stages})
         self.task_fields = NameIndex("task_field", "", _own_titles(directory.task_fields))
         self._stages: dict[int, NameIndex] = {}
@@ -100,6 +101,12 @@ class Names:
             names = {stage.id: stage.name for stage in funnel.stages} if funnel else {}
             self._stages[funnel_id] = NameIndex("stage", f"{funnel_id}/", names)
         return self._stages[funnel_id]
+
+    def options(self, field: DealField) -> NameIndex:
+        """The values of a list, or the statuses that a field chooses from."""
+        if field.code not in self._options:
+            self._options[field.code] = NameIndex("option", f"{field.code}/", field.options)
+        return self._options[field.code]
 
     def deal_field(self, code: str) -> DealField | None:
         """The field of this code; None when it is gone."""
@@ -157,9 +164,7 @@ class Names:
 
     def option(self, field: DealField, text: str, path: Path) -> Found | None:
         """A list value or status of a field, by id or text. None: unknown, and remarked."""
-        if field.code not in self._options:
-            self._options[field.code] = NameIndex("option", f"{field.code}/", field.options)
-        return self._find(self._options[field.code], text, path, "value", f"the field {field.title or field.code}")
+        return self._find(self.options(field), text, path, "value", f"the field {field.title or field.code}")
 
     def department(self, name: str, path: Path) -> Found | None:
         """A department by name or id, on trust when departments cannot be read. None: unknown, and remarked."""

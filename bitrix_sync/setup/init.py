@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, time
@@ -25,12 +24,13 @@ from bitrix_sync.model.worktime import Calendar, build_calendar
 from bitrix_sync.portal import reading
 from bitrix_sync.portal.client import Portal
 from bitrix_sync.rules.load import load
+from bitrix_sync.rules.names import NameIndex
 from bitrix_sync.rules.schema import json_schema
-from bitrix_sync.rules.suggest import fold
+from bitrix_sync.rules.spelling import comment_safe, key_of, quoted
 from bitrix_sync.settings import Settings
 from bitrix_sync.setup.suggestions import Suggestion, language_of, slug, suggest, unique
 from bitrix_sync.words.language import FALL_BACK, FIRST_RULES, Language
-from bitrix_sync.words.texts import folded, phrase, shortened
+from bitrix_sync.words.texts import phrase
 
 DOTENV = Path(".env")
 NEXT = {"check": "check", "preview": "preview --all", "run": "run", "backfill": "backfill"}
@@ -50,10 +50,6 @@ RUSSIAN_ZONES = frozenset(
     )
 )
 """Where a zone tells the country, whose public holidays and moved working days are then taken."""
-
-_PLAIN = re.compile(r"[^\W\d_](?:[\w ()«»/+.-]*[\w)»])?")
-_WORDS_OF_YAML = frozenset({"true", "false", "yes", "no", "on", "off", "y", "n", "null", "none"})
-_ESCAPED = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,11 +377,11 @@ def _funnels(
     chosen: Sequence[tuple[Funnel, Sequence[Stage]]], every: Sequence[Funnel], language: Language
 ) -> Iterator[str]:
     taken: set[str] = set()
-    names = {str(funnel.id): funnel.name for funnel in every}
+    names = NameIndex("funnel", "", {str(funnel.id): funnel.name for funnel in every})
     for place, (funnel, stages) in enumerate(chosen):
         key, note = key_of(str(funnel.id), names)
         yield f"  {key}:{note}"
-        stage_names = {stage.id: stage.name for stage in funnel.stages}
+        stage_names = NameIndex("stage", "", {stage.id: stage.name for stage in funnel.stages})
         for stage in stages:
             key, note = key_of(stage.id, stage_names)
             found = suggest(stage.name, language)
@@ -407,32 +403,10 @@ def _task(rule_id: str, found: Suggestion, language: Language, *, taught: bool) 
         yield from (f"        {line}".rstrip() for line in _comment(words["task"], raw=True))
 
 
-def key_of(own_id: str, names: dict[str, str]) -> tuple[str, str]:
-    """How a funnel or stage is written as a key, and the comment behind it: its name, or its id (with the name in the
-    comment) when the name is missing, not unique, or could be taken for something else."""
-    name = names[own_id].strip()
-    folds = [fold(one) for one in names.values()]
-    plain = name and name != "*" and not re.search(r"[\x00-\x1f]", name) and not _ESCAPED.search(name)
-    if plain and folds.count(fold(name)) == 1 and fold(name) not in {fold(one) for one in names}:
-        return quoted(name), ""
-    return quoted(own_id), f"  # {_comment_safe(name)}" if name else ""
-
-
-def quoted(text: str) -> str:
-    """The text as a YAML scalar that reads as this very text, in quotes unless it is surely harmless without."""
-    if _PLAIN.fullmatch(text) and text.casefold() not in _WORDS_OF_YAML:
-        return text
-    return _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(text, ensure_ascii=False))
-
-
 def _comment(text: str, *, raw: bool = False) -> list[str]:
     """Lines behind a sign of comment; ``raw``: commented YAML, whose lines keep their indentation."""
     return [f"# {line}".rstrip() if line or raw else "#" for line in text.strip("\n").split("\n")]
 
 
 def _named(user: User) -> str:
-    return _comment_safe(user.name or user.email or f"#{user.id}")
-
-
-def _comment_safe(name: str) -> str:
-    return shortened(folded("".join(one if one.isprintable() else " " for one in name)), 80)
+    return comment_safe(user.name or user.email or f"#{user.id}")

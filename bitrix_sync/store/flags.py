@@ -129,6 +129,8 @@ class Flags:
 
     known = Flag[Directory | None](Directory, default=None)
     """The portal as known last, which stands in for what a reading does not bring."""
+    known_at = Flag[datetime | None](datetime, default=None)
+    """When all of it was read last (the portal's time)."""
     snapshot = Flag[str](str, default="", row="directory")
     """What reports know of the portal and the rules, packed by them."""
     unread = Flag[Mapping[str, str]](dict[str, str], default={})
