@@ -233,9 +233,35 @@ def event(start: datetime, end: datetime, **more: Any) -> dict[str, Any]:
 def test_only_absences_are_absences() -> None:
     away = event(utc(2026, 3, 2, 8), utc(2026, 3, 2, 12))
     busy = event(utc(2026, 3, 3, 8), utc(2026, 3, 3, 12), ACCESSIBILITY="busy")
-    found = parsing.absences({"7": [busy, away], "8": []}, utc_offset=0)
-    assert found == [Absence(7, utc(2026, 3, 2, 8), utc(2026, 3, 2, 12))]
-    assert parsing.absences([], utc_offset=0) == []
+    events = parsing.events({"7": [busy, away], "8": []})
+    assert events is not None
+    found = [parsing.absence(owner, one, utc_offset=0) for owner, one in events]
+    assert found == [None, Absence(7, utc(2026, 3, 2, 8), utc(2026, 3, 2, 12))]
+    assert parsing.events([]) == []
+    assert parsing.events({"7": {"3": away}}) == [(7, away)]
+
+
+@pytest.mark.parametrize("value", [None, "", "none", 7, True, [1], {"7": None}, {"7": "busy"}, {"7": 3}])
+def test_what_is_no_list_of_events_says_nothing_of_absences(value: Any) -> None:
+    assert parsing.events(value) is None
+
+
+@pytest.mark.parametrize(
+    ("owner", "more"),
+    [
+        (7, {"DATE_FROM_TS_UTC": None}),
+        (7, {"DATE_TO_TS_UTC": "soon"}),
+        (7, {"DATE_TO_TS_UTC": "9" * 30}),
+        (7, {"DATE_TO_TS_UTC": 253402300799, "DT_SKIP_TIME": "Y"}),
+        (0, {}),
+    ],
+)
+def test_an_absence_that_makes_no_sense_is_not_passed_over_in_silence(
+    owner: int, more: dict[str, Any]
+) -> None:
+    row = event(utc(2026, 3, 2, 8), utc(2026, 3, 2, 12), **more)
+    with pytest.raises(UnreadableRow, match="an absence"):
+        parsing.absence(owner, row, utc_offset=0)
 
 
 @pytest.mark.parametrize(
@@ -247,7 +273,7 @@ def test_a_leave_of_whole_days_lasts_to_the_end_of_its_last_day_in_the_portals_z
     first: datetime, last: datetime
 ) -> None:
     leave = event(first, last, DT_SKIP_TIME="Y")
-    (found,) = parsing.absences({"7": [leave]}, utc_offset=10800)
+    found = parsing.absence(7, leave, utc_offset=10800)
     assert found == Absence(7, utc(2026, 7, 5, 21), utc(2026, 7, 10, 21))
 
 

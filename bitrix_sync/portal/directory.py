@@ -273,11 +273,18 @@ def absences_of(
 ) -> End[tuple[Absence, ...]]:
     """What their outcomes tell."""
     wanted, found = set(user_ids), list[Absence]()
+    method = "calendar.accessibility.get"
     for outcome in outcomes:
         if not outcome.done:
-            end_ = portal.as_unread("calendar.accessibility.get", outcome)
+            end_ = portal.as_unread(method, outcome)
             return Absent(end_.why) if end_.code in NEVER_HAD else end_
-        found += [one for one in parsing.absences(outcome.value, utc_offset=portal.utc_offset) if one.user_id in wanted]
+        events = parsing.events(outcome.value)
+        if events is None:
+            return Unread(GARBAGE, f"portal {portal.host}: {method} answers something else than absences")
+        for owner, event in events:
+            read = lenient(portal, "absence", partial(parsing.absence, owner, utc_offset=portal.utc_offset))
+            found += [one for one in _facts([event], read) if one.user_id in wanted]
+    found.sort(key=lambda one: (one.user_id, one.start))
     return tuple(absence for absence in found if absence.start < end and absence.end > start)
 
 

@@ -270,28 +270,37 @@ def department(row: Row) -> Department:
     )
 
 
-def absences(value: Any, *, utc_offset: int) -> list[Absence]:
-    """Absences among the events of calendar.accessibility.get (``{"7": [...]}``).
+def events(value: Any) -> list[tuple[int, Row]] | None:
+    """Events of people's calendars with their owners, as calendar.accessibility.get tells them (``{"7": [...]}``, or
+    ``[]`` where nobody was asked for); None for what is none of that."""
+    if value == []:
+        return []
+    if not isinstance(value, Mapping):
+        return None
+    # a list with gaps comes as a map
+    lists = {who: list(one.values()) if isinstance(one, Mapping) else one for who, one in value.items()}
+    if not all(isinstance(one, list) for one in lists.values()):
+        return None
+    return [(whole_or(owner), event) for owner, listed in lists.items() for event in rows(listed, "")]
+
+
+def absence(owner: int, event: Row, *, utc_offset: int) -> Absence | None:
+    """The absence that an event is; None for any other, or one that is over as it begins.
 
     Whole days, the last one included, come as midnights of UTC or of the portal's zone: they are days of the portal,
-    ``utc_offset`` seconds east of UTC."""
-    if not isinstance(value, Mapping):
-        return []
-    found = []
-    for user_id, events in value.items():
-        for event in rows(events, ""):
-            start, end = number(event.get("DATE_FROM_TS_UTC")), number(event.get("DATE_TO_TS_UTC"))
-            if event.get("ACCESSIBILITY") != "absent" or start is None or end is None:
-                continue
-            whole_days = yes(event.get("DT_SKIP_TIME"), default=False)
-            try:
-                begin, finish = _utc(start, whole_days, utc_offset), _utc(end, whole_days, utc_offset)
-                finish += timedelta(days=whole_days)
-            except (ValueError, OverflowError, OSError):
-                continue  # no moment of any calendar
-            if begin < finish:
-                found.append(Absence(whole_or(user_id), begin, finish))
-    return sorted(found, key=lambda one: (one.user_id, one.start))
+    ``utc_offset`` seconds east of UTC. Raises UnreadableRow for one that does not say when."""
+    if event.get("ACCESSIBILITY") != "absent":
+        return None
+    start, end = number(event.get("DATE_FROM_TS_UTC")), number(event.get("DATE_TO_TS_UTC"))
+    if start is None or end is None or not owner:
+        raise UnreadableRow("an absence that does not say whose it is, or when")
+    whole_days = yes(event.get("DT_SKIP_TIME"), default=False)
+    try:
+        begin, finish = _utc(start, whole_days, utc_offset), _utc(end, whole_days, utc_offset)
+        finish += timedelta(days=whole_days)
+    except (ValueError, OverflowError, OSError):
+        raise UnreadableRow("an absence at no moment of any calendar") from None
+    return Absence(owner, begin, finish) if begin < finish else None
 
 
 def _utc(stamp: float, whole_days: bool, utc_offset: int) -> datetime:
