@@ -31,6 +31,7 @@ from bitrix_sync.portal.timing import PortalClock
 
 CODE = "secretcode123456"
 ADD = Command("tasks.task.add", {"fields": {"TITLE": "Call", "RESPONSIBLE_ID": 5}})
+LIST_OF_TASKS = Command("tasks.task.list", {})
 LIST = Command("tasks.task.get", {"filter": {"ID": [1, 2]}, "select": ["ID"]})
 
 
@@ -470,6 +471,14 @@ def quick(server: Server) -> tuple[Portal, list[float]]:
         return time.time() + sum(skipped)
 
     return Portal(server.url, rate=(1000.0, 1000), clock=clock, sleep=skipped.append, timeouts=(1.0, 0.2)), skipped
+
+
+def test_nobody_waits_long_for_a_portal_that_answers_nonsense(server: Server) -> None:
+    portal, skipped = quick(server)
+    server.plan = [{"result": {"tasks": "none"}}] * 200
+    with pytest.raises(PortalError):
+        portal.read([LIST_OF_TASKS], patience=900)
+    assert sum(skipped) <= 20
 
 
 def test_a_reading_is_repeated_until_it_is_answered(server: Server) -> None:

@@ -256,9 +256,7 @@ def test_what_is_no_list_of_events_says_nothing_of_absences(value: Any) -> None:
         (0, {}),
     ],
 )
-def test_an_absence_that_makes_no_sense_is_not_passed_over_in_silence(
-    owner: int, more: dict[str, Any]
-) -> None:
+def test_an_absence_that_makes_no_sense_is_not_passed_over_in_silence(owner: int, more: dict[str, Any]) -> None:
     row = event(utc(2026, 3, 2, 8), utc(2026, 3, 2, 12), **more)
     with pytest.raises(UnreadableRow, match="an absence"):
         parsing.absence(owner, row, utc_offset=0)

@@ -25,6 +25,7 @@ from bitrix_sync.model.webhook import WebhookUrl
 from bitrix_sync.portal.dialect.commands import BATCH_LIMIT, Command, batch_line, fits_batch
 from bitrix_sync.portal.dialect.error_text import explain
 from bitrix_sync.portal.dialect.outcomes import (
+    GARBAGE,
     OPERATION_LIMIT,
     QUERY_LIMIT,
     Outcome,
@@ -202,12 +203,13 @@ class Portal:
     def read(self, commands: Sequence[Command], *, optional: bool = False, patience: float = PATIENCE) -> list[Outcome]:
         """Outcomes of readings, all ``done`` (with ``optional``: or each not, for itself).
 
-        What did not run, or may not have, is asked again with growing pauses for ``patience`` seconds. Raises
+        What did not run, or may not have, is asked again with growing pauses for ``patience`` seconds; a portal that
+        answers nonsense does not come to its senses by long waiting: then it is ``PATIENCE`` at most. Raises
         PortalRefused (what an administrator must do) or PortalError (try later). With ``optional`` only what concerns
         the whole portal is raised: a refusal of everything, or that it answers nothing at all.
         """
         reading = _Reading(commands)
-        until = self.clock() + patience
+        begun = self.clock()
         delay = FIRST_DELAY
         while True:
             for command, outcome in reading.note(self.batch(reading.asked())):
@@ -215,7 +217,7 @@ class Portal:
             if not reading.left:
                 return reading.ends()
             wait = max(delay, reading.rest(self.clock()))
-            if self.clock() + wait > until:
+            if self.clock() + wait > begun + (min(patience, PATIENCE) if reading.nonsense else patience):
                 if optional and reading.heard:
                     return reading.ends()
                 raise self.fault(*reading.first_left())
@@ -358,6 +360,11 @@ class _Reading:
     def heard(self) -> bool:
         """True when the portal answered any of them."""
         return any(outcome.heard for outcome in self._outcomes.values())
+
+    @property
+    def nonsense(self) -> bool:
+        """True when an answer to something that is left made no sense."""
+        return any(self._outcomes[place].code == GARBAGE for place in self.left)
 
     def rest(self, now: float) -> float:
         """Seconds until all that is left may be asked again."""
