@@ -115,7 +115,7 @@ def test_the_portal_is_asked_and_its_workgroups_have_names(shell: Shell, place: 
     place.portal.state.funnels[0].name = "Продажи: новые"
     ran = shell("names", "funnels", "заявка")
     assert ran.out.splitlines()[1:] == [
-        "Funnel\tId\tStage\tStage id\tEnds",
+        "Funnel\tFunnel id\tStage\tStage id\tEnds",
         '"Продажи: новые"\t0\tНовая заявка\tNEW\t',
     ]
     assert "shows it now" in ran.err

@@ -47,7 +47,7 @@ from webhooks.page_show import environment
 from webhooks.page_tables import TABLES
 from webhooks.server import create_app
 
-PAGES = ("/", "/load", "/overdue", "/today", "/stages", "/moves", "/service", "/rules", "/find?q=а")
+PAGES = ("/", "/load", "/overdue", "/today", "/stages", "/moves", "/service", "/rules", "/names", "/find?q=а")
 PASSWORD = "correct horse battery"
 
 
@@ -260,6 +260,20 @@ def test_a_number_leads_to_its_deal_and_words_to_a_list(client: FlaskClient) -> 
     reader = read(client, "/find?" + urlencode({"q": "петрова"}))
     assert f"/people/{ANNA}" in reader.links()
     assert "Ничего не нашлось" in read(client, "/find?q=99999999999999999999").text
+
+
+def test_what_can_be_written_in_the_file_is_listed_and_searched(store: Store, client: FlaskClient) -> None:
+    assert "/names" in read(client, "/").links()
+    told = plain(read(client, "/names"))
+    assert "Воронки и стадии" in told
+    assert "Что известно о портале" in told
+    reader = read(client, "/names?of=people")
+    assert "Анна Петрова" in plain(reader)
+    found = plain(read(client, "/names?" + urlencode({"q": "Анна Петрова"})))
+    assert "Анна Петрова" in found
+    assert "Ничего с «zzz» не нашлось" in plain(read(client, "/names?q=zzz"))
+    assert "Воронки и стадии" in plain(read(client, "/names?of=nonsense"))
+    assert "Портал ещё не прочитан" in plain(read(web(store)[0].test_client(), "/names"))
 
 
 def test_reports_can_be_downloaded_for_a_spreadsheet(client: FlaskClient) -> None:

@@ -35,7 +35,20 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PAGES = ("/", "/load", "/overdue", "/today", "/stages", "/moves", "/service", "/rules", "/deals/191", f"/people/{IVAN}")
+PAGES = (
+    "/",
+    "/load",
+    "/overdue",
+    "/today",
+    "/stages",
+    "/moves",
+    "/service",
+    "/rules",
+    "/names",
+    "/names?of=fields",
+    "/deals/191",
+    f"/people/{IVAN}",
+)
 PASSWORD = "correct horse battery"
 SCREENS: dict[str, Any] = {
     "desk": {"viewport": {"width": 1280, "height": 800}, "color_scheme": "light"},

@@ -22,6 +22,7 @@ from bitrix_sync.errors import StoreError
 from bitrix_sync.log import redact
 from bitrix_sync.model.items import DEAL
 from bitrix_sync.model.operations import State
+from bitrix_sync.report import names
 from bitrix_sync.report.snapshot import Snapshot
 from bitrix_sync.report.tables import csv_text
 from bitrix_sync.store import Store
@@ -118,6 +119,7 @@ def blueprint(service: PageService, *, gate: PageAuth | None = None) -> Blueprin
         ("/", views.home),
         ("/service", views.service_page),
         ("/rules", views.rules),
+        ("/names", views.names),
         ("/deals/<number:deal_id>", views.deal),
         ("/people/<number:user_id>", views.person),
         ("/find", views.find),
@@ -340,6 +342,23 @@ class Views:
     def rules(self) -> Response:
         """The rules in force, and the errors of a file that was refused."""
         return self.page("rules.html")
+
+    def names(self) -> Response:
+        """What can be written in the rules file: one listing, or what of all of them holds the words."""
+        show, words = self.show(), request.args.get("q", "").strip()[:100]
+        directory, at = self.store.flags.known, self.store.flags.known_at
+        found = {kind: names.look(kind, directory, show.language, words) for kind in names.NAMES} if directory else {}
+        kind = request.args.get("of", "")
+        kind = kind if kind in found else next(iter(found), "")
+        return self.page(
+            "names.html",
+            words=words,
+            kind=kind,
+            found=found,
+            shown={one: lines for one, lines in found.items() if (lines if words else one == kind)},
+            limit=self.limit,
+            source=list(names.source_of(show.known, source="store", portal=show.host, at=at)),
+        )
 
     def find(self) -> AnyResponse:
         """A deal by its number or title, an employee by name; a number, or a deal's address, goes straight to it."""

@@ -26,7 +26,7 @@ environment = Environment(
     loader=PackageLoader("webhooks"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
 )
 """Every value that a template shows is escaped; a name that is missing is a mistake of ours and fails loudly."""
-environment.globals |= {"tables": TABLES, "sections": ("home", *REPORTS, "service", "rules")}
+environment.globals |= {"tables": TABLES, "sections": ("home", *REPORTS, "service", "rules", "names")}
 
 
 @dataclass(frozen=True, slots=True)

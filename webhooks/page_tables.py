@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from bitrix_sync.report import REPORTS
 from bitrix_sync.report.declaration import DEAL, OWNER, STATUS, SUPERVISOR, TASK, Column, Form
+from bitrix_sync.report.names import NAMES
 from bitrix_sync.report.tasks import MOVED
 
 DEADLINE = Column("deadline", Form.DEADLINE)
@@ -23,6 +24,7 @@ _STAY = (
 
 TABLES: Mapping[str, tuple[Column, ...]] = {
     **{one.name: one.on_page for report in REPORTS.values() for one in (report, *report.beside)},
+    **{f"names_{one.name}": one.on_page for one in NAMES.values()},
     "tasks_of_person": (Column("deadline", "late_deadline"), TASK, MOVED, SUPERVISOR, STATUS),
     "done_of_person": (Column("closed", Form.MOMENT), TASK, DEADLINE, Column("kept", "kept", "status")),
     "tasks_of_deal": (

@@ -111,7 +111,17 @@ def _spelt(what: str, own_id: str, things: NameIndex) -> dict[str, str]:
     return {f"{prefix}in_file": written, f"{prefix}cell": f"{written}{comment}"}
 
 
-ID = Column("id", Form.NUMBER, "names.id")
+ID, NAME, EMAIL = (
+    Column("id", Form.NUMBER, "names.id"),
+    Column("name", word="employee"),
+    Column("email", word="names.email"),
+)
+FUNNEL, FUNNEL_ID = Column("funnel_cell", word="funnel"), Column("funnel_id", Form.NUMBER, "names.funnel_id")
+STAGE, STAGE_ID = Column("stage_cell", word="stage"), Column("stage_id", word="names.stage_id")
+SEMANTIC = Column("semantic", Form.SEMANTIC, "names.semantic")
+THEIRS = (Column("departments", word="department"), Column("active", Form.ACTIVE, "names.note"))
+DEPARTMENT, GROUP = Column("cell", word="department"), Column("name", word="names.group")
+PLACE = (Column("parent", word="names.parent"), Column("head", word="names.head"))
 NAMES: Mapping[str, Report] = {
     one.name: one
     for one in (
@@ -119,13 +129,8 @@ NAMES: Mapping[str, Report] = {
             "funnels",
             funnels,
             ("funnel_id", "funnel", "funnel_in_file", "stage_id", "stage", "stage_in_file", "semantic"),
-            (
-                Column("funnel_cell", word="funnel"),
-                Column("funnel_id", Form.NUMBER, "names.id"),
-                Column("stage_cell", word="stage"),
-                Column("stage_id", word="names.stage_id"),
-                Column("semantic", Form.SEMANTIC, "names.semantic"),
-            ),
+            (FUNNEL, FUNNEL_ID, STAGE, STAGE_ID, SEMANTIC),
+            (STAGE, STAGE_ID, FUNNEL, FUNNEL_ID, SEMANTIC),
         ),
         Report(
             "fields",
@@ -143,26 +148,17 @@ NAMES: Mapping[str, Report] = {
             "people",
             people,
             ("id", "name", "email", "department_ids", "departments", "active"),
-            (
-                ID,
-                Column("name", word="employee"),
-                Column("email", word="names.email"),
-                Column("departments", word="department"),
-                Column("active", Form.ACTIVE, "names.note"),
-            ),
+            (ID, NAME, EMAIL, *THEIRS),
+            (NAME, EMAIL, ID, *THEIRS),
         ),
         Report(
             "departments",
             departments,
             ("id", "name", "in_file", "parent_id", "parent", "head_id", "head"),
-            (
-                ID,
-                Column("cell", word="department"),
-                Column("parent", word="names.parent"),
-                Column("head", word="names.head"),
-            ),
+            (ID, DEPARTMENT, *PLACE),
+            (DEPARTMENT, ID, *PLACE),
         ),
-        Report("workgroups", workgroups, ("id", "name"), (ID, Column("name", word="names.group"))),
+        Report("workgroups", workgroups, ("id", "name"), (ID, GROUP), (GROUP, ID)),
     )
 }
 
@@ -172,8 +168,8 @@ def look(name: str, directory: Directory, language: Language, text: str = "", *,
     out, unless asked for or searched for."""
     found, known = NAMES[name], Snapshot(language=language)
     lines = [line for line in found.rows(directory) if line.get("active", True) or fired or text.strip()]
-    cells = terminal(found, lines, known)[2]
     wanted = _searched(text).split()
+    cells = terminal(found, lines, known)[2] if wanted else [[]] * len(lines)
     return [
         line
         for line, shown, plain in zip(lines, cells, json_rows(found, lines), strict=True)

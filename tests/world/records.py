@@ -173,6 +173,7 @@ def furnish(store: Store, rules: Rules | None = None, *, directory: Directory = 
         loaded=NOW - 2 * HOUR,
     )
     store.flags.snapshot = packed
+    store.flags.known, store.flags.known_at = directory, NOW - 2 * HOUR
     began = NOW - 60 * DAY
     store.flags.sweeps_since = {"morning": began, "evening": began}
     store.flags.last_pass = NOW - timedelta(seconds=12)
