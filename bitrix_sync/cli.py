@@ -418,9 +418,18 @@ def preview(
         show(found.as_dict())
         return
     if found.warnings:
-        err.print(f"{chosen.rules}: {len(found.warnings)} warnings, listed by `bitrix-sync check`")
-    for part in preview_lines.lines_of(found):
-        table(part.title, part.columns, part.rows) if part.columns else out.print(part.title)
+        count = len(found.warnings)
+        err.print(texts.phrase(found.language, "preview.warnings", file=chosen.rules, count=count))
+    show_parts(preview_lines.lines_of(found, width=out.width if out.is_terminal else None))
+
+
+def show_parts(parts: Iterable[Any]) -> None:
+    """Lines of text, headings among them, and tables."""
+    for part in parts:
+        if part.columns:
+            table(part.title, list(part.columns), list(part.rows))
+        else:
+            out.print(part.title, style="bold" if part.heading else "")
 
 
 def advance(done: int, total: int) -> None:

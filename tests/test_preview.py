@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from bitrix_sandbox.http.server import Sandbox
 from bitrix_sandbox.state.clock import Clock
 from bitrix_sandbox.state.seed import build_department
+from bitrix_sync import cli
 from bitrix_sync.commands import changes
 from bitrix_sync.errors import ForeignPortal, RulesError, UserError
 from bitrix_sync.explain import preview
@@ -20,6 +22,7 @@ from bitrix_sync.explain.preview_lines import Preview, lines_of, of_rules
 from bitrix_sync.settings import Settings, load_settings
 from bitrix_sync.store import Store
 from bitrix_sync.store.scratch_copy import scratch_copy
+from bitrix_sync.words.terminal import Terminal
 from tests.world.company import MONDAY
 from tests.world.company import at as utc
 from tests.world.office import Office, office
@@ -347,6 +350,25 @@ def test_the_table_has_what_a_boss_asks_for_and_ends_with_the_load(shell: Shell,
     assert "Employee\tOpen now\tNew\tThen" in ran.out
     assert "nothing was written" in ran.out.splitlines()[-1]
     assert ran.err == f"{place.rules}: 2 warnings, listed by `bitrix-sync check`\n"
+
+
+def test_on_a_terminal_the_deals_stand_by_stage_within_its_width(
+    shell: Shell, place: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = place.add_deal("Romashka " * 20, fields={"OPPORTUNITY": 5})
+    deal = place.add_deal("Lily\nof the valley")
+    for width in (100, 60):
+        monkeypatch.setattr(cli, "out", Terminal(force_terminal=True, no_color=True, width=width))
+        ran = shell("preview", "--all")
+        lines = re.sub(r"\x1b\[[0-9;]*m", "", ran.out).splitlines()
+        assert max(map(len, lines)) <= width
+        assert lines[0].startswith("What the rules would do: ")
+        assert lines.count("Продажи: Новая заявка") == 1
+        assert sum(line.startswith(f"  {long} Romashka") for line in lines) > 1
+    at = lines.index(f"  {deal} Lily of the valley — Call: Lily of the valley")
+    assert " ".join(line.strip() for line in lines[at + 1 : at + 3]) == (
+        "Owner: Мария Кузнецова; Supervisor: Виктор Орлов; Deadline: Mon 2 March, 10:30"
+    )
 
 
 def test_one_deal_is_explained(shell: Shell, place: Office) -> None:

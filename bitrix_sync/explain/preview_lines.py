@@ -4,6 +4,7 @@ but for what it is given.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -17,7 +18,10 @@ from bitrix_sync.model.operations import Check, DealState, Decision, Operation, 
 from bitrix_sync.rules.fields import OWN
 from bitrix_sync.rules.model import Rule, Rules
 from bitrix_sync.words import texts
+from bitrix_sync.words.texts import folded
 
+NARROWEST = 40
+"""Columns that a terminal is taken to have at least."""
 RESULTS = ("new", "held", "there", "none")
 CHANGES = frozenset({"followed", "people_followed", "supervisor_followed", "ended", "advanced", "advance_brake"})
 """Verdicts about tasks that are there already, and about the deal itself."""
@@ -63,20 +67,58 @@ class Part(NamedTuple):
     """A piece of what is printed: a table, or only its title as a line of text when there are no columns."""
 
     title: str
-    columns: list[str]
-    rows: list[list[Any]]
+    columns: Sequence[str] = ()
+    rows: Sequence[list[Any]] = ()
+    heading: bool = False
 
 
-def lines_of(preview: Preview) -> Iterator[Part]:
-    """The preview for people: the table, reasons (for one deal), what else would change, the counts, the load."""
+def lines_of(preview: Preview, *, width: int | None = None) -> Iterator[Part]:
+    """The preview for people: the tasks, reasons (for one deal), what else would change, the counts, the load.
+    ``width``: of a terminal, whose lines are filled, and which gets the tasks of all deals by stage; else they are a
+    table."""
     parts: tuple[Callable[[Preview], Iterator[Part | str]], ...]
-    parts = (_table, _reasons, _uncovered, _changes, _load, _closing)
+    tasks = _stages if width and preview.deal is None else _table
+    parts = (tasks, _reasons, _uncovered, _changes, _load, _closing)
     for part in parts:
         for one in part(preview):
-            yield Part(one, [], []) if isinstance(one, str) else one
+            found = Part(one) if isinstance(one, str) else one
+            if not width or found.columns:
+                yield found
+            else:
+                yield from (found._replace(title=line) for line in _filled(found.title, max(width, NARROWEST)))
 
 
-def _table(preview: Preview) -> Iterator[Part]:
+def _filled(text: str, width: int) -> list[str]:
+    """A text in lines of this width at most, indented as it is and by two more where it goes on; commands stay whole at
+    their hyphens."""
+    indent = " " * (len(text) - len(text.lstrip(" ")))
+    lines = textwrap.wrap(text, width, subsequent_indent=f"{indent}  ", break_long_words=False, break_on_hyphens=False)
+    return lines or [""]
+
+
+def _stages(preview: Preview) -> Iterator[Part | str]:
+    """Every deal and task below its stage: what, by whom and when, and a remark."""
+    language = preview.language
+    stages: dict[tuple[str, str], list[Line]] = {}
+    for line in preview.lines:
+        stages.setdefault((line["funnel"], line["stage"]), []).append(line)
+    if stages:
+        yield Part(_title(preview), heading=True)
+    for (funnel, stage), lines in stages.items():
+        yield ""
+        yield Part(f"{folded(funnel)}: {folded(stage)}", heading=True)
+        for line in lines:
+            _, _, deal, task, *who_and_when, note = _row(language, line)
+            yield f"  {folded(deal)} — {folded(task)}"
+            keys = ("report.owner", "report.supervisor", "report.deadline")
+            pairs = zip(keys, who_and_when, strict=True)
+            said = [f"{texts.phrase(language, key)}: {folded(one)}" for key, one in pairs if one]
+            yield from (f"      {one}" for one in ("; ".join(said), folded(note)) if one)
+    if stages:
+        yield ""
+
+
+def _table(preview: Preview) -> Iterator[Part | str]:
     language = preview.language
     names = ["funnel", "stage", "deal", "task", "owner", "supervisor", "deadline"]
     columns = [texts.phrase(language, f"report.{name}") for name in names] + [texts.phrase(language, "preview.note")]
@@ -85,20 +127,20 @@ def _table(preview: Preview) -> Iterator[Part]:
         yield Part(_title(preview), columns[cut:], [_row(language, line)[cut:] for line in preview.lines])
 
 
-def _reasons(preview: Preview) -> Iterator[str]:
+def _reasons(preview: Preview) -> Iterator[Part | str]:
     for line in preview.lines if preview.deal is not None else ():
         if line["why"]:
             yield f"  {line['rule']}:"
             yield from (f"    {one}" for one in line["why"])
 
 
-def _uncovered(preview: Preview) -> Iterator[str]:
+def _uncovered(preview: Preview) -> Iterator[Part | str]:
     for line in preview.uncovered:
         values = {key: line[key] for key in ("stage", "funnel")}
         yield texts.phrase(preview.language, "preview.uncovered", count=line["deals"], **values)
 
 
-def _changes(preview: Preview) -> Iterator[str]:
+def _changes(preview: Preview) -> Iterator[Part | str]:
     if preview.changes:
         yield texts.phrase(preview.language, "preview.changes")
     for line in preview.changes:
@@ -106,7 +148,7 @@ def _changes(preview: Preview) -> Iterator[str]:
         yield "  " + texts.phrase(preview.language, "preview.change", **values)
 
 
-def _load(preview: Preview) -> Iterator[Part]:
+def _load(preview: Preview) -> Iterator[Part | str]:
     if preview.load:
         keys = ("report.employee", "preview.open_now", "preview.new", "preview.total")
         rows = [[line["user"], line["open"], line["new"], line["total"]] for line in preview.load]
@@ -153,7 +195,7 @@ def _why(language: str, line: Line) -> list[str]:
     return failed if line["verdict"] == "condition_false" and failed else list(line["why"][:1])
 
 
-def _closing(preview: Preview) -> Iterator[str]:
+def _closing(preview: Preview) -> Iterator[Part | str]:
     language, counts = preview.language, preview.counts
     if preview.lines:
         numbers: dict[str, Any] = {**counts}

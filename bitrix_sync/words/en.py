@@ -782,6 +782,7 @@ MESSAGES: dict[str, str] = {
     "preview.title.all": "What the rules would do: {count:deals} in progress",
     "preview.title.deal": "Deal {number} “{deal}”: {funnel}, stage “{stage}”",
     "preview.title.entering": "If the deal {number} “{deal}” entered the stage “{stage}” now ({funnel})",
+    "preview.warnings": "{file}: {count:number} warnings, listed by `bitrix-sync check`",
     "preview.note": "Note",
     "preview.there": "is there: No. {task}, {status}",
     "preview.on_its_way": "decided, not in the portal yet",

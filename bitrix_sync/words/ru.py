@@ -805,6 +805,7 @@ MESSAGES: dict[str, str] = {
     "preview.title.all": "Что сделали бы правила: {count:deals} в работе",
     "preview.title.deal": "Сделка {number} «{deal}»: {funnel}, стадия «{stage}»",
     "preview.title.entering": "Если бы сделка {number} «{deal}» вошла сейчас в стадию «{stage}» ({funnel})",
+    "preview.warnings": "{file}: предупреждений {count:number}, их перечисляет `bitrix-sync check`",
     "preview.note": "Пометка",
     "preview.there": "уже есть: № {task}, {status}",
     "preview.on_its_way": "уже решена, ещё не в портале",
