@@ -352,13 +352,16 @@ def init(as_json: Json = False) -> None:
 
 @app.command("names")
 def show_names(
-    words: Annotated[
-        list[str] | None,
+    listing: Annotated[
+        str,
         typer.Argument(
-            help="One of the listings, and words to look for in every column.",
-            metavar="[funnels|fields|people|departments|workgroups] [TEXT]",
+            help="One listing; without it all of them.",
+            metavar="funnels|fields|people|departments|workgroups",
             show_default=False,
         ),
+    ] = "",
+    text: Annotated[
+        list[str] | None, typer.Argument(help="Only rows with these words in any column.", metavar="TEXT")
     ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="As the store knows them; do not ask the portal.")] = False,
     fired: Annotated[bool, typer.Option("--fired", help="People who do not work here any more, too.")] = False,
@@ -368,21 +371,21 @@ def show_names(
     from bitrix_sync.report import names
     from bitrix_sync.setup.names import known_names
 
-    kinds, text = names.asked_for(words or [])
+    kinds, wanted = names.asked_for([listing, *(text or [])])
     chosen = settings(need_portal=False, quiet=True)
     frame = reader_frame(chosen)
     with progress() as told:
         told(texts.phrase(frame.language, "names.reading"))
         known = known_names(chosen, frame.language, offline=offline)
-    found = {kind: names.look(kind, known.directory, frame.language, text, fired=fired) for kind in kinds}
+    found = {kind: names.look(kind, known.directory, frame.language, wanted, fired=fired) for kind in kinds}
     source = {"source": "portal" if known.asked else "store", "portal": known.host, "at": known.at, "why": known.why}
     if as_json:
         show(source | names.as_dict(found, known.directory))
         return
     for kind, lines in found.items():
-        if lines or not text:
+        if lines or not wanted:
             table(*names.table_of(kind, lines, frame))
-    for line in names.remarks(frame, found, known.directory, text=text, **source):
+    for line in names.remarks(frame, found, known.directory, text=wanted, **source):
         err.print(line)
 
 

@@ -198,9 +198,10 @@ def _searched(text: str) -> str:
 
 def asked_for(words: Sequence[str]) -> tuple[list[str], str]:
     """The listings and the text to look for: the first word may name a listing, else all are meant."""
-    if words and words[0].lower() in NAMES:
-        return [words[0].lower()], " ".join(words[1:])
-    return list(NAMES), " ".join(words)
+    first, *others = words
+    if first.lower() in NAMES:
+        return [first.lower()], " ".join(others).strip()
+    return list(NAMES), " ".join(words).strip()
 
 
 def gaps(name: str, directory: Directory) -> dict[str, str]:

@@ -1218,6 +1218,12 @@ USAGE: dict[str, str] = {
     "Print JSON with stable keys.": "Печатать JSON с постоянными ключами.",
     "Print CSV, headed by the keys of --json.": "Печатать CSV с ключами --json в заголовке.",
     "Say what would be done and write nothing.": "Сказать, что было бы сделано, и ничего не писать.",
+    "What can be written in the file: names, codes, ids, values of lists, e-mails.": "Что можно писать в файле: имена, "
+    "коды, номера, значения списков, адреса e-mail.",
+    "One listing; without it all of them.": "Один список; без него все.",
+    "Only rows with these words in any column.": "Только строки с этими словами в любом столбце.",
+    "As the store knows them; do not ask the portal.": "Как их знает хранилище; портал не спрашивается.",
+    "People who do not work here any more, too.": "Также те, кто больше не работает.",
     "What the rules would do, with owners and deadlines; writes nothing anywhere.": "Что сделали бы правила, с "
     "исполнителями и сроками; никуда не пишет.",
     "One deal, by its number.": "Одна сделка, по номеру.",
