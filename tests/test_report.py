@@ -19,9 +19,9 @@ from typer.testing import CliRunner
 from bitrix_sync import report
 from bitrix_sync.cli import app
 from bitrix_sync.errors import UserError
-from bitrix_sync.model.actions import Kind, unpack
+from bitrix_sync.model.actions import CompleteTask, Kind, unpack
 from bitrix_sync.model.facts import AWAITING, DEFERRED, DONE, Deal, Visit
-from bitrix_sync.model.operations import Operation, State
+from bitrix_sync.model.operations import DeadlineChange, Operation, State
 from bitrix_sync.model.reading import Reading
 from bitrix_sync.report import snapshot, tables
 from bitrix_sync.rules import words
@@ -269,6 +269,34 @@ def test_the_first_deadline_kept_is_held_against_the_last(store: Store, office: 
     person = report.employee(store, ANNA, now=NOW)
     assert person is not None
     assert (len(person["done"]), person["kept_first"], person["kept_last"]) == (3, 1, 2)
+
+
+@pytest.mark.parametrize("closed_by", [None, COMPANY.self_id])
+def test_what_the_service_closed_is_no_persons_work(store: Store, office: Recorder, closed_by: int | None) -> None:
+    closed: dict[str, Any] = {"status": DONE, "rule_id": "offer", "closed": NOW - HOUR, "closed_by": closed_by}
+    office.task("сама", ANNA, NOW, status=DONE, rule_id="offer", closed=NOW - DAY, closed_by=ANNA)
+    ours = office.task("закрыта службой", ANNA, NOW, **closed)
+    again = office.task("открыта снова и выполнена", ANNA, NOW, **(closed | {"closed": NOW, "closed_by": ANNA}))
+    for one in (ours, again):
+        office.operation(Operation(f"leave:{one.ref}", CompleteTask("leave"), task=one.ref))
+    for one in (ours, again):
+        office.record(tasks=(one,))
+    for (line,) in (report.slips_by_person(store, now=NOW), report.slips_by_rule(store, now=NOW)):
+        assert (line["done"], line["kept_first"], line["kept_last"], line["by_service"]) == (2, 2, 2, 1)
+    person = report.employee(store, ANNA, now=NOW)
+    assert person is not None
+    assert (len(person["done"]), person["by_service"], person["kept_first"]) == (3, 1, 2)
+    assert row(person["done"], title="закрыта службой")["kept_first"] is False
+    assert row(person["done"], title="сама")["closed_by"] == "Анна Петрова"
+
+
+def test_who_moved_a_deadline_has_a_name(store: Store, office: Recorder) -> None:
+    task = office.task("дело", ANNA, NOW + DAY, moves_by_people=3)
+    for mover in (IVAN, FIRED, IVAN, COMPANY.self_id):
+        office.record(slips=(DeadlineChange(task.ref, NOW, NOW + DAY, "people", NOW, mover=mover),))
+    (line,) = report.moves(store, now=NOW)
+    assert line["mover_ids"] == [IVAN, FIRED]
+    assert line["movers"].endswith("(больше не работает)")
 
 
 def test_an_employee_is_told_with_head_tasks_and_load(store: Store, office: Recorder) -> None:

@@ -175,7 +175,8 @@ def test_slips_of_a_deadline_are_listed_with_who_and_when(place: Office) -> None
     assert "Срок: пн 2 марта 2026, 10:30 → вт 3 марта 2026, 18:00, перенёс обход 2026-03-02/evening" in text(
         place, deal
     )
-    assert "изменил человек" in text(place, deal)
+    assert slips[1]["mover_id"] == 5
+    assert "изменение: Мария Кузнецова" in text(place, deal)
 
 
 def test_an_automatic_move_is_told_where_it_began(place: Office) -> None:

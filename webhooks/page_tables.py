@@ -26,7 +26,7 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
     **{one.name: one.on_page for report in REPORTS.values() for one in (report, *report.beside)},
     **{f"names_{one.name}": one.on_page for one in NAMES.values()},
     "tasks_of_person": (Column("deadline", "late_deadline"), TASK, MOVED, SUPERVISOR, STATUS),
-    "done_of_person": (Column("closed", Form.MOMENT), TASK, DEADLINE, Column("kept", "kept", "status")),
+    "done_of_person": (Column("closed", "closed"), TASK, DEADLINE, Column("kept", "kept", "status")),
     "tasks_of_deal": (
         Column("task", "task_alone"),
         OWNER,

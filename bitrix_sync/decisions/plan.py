@@ -229,13 +229,16 @@ def observe(record: TaskRecord | None, seen: PortalTask, *, at: datetime) -> tup
         created=record.created or seen.created,
         changed=seen.changed,
         closed=seen.closed if seen.status == DONE else None,
+        closed_by=seen.closed_by if seen.status == DONE else None,
         first_deadline=record.first_deadline or seen.deadline,
         deadline=seen.deadline,
     )
     if seen.deadline == record.deadline or seen.deadline in record.sent:
         return known, None
     moved = replace(known, follow_off=True, moves=0, moves_by_people=record.moves_by_people + 1)
-    return moved, DeadlineChange(record.ref, record.deadline, seen.deadline, "people", seen.changed or at)
+    return moved, DeadlineChange(
+        record.ref, record.deadline, seen.deadline, "people", seen.changed or at, mover=seen.changed_by
+    )
 
 
 def meet(seen: PortalTask) -> TaskRecord:
@@ -255,6 +258,7 @@ def meet(seen: PortalTask) -> TaskRecord:
         created=seen.created,
         changed=seen.changed,
         closed=seen.closed,
+        closed_by=seen.closed_by,
     )
 
 

@@ -16,7 +16,7 @@ from bitrix_sync.decisions.plan import taken_away
 from bitrix_sync.engine.identity import plain_host
 from bitrix_sync.errors import UserError
 from bitrix_sync.log import redact
-from bitrix_sync.model.actions import Action, AddItem, MoveDeal, SendMessage, SetDeadline
+from bitrix_sync.model.actions import Action, AddItem, Kind, MoveDeal, SendMessage, SetDeadline
 from bitrix_sync.model.facts import Visit
 from bitrix_sync.model.keys import Occurrence
 from bitrix_sync.model.operations import DeadlineChange, DealState, State, StoredOperation, TaskRecord, Trace
@@ -119,7 +119,7 @@ class _Telling:
             "funnel": known.funnel_name(row.funnel_id),
             "stage": known.stage_name(row.stage_id),
             "responsible_id": row.responsible_id,
-            "responsible": known.company.name(row.responsible_id),
+            "responsible": texts.person_text(known.language, known.company, row.responsible_id),
         }
 
     # --- a stay in a stage -------------------------------------------------------------------------------------------
@@ -218,9 +218,13 @@ class _Telling:
             "title": record.title,
             "status": "gone" if record.gone else record.status,
             "owner_id": record.owner_id or None,
-            "owner": self.known.company.name(record.owner_id) if record.owner_id else "",
+            "owner": self.person(record.owner_id),
             "deadline": self.local(record.deadline),
             "first_deadline": self.local(record.first_deadline),
+            "closed": self.local(record.closed),
+            "closed_by_id": record.closed_by,
+            "closed_by": self.person(record.closed_by),
+            "closed_by_service": self.closed_by_service(record),
             "slips": [
                 {
                     "at": self.local(slip.at),
@@ -228,10 +232,29 @@ class _Telling:
                     "after": self.local(slip.after),
                     "by": slip.by,
                     "sweep": slip.sweep,
+                    "mover_id": self.told_mover(slip),
+                    "mover": self.person(self.told_mover(slip)),
                 }
                 for slip in self.slips.get(record.ref, ())
             ],
         }
+
+    def closed_by_service(self, record: TaskRecord) -> bool:
+        """True of a task that the service completed, and nobody after it."""
+        ours = record.done_at is not None and record.closed_by in (None, self.known.company.self_id)
+        return ours and any(
+            (one.operation.kind, one.operation.task, one.state) == (Kind.COMPLETE, record.occurrence, State.DONE)
+            for one in self.operations
+            if one.sent is not None
+        )
+
+    def told_mover(self, slip: DeadlineChange) -> int | None:
+        """Who moved it; None where the name may only be that of the webhook through which we wrote."""
+        return None if slip.mover == self.known.company.self_id else slip.mover
+
+    def person(self, user_id: int | None) -> str:
+        """A name; who does not work here any more is marked."""
+        return texts.person_text(self.language, self.known.company, user_id) if user_id else ""
 
     def operation(self, one: StoredOperation) -> Account:
         operation = one.operation
@@ -252,7 +275,7 @@ class _Telling:
         """What tells this operation from others of its kind."""
         match action:
             case SendMessage(user=user) if user:
-                return self.known.company.name(user)
+                return self.person(user)
             case MoveDeal(stage=stage):
                 return self.known.stage_name(stage)
             case SetDeadline(deadline=datetime() as deadline):

@@ -85,13 +85,20 @@ def _task(language: str, task: Account) -> Iterator[str]:
         yield texts.phrase(
             language, "story.task", task=task["task_id"], status=status_text(language, task["status"]), **values
         )
+    if task["closed"] and (task["closed_by_service"] or task["closed_by_id"]):
+        key, at = "story.closed_by", _moment(language, task["closed"])
+        if task["closed_by_service"]:
+            yield STEP + texts.phrase(language, "story.closed_by_service", at=at)
+        else:
+            yield STEP + texts.phrase(language, key, name=task["closed_by"], at=at)
     for slip in task["slips"]:
+        values = {"name": slip["mover"]} if slip["mover_id"] else {"by": slip["by"]}
         by = texts.phrase(
             language,
-            "story.slip",
+            "story.slip_by" if slip["mover_id"] else "story.slip",
             before=_moment(language, slip["before"]),
             after=_moment(language, slip["after"]),
-            by=slip["by"],
+            **values,
         )
         yield f"{STEP}{_moment(language, slip['at'])}: {by}{' ' + slip['sweep'] if slip['sweep'] else ''}"
 

@@ -87,7 +87,8 @@ class Deal:
 @dataclass(frozen=True, slots=True)
 class PortalTask:
     """A task as the portal shows it (``tasks.task.list``). ``mark`` is XML_ID ("" when none); ``deal_ids`` are the D_
-    bindings of UF_CRM_TASK; ``deadline`` is cut to the minute, as the portal stores it."""
+    bindings of UF_CRM_TASK; ``deadline`` is cut to the minute, as the portal stores it; ``changed_by`` and
+    ``closed_by`` are None where the portal does not say."""
 
     id: int
     title: str
@@ -101,6 +102,8 @@ class PortalTask:
     created: datetime | None = None
     changed: datetime | None = None
     closed: datetime | None = None
+    changed_by: int | None = None
+    closed_by: int | None = None
 
     @property
     def open(self) -> bool:
@@ -158,6 +161,11 @@ class Company:
         """True for a known user who is not fired."""
         user = self.users.get(user_id)
         return user is not None and user.active
+
+    def fired(self, user_id: int | None) -> bool:
+        """True of somebody who is known and does not work here any more."""
+        user = self.users.get(user_id or 0)
+        return user is not None and not user.active
 
     def name(self, user_id: int) -> str:
         """The user's name, or his number when he is unknown."""

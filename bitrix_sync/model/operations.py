@@ -123,6 +123,8 @@ class TaskRecord:
     created: datetime | None = None
     changed: datetime | None = None
     closed: datetime | None = None
+    closed_by: int | None = None
+    """Who closed it, as the portal says; None: not known."""
 
     @property
     def ref(self) -> str:
@@ -147,7 +149,8 @@ class TaskRecord:
 
 @dataclass(frozen=True, slots=True)
 class DeadlineChange:
-    """One change of a deadline. ``by``: "people", "follow", "sweep" or "undo"; ``sweep`` "2026-03-12/evening" or ""."""
+    """One change of a deadline. ``by``: "people", "follow", "sweep" or "undo"; ``sweep`` "2026-03-12/evening" or "";
+    ``mover``: the person, if the portal told."""
 
     ref: str
     before: datetime | None
@@ -155,6 +158,7 @@ class DeadlineChange:
     by: str
     at: datetime
     sweep: str = ""
+    mover: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from bitrix_sync.report.snapshot import Snapshot, unpack
 from bitrix_sync.store import Flags, Store
+from bitrix_sync.words import texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,10 @@ class ReportContext:
     def name(self, user_id: int | None) -> str:
         """A person's name, "" for nobody."""
         return self.known.company.name(user_id) if user_id else ""
+
+    def marked_name(self, user_id: int | None) -> str:
+        """A person's name for people: who does not work here any more is marked."""
+        return texts.person_text(self.known.language, self.known.company, user_id) if user_id else ""
 
     def department(self, user_id: int) -> tuple[int, str]:
         """The first department of the person that is known: its id (0: none) and name."""

@@ -200,9 +200,13 @@ def deal_path(store: Store, deal_id: int, *, now: datetime) -> Line | None:
             "deal_id": deal_id,
             **(_GONE_DEAL | {"title": f"#{deal_id}"} if deal is None else _deal(here, deal)),
             "path": _path(here, deal_id, visits),
-            "tasks": [task_line(here, row) for row in queries.tasks_of_deal(here.connection, deal_id)],
+            "tasks": [task_line(here, row) for row in _tasks(here, deal_id)],
             "traces": [from_row(Trace, row) for row in queries.traces_of_deal(here.connection, deal_id)],
         }
+
+
+def _tasks(here: ReportContext, deal_id: int) -> Sequence[Any]:
+    return queries.tasks_of_deal(here.connection, deal_id, self_id=here.known.company.self_id)
 
 
 _GONE_DEAL: Line = {

@@ -25,6 +25,7 @@ class Form(StrEnum):
     TASK = auto()
     TASK_OF_RULE = auto()
     PERSON = auto()
+    RULE = auto()
     DEAL = auto()
     STATUS = auto()
     MOMENT = auto()

@@ -17,7 +17,14 @@ from bitrix_sync.store import Store, queries
 def moves(store: Store, *, now: datetime, limit: int | None = None) -> list[Line]:
     """Open tasks whose deadline was moved by sweeps or people, those moved most first: first deadline against last."""
     with scene(store, now) as here:
-        return [task_line(here, row) for row in queries.slipped_tasks(here.connection, limit=limit)]
+        movers: dict[int, list[int]] = {}
+        for row in queries.movers(here.connection, self_id=here.known.company.self_id):
+            movers.setdefault(row.task_id, []).append(row.mover)
+        lines = [task_line(here, row) for row in queries.slipped_tasks(here.connection, limit=limit)]
+        for line in lines:
+            line["mover_ids"] = list(dict.fromkeys(movers.get(line["task_id"], ())))
+            line["movers"] = ", ".join(here.marked_name(user) for user in line["mover_ids"])
+    return lines
 
 
 def slips_by_person(store: Store, *, now: datetime) -> list[Line]:
@@ -43,14 +50,16 @@ def _slips(here: ReportContext, key: str) -> list[Line]:
 
     def line(row: Row[Any]) -> Line:
         name = getattr(row, key)
-        fresh = {key: name, "by_us": 0, "by_people": 0, "total": 0, "done": 0, "kept_first": 0, "kept_last": 0}
+        fresh = {key: name, "by_us": 0, "by_people": 0, "total": 0, "done": 0, "by_service": 0}
+        fresh |= dict.fromkeys(KEPT, 0)
         return found.setdefault(name, fresh)
 
     for row in queries.slips_since(here.connection, since):
         line(row)["by_people" if row.by == "people" else "by_us"] += -row.slips if row.by == "undo" else row.slips
-    for row in queries.kept_since(here.connection, since):
+    for row in queries.kept_since(here.connection, since, self_id=here.known.company.self_id):
         one = line(row)
         one["done"] += row.done
+        one["by_service"] += row.by_service
         one["kept_first"] += row.first
         one["kept_last"] += row.last
     for one in found.values():
@@ -61,6 +70,8 @@ def _slips(here: ReportContext, key: str) -> list[Line]:
 
 BY_US, BY_PEOPLE = Column("by_us", Form.NUMBER), Column("by_people", Form.NUMBER)
 KEPT = ("kept_first", "kept_last")
+CLOSED = Column("by_service", Form.COUNT, "closed_by_service")
+"""What the service itself closed: beside what people did, never among it."""
 
 
 def _counted(name: str, rows: Callable[..., list[Line]], who: Column) -> Report:
@@ -68,22 +79,36 @@ def _counted(name: str, rows: Callable[..., list[Line]], who: Column) -> Report:
         name,
         rows,
         keys=(),
-        columns=(who, BY_US, BY_PEOPLE, Column("done", Form.NUMBER), *(Column(key, Form.NUMBER) for key in KEPT)),
-        page=(who, Column("bar", Form.BAR, "moves"), BY_US, BY_PEOPLE, *(Column(key, Form.OF_DONE) for key in KEPT)),
+        columns=(
+            who,
+            BY_US,
+            BY_PEOPLE,
+            Column("done", Form.NUMBER),
+            *(Column(key, Form.NUMBER) for key in KEPT),
+            CLOSED,
+        ),
+        page=(
+            who,
+            Column("bar", Form.BAR, "moves"),
+            BY_US,
+            BY_PEOPLE,
+            *(Column(key, Form.OF_DONE) for key in KEPT),
+            CLOSED,
+        ),
     )
 
 
 BY_PERSON = _counted("by_person", slips_by_person, OWNER)
-BY_RULE = _counted("by_rule", slips_by_rule, Column("rule_id", word="rule", empty="report.no_rule"))
+BY_RULE = _counted("by_rule", slips_by_rule, Column("rule_id", Form.RULE, "rule", empty="report.no_rule"))
 _MOVED = (Column("moves_by_us", Form.COUNT, "by_us"), Column("moves_by_people", Form.COUNT, "by_people"))
 MOVES = Report(
     "moves",
     moves,
     keys=("task_id", "title", "rule", "owner_id", "owner", "deal_id", "deal", "moves_by_us", "moves_by_people",
-          "first_deadline", "deadline", "slip_hours"),
-    columns=(TASK, OWNER, *_MOVED, FIRST_DEADLINE, DEADLINE),
-    page=(Column("rule", Form.TASK_OF_RULE, "task"), OWNER, *_MOVED, FIRST_DEADLINE, DEADLINE,
-          Column("slip_hours", Form.SLIP, "slip")),
+          "first_deadline", "deadline", "slip_hours", "mover_ids", "movers"),
+    columns=(TASK, OWNER, *_MOVED, Column("movers"), FIRST_DEADLINE, DEADLINE),
+    page=(Column("rule", Form.TASK_OF_RULE, "task"), OWNER, *_MOVED, Column("movers"),
+          FIRST_DEADLINE, DEADLINE, Column("slip_hours", Form.SLIP, "slip")),
     beside=(BY_PERSON, BY_RULE),
 )  # fmt: skip
 REPORTS = (MOVES,)

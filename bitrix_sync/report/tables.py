@@ -98,8 +98,16 @@ def _days(known: Snapshot, line: Line, key: str) -> str:
     return ", ".join(f"{texts.date_text(known.language, day, 'EEE d')}: {count}" for day, count in days)
 
 
+def _person(known: Snapshot, line: Line, key: str) -> str:
+    """A name; who does not work here any more is marked."""
+    fired = line[key] and known.company.fired(line[f"{key}_id"])
+    return texts.phrase(known.language, "person.fired", name=line[key]) if fired else line[key]
+
+
 FORMS: Mapping[str, Callable[[Snapshot, Line, str], str]] = {
     Form.TASK: lambda known, line, key: f"{line['task_id']} {line['title']}",
+    Form.PERSON: _person,
+    Form.RULE: lambda known, line, key: known.rule_title(line[key]) if line[key] else "",
     Form.STATUS: lambda known, line, key: texts.phrase(known.language, f"page.status.{line[key]}"),
     Form.MOMENT: _moment,
     Form.DEADLINE: _moment,

@@ -193,6 +193,9 @@ def task_line(here: ReportContext, row: Row[Any]) -> Line:
         "awaiting": record.status == AWAITING,
         "open": record.open,
         "closed": here.local(record.closed),
+        "by_service": bool(row.by_service),
+        "closed_by_id": record.closed_by,
+        "closed_by": here.name(record.closed_by),
     }
 
 
@@ -221,6 +224,7 @@ def employee(store: Store, user_id: int, *, now: datetime) -> Line | None:
             "load": next(iter(mine), None) or _load_line(here, user_id, {}, _days(here)),
             "tasks": open_,
             "done": done,
+            "by_service": sum(map(itemgetter("by_service"), done)),
             "kept_first": sum(map(itemgetter("kept_first"), done)),
             "kept_last": sum(map(itemgetter("kept_last"), done)),
         }
@@ -228,11 +232,14 @@ def employee(store: Store, user_id: int, *, now: datetime) -> Line | None:
 
 def _done(here: ReportContext, user_id: int) -> list[Line]:
     since = here.now - PERIOD
-    return [_done_line(here, row) for row in queries.done_of_owner(here.connection, user_id, since=since)]
+    self_id = here.known.company.self_id
+    found = queries.done_of_owner(here.connection, user_id, since=since, self_id=self_id)
+    return [_done_line(here, row) for row in found]
 
 
 def _done_line(here: ReportContext, row: Row[Any]) -> Line:
+    """What the service closed is no person's work and keeps no deadline."""
     line = task_line(here, row)
-    closed = line["closed"]
+    closed = None if line["by_service"] else line["closed"]
     kept = {key: bool(closed and line[key] and closed <= line[key]) for key in ("first_deadline", "deadline")}
     return line | {"kept_first": kept["first_deadline"], "kept_last": kept["deadline"]}

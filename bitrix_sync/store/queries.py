@@ -20,6 +20,7 @@ from sqlalchemy import (
     and_,
     case,
     exists,
+    false,
     func,
     or_,
     select,
@@ -41,6 +42,8 @@ LATE_STATUS = and_(tasks.c.gone.is_(False), tasks.c.status.in_(MOVABLE_STATUSES)
 IN_PROGRESS = and_(deals.c.gone.is_(False), deals.c.semantic == PROGRESS)
 HOUR = 3_600_000_000
 """In the store's microseconds."""
+SOON = HOUR // 6
+"""Within this after we closed a task, its closing is ours."""
 
 
 def _late(now: datetime) -> ColumnElement[bool]:
@@ -72,8 +75,27 @@ def open_by_owner(connection: Connection, *, now: datetime, midnights: Sequence[
     return connection.execute(query).all()
 
 
-def _listed() -> Select[Any]:
-    return select(tasks, deals.c.title.label("deal")).outerjoin(deals, deals.c.id == tasks.c.deal_id)
+def _by_service(self_id: int) -> ColumnElement[bool]:
+    """True of a closed task that the service completed (``on_leave``, ``on_close``): no person's work, unless a person
+    opened it again and closed it. ``self_id``: whose the webhook is."""
+    ours = and_(
+        operations.c.task_row == tasks.c.id,
+        operations.c.kind == Kind.COMPLETE,
+        operations.c.state == State.DONE,
+        operations.c.sent.is_not(None),  # otherwise it was done already
+        or_(
+            tasks.c.closed_by.is_(None),
+            tasks.c.closed_by == self_id,
+            (operations.c.error_text == "") & (_number(tasks.c.closed) <= _number(operations.c.ended) + SOON),
+        ),
+    )
+    return and_(tasks.c.status == DONE, exists().where(ours))
+
+
+def _listed(by_service: ColumnElement[bool] | None = None) -> Select[Any]:
+    service = false() if by_service is None else by_service
+    query = select(tasks, deals.c.title.label("deal"), service.label("by_service"))
+    return query.outerjoin(deals, deals.c.id == tasks.c.deal_id)
 
 
 def late_tasks(connection: Connection, *, now: datetime, limit: int | None = None) -> Rows:
@@ -128,30 +150,45 @@ def tasks_of_owner(connection: Connection, owner_id: int, *, limit: int | None =
     ).all()
 
 
-def done_of_owner(connection: Connection, owner_id: int, *, since: datetime) -> Rows:
+def done_of_owner(connection: Connection, owner_id: int, *, since: datetime, self_id: int) -> Rows:
     """A person's tasks that were closed since then, the latest first."""
     done = and_(tasks.c.gone.is_(False), tasks.c.status == DONE, tasks.c.owner_id == owner_id, tasks.c.closed >= since)
-    return connection.execute(_listed().where(done).order_by(tasks.c.closed.desc(), tasks.c.id)).all()
+    query = _listed(_by_service(self_id)).where(done)
+    return connection.execute(query.order_by(tasks.c.closed.desc(), tasks.c.id)).all()
 
 
-def tasks_of_deal(connection: Connection, deal_id: int) -> Rows:
+def tasks_of_deal(connection: Connection, deal_id: int, *, self_id: int) -> Rows:
     """Every task of a deal that is or was in the portal, in order of making."""
-    query = _listed().where(tasks.c.deal_id == deal_id, tasks.c.portal_id.is_not(None)).order_by(tasks.c.id)
-    return connection.execute(query).all()
+    query = _listed(_by_service(self_id)).where(tasks.c.deal_id == deal_id, tasks.c.portal_id.is_not(None))
+    return connection.execute(query.order_by(tasks.c.id)).all()
 
 
-def kept_since(connection: Connection, since: datetime) -> Rows:
-    """Tasks closed since then, counted by owner and rule: rows (owner_id, rule_id, done, first, last); ``first`` and
-    ``last`` of them were closed by their first, by their last deadline. Tasks without a deadline do not count."""
+def movers(connection: Connection, *, self_id: int) -> Rows:
+    """Which people moved the deadlines of open tasks: rows (task_id, mover), the latest first. Without ``self_id``:
+    that may only be the name of the webhook through which we wrote."""
+    query = select(tasks.c.portal_id.label("task_id"), slips.c.mover).join(slips, slips.c.task_row == tasks.c.id)
+    query = query.where(OPEN, slips.c.by == "people", slips.c.mover != self_id)
+    return connection.execute(query.order_by(slips.c.id.desc())).all()
+
+
+def kept_since(connection: Connection, since: datetime, *, self_id: int) -> Rows:
+    """Tasks closed since then, counted by owner and rule: rows (owner_id, rule_id, done, first, last, by_service);
+    ``first`` and ``last`` of those done were closed by their first, by their last deadline; those that the service
+    closed are counted apart. Tasks without a deadline do not count."""
+    by_service = _by_service(self_id)
+
+    def counted(condition: ColumnElement[bool]) -> ColumnElement[int]:
+        return func.sum(case((condition, 1), else_=0))
 
     def closed_by(deadline: Column[Any]) -> ColumnElement[int]:
-        return func.sum(case((tasks.c.closed <= deadline, 1), else_=0))
+        return counted(and_(~by_service, tasks.c.closed <= deadline))
 
     query = (
         select(
             tasks.c.owner_id,
             tasks.c.rule_id,
-            func.count().label("done"),
+            counted(~by_service).label("done"),
+            counted(by_service).label("by_service"),
             closed_by(tasks.c.first_deadline).label("first"),
             closed_by(tasks.c.deadline).label("last"),
         )

@@ -19,7 +19,7 @@ from sqlalchemy.types import TypeDecorator
 from bitrix_sync.model.operations import Check
 from bitrix_sync.store.dialects import Id
 
-HEAD = "0003"
+HEAD = "0004"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -246,6 +246,7 @@ tasks = Table(
     Column("created", Moment),
     Column("changed", Moment),
     Column("closed", Moment),
+    Column("closed_by", BigInteger),  # NULL: not told
     Index("tasks_owner", "gone", "status", "owner_id", "deadline"),
     Index("tasks_deadline", "gone", "status", "deadline"),
     Index("tasks_deal", "deal_id"),
@@ -263,6 +264,7 @@ slips = Table(
     Column("by", Text, nullable=False),
     Column("at", Moment, nullable=False),
     Column("sweep", Text, nullable=False),
+    Column("mover", BigInteger),  # NULL: not told, or no person
     Index("slips_task", "task_row"),
     Index("slips_sweep", "sweep"),
 )

@@ -19,7 +19,8 @@ from bitrix_sync.model.operations import DeadlineChange, TaskRecord
 from bitrix_sync.store.mapping import change_with, from_row, rows_with, to_row
 from bitrix_sync.store.schema import operations, slips, tasks
 
-SEEN = ("title", "status", "gone", "owner_id", "creator_id", "auditors", "deadline", "created", "changed", "closed")
+SEEN = ("title", "status", "gone", "owner_id", "creator_id", "auditors", "deadline", "created", "changed", "closed",
+        "closed_by")  # fmt: skip
 """What the portal shows of a task; the rest is what we know of it."""
 
 
@@ -95,7 +96,9 @@ def _named(refs: Collection[str]) -> list[tuple[Column[Any], list[Any]]]:
 
 def _deadline_change(row: Row[Any]) -> DeadlineChange:
     ref = row.occurrence or foreign_ref(row.portal_id)
-    return DeadlineChange(ref=ref, before=row.before, after=row.after, by=row.by, at=row.at, sweep=row.sweep)
+    return DeadlineChange(
+        ref=ref, before=row.before, after=row.after, by=row.by, at=row.at, sweep=row.sweep, mover=row.mover
+    )
 
 
 class _Known:

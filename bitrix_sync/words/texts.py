@@ -21,7 +21,7 @@ from typing import Any
 
 from babel.dates import format_date
 
-from bitrix_sync.model.facts import DealField
+from bitrix_sync.model.facts import Company, DealField
 from bitrix_sync.model.operations import Check, Trace
 from bitrix_sync.model.reasons import Reason
 from bitrix_sync.words.language import CHOICES, DATE, FALL_BACK, MESSAGES, NOUNS, locale, number_signs, plural, speaker
@@ -118,6 +118,12 @@ def folded(text: str) -> str:
 def shortened(text: str, limit: int) -> str:
     """At most ``limit`` characters; a longer text ends with an ellipsis."""
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
+
+
+def person_text(language: str, company: Company, user_id: int) -> str:
+    """A person's name; who does not work here any more is marked."""
+    name = company.name(user_id)
+    return phrase(language, "person.fired", name=name) if company.fired(user_id) else name
 
 
 def counted(language: str, count: int, noun: str) -> str:

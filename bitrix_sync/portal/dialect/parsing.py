@@ -217,6 +217,8 @@ def task(row: Row) -> PortalTask:
         created=moment(row.get("createdDate")),
         changed=moment(row.get("changedDate")),
         closed=moment(row.get("closedDate")),
+        changed_by=whole_or(row.get("changedBy")) or None,
+        closed_by=whole_or(row.get("closedBy")) or None,
     )
 
 
