@@ -372,32 +372,20 @@ def show_names(
     from bitrix_sync.setup.names import known_names
 
     kinds, wanted = names.asked_for([listing, *(text or [])])
-    chosen = settings(need_portal=False, quiet=True)
-    frame = reader_frame(chosen)
+    chosen, language = settings(need_portal=False, quiet=True), reader()
     with progress() as told:
-        told(texts.phrase(frame.language, "names.reading"))
-        known = known_names(chosen, frame.language, offline=offline)
-    found = {kind: names.look(kind, known.directory, frame.language, wanted, fired=fired) for kind in kinds}
+        told(texts.phrase(language, "names.reading"))
+        known = known_names(chosen, language, offline=offline)
+    found = {kind: names.look(kind, known.directory, language, wanted, fired=fired) for kind in kinds}
     source = {"source": "portal" if known.asked else "store", "portal": known.host, "at": known.at, "why": known.why}
     if as_json:
         show(source | names.as_dict(found, known.directory))
         return
     for kind, lines in found.items():
         if lines or not wanted:
-            table(*names.table_of(kind, lines, frame))
-    for line in names.remarks(frame, found, known.directory, text=wanted, **source):
+            table(*names.table_of(kind, lines, language))
+    for line in names.remarks(language, found, known.directory, text=wanted, **source):
         err.print(line)
-
-
-def reader_frame(chosen: Settings) -> Any:
-    """Language and calendar of the file as the store knows them; without any the terminal's language."""
-    from bitrix_sync import report
-    from bitrix_sync.report.snapshot import Snapshot
-    from bitrix_sync.settings import spoken_language
-    from bitrix_sync.store.dialects import unmade
-
-    known = None if unmade(chosen.database_url) else with_store(report.frame)
-    return known if known is not None and known.known else Snapshot(language=spoken_language())
 
 
 @app.command()

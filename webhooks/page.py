@@ -357,7 +357,9 @@ class Views:
             found=found,
             shown={one: lines for one, lines in found.items() if (lines if words else one == kind)},
             limit=self.limit,
-            source=list(names.source_of(show.known, source="store", portal=show.host, at=at)),
+            source=list(
+                names.source_of(show.language, source="store", portal=show.host, at=at, zone=show.known.calendar.zone)
+            ),
         )
 
     def find(self) -> AnyResponse:

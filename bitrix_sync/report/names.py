@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, tzinfo
 from typing import Any
 
 from bitrix_sync.model.facts import Absent, DealField, Directory, Unread
@@ -221,29 +221,29 @@ def as_dict(found: Mapping[str, list[Line]], directory: Directory) -> dict[str, 
     return {"unread": {name: gaps(name, directory) for name in found}, **lists}
 
 
-def table_of(name: str, lines: list[Line], known: Snapshot) -> tuple[str, list[str], list[list[str]]]:
+def table_of(name: str, lines: list[Line], language: Language) -> tuple[str, list[str], list[list[str]]]:
     """Title, headings and cells of a listing for a terminal."""
-    return terminal(NAMES[name], lines, known)
+    return terminal(NAMES[name], lines, Snapshot(language=language))
 
 
 def remarks(
-    known: Snapshot, found: Mapping[str, list[Line]], directory: Directory, *, text: str, **origin: Any
+    language: Language, found: Mapping[str, list[Line]], directory: Directory, *, text: str, **origin: Any
 ) -> Iterator[str]:
     """That nothing was found, what could not be read, and whose names they are and how old (``origin``: see
     ``source_of``)."""
-    language = known.language
     if text and not any(found.values()):
         yield phrase(language, "names.nothing", text=text)
     for name in found:
         for part, why in gaps(name, directory).items():
             yield phrase(language, "names.gap", part=part, why=reason_text(language, why))
-    yield from source_of(known, **origin)
+    yield from source_of(language, **origin)
 
 
-def source_of(known: Snapshot, *, source: str, portal: str, at: datetime | None, why: str = "") -> Iterator[str]:
+def source_of(
+    language: Language, *, source: str, portal: str, at: datetime | None, why: str = "", zone: tzinfo | None = None
+) -> Iterator[str]:
     """Whose names they are: as the ``portal`` or the ``store`` told them, when that learnt them (None: nobody noted
-    it), and why the portal did not tell them now."""
-    language = known.language
+    it), and why the portal did not tell them now. ``zone``: in which the moment is shown, if not in its own."""
     if why:
         yield phrase(language, "names.no_answer", why=why)
     if source == "portal":
@@ -251,4 +251,4 @@ def source_of(known: Snapshot, *, source: str, portal: str, at: datetime | None,
     elif at is None:
         yield phrase(language, "names.source.undated", host=portal)
     else:
-        yield phrase(language, "names.source.store", zone=known.calendar.zone, host=portal, at=at)
+        yield phrase(language, "names.source.store", zone=zone, host=portal, at=at)

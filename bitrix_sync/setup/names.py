@@ -4,7 +4,7 @@ knowledge where it cannot be asked."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 
 from bitrix_sync.engine.identity import plain_host
 from bitrix_sync.errors import PortalError, UserError
@@ -21,8 +21,8 @@ from bitrix_sync.words.texts import phrase
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A portal's names. ``at``: when the store learnt them, in the portal's time (None: nobody noted it), or when the
-    portal told them now (``asked``). ``why``: why the portal did not tell them though it was asked."""
+    """A portal's names. ``at``: when the store learnt them (None: nobody noted it), or when the portal told them now
+    (``asked``), on the portal's clocks. ``why``: why the portal did not tell them though it was asked."""
 
     directory: Directory
     host: str
@@ -44,7 +44,7 @@ def known_names(settings: Settings, language: Language, *, offline: bool) -> Kno
         read = reading.directory(portal)
         if last is not None and last.host == plain_host(portal.host):
             read = directory_with(last.directory, read)
-        return Known(read, portal.host, portal.now(), asked=True)
+        return Known(read, portal.host, _there(portal.now(), read), asked=True)
     except PortalError as fault:
         if last is None:
             raise
@@ -59,4 +59,8 @@ def of_store(settings: Settings) -> Known | None:
         return None
     with Store(settings.database_url) as store:
         directory, host, at = store.flags.known, store.flags.portal_host or "", store.flags.known_at
-    return None if directory is None else Known(directory, plain_host(host), at)
+    return None if directory is None else Known(directory, plain_host(host), at and _there(at, directory))
+
+
+def _there(moment: datetime, directory: Directory) -> datetime:
+    return moment.astimezone(timezone(timedelta(seconds=directory.utc_offset)))
