@@ -439,7 +439,7 @@ def test_what_is_allowed_but_hardly_meant_is_a_warning(text: str, warning: str) 
 
 # --- the schema ------------------------------------------------------------------------------------------------------
 
-UNSAID = {
+UNSAID = (
     "calendar: hours that end first",
     "calendar: hours that overlap",
     "calendar: a day twice",
@@ -447,7 +447,8 @@ UNSAID = {
     "file: an offset for a zone",
     "yaml: a key twice",
     "yaml: a stage twice",
-}
+    "zones: ",
+)
 """Faults of shape that a JSON Schema has no words for."""
 SAID_ONLY_THERE = {"deadlines: before and after", "deadlines: hours at a time"}
 """Faults of sense that a JSON Schema can tell as well."""
@@ -471,7 +472,7 @@ def test_the_schema_refuses_what_loading_refuses_and_nothing_else() -> None:
             root = read(broken.text)
         except Unreadable:
             continue
-        refused = bool(validation.check(root).faults) and broken.what not in UNSAID
+        refused = bool(validation.check(root).faults) and not broken.what.startswith(UNSAID)
         refused = refused or broken.what in SAID_ONLY_THERE
         assert validator.is_valid(root.data) is not refused, broken.what
 

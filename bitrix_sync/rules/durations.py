@@ -30,6 +30,8 @@ class Duration:
 @lru_cache(maxsize=1024)
 def _duration(text: str) -> Duration:
     found = _DURATION.fullmatch(text)
+    if (meant := _in_other_words(text)) is not None:
+        raise refusal(f"There is no unit {show(meant[0])}.", f"Did you mean `{meant[1]}`?")
     if found is None:
         raise refusal(f"{show(text)} is no duration.", "Write a whole number and a unit, as `2 workdays`.")
     amount, unit = found[1], _unit(text, found[1], found[2])
@@ -46,6 +48,33 @@ def _duration(text: str) -> Duration:
     if len(str(count)) > DIGITS[unit]:
         raise refusal(f"{show(text)} is longer than any deal.", f"Up to {'9' * DIGITS[unit]} {unit} can be written.")
     return Duration(count, unit)
+
+
+_SPOKEN = re.compile(
+    r"\s*(?:через\s+)?([0-9]+)\s*(?P<unit>(?P<work>раб[а-я.]*\s*|(?:working|work|business)\s+)?"
+    r"(?:(?P<minutes>мин[а-я.]*|m|min)|(?P<hours>ч[а-я.]*|h|hours?)|(?P<days>(?:дн|ден|сут)[а-я.]*|д\.?|d|days?)"
+    r"|(?P<weeks>нед[а-я.]*|w)|(?P<months>мес[а-я.]*)))\s*",
+    re.IGNORECASE,
+)
+"""A duration in Russian, or abbreviated: ``2 рабочих дня``, ``2d``."""
+
+
+def _in_other_words(text: str) -> tuple[str, str] | None:
+    """The unit of a duration in other words than ours, and the duration in ours; None if it is none, or one of ours."""
+    found = _SPOKEN.fullmatch(text)
+    if found is None or _known(text):
+        return None
+    unit = next(unit for unit in ("minutes", "hours", "days", "weeks", "months") if found[unit])
+    if found["work"] and unit in ("minutes", "hours", "days"):
+        unit = f"work{unit}"
+    amount = int(found[1][:12])
+    return found["unit"].strip(), f"{amount} {unit.removesuffix('s') if amount == 1 else unit}"
+
+
+def _known(text: str) -> bool:
+    """Whether the unit is one of ours, as it must be written."""
+    found = _DURATION.fullmatch(text)
+    return found is not None and any(found[2] in (unit, unit.removesuffix("s")) for unit in UNITS)
 
 
 def _unit(text: str, amount: str, word: str) -> Unit:

@@ -353,10 +353,13 @@ def _titles(fields: Mapping[str, DealField]) -> dict[str, str]:
 def _cure(things: NameIndex, name: str, what: str, where: str, *, ids_shown: bool) -> str:
     """What to write instead of an unknown name."""
     known = [one for one in things.names.values() if one]
-    if ids_shown:
-        known += things.names
     listing = listed(list(dict.fromkeys(known)), f"Its {what}s are") if where not in MANY else ""
-    return did_you_mean(name, known) or listing or f"Write the name of a {what} as the portal shows it, or its id."
+    ids = things.names if ids_shown or not name.isascii() else ()
+    return (
+        did_you_mean(name, (*known, *ids))
+        or listing
+        or f"Write the name of a {what} as the portal shows it, or its id."
+    )
 
 
 def _has(where: str) -> str:

@@ -83,17 +83,74 @@ def _parse_text(value: Any) -> str:
 
 
 def _parse_zone(value: Any) -> str:
-    if isinstance(value, str) and value in _zones():
-        return value
     word = value if isinstance(value, str) else str(value)
-    if re.fullmatch(r"(?:UTC|GMT)?\s*[-+]\s*\d.*", word, re.IGNORECASE):
-        raise refusal(
-            f"{show(value)} is an offset, not a time zone.", "Write a place of the tz database: Europe/Moscow."
-        )
-    raise refusal(
-        f"There is no time zone {show(value)}.",
-        did_you_mean(word, _zones()) or "Write a place of the tz database, as `Europe/Moscow`.",
+    if word in _zones():
+        return word
+    offset = _OFFSET.fullmatch(word)
+    if offset is not None:
+        wrong, meant = f"{show(value)} is an offset, not a time zone.", _place_at(offset)
+    else:
+        wrong, meant = f"There is no time zone {show(value)}.", _zone_meant(word)
+    raise refusal(wrong, meant or "Write a place of the tz database, as `Europe/Moscow`.")
+
+
+_OFFSET = re.compile(r"(?P<from>UTC|GMT|MSK|МСК)?\s*(?P<sign>[-+−])\s*(?P<hours>\d{1,2})(?:[:.]?\d\d)?", re.IGNORECASE)
+_PLACES = {
+    2: "Europe/Kaliningrad",
+    3: "Europe/Moscow",
+    4: "Europe/Samara",
+    5: "Asia/Yekaterinburg` or `Asia/Almaty",
+    6: "Asia/Omsk",
+    7: "Asia/Novosibirsk` or `Asia/Krasnoyarsk",
+    8: "Asia/Irkutsk",
+    9: "Asia/Yakutsk",
+    10: "Asia/Vladivostok",
+    11: "Asia/Magadan",
+    12: "Asia/Kamchatka",
+}
+"""Where clocks are so many hours ahead of UTC."""
+_SHORT = {
+    "Europe/Moscow": "MSK MSD МСК RU RUSSIA РОССИЯ МОСКВА",
+    "Europe/Kaliningrad": "КАЛИНИНГРАД",
+    "Europe/Samara": "SAMT САМАРА",
+    "Asia/Yekaterinburg": "YEKT EKATERINBURG ЕКАТЕРИНБУРГ",
+    "Asia/Omsk": "OMST ОМСК",
+    "Asia/Novosibirsk": "NOVT НОВОСИБИРСК",
+    "Asia/Krasnoyarsk": "KRAT КРАСНОЯРСК",
+    "Asia/Irkutsk": "IRKT ИРКУТСК",
+    "Asia/Yakutsk": "YAKT ЯКУТСК",
+    "Asia/Vladivostok": "VLAT ВЛАДИВОСТОК",
+    "Asia/Magadan": "MAGT МАГАДАН",
+    "Asia/Kamchatka": "PETT КАМЧАТКА",
+    "Asia/Almaty": "ALMT АЛМАТЫ",
+    "Asia/Tashkent": "UZT ТАШКЕНТ",
+    "Europe/Minsk": "МИНСК",
+    "Europe/Berlin": "CEST",
+    "Europe/Helsinki": "EEST",
+    "Europe/London": "BST",
+    "America/New_York": "EDT",
+    "America/Chicago": "CST CDT",
+    "America/Denver": "MDT",
+    "America/Los_Angeles": "PST PDT",
+}
+"""Abbreviations and Russian names, by the zone that they mean."""
+_ZONE_OF = {word: zone for zone, words in _SHORT.items() for word in words.split()}
+
+
+def _place_at(offset: re.Match[str]) -> str:
+    hours = int(offset["hours"]) * (1 if offset["sign"] == "+" else -1)
+    if offset["from"] and offset["from"].upper() in _ZONE_OF:
+        hours += 3
+    return f"Did you mean `{_PLACES[hours]}`?" if hours in _PLACES else ""
+
+
+def _zone_meant(word: str) -> str:
+    """``Did you mean `Europe/Moscow`?`` for an abbreviation, the name of a city, or what is mistyped."""
+    bare = word.strip().replace(" ", "_")
+    meant = _ZONE_OF.get(bare.upper()) or next(
+        (zone for zone in sorted(_zones()) if zone.rpartition("/")[2].lower() == bare.lower()), ""
     )
+    return f"Did you mean `{meant}`?" if meant else did_you_mean(word, _zones())
 
 
 @lru_cache(maxsize=1)
@@ -216,6 +273,25 @@ def _parse_user(value: Any) -> int | str:
     if isinstance(value, int):
         return read_user_id(value)
     raise refusal(f"{show(value)} is no user.", "Write a user's id or e-mail, as `17` or `anna@example.com`.")
+
+
+_COMPARED = re.compile(
+    r"\s*(?P<name>[^<>=!≥≤]*?)\s*(?P<sign>>=|=>|<=|=<|==|!=|<>|[<>=≥≤≠])\s*(?P<value>[^<>=!≥≤]+?)\s*"
+)
+_SIGNS = {
+    **dict.fromkeys((">", ">=", "=>", "≥"), "{{min: {0}}}"),
+    **dict.fromkeys(("<", "<=", "=<", "≤"), "{{max: {0}}}"),
+    **dict.fromkeys(("!=", "<>", "≠"), "{{not: {0}}}"),
+}
+
+
+def comparison(text: Any) -> tuple[str, str] | None:
+    """What is compared (perhaps "") and the test, as ``{min: 100000}``, of a comparison written with signs."""
+    found = _COMPARED.fullmatch(text) if isinstance(text, str) and len(text) <= 200 else None
+    if found is None:
+        return None
+    value = re.sub(r"(?<=\d)[\s_](?=\d{3}\b)", "", found["value"])
+    return found["name"], _SIGNS.get(found["sign"], "{0}").format(value)
 
 
 def read_scalar(value: Any) -> str | int | float | bool:

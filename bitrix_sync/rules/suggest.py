@@ -6,6 +6,8 @@ it, and who asks for many words in one go (a file with thousands of faults) has 
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -28,20 +30,65 @@ LISTED = 12
 """More names than that are not listed in a message."""
 
 
+_UNSEEN = re.compile("[\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufe0f\ufeff]")
+"""Characters that no eye sees: soft hyphens, joiners, marks of direction."""
+_LIKE_LATIN = str.maketrans("АВСЕНІЈКМОРЅТХУасеіјкорѕху", "ABCEHIJKMOPSTXYaceijkopsxy")
+_SCRIPTS = {"LATIN": "Latin", "CYRILLIC": "Cyrillic"}
+
+
+@lru_cache(maxsize=4096)
 def fold(name: str) -> str:
-    """A name as names are compared: without outer spaces, without regard to case."""
-    return name.strip().casefold()
+    """A name as names are compared: composed, without what no eye sees, without outer and double spaces, without
+    regard to case."""
+    if name.isascii():
+        return " ".join(name.split()).lower()
+    return " ".join(unicodedata.normalize("NFC", _UNSEEN.sub("", name).casefold()).split())
+
+
+def looks(name: str) -> str:
+    """A name as the eye sees it: Cyrillic letters that look like Latin ones are these."""
+    return fold(unicodedata.normalize("NFC", name).translate(_LIKE_LATIN))
+
+
+def foreign_letter(word: str, meant: str) -> str:
+    """Which letter of a word is of another script than in the one that looks the same, and at which place; "" when
+    none is."""
+    one, other = (unicodedata.normalize("NFC", _UNSEEN.sub("", text)).strip() for text in (word, meant))
+    if fold(one) == fold(other) or looks(one) != looks(other) or len(one) != len(other):
+        return ""
+    foreign = [
+        (at, letter, right)
+        for at, (letter, right) in enumerate(zip(one, other, strict=True), 1)
+        if letter.casefold() != right.casefold()
+    ]
+    if not foreign:
+        return ""
+    places, letters = ", ".join(str(at) for at, _, _ in foreign), ", ".join(f"`{letter}`" for _, letter, _ in foreign)
+    which = f"Letters {places} of it, {letters}, are" if len(foreign) > 1 else f"Letter {places} of it, {letters}, is"
+    return f"{which} {_script(foreign[0][1])}: write `{meant}` in {_script(foreign[0][2])} letters."
+
+
+def _script(letter: str) -> str:
+    return _SCRIPTS.get(unicodedata.name(letter, "").partition(" ")[0], "foreign")
 
 
 def nearest(word: str, known: Iterable[str]) -> list[str]:
-    """Up to three of the ``known`` words that ``word`` may have been meant to be, the nearest first."""
+    """Up to three of the ``known`` words that ``word`` may have been meant to be, the nearest first; the one alone that
+    looks the same."""
+    known = tuple(known)
+    if twin := _by_looks(known).get(looks(word[:LONGEST])):
+        return [twin]
     purse = _PURSE.get() or _Purse(BUDGET)
-    return _nearest(word, tuple(known), purse) if purse.left else []
+    return _nearest(word, known, purse) if purse.left else []
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """``Did you mean `after`?``, or "" when nothing is near."""
-    found = [f"`{one}`" for one in nearest(word, known)]
+    """``Did you mean `after`?``, or "" when nothing is near; of a word that looks like a known one which letter is of
+    another script."""
+    near = nearest(word, known)
+    if near and (letter := foreign_letter(word, near[0])):
+        return letter
+    found = [f"`{one}`" for one in near]
     return f"Did you mean {' or '.join(found)}?" if found else ""
 
 
@@ -122,3 +169,9 @@ def _prepared(known: tuple[str, ...]) -> dict[str, tuple[str, Counter[str]]]:
         if name and name not in words:
             words[name] = one, Counter(name)
     return words
+
+
+@lru_cache(maxsize=16)
+def _by_looks(known: tuple[str, ...]) -> dict[str, str]:
+    """The first of the words that looks so, by its looks."""
+    return {looks(one[:LONGEST]): one for one in reversed(known)}

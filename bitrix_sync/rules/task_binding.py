@@ -19,8 +19,8 @@ from bitrix_sync.rules.fields import named as _titled
 from bitrix_sync.rules.names import Found, Names
 from bitrix_sync.rules.plain_keys import PEOPLE, TEMPLATES, PlainKeys, values_of
 from bitrix_sync.rules.problem import Path, Remarks, show
-from bitrix_sync.rules.scalars import NOBODY
-from bitrix_sync.rules.suggest import fold, nearest
+from bitrix_sync.rules.scalars import NOBODY, comparison
+from bitrix_sync.rules.suggest import fold, foreign_letter, nearest
 from bitrix_sync.rules.values import ID_TYPES, civil_date, number
 
 NUMBERS = frozenset({"integer", "double", "money"})
@@ -306,7 +306,8 @@ class Parts:
         try:
             number(wish)
         except ValueError:
-            self.remarks.fault(path, f"{_titled(field)} holds numbers, and {show(wish)} is none.", "Write a number.")
+            wrong = f"{_titled(field)} holds numbers, and {show(wish)} is none."
+            self.remarks.fault(path, wrong, _in_our_words(wish, path) or "Write a number.")
         return wish
 
     def _date(self, wish: Any, field: DealField, path: Path) -> Any:
@@ -317,7 +318,7 @@ class Parts:
             else:
                 civil_date(text)
         except ValueError:
-            cure = "Write it as `2026-12-31`."
+            cure = _in_our_words(wish, path) or "Write it as `2026-12-31`."
             self.remarks.fault(path, f"{_titled(field)} holds dates, and {show(wish)} is none.", cure)
         return wish
 
@@ -385,4 +386,13 @@ class Parts:
         near = names.fields.by_id(code) or next(iter(names.fields.by_name(code)), "")
         meant = [near] if near else nearest(code, names.fields.names)
         cure = f"Did you mean `deal.{meant[0]}`?" if meant else "Write the code of a field of the deal."
+        cure = (foreign_letter(code, meant[0]) if meant else "") or cure
         self.remarks.fault(path, f"Deals have no field `{show(code).strip('`')}`.", cure)
+
+
+def _in_our_words(wish: Any, path: Path) -> str:
+    """The test that a value with a sign of comparison was meant to be."""
+    meant = comparison(wish)
+    if meant and path[-1] in ORDERED:
+        return "Write it without the sign."
+    return f"Write `{meant[1]}`: `min` and `max` are met by the value itself too." if meant and not meant[0] else ""

@@ -32,7 +32,7 @@ from bitrix_sync.rules.filters import (
     weighed_test,
     written,
 )
-from bitrix_sync.rules.suggest import nearest
+from bitrix_sync.rules.suggest import foreign_letter, nearest
 from bitrix_sync.words.texts import folded, shortened
 
 __all__ = ["Context", "TemplateFault", "build_context", "check_template", "names_used", "render"]
@@ -343,6 +343,8 @@ def _keys(parts: list[nodes.Node]) -> Iterator[tuple[nodes.Name, str]]:
 
 def _near(word: str, known: Iterable[str]) -> str:
     near = nearest(word, (name for name in known if not name.startswith(" ")))
+    if near and (letter := foreign_letter(word, near[0])):
+        return f". {letter}"
     return f": did you mean {near[0]}?" if near else ""
 
 

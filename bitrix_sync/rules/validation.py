@@ -17,6 +17,7 @@ from bitrix_sync.rules import forms
 from bitrix_sync.rules.file import SHAPES, File, keys_of
 from bitrix_sync.rules.plain_keys import PEOPLE
 from bitrix_sync.rules.problem import REFUSAL, Fault, Path, capitalized, show
+from bitrix_sync.rules.scalars import comparison
 from bitrix_sync.rules.suggest import cure, nearest
 from bitrix_sync.rules.tree import Node, Repeated, flaws
 
@@ -180,10 +181,17 @@ def _no_list(value: Any, limits: Mapping[str, Any]) -> forms.Words:
 
 
 def _no_mapping(value: Any, limits: Mapping[str, Any]) -> forms.Words:
+    meant = comparison(value)
+    if meant is not None and meant[0]:
+        cure = f"Write `{{{meant[0]}: {meant[1]}}}`: `min` and `max` are met by the value itself too."
+        return f"{capitalized(value)} is no condition.", cure
     return f"A mapping must stand here, not {show(value)}.", "Write `key: value` on lines of their own, indented."
 
 
-_FLAGS = {**dict.fromkeys(("yes", "on", "1", "y"), "true"), **dict.fromkeys(("no", "off", "0", "n"), "false")}
+_FLAGS = {
+    **dict.fromkeys(("yes", "on", "1", "y", "да", "true"), "true"),
+    **dict.fromkeys(("no", "off", "0", "n", "нет", "false"), "false"),
+}
 _WORDS: Mapping[str, Callable[[Any, Mapping[str, Any]], forms.Words]] = {
     "literal_error": _no_literal,
     "bool": _no_flag,
