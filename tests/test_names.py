@@ -55,7 +55,7 @@ def test_each_name_is_written_so_that_the_file_means_that_very_thing() -> None:
 def test_a_field_stands_once_with_its_values_and_their_ids() -> None:
     kind = next(line for line in shown("fields") if line["code"] == "UF_KIND")
     assert (kind["of"], kind["title"], kind["type"], kind["multiple"]) == ("task", "Вид работ", "enumeration", False)
-    assert kind["values"][0] | {"cell": ""} == {"id": "21", "name": "Монтаж", "in_file": "Монтаж", "cell": ""}
+    assert kind["values"][0] == {"id": "21", "name": "Монтаж", "in_file": "Монтаж"}
     assert kind["values_in_file"] == 'Монтаж (21), "22" (Сервис), "23" (сервис)'
     codes = [line["code"] for line in shown("fields")]
     assert len(codes) == len(set(codes))

@@ -57,7 +57,7 @@ def fields(directory: Directory) -> list[Line]:
 
 
 def _field(of: str, code: str, field: DealField, options: NameIndex) -> Line:
-    values = [{"id": one, "name": name, **_spelt("", one, options)} for one, name in options.names.items()]
+    values = [{"id": one, "name": name, "in_file": key_of(one, options)[0]} for one, name in options.names.items()]
     return {"of": of, "code": code, "title": field.title, "type": field.type, "multiple": field.multiple} | {
         "values": values,
         "values_in_file": ", ".join(
