@@ -117,7 +117,9 @@ def test_an_evening_as_its_supervisor_reads_it() -> None:
 
         Загрузка сотрудников на пт 6 марта
         • Ivan Ivanov: открыто 2, просрочено 0, срок в этот день 2
-        • Petr Petrov: открыто 1, просрочено 1, срок в этот день 0"""
+        • Petr Petrov: открыто 1, просрочено 1, срок в этот день 0
+
+        Обход: вечер, чт 5 марта (2026-03-05/evening)"""
     )
     assert shown[OWNER] == dedent(
         """\
@@ -128,9 +130,17 @@ def test_an_evening_as_its_supervisor_reads_it() -> None:
 
         Ваши задачи на пт 6 марта: 2 задачи
         • 12:00 Подготовить предложение
-        • и 1 задача из перенесённых"""
+        • и 1 задача из перенесённых
+
+        Обход: вечер, чт 5 марта (2026-03-05/evening)"""
     )
     assert set(shown) == {HEAD, OWNER}
+
+
+@pytest.mark.parametrize(("scope", "said"), [("deals", ": все задачи, а не только по сделкам"), ("all", "")])
+def test_a_load_of_more_tasks_than_the_lists_have_says_so(scope: str, said: str) -> None:
+    shown = told(task(1, deadline=at("2026-03-06 15:00")), rules=rules_with("ru", tasks=scope))
+    assert f"Загрузка сотрудников на пт 6 марта{said}" in shown[HEAD].splitlines()
 
 
 def test_a_morning_says_what_is_due_today() -> None:
@@ -166,7 +176,7 @@ def test_titles_from_the_portal_are_links_and_no_markup() -> None:
     text = sent(evil)[OWNER]
     assert "[url=https://standart.bitrix24.ru/company/personal/user/5/tasks/task/view/1/]" in text
     assert re.findall(r"\[/?(?:b|url)", text) == ["[b", "[/b", "[b", "[/b", "[url", "[/url"]
-    assert "line two" in text.splitlines()[-1]
+    assert "line two" in text.splitlines()[-3]
 
 
 def test_the_deal_is_named_where_the_title_does_not() -> None:

@@ -452,10 +452,11 @@ def test_a_chat_that_cannot_be_read_counts_as_said(box: Sandbox, portal: Portal)
     assert lookups.find_messages(portal, [(5, "mark")]).there
 
 
-def test_a_message_is_found_by_its_mark(box: Sandbox, portal: Portal) -> None:
+@pytest.mark.parametrize("last", ["№ 2026-03-12/evening", "2026-03-12/evening", "Sweep: evening (2026-03-12/evening)"])
+def test_a_message_is_found_by_its_mark(box: Sandbox, portal: Portal, last: str) -> None:
     mark = "2026-03-12/evening"
     assert not lookups.find_messages(portal, [(5, mark)]).there
-    payload = {"user": 5, "text": "Moved: 3\n\n№ 2026-03-12/evening", "mark": "2026-03-12/evening"}
+    payload = {"user": 5, "text": f"Moved: 3\n\n{last}", "mark": "2026-03-12/evening"}
     assert carry_out(portal, Kind.MESSAGE, payload)
     assert set(lookups.find_messages(portal, [(5, mark), (5, mark[:-3]), (7, mark)]).there) == {(5, mark)}
 

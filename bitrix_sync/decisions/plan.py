@@ -1105,7 +1105,8 @@ class _Deciding:
     def tell(self, purpose: Purpose, of: object, users: tuple[int, ...], text: str) -> None:
         for user in users:
             key = str(Key(purpose, of, user))
-            self.operations.append(Operation(key, SendMessage(user, text, key), self.deal.id, urgency=MESSAGE))
+            signed = texts.signed(self.rules.language, text, key)
+            self.operations.append(Operation(key, SendMessage(user, signed, key), self.deal.id, urgency=MESSAGE))
 
     def add(
         self,

@@ -539,21 +539,22 @@ def within_safety(
     return checked, tell_admins(context.rulebook, Key(Purpose.HELD, hour(now)), text)
 
 
-def tell(users: Sequence[int], about: Key | Refusal, text: str) -> tuple[Operation, ...]:
+def tell(language: str, users: Sequence[int], about: Key | Refusal, text: str) -> tuple[Operation, ...]:
     """A message to each of the users; its key says what it is about, so it is said once."""
     return tuple(
         Operation(
             str(Key(Purpose.TELL, about, user)),
-            SendMessage(user, text, told_mark(about, user)),
+            SendMessage(user, texts.signed(language, text, mark), mark),
             urgency=plan.MESSAGE,
         )
         for user in users
+        for mark in (told_mark(about, user),)
     )
 
 
 def tell_admins(rulebook: Rulebook, about: Key, text: str) -> tuple[Operation, ...]:
     """A message to every administrator of the file."""
-    return tell(rulebook.admins, Key(Purpose.ADMIN, about), text)
+    return tell(rulebook.rules.language, rulebook.admins, Key(Purpose.ADMIN, about), text)
 
 
 def notices_of_tasks(context: ServiceContext, facts: Gathered) -> tuple[Operation, ...]:
@@ -656,7 +657,8 @@ def tell_failures(context: ServiceContext) -> None:
     notices: list[Operation] = []
     for cause, alike in news.items():
         readers = (alike[0].reader,) if alike[0].reader else context.rulebook.admins
-        notices += tell(readers, cause, failures.said(context.rulebook.rules.language, alike))
+        language = context.rulebook.rules.language
+        notices += tell(language, readers, cause, failures.said(language, alike))
         told += alike
     if told:
         keys = (*map(str, news), *(failed_key(one.row) for one in told))

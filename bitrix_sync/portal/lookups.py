@@ -141,8 +141,9 @@ def find_messages(portal: Portal, asked: Sequence[Pair]) -> Shown:
 
 
 def _marked(text: str, mark: str) -> bool:
-    """A message ends with its mark: one that only speaks of it (the notice that a sweep is held) is another one."""
-    return f" {text}".endswith(f" {bare(mark)}")
+    """A message ends with its mark, as it is or in brackets: one that only speaks of it (the notice that a sweep is
+    held) is another one."""
+    return f" {text}".endswith((f" {bare(mark)}", f" ({bare(mark)})"))
 
 
 def _latest(portal: Portal, dialogs: Iterable[str]) -> dict[str, Outcome]:

@@ -105,6 +105,8 @@ class Writer:
                 parts.append(say(self.language, "sweep.more", count=len(lines) - limit))
             if elsewhere:
                 parts.append(BULLET + self.count_line(section, elsewhere, alone=not lines))
+        key = "sweep.mark.morning" if self.morning else "sweep.mark.evening"
+        parts += ["", say(self.language, key, day=self.slot.day, mark=str(self.slot))]
         return "\n".join(parts)
 
     def count_line(self, section: str, count: int, *, alone: bool) -> str:
@@ -114,8 +116,11 @@ class Writer:
         return self.line("remaining")() if self.until is None else self.line("remaining_until", until=self.until)()
 
     def title_key(self, section: str) -> str:
-        """In the evening what is due is due on another day, or up to one."""
+        """In the evening what is due is due on another day, or up to one. The load counts every task: where the other
+        sections speak of fewer, its title says so."""
         key = f"sweep.title.{section}"
+        if section == "load" and self.rules.overdue is not None and self.rules.overdue.tasks != "all":
+            return f"{key}_of_{self.rules.overdue.tasks}"
         if section not in DUE or self.morning:
             return key
         return f"{key}_next" if self.first_day == self.last_day else f"{key}_until"
@@ -142,7 +147,7 @@ class Writer:
             deal = self.deals.get(record.deal_id, "")
             if folded(deal).casefold() not in folded(record.title).casefold():
                 task = Markup(f"{task} ({self.deal_link(record.deal_id, deal)})")
-            return self.line(key, task=task, owner=self.name(owner) if owner else "", **values)()
+            return self.line(key, task=task, owner=self.name(owner, marked=key != "fired") if owner else "", **values)()
 
         return write
 
@@ -164,9 +169,10 @@ class Writer:
         key = "load" if self.first_day == self.last_day else "load_until"
         return self.line(key, name=name, open=open_, late=late, due=due)
 
-    def name(self, user: int) -> str:
-        """A person's name."""
-        return shortened(self.company.name(user), NAME)
+    def name(self, user: int, *, marked: bool = True) -> str:
+        """A person's name; ``marked`` if he does not work here any more, for where no heading says it."""
+        name = shortened(self.company.name(user), NAME)
+        return say(self.language, "person.fired", name=name) if marked and self.company.fired(user) else name
 
     def deal_link(self, deal_id: int, title: str) -> Markup:
         """A link to a deal."""

@@ -120,6 +120,11 @@ def shortened(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
 
 
+def signed(language: str, text: str, mark: str) -> str:
+    """The message with the mark by which it is found again, in a sentence."""
+    return f"{text}\n\n{say(language, 'message.mark', mark=mark)}"
+
+
 def person_text(language: str, company: Company, user_id: int) -> str:
     """A person's name; who does not work here any more is marked."""
     name = company.name(user_id)

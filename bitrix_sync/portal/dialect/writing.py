@@ -122,7 +122,7 @@ def moment_text(value: str | datetime | None) -> str:
 
 def signed(text: str, mark: str) -> str:
     """The message with its mark at the end, by which it is found again, unless it ends so already."""
-    return text if not mark or text.endswith(mark) else f"{text}\n\n{mark}"
+    return text if not mark or text.endswith((mark, f"({mark})")) else f"{text}\n\n{mark}"
 
 
 def _new_task(operation: Operation, given: Mapping[str, Any]) -> dict[str, Any]:
