@@ -447,6 +447,7 @@ UNSAID = (
     "file: an offset for a zone",
     "yaml: a key twice",
     "yaml: a stage twice",
+    "slips: no dash before the second task",
     "zones: ",
 )
 """Faults of shape that a JSON Schema has no words for."""

@@ -19,6 +19,7 @@ from bitrix_sync.model.facts import DealField, Directory, Funnel, User
 from bitrix_sync.model.reasons import Reason
 from bitrix_sync.rules.fields import OWN, not_for_fields
 from bitrix_sync.rules.problem import Path, Remarks
+from bitrix_sync.rules.punctuation import CURLY
 from bitrix_sync.rules.suggest import LISTED, did_you_mean, fold, listed
 
 MANY = frozenset({"deals", "tasks"})
@@ -354,6 +355,8 @@ def _cure(things: NameIndex, name: str, what: str, where: str, *, ids_shown: boo
     """What to write instead of an unknown name."""
     known = [one for one in things.names.values() if one]
     listing = listed(list(dict.fromkeys(known)), f"Its {what}s are") if where not in MANY else ""
+    if (bare := name.strip(CURLY)) != name and things.by_name(bare):
+        return f"Write it without the typographic quotes: `{bare}`."
     ids = things.names if ids_shown or not name.isascii() else ()
     return (
         did_you_mean(name, (*known, *ids))

@@ -53,19 +53,19 @@ def looks(name: str) -> str:
 def foreign_letter(word: str, meant: str) -> str:
     """Which letter of a word is of another script than in the one that looks the same, and at which place; "" when
     none is."""
-    one, other = (unicodedata.normalize("NFC", _UNSEEN.sub("", text)).strip() for text in (word, meant))
-    if fold(one) == fold(other) or looks(one) != looks(other) or len(one) != len(other):
-        return ""
-    foreign = [
-        (at, letter, right)
-        for at, (letter, right) in enumerate(zip(one, other, strict=True), 1)
-        if letter.casefold() != right.casefold()
-    ]
+    foreign = _differing(word, meant) if looks(word) == looks(meant) else []
     if not foreign:
         return ""
     places, letters = ", ".join(str(at) for at, _, _ in foreign), ", ".join(f"`{letter}`" for _, letter, _ in foreign)
     which = f"Letters {places} of it, {letters}, are" if len(foreign) > 1 else f"Letter {places} of it, {letters}, is"
     return f"{which} {_script(foreign[0][1])}: write `{meant}` in {_script(foreign[0][2])} letters."
+
+
+def _differing(word: str, meant: str) -> list[tuple[int, str, str]]:
+    """The letters that two words of one length have not in common, by their place from 1."""
+    one, other = (unicodedata.normalize("NFC", _UNSEEN.sub("", text)).strip() for text in (word, meant))
+    pairs = enumerate(zip(one, other, strict=False), 1)
+    return [(at, a, b) for at, (a, b) in pairs if a.casefold() != b.casefold()] if len(one) == len(other) else []
 
 
 def _script(letter: str) -> str:

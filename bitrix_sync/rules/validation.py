@@ -14,12 +14,13 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from bitrix_sync.rules import forms
-from bitrix_sync.rules.file import SHAPES, File, keys_of
+from bitrix_sync.rules.file import SHAPES, File, StageMapping, TaskEntry, keys_of
 from bitrix_sync.rules.plain_keys import PEOPLE
 from bitrix_sync.rules.problem import REFUSAL, Fault, Path, capitalized, show
+from bitrix_sync.rules.punctuation import CURLY_QUOTES, NO_DASH, curly, glued
 from bitrix_sync.rules.scalars import comparison
 from bitrix_sync.rules.suggest import cure, nearest
-from bitrix_sync.rules.tree import Node, Repeated, flaws
+from bitrix_sync.rules.tree import Node, Repeated, flaws, walk
 
 ROUNDS = 30
 """So often a part is left out before the rest of the file is given up."""
@@ -54,6 +55,7 @@ _STAND_IN_ITEMS = {
     "tags": STAND_IN,
     "any": {},
 }
+_OF_TASKS = frozenset(keys_of(TaskEntry)) - {"tasks", "limit", "advance_to"}
 _KINDS: Mapping[type[BaseModel], str] = {
     forms.AfterEntry: "after",
     forms.ByEvent: "event",
@@ -78,13 +80,7 @@ def check(root: Node) -> Shaped:
     """Judge the shape of a file."""
     if not isinstance(root.data, dict):
         return Shaped(None, [Fault((), f"The file holds {show(root.data)}.", "It must begin with `version: 1`.")])
-    nothing: list[Fault] = []
-    faults: list[Fault] = []
-    for path, twice in flaws(root):
-        if twice is None:
-            nothing.append(Fault(path, "Nothing stands here.", "Write a value, or leave the key out."))
-        else:
-            faults.append(_repeated((*path, twice.key), twice))
+    faults, nothing = _flaws(root)
     try:
         file = File.model_validate(root.data)
         if not nothing:
@@ -92,21 +88,49 @@ def check(root: Node) -> Shaped:
         errors: list[Error] = []
     except ValidationError as refusal:
         errors = _errors(refusal)
-    faults += _faults(errors, root.data)
+    meant = {part for fault in nothing if _glued_key(fault.path) for part in (fault.path, fault.path[:-1])}
+    faults += [fault for fault in _faults(errors, root.data) if fault.path not in meant]
     worded = {fault.path for fault in faults}
     faults += [fault for fault in nothing if fault.path not in worded]
     return Shaped(_remains(root.data, errors, [fault.path for fault in nothing]), faults)
+
+
+def _flaws(root: Node) -> tuple[list[Fault], list[Fault]]:
+    """What stands twice, and where nothing stands."""
+    faults: list[Fault] = []
+    nothing: list[Fault] = []
+    for path, twice in flaws(root):
+        if twice is None:
+            words = _glued_key(path) or ("Nothing stands here.", "Write a value, or leave the key out.")
+            nothing.append(Fault(path, *words))
+        elif not _of_second_task(twice, path, root):
+            faults.append(_repeated((*path, twice.key), twice))
+    return faults, nothing
 
 
 def _errors(refusal: ValidationError) -> list[Error]:
     return list(refusal.errors(include_url=False))
 
 
+def _glued_key(path: Path) -> forms.Words | None:
+    """What to say of a key that holds its value too; names of funnels and stages may hold colons and any spaces."""
+    named = path[:1] == ("funnels",) and len(path) <= 3
+    return glued(str(path[-1])) if path and not named else None
+
+
+_SECOND_TASK = "If a new task begins here, begin the line with a dash: `- id: ...`; else leave one of them out."
+
+
+def _of_second_task(twice: Repeated, path: Path, root: Node) -> bool:
+    """Whether the key stands twice because the dash of a second task is missing, which is told at its ``id``."""
+    return any(one.key == "id" and one.line < twice.line for one in walk(root, path).repeated)
+
+
 def _repeated(path: Path, twice: Repeated) -> Fault:
     return Fault(
         path,
         f"`{show_key(twice.key)}` stands here twice, first in line {twice.first_line}.",
-        "Join the two, or rename one.",
+        _SECOND_TASK if twice.key == "id" else "Join the two, or rename one.",
         at=(twice.line, twice.column),
     )
 
@@ -118,16 +142,21 @@ def _faults(errors: list[Error], data: Any) -> list[Fault]:
     faults: list[Fault] = []
     missing: list[tuple[Path, str]] = []
     mistyped: set[tuple[Path, str]] = set()
+    dashless: dict[Path, Path] = {}
     for error in errors:
         path = _path(error["loc"], data)
         if error["type"] == "missing":
             missing.append((path, str(error["loc"][-1])))
         elif error["type"] == "extra_forbidden":
             model = _model(error["loc"])
+            if model is StageMapping and path[-1] in _OF_TASKS:
+                dashless.setdefault(path[:-1], path)
+                continue
             faults.append(Fault(path, *_unknown_key(str(path[-1]), model), key=True))
             mistyped |= {(path[:-1], meant) for meant in nearest(str(path[-1]), keys_of(model))}
         else:
             faults.append(Fault(path, *_words(error), key=error["loc"][-1:] == ("[key]",)))
+    faults += [Fault(path, *NO_DASH, key=True) for path in dashless.values()]
     faults += [
         Fault(path, f"The key `{key}` is missing.", _MISSING.get(key, f"Write `{key}: ...`."))
         for path, key in missing
@@ -139,6 +168,8 @@ def _faults(errors: list[Error], data: Any) -> list[Fault]:
 def _words(error: Error) -> forms.Words:
     """What is wrong, and what to write instead."""
     kind, value, limits = error["type"], error["input"], error.get("ctx") or {}
+    if curly(value):
+        return CURLY_QUOTES
     if kind == REFUSAL:
         return limits["wrong"], limits["cure"]
     if value is None:
@@ -181,6 +212,8 @@ def _no_list(value: Any, limits: Mapping[str, Any]) -> forms.Words:
 
 
 def _no_mapping(value: Any, limits: Mapping[str, Any]) -> forms.Words:
+    if isinstance(value, str) and (words := glued(value)) is not None:
+        return words
     meant = comparison(value)
     if meant is not None and meant[0]:
         cure = f"Write `{{{meant[0]}: {meant[1]}}}`: `min` and `max` are met by the value itself too."
@@ -209,6 +242,8 @@ _WORDS: Mapping[str, Callable[[Any, Mapping[str, Any]], forms.Words]] = {
 
 def _unknown_key(key: str, model: type[BaseModel]) -> forms.Words:
     keys = keys_of(model)
+    if (words := glued(key)) is not None:
+        return words
     special = _foreign_key(key, model)
     if special is not None:
         return special

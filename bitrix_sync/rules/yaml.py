@@ -25,6 +25,7 @@ from yaml.events import (
     StreamEndEvent,
 )
 
+from bitrix_sync.rules.punctuation import NO_DASH, Slip, slip
 from bitrix_sync.rules.tree import Node, Repeated
 
 MAX_LENGTH = 1_000_000
@@ -99,7 +100,26 @@ def _unreadable(text: str, fault: MarkedYAMLError) -> Unreadable:
     begun = fault.context_mark
     if begun is not None and fault.context in ("while scanning an alias", "while scanning an anchor"):
         return Unreadable(begun.line + 1, begun.column + 1, *_misnamed(text[begun.index :]))
+    if (found := _missing_dash(fault, text) or slip(text, line)) is not None:
+        return Unreadable(*found)
     return Unreadable(line, column, *_worded(str(fault.problem or ""), text, line))
+
+
+def _missing_dash(fault: MarkedYAMLError, text: str) -> Slip | None:
+    """The beginning of what should be an item of a list, and has no dash."""
+    began, here = fault.context_mark, fault.problem_mark
+    if began is None or here is None or text[here.index : here.index + 1].isspace():
+        return None
+    problem = str(fault.problem)
+    if problem == "could not find expected ':'":
+        before = text.split("\n")[began.line - 1] if began.line else ""
+        dash = before[: began.column].isspace() and before[began.column : began.column + 2] == "- "
+        return Slip(began.line + 1, began.column + 1, *NO_DASH) if dash else None
+    if began.column != here.column or "expected <block end>" not in problem:
+        return None
+    listed, found = fault.context == "while parsing a block collection", "found '-'" in problem
+    mark = here if listed else began
+    return Slip(mark.line + 1, mark.column + 1, *NO_DASH) if listed != found else None
 
 
 def _misnamed(text: str) -> tuple[str, str]:
