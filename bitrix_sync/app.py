@@ -93,9 +93,8 @@ def check_file(settings: Settings, *, restart: bool = False) -> None:
     ``restart`` only if there is no last good one to go on with."""
     try:
         text, _ = read_file(settings.rules)
-        problems = load(text, settings.rules.name, directory=None, bindings={}).errors
-        if problems:
-            raise RulesError([str(problem) for problem in problems])
+        if refusals := load(text, settings.rules.name, directory=None, bindings={}).refusals():
+            raise RulesError(refusals)
     except UserError:
         if not (restart and keeps_good_file(settings)):
             raise

@@ -28,7 +28,7 @@ from bitrix_sync import __version__
 from bitrix_sync.errors import BitrixSyncError, UserError
 from bitrix_sync.settings import Settings, load_settings
 from bitrix_sync.words import texts
-from bitrix_sync.words.language import DEFAULT, LANGUAGES, Language
+from bitrix_sync.words.language import Language, named
 from bitrix_sync.words.terminal import Terminal, cell, json_text
 from bitrix_sync.words.texts import reason_text, visible
 from bitrix_sync.words.usage import usage_text
@@ -242,10 +242,9 @@ def reader() -> Language:
 
     try:
         rules = load_settings(need_portal=False).rules
-        named = re.search(r"^language:[ \t]*['\"]?(\w+)", rules.read_text(encoding="utf-8-sig"), re.MULTILINE)
+        return named(rules.read_text(encoding="utf-8-sig"))
     except (BitrixSyncError, OSError, UnicodeDecodeError):
         return spoken_language()
-    return named[1] if named and named[1] in LANGUAGES else DEFAULT
 
 
 def said(reason: str) -> str:

@@ -131,7 +131,7 @@ class Rulebook:
         self.store.flags.rules_error = ""
         self.store.flags.rules_off = {rule.id: rule.disabled for rule in loaded.rules.by_id.values() if rule.disabled}
         before = set(self.warnings)
-        self.error, self.warnings = "", [str(problem) for problem in loaded.warnings]
+        self.error, self.warnings = "", loaded.remarks()
         for warning in self.warnings:
             if warning not in before:
                 log.warning("rules", problem=warning)
@@ -332,7 +332,7 @@ def need_bound(loaded: Loaded, directory: Directory) -> Rules:
     if (loaded.rules is None or off) and (parts := known.nowhere(directory)):
         raise PortalError("; ".join(dict.fromkeys(end.why for end in parts.values())))
     if loaded.rules is None:
-        raise RulesError([str(problem) for problem in loaded.errors])
+        raise RulesError(loaded.refusals())
     return loaded.rules
 
 

@@ -109,8 +109,8 @@ def of_all(settings: Settings, *, progress: Progress = lambda done, total: None)
 def context_of(settings: Settings) -> Iterator[PreviewContext]:
     """The portal, the rules and the memory, to be read. RulesError with everything that is wrong in the file."""
     text, _ = read_file(settings.rules)
-    if problems := load(text, settings.rules.name).errors:
-        raise RulesError([str(problem) for problem in problems])
+    if refusals := load(text, settings.rules.name).refusals():
+        raise RulesError(refusals)
     portal = Portal(settings.webhook_url.get_secret_value(), rate=settings.rate, ca_file=settings.ca_file)
     try:
         with scratch_copy(settings.database_url) as store:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from bitrix_sync.model.facts import Directory
@@ -21,6 +21,7 @@ from bitrix_sync.rules.problem import Fault, Problem, Remarks
 from bitrix_sync.rules.suggest import sparing
 from bitrix_sync.rules.tree import Node, crumbs, place
 from bitrix_sync.rules.yaml import Unreadable, read
+from bitrix_sync.words.language import DEFAULT, named
 
 MOST_SHOWN = 200
 """Problems of a file that are told one by one."""
@@ -30,12 +31,21 @@ MOST_SHOWN = 200
 class Loaded:
     """The outcome of loading. ``rules``: None when there are errors, or no directory to bind to. ``errors`` and
     ``warnings`` in the order of the file. ``bindings``: what every name of the file means, to be given to the next
-    ``load``; empty when there are no rules."""
+    ``load``; empty when there are no rules. ``language``: the file's, though it cannot be read."""
 
     rules: Rules | None
     errors: list[Problem]
     warnings: list[Problem]
     bindings: dict[str, str] = field(default_factory=dict)
+    language: str = DEFAULT
+
+    def refusals(self) -> list[str]:
+        """The errors in the file's language."""
+        return [problem.said(self.language) for problem in self.errors]
+
+    def remarks(self) -> list[str]:
+        """The warnings in the file's language."""
+        return [problem.said(self.language) for problem in self.warnings]
 
 
 def load(
@@ -52,7 +62,7 @@ def load(
     rules that need it instead of being an error.
     """
     with sparing():
-        return _load(text, name, directory, bindings)
+        return replace(_load(text, name, directory, bindings), language=named(text))
 
 
 def _load(text: str, name: str, directory: Directory | None, bindings: Mapping[str, str]) -> Loaded:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic_core import PydanticCustomError
+
+from bitrix_sync.words.usage import fault_text
 
 Path = tuple[str | int, ...]
 """Where something stands in the file: keys and, in lists, indexes from 0."""
@@ -63,6 +65,10 @@ class Problem:
         path = f"{self.path}:" if self.path else ""
         text = " ".join(part for part in (path, self.wrong, self.cure) if part)
         return f"{self.file}:{self.line}:{self.column}: {' '.join(text.split())}"
+
+    def said(self, language: str) -> str:
+        """The line in a language."""
+        return str(replace(self, wrong=fault_text(language, self.wrong), cure=fault_text(language, self.cure)))
 
 
 # --- words -----------------------------------------------------------------------------------------------------------

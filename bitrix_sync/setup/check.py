@@ -184,8 +184,11 @@ def rules_file(settings: Settings, directory: Directory | None, *, offline: bool
     except UserError as fault:
         return [Line("error", "rules", str(fault)), *kept_rules(settings)]
     loaded = load(text, settings.rules.name, directory=directory, bindings=bindings(settings))
-    lines = [Line("error", "rules", str(problem)) for problem in loaded.errors]
-    lines += [Line("error" if problem.grave else "warning", "rules", str(problem)) for problem in loaded.warnings]
+    lines = [Line("error", "rules", refusal) for refusal in loaded.refusals()]
+    lines += [
+        Line("error" if problem.grave else "warning", "rules", problem.said(loaded.language))
+        for problem in loaded.warnings
+    ]
     if loaded.errors:
         return [*lines, *kept_rules(settings)]
     if loaded.rules is not None:

@@ -130,7 +130,7 @@ def start(settings: Settings) -> Started:
         portal.close()
     loaded = load(draft.text, path.name, directory=directory)
     if loaded.errors:
-        problems = "\n".join(str(problem) for problem in loaded.errors)
+        problems = "\n".join(loaded.refusals())
         raise BitrixSyncError(
             f"the suggested {path.name} would not be right, nothing was written; please report this:\n{problems}"
         )
@@ -141,7 +141,7 @@ def start(settings: Settings) -> Started:
     unread = {**directory.unread, **directory.company.unread}
     warnings = (
         *(f"{part}: could not be read, so the file says nothing of it: {end.why}" for part, end in unread.items()),
-        *(str(problem) for problem in loaded.warnings),
+        *loaded.remarks(),
     )
     return Started(path, schema, draft, warnings, aside)
 

@@ -3,6 +3,7 @@
 Tables of such a file, each of which may lack what is said as in ``FALL_BACK`` then:
 
 - ``USAGE``: what ``--help`` and wrong usage say, by the English sentence as the command line has it;
+- ``FAULTS``: what is wrong with a rules file and what to write instead, by the English sentence likewise;
 - ``MESSAGES``: sentences by key; ``texts`` tells how a placeholder shows its value.
 - ``NOUNS``: nouns that are counted, a form for each plural category that the language has in CLDR, in CLDR's order.
 - ``CHOICES``: words that depend on a value, by its text ("true" and "false" for yes and no, "" for None); "*" is for
@@ -18,6 +19,7 @@ Months, weekdays, plural categories and numbers are CLDR's. A new language is a 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib import import_module
@@ -59,9 +61,16 @@ SUGGESTIONS: Mapping[str, Mapping[str, tuple[str, ...]]] = _each("SUGGESTIONS")
 KEYS: Mapping[str, Mapping[str, str]] = _each("KEYS")
 DATE: Mapping[str, str] = _each("DATE")
 USAGE: Mapping[str, Mapping[str, str]] = _each("USAGE")
+FAULTS: Mapping[str, Mapping[str, str]] = _each("FAULTS")
 LETTERS: Mapping[str, str] = _each("LETTERS")
 
 _CATEGORIES = ("zero", "one", "two", "few", "many", "other")
+
+
+def named(text: str) -> Language:
+    """The language that a rules file names, even one that cannot be read."""
+    found = re.search(r"^language:[ \t]*['\"]?(\w+)", text, re.MULTILINE)
+    return found[1] if found and found[1] in LANGUAGES else DEFAULT
 
 
 def speaker(language: str, table: Mapping[str, Mapping[str, Any]], key: str) -> str:

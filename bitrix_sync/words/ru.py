@@ -1300,3 +1300,9 @@ USAGE: dict[str, str] = {
     "[OPTIONS]": "[КЛЮЧИ]",
     "COMMAND [ARGS]...": "КОМАНДА [ПАРАМЕТРЫ]...",
 }
+
+FAULTS: dict[str, str] = {
+    # what is wrong with a rules file, and what to write instead
+    "Did you mean {0}?": "Может быть, {0}?",
+    "There is no key {0} here.": "Ключа {0} здесь нет.",
+}
