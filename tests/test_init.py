@@ -216,6 +216,33 @@ def test_commented_examples_are_right_when_they_are_uncommented() -> None:
         assert [str(one) for one in load("\n".join(task), directory=directory).errors] == []
 
 
+@pytest.mark.parametrize("stage", ["Новая", "New request"])
+def test_deleting_signs_of_comment_alone_makes_the_section_a_right_one(stage: str) -> None:
+    directory = portal(funnel(stage))
+    text = compose(directory, host="x", today=TODAY).text
+    begin = text.index("\n#overdue:") + 1
+    section, _, rest = text[begin:].partition("\n\n")
+    loaded = load(
+        text[:begin] + "\n".join(line.removeprefix("#") for line in section.split("\n")) + "\n\n" + rest,
+        directory=directory,
+    )
+    assert loaded.errors == []
+    assert loaded.rules is not None
+    assert loaded.rules.overdue is not None
+    assert loaded.rules.overdue.limit == 3
+
+
+def test_stages_of_other_trades_get_the_neutral_task() -> None:
+    for stage, of_funnel in (
+        ("Подача заявки на тендер", ""),
+        ("Заявка", "Тендеры"),
+        ("Договор", "Закупки"),
+        ("Interview", ""),
+    ):
+        assert "{{ stage.name }}" in suggest(stage, "ru", of_funnel).title, stage
+    assert suggest("Заявка", "ru", "Продажи").id == "first-call"
+
+
 # --- people and calendar ---------------------------------------------------------------------------------------------
 
 
@@ -226,7 +253,7 @@ def test_the_webhooks_own_user_hears_of_trouble_at_first() -> None:
 
 def test_without_employees_admins_are_left_to_be_filled_in() -> None:
     draft = compose(portal(funnel("Новая"), company=Company(self_id=9)), host="x", today=TODAY)
-    assert "# admins: [1]" in draft.text
+    assert "#admins: [1]" in draft.text
     assert any("`admins`" in line for line in draft.fill_in)
     hidden = portal(funnel("Новая"), company=replace(STAFF, self_id=9))
     assert rules_of(hidden).admins == (1,)
@@ -274,7 +301,7 @@ def test_round_the_clock_ends_at_the_last_minute() -> None:
 
 def test_a_zone_that_the_portal_does_not_tell_is_asked_for() -> None:
     draft = compose(portal(funnel("Новая"), time_zone="", utc_offset=-12600), host="x", today=TODAY)
-    assert "# timezone: Europe/Moscow" in draft.text
+    assert "#timezone: Europe/Moscow" in draft.text
     assert any("UTC-03:30" in line for line in draft.fill_in)
 
 

@@ -88,11 +88,16 @@ def check(root: Node) -> Shaped:
         errors: list[Error] = []
     except ValidationError as refusal:
         errors = _errors(refusal)
-    meant = {part for fault in nothing if _glued_key(fault.path) for part in (fault.path, fault.path[:-1])}
-    faults += [fault for fault in _faults(errors, root.data) if fault.path not in meant]
-    worded = {fault.path for fault in faults}
-    faults += [fault for fault in nothing if fault.path not in worded]
+    faults += _without_nothing(_faults(errors, root.data), nothing)
     return Shaped(_remains(root.data, errors, [fault.path for fault in nothing]), faults)
+
+
+def _without_nothing(faults: list[Fault], nothing: list[Fault]) -> list[Fault]:
+    """The faults, and those that nothing stands somewhere, each place once: a key that holds its value goes first."""
+    meant = {part for fault in nothing if _glued_key(fault.path) for part in (fault.path, fault.path[:-1])}
+    found = [fault for fault in faults if fault.path not in meant]
+    worded = {fault.path for fault in found}
+    return found + [fault for fault in nothing if fault.path not in worded]
 
 
 def _flaws(root: Node) -> tuple[list[Fault], list[Fault]]:

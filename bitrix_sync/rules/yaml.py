@@ -110,16 +110,16 @@ def _missing_dash(fault: MarkedYAMLError, text: str) -> Slip | None:
     began, here = fault.context_mark, fault.problem_mark
     if began is None or here is None or text[here.index : here.index + 1].isspace():
         return None
-    problem = str(fault.problem)
-    if problem == "could not find expected ':'":
+    if fault.problem == "could not find expected ':'":
         before = text.split("\n")[began.line - 1] if began.line else ""
         dash = before[: began.column].isspace() and before[began.column : began.column + 2] == "- "
         return Slip(began.line + 1, began.column + 1, *NO_DASH) if dash else None
-    if began.column != here.column or "expected <block end>" not in problem:
+    if began.column != here.column or "expected <block end>" not in str(fault.problem):
         return None
-    listed, found = fault.context == "while parsing a block collection", "found '-'" in problem
-    mark = here if listed else began
-    return Slip(mark.line + 1, mark.column + 1, *NO_DASH) if listed != found else None
+    mark = {(True, False): here, (False, True): began}.get(
+        (fault.context == "while parsing a block collection", "found '-'" in str(fault.problem))
+    )
+    return Slip(mark.line + 1, mark.column + 1, *NO_DASH) if mark is not None else None
 
 
 def _misnamed(text: str) -> tuple[str, str]:

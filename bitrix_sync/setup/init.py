@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, time
@@ -274,7 +275,7 @@ def _zone(directory: Directory, language: Language, fill_in: list[str]) -> Itera
         f"{abs(directory.utc_offset) // 60 % 60:02d}"
     )
     fill_in.append(phrase(language, "init.fill.zone", offset=offset))
-    yield f"# timezone: Europe/Moscow{words['no_zone'].format(offset=offset)}"
+    yield f"#timezone: Europe/Moscow{words['no_zone'].format(offset=offset)}"
 
 
 def _people(directory: Directory, language: Language, fill_in: list[str]) -> Iterator[str]:
@@ -282,9 +283,9 @@ def _people(directory: Directory, language: Language, fill_in: list[str]) -> Ite
     if person is None:
         fill_in.append(phrase(language, "init.fill.nobody"))
         yield from _comment(words["admins"])
-        yield "# admins: [1]"
+        yield "#admins: [1]"
         yield from _comment(words["fallback"])
-        yield "# fallback_owner: 1"
+        yield "#fallback_owner: 1"
     else:
         name = _named(person)
         fill_in.append(phrase(language, "init.fill.people", person=f"{name} ({person.id})"))
@@ -326,20 +327,23 @@ def _calendar(directory: Directory, language: Language, today: date, fill_in: li
         yield f"  country: {country}{words['country']}"
     week = {day: [(time(9), time(18))] for day in weekdays}
     usual = build_calendar(zone=UTC, week=week, country=country or None)
-    yield from _exceptions(portal, usual, language, today.year)
+    yield from _exceptions(portal, usual, language, today.year, moved_days_known=bool(country))
 
 
-def _exceptions(portal: PortalCalendar, usual: Calendar, language: Language, year: int) -> Iterator[str]:
-    """The portal's days off and working days, this year's and the next one's, that are not as usual anyway."""
+def _exceptions(
+    portal: PortalCalendar, usual: Calendar, language: Language, year: int, *, moved_days_known: bool
+) -> Iterator[str]:
+    """The portal's days off and working days, this year's and the next one's, that are not as usual anyway. Working
+    days that a country denies are left out: the portal's days have no year, the country knows those it moved."""
     years = (year, year + 1)
     working = [day for day in _days(portal.working_days, years) if not usual.is_working(day)]
     off = [day for day in _days(portal.holidays, years) if usual.is_working(day) and day not in working]
-    for key, days in (("days_off", off), ("working_days", working)):
+    for key, days in (("days_off", off), ("working_days", [] if moved_days_known else working)):
         if days:
             listed = ", ".join(day.isoformat() for day in days)
             yield f"  {key}: [{listed}]{_words(language)[key].format(years=f'{years[0]}-{years[1]}')}"
         else:
-            yield f"  # {key}: [{year}-12-31]"
+            yield f"  #{key}: [{year}-12-31]"
 
 
 def country_of(zone: str) -> str:
@@ -384,7 +388,7 @@ def _funnels(
         stage_names = NameIndex("stage", "", {stage.id: stage.name for stage in funnel.stages})
         for stage in stages:
             key, note = key_of(stage.id, stage_names)
-            found = suggest(stage.name, language)
+            found = suggest(stage.name, language, funnel.name)
             rule_id = unique(found.id, (slug(funnel.name) or f"funnel-{funnel.id}") if place else "", taken)
             first = not taken
             taken.add(rule_id)
@@ -403,9 +407,13 @@ def _task(rule_id: str, found: Suggestion, language: Language, *, taught: bool) 
         yield from (f"        {line}".rstrip() for line in _comment(words["task"], raw=True))
 
 
+_YAML_LINE = re.compile(r" *(?:[a-z_]+:(?: |$)|# )")
+
+
 def _comment(text: str, *, raw: bool = False) -> list[str]:
-    """Lines behind a sign of comment; ``raw``: commented YAML, whose lines keep their indentation."""
-    return [f"# {line}".rstrip() if line or raw else "#" for line in text.strip("\n").split("\n")]
+    """Lines behind a sign of comment; ``raw``: YAML among them stands right behind it, right if it goes."""
+    lines = text.strip("\n").split("\n")
+    return [f"#{line}" if raw and _YAML_LINE.match(line) else f"# {line}".rstrip() for line in lines]
 
 
 def _named(user: User) -> str:

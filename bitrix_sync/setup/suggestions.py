@@ -66,9 +66,17 @@ _LATIN = str.maketrans(
 )
 
 
-def suggest(stage_name: str, language: Language) -> Suggestion:
+_UNLIKE = re.compile(
+    r"тендер|аукцион|госзакуп|закупк|конкурс|\bторг|найм|подбор|кандидат|ваканс|собеседован|претензи|\bсуд"
+    r"|tender|auction|procurement|bidding|hiring|recruit|candidate|vacanc|interview|lawsuit|claim"
+)
+"""Words of stages and funnels where the steps of a sale would mislead: they get the neutral task."""
+
+
+def suggest(stage_name: str, language: Language, funnel_name: str = "") -> Suggestion:
     """The task for a stage of this name; the words of every language are tried, the text is in ``language``."""
-    for tongue in sorted(LANGUAGES, key=lambda one: one != language):
+    unlike = _UNLIKE.search(f"{stage_name} {funnel_name}".casefold())
+    for tongue in () if unlike else sorted(LANGUAGES, key=lambda one: one != language):
         for id_, deadline in _DEADLINES.items():
             pattern = SUGGESTIONS.get(tongue, {}).get(id_)
             if pattern and re.search(pattern[0], stage_name.casefold()):
