@@ -1302,7 +1302,616 @@ USAGE: dict[str, str] = {
 }
 
 FAULTS: dict[str, str] = {
-    # what is wrong with a rules file, and what to write instead
+    # what is wrong with a rules file, and what to write instead: as it stands, with what varies as {0}, {1}
+    # what values are called
+    "nothing": "пустое значение",
+    "Nothing": "Пустое значение",
+    "a mapping": "словарь",
+    "A mapping": "Словарь",
+    "a list": "список",
+    "A list": "Список",
+    "true or false": "true или false",
     "Did you mean {0}?": "Может быть, {0}?",
+    "{0} or {1}": "{0} или {1}",
+    "{0} and {1} more": "{0} и ещё {1}",
+    "Letter {0} of it, {1}, is Cyrillic: write {2} in Latin letters.": (
+        "Буква {0} в нём, {1}, — кириллица: напишите {2} латиницей."
+    ),
+    "Letter {0} of it, {1}, is Latin: write {2} in Cyrillic letters.": (
+        "Буква {0} в нём, {1}, — латиница: напишите {2} кириллицей."
+    ),
+    "Letters {0} of it, {1}, are Cyrillic: write {2} in Latin letters.": (
+        "Буквы {0} в нём, {1}, — кириллица: напишите {2} латиницей."
+    ),
+    "Letters {0} of it, {1}, are Latin: write {2} in Cyrillic letters.": (
+        "Буквы {0} в нём, {1}, — латиница: напишите {2} кириллицей."
+    ),
+    "Letter {0} of it, {1}, is {2}: write {3} in {4} letters.": (
+        "Буква {0} в нём, {1}, — из другого алфавита: напишите {3}."
+    ),
+    "Letters {0} of it, {1}, are {2}: write {3} in {4} letters.": (
+        "Буквы {0} в нём, {1}, — из другого алфавита: напишите {3}."
+    ),
+    # the file
+    "There are {0} more like these from here on; they are not shown.": "Дальше таких ещё {0}, они не показаны.",
+    "Correct the first ones, then look again.": "Исправьте первые и проверьте снова.",
+    "The templates of the file hold more than {0} characters in braces.": (
+        "В шаблонах файла больше {0} знаков в скобках."
+    ),
+    "Make them simpler, or fewer.": "Упростите их или сократите.",
+    "The file is longer than {0} characters.": "Файл длиннее {0} знаков.",
+    "Is it the right file?": "Тот ли это файл?",
+    "The file is empty.": "Файл пуст.",
+    "`bitrix-sync init` writes one with the portal's own stages.": (
+        "`bitrix-sync init` составит файл со стадиями портала."
+    ),
+    "The file holds {0}.": "В файле стоит {0}.",
+    "It must begin with `version: 1`.": "Файл начинается с `version: 1`.",
+    "The key {0} is missing.": "Не хватает ключа {0}.",
     "There is no key {0} here.": "Ключа {0} здесь нет.",
+    "The keys here are {0}.": "Здесь возможны {0}.",
+    "Begin the file with `version: 1`.": "Начните файл с `version: 1`.",
+    "Write {0}.": "Напишите {0}.",
+    "Write one of {0}.": "Напишите одно из: {0}.",
+    "Write a funnel, its stages and their tasks; `bitrix-sync init` writes the portal's own.": (
+        "Напишите воронку, её стадии и их задачи; `bitrix-sync init` составит их по порталу."
+    ),
+    "Write one that stays when the title changes: {0}.": (
+        "Напишите такой, который останется, когда изменится название: {0}."
+    ),
+    "Write what is to be done: {0}.": "Напишите, что нужно сделать: {0}.",
+    "There is no task without one: {0}.": "Без него задачи нет: {0}.",
+    "Write when it is due while the field is empty or the event has not happened: {0}.": (
+        "Напишите срок на случай, когда поле пусто или события ещё не было: {0}."
+    ),
+    "Write how one of them is chosen: {0}.": "Напишите, как выбирать из них: {0}.",
+    "Write the time of day: {0}.": "Напишите время: {0}.",
+    "Write where overdue deadlines are moved: {0}.": "Напишите, куда переносить просроченные сроки: {0}.",
+    "Write how long after: {0}.": "Напишите, через сколько: {0}.",
+    "{0} is no version that this program knows.": "Версия {0} этой программе не известна.",
+    "{0} stands here twice, first in line {1}.": "{0} стоит здесь дважды, первый раз в строке {1}.",
+    "Join the two, or rename one.": "Объедините их или переименуйте один.",
+    "Join the two.": "Объедините их.",
+    "This is empty.": "Здесь пусто.",
+    "Write what belongs here.": "Напишите, что сюда относится.",
+    "Write a value, or leave the key out.": "Напишите значение или уберите ключ.",
+    "{0} does not fit here: {1}.": "{0} сюда не подходит: {1}.",
+    "See the rules language for what does.": "Что подходит, сказано в описании языка правил.",
+    "{0} is neither true nor false.": "{0} — не true и не false.",
+    "Write {0}, without quotes.": "Напишите {0}, без кавычек.",
+    "Write one, without quotes.": "Напишите целое число, без кавычек.",
+    "{0} is no whole number.": "{0} — не целое число.",
+    "{0} is too small.": "{0} — слишком мало.",
+    "Write {0} or more.": "Напишите {0} или больше.",
+    "{0} is too large.": "{0} — слишком много.",
+    "Write {0} or less.": "Напишите {0} или меньше.",
+    "Begin each of its items with a dash.": "Начните каждый его пункт с дефиса.",
+    "A list must stand here, not {0}.": "Здесь нужен список, а стоит {0}.",
+    "A mapping must stand here, not {0}.": "Здесь нужен словарь, а стоит {0}.",
+    "A text must stand here, not {0}.": "Здесь нужен текст, а стоит {0}.",
+    "A person must stand here, not {0}.": "Здесь должен стоять человек, а стоит {0}.",
+    "A text must stand here.": "Здесь нужен текст.",
+    "Write it, or leave the key out.": "Напишите его или уберите ключ.",
+    "Put it in quotes: {0}.": "Возьмите его в кавычки: {0}.",
+    "A text that begins with { or [ needs quotes.": "Текст, который начинается с { или [, берут в кавычки.",
+    "Write `key: value` on lines of their own, indented.": (
+        "Напишите `ключ: значение` на отдельных строках, с отступом."
+    ),
+    "Write {0}: `min` and `max` are met by the value itself too.": (
+        "Напишите {0}: для `min` и `max` подходит и само значение."
+    ),
+    "{0} is no condition.": "{0} — не условие.",
+    "{0} and {1} do not go together: a deadline is of one kind.": (
+        "{0} и {1} вместе не пишутся: срок бывает одного вида."
+    ),
+    "{0} and {1} do not go together.": "{0} и {1} вместе не пишутся.",
+    "Leave one of them out, or put it under `else`.": "Уберите одно из них или перенесите под `else`.",
+    "Leave one of them out.": "Уберите одно из них.",
+    "{0} does not go into `move_to`, which is counted from the sweep's moment.": (
+        "{0} не пишется в `move_to`: там срок считается от часа обхода."
+    ),
+    "Use `after` and `at`.": "Возьмите `after` и `at`.",
+    "`follow` does not go into `move_to`: nothing is followed there.": (
+        "`follow` не пишется в `move_to`: там следовать не за чем."
+    ),
+    "`else` would never come to stand: this deadline is sure.": "До `else` дело не дойдёт: этот срок есть всегда.",
+    "`before` needs a moment with a date; of an event nobody knows it beforehand.": (
+        "Для `before` нужна дата, а когда будет событие, заранее не известно."
+    ),
+    "Use `after`.": "Возьмите `after`.",
+    "{0} needs a moment with a date; `after` alone counts from entry.": (
+        "Для {0} нужна дата, а один `after` считает от входа на стадию."
+    ),
+    "Add `field`, or leave one out.": "Добавьте `field` или уберите одно из них.",
+    # YAML
+    "A character that no text file may hold stands here ({0}).": (
+        "Здесь стоит знак, которого в текстовом файле быть не может ({0})."
+    ),
+    "Delete it.": "Удалите его.",
+    "YAML cannot be read here.": "YAML здесь не читается.",
+    "YAML cannot be read here: {0}.": "YAML здесь не читается: {0}.",
+    "the text makes no sense": "текст не разобрать",
+    "{0} repeats nothing: there is no {1} above it.": "{0} ничего не повторяет: выше нет {1}.",
+    "If it is a text that begins with a star, put it in quotes.": (
+        "Если это текст, который начинается со звёздочки, возьмите его в кавычки."
+    ),
+    "Look at the indentation, quotes, colons and brackets here and in the line before.": (
+        "Проверьте отступы, кавычки, двоеточия и скобки здесь и строкой выше."
+    ),
+    "More than {0} levels are nested.": "Вложено больше {0} уровней.",
+    "A tab stands here.": "Здесь стоит табуляция.",
+    "YAML indents with spaces: replace the tab by spaces.": "Отступы в YAML делают пробелами: замените ими табуляцию.",
+    "A text cannot begin with this character.": "С этого знака текст начинаться не может.",
+    "Put the text in quotes.": "Возьмите текст в кавычки.",
+    "A colon stands where no key can be.": "Двоеточие стоит там, где ключа быть не может.",
+    "Put a text that contains a colon and a space in quotes; check the indentation of the line.": (
+        "Текст с двоеточием и пробелом возьмите в кавычки; проверьте отступ строки."
+    ),
+    "A line without a colon.": "В строке нет двоеточия.",
+    "Write `key: value`, or quote a text of several lines.": (
+        "Напишите `ключ: значение`, а текст в несколько строк возьмите в кавычки."
+    ),
+    "A list begins where none can be.": "Список начинается там, где его быть не может.",
+    "Indent its dashes alike, and by spaces.": "Сделайте у его дефисов одинаковый отступ, пробелами.",
+    "This line is indented differently from its neighbours, or a text in quotes goes on after them.": (
+        "У этой строки не тот отступ, что у соседних, или после кавычек текст продолжается."
+    ),
+    "Indent what belongs together by the same number of spaces.": (
+        "Тому, что стоит вместе, дайте отступ в одинаковое число пробелов."
+    ),
+    "A bracket is not closed before this.": "До этого места не закрыта скобка.",
+    "Write the missing comma or closing bracket.": "Допишите запятую или закрывающую скобку.",
+    "A quote is not closed.": "Не закрыта кавычка.",
+    "Write the closing quote.": "Закройте кавычку.",
+    "A backslash stands in a text in double quotes.": "В тексте в двойных кавычках стоит обратная черта.",
+    "Use single quotes.": "Возьмите одинарные кавычки.",
+    "A dash stands where no list can be.": "Дефис стоит там, где списка быть не может.",
+    "Put the list on its own lines.": "Перенесите список на отдельные строки.",
+    "{0} is no name of a part of the file.": "{0} — не имя части файла.",
+    "Write it in Latin letters and digits.": "Напишите его латинскими буквами и цифрами.",
+    "{0} names nothing.": "{0} ничего не называет.",
+    "A key must be a plain text.": "Ключом может быть только простой текст.",
+    "A text with {{ }} or [ ] at its beginning needs quotes: {0}.": (
+        "Текст, который начинается с {{ }} или [ ], берут в кавычки: {0}."
+    ),
+    "`<<` takes another mapping in, and this is none.": "`<<` вставляет другой словарь, а это не словарь.",
+    "Write `<<: *name` of a mapping.": "Напишите `<<: *имя` какого-нибудь словаря.",
+    "A YAML directive stands here.": "Здесь стоит директива YAML.",
+    "Delete the line that begins with `%`.": "Удалите строку, которая начинается с `%`.",
+    "A second document begins here.": "Здесь начинается второй документ.",
+    "Delete the line `---`.": "Удалите строку `---`.",
+    "{0} is a YAML tag.": "{0} — это тег YAML.",
+    "Write the value alone, without it.": "Напишите только значение, без него.",
+    "{0} stands inside of what it repeats.": "{0} стоит внутри того, что повторяет.",
+    "Write the value out.": "Напишите значение полностью.",
+    "There are more than {0} values below.": "Ниже больше {0} значений.",
+    "Write fewer.": "Сократите.",
+    # single values
+    "{0} is no duration.": "{0} — не длительность.",
+    "Write a whole number and a unit, as {0}.": "Напишите целое число и единицу, например {0}.",
+    "There is no unit {0}.": "Единицы {0} нет.",
+    "Units are {0}.": "Единицы: {0}.",
+    "{0} is no whole number of {1}.": "{0}: число единиц (`{1}`) не целое.",
+    "Write one, from 1 on; for fractions take a smaller unit, for earlier `before`.": (
+        "Напишите целое число от 1; вместо дробей возьмите единицу мельче, для более раннего срока — `before`."
+    ),
+    "{0} is no time at all.": "{0} — нисколько времени.",
+    "0 goes only with workdays: `0 workdays` is today or the next.": (
+        "0 бывает только у workdays: `0 workdays` — сегодня или ближайший рабочий день."
+    ),
+    "{0} is longer than any deal.": "{0} — дольше любой сделки.",
+    "Up to {0} {1} can be written.": "Можно написать до `{0} {1}`.",
+    "{0} has no unit.": "У {0} нет единицы.",
+    "Write which, as {0}.": "Напишите её, например {0}.",
+    "{0} is no time of day.": "{0} — не время.",
+    "Write hours and minutes in quotes, as {0}.": "Напишите часы и минуты в кавычках, например {0}.",
+    "There is no day {0}.": "Дня {0} нет.",
+    "Write year-month-day, as {0}.": "Напишите год-месяц-день, например {0}.",
+    "{0} is no date.": "{0} — не дата.",
+    "{0} is no id.": "{0} — не id.",
+    "Write letters, digits, `-` and `_`, as {0}.": "Напишите латинские буквы, цифры, `-` и `_`, например {0}.",
+    "Use letters, digits, `-` and `_` only, as {0}.": (
+        "Возьмите только латинские буквы, цифры, `-` и `_`, например {0}."
+    ),
+    "Use letters, digits, `-` and `_` only, as {0}. At most {1} of them.": (
+        "Возьмите только латинские буквы, цифры, `-` и `_`, например {0}. Не больше {1} знаков."
+    ),
+    "{0} is no name.": "{0} — не имя.",
+    "Write the name as the portal shows it, or its id.": "Напишите имя, как в портале, или id.",
+    "The name is empty.": "Имя пусто.",
+    'Write it as the portal shows it, or its id, or "*".': 'Напишите его, как в портале, или id, или "*".',
+    "{0} is an offset, not a time zone.": "{0} — смещение, а не часовой пояс.",
+    "There is no time zone {0}.": "Часового пояса {0} нет.",
+    "Write a place of the tz database, as {0}.": "Напишите место из базы tz, например {0}.",
+    "No public holidays are known for the country {0}.": "Праздники страны {0} не известны.",
+    "Write its two letters, as {0}.": "Напишите две её буквы, например {0}.",
+    "{0} is no span of hours.": "{0} — не промежуток часов.",
+    "Write from and to in quotes, as {0}.": "Напишите начало и конец в кавычках, например {0}.",
+    "{0} ends at midnight.": "{0} кончается в полночь.",
+    "The last minute of a day is 23:59: {0}.": "Последняя минута дня — 23:59: {0}.",
+    "The hours {0} end before they begin.": "Часы {0} кончаются раньше, чем начинаются.",
+    "Write the earlier time first.": "Напишите раннее время первым.",
+    "This list of hours is empty.": "Этот список часов пуст.",
+    "Write a span, or leave the day out: it is a day off then.": (
+        "Напишите промежуток или уберите день: тогда он выходной."
+    ),
+    "The hours overlap: one span ends at {0}, another begins at {1}.": (
+        "Часы пересекаются: один промежуток кончается в {0}, другой начинается в {1}."
+    ),
+    "Let them follow each other.": "Пусть они идут друг за другом.",
+    "{0} is no day of the week.": "{0} — не день недели.",
+    "Write a day or a range of days, as {0}.": "Напишите день или дни подряд, например {0}.",
+    "Days are {0}.": "Дни: {0}.",
+    "The list of working days is empty.": "Список рабочих дней пуст.",
+    "Write them, as {0}.": "Напишите их, например {0}.",
+    "{0} has hours twice: under {1} and {2}.": "У {0} часы названы дважды: под {1} и под {2}.",
+    "Say each day once.": "Назовите каждый день один раз.",
+    "`none` is no person here.": "`none` здесь не пишется: нужен человек.",
+    "Only a `supervisor` can be `none`; leave the key out, or name somebody.": (
+        "`none` бывает только у `supervisor`; уберите ключ или назовите человека."
+    ),
+    "{0} is no person.": "{0} — не человек.",
+    "Write {0}, a user's id or e-mail.": "Напишите {0}, id сотрудника или его почту.",
+    "{0} is no user's id.": "{0} — не id сотрудника.",
+    "Write the number from the address of the profile, as {0}.": "Напишите номер из адреса профиля, например {0}.",
+    "{0} is no user.": "{0} — не сотрудник.",
+    "Write a user's id or e-mail, as {0}.": "Напишите id сотрудника или почту, например {0}.",
+    "Write a user's id or e-mail, or {0}.": "Напишите id сотрудника, почту или {0}.",
+    "Nothing stands here to compare with.": "Здесь не с чем сравнивать.",
+    "For an empty field write {0}.": "Для пустого поля напишите {0}.",
+    "{0} cannot be compared with.": "{0} — не то, с чем сравнивают.",
+    "Write a text, a number, a date or true/false.": "Напишите текст, число, дату или true/false.",
+    "The list is empty: nothing can be one of it.": "Список пуст: ничто в него не входит.",
+    "Write the values, or leave the test out.": "Напишите значения или уберите сравнение.",
+    "The list is empty.": "Список пуст.",
+    "Write the values, or leave the field out.": "Напишите значения или уберите поле.",
+    "The text is empty.": "Текст пуст.",
+    "Write a value, or leave the field out.": "Напишите значение или уберите поле.",
+    "Nothing stands here.": "Здесь ничего не стоит.",
+    "{0} is no value of a field.": "{0} — не значение поля.",
+    "Write a template, a number, a date, true or false, or a list.": (
+        "Напишите шаблон, число, дату, true, false или список."
+    ),
+    # forms
+    "{0} is not known here.": "{0} здесь не известно.",
+    "A stage takes a list of tasks, not {0}.": "У стадии должен быть список задач, а стоит {0}.",
+    "Write `- id: ...` on the next line, indented.": "Напишите `- id: ...` на следующей строке, с отступом.",
+    "The stage has nothing.": "У стадии ничего нет.",
+    "Write its tasks as a list, `[]` if it needs none, or delete the line.": (
+        "Напишите её задачи списком, `[]`, если они не нужны, или удалите строку."
+    ),
+    "This mapping is no event.": "Этот словарь — не событие.",
+    "This mapping": "Этот словарь",
+    "{0} is no event.": "{0} — не событие.",
+    "This does not say what the task starts with.": "Здесь не сказано, с чего начинается задача.",
+    "A task does not start when a stage is entered.": "Задача не начинается от входа на стадию.",
+    "Put it under that stage.": "Поставьте её под ту стадию.",
+    "This does not say when the task is due.": "Здесь не сказано, к какому сроку задача.",
+    "{0} alone is no deadline.": "Одно {0} — ещё не срок.",
+    "{0} is no deadline.": "{0} — не срок.",
+    "Write a mapping, as {0}.": "Напишите словарь, например {0}.",
+    "`before` needs a moment with a date to count back from.": "Для `before` нужна дата, от которой считать назад.",
+    "Add the field: {0}.": "Добавьте поле: {0}.",
+    "This mapping does not say who.": "В этом словаре не сказано, кто.",
+    "It takes one of {0}.": "Здесь нужно одно из: {0}.",
+    "One person must stand here, not a list.": "Здесь нужен один человек, а не список.",
+    "For a choice write {0}.": "Для выбора напишите {0}.",
+    "Write responsible, head, a user's id or e-mail.": "Напишите `responsible`, `head`, id сотрудника или почту.",
+    "The test says nothing.": "В сравнении ничего не сказано.",
+    "Write a value, a list of values, or {0}.": "Напишите значение, список значений или {0}.",
+    # what does not go together
+    "Two tasks have the id {0}: {1} has it too.": "Id {0} у двух задач: он есть и у {1}.",
+    "Give one of them another.": "Дайте одной из них другой.",
+    "None of these tasks would ever appear, each waits for another: {0}.": (
+        "Ни одна из этих задач никогда не появится, каждая ждёт другую: {0}."
+    ),
+    "Let one of them start on entry.": "Пусть одна из них начинается с входа на стадию.",
+    "{0} and {1} are one name.": "{0} и {1} — одно и то же имя.",
+    "`*` is no stage to advance to.": "`*` — не стадия, на которую можно перейти.",
+    "Name one stage.": "Назовите одну стадию.",
+    "Deals would go round in a circle: {0}.": "Сделки ходили бы по кругу: {0}.",
+    "Let one of these stages not advance.": "Пусть одна из этих стадий никуда не переводит.",
+    "The task {0} refers to itself.": "Задача {0} ссылается на саму себя.",
+    "Name another task's id.": "Назовите id другой задачи.",
+    "No task has the id {0}.": "Задачи с id {0} нет.",
+    "The ids are {0}.": "Есть такие: {0}.",
+    "The template is wrong: {0}": "Ошибка в шаблоне: {0}",
+    "`again` makes no next task where `repeat: once` allows one for ever.": (
+        "`again` не поставит следующую задачу: `repeat: once` допускает одну навсегда."
+    ),
+    "Leave one out.": "Уберите одно из них.",
+    "`control` needs a supervisor, and there is none.": "Для `control` нужен контролёр, а его нет.",
+    "Name a `supervisor` for the task.": "Назовите `supervisor` для задачи.",
+    "A task with {0} cannot be completed by itself.": "Задача с {0} не может завершиться сама.",
+    "A task with {0} cannot be completed by itself, and the file says `on_close: complete`.": (
+        "Задача с {0} не может завершиться сама, а в файле стоит `on_close: complete`."
+    ),
+    "Write {0}, `defer` or `delete`, or leave {1} out.": "Напишите {0}, `defer` или `delete` либо уберите {1}.",
+    "Write {0}, `defer` or `delete` in the task, or leave {1} out.": (
+        "Напишите у задачи {0}, `defer` или `delete` либо уберите {1}."
+    ),
+    "The deal is in this very stage already.": "Сделка уже стоит на этой самой стадии.",
+    "Name another stage to wait for.": "Назовите другую стадию, которой нужно дождаться.",
+    "The portal fills CLOSEDATE itself, a week after a deal's creation.": (
+        "CLOSEDATE портал заполняет сам: через неделю после создания сделки."
+    ),
+    "If nobody corrects it there, use a date field of your own.": (
+        "Если там её никто не исправляет, возьмите своё поле с датой."
+    ),
+    "`at` does not go with {0}, which lead to a time of day themselves.": (
+        "`at` не пишется вместе с `{0}`: они и так приводят к времени дня."
+    ),
+    "Leave `at` out, or count in days or workdays.": "Уберите `at` или считайте в `days` или `workdays`.",
+    "Nothing is at least {0} and at most {1}.": "Ничто не бывает не меньше {0} и не больше {1}.",
+    "Swap the two.": "Поменяйте их местами.",
+    "`hours` says already which days are working days.": "Рабочие дни уже названы в `hours`.",
+    "Leave `workdays` out.": "Уберите `workdays`.",
+    "{0} is in `days_off` too.": "{0} стоит и в `days_off`.",
+    "Leave it in one of the two.": "Оставьте этот день в одном из двух.",
+    "There is no sweep: nothing overdue is ever moved.": "Нет ни одного обхода: просроченное никогда не переносится.",
+    "Add `morning` or `evening`.": "Добавьте `morning` или `evening`.",
+    "The morning begins after the evening.": "Утро начинается позже вечера.",
+    "Check the two times.": "Проверьте оба времени.",
+    # the portal's names
+    "No funnel can be read.": "Ни одну воронку не прочитать.",
+    "Give the webhook's user a CRM role that reads deals.": "Дайте пользователю вебхука роль CRM с чтением сделок.",
+    "{0} and {1} are one stage, {2}.": "{0} и {1} — одна стадия, {2}.",
+    "{0} and {1} are one funnel.": "{0} и {1} — одна воронка.",
+    "The rules for it are off; remove them here.": "Её правила выключены; удалите их здесь.",
+    "No funnel has a stage {0}.": "Стадии {0} нет ни в одной воронке.",
+    "Stages are {0}.": "Стадии: {0}.",
+    "The stage would advance to itself.": "Стадия переводила бы сама на себя.",
+    "Name another stage.": "Назовите другую стадию.",
+    "Deals do not advance there; name another stage.": "Туда сделки не переводятся; назовите другую стадию.",
+    "The stage {0} is of another funnel.": "Стадия {0} — из другой воронки.",
+    "A deal advances within its own: name a stage of it.": "Сделка переходит внутри своей воронки: назовите её стадию.",
+    "Name one of the same funnel, or write the id: {0}.": "Назовите стадию той же воронки или напишите id: {0}.",
+    "Name somebody else.": "Назовите другого человека.",
+    "The portal has no funnel {0}.": "В портале нет воронки {0}.",
+    "The portal has no stage {0}.": "В портале нет стадии {0}.",
+    "The portal has no department {0}.": "В портале нет отдела {0}.",
+    "The portal has no workgroup {0}.": "В портале нет рабочей группы {0}.",
+    "The portal has no user {0}.": "В портале нет сотрудника {0}.",
+    "The portal has no user with the e-mail {0}.": "В портале нет сотрудника с почтой {0}.",
+    "The funnel {0} has no stage {1}.": "В воронке {0} нет стадии {1}.",
+    "This funnel has no stage {0}.": "В этой воронке нет стадии {0}.",
+    "Deals have no field {0}.": "У сделок нет поля {0}.",
+    "Tasks have no user field {0}.": "У задач нет пользовательского поля {0}.",
+    "The portal has several funnels of the name {0}: {1}.": "В портале несколько воронок с именем {0}: {1}.",
+    "The portal has several departments of the name {0}: {1}.": "В портале несколько отделов с именем {0}: {1}.",
+    "The portal has several workgroups of the name {0}: {1}.": "В портале несколько рабочих групп с именем {0}: {1}.",
+    "The portal has several stages of the name {0}: {1}.": "В портале несколько стадий с именем {0}: {1}.",
+    "The funnel {0} has several stages of the name {1}: {2}.": "В воронке {0} несколько стадий с именем {1}: {2}.",
+    "This funnel has several stages of the name {0}: {1}.": "В этой воронке несколько стадий с именем {0}: {1}.",
+    "Deals have several fields of the name {0}: {1}.": "У сделок несколько полей с названием {0}: {1}.",
+    "Tasks have several user fields of the name {0}: {1}.": "У задач несколько полей с названием {0}: {1}.",
+    "The field {0} has several values of the name {1}: {2}.": "У поля {0} несколько значений {1}: {2}.",
+    "Write the id of the one you mean.": "Напишите id нужного.",
+    "Write the code of the one you mean.": "Напишите код нужного.",
+    "Write the id of one.": "Напишите id одного из них.",
+    "Write the id.": "Напишите id.",
+    "Its stages are {0}.": "Её стадии: {0}.",
+    "Its values are {0}.": "Его значения: {0}.",
+    "its values are {0}": "его значения: {0}",
+    "Their codes are {0}.": "Их коды: {0}.",
+    "Some of its users: {0}.": "Некоторые из сотрудников: {0}.",
+    "Write the name of a funnel as the portal shows it, or its id.": "Напишите имя воронки, как в портале, или её id.",
+    "Write the name of a stage as the portal shows it, or its id.": "Напишите имя стадии, как в портале, или её id.",
+    "Write the name of a department as the portal shows it, or its id.": (
+        "Напишите имя отдела, как в портале, или его id."
+    ),
+    "Write the name of a workgroup as the portal shows it, or its id.": (
+        "Напишите имя рабочей группы, как в портале, или её id."
+    ),
+    "Write the name of a field as the portal shows it, or its id.": (
+        "Напишите название поля, как в портале, или его код."
+    ),
+    "Write the name of a user field as the portal shows it, or its id.": (
+        "Напишите название поля, как в портале, или его код."
+    ),
+    "Write the name of a value as the portal shows it, or its id.": "Напишите значение, как в портале, или его id.",
+    "Write the number from the address of the workgroup.": "Напишите номер из адреса рабочей группы.",
+    "Write the id of an employee.": "Напишите id сотрудника.",
+    "The fields of deals cannot be read.": "Поля сделок не прочитать.",
+    "Give the webhook the scope crm.": "Дайте вебхуку право `crm`.",
+    "{0} is the title of a field.": "{0} — название поля.",
+    "Write its code: {0}.": "Напишите его код: {0}.",
+    "Make it in the portal, or leave it out.": "Создайте его в портале или уберите здесь.",
+    "The webhook may not read departments.": "Вебхуку нельзя читать отделы.",
+    "Give the webhook the scope department, or write the department's id.": (
+        "Дайте вебхуку право `department` или напишите id отдела."
+    ),
+    "{0} ({1}) does not work here any more.": "{0} ({1}) больше здесь не работает.",
+    "Name somebody else; until then the head over that employee stands in.": (
+        "Назовите другого человека; до тех пор замещает руководитель."
+    ),
+    "{0} is not the e-mail of {1} ({2}) any more.": "{0} — больше не почта сотрудника {1} ({2}).",
+    "Write the present one, or the id.": "Напишите нынешнюю или id.",
+    "Several users have the e-mail {0}: {1}.": "Почта {0} у нескольких сотрудников: {1}.",
+    "The webhook may not read e-mails.": "Вебхуку нельзя читать почту.",
+    "Write the user's id, or give the webhook the scope user_basic.": (
+        "Напишите id сотрудника или дайте вебхуку право `user_basic`."
+    ),
+    "The funnel {0} is called {1} in the portal now ({2}).": "Воронка {0} теперь называется в портале {1} ({2}).",
+    "The stage {0} is called {1} in the portal now ({2}).": "Стадия {0} теперь называется в портале {1} ({2}).",
+    "The field {0} is called {1} in the portal now ({2}).": "Поле {0} теперь называется в портале {1} ({2}).",
+    "The value {0} is called {1} in the portal now ({2}).": "Значение {0} теперь называется в портале {1} ({2}).",
+    "The department {0} is called {1} in the portal now ({2}).": "Отдел {0} теперь называется в портале {1} ({2}).",
+    "The workgroup {0} is called {1} in the portal now ({2}).": (
+        "Рабочая группа {0} теперь называется в портале {1} ({2})."
+    ),
+    "The {0} {1} is called {2} in the portal now ({3}).": "{1} теперь называется в портале {2} ({3}).",
+    "The {0} {1} is called {2} in the portal now ({3}), and another {4} ({5}) bears that name.": (
+        "{1} теперь называется в портале {2} ({3}), а прежнее имя у другого ({5})."
+    ),
+    "The rules go on with it; write the new name here.": "Правила действуют дальше; напишите здесь новое имя.",
+    "The {0} {1} was {2}, which is gone; now it is {3}.": "{1}: прежде это был {2}, его больше нет; теперь это {3}.",
+    "If that is not what you mean, write another name.": "Если нужно не это, напишите другое имя.",
+    "The rules that need it are off until it is back or another is named here.": (
+        "Правила, которым это нужно, выключены, пока оно не вернётся или здесь не названо другое."
+    ),
+    # fields
+    "{0} holds no employees.": "{0} не хранит сотрудников.",
+    "Name a field of the type employee.": "Назовите поле с сотрудником.",
+    "{0} is a text; a deadline comes of it only while it holds a date as 2026-12-31.": (
+        "{0} — текст; срок из него получится, только пока в нём дата вида 2026-12-31."
+    ),
+    "Better make it a field of the type date.": "Лучше сделайте это поле датой.",
+    "{0} holds no dates.": "{0} не хранит дат.",
+    "Name a field of the type date or date and time.": "Назовите поле с датой или датой и временем.",
+    "{0} holds dates without a time of day to count {1} from.": (
+        "{0} хранит даты без времени, от которого считать `{1}`."
+    ),
+    "Count in days or workdays, with `at` for the time of day.": (
+        "Считайте в `days` или `workdays`, а время напишите в `at`."
+    ),
+    "{0} says yes or no only.": "{0} — только «да» или «нет».",
+    "Compare it with true or false.": "Сравните его с true или false.",
+    "{0} says yes or no, never {1}.": "{0} — «да» или «нет», но не {1}.",
+    "Write true or false.": "Напишите true или false.",
+    "{0} holds numbers, and {1} is none.": "{0} — число, а {1} — не число.",
+    "Write a number.": "Напишите число.",
+    "{0} holds whole numbers, and {1} is none.": "{0} — целое число, а {1} — не целое.",
+    "Write one.": "Напишите целое число.",
+    "{0} cannot be more or less than something.": "{0} не бывает больше или меньше чего-то.",
+    "Compare it by value.": "Сравните его по значению.",
+    "{0} holds dates, and {1} is none.": "{0} — дата, а {1} — не дата.",
+    "Write it as {0}.": "Напишите как {0}.",
+    "{0} is neither a number nor a date.": "{0} — не число и не дата.",
+    "Write one, as {0} or {1}.": "Напишите число или дату, например {0} или {1}.",
+    "{0} holds files, which a rule cannot attach.": "{0} хранит файлы, а их правило приложить не может.",
+    "Leave it out.": "Уберите его.",
+    "{0} holds one value, not a list.": "{0} хранит одно значение, а не список.",
+    "Write one value.": "Напишите одно значение.",
+    "{0} holds employees, and {1} is none, or more than one.": (
+        "{0} — сотрудник, а {1} — не сотрудник или сразу несколько."
+    ),
+    "{0} has no value {1}.": "{0}: значения {1} нет.",
+    "{0} has the value {1} several times: {2}.": "{0}: значение {1} есть несколько раз: {2}.",
+    "Write it without the sign.": "Напишите без этого знака.",
+    "Write the code of a field of the deal.": "Напишите код поля сделки.",
+    "The field {0}": "Поле {0}",
+    "{0} is no user field: the key {1} of the task sets it.": (
+        "{0} — не пользовательское поле: его задаёт ключ задачи {1}."
+    ),
+    "The service sets {0} itself: {1}.": "{0} служба задаёт сама: {1}.",
+    "it binds the task to its deal": "так задача привязана к сделке",
+    "the service knows its tasks again by it": "по нему служба узнаёт свои задачи",
+    "the deadline is counted by the rules, not by the portal": "срок считают правила, а не портал",
+    "a new task waits to be begun": "новая задача ждёт начала",
+    "{0} is required by the portal in every task; it will refuse those of the rule {1}.": (
+        "{0}: портал требует его в каждой задаче и откажет задачам правила {1}."
+    ),
+    "{0} is required by the portal in every task; it will refuse those of the rules {1}.": (
+        "{0}: портал требует его в каждой задаче и откажет задачам правил {1}."
+    ),
+    "Give them {0}, or let the field be optional in the portal.": (
+        "Дайте им {0} или сделайте поле в портале необязательным."
+    ),
+    "A rule cannot fill it: let it be optional in the portal.": (
+        "Правило его заполнить не может: сделайте его в портале необязательным."
+    ),
+    "Write {0}, or let the field be optional in the portal.": (
+        "Напишите {0} или сделайте поле в портале необязательным."
+    ),
+    "Write {0} ({1}), or let the field be optional in the portal.": (
+        "Напишите {0} ({1}) или сделайте поле в портале необязательным."
+    ),
+    # advice
+    "Nobody is the head over {0}, who can own a task: it would have no supervisor.": (
+        "У исполнителя {0} нет руководителя: у задачи не будет контролёра."
+    ),
+    "Appoint a head in the company's structure, or name a `supervisor` here.": (
+        "Назначьте руководителя в структуре компании или назовите здесь `supervisor`."
+    ),
+    "The webhook is not an administrator's: most tasks that people made can neither be seen nor moved by it.": (
+        "Вебхук создан не администратором: большинство задач, поставленных людьми, ему не видны и не переносятся."
+    ),
+    "Let an administrator make the webhook, or write `tasks: rules`.": (
+        "Пусть вебхук создаст администратор, или напишите `tasks: rules`."
+    ),
+    "The webhook is not an administrator's: it may not make the supervisor the task's creator.": (
+        "Вебхук создан не администратором: ему нельзя сделать контролёра постановщиком задачи."
+    ),
+    "Let an administrator make the webhook, or leave `control` out.": (
+        "Пусть вебхук создаст администратор, или уберите `control`."
+    ),
+    "The stage {0} of the funnel {1} has no task.": "На стадии {0} воронки {1} нет задачи.",
+    "The stages {0} of the funnel {1} have no task.": "На стадиях {0} воронки {1} нет задач.",
+    'A deal there has no next step: write a task, or one for `"*"`.': (
+        'У сделки там нет следующего шага: напишите задачу или одну для `"*"`.'
+    ),
+    "The webhook lacks the scope {0} to read deals and their stages.": (
+        "Вебхуку не хватает права {0}, чтобы читать сделки и их стадии."
+    ),
+    "The webhook lacks the scope {0} to make tasks.": "Вебхуку не хватает права {0}, чтобы ставить задачи.",
+    "The webhook lacks the scope {0} to know the employees.": "Вебхуку не хватает права {0}, чтобы знать сотрудников.",
+    "The webhook lacks the scope {0} to know who is whose head.": (
+        "Вебхуку не хватает права {0}, чтобы знать, кто чей руководитель."
+    ),
+    "The webhook lacks the scope {0} to send messages.": "Вебхуку не хватает права {0}, чтобы отправлять сообщения.",
+    "The webhook lacks the scope {0} to know who is away ({1}).": (
+        "Вебхуку не хватает права {0}, чтобы знать, кто отсутствует ({1})."
+    ),
+    "`away: substitute` of {0}": "`away: substitute` у {0}",
+    "The webhook lacks the scope {0} to read the portal's working hours, as the file has no `calendar`.": (
+        "Вебхуку не хватает права {0}, чтобы прочитать рабочие часы портала: в файле нет `calendar`."
+    ),
+    "Tick it in the webhook's form.": "Отметьте его в настройках вебхука.",
+    "The portal does not tell its time zone; its present offset, {0}, is used all the year round.": (
+        "Портал не сообщает часовой пояс; весь год берётся его нынешнее смещение, {0}."
+    ),
+    "Write the zone at the top of the file, as {0}.": "Напишите пояс в начале файла, например {0}.",
+    "The working hours in the portal's calendar settings make no sense; Mon-Fri 09:00-18:00 are used.": (
+        "Рабочие часы в настройках календаря портала бессмысленны; берутся Пн–Пт 09:00–18:00."
+    ),
+    "Correct them there, or write `calendar` here.": "Исправьте их там или напишите здесь `calendar`.",
+    "Check `hours`, `days_off` and `working_days`.": "Проверьте `hours`, `days_off` и `working_days`.",
+    # templates
+    "line {0}: {1}": "строка {0}: {1}",
+    "{0} is unknown": "имя `{0}` не известно",
+    "{0} is unknown: did you mean {1}?": "имя `{0}` не известно: может быть, `{1}`?",
+    "{0} is unknown. {1}": "имя `{0}` не известно. {1}",
+    "{0} is unknown; known are {1}": "имя `{0}` не известно; известны `{1}`",
+    "{0} has no {1}: it has {2}": "у `{0}` нет `{1}`: есть `{2}`",
+    "{0} has no {1}: did you mean {2}?": "у `{0}` нет `{1}`: может быть, `{2}`?",
+    "{0} has no {1}. {2}": "у `{0}` нет `{1}`. {2}",
+    "{0} has no {1}": "у `{0}` нет `{1}`",
+    "a {0} has no {1}": "у значения ({0}) нет `{1}`",
+    "there is no filter {0}": "фильтра `{0}` нет",
+    "there is no filter {0}: did you mean {1}?": "фильтра `{0}` нет: может быть, `{1}`?",
+    "there is no filter {0}. {1}": "фильтра `{0}` нет. {1}",
+    "there is no test {0}": "проверки `{0}` нет",
+    "there is no test {0}: did you mean {1}?": "проверки `{0}` нет: может быть, `{1}`?",
+    "there is no test {0}. {1}": "проверки `{0}` нет. {1}",
+    "*args and **kwargs are not available in a template": "`*args` и `**kwargs` в шаблоне недоступны",
+    "recursive loops are not available": "рекурсивные циклы недоступны",
+    "{0} is given: choose another name": "имя `{0}` занято: выберите другое",
+    "{0} is not available in a template": "`{0}` в шаблоне недоступно",
+    "nothing can be called: use a filter, as in {0}": "вызывать ничего нельзя: возьмите фильтр, например `{0}`",
+    "nothing can be called in a template": "в шаблоне ничего нельзя вызывать",
+    "** is not available": "`**` недоступно",
+    "set with a block is not available: write {0}": "`set` с блоком недоступен: напишите `{0}`",
+    "filter blocks are not available: put the filter behind the value, as in {0}": (
+        "блоки `filter` недоступны: поставьте фильтр после значения, например `{0}`"
+    ),
+    "the text is empty when it is rendered: write something that is always there": (
+        "текст получается пустым: напишите то, что есть всегда"
+    ),
+    "the template is longer than {0} characters: make it shorter": "шаблон длиннее {0} знаков: сократите его",
+    "the template is too deep or cannot be read: {0}": "шаблон слишком глубок или не читается: {0}",
+    "{0} is for numbers only: join texts with ~, read a number with |float": (
+        "`{0}` — только для чисел: тексты соединяйте через `~`, число читайте через `|float`"
+    ),
+    "the list is shorter than that": "список короче",
+    "cannot be read": "не читается",
+    "a {0} cannot be written into a text": "значение ({0}) в текст не записать",
+    "a list within a list is not available here": "список внутри списка здесь недоступен",
+    "a {0} is no list": "значение ({0}) — не список",
+    "the number is too big": "число слишком велико",
+    "the template makes too much text: make it simpler": "шаблон даёт слишком много текста: упростите его",
+    "the loops of the template go beyond {0} rounds: make it simpler": (
+        "циклы шаблона делают больше {0} оборотов: упростите его"
+    ),
+    "date knows no {0}: write one of {1}": "`date` не знает `{0}`: напишите одно из `{1}`",
 }
