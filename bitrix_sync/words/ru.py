@@ -1914,4 +1914,51 @@ FAULTS: dict[str, str] = {
         "циклы шаблона делают больше {0} оборотов: упростите его"
     ),
     "date knows no {0}: write one of {1}": "`date` не знает `{0}`: напишите одно из `{1}`",
+    # punctuation
+    "A no-break space stands here, which is no space for YAML.": (
+        "Здесь стоит неразрывный пробел, а для YAML это не пробел."
+    ),
+    "Replace it by an ordinary one.": "Замените его обычным.",
+    "Typographic quotes stand here, which are part of the text.": (
+        "Здесь стоят типографские кавычки, а они — часть текста."
+    ),
+    "The dash before this is missing.": "Перед этим не хватает дефиса.",
+    "Begin each item of a list with a dash and a space.": "Начните каждый пункт списка с дефиса и пробела.",
+    "What follows ` #` is a comment.": "То, что стоит после ` #`, — примечание.",
+    "After {0} a space is missing.": "После {0} не хватает пробела.",
+    "After the dash a space is missing.": "После дефиса не хватает пробела.",
+    "If a new task begins here, begin the line with a dash: {0}; else leave one of them out.": (
+        "Если здесь начинается новая задача, начните строку с дефиса: {0}; иначе уберите одно из них."
+    ),
+    "Its departments are {0}.": "Отделы: {0}.",
+    "Its funnels are {0}.": "Воронки: {0}.",
+    "Its workgroups are {0}.": "Рабочие группы: {0}.",
+    "Its fields are {0}.": "Поля: {0}.",
+    "Write straight ones: {0}.": "Напишите прямые: {0}.",
+    "Write it without the typographic quotes: {0}.": "Напишите без типографских кавычек: {0}.",
+    # what the library of templates says
+    "{0}.": "{0}.",
+    "unexpected end of template, expected {0}": "шаблон оборвался, не хватает {0}",
+    "Unexpected end of template. Jinja was looking for the following tags: {0}. The innermost block that needs to "
+    "be closed is {1}.": "шаблон оборвался: не закрыт блок {1}, не хватает {0}",
+    "Unexpected end of template.": "шаблон оборвался",
+    "Encountered unknown tag {0}.": "тега {0} нет",
+    "Encountered unknown tag {0}. Jinja was looking for the following tags: {1}. The innermost block that needs to "
+    "be closed is {2}.": "тег {0} здесь не к месту: не закрыт блок {2}, не хватает {1}",
+    "Encountered unknown tag {0}. You probably made a nesting mistake. Jinja is expecting this tag, but currently "
+    "looking for {1}. The innermost block that needs to be closed is {2}.": (
+        "тег {0} здесь не к месту: не закрыт блок {2}, не хватает {1}"
+    ),
+    "expected token {0}, got {1}": "нужно {0}, а стоит {1}",
+    "Expected an expression, got {0}": "не хватает значения, а стоит {0}",
+    "unexpected char {0} at {1}": "лишний знак `{0}`, место {1}",
+    "unexpected {0}, expected {1}": "лишнее `{0}`, нужно `{1}`",
+    "unexpected {0}": "лишнее `{0}`",
+    "Missing end of comment tag": "не закрыто примечание",
+    "expected name or number": "нужно имя или число",
+    "'end of print statement'": "`}}`",
+    "'end of statement block'": "`%}`",
+    "'end of template'": "конец шаблона",
+    "'name'": "имя",
+    "'string'": "текст",
 }
