@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bitrix_sync import app
+from bitrix_sync import app, report
 from bitrix_sync.app import Service
 from bitrix_sync.commands import changes
 from bitrix_sync.decisions import schedule
@@ -171,6 +171,16 @@ def test_a_watching_service_says_what_it_would_do_and_writes_nothing(tmp_path: P
         place.add_deal()
         assert [operation.kind.value for operation in place.run().watched] == ["task.create"]
         assert place.tasks() == []
+        place.run()
+        (line,) = report.REPORTS["trial"].rows(place.context.store, now=place.context.portal.now())
+        assert (line["kind"], line["rule"], bool(line["title"] and line["owner"] and line["deadline"])) == (
+            "task.create",
+            "first-call",
+            True,
+        )
+        place.rules.write_text(RULES, "utf-8")
+        assert place.context.rulebook.reload_if_changed()
+        assert report.REPORTS["trial"].rows(place.context.store, now=place.context.portal.now()) == []
 
 
 def test_a_task_that_a_person_deleted_is_not_made_again(place: Office) -> None:

@@ -601,6 +601,11 @@ def test_under_watch_nothing_is_written_and_the_slot_is_used_up(tmp_path: Path) 
         with pytest.raises(UserError, match="watch"):
             changes.perform(place.context, "undo", {"slot": E1})
         assert {place.due(task) for task in tasks} == {"2026-03-02 12:00"}
+        lines = report.REPORTS["trial"].rows(place.store, now=place.context.portal.now())
+        assert [line["title"] for line in lines if line["kind"] == "task.deadline"] == ["Offer 2", "Offer 1", "Offer 0"]
+        drafts = {line["owner_id"]: line["text"] for line in lines if line["kind"] == "message"}
+        assert "Deadline moved: 3 tasks" in drafts[HEAD]
+        assert "[b]" not in drafts[HEAD]
 
 
 def test_watch_that_is_turned_on_during_a_sweep_stops_it(place: Department) -> None:

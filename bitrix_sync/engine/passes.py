@@ -396,7 +396,8 @@ def decide(
     report.recorded = sum(len(decision.operations) for decision in decisions)
     if not watch:
         notices += (*failed, *notices_of_tasks(context, facts), *tell_unjudged(context, facts))
-    return facts.changeset(decisions, operations=notices, picks=world.picks.changes()), report
+    recording = facts.changeset(decisions, operations=notices, picks=world.picks.changes())
+    return replace(recording, trial=tuple(report.watched)), report
 
 
 def judge_deals(

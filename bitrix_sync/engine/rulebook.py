@@ -128,6 +128,8 @@ class Rulebook:
             self.store.note_rules(list(loaded.rules.by_id), self.portal.now())
         self.store.flags.rules_digest = loaded.rules.digest
         self.store.flags.watch = loaded.rules.safety.watch
+        if not loaded.rules.safety.watch:
+            self.store.forget_trial()
         self.store.flags.rules_error = ""
         self.store.flags.rules_off = {rule.id: rule.disabled for rule in loaded.rules.by_id.values() if rule.disabled}
         before = set(self.warnings)

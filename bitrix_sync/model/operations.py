@@ -260,6 +260,8 @@ class Changeset:
     unjudged: Mapping[int, Unread] = field(default_factory=dict)
     """Deals that were to be judged, of which something needed could not be read: they are judged later."""
     sweep: tuple[str, str, Mapping[str, Any]] | None = None
+    trial: tuple[Operation, ...] = ()
+    """What would be done, if rules did not only watch: kept for reports alone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,8 @@ class Form(StrEnum):
     TASK_OF_RULE = auto()
     PERSON = auto()
     RULE = auto()
+    ACTION = auto()
+    DRAFT = auto()
     DEAL = auto()
     STATUS = auto()
     MOMENT = auto()

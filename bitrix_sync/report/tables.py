@@ -108,6 +108,7 @@ FORMS: Mapping[str, Callable[[Snapshot, Line, str], str]] = {
     Form.TASK: lambda known, line, key: f"{line['task_id']} {line['title']}",
     Form.PERSON: _person,
     Form.RULE: lambda known, line, key: known.rule_title(line[key]) if line[key] else "",
+    Form.ACTION: lambda known, line, key: texts.phrase(known.language, f"page.kind.{line[key]}"),
     Form.STATUS: lambda known, line, key: texts.phrase(known.language, f"page.status.{line[key]}"),
     Form.MOMENT: _moment,
     Form.DEADLINE: _moment,

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select, update
 
 from bitrix_sync.model.facts import Cursor
 from bitrix_sync.model.operations import Changeset
-from bitrix_sync.store import changes, deals, names, operations, sweeps, tasks, traces, visits
+from bitrix_sync.store import changes, deals, names, operations, sweeps, tasks, traces, trial, visits
 from bitrix_sync.store.mapping import from_row, to_row
 from bitrix_sync.store.schema import portal
 
@@ -45,6 +45,7 @@ def write(connection: Connection, made: Changeset) -> list[int]:
     operations.doubt(connection, made.doubted)
     operations.drop_orphans(connection, ended | acted_on, made.at)
     traces.write(connection, [trace for decision in decisions for trace in decision.traces])
+    trial.write(connection, made.trial, made.at)
     names.note_told(connection, made.told, made.at)
     names.note_picks(connection, made.picks)
     if made.sweep is not None:

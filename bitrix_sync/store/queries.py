@@ -30,9 +30,9 @@ from sqlalchemy import (
 from bitrix_sync.model.actions import Kind, MoveDeal
 from bitrix_sync.model.facts import DONE, MOVABLE_STATUSES, OPEN_STATUSES, PROGRESS
 from bitrix_sync.model.keys import Purpose
-from bitrix_sync.model.operations import State
+from bitrix_sync.model.operations import Operation, State
 from bitrix_sync.store.mapping import action_of, chunks
-from bitrix_sync.store.schema import deals, operations, slips, tasks, traces, visits
+from bitrix_sync.store.schema import deals, operations, slips, tasks, traces, trial, visits
 
 Rows = Sequence[Any]
 """Rows of a result: their columns are attributes."""
@@ -202,6 +202,29 @@ def kept_since(connection: Connection, since: datetime, *, self_id: int) -> Rows
         .group_by(tasks.c.owner_id, tasks.c.rule_id)
     )
     return connection.execute(query).all()
+
+
+def trial_rows(connection: Connection, *, limit: int | None = None) -> Rows:
+    """What would have been done, the newest first, with the title of its deal: rows
+    (key, kind, payload, at, sweep, deal_id, deal, ref)."""
+    query = (
+        select(
+            *(trial.c[name] for name in ("key", "kind", "payload", "at", "sweep", "deal_id")),
+            trial.c.task.label("ref"),
+            deals.c.title.label("deal"),
+        )
+        .outerjoin(deals, deals.c.id == trial.c.deal_id)
+        .order_by(trial.c.id.desc())
+    )
+    return connection.execute(query.limit(limit)).all()
+
+
+def trial_moves(connection: Connection, slot: str) -> list[Operation]:
+    """The moves that a sweep would have made, in the order of deciding."""
+    query = select(trial).where(trial.c.sweep == slot, trial.c.kind == Kind.DEADLINE).order_by(trial.c.id)
+    return [
+        Operation(row.key, action_of(row), row.deal_id, row.task, sweep=row.sweep) for row in connection.execute(query)
+    ]
 
 
 # --- deals -----------------------------------------------------------------------------------------------------------

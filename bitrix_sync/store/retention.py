@@ -14,7 +14,7 @@ from sqlalchemy import Connection, and_, delete, func, or_, select, update
 
 from bitrix_sync.model.facts import PROGRESS
 from bitrix_sync.model.items import DEAL
-from bitrix_sync.store.schema import absences, changes, deals, operations, requests, traces
+from bitrix_sync.store.schema import absences, changes, deals, operations, requests, traces, trial
 
 
 def prune(connection: Connection, before: datetime, *, past_before: datetime) -> int:
@@ -31,5 +31,6 @@ def prune(connection: Connection, before: datetime, *, past_before: datetime) ->
     held = and_(changes.c.kind == DEAL.name, changes.c.item.in_(alive), changes.c.id.in_(last))
     old_changes = delete(changes).where(changes.c.at < past_before, ~held)
     old_absences = delete(absences).where(or_(absences.c.end < past_before, absences.c.dropped < past_before))
-    forgotten = (old_traces, old_requests, emptied, old_changes, old_absences)
+    old_trial = delete(trial).where(trial.c.at < past_before)
+    forgotten = (old_trial, old_traces, old_requests, emptied, old_changes, old_absences)
     return sum(connection.execute(statement).rowcount for statement in forgotten)

@@ -388,6 +388,20 @@ absences = Table(
 )
 """Absences of people, each with from when until when it was known."""
 
+trial = Table(
+    "trial",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("key", Text, nullable=False, unique=True),
+    Column("kind", Text, nullable=False),
+    Column("payload", Json, nullable=False),
+    Column("deal_id", BigInteger, nullable=False),
+    Column("task", Text, nullable=False),
+    Column("sweep", Text, nullable=False),
+    Column("at", Moment, nullable=False),
+)
+"""What would have been done while rules only watch."""
+
 page_sessions = Table(
     "page_sessions",
     metadata,

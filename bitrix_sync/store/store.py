@@ -34,6 +34,7 @@ from bitrix_sync.store import (
     sweeps,
     tasks,
     traces,
+    trial,
     visits,
 )
 from bitrix_sync.store.database import Database
@@ -281,6 +282,8 @@ class Store:
     # --- upkeep ------------------------------------------------------------------------------------------------------
 
     prune = writes("prune", retention.prune)
+    forget_trial = writes("forget_trial", trial.forget)
+    trial_of_sweep = reads(queries.trial_moves)
 
     def backup(self, target: str | PathLike[str]) -> None:
         """A consistent copy in one file (mode 0600) while the service runs; StoreError if the file is there already."""

@@ -145,7 +145,12 @@ def carry(context: ServiceContext, sweep: Sweep) -> Plan | None:
     held = plan.held and not watch
     state, summary = HELD if held else MOVING, summary_of(plan, watch=watch)
     operations = () if watch else (*plan.moves, *(held_notice(context, plan) if held else ()))
-    recording = Changeset(at=context.portal.now(), operations=operations, sweep=(sweep.slot, state, summary))
+    recording = Changeset(
+        at=context.portal.now(),
+        operations=operations,
+        sweep=(sweep.slot, state, summary),
+        trial=tuple(plan.moves) if watch else (),
+    )
     store.record(recording, context.sender.epoch)
     log.info("sweep", slot=sweep.slot, overdue=plan.overdue, moves=len(plan.moves), held=held)
     return plan

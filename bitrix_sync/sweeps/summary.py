@@ -12,7 +12,7 @@ from bitrix_sync.decisions.plan import passed_limit
 from bitrix_sync.engine.passes import ServiceContext, look_first
 from bitrix_sync.model.facts import Deal, Visit
 from bitrix_sync.model.keys import Key, Purpose, SlotId
-from bitrix_sync.model.operations import Changeset, State, StoredOperation
+from bitrix_sync.model.operations import Changeset, Operation, State, StoredOperation
 from bitrix_sync.portal import reading
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.store import Store, Sweep
@@ -42,18 +42,32 @@ def tell_when_through(context: ServiceContext, sweep: Sweep) -> bool:
 
 def tell(context: ServiceContext, sweep: Sweep, rows: list[StoredOperation]) -> None:
     """One message for each person who has something to hear; with what is told once, in one transaction."""
-    told, operations = notices.messages(summarize(context, sweep, rows))
+    watch, drafts = context.rulebook.rules.safety.watch, tuple[Operation, ...]()
+    shown = [*rows, *would_be(context.store, sweep.slot)] if watch else rows
+    told, operations = notices.messages(summarize(context, sweep, shown))
     if not on_time(context, sweep):
         operations = look_first(operations)
-    if context.rulebook.rules.safety.watch:
+    if watch:
+        drafts = operations
         for one in operations:
             log.info("watch: would tell", key=one.key, sweep=sweep.slot)
         told, operations = (), ()
     summary = {name: value for name, value in sweep.summary.items() if name != "stays"}
     summary |= {"messages": len(operations), "left": [row.id for row in rows if row.state in UNFINISHED]}
-    recording = Changeset(at=context.portal.now(), operations=operations, told=told, sweep=(sweep.slot, DONE, summary))
+    recording = Changeset(
+        at=context.portal.now(),
+        operations=operations,
+        told=told,
+        sweep=(sweep.slot, DONE, summary),
+        trial=drafts,
+    )
     context.store.record(recording, context.sender.epoch)
     log.info("sweep told", slot=sweep.slot, messages=len(operations), **count_states(rows))
+
+
+def would_be(store: Store, slot: str) -> list[StoredOperation]:
+    """The moves that the sweep would have made, as if they were made: so the draft of a message reads."""
+    return [StoredOperation(0, move, State.DONE) for move in store.trial_of_sweep(slot)]
 
 
 def on_time(context: ServiceContext, sweep: Sweep) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
-from bitrix_sync.model.actions import Kind, unpack
+from bitrix_sync.model.actions import Kind, SendMessage, unpack
 from bitrix_sync.model.facts import (
     DONE,
     WAITING,
@@ -307,6 +307,7 @@ def bustle(store: Store, *, seed: int = 7) -> Recorder:
     """A busy month: sixty deals on their way, a hundred open tasks, slips, sweeps, a refusal, something held."""
     office, chance = Recorder(store), random.Random(seed)
     furnish(store)
+    office.record(trial=(Operation("notice:trial", SendMessage(ANNA, "[b]Утро[/b]\nСрок сегодня: 1 задача")),))
     sellers = [ANNA, IVAN, OLGA, 8]
     buyers = ("Вектор", "Северсталь-Сервис", "Ромашка", "Альфа-Трейд", "Тёплый дом", "ГорСтрой", "Меридиан", "Лотос")
     wares = ("Поставка станков", "Обучение персонала", "Монтаж линии", "Запчасти", "Аудит склада", "Годовой контракт")
