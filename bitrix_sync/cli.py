@@ -74,7 +74,7 @@ def main() -> NoReturn:
     except BitrixSyncError as fault:
         from bitrix_sync.log import redact
 
-        for line in redact(str(fault)).split("\n"):
+        for line in said(redact(str(fault))).split("\n"):
             err.print(line, style="red" if err.is_terminal else "")
         code = fault.exit_code
     except Exception:

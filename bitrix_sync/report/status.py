@@ -91,7 +91,10 @@ class _Sentences:
 
     def rules_off(self) -> list[str]:
         """Rules that cannot act, and those that fail on deals."""
-        off = [f"{self.here.known.rule_title(rule)}: {why}" for rule, why in self.things["rules_off"].items()]
+        off = [
+            f"{self.here.known.rule_title(rule)}: {reason_text(self.here.known.language, why)}"
+            for rule, why in self.things["rules_off"].items()
+        ]
         failing = self.things["rules_failing"].items()
         named = [self.tell("status.failing", rule=self.here.known.rule_title(rule), count=n) for rule, n in failing]
         return [*off, *named]
@@ -140,7 +143,7 @@ class _Sentences:
 
     def unread(self) -> list[str]:
         """Parts of the portal and rows that could not be read, and deals that wait for it."""
-        parts = [f"{part}: {why}" for part, why in self.things["unread"].items()]
+        parts = [f"{part}: {reason_text(self.here.known.language, why)}" for part, why in self.things["unread"].items()]
         rows = [self.tell("status.bad_rows", count=n, cause=cause) for cause, n in self.things["bad_rows"].items()]
         waiting = self.things["unjudged"]
         deals = [

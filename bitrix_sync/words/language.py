@@ -4,6 +4,7 @@ Tables of such a file, each of which may lack what is said as in ``FALL_BACK`` t
 
 - ``USAGE``: what ``--help`` and wrong usage say, by the English sentence as the command line has it;
 - ``FAULTS``: what is wrong with a rules file and what to write instead, by the English sentence likewise;
+- ``TROUBLES``: what is wrong with settings, portal, database or a request, likewise;
 - ``MESSAGES``: sentences by key; ``texts`` tells how a placeholder shows its value.
 - ``NOUNS``: nouns that are counted, a form for each plural category that the language has in CLDR, in CLDR's order.
 - ``CHOICES``: words that depend on a value, by its text ("true" and "false" for yes and no, "" for None); "*" is for
@@ -62,6 +63,7 @@ KEYS: Mapping[str, Mapping[str, str]] = _each("KEYS")
 DATE: Mapping[str, str] = _each("DATE")
 USAGE: Mapping[str, Mapping[str, str]] = _each("USAGE")
 FAULTS: Mapping[str, Mapping[str, str]] = _each("FAULTS")
+TROUBLES: Mapping[str, Mapping[str, str]] = _each("TROUBLES")
 LETTERS: Mapping[str, str] = _each("LETTERS")
 
 _CATEGORIES = ("zero", "one", "two", "few", "many", "other")

@@ -512,7 +512,7 @@ MESSAGES: dict[str, str] = {
     "status.works": "работает: портал прочитан {ago} назад",
     "status.paused": "пауза с {since:moment}: до `bitrix-sync resume` в портал ничего не пишется",
     "status.watch": "пробный режим (watch: true): всё решается, но в портал ничего не пишется",
-    "status.trouble": "не может работать: {why}",
+    "status.trouble": "не может работать: {why:reason}",
     "status.stale": "не читает портал: последнее чтение {ago} назад; подробности в журнале",
     "status.stopped": "не запущена; портал прочитан {ago} назад. Запустить: `bitrix-sync run`",
     "status.new": "ещё ни разу не запускалась. Запустить: `bitrix-sync run`",
@@ -529,9 +529,9 @@ MESSAGES: dict[str, str] = {
     "status.held": "придержано: {count:number}; посмотреть — `bitrix-sync held`, отпустить — `bitrix-sync release`",
     "status.tried": "портал отказал, но всё ещё нужно: {count:number}; повторить — `bitrix-sync release`",
     "status.refusal": "{count:number} × {kind}: {text}",
-    "status.unheard": "не дошло сообщение, {name}: «{text}»: {error}",
-    "status.bad_rows": "пропущено строк: {count:number} ({cause})",
-    "status.unjudged": "сделка {deal} ждёт с {since:moment}: {why}",
+    "status.unheard": "не дошло сообщение, {name}: «{text}»: {error:reason}",
+    "status.bad_rows": "пропущено строк: {count:number} ({cause:reason})",
+    "status.unjudged": "сделка {deal} ждёт с {since:moment}: {why:reason}",
     "status.more": "…и ещё {count:number} (`bitrix-sync status --json`)",
     "status.sweep": "{slot}: {state:sweep_state}, перенесено сроков: {moved:number}",
     "status.sweep_rest": "{slot}: {state:sweep_state}, перенесено сроков: {moved:number}, осталось: {rest:number},"
@@ -1966,4 +1966,215 @@ FAULTS: dict[str, str] = {
     "'end of template'": "конец шаблона",
     "'name'": "имя",
     "'string'": "текст",
+}
+
+TROUBLES: dict[str, str] = {
+    # settings
+    "BITRIX_{0}: {1}; write {2}": "BITRIX_{0}: {1}; напишите {2}",
+    "DATABASE_URL: {0}; write {1}": "DATABASE_URL: {0}; напишите {1}",
+    "HTTPS_PROXY: {0}; write {1}": "HTTPS_PROXY: {0}; напишите {1}",
+    "is not set": "не указано",
+    "has a token with spaces or foreign characters in it": "в токене пробелы или посторонние знаки",
+    "names PostgreSQL, which this version cannot use yet": "указан PostgreSQL, с ним эта версия ещё не работает",
+    "is no SQLite address": "это не адрес SQLite",
+    "names no file (three slashes before a relative path, four before an absolute one)": "файл не назван (перед "
+    "относительным путём три косые черты, перед полным четыре)",
+    "{0} has an IPv6 address without brackets": "{0}: адрес IPv6 без квадратных скобок",
+    "{0} is no address and port": "{0}: это не адрес с портом",
+    "{0} has a port above 65535": "{0}: порт больше 65535",
+    "{0} is no pace": "{0}: это не темп",
+    "{0} is not the address of one machine": "{0}: это не адрес одной машины",
+    "there is no file {0}": "нет файла {0}",
+    "{0} holds no certificate": "в файле {0} нет сертификата",
+    "{0} cannot be read ({1})": "{0} не читается ({1})",
+    "is no address of a proxy": "это не адрес прокси",
+    "is no https address": "это не адрес https",
+    "is no address": "это не адрес",
+    "is plain http, which would show the address to the network": "это http без шифрования: адрес был бы виден в сети",
+    "is plain http, which would show the code to the network": "это http без шифрования: код был бы виден в сети",
+    "is not the address of an incoming webhook, or has something after the code": "это не адрес входящего вебхука, "
+    "или после кода есть лишнее",
+    "has quotes around it: take them off": "значение в кавычках: уберите их",
+    "should be a valid number, unable to parse string as a number": "это не число",
+    "should be greater than or equal to {0}": "нужно не меньше {0}",
+    "should be less than or equal to {0}": "нужно не больше {0}",
+    "should be a finite number": "это не обычное число",
+    "should be 'text' or 'json'": "такого вида нет",
+    "the incoming webhook as the portal shows it, up to its code: {0}": "входящий вебхук, как его показывает портал, "
+    "до кода включительно: {0}",
+    "the application token that the portal shows beside the outgoing webhook, several by comma": "токен приложения, "
+    "который портал показывает у исходящего вебхука, несколько через запятую",
+    "a path, as rules.yaml": "путь, например rules.yaml",
+    "address:port, as 127.0.0.1:8080 or [::1]:8080": "адрес:порт, например 127.0.0.1:8080 или [::1]:8080",
+    "seconds from 0.1 to 3600, as 30": "секунды от 0.1 до 3600, например 30",
+    "seconds from 0 to 3600, as 65": "секунды от 0 до 3600, например 65",
+    "requests a second / bucket, as 2/50, or 5/250 on Enterprise": "запросов в секунду / запас, например 2/50, а на "
+    "тарифе Энтерпрайз 5/250",
+    "a password": "пароль",
+    "the IP address from which the web server in front asks, as 127.0.0.1": "IP-адрес, с которого обращается "
+    "веб-сервер, стоящий впереди, например 127.0.0.1",
+    "the path of a file with the company's certificate in PEM form, as {0}": "путь к файлу с сертификатом компании в "
+    "виде PEM, например {0}",
+    "the proxy's address, as {0}": "адрес прокси, например {0}",
+    "the https address that the watcher gives": "адрес https, который даёт наблюдающая служба",
+    "the https address that takes the alerts": "адрес https, который принимает оповещения",
+    "text or json": "text или json",
+    "{0}: is set, and {1} as well; take one of them out": "{0}: указано, и {1} тоже; уберите одно из них",
+    "{0}: {1}: cannot be read ({2}); write the path of a file that holds {3}": "{0}: {1}: не читается ({2}); укажите "
+    "путь к файлу, в котором {3}",
+    "{0}: {1}: is empty; write the value of {2} into it": "{0}: {1}: файл пуст; впишите в него значение {2}",
+    "{0}: {1}; write lines NAME=value, as in .env.example": "{0}: {1}; пишите строки ИМЯ=значение, как в .env.example",
+    "is not UTF-8 text": "это не текст UTF-8",
+    "cannot be read ({0})": "не читается ({0})",
+    "{0}: is no NAME=value; write lines as in .env.example": "{0}: это не ИМЯ=значение; пишите строки, как в "
+    ".env.example",
+    "{0}: {1} is no setting; write {2}, or take the line out": "{0}: настройки {1} нет; напишите {2} или уберите "
+    "строку",
+    "Permission denied": "нет прав",
+    "No such file or directory": "такого файла нет",
+    "Is a directory": "это папка",
+    "No space left on device": "на диске нет места",
+    "Read-only file system": "диск только для чтения",
+    # the portal
+    "portal {0}: {1}": "портал {0}: {1}",
+    "{0}; make a new incoming webhook in the portal (Developer resources) and set its address": "{0}; создайте в "
+    "портале новый входящий вебхук (раздел «Разработчикам») и укажите его адрес",
+    "the portal does not know this webhook (wrong code or user, deleted or expired)": "портал не знает этого вебхука "
+    "(неверный код или пользователь, вебхук удалён или истёк)",
+    "the portal does not accept this webhook (wrong code, deleted, expired)": "портал не принимает этот вебхук "
+    "(неверный код, вебхук удалён или истёк)",
+    "the webhook's owner cannot be authorised (dismissed?) or it has expired": "владельца вебхука не впускают "
+    "(больше не работает?), или вебхук истёк",
+    "the webhook's authorisation has expired": "вебхук истёк",
+    "the webhook's owner may not use REST; make the webhook as an administrator": "владельцу вебхука REST не разрешён; "
+    "создайте вебхук под учётной записью администратора",
+    "the webhook's owner is no employee; make the webhook as an administrator": "владелец вебхука не сотрудник; "
+    "создайте вебхук под учётной записью администратора",
+    "the portal's subscription has ended; renew it, then the service goes on by itself": "подписка портала "
+    "закончилась; продлите её, служба продолжит сама",
+    "the portal was deleted or is closed; check that it opens in a browser": "портал удалён или закрыт; проверьте, "
+    "открывается ли он в браузере",
+    "REST of this portal was blocked by Bitrix24 because of overload; write to its support": "Битрикс24 закрыл REST "
+    "этого портала из-за перегрузки; напишите в его поддержку",
+    "the portal wants https; set the webhook's address with https://": "портал требует https; укажите адрес вебхука "
+    "с https://",
+    "the portal redirects elsewhere (renamed?); copy the webhook's address from the portal again": "портал "
+    "отсылает на другой адрес (переименован?); скопируйте адрес вебхука из портала заново",
+    "the webhook lacks the scope {0}; tick it in the webhook's form": "вебхуку не хватает права {0}; отметьте его в "
+    "форме вебхука",
+    "it has no method {0}: its version is too old, or the module is not installed or is switched off; update or "
+    "switch it on in the portal": "в нём нет метода {0}: версия слишком старая, либо модуль не установлен или "
+    "выключен; обновите портал или включите модуль",
+    "{0} has used up its operating time; the service goes on after that": "{0}: отведённое время работы исчерпано; "
+    "потом служба продолжит",
+    "{0} has used up its operating time until {1}; the service goes on after that": "{0}: отведённое время работы "
+    "исчерпано до {1}; потом служба продолжит",
+    "too many requests, also of other programs behind the same address; lower BITRIX_RATE": "слишком много запросов, "
+    "в том числе других программ с того же адреса; уменьшите BITRIX_RATE",
+    "REST is refused ({0}); the plan or its REST subscription has probably ended": "REST не разрешён ({0}); вероятно, "
+    "закончился тариф или подписка на REST",
+    "{0} refused: {1}": "{0}, отказ: {1}",
+    "cannot be reached: {0}; compare BITRIX_WEBHOOK_URL with the portal's address, and see whether this machine "
+    "reaches it (network, DNS, proxy)": "недоступен: {0}; сверьте BITRIX_WEBHOOK_URL с адресом портала и проверьте, "
+    "доходит ли до него эта машина (сеть, DNS, прокси)",
+    "{0}; tried for a while, will be tried again": "{0}; служба пробовала несколько раз и попробует ещё",
+    "{0} answers without what makes a deal": "{0}: в ответе нет того, что делает сделку сделкой",
+    "{0} tells a row by half": "{0}: строка отдана наполовину",
+    "{0} shows fewer rows than it counts": "{0}: строк показано меньше, чем насчитано",
+    "{0} answers nothing that makes sense": "{0}: ответ не имеет смысла",
+    "{0} has rows that cannot be read": "{0}: есть строки, которые нельзя прочитать",
+    "{0} answers something else than absences": "{0}: в ответе не отсутствия",
+    "{0} leaves out a funnel that has stages": "{0}: пропущена воронка, у которой есть стадии",
+    "{0} tells no working time": "{0}: рабочее время не названо",
+    "{0} tells no working hours that make sense": "{0}: рабочие часы не имеют смысла",
+    "{0} tells its working time by half: {1} is missing or no list": "{0}: рабочее время отдано наполовину: {1} нет, "
+    "или это не список",
+    "shows no department": "не показывает отделов",
+    "names no stage {0} in a funnel {1}; was it deleted?": "нет стадии {0} в воронке {1}; её удалили?",
+    "the template of a recurring deal": "шаблон повторяющейся сделки",
+    "the portal has not been read for the first time yet; start `bitrix-sync run` or `sync`": "портал ещё ни разу не "
+    "прочитан; запустите `bitrix-sync run` или `bitrix-sync sync`",
+    "the database was made on another portal than {0}: {1}. Nothing is read into it, nothing is written. Give this "
+    "portal a database of its own (DATABASE_URL), or, if it is the same portal, say so once: {2}": "база создана не "
+    "на портале {0}: {1}. Ничего не читается и не пишется. Дайте этому порталу свою базу (DATABASE_URL) или, если "
+    "портал тот же, скажите это один раз: {2}",
+    "the database was made on another portal than {0} (it belongs to {1}): {2}. Nothing is read into it, nothing is "
+    "written. Give this portal a database of its own (DATABASE_URL), or, if it is the same portal, say so once: "
+    "{3}": "база создана не на портале {0} (она от {1}): {2}. Ничего не читается и не пишется. Дайте этому порталу "
+    "свою базу (DATABASE_URL) или, если портал тот же, скажите это один раз: {3}",
+    "none of the known rows of its history are there": "в его истории нет ни одной известной записи",
+    "{0} known rows of its history are others there": "в его истории другие записи на месте известных, их {0}",
+    # the database, the file, the process
+    "database {0}: {1}": "база {0}: {1}",
+    "backup to {0}: {1}": "копия {0}: {1}",
+    "is not there; start `bitrix-sync run` first, or set DATABASE_URL to where the service runs": "её нет; сначала "
+    "запустите `bitrix-sync run` или укажите DATABASE_URL базы, с которой работает служба",
+    "is not there, so nothing has been decided yet. Start `bitrix-sync run`, or set DATABASE_URL to where the service "
+    "runs; `bitrix-sync preview` asks the portal instead": "её нет, поэтому ещё ничего не решено. Запустите "
+    "`bitrix-sync run` или укажите DATABASE_URL базы, с которой работает служба; `bitrix-sync preview` спросит портал",
+    "the file was removed or replaced while it was in use; stop the service, put the file or a backup in its place "
+    "and start again": "файл удалили или заменили во время работы; остановите службу, верните файл или копию на "
+    "место и запустите снова",
+    "the directory {0} does not exist; create it first": "папки {0} нет; сначала создайте её",
+    "there is a file already; choose another name or remove it": "такой файл уже есть; выберите другое имя или "
+    "удалите его",
+    "cannot be written; is the disk full?": "не записывается; на диске есть место?",
+    "cannot be read ({0}); check the file and its mode": "не читается ({0}); проверьте файл и права на него",
+    "is a directory; DATABASE_URL must name a file": "это папка; DATABASE_URL должен называть файл",
+    "there is no directory {0}; create it or change DATABASE_URL": "папки {0} нет; создайте её или измените "
+    "DATABASE_URL",
+    "cannot be opened; check that the file and its directory are writable for this user": "не открывается; проверьте, "
+    "может ли этот пользователь писать в файл и его папку",
+    "cannot be opened: {0}": "не открывается: {0}",
+    "belongs to another program; point DATABASE_URL elsewhere": "принадлежит другой программе; укажите в "
+    "DATABASE_URL другую",
+    "made by a newer bitrix-sync (schema {0}, this program knows {1}); install that version or put back the backup "
+    "made before the update": "создана более новой версией bitrix-sync (схема {0}, эта программа знает {1}); "
+    "установите ту версию или верните копию, сделанную до обновления",
+    "DATABASE_URL is no address of a database; write {0}": "DATABASE_URL: это не адрес базы; напишите {0}",
+    "DATABASE_URL names no file; write {0}": "DATABASE_URL: файл не назван; напишите {0}",
+    "{0}: not UTF-8 text; save the file in UTF-8": "{0}: это не текст UTF-8; сохраните файл в UTF-8",
+    "{0}: cannot be read ({1}); run `bitrix-sync init` to make one": "{0}: не читается ({1}); создайте файл командой "
+    "`bitrix-sync init`",
+    "{0}: cannot be written ({1}); run `bitrix-sync init` in a folder of yours": "{0}: не записывается ({1}); "
+    "выполните `bitrix-sync init` в своей папке",
+    "waiting: another process ({0}) works for this portal": "ждёт: с этим порталом работает другой процесс ({0})",
+    "unexpected error ({0}); the log says where": "непредвиденная ошибка ({0}); место названо в журнале",
+    "the thread {0} has ended": "поток {0} завершился",
+    "the thread {0} has ended ({1}); the log says where": "поток {0} завершился ({1}); место названо в журнале",
+    "the thread {0} has given no sign for {1} s": "поток {0} молчит уже {1} с",
+    "being sent for more than {0} minutes: {1}": "отправляется дольше {0} мин.: {1}",
+    "the last pass is {0} s old, more than {1} s": "последнее чтение было {0} с назад, больше {1} с",
+    # commands
+    "the running service does not answer; look at `bitrix-sync status`, restart it if need be": "работающая служба не "
+    "отвечает; посмотрите `bitrix-sync status`, при необходимости перезапустите её",
+    "the running service does not know {0}; restart it with this version": "работающая служба не знает команды {0}; "
+    "перезапустите её с этой версией",
+    "the sandbox portal is not installed here; where the source is, {0} installs and shows it, and {1} installs it "
+    "alone": "учебный портал здесь не установлен; там, где исходный код, {0} установит и покажет его, а {1} установит "
+    "только его",
+    "backfill goes by the file as it is now: correct it first": "backfill работает по нынешнему файлу: сначала "
+    "исправьте его",
+    "no rule {0}.": "Правила {0} нет.",
+    "no rule {0}. {1}": "Правила {0} нет. {1}",
+    "no funnel {0}. {1}": "Воронки {0} нет. {1}",
+    "no stage {0}. {1}": "Стадии {0} нет. {1}",
+    "no rule {0} was ever loaded.": "Правило {0} ни разу не загружалось.",
+    "no rule {0} was ever loaded. {1}": "Правило {0} ни разу не загружалось. {1}",
+    "Did you mean {0}?": "Может быть, {0}?",
+    "The rules are {0}": "Есть правила: {0}",
+    "The funnels are {0}": "Есть воронки: {0}",
+    "The stages are {0}": "Есть стадии: {0}",
+    "Its stages are {0}": "Его стадии: {0}",
+    "the rule {0} is switched off: {1}": "правило {0} отключено: {1}",
+    "the rule {0} does not stand there. {1}": "правила {0} там нет. {1}",
+    "{0} is no date and no moment; write {1} or {2}": "{0}: это не дата и не время; напишите {1} или {2}",
+    "deal {0} was never seen; give the number that the portal shows in its address": "сделку {0} служба ни разу не "
+    "видела; укажите номер из её адреса в портале",
+    "deal {0}: the service has never seen it. Is the number right, and may the webhook's user read it? {1} asks the "
+    "portal": "сделка {0}: служба её ни разу не видела. Верен ли номер, и может ли владелец вебхука её читать? {1} "
+    "спросит портал",
+    "{0} has no {1} under 'overdue'; add it, e.g. {2}": "{0}: в overdue нет {1}; добавьте, например {2}",
+    "the sweep {0} was undone; {1} does it once more": "обход {0} отменён; {1} проведёт его ещё раз",
+    "the sweep {0} was done already; {1} takes it back": "обход {0} уже проведён; {1} отменит его",
 }

@@ -25,6 +25,7 @@ from bitrix_sync.model.facts import Company, DealField
 from bitrix_sync.model.operations import Check, Trace
 from bitrix_sync.model.reasons import Reason
 from bitrix_sync.words.language import CHOICES, DATE, FALL_BACK, MESSAGES, NOUNS, locale, number_signs, plural, speaker
+from bitrix_sync.words.usage import trouble_text
 
 VERDICTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -224,13 +225,14 @@ def _filled(language: str, trace: Trace) -> list[str]:
 
 
 def reason_text(language: str, text: str) -> str:
-    """A stored text in words if it is a reason of ours, or several parted by semicolons; else as it stands."""
+    """A stored text in words if it is a reason of ours, or several parted by semicolons, or one of
+    ``TROUBLES``; else as it stands."""
     words = CHOICES[speaker(language, CHOICES, "reason")]["reason"]
     for parts in (text.split("; "), [text]):
         reasons = [found for part in parts if (found := Reason.read(part))]
         if len(reasons) == len(parts):
             return "; ".join(words[reason].replace("{}", detail) for reason, detail in reasons)
-    return text
+    return trouble_text(language, text)
 
 
 def deadline_followed(

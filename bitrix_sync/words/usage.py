@@ -1,4 +1,4 @@
-"""English sentences in the reader's language: of ``--help`` and wrong usage, and of what is wrong with a rules file.
+"""English sentences in the reader's language: of ``--help`` and wrong usage, and of what is wrong.
 
 A table holds them as they stand, with ``{0}``, ``{1}`` for what varies; what stands there is said by the same table.
 """
@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-from bitrix_sync.words.language import FAULTS, USAGE
+from bitrix_sync.words.language import FAULTS, TROUBLES, USAGE
 
 DEPTH = 4
 """So deep sentences within sentences are said; what is deeper stays as it is."""
@@ -27,7 +27,12 @@ def fault_text(language: str, text: str) -> str:
     return _text("faults", language, text, DEPTH)
 
 
-_TABLES: Mapping[str, Mapping[str, Mapping[str, str]]] = {"usage": USAGE, "faults": FAULTS}
+def trouble_text(language: str, text: str) -> str:
+    """The same of ``TROUBLES``, line by line: what is wrong with settings, portal, database or a request."""
+    return "\n".join(_text("troubles", language, line, DEPTH) for line in text.split("\n"))
+
+
+_TABLES: Mapping[str, Mapping[str, Mapping[str, str]]] = {"usage": USAGE, "faults": FAULTS, "troubles": TROUBLES}
 
 
 def _text(table: str, language: str, text: str, depth: int) -> str:
