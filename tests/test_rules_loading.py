@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from datetime import date, time
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -426,6 +427,7 @@ def test_offline_circles_of_stages_are_warned_of() -> None:
     [
         (one_task(deadline="{field: CLOSEDATE, else: {after: 1 day}}"), "The portal fills CLOSEDATE itself"),
         (one_task(deadline="{field: Дата завершения, else: {after: 1 day}}"), "The portal fills CLOSEDATE itself"),
+        (one_task().replace("title: Договор", "title: Договор #1"), "What follows ` #` is a comment."),
         (one_task("again: 1 day", "repeat: once"), "`again` makes no next task"),
         (one_task() + "overdue: {limit: 3}\n", "There is no sweep"),
         (one_task(deadline="{field: UF_CRM_ADDRESS, else: {after: 1 day}}"), "is a text"),
@@ -435,6 +437,26 @@ def test_what_is_allowed_but_hardly_meant_is_a_warning(text: str, warning: str) 
     loaded = load(text, directory=DIRECTORY)
     assert loaded.rules is not None
     assert [str(one) for one in loaded.warnings if warning in str(one)], loaded.warnings
+
+
+@pytest.mark.parametrize("name", ["Мария Кузнецова", "кузнецова\u00a0 мария", "Мария\u200b Кузнецова"])
+def test_an_employee_can_be_named(name: str) -> None:
+    assert rule(f'owner: "{name}"').owner == UserId(5)
+    loaded = load(one_task() + f'admins: ["{name}"]\n', directory=DIRECTORY)
+    assert loaded.rules is not None
+    assert loaded.rules.admins == (5,)
+
+
+def test_a_name_of_several_employees_tells_their_ids() -> None:
+    users = {**DIRECTORY.company.users, 99: replace(DIRECTORY.company.users[5], id=99)}
+    twins = replace(DIRECTORY, company=replace(DIRECTORY.company, users=users))
+    (line,) = said(one_task("owner: Мария Кузнецова"), twins)
+    assert line.endswith("Several users have the name `Мария Кузнецова`: 5, 99. Write the id of one.")
+
+
+@pytest.mark.parametrize("name", ["Договор\u200b", "дОГОВОР ", "\u00a0Договор"])
+def test_what_no_eye_sees_makes_no_other_name(name: str) -> None:
+    assert load(one_task().replace("    Договор:", f'    "{name}":'), directory=DIRECTORY).rules is not None
 
 
 # --- the schema ------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from bitrix_sync.rules.durations import Span, read_duration
 from bitrix_sync.rules.problem import show
 from bitrix_sync.rules.scalars import (
     EMAIL_SCHEMA,
+    NAME_SCHEMA,
     NOBODY,
     PERSON_WORDS,
     USER_ID_SCHEMA,
@@ -298,7 +299,7 @@ def _person_kind(value: Any) -> str | None:
 
 
 def _word_schema(words: tuple[str, ...]) -> WithJsonSchema:
-    return WithJsonSchema({"anyOf": [{"enum": list(words), "title": "Who"}, EMAIL_SCHEMA]})
+    return WithJsonSchema({"anyOf": [{"enum": list(words), "title": "Who"}, EMAIL_SCHEMA, NAME_SCHEMA]})
 
 
 _UserId = Annotated[int, PlainValidator(read_user_id), WithJsonSchema(USER_ID_SCHEMA)]

@@ -16,10 +16,12 @@ from bitrix_sync.model.facts import Directory
 from bitrix_sync.rules import advice, validation
 from bitrix_sync.rules.bind import bind
 from bitrix_sync.rules.consistency import MAX_CODE, judge, too_much_code
+from bitrix_sync.rules.file import File, stages, templates
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.rules.problem import Fault, Problem, Remarks
+from bitrix_sync.rules.punctuation import COMMENT
 from bitrix_sync.rules.suggest import sparing
-from bitrix_sync.rules.tree import Node, crumbs, place
+from bitrix_sync.rules.tree import Node, crumbs, place, walk
 from bitrix_sync.rules.yaml import Unreadable, read
 from bitrix_sync.words.language import DEFAULT, named
 
@@ -78,6 +80,7 @@ def _load(text: str, name: str, directory: Directory | None, bindings: Mapping[s
         wrong = f"The templates of the file hold more than {MAX_CODE} characters in braces."
         remarks.fault(("funnels",), wrong, "Make them simpler, or fewer.", key=True)
         return Loaded(None, _problems(remarks.faults, root, name), [])
+    _warn_of_cut(shaped.file, root, remarks)
     judge(shaped.file, root.data, remarks, offline=directory is None)
     if directory is None:
         return Loaded(None, _problems(remarks.faults, root, name), _problems(remarks.warnings, root, name))
@@ -88,6 +91,16 @@ def _load(text: str, name: str, directory: Directory | None, bindings: Mapping[s
     if errors or bound.rules is None:
         return Loaded(None, errors, warnings)
     return Loaded(bound.rules, [], warnings, bound.bindings)
+
+
+def _warn_of_cut(file: File, root: Node, remarks: Remarks) -> None:
+    """Texts that end where a comment begins, which may have been meant to be text."""
+    for placed in stages(file):
+        for index, task in enumerate(placed.stage.tasks):
+            for path, _ in templates(task):
+                where = (*placed.tasks_path, index, *path)
+                if walk(root, where).cut:
+                    remarks.warn(where, *COMMENT)
 
 
 def _problems(faults: Iterable[Fault], root: Node, name: str) -> list[Problem]:

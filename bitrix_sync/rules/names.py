@@ -117,7 +117,9 @@ class Names:
 
     def funnel(self, name: str, path: Path, mentioned: Collection[str]) -> Found | None:
         """A funnel by its key in the file; ``mentioned`` are all such keys, folded. None: unknown, and remarked."""
-        return self._find(self.funnels, name, path, "funnel", mentioned=mentioned, key=True)
+        holder = next((one for one in self.directory.funnels if self.stages(one.id).by_name(name)), None)
+        cure = f"It is a stage of the funnel `{holder.name}`: write it below that one, indented." if holder else ""
+        return self._find(self.funnels, name, path, "funnel", mentioned=mentioned, key=True, cure=cure)
 
     def stage(
         self, funnel_id: int, name: str, path: Path, mentioned: Collection[str] = (), *, key: bool = False
@@ -186,9 +188,12 @@ class Names:
         return self._find(self.groups, str(number), path, "workgroup", cure=cure)
 
     def user(self, user: int | str, path: Path) -> Found | None:
-        """An employee by id or e-mail; a fired one with a warning. An id is taken on trust when employees cannot be
-        read. None: unknown, and remarked."""
-        found = self._user_by_id(user, path) if isinstance(user, int) else self._user_by_email(user, path)
+        """An employee by id, e-mail or name; a fired one with a warning. An id is taken on trust when employees cannot
+        be read. None: unknown, and remarked."""
+        if isinstance(user, int):
+            found = self._user_by_id(user, path)
+        else:
+            found = self._user_by_email(user, path) if "@" in user else self._user_by_name(user, path)
         known = self.directory.company.users.get(found.number) if found else None
         if known is not None and not known.active:
             self.warn_once(
@@ -223,6 +228,31 @@ class Names:
             return self._gone(key, Reason.USER_GONE, f"`{email}`")
         self.remarks.fault(path, *self._no_email(email, users))
         return None
+
+    def _user_by_name(self, name: str, path: Path) -> Found | None:
+        """Who bears a name, in whatever order its words are written; one who works here goes first."""
+        company, key = self.directory.company, f"user:{fold(name)}"
+        bound = self.bindings.get(key, "")
+        if bound.isdecimal() and (int(bound) in company.users or not company.users):
+            return self._bind(key, bound)
+        users = _bearers(name, company.users.values())
+        if len(users) == 1:
+            return self._bind(key, str(users[0].id))
+        if not users and bound:
+            return self._gone(key, Reason.USER_GONE, f"`{name}`")
+        self.remarks.fault(path, *self._no_bearer(name, users))
+        return None
+
+    def _no_bearer(self, name: str, users: Sequence[User]) -> tuple[str, str]:
+        """Why a name tells nobody, and the cure; ``users``: those who bear it."""
+        known = [user.name for user in self.directory.company.users.values() if user.active]
+        if users:
+            ids = ", ".join(str(user.id) for user in users)
+            return f"Several users have the name `{name}`: {ids}.", "Write the id of one."
+        if not known:
+            cure = "Write the user's id, or give the webhook the scope user_basic."
+            return "The webhook may not read employees.", cure
+        return f"The portal has no user of the name `{name}`.", did_you_mean(name, known) or "Write the id."
 
     def _warn_of_new_email(self, email: str, now: User | None, users: Collection[User], path: Path) -> None:
         """``now``: whom the e-mail is bound to; ``users``: those who have it."""
@@ -324,6 +354,13 @@ class Names:
         if (wrong, cure) not in self._warned:
             self._warned.add((wrong, cure))
             self.remarks.warn(path, wrong, cure, key=key)
+
+
+def _bearers(name: str, users: Iterable[User]) -> list[User]:
+    """Who has all words of a name in theirs; of those who work here, if any does."""
+    words = set(fold(name).split())
+    found = [user for user in users if words <= set(fold(user.name).split())]
+    return [user for user in found if user.active] or found
 
 
 def _by_email(users: Iterable[User]) -> dict[str, list[User]]:

@@ -32,6 +32,7 @@ _TIME = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _ID = re.compile(rf"[0-9A-Za-zА-Яа-яЁё_-]{{1,{ID_LENGTH}}}")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(?:\.[^@\s.]+)+")  # every dot in one place only: else a long word takes for ever
+_FULL_NAME = re.compile(r"[^\W\d_][^\s@]*(?:\s+[^\W\d_][^\s@]*)+")
 _SPAN = re.compile(r"\s*([0-9]{1,2}:[0-9]{2})\s*[-–—]\s*([0-9]{1,2}:[0-9]{2})\s*")
 _DAY_RANGE = re.compile(r"([A-Za-z]+)(?:\s*-\s*([A-Za-z]+))?")
 _TIME_PATTERN = "^([01]?[0-9]|2[0-3]):[0-5][0-9]$"
@@ -252,7 +253,7 @@ def read_supervisor(value: Any) -> str:
 
 def _person_word(value: Any, words: tuple[str, ...]) -> str:
     word = str(value).strip()
-    if word in words or _EMAIL.fullmatch(word):
+    if word in words or _EMAIL.fullmatch(word) or _FULL_NAME.fullmatch(word):
         return word
     raise refusal(
         f"{show(value)} is no person.",
@@ -268,7 +269,7 @@ def read_user_id(value: Any) -> int:
 
 
 def _parse_user(value: Any) -> int | str:
-    if isinstance(value, str) and _EMAIL.fullmatch(value.strip()):
+    if isinstance(value, str) and (_EMAIL.fullmatch(value.strip()) or _FULL_NAME.fullmatch(value.strip())):
         return value.strip()
     if isinstance(value, int):
         return read_user_id(value)
@@ -381,7 +382,14 @@ WeekDays = Annotated[
 DayKey = Annotated[str, PlainValidator(_day_key), WithJsonSchema(_DAY_SCHEMA)]
 USER_ID_SCHEMA: dict[str, Any] = {"type": "integer", "minimum": 1, "title": "A user's id"}
 EMAIL_SCHEMA: dict[str, Any] = {"type": "string", "pattern": "^[^@\\s]+@[^@\\s]+\\.[^@\\s]+$", "title": "An e-mail"}
-User = Annotated[int | str, PlainValidator(_parse_user), WithJsonSchema({"anyOf": [USER_ID_SCHEMA, EMAIL_SCHEMA]})]
+NAME_SCHEMA: dict[str, Any] = {
+    "type": "string",
+    "pattern": r"^\s*[^\s\d_@][^\s@]*(\s+[^\s\d_@][^\s@]*)+\s*$",
+    "title": "First and last name",
+}
+User = Annotated[
+    int | str, PlainValidator(_parse_user), WithJsonSchema({"anyOf": [USER_ID_SCHEMA, EMAIL_SCHEMA, NAME_SCHEMA]})
+]
 TestScalar = Annotated[Any, PlainValidator(read_scalar), WithJsonSchema(SCALAR_SCHEMA)]
 Wish = Annotated[Any, PlainValidator(read_wish), WithJsonSchema({"anyOf": [SCALAR_SCHEMA, LIST_SCHEMA]})]
 Filling = Annotated[

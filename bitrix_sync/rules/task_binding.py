@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, tzinfo
 from typing import Any, Literal
@@ -35,6 +36,8 @@ WORDS: dict[str, model.Person] = {
     NOBODY: model.Nobody(),
 }
 Op = Literal["eq", "in", "min", "max", "not", "contains", "filled"]
+_BARE_FIELD = re.compile(r"(?<![{%])\{\s*=?(?:Document:|deal\.)?([A-Z][A-Z0-9_]+)\s*\}(?!\})")
+"""A field's code in single braces, as other tools of the portal write it."""
 ORDERED = frozenset({"min", "max"})
 _WISHES: tuple[tuple[str, Op], ...] = (
     ("min", "min"),
@@ -370,6 +373,11 @@ class Parts:
 
     def template(self, source: str, path: Path) -> str:
         """A template; the fields that it reads are noted."""
+        for code in dict.fromkeys(
+            found[1] for found in _BARE_FIELD.finditer(source) if found[1] in self.names.fields.names
+        ):
+            wrong = f"`{code}` in single braces is put into the text as it stands."
+            self.remarks.fault(path, wrong, f"Write `{{{{ deal.{code} }}}}`.")
         for name in sorted(template_names(source)):
             record, _, code = name.partition(".")
             if record in ("company", "contact"):

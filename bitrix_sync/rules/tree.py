@@ -21,9 +21,9 @@ class Node:
     """A value of the file. ``data`` is the value as plain Python (None, bool, int, float, str, list, dict with text
     keys). ``kids`` are the nodes below it (dict or list), ``keys`` the places of a mapping's keys, ``repeated`` those
     that stand there twice. ``weight``: how many values it holds; ``flawed``: somewhere below nothing stands, or a key
-    twice."""
+    twice. ``cut``: a comment that may have been meant to be text follows."""
 
-    __slots__ = ("column", "data", "flawed", "keys", "kids", "line", "repeated", "weight")
+    __slots__ = ("column", "cut", "data", "flawed", "keys", "kids", "line", "repeated", "weight")
 
     def __init__(self, data: Any, line: int, column: int) -> None:
         self.data = data
@@ -32,6 +32,7 @@ class Node:
         self.keys: dict[str, tuple[int, int]] = {}
         self.repeated: list[Repeated] = []
         self.weight = 1
+        self.cut = False
         self.flawed = data is None
 
     def kid(self, part: str | int) -> Node | None:

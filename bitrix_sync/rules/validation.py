@@ -219,6 +219,8 @@ def _no_list(value: Any, limits: Mapping[str, Any]) -> forms.Words:
 def _no_mapping(value: Any, limits: Mapping[str, Any]) -> forms.Words:
     if isinstance(value, str) and (words := glued(value)) is not None:
         return words
+    if isinstance(value, list) and any(isinstance(one, dict) and "id" in one for one in value):
+        return "A funnel takes stages, not a list.", "Write the funnel, and its stages below it, indented."
     meant = comparison(value)
     if meant is not None and meant[0]:
         cure = f"Write `{{{meant[0]}: {meant[1]}}}`: `min` and `max` are met by the value itself too."

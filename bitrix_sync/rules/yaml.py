@@ -45,6 +45,7 @@ _BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": Fals
 _INT = re.compile(r"[-+]?[0-9]{1,18}")
 _FLOAT = re.compile(r"[-+]?(?:[0-9]{1,18}\.[0-9]{0,18}|\.[0-9]{1,18})(?:[eE][-+]?[0-9]{1,2})?")
 _NAME = re.compile(r"[^\s,\[\]{}]*")
+_TIGHT_COMMENT = re.compile(r"[ \t]+#[^\s#]")
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -67,7 +68,7 @@ def read(text: str) -> Node:
         wrong = f"A character that no text file may hold stands here (U+{ord(odd[0]):04X})."
         raise Unreadable(line, column, wrong, "Delete it.")
     try:
-        return _Builder(_LOADER(text)).document()
+        return _Builder(_LOADER(text), text.split("\n")).document()
     except MarkedYAMLError as fault:
         raise _unreadable(text, _worded_fault(text, fault)) from None
     except YAMLError:
@@ -111,15 +112,20 @@ def _missing_dash(fault: MarkedYAMLError, text: str) -> Slip | None:
     if began is None or here is None or text[here.index : here.index + 1].isspace():
         return None
     if fault.problem == "could not find expected ':'":
-        before = text.split("\n")[began.line - 1] if began.line else ""
-        dash = before[: began.column].isspace() and before[began.column : began.column + 2] == "- "
-        return Slip(began.line + 1, began.column + 1, *NO_DASH) if dash else None
+        return _below_a_dash(text.split("\n"), began)
     if began.column != here.column or "expected <block end>" not in str(fault.problem):
         return None
     mark = {(True, False): here, (False, True): began}.get(
         (fault.context == "while parsing a block collection", "found '-'" in str(fault.problem))
     )
     return Slip(mark.line + 1, mark.column + 1, *NO_DASH) if mark is not None else None
+
+
+def _below_a_dash(lines: list[str], began: Any) -> Slip | None:
+    """A line that begins where the dash of the one before it stands."""
+    before = lines[began.line - 1] if began.line else ""
+    dash = before[: began.column].isspace() and before[began.column : began.column + 2] == "- "
+    return Slip(began.line + 1, began.column + 1, *NO_DASH) if dash else None
 
 
 def _misnamed(text: str) -> tuple[str, str]:
@@ -138,7 +144,8 @@ def _repeats_nothing(name: str) -> tuple[str, str]:
 class _Builder:
     """Events to nodes."""
 
-    def __init__(self, parser: Any) -> None:
+    def __init__(self, parser: Any, lines: list[str]) -> None:
+        self.lines = lines
         self.next: Callable[[], Any] = parser.get_event
         self.anchors: dict[str, Node | None] = {}
         self.depth = 0
@@ -171,7 +178,7 @@ class _Builder:
         if event.anchor is not None:
             self.anchors[event.anchor] = None
         if isinstance(event, ScalarEvent):
-            node = Node(scalar(event.value) if event.implicit[0] else event.value, line, column)
+            node = self.scalar(event, line, column)
         else:
             self.depth += 1
             if self.depth > MAX_DEPTH:
@@ -181,6 +188,13 @@ class _Builder:
             self.depth -= 1
         if event.anchor is not None:
             self.anchors[event.anchor] = node
+        return node
+
+    def scalar(self, event: Any, line: int, column: int) -> Node:
+        if not event.implicit[0]:
+            return Node(event.value, line, column)
+        node, end = Node(scalar(event.value), line, column), event.end_mark
+        node.cut = end.line < len(self.lines) and bool(_TIGHT_COMMENT.match(self.lines[end.line], end.column))
         return node
 
     def alias(self, name: str, line: int, column: int) -> Node:
