@@ -83,6 +83,22 @@ def test_broken_json_arrives_whole_and_is_half(echo: Echo) -> None:
     assert len(echo.added) == 1
 
 
+@pytest.mark.parametrize(("more", "finish"), [({"value": "noon"}, "noon"), ({"seconds": 86400.0}, None)])
+def test_an_answer_tells_another_time_than_it_is(echo: Echo, more: dict[str, Any], finish: str | None) -> None:
+    right = add(echo).json()["time"]["finish"]
+    echo.sandbox.faults.next("odd_time", **more)
+    told = add(echo).json()["time"]["finish"]
+    assert told == finish if finish else told - right == pytest.approx(86400.0, abs=60.0)
+    assert add(echo).json()["time"]["finish"] == pytest.approx(right, abs=60.0)
+
+
+def test_faults_of_a_kind_are_taken_back_and_others_stay(echo: Echo) -> None:
+    echo.sandbox.faults.next("garbage", "t.add")
+    echo.sandbox.faults.next("internal", "t.add")
+    echo.sandbox.faults.clear("garbage")
+    assert add(echo).json()["error"] == "INTERNAL_SERVER_ERROR"
+
+
 @pytest.mark.parametrize("kind", sorted(ERRORS))
 def test_an_error_of_the_portal_on_order(echo: Echo, kind: str) -> None:
     echo.sandbox.faults.next(kind, "t.add")

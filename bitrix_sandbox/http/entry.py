@@ -6,6 +6,7 @@ URL forms (docs: settings/how-to-call-rest-api/general-principles.md, api-refere
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +20,7 @@ from bitrix_sandbox.http.wire import (
     as_map,
     error_response,
     page,
+    php_json,
     read_json,
     read_parameters,
     redirect,
@@ -111,6 +113,10 @@ class RestEntry:
                 raise Broken(then=lambda: response, half=True)
             case "broken_json":
                 return replace(response, body=response.body[: len(response.body) // 2], code="broken JSON")
+            case "odd_time" if response.status == 200 and self.runner.shapes.time:
+                assert fault is not None
+                body = json.loads(response.body)
+                return replace(response, body=php_json({**body, "time": fault.mistime(body["time"])}), code="odd time")
             case "late_answer":
                 assert fault is not None
                 raise Broken(hold=fault.hold, then=lambda: response)

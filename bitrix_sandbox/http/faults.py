@@ -51,6 +51,7 @@ KINDS: Mapping[str, str] = {
     "moved": "302 to `location`; nothing ran",
     "empty_result": "it ran, `result` is []",
     "garbage": "it ran, `result` is a text that means nothing",
+    "odd_time": "it ran; `time.finish` is `value`, or without one `seconds` off, and `time.start` with it",
     "garbled": "it ran; in the row of its list whose id is `row` (None: in the first one) `field` has this `value`"
     ' (no field: the row itself; `row` is "*" and no field: the whole result)',
 }
@@ -133,6 +134,12 @@ class Fault:
         if self.value == MISSING:
             return {name: one for name, one in row.items() if name != self.field}
         return {**row, self.field: self.value} if self.field else self.value
+
+    def mistime(self, block: dict[str, Any]) -> dict[str, Any]:
+        """A ``time`` block with what ``odd_time`` does to it."""
+        if self.value is not None:
+            return {**block, "finish": self.value}
+        return {**block, **{name: block[name] + self.seconds for name in ("start", "finish")}}
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -245,10 +252,10 @@ class Faults:
         )
         self._arm(_Armed(_patterns(method), faults, times, rng=random.Random(seed)))
 
-    def clear(self) -> None:
-        """Take back every fault that has not struck; what struck stays on record."""
+    def clear(self, *kinds: str) -> None:
+        """Take back every fault that has not struck, or those of some kinds; what struck stays on record."""
         with self._lock:
-            self._armed.clear()
+            self._armed = [one for one in self._armed if kinds and one.faults[0][1].kind not in kinds]
 
     def waiting(self) -> int:
         """How many orders have not been used up."""
