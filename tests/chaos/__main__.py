@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from multiprocessing import get_context
 from pathlib import Path
 
 from tests.chaos.world import POINTS, Outcome, Plan, run
+
+KINDS = ("kills", "threads", "errors", "clock", "time", "still", "rows")
+"""What every seed has to meet."""
 
 HEAD = (
     f"{'seed':>6} {'time':>6} {'kills':>5} {'moves':>6} {'tasks':>6} {'swept':>6} {'sweeps':>6} {'told':>5} "
@@ -70,6 +74,9 @@ def runs(seeds: list[int], plan: Plan, options: argparse.Namespace) -> Iterator[
 def report(outcome: Outcome) -> None:
     """One line; what was wrong below it."""
     verdict = outcome.verdict
+    for kind in KINDS:
+        if not outcome.injected[kind]:
+            verdict.wrong(f"it met none of: {kind}")
     word = "ok" if not verdict.faults else f"{len(verdict.faults)} WRONG"
     print(
         f"{outcome.seed:>6} {outcome.seconds:>5.0f}s {outcome.kills:>5} {outcome.moves:>6} {verdict.occurrences:>6} "
@@ -77,10 +84,15 @@ def report(outcome: Outcome) -> None:
         f"{word}",
         flush=True,
     )
+    print(f"       met: {_counts(outcome.injected)}")
     for fault in verdict.faults[:20]:
         print(f"       {fault}")
     if verdict.faults:
         print(f"       again: python -m tests.chaos --seed {outcome.seed}", flush=True)
+
+
+def _counts(injected: Counter[str]) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(injected.items()))
 
 
 def summary(outcomes: list[Outcome], seeds: int, seconds: float) -> int:
@@ -93,6 +105,7 @@ def summary(outcomes: list[Outcome], seeds: int, seconds: float) -> int:
         f"{sum(o.verdict.occurrences for o in outcomes)} tasks, {sum(o.verdict.moved for o in outcomes)} moved by "
         f"{sum(o.sweeps for o in outcomes)} sweeps, {sum(o.struck for o in outcomes)} faults on the way"
     )
+    print(f"met: {_counts(sum((outcome.injected for outcome in outcomes), Counter()))}")
     if missed := [point for point in POINTS if point not in points]:
         print(f"ended at none of: {', '.join(missed)}")
     if not wrong and len(outcomes) == seeds:

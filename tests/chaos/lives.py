@@ -7,6 +7,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -30,11 +31,11 @@ class Lives:
             )
         self.pid = 0
 
-    def begin(self, doom: str = "") -> None:
-        """A new life; ``doom`` is where it ends (``send:after*2``), "" for nowhere."""
+    def begin(self, fates: str = "") -> None:
+        """A new life; ``fates`` is what it meets where (``send:after*2=KILL``), "" for nothing."""
         assert self._launcher.stdin is not None
         assert not self.pid
-        self._launcher.stdin.write(f"{doom}\n".encode())
+        self._launcher.stdin.write(f"{fates}\n".encode())
         self._launcher.stdin.flush()
         self.pid = self._read()
 
@@ -51,6 +52,12 @@ class Lives:
         code = self.ended(10.0)
         assert code is not None
         return code
+
+    def suspend(self, seconds: float) -> None:
+        """Let it stand still for a while."""
+        os.kill(self.pid, signal.SIGSTOP)
+        time.sleep(seconds)
+        os.kill(self.pid, signal.SIGCONT)
 
     def ask_to_end(self) -> None:
         """SIGTERM."""

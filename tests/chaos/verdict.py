@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -16,6 +16,7 @@ from typing import Any
 from bitrix_sandbox.http.server import Sandbox
 from bitrix_sandbox.state.task_records import DONE, Task
 from tests.chaos.expected import Expected, Sweep, predict
+from tests.chaos.fates import ENDS, ERRORS
 from tests.chaos.office import BOSS, SELLERS
 from tests.chaos.people import MARK, People, Visit
 
@@ -234,6 +235,17 @@ def _little_things(portal: Sandbox, store: Path, verdict: Verdict) -> None:
         if (task.xml_id or "").endswith(":ship"):
             continue
         verdict.same(f"task {task.id}: moves on record", slips[task.id], moved)
+
+
+def told(log: Path, fates: Sequence[Sequence[str]], faults: Counter[str], verdict: Verdict) -> None:
+    """What the service met stands in its log: rows that it left out, threads that it lost, errors by their kind."""
+    text = log.read_text(encoding="utf-8", errors="replace")
+    wanted = {repr(ERRORS[what]()).partition("(")[0] for _, what in fates if what in ERRORS}
+    wanted |= {"stopping" for _, what in fates if what in ENDS}
+    wanted |= {"cannot be read" for _ in range(faults["garbled"])}
+    for word in sorted(wanted):
+        if word not in text:
+            verdict.wrong(f"the log does not tell of it: {word}")
 
 
 def _lines(portal: Sandbox, chat: int) -> Iterator[str]:

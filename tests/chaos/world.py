@@ -12,18 +12,22 @@ import signal
 import socket
 import tempfile
 import time
+import urllib.request
+from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from bitrix_sandbox.http.server import Sandbox
 from bitrix_sandbox.state.clock import Clock
-from tests.chaos import portals
+from tests.chaos import portals, troubles
+from tests.chaos.fates import ENDS, ERRORS
 from tests.chaos.lives import Lives
 from tests.chaos.office import BOSS, CODE, RULES, TOKEN, build
 from tests.chaos.people import People
-from tests.chaos.verdict import Verdict, judge, read
+from tests.chaos.verdict import Verdict, judge, read, told
 from tests.world.company import MONDAY, MOSCOW
 
 WIDE_RATE, TIGHT_RATE = (60, 200), (12, 30)
@@ -51,7 +55,7 @@ INSIDE = {"empty_result": 0.01, "internal+": 0.005, "internal": 0.005}
 """Faults of single commands inside a batch."""
 ADDS = ("tasks.task.add", "task.checklistitem.add", "task.commentitem.add", "im.message.add")
 STORE_POINTS = (
-    *("take_lease", "settle_at_start", "set_setting", "note_rules", "bind", "record", "mark_sending", "finish"),
+    *("take_lease", "settle_at_start", "set_flag", "note_rules", "bind", "record", "mark_sending", "finish"),
     *("renew_lease", "claim_sweep"),
 )
 POINTS = (
@@ -60,17 +64,34 @@ POINTS = (
     *(f"{name}:{when}-commit" for name in STORE_POINTS for when in ("before", "after")),
 )
 """Where a service may be doomed to end."""
+THREADS = ("worker", "ticks", "lease", "web")
+"""Points that every thread passes at each of its turns."""
+ROAD = (
+    "send:before",
+    "send:after",
+    *(
+        f"{name}:{when}-commit"
+        for name in ("record", "mark_sending", "finish", "set_flag", "renew_lease")
+        for when in ("before", "after")
+    ),
+    "worker",
+    "ticks",
+    "lease",
+)
+"""Those that a life comes by often: where it meets errors."""
+ENDED = 3
+"""Exit code of a process that lost a thread."""
 FIRST_POINTS = tuple(point for point in POINTS if point.startswith(("bind:", "note_rules:")))
 SWEEP_POINTS = tuple(point for point in POINTS if point.startswith("claim_sweep:"))
 """Those that are passed at the first start and in a sweep alone."""
-FREQUENT = {"send:before": 3, "send:after": 3, "record": 4, "mark_sending": 3, "finish": 3, "set_setting": 4}
+FREQUENT = {"send:before": 3, "send:after": 3, "record": 4, "mark_sending": 3, "finish": 3, "set_flag": 4}
 PATIENCE = 60.0
 """Seconds without any progress after which a run has failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much of everything: deeds of people, kills, and chapters, each with a sweep at its end."""
+    """How much of everything: deeds of people, deaths, and chapters, each with a sweep at its end."""
 
     deeds: int
     kills: int
@@ -84,12 +105,21 @@ class Outcome:
     seed: int
     seconds: float = 0.0
     kills: int = 0
+    ends: int = 0
+    """How often the process ended by itself because a thread did."""
+    injected: Counter[str] = field(default_factory=Counter)
+    """By kind, what it met."""
     moves: int = 0
     requests: int = 0
     struck: int = 0
     sweeps: int = 0
     points: set[str] = field(default_factory=set)
     verdict: Verdict = field(default_factory=Verdict)
+
+    @property
+    def deaths(self) -> int:
+        """Of both kinds."""
+        return self.kills + self.ends
 
 
 class Stalled(Exception):
@@ -118,11 +148,14 @@ class World:
         if seed % 2:
             self.portal.events.subscribe(f"http://127.0.0.1:{self.port}/webhooks/bitrix24", TOKEN)
             self.portal.events.weather.turn({"drop": 0.1, "duplicate": 0.1, "reorder": 0.1})
-        self.point = ""
+        self.wrong = folder / "wrong"
+        """By how many seconds the machine's clock is wrong."""
+        troubles.turn_clock(self, 0.0)
         self.doom = float("inf")
-        self.quota = 0
-        """Deaths until the end of this chapter."""
+        self.quota = self.met = 0
+        """Deaths until the end of this chapter; fates that had struck when this life began."""
         self.outcome = Outcome(seed)
+        self.peaceful = False
         self.slots: list[str] = []
         self.sweeping = False
         self.lives = Lives(self.settings(), folder, folder / "service.log")
@@ -138,6 +171,7 @@ class World:
             "BITRIX_POLL_SECONDS": "0.3",
             "BITRIX_SETTLE_SECONDS": str(SETTLE),
             "BITRIX_RATE": f"{self.rate[0]}/{self.rate[1]}",
+            "FATE_CLOCK": str(self.wrong),
         }
 
     def close(self) -> None:
@@ -148,23 +182,41 @@ class World:
     # --- lives and deaths ----------------------------------------------------------------------------------------
 
     def begin_life(self) -> None:
-        """Start the service, doomed as long as deaths are due."""
-        self.point, self.doom, times = "", float("inf"), 0
-        if self.outcome.kills < self.quota:
-            if self.sweeping or self.random.random() < 0.8:
-                self.point = self.next_point()
-                often = FREQUENT.get(self.point, FREQUENT.get(self.point.partition(":")[0], 1))
-                times = self.random.randint(1, often)
-                self.doom = time.monotonic() + 6.0
-            else:
-                self.doom_soon()
-        self.lives.begin(f"{self.point}*{times}" if self.point else "")
+        """Start the service; as long as deaths are due it meets errors on its way, and an end."""
+        self.doom, self.met, fates = float("inf"), len(self.struck()), []
+        if not self.peaceful:
+            fates += [self.fate(point, self.random.choice(list(ERRORS)), 6) for point in self.random.sample(ROAD, 4)]
+        if self.outcome.deaths < self.quota:
+            fates.append(self.end_of_life())
+        self.lives.begin(" ".join(fates))
+
+    def end_of_life(self) -> str:
+        """Where and how the life that begins is to end, if not at a moment; every third one loses a thread."""
+        self.doom = time.monotonic() + 6.0
+        first = not self.outcome.deaths
+        if not (self.sweeping or first) and 2 * self.outcome.ends < self.outcome.kills:
+            point = self.random.choice((*THREADS, *ROAD))
+            return self.fate(point, self.random.choice(list(ENDS)) if point in ROAD else "SystemExit")
+        if self.sweeping or first or self.random.random() < 0.8:
+            return self.fate(self.next_point(), "KILL")
+        self.doom_soon()
+        return ""
+
+    def fate(self, point: str, what: str, often: int = 0) -> str:
+        """What happens at a point, one of the first times that it is passed."""
+        often = often or FREQUENT.get(point, FREQUENT.get(point.partition(":")[0], 1))
+        return f"{point}*{self.random.randint(1, often)}={what}"
+
+    def struck(self) -> list[list[str]]:
+        """Each fate that has struck: point and word."""
+        path = self.folder / "fates"
+        return [line.split() for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
     def next_point(self) -> str:
         """Where this life is to end: one of those that it can come to now alone, else the next in turn."""
-        if self.sweeping or not self.outcome.kills:
+        if self.sweeping or not self.outcome.deaths:
             return self.random.choice(SWEEP_POINTS if self.sweeping else FIRST_POINTS)
-        return POINTS[(5 * self.outcome.seed + 7 * self.outcome.kills) % len(POINTS)]
+        return POINTS[(5 * self.outcome.seed + 7 * self.outcome.deaths) % len(POINTS)]
 
     def doom_soon(self) -> None:
         """Let the life end at some moment: while it starts, or when it is at work."""
@@ -178,14 +230,14 @@ class World:
         ended = self.lives.ended()
         if ended is None and time.monotonic() >= self.doom:
             ended = self.lives.kill()
-            self.point = ""
         if ended is None:
             return
-        if ended != -signal.SIGKILL:
-            raise Stalled(f"the service ended by itself with {ended}")
-        self.outcome.kills += 1
-        if self.point:
-            self.outcome.points.add(self.point)
+        if ended == ENDED and len(self.struck()) > self.met:
+            self.outcome.ends += 1
+        elif ended == -signal.SIGKILL:
+            self.outcome.kills += 1
+        else:
+            raise Stalled(f"the service ended by itself with {ended}; it had met {self.struck()[self.met :]}")
         self.begin_life()
 
     def until(self, what: str, done: Callable[[], bool]) -> None:
@@ -208,13 +260,25 @@ class World:
             self.outcome.verdict.wrong(str(stalled))
         else:
             self.outcome.verdict = judge(self.portal, self.store, self.people, self.slots, bucket=self.rate[1])
+            told(self.folder / "service.log", self.struck(), self.portal.faults.counts(), self.outcome.verdict)
             portals.play(self)
+            self.outcome.injected["another portal" if self.seed % 2 else "ids again"] += 1
+        self.count()
         self.outcome.seconds = time.monotonic() - began
         self.outcome.moves = self.people.diary.moves
         self.outcome.requests = sum(self.portal.journal.requests.values())
         self.outcome.struck = len(self.portal.faults.struck)
         self.outcome.sweeps = len(self.slots)
         return self.outcome
+
+    def count(self) -> None:
+        """What was met, by kind."""
+        injected, counts = self.outcome.injected, self.portal.faults.counts()
+        for point, what in self.struck():
+            injected["errors" if what in ERRORS else "threads" if what in ENDS else "kills"] += 1
+            self.outcome.points.add(point)
+        injected["kills"] = self.outcome.kills
+        injected["rows"], injected["time"] = counts["garbled"], counts["odd_time"]
 
     def story(self) -> None:
         """Chapters of work, each ended by a sweep; then the deaths that are still due, then peace."""
@@ -226,15 +290,23 @@ class World:
             if self.lives.pid and self.doom == float("inf"):
                 self.doom_soon()
             self.work(self.plan.deeds // chapters, gently=False)
+            self.portal.faults.clear("garbled", "odd_time")
             self.until("everything read and carried out", self.quiet)
             self.sweep("evening" if chapter % 2 == 0 else "morning")
-            self.until("the deaths of this chapter", lambda: self.outcome.kills >= self.quota)
+            self.until("the deaths of this chapter", lambda: self.outcome.deaths >= self.quota)
+        self.peaceful = True
         self.until("peace", self.at_peace)
+        self.until("/readyz says ready", self.ready)
         self.end()
 
     def work(self, deeds: int, *, gently: bool) -> None:
-        """People at work, in bursts and pauses."""
-        for _ in range(deeds):
+        """People at work, in bursts and pauses; in the first part of a chapter troubles befall the service."""
+        due = [] if gently or not self.plan.kills else self.random.sample(troubles.CHAPTER, len(troubles.CHAPTER))
+        places = {int((number + 1) * deeds / (len(due) + 1)): kind for number, kind in enumerate(due)}
+        for number in range(deeds):
+            if kind := places.get(number):
+                troubles.TROUBLES[kind](self)
+                self.outcome.injected[kind] += 1
             self.people.act(gently=gently)
             self.mind()
             if self.random.random() < 0.3:
@@ -296,6 +368,12 @@ class World:
             self.mind()
             time.sleep(0.05)
         return self.quiet() and self.unchanged(before)
+
+    def ready(self) -> bool:
+        """What the service says of itself."""
+        with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5) as answer:
+            return bool(answer.status == 200)
+        return False
 
     def unchanged(self, since: datetime) -> bool:
         """Nothing in the portal changed since a moment."""
