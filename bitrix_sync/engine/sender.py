@@ -156,6 +156,7 @@ def note(sender: Sender) -> None:
     except (BitrixSyncError, OSError, MemoryError):
         raise
     except Exception:
+        log.warning("outcomes cannot be noted together; they are noted one by one", count=len(owed), exc_info=True)
         for one in owed:
             try:
                 note_outcomes(sender, [one])
