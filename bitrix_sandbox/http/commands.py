@@ -124,7 +124,11 @@ class CommandRunner:
             return Answer([] if fault.kind == "empty_result" else "?"), self._run(call, name, parameters)[1]
         if fault.kind == "garbled":
             answer, timing = self._run(call, name, parameters)
-            return replace(answer, result=fault.garble(answer.result)), timing
+            before = php_json(answer.result)
+            garbled = fault.garble(answer.result)
+            if php_json(garbled) == before:
+                self.faults.missed(name, fault.kind)
+            return replace(answer, result=garbled), timing
         return self.strike(call, fault, lambda: self._run(call, name, parameters), later=later)
 
     def find(self, call: Call, name: str) -> Method:

@@ -281,6 +281,14 @@ class Faults:
                     return fault
             return None
 
+    def missed(self, method: str, kind: str) -> None:
+        """The newest strike of a kind at a method found nothing to spoil: it is no strike."""
+        with self._lock:
+            for place in range(len(self.struck) - 1, -1, -1):
+                if (self.struck[place].method, self.struck[place].kind) == (method.lower(), kind):
+                    del self.struck[place]
+                    return
+
     def _arm(self, armed: _Armed) -> None:
         with self._lock:
             self._armed.append(armed)
