@@ -49,7 +49,7 @@ def garble(world: World) -> None:
     world.portal.faults.next(
         "garbled",
         method,
-        times=3,
+        times=6,
         row=world.random.choice([None, "*"]),
         field=world.random.choice(ROWS[method]),
         value=world.random.choice(NONSENSE),

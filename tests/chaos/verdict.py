@@ -238,14 +238,15 @@ def _little_things(portal: Sandbox, store: Path, verdict: Verdict) -> None:
 
 
 def told(log: Path, fates: Sequence[Sequence[str]], faults: Counter[str], verdict: Verdict) -> None:
-    """What the service met stands in its log: rows that it left out, threads that it lost, errors by their kind."""
+    """What the service met stands in its log: rows that it left out, threads that it lost, errors by kind or text."""
     text = log.read_text(encoding="utf-8", errors="replace")
-    wanted = {repr(ERRORS[what]()).partition("(")[0] for _, what in fates if what in ERRORS}
-    wanted |= {"stopping" for _, what in fates if what in ENDS}
-    wanted |= {"cannot be read" for _ in range(faults["garbled"])}
-    for word in sorted(wanted):
-        if word not in text:
-            verdict.wrong(f"the log does not tell of it: {word}")
+    raised = [ERRORS[what]() for what in {what for _, what in fates if what in ERRORS}]
+    wanted = [(type(fault).__name__, str(fault) or type(fault).__name__) for fault in raised]
+    wanted += [("stopping",)] * any(what in ENDS for _, what in fates)
+    wanted += [("cannot be read; it is left out", "UnreadableRow")] * bool(faults["garbled"])
+    for words in wanted:
+        if not any(word in text for word in words):
+            verdict.wrong(f"the log does not tell of it: {words}")
 
 
 def _lines(portal: Sandbox, chat: int) -> Iterator[str]:

@@ -81,6 +81,8 @@ ROAD = (
 """Those that a life comes by often: where it meets errors."""
 ENDED = 3
 """Exit code of a process that lost a thread."""
+END = 15.0
+"""Seconds within which such a process has to end."""
 FIRST_POINTS = tuple(point for point in POINTS if point.startswith(("bind:", "note_rules:")))
 SWEEP_POINTS = tuple(point for point in POINTS if point.startswith("claim_sweep:"))
 """Those that are passed at the first start and in a sweep alone."""
@@ -118,8 +120,8 @@ class Outcome:
 
     @property
     def deaths(self) -> int:
-        """Of both kinds."""
-        return self.kills + self.ends
+        """Those that were due: kills, and threads that were ended. What errors end comes on top."""
+        return self.kills + self.injected["threads"]
 
 
 class Stalled(Exception):
@@ -182,19 +184,19 @@ class World:
     # --- lives and deaths ----------------------------------------------------------------------------------------
 
     def begin_life(self) -> None:
-        """Start the service; as long as deaths are due it meets errors on its way, and an end."""
+        """Start the service; it meets errors until peace comes, and an end as long as deaths are due."""
         self.doom, self.met, fates = float("inf"), len(self.struck()), []
         if not self.peaceful:
-            fates += [self.fate(point, self.random.choice(list(ERRORS)), 6) for point in self.random.sample(ROAD, 4)]
+            fates += [self.fate(point, self.random.choice(list(ERRORS)), 6) for point in self.random.sample(ROAD, 2)]
         if self.outcome.deaths < self.quota:
             fates.append(self.end_of_life())
         self.lives.begin(" ".join(fates))
 
     def end_of_life(self) -> str:
         """Where and how the life that begins is to end, if not at a moment; every third one loses a thread."""
-        self.doom = time.monotonic() + 6.0
+        self.doom = time.monotonic() + 4.0
         first = not self.outcome.deaths
-        if not (self.sweeping or first) and 2 * self.outcome.ends < self.outcome.kills:
+        if not (self.sweeping or first) and 3 * self.outcome.injected["threads"] < self.outcome.deaths:
             point = self.random.choice((*THREADS, *ROAD))
             return self.fate(point, self.random.choice(list(ENDS)) if point in ROAD else "SystemExit")
         if self.sweeping or first or self.random.random() < 0.8:
@@ -229,16 +231,27 @@ class World:
             return
         ended = self.lives.ended()
         if ended is None and time.monotonic() >= self.doom:
-            ended = self.lives.kill()
+            ended = self.due_end()
         if ended is None:
             return
-        if ended == ENDED and len(self.struck()) > self.met:
+        met = self.struck()[self.met :]
+        if ended == ENDED and met:
             self.outcome.ends += 1
+            self.outcome.injected["threads"] += any(what in ENDS for _, what in met)
         elif ended == -signal.SIGKILL:
             self.outcome.kills += 1
         else:
-            raise Stalled(f"the service ended by itself with {ended}; it had met {self.struck()[self.met :]}")
+            raise Stalled(f"the service ended by itself with {ended}; it had met {met}")
         self.begin_life()
+
+    def due_end(self) -> int:
+        """The exit code of a life whose time is over: killed, unless it lost a thread and has to end by itself."""
+        if not any(what in ENDS for _, what in self.struck()[self.met :]):
+            return self.lives.kill()
+        ended = self.lives.ended(END)
+        if ended is None:
+            raise Stalled(f"the process lives on {END:.0f} s after a thread was ended")
+        return ended
 
     def until(self, what: str, done: Callable[[], bool]) -> None:
         """Let time pass, and services die, until it is done."""
@@ -275,7 +288,7 @@ class World:
         """What was met, by kind."""
         injected, counts = self.outcome.injected, self.portal.faults.counts()
         for point, what in self.struck():
-            injected["errors" if what in ERRORS else "threads" if what in ENDS else "kills"] += 1
+            injected["errors"] += what in ERRORS
             self.outcome.points.add(point)
         injected["kills"] = self.outcome.kills
         injected["rows"], injected["time"] = counts["garbled"], counts["odd_time"]
@@ -321,7 +334,8 @@ class World:
             moment += timedelta(days=1)
         self.slots.append(f"{moment:%Y-%m-%d}/{name}")
         self.portal.clock.set(moment)
-        self.quota, self.sweeping, self.doom = self.quota + 1, True, time.monotonic()
+        self.quota = max(self.quota, self.outcome.deaths) + 2
+        self.sweeping, self.doom = True, time.monotonic()
         self.mind()
         self.sweeping = False
         self.work(self.plan.deeds // (4 * self.plan.chapters), gently=True)
