@@ -24,6 +24,9 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 RACE = timedelta(seconds=2)
 """A person may move a deal while our own move is on its way: the portal knows no condition on a change."""
 
+WORDS = {"Full": "the disk is full", "Locked": "another program holds it locked"}
+"""How the store itself says these."""
+
 
 @dataclass(slots=True)
 class Verdict:
@@ -240,8 +243,8 @@ def _little_things(portal: Sandbox, store: Path, verdict: Verdict) -> None:
 def told(log: Path, fates: Sequence[Sequence[str]], faults: Counter[str], verdict: Verdict) -> None:
     """What the service met stands in its log: rows that it left out, threads that it lost, errors by kind or text."""
     text = log.read_text(encoding="utf-8", errors="replace")
-    raised = [ERRORS[what]() for what in {what for _, what in fates if what in ERRORS}]
-    wanted = [(type(fault).__name__, str(fault) or type(fault).__name__) for fault in raised]
+    met = sorted({what for _, what in fates if what in ERRORS})
+    wanted = [(type(ERRORS[what]()).__name__, str(ERRORS[what]()) or what, WORDS.get(what, what)) for what in met]
     wanted += [("stopping",)] * any(what in ENDS for _, what in fates)
     wanted += [("cannot be read; it is left out", "UnreadableRow")] * bool(faults["garbled"])
     for words in wanted:
