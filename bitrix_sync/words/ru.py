@@ -1966,6 +1966,14 @@ FAULTS: dict[str, str] = {
     "'end of template'": "конец шаблона",
     "'name'": "имя",
     "'string'": "текст",
+    # slips of the pen
+    "A funnel takes stages, not a list.": "В воронке должны быть стадии, а не список задач.",
+    "It is a stage of the funnel {0}: write it below that one, indented.": (
+        "Это стадия воронки {0}: напишите её под этой воронкой, с отступом."
+    ),
+    "{0} in single braces is put into the text as it stands.": "{0} в одинарных скобках так и останется в тексте.",
+    "Several users have the name {0}: {1}.": "Имя {0} на портале у нескольких сотрудников: {1}.",
+    "The webhook may not read employees.": "Вебхуку не разрешено читать сотрудников.",
 }
 
 TROUBLES: dict[str, str] = {
