@@ -18,28 +18,32 @@ from bitrix_sync.store.tasks import task_records
 _MARKUP = re.compile(r"\[/?(?:b|i|u|s|url|user)(?:=[^\]]*)?\]", re.IGNORECASE)
 
 
+UNMADE = TaskRecord("")
+"""Of a task that is not there yet nothing is known but what would be made."""
+
+
 def trial(store: Store, *, now: datetime) -> list[Line]:
     """What would have been done, the newest first. Empty while the service works: what it does is in the portal."""
     with scene(store, now) as here:
         rows = queries.trial_rows(here.connection)
         records = {one.ref: one for one in task_records(here.connection, {row.ref for row in rows if row.ref})}
-        return [_line(here, row, records.get(row.ref)) for row in rows]
+        return [_line(here, row, records.get(row.ref, UNMADE)) for row in rows]
 
 
-def _line(here: ReportContext, row: Any, record: TaskRecord | None) -> Line:
+def _line(here: ReportContext, row: Any, record: TaskRecord) -> Line:
     of = Occurrence.parse(row.ref)
-    rule = of.rule if of else record.rule_id if record else ""
+    rule = of.rule if of else record.rule_id
     line = {
         "at": here.local(row.at),
         "kind": row.kind,
         "rule": rule,
         "rule_title": here.known.rule_title(rule) if rule else "",
-        "deal_id": row.deal_id or (record.deal_id if record else 0) or None,
+        "deal_id": row.deal_id or record.deal_id or None,
         "deal": row.deal or "",
-        "task_id": record.portal_id if record else None,
-        "title": record.title if record else "",
-        "deadline": here.local(record.deadline) if record else None,
-        "owner_id": record.owner_id if record else None,
+        "task_id": record.portal_id,
+        "title": record.title,
+        "deadline": here.local(record.deadline),
+        "owner_id": record.owner_id or None,
         "sweep": row.sweep,
         "text": "",
         **_told(here, row),
