@@ -28,7 +28,7 @@ from bitrix_sync import __version__
 from bitrix_sync.errors import BitrixSyncError, UserError
 from bitrix_sync.settings import Settings, load_settings
 from bitrix_sync.words import texts
-from bitrix_sync.words.language import Language, named
+from bitrix_sync.words.language import CHOICES, Language, named, speaker
 from bitrix_sync.words.terminal import Terminal, cell, json_text
 from bitrix_sync.words.texts import reason_text, visible
 from bitrix_sync.words.usage import usage_text
@@ -252,8 +252,25 @@ def said(reason: str) -> str:
     return reason_text(reader(), reason)
 
 
-def show_account(result: Mapping[str, Any], *, as_json: bool) -> None:
-    """What was carried out, in lines."""
+ACCOUNT = (
+    *("released", "tried_again", "overdue", "moves", "moved", "put_back", "failed", "dropped", "held", "still_held"),
+    *("unread", "unknown", "waiting", "remaining", "unsent", "left_alone", "messages"),
+)
+"""Counts of an account that people are told, unless they are zero."""
+
+
+def tell(key: str, **values: Any) -> str:
+    """A sentence of the catalogue in the reader's language."""
+    return texts.phrase(reader(), key, **values)
+
+
+def columns(*names: str) -> list[str]:
+    """The heads of columns in the reader's language."""
+    return [tell(f"column.{name}") if name else "" for name in names]
+
+
+def show_account(result: Mapping[str, Any], *, as_json: bool, then: str = "") -> None:
+    """What was carried out, in lines; ``then`` says what is next."""
     if as_json:
         show(result)
         return
@@ -261,17 +278,31 @@ def show_account(result: Mapping[str, Any], *, as_json: bool) -> None:
     for name, lines in lists.items():
         for line in lines:
             out.print(account_line(name, line))
-    flags = [key for key, value in result.items() if value is True]
-    numbers = {key: value for key, value in result.items() if type(value) is int}
-    numbers |= {name: len(lines) for name, lines in lists.items()}
-    out.print(", ".join([*flags, *(f"{key}: {value}" for key, value in numbers.items())]))
+    counts = {**result, **{name: len(lines) for name, lines in lists.items()}}
+    told = [
+        tell(f"account.{key}", count=counts[key]) for key in ACCOUNT if type(counts.get(key)) is int and counts[key]
+    ]
+    out.print(". ".join([*achievement(lists.get("done", [])), *told]) or tell("account.nothing"))
+    if then and not result.get("dry_run"):
+        out.print(then)
     if result.get("failed"):
         raise typer.Exit(3)
 
 
+def achievement(done: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The tasks that were made, and the number of other things done."""
+    made = [line["deal_id"] for line in done if line["kind"] == "task.create"]
+    other = sum(line["kind"] != "task.create" for line in done)
+    return [
+        *([tell("account.made", count=len(made), deals=len(set(made)))] if made else []),
+        *([tell("account.other", count=other)] if other else []),
+    ]
+
+
 def account_line(name: str, line: Mapping[str, Any]) -> str:
     """One operation and what became of it."""
-    words = [name, line["kind"], f"deal {line['deal_id']}" if line["deal_id"] else "", line.get("title", "")]
+    deal = tell("account.deal", deal=line["deal_id"]) if line["deal_id"] else ""
+    words = [tell(f"account.line.{name}"), tell(f"page.kind.{line['kind']}"), deal, line.get("title", "")]
     return "  ".join(word for word in [*words, said(line.get("error") or line.get("why") or "")] if word)
 
 
@@ -477,10 +508,16 @@ def backfill(
     result = perform("backfill", {**args, "dry_run": dry_run})
     if not as_json:
         rows = [
-            [one["deal_id"], one["title"], one["owner"], _minute(one["deadline"]), "held" if one["held"] else ""]
+            [
+                one["deal_id"],
+                one["title"],
+                one["owner"],
+                _minute(one["deadline"]),
+                tell("column.held") if one["held"] else "",
+            ]
             for one in result["planned"]
         ]
-        table("tasks", ["deal", "task", "owner", "deadline", ""], rows)
+        table(tell("column.tasks"), columns("deal", "task", "owner", "deadline", ""), rows)
     show_account(result, as_json=as_json)
 
 
@@ -496,15 +533,22 @@ def sweep(
         raise typer.BadParameter(f"no sweep is called '{name}'; write morning or evening")
     result = perform("sweep", {"name": name, "rerun": again, "dry_run": dry_run})
     if not as_json:
-        keys = ("task_id", "title", "owner", "supervisor", "fate")
+        keys = ("task_id", "title", "owner", "supervisor")
         tasks = result["tasks"]
         rows = [[*(one[key] for key in keys), *_span(one), said(one["why"])] for one in tasks]
-        table("overdue", ["task", "title", "owner", "supervisor", "", "from", "to", "why not"], rows)
+        heads = columns("task", "title", "owner", "supervisor", "from", "to", "why not")
+        table(tell("column.overdue"), heads, rows)
         if result.get("held"):
-            out.print("more moves than `max_moves`: such a sweep is held until `bitrix-sync release`")
+            out.print(tell("command.sweep_held"))
         if until := result.get("until"):
-            out.print(f"the rest is up to `bitrix-sync run`: about until {_minute(until)}")
+            out.print(tell("command.sweep_rest", until=_minute(until)))
     show_account(result, as_json=as_json)
+
+
+def state_word(state: str) -> str:
+    """A sweep's state in the reader's language."""
+    language = reader()
+    return CHOICES[speaker(language, CHOICES, "sweep_state")]["sweep_state"].get(state, state)
 
 
 def _span(line: Mapping[str, Any]) -> list[str]:
@@ -529,18 +573,18 @@ def undo(
         if as_json:
             show(rows)
         else:
-            keys = ("slot", "state", "moved", "put_back")
+            keys = ("moved", "put_back")
             table(
-                "sweeps",
-                ["sweep", "state", "moved", "put back", ""],
-                [[*(r[key] for key in keys), said(r["reason"])] for r in rows],
+                tell("column.sweeps"),
+                columns("sweep", "state", "moved", "put back", ""),
+                [[r["slot"], state_word(r["state"]), *(r[key] for key in keys), said(r["reason"])] for r in rows],
             )
         return
     result = perform("undo", {"slot": slot, "dry_run": dry_run})
     if dry_run and not as_json:
         rows = [[*(one[key] for key in ("task_id", "title")), *_span(one), said(one["why"])] for one in result["tasks"]]
-        table("deadlines", ["task", "title", "from", "to", "why not"], rows)
-    show_account(result, as_json=as_json)
+        table(tell("column.deadlines"), columns("task", "title", "from", "to", "why not"), rows)
+    show_account(result, as_json=as_json, then=tell("account.next.undo"))
 
 
 @app.command()
@@ -553,10 +597,10 @@ def remove(
     """Delete the tasks that a wrong rule made, those that nobody has touched."""
     result = perform("remove", {"rule": rule, "since": since, "dry_run": dry_run})
     if not as_json:
-        rows = [["delete", line["task_id"], line["title"], ""] for line in result["delete"]]
-        rows += [["keep", line["task_id"], line["title"], said(line["why"])] for line in result["kept"]]
-        table("tasks", ["", "task", "title", "changed"], rows)
-    show_account(result, as_json=as_json)
+        rows = [[tell("column.delete"), line["task_id"], line["title"], ""] for line in result["delete"]]
+        rows += [[tell("column.keep"), line["task_id"], line["title"], said(line["why"])] for line in result["kept"]]
+        table(tell("column.tasks"), columns("", "task", "title", "changed"), rows)
+    show_account(result, as_json=as_json, then=tell("account.next.remove", rule=rule))
 
 
 @app.command()
@@ -566,7 +610,7 @@ def pause() -> None:
     from bitrix_sync.sweeps import state
 
     with_store(lambda store: state.pause(store, utc_now()))
-    out.print("paused: nothing is written to the portal until `bitrix-sync resume`")
+    out.print(tell("command.paused"))
 
 
 @app.command()
@@ -576,7 +620,7 @@ def resume() -> None:
     from bitrix_sync.sweeps.state import resume_at
 
     with_store(lambda store: resume_at(store, utc_now()))
-    out.print("resumed")
+    out.print(tell("command.resumed"))
 
 
 @app.command()
@@ -589,9 +633,9 @@ def held(as_json: Json = False) -> None:
         show(rows)
     else:
         table(
-            "held",
-            ["kind", "deal", "task", "since", "why"],
-            [[r["kind"], r["deal_id"], r["title"], r["since"], said(r["why"]) or "held"] for r in rows],
+            tell("column.held"),
+            columns("kind", "deal", "task", "since", "why"),
+            [[tell(f"page.kind.{r['kind']}"), r["deal_id"], r["title"], r["since"], said(r["why"])] for r in rows],
         )
 
 
@@ -612,7 +656,7 @@ def backup(file: Annotated[Path, typer.Argument(help="Where the copy is written;
             store.flags.last_backup = utc_now()
 
     with_store(copy, create=False)
-    out.print(f"written: {file}")
+    out.print(tell("command.written", file=file))
 
 
 @app.command()

@@ -98,7 +98,7 @@ def test_sync_makes_the_task_and_says_so(place: Place) -> None:
     deal = place.add_deal("Lotos")
     ran = place.done("sync")
     assert [task.title for task in place.tasks(deal)] == ["Call: Lotos"]
-    assert "task.create" in ran.out
+    assert "Tasks made: 1 (deals: 1)" in ran.out
     assert "Call: Lotos" in ran.out
     assert place.done("sync", "--json").json["operations"] == 0
 
@@ -125,7 +125,7 @@ def test_a_sweep_is_done_once_and_can_be_undone(place: Place) -> None:
     assert task.deadline == utc("2026-03-03 18:00")
     assert task.title in ran.out
     assert "2026-03-03 18:00" in ran.out
-    assert "moved: " in ran.out
+    assert "Deadlines moved: " in ran.out
     again = place.shell("sweep", "evening")
     assert (again.code, "was done already" in again.err) == (1, True)
     assert "2026-03-02/evening" in place.done("undo").out
@@ -229,7 +229,7 @@ def test_what_the_safety_limit_holds_back_is_listed_and_released(place: Place) -
     assert place.done("sync", "--json").json["held"] == 5
     assert sum(bool(place.tasks(deal)) for deal in deals) == 20
     assert len(place.done("held", "--json").json) == 5
-    assert "released: 5" in place.done("release").out
+    assert "Released: 5" in place.done("release").out
     assert all(len(place.tasks(deal)) == 1 for deal in deals)
     assert place.done("held", "--json").json == []
 
