@@ -757,7 +757,7 @@ def schema() -> None:
     """The JSON Schema of rules.yaml, for editors."""
     from bitrix_sync.rules.schema import json_schema
 
-    show(json_schema())
+    show(json_schema(reader()))
 
 
 @app.command()

@@ -7,11 +7,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import pytest
 
 from bitrix_sync import rules
 from bitrix_sync.rules.load import load
+from bitrix_sync.rules.schema import json_schema
 from bitrix_sync.words.language import FALL_BACK, FAULTS, named
 from bitrix_sync.words.usage import fault_text
 from tests.test_rules_loading import Broken, table
@@ -85,6 +87,19 @@ def test_every_sentence_of_the_rules_is_in_the_table(language: str) -> None:
         if sentence not in OF_PARTS and latin(fault_text(language, sentence.replace("{}", "`0`").replace("``", "`")))
     ]
     assert missing == []
+
+
+def hints(part: Any) -> Iterator[str]:
+    """Every hint of a schema."""
+    if isinstance(part, dict) and isinstance(hint := part.get("description"), str):
+        yield hint
+    for below in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+        yield from hints(below)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_hints_of_the_schema_are_in_the_language(language: str) -> None:
+    assert [hint for hint in hints(json_schema(language)) if latin(hint.replace("bitrix-sync", ""))] == []
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

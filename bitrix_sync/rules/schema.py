@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from bitrix_sync.rules.file import File
+from bitrix_sync.words.language import FALL_BACK
+from bitrix_sync.words.usage import fault_text
 
 _LINK = re.compile(r"\[([^\]]*)\]\(#[^)]*\)")
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -38,11 +41,17 @@ class _Schema(GenerateJsonSchema):
         return False
 
 
-def json_schema() -> dict[str, Any]:
-    """The schema of a whole file, in JSON Schema 2020-12."""
+def json_schema(language: str = FALL_BACK) -> dict[str, Any]:
+    """The schema of a whole file, in JSON Schema 2020-12; its hints in the language."""
     schema = File.model_json_schema(by_alias=True, schema_generator=_Schema)
-    for model in [schema, *schema["$defs"].values()]:
-        for key in model.get("properties", {}).values():
-            if "description" in key:
-                key["description"] = _LINK.sub(r"\1", key["description"])
-    return {"$schema": DIALECT, **schema, "title": "rules.yaml of bitrix-sync"}
+    for one in _hinted(schema):
+        one["description"] = fault_text(language, _LINK.sub(r"\1", one["description"]))
+    return {"$schema": DIALECT, **schema, "title": fault_text(language, "rules.yaml of bitrix-sync")}
+
+
+def _hinted(part: Any) -> Iterator[dict[str, Any]]:
+    """Every part of a schema that has a hint."""
+    if isinstance(part, dict) and isinstance(part.get("description"), str):
+        yield part
+    for below in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+        yield from _hinted(below)

@@ -138,7 +138,7 @@ def start(settings: Settings) -> Started:
     schema = path.with_name(SCHEMA)
     aside = put_aside(path) if is_example(path) else None
     write(path, draft.text)
-    replace_schema(schema)
+    replace_schema(schema, loaded.language)
     unread = {**directory.unread, **directory.company.unread}
     warnings = (
         *(f"{part}: could not be read, so the file says nothing of it: {end.why}" for part, end in unread.items()),
@@ -202,9 +202,9 @@ def write(path: Path, text: str) -> None:
         ) from None
 
 
-def replace_schema(path: Path) -> None:
-    """The schema for editors: made by the program, so an older one is replaced."""
-    text = json.dumps(json_schema(), ensure_ascii=False, indent=2) + "\n"
+def replace_schema(path: Path, language: str) -> None:
+    """The schema for editors, in the file's language: made by the program, so an older one is replaced."""
+    text = json.dumps(json_schema(language), ensure_ascii=False, indent=2) + "\n"
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as fault:

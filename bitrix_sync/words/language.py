@@ -3,7 +3,7 @@
 Tables of such a file, each of which may lack what is said as in ``FALL_BACK`` then:
 
 - ``USAGE``: what ``--help`` and wrong usage say, by the English sentence as the command line has it;
-- ``FAULTS``: what is wrong with a rules file and what to write instead, by the English sentence likewise;
+- ``FAULTS``: likewise what is wrong with a rules file, what to write instead, and the hints of its schema;
 - ``TROUBLES``: what is wrong with settings, portal, database or a request, likewise;
 - ``MESSAGES``: sentences by key; ``texts`` tells how a placeholder shows its value.
 - ``NOUNS``: nouns that are counted, a form for each plural category that the language has in CLDR, in CLDR's order.

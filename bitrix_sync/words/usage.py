@@ -23,7 +23,7 @@ def usage_text(language: str, text: str) -> str:
 
 
 def fault_text(language: str, text: str) -> str:
-    """The same of ``FAULTS``: what is wrong with a rules file, or what to write instead."""
+    """The same of ``FAULTS``: a sentence on a rules file."""
     return _text("faults", language, text, DEPTH)
 
 
