@@ -2237,6 +2237,8 @@ FAULTS: dict[str, str] = {
     "no sweeps": "обходов нет",
     "limits, and the trial mode": "пределы и пробный режим",
     "limits of 1000, no trial mode": "пределы 1000, без пробного режима",
+    "The portal has no user of the name {0}.": "В портале нет сотрудника с именем {0}.",
+    "Write the funnel, and its stages below it, indented.": "Напишите воронку, а под ней с отступом её стадии.",
 }
 
 TROUBLES: dict[str, str] = {
