@@ -257,6 +257,8 @@ ACCOUNT = (
     *("unread", "unknown", "waiting", "remaining", "unsent", "left_alone", "messages"),
 )
 """Counts of an account that people are told, unless they are zero."""
+FLAGS = ("dry_run", "watch", "sees_no_deals", "rights_lost", "believed")
+"""What else an account says, if it is so."""
 
 
 def tell(key: str, **values: Any) -> str:
@@ -278,15 +280,21 @@ def show_account(result: Mapping[str, Any], *, as_json: bool, then: str = "") ->
     for name, lines in lists.items():
         for line in lines:
             out.print(account_line(name, line))
-    counts = {**result, **{name: len(lines) for name, lines in lists.items()}}
-    told = [
-        tell(f"account.{key}", count=counts[key]) for key in ACCOUNT if type(counts.get(key)) is int and counts[key]
-    ]
-    out.print(". ".join([*achievement(lists.get("done", [])), *told]) or tell("account.nothing"))
+    out.print(". ".join(sentences(result, lists)))
     if then and not result.get("dry_run"):
         out.print(then)
     if result.get("failed"):
         raise typer.Exit(3)
+
+
+def sentences(result: Mapping[str, Any], lists: Mapping[str, list[Any]]) -> list[str]:
+    """What an account comes to; of a dry run, that nothing was written."""
+    counts = {**result, **{name: len(lines) for name, lines in lists.items()}}
+    told = [
+        tell(f"account.{key}", count=counts[key]) for key in ACCOUNT if type(counts.get(key)) is int and counts[key]
+    ]
+    flags = [tell(f"account.{key}") for key in FLAGS if result.get(key) is True]
+    return [*flags, *achievement(lists.get("done", [])), *told] or [tell("account.nothing")]
 
 
 def achievement(done: Iterable[Mapping[str, Any]]) -> list[str]:
