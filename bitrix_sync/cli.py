@@ -781,7 +781,7 @@ def check(
         show([line.as_dict() for line in lines])
     else:
         for line in lines:
-            out.print(str(line))
+            out.print(line.said(reader()))
     if any(line.level == "error" for line in lines):
         raise typer.Exit(1)
 

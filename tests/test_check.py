@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from bitrix_sync.settings import load_settings
 from bitrix_sync.setup.check import Line, examine
-from tests.world.office import Office, office
+from tests.world.office import RULES, Office, office
 
 
 def rules_lines(place: Office) -> list[Line]:
@@ -33,3 +34,13 @@ def test_a_name_that_was_never_known_is_an_error(tmp_path: Path) -> None:
     with office(tmp_path) as place:
         place.rules.write_text(place.rules.read_text(encoding="utf-8").replace("Презентация", "Презентацыя"))
         assert [line.level for line in rules_lines(place) if "Презентацыя" in line.text] == ["error"]
+
+
+def test_every_line_is_in_russian_for_who_reads_russian(tmp_path: Path) -> None:
+    with office(tmp_path, RULES.replace("language: en", "language: ru")) as place:
+        lines = [line.said("ru") for line in examine(load_settings(place.environ, None), offline=False)]
+        settings = load_settings({**place.environ, "BITRIX_APPLICATION_TOKEN": "token"}, None)
+        lines += [line.said("ru") for line in examine(settings, offline=True)]
+    told = re.sub(r"`[^`]*`|\S*[/.:_]\S*|[A-Z]{3,}|funnels", "", "\n".join(lines))
+    scopes = "calendar crm department im sonet task tasks user_basic userfieldconfig"
+    assert set(re.findall("[A-Za-z]{2,}", told)) - set(scopes.replace("_", " ").split()) == set()

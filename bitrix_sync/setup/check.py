@@ -18,6 +18,8 @@ from bitrix_sync.portal.client import Portal
 from bitrix_sync.rules.load import load
 from bitrix_sync.settings import Settings
 from bitrix_sync.store import Store
+from bitrix_sync.words.texts import phrase
+from bitrix_sync.words.usage import trouble_text
 
 CLOCK_WARNING = 30.0
 """Seconds between the portal's clock and ours that are worth a word."""
@@ -38,8 +40,10 @@ class Line:
     about: str
     text: str
 
-    def __str__(self) -> str:
-        return f"{self.level:<8}{self.about}: {self.text}"
+    def said(self, language: str) -> str:
+        """The line for people."""
+        level, about, longest = (phrase(language, f"check.{word}") for word in (self.level, self.about, "warning"))
+        return f"{level:<{len(longest) + 1}}{about}: {trouble_text(language, self.text)}"
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""

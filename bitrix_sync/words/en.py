@@ -603,6 +603,20 @@ MESSAGES: dict[str, str] = {
     "status.label.budget": "Pace",
     "status.label.backup": "Last backup",
     "status.label.holder": "Process",
+    # check
+    "check.ok": "ok",
+    "check.warning": "warning",
+    "check.error": "error",
+    "check.settings": "settings",
+    "check.database": "database",
+    "check.portal": "portal",
+    "check.webhook": "webhook",
+    "check.scopes": "scopes",
+    "check.rights": "rights",
+    "check.readings": "readings",
+    "check.clocks": "clocks",
+    "check.rules": "rules",
+    "check.events": "events",
     # init
     "init.settings": "BITRIX_WEBHOOK_URL: is not set; write the address of the incoming webhook into {path}, "
     "which was made just now and says how to make the webhook. Then run `bitrix-sync init` again: it writes "

@@ -615,6 +615,20 @@ MESSAGES: dict[str, str] = {
     "status.label.budget": "Темп",
     "status.label.backup": "Последняя копия",
     "status.label.holder": "Процесс",
+    # check
+    "check.ok": "в порядке",
+    "check.warning": "предупреждение",
+    "check.error": "ошибка",
+    "check.settings": "настройки",
+    "check.database": "база",
+    "check.portal": "портал",
+    "check.webhook": "вебхук",
+    "check.scopes": "права вебхука",
+    "check.rights": "права пользователя",
+    "check.readings": "чтение",
+    "check.clocks": "часы",
+    "check.rules": "правила",
+    "check.events": "события",
     # init
     "init.settings": "BITRIX_WEBHOOK_URL: не задан; впишите адрес входящего вебхука в {path} — этот файл только что "
     "записан, в нём сказано, как сделать вебхук. Потом запустите `bitrix-sync init` ещё раз: появится rules.yaml с "
@@ -2247,6 +2261,52 @@ FAULTS: dict[str, str] = {
 }
 
 TROUBLES: dict[str, str] = {
+    # check
+    "portal {0}, rules {1}": "портал {0}, правила {1}",
+    "(not set)": "(не указан)",
+    "{0}, has been read before": "{0}, портал уже читался",
+    "{0}, the first start will read the portal": "{0}, портал прочитает первый запуск",
+    "not compared with the database: {0}": "не сверен с базой: {0}",
+    "was put back from a backup: {0} rows of its history are not those known; the next start goes on from"
+    " what it holds now": "восстановлен из копии: строк истории, которые не совпали с известными: {0}; следующий "
+    "запуск продолжит с того, что в нём есть сейчас",
+    "is the database's under a new address, {0} before": "тот же, что в базе, под новым адресом; прежний адрес: {0}",
+    "{0}, {1} known rows of its history are there": "{0}, известных строк истории на месте: {1}",
+    "{0}, is not known yet": "{0}, базе ещё не известен",
+    "works for {0} (user {1})": "работает от имени: {0} (номер {1})",
+    "the portal does not tell them; what is missing will be refused": "портал их не называет; в том, чего не "
+    "хватает, он откажет",
+    "missing: {0}. Tick them in the webhook's form": "не хватает: {0}. Отметьте их в форме вебхука",
+    "{0} (deals, stages and their history cannot be read)": "{0} (не прочитать сделки, стадии и их историю)",
+    "{0} (tasks cannot be made)": "{0} (не поставить задачи)",
+    "{0} (heads cannot be found)": "{0} (не найти руководителей)",
+    "{0} (nobody can be told anything)": "{0} (никому ничего не сообщить)",
+    "{0} (people cannot be read)": "{0} (не прочитать сотрудников)",
+    "no calendar: absences and the portal's working hours cannot be read": "нет calendar: отсутствия и рабочее время "
+    "портала не прочитать",
+    "administrator": "администратор",
+    "not an administrator: foreign tasks cannot be moved, `control` cannot work; deals that this user may"
+    " not read are not seen": "не администратор: чужие задачи не перенести, `control` не сработает; сделок, которые "
+    "этому пользователю нельзя читать, служба не видит",
+    "{0} s apart": "расходятся на {0} с",
+    "the portal's clock is {0} s from ours; the portal's time is used. Set this machine's clock (NTP)": "часы "
+    "портала отличаются от наших на {0} с; действует время портала. Настройте часы этой машины (NTP)",
+    "the portal shows no deal in progress; if there are any, let {0} read deals (CRM > Settings > Access "
+    "permissions)": "портал не показывает ни одной сделки в работе; если они есть, дайте право читать сделки ({0}: "
+    "CRM → Настройки → Права доступа)",
+    "{0} rules for {1} stages": "правил: {0}, стадий: {1}",
+    "the file is right by itself; names of the portal were not looked up": "сам файл верен; имена с портала не "
+    "сверялись",
+    "not compared with the portal; names of the portal were not looked up": "с портала имена не прочитаны, поэтому "
+    "не сверялись",
+    "the last good file, in force since {0}, goes on until then": "до тех пор действует последний верный файл, с {0}",
+    "taken at {0}; the portal must reach it by its public address": "принимаются по адресу {0}; портал должен "
+    "доставать до него по публичному адресу",
+    "no BITRIX_APPLICATION_TOKEN: the portal is read every {0} s. That is enough; events only make it "
+    "quicker": "нет BITRIX_APPLICATION_TOKEN: портал читается каждые {0} с. Этого достаточно; с событиями только "
+    "быстрее",
+    "{0}; {1}": "{0}; {1}",
+    "{0}: {1}": "{0}: {1}",
     # settings
     "BITRIX_{0}: {1}; write {2}": "BITRIX_{0}: {1}; напишите {2}",
     "DATABASE_URL: {0}; write {1}": "DATABASE_URL: {0}; напишите {1}",
