@@ -98,7 +98,12 @@ def lost_tasks(store: Store, portal: Portal, lost: Sequence[Visit], true: Sequen
     }
     there = {task.id for task in reading.tasks(portal, list(made)) if not is_stranger(task, made[task.id])}
     there |= portal.memory.bad.ids("task")
-    return [record for number, record in made.items() if number not in there]
+    unmade = [record for number, record in made.items() if number not in there]
+    # a row that could not be read, or has vanished, contradicts nothing and proves nothing: its task is not made again
+    known = store.known_visits({record.visit_id for record in unmade})
+    shown = reading.visits(portal, sorted(known)) if known else []
+    kept = {visit.id for visit in shown if same(visit, known[visit.id])}
+    return [record for record in unmade if record.visit_id in kept]
 
 
 @dataclass(slots=True)
