@@ -503,8 +503,7 @@ class Service:
     def begin(self, name: str, work: Callable[[], object], over: threading.Event | None = None) -> threading.Thread:
         """The same in a thread of its own."""
         thread = threading.Thread(target=self.tend, args=(name, work, over), name=name, daemon=True)
-        self.tended[name] = Tended(thread)
-        thread.start()
+        thread.start()  # it is tended as soon as it runs: one not yet alive must not count as one that has ended
         return thread
 
     def give_sign(self, name: str) -> None:
