@@ -26,7 +26,7 @@ of each poll, would be more."""
 
 GROWING = {"visits", "deals", "moments", "tasks", "slips", "operations", "sweeps", "told"}
 """Of these a row is kept for ever for each thing that happened in the portal, so that nothing is done twice."""
-FORGOTTEN = {"traces": KEEP, "requests": KEEP, "changes": PAST, "absences": PAST}
+FORGOTTEN = {"traces": KEEP, "requests": KEEP, "changes": PAST, "absences": PAST, "trial": PAST}
 """These are forgotten when they are so old."""
 STEADY = {"portal", "settings", "bindings", "rules_seen", "picks", "unjudged", "page_sessions"}
 """These are as large as the rules file, the company and what cannot be read now are."""

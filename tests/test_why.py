@@ -291,7 +291,7 @@ def test_an_unknown_deal_and_an_unknown_rule_are_told_with_the_cure(shell: Shell
     place.run()
     ran = shell("why", str(deal), "--rule", "first-cal")
     assert ran.code == 1
-    assert "Did you mean `first-call`?" in ran.err
+    assert "Может быть, `first-call`?" in ran.err
 
 
 def test_a_deal_is_told_by_its_address_in_the_portal(shell: Shell, place: Office) -> None:
