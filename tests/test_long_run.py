@@ -26,9 +26,9 @@ of each poll, would be more."""
 
 GROWING = {"visits", "deals", "moments", "tasks", "slips", "operations", "sweeps", "told"}
 """Of these a row is kept for ever for each thing that happened in the portal, so that nothing is done twice."""
-FORGOTTEN = {"traces": KEEP, "requests": KEEP, "changes": PAST, "absences": PAST, "trial": PAST}
+FORGOTTEN = {"traces": KEEP, "requests": KEEP, "changes": PAST, "absences": PAST}
 """These are forgotten when they are so old."""
-STEADY = {"portal", "settings", "bindings", "rules_seen", "picks", "unjudged", "page_sessions"}
+STEADY = {"portal", "settings", "bindings", "rules_seen", "picks", "unjudged", "page_sessions", "trial"}
 """These are as large as the rules file, the company and what cannot be read now are."""
 
 
