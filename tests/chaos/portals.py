@@ -30,7 +30,7 @@ def put_back(world: World) -> None:
     state, verdict = world.portal.state, world.outcome.verdict
     state.back_up()
     _deals(world, "Lost", ("NEW", "MEETING"))
-    _live(world, lambda: _is_read(world))
+    _live(world, lambda: world.ready() and _is_read(world))
     state.put_back()
     world.portal.clock.advance(timedelta(minutes=5))
     own = _own_tasks(world)
@@ -38,7 +38,7 @@ def put_back(world: World) -> None:
     world.lives.begin("")
     time.sleep(world.random.random() * 2)
     world.lives.kill()
-    _live(world, lambda: _is_read(world))
+    _live(world, lambda: world.ready() and _is_read(world))
     verdict.same("people's own tasks, put back", _shown(world, own), own)
     for deal in deals:
         row = state.history[state.deals[deal].history[0]]
