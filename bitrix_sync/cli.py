@@ -11,6 +11,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from datetime import date
 from io import StringIO, TextIOWrapper
 from pathlib import Path
@@ -53,6 +54,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+_READER: ContextVar[Language | None] = ContextVar("reader", default=None)
 out, err = Terminal(), Terminal(stderr=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON with stable keys.")]
@@ -66,7 +68,9 @@ def main() -> NoReturn:
         if isinstance(stream, TextIOWrapper):  # names of the portal are not lost on a terminal without their letters
             stream.reconfigure(errors="replace")
     try:
-        code = run_verb(reader())
+        language = find_reader()
+        _READER.set(language)
+        code = run_verb(language)
     except SystemExit as done:
         code = done.code if isinstance(done.code, int) else 0 if done.code is None else 1
     except KeyboardInterrupt:
@@ -237,7 +241,12 @@ def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
 
 
 def reader() -> Language:
-    """The language of who reads: the rules file's if there is one, else the terminal's."""
+    """The language of who reads; found once for each verb."""
+    return _READER.get() or find_reader()
+
+
+def find_reader() -> Language:
+    """The same, looked up: the rules file's if there is one, else the terminal's."""
     from bitrix_sync.settings import spoken_language
 
     try:
@@ -780,8 +789,9 @@ def check(
     if as_json:
         show([line.as_dict() for line in lines])
     else:
+        language = reader()
         for line in lines:
-            out.print(line.said(reader()))
+            out.print(line.said(language))
     if any(line.level == "error" for line in lines):
         raise typer.Exit(1)
 
