@@ -10,6 +10,7 @@ import random
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import textwrap
@@ -715,6 +716,18 @@ def test_garbage_on_the_line_is_a_bad_request(app: Flask, garbage: bytes, caplog
         line.sendall(garbage + b"\r\n\r\n")
         assert line.recv(100)[8:].startswith(b" 400 ")
     assert caplog.text == ""
+
+
+def test_a_client_that_left_before_its_bad_request_is_answered_is_no_error(
+    app: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
+    with served(app) as url:
+        for _ in range(200):
+            with socket.create_connection(url_address(url), 20) as line:
+                line.sendall(b"GET http://[ HTTP/1.1\r\n\r\n")
+                line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        assert requests.get(f"{url}/healthz", timeout=20).text
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 # --- clients that keep us waiting -----------------------------------------------------------------------------------

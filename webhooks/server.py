@@ -196,6 +196,8 @@ class _Refusal(ErrorTask):  # type: ignore[misc]
 
 
 class _Parser(HTTPRequestParser):  # type: ignore[misc]
+    path = ""  # its author asks for it also where none could be read
+
     def parse_header(self, header_plus: bytes) -> None:
         """The same; what its author did not foresee (a length of thousands of digits) is a bad request too."""
         try:
