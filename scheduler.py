@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+from asyncio import CancelledError
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -95,6 +96,8 @@ def main() -> int:
     except BitrixSyncError as fault:
         sys.stderr.write(f"{fault}\n")
         return fault.exit_code
+    except (SystemExit, GeneratorExit, CancelledError):  # nobody asked for it
+        return 3
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda *_: service.stop())
         signal.signal(signal.SIGINT, lambda *_: service.stop())

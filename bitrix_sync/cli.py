@@ -81,7 +81,7 @@ def main() -> NoReturn:
         for line in said(redact(str(fault))).split("\n"):
             err.print(line, style="red" if err.is_terminal else "")
         code = fault.exit_code
-    except Exception:
+    except BaseException:
         from bitrix_sync.log import configure
 
         if sys.excepthook is sys.__excepthook__:  # before the settings were read: a traceback is redacted all the same
@@ -351,16 +351,16 @@ def run(
     configure(loaded.log, loaded.secrets(), journal=writes_to_journal())
     check_file(loaded, restart=True)
     service = Service(loaded, same_portal=same_portal)
-    service.prove()
     worker = threading.Thread(target=scheduler.run, args=(service,), name="worker", daemon=True)
     try:
+        service.prove()
         serve(
             create_app(service, blueprints=[page.blueprint(service)]),
             loaded.listen,
             service.stopping,
             announce=lambda url: begin(url, worker.start),
         )
-    except (KeyboardInterrupt, UserError):
+    except (KeyboardInterrupt, BitrixSyncError):
         raise
     except BaseException as fault:
         service.fail(f"the thread '{WEB}' has ended ({type(fault).__name__}); the log says where")

@@ -52,12 +52,20 @@ def test_a_process_that_loses_a_thread_ends_with_3(tmp_path: Path, fate: str) ->
         assert later.end() == 0
 
 
-def test_the_service_without_its_web_side_ends_with_3_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("fate", ["start:SystemExit", "start:CancelledError"])
+def test_a_start_that_nobody_ends_has_exit_code_3(tmp_path: Path, fate: str) -> None:
+    with portal_on_a_monday() as portal:
+        town = Town(tmp_path, portal)
+        assert Running(tmp_path, {**town.environ, "FATE_DIES": fate}, script=FATED).wait() == 3
+
+
+@pytest.mark.parametrize("fate", ["ticks:SystemExit", "start:SystemExit"])
+def test_the_service_without_its_web_side_ends_with_3_too(tmp_path: Path, fate: str) -> None:
     with portal_on_a_monday() as portal:
         town = Town(tmp_path, portal)
         script = tmp_path / "run.py"
         script.write_text("import tests.world.fated, scheduler, sys\nsys.exit(scheduler.main())\n", encoding="utf-8")
-        environ = {**town.environ, "BITRIX_POLL_SECONDS": "0.5", "FATE_DIES": "ticks:SystemExit"}
+        environ = {**town.environ, "BITRIX_POLL_SECONDS": "0.5", "FATE_DIES": fate}
         assert Running(tmp_path, environ, script=str(script)).wait() == 3
 
 

@@ -64,8 +64,8 @@ POINTS = (
     *(f"{name}:{when}-commit" for name in STORE_POINTS for when in ("before", "after")),
 )
 """Where a service may be doomed to end."""
-THREADS = ("worker", "ticks", "lease", "web")
-"""Points that every thread passes at each of its turns."""
+THREADS = ("start", "worker", "ticks", "lease", "web")
+"""Points that the first thread passes at the start, and each at its turns."""
 ROAD = (
     "send:before",
     "send:after",
@@ -79,8 +79,8 @@ ROAD = (
     "lease",
 )
 """Those that a life comes by often: where it meets errors."""
-ENDED = 3
-"""Exit code of a process that lost a thread."""
+ENDED, INTERRUPTED = 3, 130
+"""Exit codes of a process that lost a thread, and of one whose first thread met Ctrl-C while it started."""
 END = 15.0
 """Seconds within which such a process has to end."""
 FIRST_POINTS = tuple(point for point in POINTS if point.startswith(("bind:", "note_rules:")))
@@ -235,7 +235,7 @@ class World:
         if ended is None:
             return
         met = self.struck()[self.met :]
-        if ended == ENDED and met:
+        if met and (ended == ENDED or (ended == INTERRUPTED and met[-1][1] == "KeyboardInterrupt")):
             self.outcome.ends += 1
             self.outcome.injected["threads"] += any(what in ENDS for _, what in met)
         elif ended == -signal.SIGKILL:

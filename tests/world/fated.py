@@ -1,7 +1,8 @@
 """The command line with a fate: a machine whose clock is set while it runs, or a thread that dies.
 
 ``FATE_CLOCK`` names a file with the seconds by which the machine's clock is wrong, read at every look at the clock.
-``FATE_DIES`` is ``place:exception``: who comes to the place for the second time meets it there.
+``FATE_DIES`` is ``place:exception``: who comes to the place for the second time meets it there, at the start for the
+first.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from bitrix_sync import app  # noqa: E402
 from bitrix_sync.cli import main  # noqa: E402
 
 PLACES: dict[str, tuple[Any, str]] = {
+    "start": (app.Service, "restore_pace"),
     "worker": (app.Service, "turn"),
     "suffer": (app.Service, "suffer"),
     "ticks": (app.Service, "poll"),
@@ -43,9 +45,8 @@ EXCEPTIONS: dict[str, BaseException] = {
 }
 
 
-def dying(work: Callable[..., Any], fault: BaseException) -> Callable[..., Any]:
-    """The same work, which meets the exception at its second time."""
-    times = 0
+def dying(work: Callable[..., Any], fault: BaseException, *, times: int = 0) -> Callable[..., Any]:
+    """The same work, which meets the exception at its second time. ``times``: how often it was done."""
 
     @wraps(work)
     def go(*given: Any, **named: Any) -> Any:
@@ -61,7 +62,7 @@ def dying(work: Callable[..., Any], fault: BaseException) -> Callable[..., Any]:
 if dies:
     place, _, name = dies.partition(":")
     owner, method = PLACES[place]
-    setattr(owner, method, dying(getattr(owner, method), EXCEPTIONS[name]))
+    setattr(owner, method, dying(getattr(owner, method), EXCEPTIONS[name], times=int(place == "start")))
     if place == "suffer":  # somebody has to be in trouble first
         app.Service.turn = dying(app.Service.turn, ValueError("trouble"))  # type: ignore[method-assign]
         app.TROUBLE_PAUSES = (0.1,)  # type: ignore[assignment]
