@@ -111,6 +111,20 @@ def test_a_thread_that_ends_because_we_stop_or_its_work_is_over_is_no_failure(pl
     assert place.service.failed == ""
 
 
+def test_a_thread_that_is_about_to_begin_is_not_taken_for_one_that_has_ended(
+    place: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin, seen = threading.Thread.start, []
+
+    def start(thread: threading.Thread) -> None:
+        seen.append(place.service.alive().reason)
+        begin(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    place.service.begin(app.TICKS, place.service.stopping.wait)
+    assert seen == ["ok"]
+
+
 def test_a_schedule_that_gives_no_sign_is_told(place: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     over = threading.Event()
     thread = place.service.begin(app.TICKS, over.wait)

@@ -108,6 +108,29 @@ def test_what_is_entered_after_it_acts_also_in_its_own_second(tmp_path: Path) ->
         assert (place.marks(deal), place.marks(old[1])) == (["first-call"], ["presentation"])
 
 
+def test_a_first_start_that_ended_half_way_began_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cut(point: str) -> None:
+        if point == "record:before-commit":
+            raise SystemExit
+
+    with Sandbox(clock=Clock(MONDAY), rate=None) as portal:
+        monkeypatch.setattr("bitrix_sync.store.store.crash_point", cut)
+        with pytest.raises(SystemExit):
+            Office(portal, tmp_path, BITRIX_RATE="100/1000")
+        monkeypatch.undo()
+        portal.clock.advance(timedelta(minutes=1))
+        past = portal.state.add_deal("Between", stage="NEW", responsible=5, by=5)
+        portal.state.hide_deal(past)
+        portal.clock.advance(timedelta(minutes=1))
+        place = Office(portal, tmp_path, BITRIX_RATE="100/1000")
+        new = place.add_deal()
+        show_all(place)
+        portal.state.set_fields(past, {"OPPORTUNITY": 5}, by=5)
+        place.run()
+        assert (place.marks(past), place.marks(new)) == ([], ["first-call"])
+        place.close()
+
+
 @pytest.mark.parametrize(("language", "words"), [("en", "shows no deal"), ("ru", "не показывает ни одной сделки")])
 def test_a_first_start_that_sees_no_deal_says_so_everywhere(tmp_path: Path, language: str, words: str) -> None:
     with blind(tmp_path, RULES.replace("language: en", f"language: {language}")) as (place, old):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from bitrix_sandbox.state.clock import Clock
 from bitrix_sandbox.state.portal import PortalState
 from bitrix_sandbox.state.seed import build_department
 from bitrix_sync.commands import changes
-from bitrix_sync.engine import identity
+from bitrix_sync.engine import identity, recognition
 from bitrix_sync.engine.passes import carry_out, take_in
 from bitrix_sync.errors import ForeignPortal
 from bitrix_sync.model.actions import Kind, unpack
@@ -261,6 +262,28 @@ def test_a_task_that_the_portal_lost_when_it_was_put_back_is_made_again(tmp_path
         assert len(place.tasks()) == 5
         read(place)
         assert len(place.tasks()) == 5
+
+
+@pytest.mark.parametrize("now", ["the stay", "another stay", "nothing"])
+def test_a_task_is_made_again_only_for_a_stay_that_the_portal_shows(tmp_path: Path, now: str) -> None:
+    with office(tmp_path, RULES) as place:
+        before = place.add_deal("Before")
+        place.run()
+        place.wait(minutes=30)
+        deal = place.add_deal("Between")
+        place.run()
+        store, history, deals = place.context.store, place.portal.state.history, place.portal.state.deals
+        visits = store.known_visits(history)
+        (task,) = place.tasks(deal)
+        place.portal.state.delete_task(task.id)
+        row = history[deals[deal].history[-1]]
+        if now == "another stay":
+            history[row.id] = replace(row, deal_id=row.deal_id + 1)
+        elif now == "nothing":
+            del history[row.id]
+        true = [visits[deals[before].history[-1]]]
+        unmade = recognition.lost_tasks(store, place.context.portal, true, true)
+        assert [record.portal_id for record in unmade] == [task.id] * (now == "the stay")
 
 
 def test_the_service_comes_back_to_a_portal_that_was_put_back_meanwhile(tmp_path: Path) -> None:

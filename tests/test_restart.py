@@ -90,6 +90,24 @@ def test_without_a_last_good_file_a_broken_one_is_refused(place: Office) -> None
     assert place.service.store is not None
 
 
+def test_a_start_whose_file_cannot_be_compared_goes_on_with_the_last_good_one(tmp_path: Path) -> None:
+    """The new file names a department, and the portal has never told any."""
+    named = RULES.replace('title: "Call', 'owner: {department: Отдел продаж, pick: first}\n        title: "Call')
+    with portal_on_a_monday() as portal:
+        portal.faults.next("refuse", "department.get", times=None)
+        place = Office(portal, tmp_path, RULES, BITRIX_RATE="100/1000")
+        before = place.context.rulebook.rules.digest
+        place.rules.write_text(named, encoding="utf-8")
+        start_anew(place)
+        book = place.context.rulebook
+        assert (book.rules.digest, book.error) == (before, place.service.store.flags.rules_error)
+        assert "department.get" in book.error
+        portal.faults.clear()
+        book.read_anew()
+        assert (book.rules.digest != before, book.error) == (True, "")
+        place.close()
+
+
 VANISHED: dict[str, Callable[[Any], object]] = {
     "a stage": lambda state: state.delete_stage("PREPARATION"),
     "all stages of the file": lambda state: [
