@@ -249,6 +249,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     for reading in (Portal.read, directory.directory):
         monkeypatch.setitem(reading.__kwdefaults__, "patience", 0.1)
     monkeypatch.setattr(bulk, "LONG_PATIENCE", 0.1)
+    monkeypatch.setattr(bulk, "TRIES", 1)
 
 
 @pytest.mark.usefixtures("impatient")

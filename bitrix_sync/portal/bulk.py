@@ -169,7 +169,7 @@ class _Reader:
                 return response
             if outcome.kind == "refused" or tried == TRIES - 1:
                 break
-            await asyncio.sleep(0.5 * 2**tried)
+            await asyncio.to_thread(self._portal.rate_limiter.rest, 0.5 * 2**tried)
         raise NotDone(outcome)
 
     async def _exchange(
