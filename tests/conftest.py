@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from sqlalchemy import Connection, Engine, event
 
 if TYPE_CHECKING:
     from bitrix_sync.store import Store
+
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # what the tests start is compiled once, not at each start
 
 settings.register_profile("here", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("here"), derandomize=True)
@@ -33,6 +36,19 @@ def _no_settings_from_outside() -> Iterator[None]:
     _forget_settings()
 
 
+_statements: dict[str, tuple[Any, Any]] = {}
+
+
+@event.listens_for(Engine, "engine_connect")
+def _compile_each_statement_once(connection: Connection) -> None:
+    """The many stores of many tests compile their SQL once, not once each."""
+    engine: Any = connection.engine
+    engine.dialect, engine._compiled_cache = _statements.setdefault(
+        engine.dialect.name, (engine.dialect, engine._compiled_cache)
+    )
+    connection.dialect = engine.dialect
+
+
 @pytest.fixture
 def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty current directory: no ``.env``, no ``rules.yaml``, no database."""
@@ -44,8 +60,9 @@ def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def store(tmp_path: Path) -> Iterator[Store]:
     """The real store on a new file."""
     from bitrix_sync.store import Store
+    from tests.world.blank import blank_store
 
-    store = Store(f"sqlite:///{tmp_path / 'store.db'}")
+    store = Store(blank_store(tmp_path / "store.db"))
     yield store
     store.close()
 

@@ -14,6 +14,7 @@ from bitrix_sandbox.state.clock import Clock
 from bitrix_sync.app import Service
 from bitrix_sync.engine.passes import PassReport, ServiceContext, run_pass
 from bitrix_sync.settings import load_settings
+from tests.world.blank import blank_store
 from tests.world.company import MONDAY
 
 RULES = """
@@ -52,7 +53,7 @@ class Office:
         self.environ = {
             "BITRIX_WEBHOOK_URL": portal.url,
             "BITRIX_RULES": str(self.rules),
-            "DATABASE_URL": f"sqlite:///{folder / 'store.db'}",
+            "DATABASE_URL": blank_store(folder / "store.db"),
             "BITRIX_SETTLE_SECONDS": "0",
             **settings,
         }

@@ -21,7 +21,7 @@ from urllib.parse import urlencode
 ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-c", "from bitrix_sync.cli import main; main()")
 ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
-LONGEST = 30.0
+LONGEST = 120.0
 """Seconds for anything that is waited for: far more than it takes, so that a slow machine fails nothing."""
 
 
@@ -60,7 +60,7 @@ class Running:
     @property
     def said(self) -> str:
         """All that it printed, to both sides."""
-        return self.out.read_text("utf-8") + self.err.read_text("utf-8")
+        return "".join(file.read_text("utf-8", "replace") for file in (self.out, self.err))
 
     @property
     def url(self) -> str:
