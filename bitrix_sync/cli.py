@@ -750,14 +750,6 @@ def chosen_report(name: str, filters: Iterable[str]) -> Any:
     return chosen
 
 
-def _readable(value: Any) -> str | list[Any]:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {count}" for key, count in value.items()) or "-"
-    if isinstance(value, list):
-        return [_readable(one) for one in value] or "-"
-    return "-" if value in (None, "") else str(value)
-
-
 def with_store(use: Callable[[Any], Any], *, create: bool = True) -> Any:
     """Open the store, use it, close it. ``create``: make an empty one if there is none."""
     from bitrix_sync.store import Store

@@ -379,7 +379,7 @@ def test_the_limit_found_by_search_is_the_limit_of_each_deal(store: Store, offic
     limit = snapshot.unpack(store.flags.snapshot).limits["AGREEMENT"]
     calendar = book().calendar
     ends = {
-        e.isoformat(): calendar.moment(calendar.nth_working_after(e.date(), limit.amount), calendar.usual_end)
+        e.isoformat(): calendar.moment(calendar.nth_working_after(e.date(), limit.amount), calendar.usual[-1][1])
         for e in entries
     }
     found = report.deals_in_stages(store, now=NOW).lines

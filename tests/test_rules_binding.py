@@ -528,7 +528,7 @@ def test_hours_of_the_portal_that_make_no_sense_are_warned_of() -> None:
     for portal in (PortalCalendar(600, 600, frozenset()), PortalCalendar(540, 1080, frozenset(range(7)))):
         loaded = load(file(CALL), directory=replace(DIRECTORY, calendar=portal))
         assert loaded.rules is not None
-        assert loaded.rules.calendar.usual_end == time(18)
+        assert loaded.rules.calendar.usual[-1][1] == time(18)
         assert warned(loaded, "make no sense")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta
@@ -48,6 +49,15 @@ def placeholders(message: str) -> set[tuple[str, str]]:
 def test_both_languages_of_the_product_have_every_word():
     for table in (MESSAGES, NOUNS, CHOICES):
         assert table["ru"].keys() == table["en"].keys()
+
+
+def test_every_message_is_said_somewhere():
+    """By its key, or by a beginning of it that a name is put behind."""
+    files = [*ROOT.glob("bitrix_sync/**/*.py"), *ROOT.glob("webhooks/**/*.py"), *ROOT.glob("webhooks/templates/*.html")]
+    code = "".join(file.read_text(encoding="utf-8") for file in files if file.stem not in LANGUAGES)
+    said = set(re.findall(r"""["']([a-z][\w.]*)(?=["'{])""", code))
+    begun = tuple(word for word in said if "." in word and not word[-1].isalnum())
+    assert [key for key in MESSAGES["en"] if key not in said and not key.startswith(begun)] == []
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -113,7 +113,7 @@ def test_a_certain_date_is_stronger_than_a_yearly_pair() -> None:
 def test_hours_of_a_day_off_are_those_of_a_usual_day() -> None:
     ours = calendar(week=DIFFERENT)
     sunday, friday = date(2026, 3, 15), date(2026, 3, 13)
-    assert (ours.start_of(sunday), ours.end_of(sunday)) == (time(10), time(19)) == (ours.usual_start, ours.usual_end)
+    assert (ours.start_of(sunday), ours.end_of(sunday)) == (time(10), time(19)) == (ours.usual[0][0], ours.usual[-1][1])
     assert (ours.start_of(friday), ours.end_of(friday)) == (time(9), time(16, 30))
 
 

@@ -82,16 +82,6 @@ class Calendar:
         """Hours of a usual working day: those of the week's first one (Monday is the week's first day)."""
         return next(spans for spans in self.week if spans)
 
-    @property
-    def usual_start(self) -> time:
-        """When a usual working day begins."""
-        return self.usual[0][0]
-
-    @property
-    def usual_end(self) -> time:
-        """When a usual working day ends."""
-        return self.usual[-1][1]
-
     def spans(self, day: date) -> Spans:
         """Working hours of the day, () on a day off. A working day out of turn (one whose weekday has no hours) has
         the usual ones."""

@@ -171,13 +171,6 @@ Condition = Test | AllOf | AnyOf | Not
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
-    """``move_to`` of a sweep: a deadline counted from the sweep's moment."""
-
-    deadline: Deadline
-
-
-@dataclass(frozen=True, slots=True)
 class OverdueOverride:
     """A task's own ``overdue``: ``never``, or its own limit and/or move_to."""
 

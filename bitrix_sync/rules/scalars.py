@@ -397,5 +397,4 @@ Filling = Annotated[
     PlainValidator(read_filling),
     WithJsonSchema({"anyOf": [FILLING_SCHEMA, {"type": "array", "items": FILLING_SCHEMA, "minItems": 1}]}),
 ]
-Whole = Annotated[int, Strict()]
 Flag = Annotated[bool, Strict()]
