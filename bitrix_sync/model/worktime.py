@@ -11,11 +11,14 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import MAXYEAR, MINYEAR, UTC, date, datetime, time, timedelta, tzinfo
+from datetime import MAXYEAR, MINYEAR, UTC, date, datetime, time, timedelta, timezone, tzinfo
 from functools import lru_cache
 from itertools import pairwise
+from typing import Annotated
+from zoneinfo import ZoneInfo
 
 import holidays
+from pydantic import PlainSerializer, PlainValidator
 
 from bitrix_sync.errors import UserError
 
@@ -27,6 +30,17 @@ BARREN_YEARS = 10
 """So many years in a row without a working day: there will be none, the search gives up."""
 WORK_YEARS = 100
 """No sum of working hours reaches further than this."""
+
+
+def zone_name(zone: tzinfo) -> str | float:
+    """A zone as it is kept: its name, or a fixed offset in seconds."""
+    offset = zone.utcoffset(None) or timedelta()
+    return zone.key if isinstance(zone, ZoneInfo) and zone.key else offset.total_seconds()
+
+
+def zone_of(name: str | float) -> tzinfo:
+    """The zone that was kept so."""
+    return ZoneInfo(name) if isinstance(name, str) else timezone(timedelta(seconds=name))
 
 
 class CalendarError(UserError):
@@ -41,7 +55,7 @@ class Calendar:
     ``extra_working`` and ``holidays``, the ``country``'s public holidays and moved working days, the ``week``.
     """
 
-    zone: tzinfo
+    zone: Annotated[tzinfo, PlainValidator(zone_of), PlainSerializer(zone_name)]
     week: tuple[Spans, ...]
     country: str | None = None
     days_off: frozenset[date] = frozenset()
