@@ -27,12 +27,10 @@ from bitrix_sync.model.facts import DealField
 from bitrix_sync.model.operations import Check
 from bitrix_sync.model.yes_no import yes_or_no
 from bitrix_sync.rules.model import AllOf, Condition, Not, Test
-from bitrix_sync.rules.values import ID_TYPES, civil_date, empty, filled, instant, number
+from bitrix_sync.rules.values import DATE_TYPES, ID_TYPES, NUMBER_TYPES, civil_date, empty, filled, instant, number
 from bitrix_sync.words.language import DEFAULT
 from bitrix_sync.words.texts import day_text, folded, moment_text, number_text, phrase, shortened
 
-NUMBER_TYPES = frozenset({"integer", "double", "money"})
-DATE_TYPES = frozenset({"date", "datetime"})
 SHOWN = 200
 """A value is shown with at most so many characters."""
 

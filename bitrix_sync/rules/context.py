@@ -19,7 +19,7 @@ from typing import Any
 from bitrix_sync.model.facts import Company, Contact, Deal, DealField
 from bitrix_sync.model.yes_no import yes_or_no
 from bitrix_sync.rules.model import Rules
-from bitrix_sync.rules.values import civil_date, filled, instant, number
+from bitrix_sync.rules.values import PEOPLE_TYPES, civil_date, filled, instant, number
 from bitrix_sync.words.texts import harmless, sendable, shortened
 
 MAX_VALUE = 10_000
@@ -183,7 +183,7 @@ def _scalar(value: Any, field: DealField, company: Company | None) -> Any:
     text = str(value).strip()
     if field.type == "boolean":
         return yes_or_no(value) is True
-    if field.type in ("employee", "user") and company is not None:
+    if field.type in PEOPLE_TYPES and company is not None:
         return _person(field.code, int(text) if text.isascii() and text.isdigit() else None, company)
     if not filled(value, field):
         return ""

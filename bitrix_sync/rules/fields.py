@@ -39,7 +39,7 @@ _SERVICE = {
     "STATUS": "a new task waits to be begun",
 }
 """Fields that the service sets, and why."""
-_FILES = frozenset({"file", "disk_file", "mail_message", "UF_TASK_WEBDAV_FILES", "UF_MAIL_MESSAGE"})
+FILES = frozenset({"file", "disk_file", "mail_message", "UF_TASK_WEBDAV_FILES", "UF_MAIL_MESSAGE"})
 """Types and codes of fields whose values are files and letters."""
 _ALWAYS = frozenset({*_SERVICE, "TITLE", "RESPONSIBLE_ID", "DEADLINE", "CREATED_BY", "PRIORITY", "ID"})
 """Fields that every task of ours has."""
@@ -63,7 +63,7 @@ def not_for_fields(code: str) -> tuple[str, str] | None:
         return f"`{name}` is no user field: the key `{_KEYS[name]}` of the task sets it.", f"Write `{_KEYS[name]}`."
     if name in _SERVICE:
         return f"The service sets `{name}` itself: {_SERVICE[name]}.", "Leave it out."
-    if name in _FILES:
+    if name in FILES:
         return f"`{name}` holds files, which a rule cannot attach.", "Leave it out."
     return None
 
@@ -199,13 +199,8 @@ def _fills(rule: Rule, code: str) -> bool:
 def _cure(field: DealField) -> str:
     if field.code in _KEYS:
         return f"Give them `{_KEYS[field.code]}`, or let the field be optional in the portal."
-    if not field.code.startswith(OWN) or not_for_fields(field.code) or field.type in _FILES:
+    if not field.code.startswith(OWN) or not_for_fields(field.code) or field.type in FILES:
         return "A rule cannot fill it: let it be optional in the portal."
     example = next(iter(field.options.values()), "...")
     also = f" ({listed(list(field.options.values()), 'its values are').rstrip('.')})" if field.options else ""
     return f"Write `fields: {{{field.code}: {example}}}`{also}, or let the field be optional in the portal."
-
-
-def holds_files(field: DealField) -> bool:
-    """True for a field whose values a rule cannot give."""
-    return field.type in _FILES

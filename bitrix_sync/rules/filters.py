@@ -167,29 +167,15 @@ def _default(run: Run, value: Any, instead: Any = "", falsy: bool = False) -> An
 _filter("default", "d")(_default)
 
 
-@_filter("upper")
-def _upper(run: Run, value: Any) -> str:
-    return run.text(value).upper()
+def _changed(change: Callable[[str], str]) -> Filter:
+    return lambda run, value: change(run.text(value))
 
 
-@_filter("lower")
-def _lower(run: Run, value: Any) -> str:
-    return run.text(value).lower()
-
-
-@_filter("capitalize")
-def _capitalize(run: Run, value: Any) -> str:
-    return run.text(value).capitalize()
-
-
-@_filter("title")
-def _title(run: Run, value: Any) -> str:
-    return run.text(value).title()
-
-
-@_filter("trim")
-def _trim(run: Run, value: Any) -> str:
-    return run.text(value).strip()
+_filter("upper")(_changed(str.upper))
+_filter("lower")(_changed(str.lower))
+_filter("capitalize")(_changed(str.capitalize))
+_filter("title")(_changed(str.title))
+_filter("trim")(_changed(str.strip))
 
 
 @_filter("replace")

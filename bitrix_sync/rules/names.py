@@ -190,10 +190,7 @@ class Names:
     def user(self, user: int | str, path: Path) -> Found | None:
         """An employee by id, e-mail or name; a fired one with a warning. An id is taken on trust when employees cannot
         be read. None: unknown, and remarked."""
-        if isinstance(user, int):
-            found = self._user_by_id(user, path)
-        else:
-            found = self._user_by_email(user, path) if "@" in user else self._user_by_name(user, path)
+        found = self._user_by_id(user, path) if isinstance(user, int) else self._user_by_word(user, path)
         known = self.directory.company.users.get(found.number) if found else None
         if known is not None and not known.active:
             self.warn_once(
@@ -214,45 +211,22 @@ class Names:
         self.remarks.fault(path, f"The portal has no user {number}.", _some(names, "Some of its users:"))
         return None
 
-    def _user_by_email(self, email: str, path: Path) -> Found | None:
-        company, key = self.directory.company, f"user:{fold(email)}"
-        users = self._emails.get(fold(email), [])
+    def _user_by_word(self, word: str, path: Path) -> Found | None:
+        """Who has an e-mail or bears a name; one who works here goes first."""
+        company, key, mail = self.directory.company, f"user:{fold(word)}", "@" in word
+        users = self._emails.get(fold(word), []) if mail else _bearers(word, company.users.values())
         users = [user for user in users if user.active] or users
         bound = self.bindings.get(key, "")
         if bound.isdecimal() and (int(bound) in company.users or not company.users):
-            self._warn_of_new_email(email, company.users.get(int(bound)), users, path)
+            if mail:
+                self._warn_of_new_email(word, company.users.get(int(bound)), users, path)
             return self._bind(key, bound)
         if len(users) == 1:
             return self._bind(key, str(users[0].id))
         if not users and bound:
-            return self._gone(key, Reason.USER_GONE, f"`{email}`")
-        self.remarks.fault(path, *self._no_email(email, users))
+            return self._gone(key, Reason.USER_GONE, f"`{word}`")
+        self.remarks.fault(path, *self._no_user(word, users))
         return None
-
-    def _user_by_name(self, name: str, path: Path) -> Found | None:
-        """Who bears a name, in whatever order its words are written; one who works here goes first."""
-        company, key = self.directory.company, f"user:{fold(name)}"
-        bound = self.bindings.get(key, "")
-        if bound.isdecimal() and (int(bound) in company.users or not company.users):
-            return self._bind(key, bound)
-        users = _bearers(name, company.users.values())
-        if len(users) == 1:
-            return self._bind(key, str(users[0].id))
-        if not users and bound:
-            return self._gone(key, Reason.USER_GONE, f"`{name}`")
-        self.remarks.fault(path, *self._no_bearer(name, users))
-        return None
-
-    def _no_bearer(self, name: str, users: Sequence[User]) -> tuple[str, str]:
-        """Why a name tells nobody, and the cure; ``users``: those who bear it."""
-        known = [user.name for user in self.directory.company.users.values() if user.active]
-        if users:
-            ids = ", ".join(str(user.id) for user in users)
-            return f"Several users have the name `{name}`: {ids}.", "Write the id of one."
-        if not known:
-            cure = "Write the user's id, or give the webhook the scope user_basic."
-            return "The webhook may not read employees.", cure
-        return f"The portal has no user of the name `{name}`.", did_you_mean(name, known) or "Write the id."
 
     def _warn_of_new_email(self, email: str, now: User | None, users: Collection[User], path: Path) -> None:
         """``now``: whom the e-mail is bound to; ``users``: those who have it."""
@@ -263,15 +237,18 @@ class Names:
                 "Write the present one, or the id.",
             )
 
-    def _no_email(self, email: str, users: Sequence[User]) -> tuple[str, str]:
-        """Why an e-mail tells nobody, and the cure; ``users``: those who have it."""
+    def _no_user(self, word: str, users: Sequence[User]) -> tuple[str, str]:
+        """Why an e-mail or a name tells nobody, and the cure; ``users``: those who have it."""
+        everyone, mail = self.directory.company.users.values(), "@" in word
         if users:
             ids = ", ".join(str(user.id) for user in users)
-            return f"Several users have the e-mail `{email}`: {ids}.", "Write the id of one."
-        if not self._emails:
-            return "The webhook may not read e-mails.", "Write the user's id, or give the webhook the scope user_basic."
-        known = [user.email for user in self.directory.company.users.values() if user.email]
-        return f"The portal has no user with the e-mail `{email}`.", did_you_mean(email, known) or "Write the id."
+            return f"Several users have the {'e-mail' if mail else 'name'} `{word}`: {ids}.", "Write the id of one."
+        known = [user.email if mail else user.name for user in everyone if (user.email if mail else user.active)]
+        if not known:
+            cure = "Write the user's id, or give the webhook the scope user_basic."
+            return f"The webhook may not read {'e-mails' if mail else 'employees'}.", cure
+        wrong = f"The portal has no user {'with the e-mail' if mail else 'of the name'} `{word}`."
+        return wrong, did_you_mean(word, known) or "Write the id."
 
     # --- the one way to find -----------------------------------------------------------------------------------------
 
@@ -357,10 +334,9 @@ class Names:
 
 
 def _bearers(name: str, users: Iterable[User]) -> list[User]:
-    """Who has all words of a name in theirs; of those who work here, if any does."""
+    """Who has all words of a name in theirs, in whatever order they are written."""
     words = set(fold(name).split())
-    found = [user for user in users if words <= set(fold(user.name).split())]
-    return [user for user in found if user.active] or found
+    return [user for user in users if words <= set(fold(user.name).split())]
 
 
 def _by_email(users: Iterable[User]) -> dict[str, list[User]]:

@@ -89,8 +89,12 @@ def show(value: Any) -> str:
         return "a mapping"
     if isinstance(value, list):
         return "a list"
-    text = str(value)
-    return f"`{text if len(text) <= 60 else text[:59] + '…'}`"
+    return f"`{clipped(str(value))}`"
+
+
+def clipped(text: str) -> str:
+    """A text of the file in a message, not too long."""
+    return text if len(text) <= 60 else text[:59] + "…"
 
 
 def capitalized(value: Any) -> str:

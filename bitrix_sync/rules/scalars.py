@@ -7,6 +7,7 @@ wrong and what to write instead, worded for administrators. The regular expressi
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import date as Date
 from datetime import time as Time
 from functools import lru_cache
@@ -156,11 +157,8 @@ def _zone_meant(word: str) -> str:
 
 @lru_cache(maxsize=1)
 def _zones() -> frozenset[str]:
-    return frozenset(zone for zone in available_timezones() if _loads(zone))
-
-
-def _loads(zone: str) -> bool:
-    return zone not in {"localtime", "Factory"} and not zone.startswith(("posix/", "right/"))
+    odd = ("localtime", "Factory", "posix/", "right/")
+    return frozenset(zone for zone in available_timezones() if not zone.startswith(odd))
 
 
 def _parse_country(value: Any) -> str:
@@ -308,20 +306,19 @@ def read_scalar(value: Any) -> str | int | float | bool:
 
 def read_wish(value: Any) -> Any:
     """A value to compare with, or a list of them."""
-    if isinstance(value, list):
-        if not value:
-            raise refusal("The list is empty: nothing can be one of it.", "Write the values, or leave the test out.")
-        return [read_scalar(one) for one in value]
-    return read_scalar(value)
+    empty = "The list is empty: nothing can be one of it.", "Write the values, or leave the test out."
+    return _each(value, read_scalar, *empty)
 
 
 def read_filling(value: Any) -> Any:
     """The value of a task's field, or a list of values."""
-    if isinstance(value, list):
-        if not value:
-            raise refusal("The list is empty.", "Write the values, or leave the field out.")
-        return [_one_filling(one) for one in value]
-    return _one_filling(value)
+    return _each(value, _one_filling, "The list is empty.", "Write the values, or leave the field out.")
+
+
+def _each(value: Any, read: Callable[[Any], Any], empty: str, cure: str) -> Any:
+    if value == []:
+        raise refusal(empty, cure)
+    return [read(one) for one in value] if isinstance(value, list) else read(value)
 
 
 def _one_filling(value: Any) -> str | int | float | bool:

@@ -15,18 +15,15 @@ from bitrix_sync.model.yes_no import yes_or_no
 from bitrix_sync.rules import forms, model
 from bitrix_sync.rules.consistency import FILLED_BY_PORTAL, template_names, warn_of_closedate
 from bitrix_sync.rules.deadlines import MINUTES
-from bitrix_sync.rules.fields import Unfit, fit, holds_files, is_template, not_for_fields
+from bitrix_sync.rules.fields import FILES, Unfit, fit, is_template, not_for_fields
 from bitrix_sync.rules.fields import named as _titled
 from bitrix_sync.rules.names import Found, Names
 from bitrix_sync.rules.plain_keys import PEOPLE, TEMPLATES, PlainKeys, values_of
 from bitrix_sync.rules.problem import Path, Remarks, show
 from bitrix_sync.rules.scalars import NOBODY, comparison
 from bitrix_sync.rules.suggest import fold, foreign_letter, nearest
-from bitrix_sync.rules.values import ID_TYPES, civil_date, number
+from bitrix_sync.rules.values import DATE_TYPES, ID_TYPES, NUMBER_TYPES, PEOPLE_TYPES, civil_date, number
 
-NUMBERS = frozenset({"integer", "double", "money"})
-DATES = frozenset({"date", "datetime"})
-PEOPLE_TYPES = frozenset({"employee", "user"})
 STAGE = "STAGE_ID"
 """The deal's stage. What the portal offers as its values are the default funnel's stages alone."""
 WORDS: dict[str, model.Person] = {
@@ -179,7 +176,7 @@ class Parts:
                 f"{_titled(field)} is a text; a deadline comes of it only while it holds a date as 2026-12-31.",
                 "Better make it a field of the type date.",
             )
-        elif field.type not in DATES:
+        elif field.type not in DATE_TYPES:
             self.remarks.fault(
                 path, f"{_titled(field)} holds no dates.", "Name a field of the type date or date and time."
             )
@@ -272,9 +269,9 @@ class Parts:
             return self._choice(wish, op, field, path)
         if op == "contains":
             return wish
-        if field.type in NUMBERS:
+        if field.type in NUMBER_TYPES:
             return self._number(wish, field, path)
-        if field.type in DATES:
+        if field.type in DATE_TYPES:
             return self._date(wish, field, path)
         return self._bound(wish, field, path) if op in ORDERED else self._named(wish, field, path)
 
@@ -352,7 +349,7 @@ class Parts:
             if not code:
                 continue
             field = self.names.directory.task_fields.get(code, DealField(code, code))
-            if holds_files(field):
+            if field.type in FILES:
                 self.remarks.fault(where, f"{_titled(field)} holds files, which a rule cannot attach.", "Leave it out.")
             if isinstance(value, list) and not field.multiple and field.code in self.names.directory.task_fields:
                 self.remarks.fault(where, f"{_titled(field)} holds one value, not a list.", "Write one value.")

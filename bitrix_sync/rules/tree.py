@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from bitrix_sync.rules.problem import Path
+from bitrix_sync.rules.problem import Path, clipped
 
 
 class Repeated(NamedTuple):
@@ -75,7 +75,7 @@ def crumbs(root: Node, path: Path) -> str:
             name = node.data.get("id") if node is not None and isinstance(node.data, dict) else None
             words.append(str(name) if isinstance(name, str | int) else str(part + 1))
         elif not (part == "tasks" and words and words[0] == "funnels"):
-            words.append(_short(part))
+            words.append(clipped(part))
     return " > ".join(words)
 
 
@@ -92,7 +92,3 @@ def flaws(root: Node) -> Iterator[tuple[Path, Repeated | None]]:
         if node.kids is not None:
             kids = node.kids.items() if isinstance(node.kids, dict) else enumerate(node.kids)
         pending += [((*path, part), kid) for part, kid in kids if kid.flawed]
-
-
-def _short(word: str) -> str:
-    return word if len(word) <= 60 else word[:59] + "…"

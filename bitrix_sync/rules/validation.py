@@ -199,18 +199,6 @@ def _no_flag(value: Any, limits: Mapping[str, Any]) -> forms.Words:
     return f"{capitalized(value)} is neither true nor false.", f"Write {meant}, without quotes."
 
 
-def _no_whole_number(value: Any, limits: Mapping[str, Any]) -> forms.Words:
-    return f"{capitalized(value)} is no whole number.", "Write one, without quotes."
-
-
-def _too_small(value: Any, limits: Mapping[str, Any]) -> forms.Words:
-    return f"{capitalized(value)} is too small.", f"Write {limits['ge']} or more."
-
-
-def _too_large(value: Any, limits: Mapping[str, Any]) -> forms.Words:
-    return f"{capitalized(value)} is too large.", f"Write {limits['le']} or less."
-
-
 def _no_list(value: Any, limits: Mapping[str, Any]) -> forms.Words:
     one = f"Write `[{value}]`." if isinstance(value, str | int) else "Begin each of its items with a dash."
     return f"A list must stand here, not {show(value)}.", one
@@ -235,9 +223,9 @@ _FLAGS = {
 _WORDS: Mapping[str, Callable[[Any, Mapping[str, Any]], forms.Words]] = {
     "literal_error": _no_literal,
     "bool": _no_flag,
-    "int": _no_whole_number,
-    "greater_than_equal": _too_small,
-    "less_than_equal": _too_large,
+    "int": lambda value, _: (f"{capitalized(value)} is no whole number.", "Write one, without quotes."),
+    "greater_than_equal": lambda value, to: (f"{capitalized(value)} is too small.", f"Write {to['ge']} or more."),
+    "less_than_equal": lambda value, to: (f"{capitalized(value)} is too large.", f"Write {to['le']} or less."),
     "list_type": _no_list,
     "tuple_type": _no_list,
     "dict_type": _no_mapping,

@@ -33,6 +33,9 @@ ID_TYPES = frozenset(
     }
 )
 """Types whose value is the id of something: 0 names nothing, the field is empty."""
+NUMBER_TYPES = frozenset({"integer", "double", "money"})
+DATE_TYPES = frozenset({"date", "datetime"})
+PEOPLE_TYPES = frozenset({"employee", "user"})
 
 _ISO = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
