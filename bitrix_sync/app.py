@@ -36,7 +36,7 @@ from bitrix_sync.engine.passes import (
     tell_strangers,
     writes,
 )
-from bitrix_sync.engine.rulebook import Rulebook, need_bound, read_file
+from bitrix_sync.engine.rulebook import Rulebook, language_of, need_bound, read_file
 from bitrix_sync.engine.sender import Sender, make_good, ready
 from bitrix_sync.engine.watchers import Trouble, Watchers
 from bitrix_sync.errors import (
@@ -322,7 +322,8 @@ class Service:
         self.restore_pace()
         try:
             with self.portal.in_haste(FIRST_ANSWER):
-                directory = reading.directory(self.portal, patience=FIRST_PATIENCE)
+                language = language_of(self.settings.rules)
+                directory = reading.directory(self.portal, language=language, patience=FIRST_PATIENCE)
                 need_scopes(directory.scopes, host=self.portal.host)
                 self.identify(patience=FIRST_PATIENCE)
             self.proven = directory, self.portal.now()

@@ -13,6 +13,8 @@ from bitrix_sandbox.state.errors import RestError
 from bitrix_sync.commands import changes
 from bitrix_sync.explain.preview import of_deal
 from bitrix_sync.model.facts import DealField
+from bitrix_sync.portal.dialect.outcomes import Outcome
+from bitrix_sync.portal.directory import _task_fields
 from bitrix_sync.rules.fields import Unfit, fit, unfilled
 from bitrix_sync.rules.load import Loaded, load
 from bitrix_sync.settings import load_settings
@@ -336,3 +338,11 @@ def test_a_value_of_another_type_is_refused(portal: Portal, kind: str, value: An
     portal.state.add_task_field("UF_X", "X", kind, options={1: "One"} if kind == "enumeration" else {})
     with pytest.raises(RestError):
         portal.call("tasks.task.add", fields={"TITLE": "T", "RESPONSIBLE_ID": 5, "UF_X": value})
+
+
+@pytest.mark.parametrize(("language", "title"), [("en", "Object"), ("ru", "Объект"), ("de", "Object")])
+def test_a_label_in_several_languages_is_read_in_the_files(language: str, title: str) -> None:
+    label = {"en": "Object", "ru": "Объект", "kz": ""}
+    listed = Outcome("done", [{"FIELD_NAME": "UF_OBJECT", "EDIT_FORM_LABEL": label}])
+    found = _task_fields(Outcome("done", {"fields": {"UF_OBJECT": {"title": "UF_OBJECT"}}}), listed, language)
+    assert found["UF_OBJECT"].title == title

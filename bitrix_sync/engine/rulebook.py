@@ -25,6 +25,7 @@ from bitrix_sync.rules import words
 from bitrix_sync.rules.load import Loaded, load
 from bitrix_sync.rules.model import FromDepartment, OneOf, Person, Rules
 from bitrix_sync.store import Store
+from bitrix_sync.words.language import DEFAULT, Language, named
 
 log = structlog.get_logger(__name__)
 
@@ -218,7 +219,7 @@ class Rulebook:
     def read_directory(self, last: Directory | None) -> Directory:
         """Names and people as the portal shows them; those known ``last``, all of it unread, if it does not answer."""
         try:
-            read = reading.directory(self.portal)
+            read = reading.directory(self.portal, language=language_of(self.path))
             return reading.with_left_out(self.portal, read, last) if last is not None else read
         except PortalRefused:
             raise
@@ -347,6 +348,14 @@ def read_file(path: Path) -> tuple[str, Stamp]:
         raise UserError(f"{path}: not UTF-8 text; save the file in UTF-8") from None
     except OSError as fault:
         raise UserError(f"{path}: cannot be read ({fault.strerror}); run `bitrix-sync init` to make one") from None
+
+
+def language_of(path: Path) -> Language:
+    """The language that the file names, even one that cannot be loaded."""
+    try:
+        return named(read_file(path)[0])
+    except UserError:
+        return DEFAULT
 
 
 def file_stamp(path: Path) -> Stamp:

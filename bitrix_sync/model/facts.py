@@ -16,6 +16,9 @@ WAITING, IN_PROGRESS, AWAITING, DONE, DEFERRED = 2, 3, 4, 5, 6
 OPEN_STATUSES = frozenset({WAITING, IN_PROGRESS, AWAITING, DEFERRED})
 MOVABLE_STATUSES = frozenset({WAITING, IN_PROGRESS})
 
+PEOPLE_SCOPES = frozenset({"user", "user_basic", "user_brief"})
+"""Each of these scopes of a webhook reads the employees."""
+
 PROGRESS, WON, LOST = "P", "S", "F"
 """Semantics of a stage; a deal in a stage of S or F is closed."""
 

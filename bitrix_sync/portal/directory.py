@@ -39,6 +39,7 @@ from bitrix_sync.portal.dialect.parsing import Row, rows, whole_or
 from bitrix_sync.portal.paging import from_start, lost_rows, read_offsets
 from bitrix_sync.portal.read_hints import UnreadableRow
 from bitrix_sync.portal.sources import lenient
+from bitrix_sync.words.language import DEFAULT
 
 T = TypeVar("T")
 
@@ -91,10 +92,10 @@ NO_FUNNEL = (
 NO_PEOPLE = "portal {host}: no employee can be read; tick the scope 'user_basic' in the webhook's form"
 
 
-def directory(portal: Portal, *, patience: float = PATIENCE) -> Directory:
+def directory(portal: Portal, *, language: str = DEFAULT, patience: float = PATIENCE) -> Directory:
     """Everything that a rules file can name; what could not be read is empty and named in ``unread``. Remembers the
-    names of the deal's fields for later readings. ``patience``: seconds after which a portal that gives no answer at
-    all is given up."""
+    names of the deal's fields for later readings. ``language``: of labels that the portal has in several;
+    ``patience``: seconds after which a portal that gives no answer at all is given up."""
     parts = _Parts(portal)
     profile, scope, fields, settings, own, of_tasks, own_of_tasks = portal.read(
         SINGLE, optional=True, patience=patience
@@ -108,7 +109,7 @@ def directory(portal: Portal, *, patience: float = PATIENCE) -> Directory:
     parts.hear("scopes", SCOPE, scope)
     parts.hear("fields", FIELDS, fields)
     parts.count("fields", FIELDS, fields.value["fields"] if fields.done else (), described)
-    task_fields = _task_fields(of_tasks, own_of_tasks)
+    task_fields = _task_fields(of_tasks, own_of_tasks, language)
     if not task_fields:
         parts.lack("task_fields", portal.as_unread(TASK_FIELDS, of_tasks))
     dictionaries = _dictionaries(portal, funnels, described, parts)
@@ -415,22 +416,22 @@ def _fields(
     return found
 
 
-def _task_fields(described: Outcome, own: Outcome) -> dict[str, DealField]:
+def _task_fields(described: Outcome, own: Outcome, language: str) -> dict[str, DealField]:
     """Fields of tasks by code, as tasks.task.getFields tells them; of user fields labels, obligation, values of lists
     also as task.item.userfield.getlist does (docs: api-reference/tasks)."""
     found = _described(described)
     listed = {str(row.get("FIELD_NAME")): row for row in rows(own.value, "")} if found and own.done else {}
-    return {code: _task_field(code, found.get(code, {}), listed.get(code, {})) for code in found | listed}
+    return {code: _task_field(code, found.get(code, {}), listed.get(code, {}), language) for code in found | listed}
 
 
-def _task_field(code: str, row: Row, user_field: Row) -> DealField:
+def _task_field(code: str, row: Row, user_field: Row, language: str) -> DealField:
     kind = str(user_field.get("USER_TYPE_ID") or row.get("type") or "string").lower()
     values = row.get("values")
     options = {str(key): str(text) for key, text in values.items()} if isinstance(values, Mapping) else {}
     required = (row.get("required"), user_field.get("MANDATORY"))
     return DealField(
         code=code,
-        title=_label(user_field.get("EDIT_FORM_LABEL")) or str(row.get("title") or code),
+        title=_label(user_field.get("EDIT_FORM_LABEL"), language) or str(row.get("title") or code),
         type=TASK_TYPES.get(kind, kind),
         multiple=parsing.yes(user_field.get("MULTIPLE") or row.get("multiple"), default=False),
         options=_options({}, user_field, {}) or options,
@@ -438,10 +439,10 @@ def _task_field(code: str, row: Row, user_field: Row) -> DealField:
     )
 
 
-def _label(label: Any) -> str:
+def _label(label: Any, language: str) -> str:
     """A label: a text, or texts by language."""
     if isinstance(label, Mapping):
-        return str(label.get("ru") or next((text for text in label.values() if text), ""))
+        return str(label.get(language) or next((text for text in label.values() if text), ""))
     return str(label or "")
 
 

@@ -27,14 +27,18 @@ from bitrix_sync.model.facts import (
 )
 from bitrix_sync.model.items import DEAL
 from bitrix_sync.portal import bulk
-from bitrix_sync.portal.change_reader import WIDE, ChangeReader
+from bitrix_sync.portal.change_reader import WIDE as WIDE
+from bitrix_sync.portal.change_reader import ChangeReader as ChangeReader
 from bitrix_sync.portal.client import Portal
 from bitrix_sync.portal.dialect import parsing
 from bitrix_sync.portal.dialect.commands import Command
 from bitrix_sync.portal.dialect.names import code_of
 from bitrix_sync.portal.dialect.outcomes import GARBAGE, NO_SCOPE, WHOLE_PORTAL, Outcome
 from bitrix_sync.portal.dialect.parsing import Row
-from bitrix_sync.portal.directory import absences, company, directory, with_left_out
+from bitrix_sync.portal.directory import absences as absences
+from bitrix_sync.portal.directory import company as company
+from bitrix_sync.portal.directory import directory as directory
+from bitrix_sync.portal.directory import with_left_out as with_left_out
 from bitrix_sync.portal.paging import LONG_PATIENCE, Source, read_lists
 from bitrix_sync.portal.rate_limiter import Stopped
 from bitrix_sync.portal.sources import (
@@ -51,34 +55,6 @@ from bitrix_sync.portal.sources import (
     tasks_source,
     visit_parser,
 )
-
-__all__ = [
-    "WIDE",
-    "ChangeReader",
-    "absences",
-    "anchors",
-    "companies",
-    "company",
-    "contacts",
-    "cursor_now",
-    "deal_history",
-    "deals",
-    "directory",
-    "found_deals",
-    "history_since",
-    "open_deals",
-    "open_tasks",
-    "overdue_tasks",
-    "parse_tasks",
-    "shows_deals",
-    "tasks",
-    "tasks_by_mark",
-    "tasks_by_mark_or_deal",
-    "tasks_command",
-    "tasks_of_deals",
-    "visits",
-    "with_left_out",
-]
 
 CHUNK = 50
 """Ids in one filter: as many rows as a page holds."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from bitrix_sync.model.facts import PROGRESS, Company, Directory
+from bitrix_sync.model.facts import PEOPLE_SCOPES, PROGRESS, Company, Directory
 from bitrix_sync.rules import model
 from bitrix_sync.rules.fields import named, unfilled
 from bitrix_sync.rules.file import File, stages
@@ -16,8 +16,6 @@ from bitrix_sync.rules.persons import head_over
 from bitrix_sync.rules.problem import Path, Remarks
 from bitrix_sync.rules.scalars import EVERY
 from bitrix_sync.rules.suggest import LISTED, fold
-
-PEOPLE_SCOPES = frozenset({"user", "user_basic", "user_brief"})
 
 
 def remark(

@@ -217,7 +217,7 @@ class Names:
         users = self._emails.get(fold(word), []) if mail else _bearers(word, company.users.values())
         users = [user for user in users if user.active] or users
         bound = self.bindings.get(key, "")
-        if bound.isdecimal() and (int(bound) in company.users or not company.users):
+        if self._is_known_user(bound):
             if mail:
                 self._warn_of_new_email(word, company.users.get(int(bound)), users, path)
             return self._bind(key, bound)
@@ -227,6 +227,11 @@ class Names:
             return self._gone(key, Reason.USER_GONE, f"`{word}`")
         self.remarks.fault(path, *self._no_user(word, users))
         return None
+
+    def _is_known_user(self, number: str) -> bool:
+        """False for an id that no user has, as far as users can be read."""
+        users = self.directory.company.users
+        return number.isdecimal() and (int(number) in users or not users)
 
     def _warn_of_new_email(self, email: str, now: User | None, users: Collection[User], path: Path) -> None:
         """``now``: whom the e-mail is bound to; ``users``: those who have it."""
@@ -239,16 +244,19 @@ class Names:
 
     def _no_user(self, word: str, users: Sequence[User]) -> tuple[str, str]:
         """Why an e-mail or a name tells nobody, and the cure; ``users``: those who have it."""
-        everyone, mail = self.directory.company.users.values(), "@" in word
+        everyone = self.directory.company.users.values()
+        what, having, known = (
+            ("e-mails", "with the e-mail", [user.email for user in everyone if user.email])
+            if "@" in word
+            else ("employees", "of the name", [user.name for user in everyone if user.active])
+        )
         if users:
             ids = ", ".join(str(user.id) for user in users)
-            return f"Several users have the {'e-mail' if mail else 'name'} `{word}`: {ids}.", "Write the id of one."
-        known = [user.email if mail else user.name for user in everyone if (user.email if mail else user.active)]
+            return f"Several users have the {having.split()[-1]} `{word}`: {ids}.", "Write the id of one."
         if not known:
             cure = "Write the user's id, or give the webhook the scope user_basic."
-            return f"The webhook may not read {'e-mails' if mail else 'employees'}.", cure
-        wrong = f"The portal has no user {'with the e-mail' if mail else 'of the name'} `{word}`."
-        return wrong, did_you_mean(word, known) or "Write the id."
+            return f"The webhook may not read {what}.", cure
+        return f"The portal has no user {having} `{word}`.", did_you_mean(word, known) or "Write the id."
 
     # --- the one way to find -----------------------------------------------------------------------------------------
 

@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from bitrix_sync.engine import identity
-from bitrix_sync.engine.rulebook import read_file
+from bitrix_sync.engine.rulebook import language_of, read_file
 from bitrix_sync.errors import BitrixSyncError, StoreError, UserError
-from bitrix_sync.model.facts import Directory
+from bitrix_sync.model.facts import PEOPLE_SCOPES, Directory
 from bitrix_sync.portal import reading
 from bitrix_sync.portal.client import Portal
 from bitrix_sync.rules.load import load
@@ -29,7 +29,6 @@ NEEDED = {
     "department": "heads cannot be found",
     "im": "nobody can be told anything",
 }
-USER_SCOPES = frozenset({"user", "user_basic", "user_brief"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +102,7 @@ def webhook(settings: Settings) -> tuple[list[Line], Directory | None]:
     assert settings.portal is not None
     portal = Portal(settings.portal.get_secret_value(), rate=settings.rate, ca_file=settings.ca_file)
     try:
-        directory = reading.directory(portal)
+        directory = reading.directory(portal, language=language_of(settings.rules))
         deals = not directory.funnels or reading.shows_deals(portal)
     except BitrixSyncError as fault:
         return [Line("error", "webhook", str(fault))], None
@@ -126,7 +125,7 @@ def scopes(granted: Collection[str]) -> list[Line]:
     if not granted:
         return [Line("warning", "scopes", "the portal does not tell them; what is missing will be refused")]
     missing = [f"{scope} ({why})" for scope, why in NEEDED.items() if scope not in granted]
-    if USER_SCOPES.isdisjoint(granted):
+    if PEOPLE_SCOPES.isdisjoint(granted):
         missing.append("user_basic (people cannot be read)")
     lines = [Line("ok", "scopes", ", ".join(sorted(granted)))]
     if missing:

@@ -26,6 +26,7 @@ from bitrix_sync.portal import reading
 from bitrix_sync.portal.client import Portal
 from bitrix_sync.rules.load import load
 from bitrix_sync.rules.names import NameIndex
+from bitrix_sync.rules.scalars import DAYS
 from bitrix_sync.rules.schema import json_schema
 from bitrix_sync.rules.spelling import comment_safe, key_of, quoted
 from bitrix_sync.settings import Settings
@@ -37,7 +38,6 @@ DOTENV = Path(".env")
 NEXT = {"check": "check", "preview": "preview --all", "run": "run", "backfill": "backfill"}
 """What follows ``init``: the names of the sentences and the commands."""
 SCHEMA = "rules.schema.json"
-DAY_NAMES = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 COUNTRIES = {"BY": ("Europe/Minsk",), "KZ": ("Asia/Almaty", "Asia/Qyzylorda", "Asia/Aqtobe")}
 RUSSIAN_ZONES = frozenset(
     f"Europe/{city}"
@@ -359,8 +359,8 @@ def _clock(minute: int) -> str:
 
 def _weekdays(days: Sequence[int]) -> str:
     if len(days) > 1 and list(days) == list(range(days[0], days[-1] + 1)):
-        return f"{DAY_NAMES[days[0]]}-{DAY_NAMES[days[-1]]}"
-    return f"[{', '.join(DAY_NAMES[day] for day in days)}]"
+        return f"{DAYS[days[0]]}-{DAYS[days[-1]]}"
+    return f"[{', '.join(DAYS[day] for day in days)}]"
 
 
 def _days(pairs: Collection[tuple[int, int]], years: Iterable[int]) -> list[date]:

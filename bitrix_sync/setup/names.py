@@ -41,7 +41,7 @@ def known_names(settings: Settings, language: Language, *, offline: bool) -> Kno
         return last
     portal = Portal(settings.webhook_url.get_secret_value(), rate=settings.rate, ca_file=settings.ca_file)
     try:
-        read = reading.directory(portal)
+        read = reading.directory(portal, language=language)
         if last is not None and last.host == plain_host(portal.host):
             read = directory_with(last.directory, read)
         return Known(read, portal.host, _there(portal.now(), read), asked=True)

@@ -6,6 +6,7 @@ from collections.abc import Set
 from datetime import UTC, datetime
 
 from bitrix_sync.errors import PortalRefused
+from bitrix_sync.model.facts import PEOPLE_SCOPES
 from bitrix_sync.portal.dialect.outcomes import NO_ACCESS, NO_METHOD, NO_SCOPE, OPERATION_LIMIT, QUERY_LIMIT, Outcome
 
 NEW_WEBHOOK = "make a new incoming webhook in the portal (Developer resources) and set its address"
@@ -34,16 +35,12 @@ SCOPES = (
 )
 
 
-PEOPLE = frozenset({"user", "user_basic", "user_brief"})
-"""Each of these scopes reads the employees."""
-
-
 def need_scopes(scopes: Set[str], *, host: str) -> None:
     """PortalRefused when the webhook lacks what nothing can be done without: deals, tasks, employees. No scopes at all:
     the portal does not tell them, and whatever is missing will be refused when it is asked for."""
     if not scopes:
         return
-    there = {"crm": "crm" in scopes, "task": "task" in scopes, "user_basic": bool(scopes & PEOPLE)}
+    there = {"crm": "crm" in scopes, "task": "task" in scopes, "user_basic": bool(scopes & PEOPLE_SCOPES)}
     missing = ", ".join(f"'{scope}'" for scope, found in there.items() if not found)
     if missing:
         raise PortalRefused(

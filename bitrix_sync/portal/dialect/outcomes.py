@@ -191,7 +191,7 @@ def read_result(value: Any, *, method: str, total: int | None = None) -> Outcome
 def rows_of(value: Any, key: str) -> list[Any] | None:
     """The rows in a list's result: ``{"items": [...]}`` by ``key``, or with key "" the result itself; a list whose keys
     have gaps comes as a map of rows. None: this is no list (an empty one is ``[]``, never ``{}``)."""
-    inner = value.get(key) if key and isinstance(value, Mapping) else None if key else value
+    inner = _inner(value, key)
     if isinstance(inner, list):
         return inner
     if isinstance(inner, Mapping) and inner and all(isinstance(row, Mapping) for row in inner.values()):
@@ -200,8 +200,12 @@ def rows_of(value: Any, key: str) -> list[Any] | None:
 
 
 def _has_entries(value: Any, key: str) -> bool:
-    inner = value.get(key) if key and isinstance(value, Mapping) else None if key else value
+    inner = _inner(value, key)
     return isinstance(inner, Mapping) and bool(inner)
+
+
+def _inner(value: Any, key: str) -> Any:
+    return value.get(key) if key and isinstance(value, Mapping) else None if key else value
 
 
 def made_id(method: str, value: Any) -> int | None:

@@ -115,20 +115,20 @@ def stage(stage_id: Any, funnel_id: int) -> str:
     return f"C{funnel_id}:{text}" if text and funnel_id > 0 and ":" not in text else text
 
 
+def listed(value: Any) -> list[Any]:
+    """The values of a list in any of the portal's shapes: as a map where it has gaps, as itself where it is one."""
+    return list(value.values()) if isinstance(value, Mapping) else value if isinstance(value, list) else [value]
+
+
 def ids(value: Any) -> tuple[int, ...]:
     """A list of ids in any of the portal's shapes."""
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if not isinstance(value, list | tuple):
-        value = [value]
-    return tuple(found for one in value if (found := whole(one)) and found > 0)
+    return tuple(found for one in listed(value) if (found := whole(one)) and found > 0)
 
 
 def told_ids(row: Row, key: str) -> tuple[int, ...]:
     """A list of ids each of which must make sense; none where the portal says that there is none."""
     value = row.get(key)
-    listed = list(value.values()) if isinstance(value, Mapping) else value if isinstance(value, list) else [value]
-    if any(one not in _NOTHING and whole(one) is None for one in listed):
+    if any(one not in _NOTHING and whole(one) is None for one in listed(value)):
         raise UnreadableRow(f"{key} is no list of ids")
     return ids(value)
 
@@ -234,11 +234,7 @@ def task_or_mark(row: Row) -> PortalTask:
 
 def _deals(bindings: Any) -> tuple[int, ...]:
     """Deals among UF_CRM_TASK: ``["D_10", "C_7"]``; ``false`` or ``""`` when there are none."""
-    if isinstance(bindings, str):
-        bindings = [bindings]
-    if isinstance(bindings, Mapping):
-        bindings = list(bindings.values())
-    texts = [one for one in bindings if isinstance(one, str)] if isinstance(bindings, list) else []
+    texts = [one for one in listed(bindings) if isinstance(one, str)]
     return tuple(found for text in texts if (found := whole(DEAL.bound(text))))
 
 
@@ -279,11 +275,10 @@ def events(value: Any) -> list[tuple[int, Row]] | None:
         return []
     if not isinstance(value, Mapping):
         return None
-    # a list with gaps comes as a map
-    lists = {who: list(one.values()) if isinstance(one, Mapping) else one for who, one in value.items()}
-    if not all(isinstance(one, list) for one in lists.values()):
+    lists = {who: listed(one) for who, one in value.items() if isinstance(one, Mapping | list)}
+    if len(lists) < len(value):
         return None
-    return [(whole_or(owner), event) for owner, listed in lists.items() for event in rows(listed, "")]
+    return [(whole_or(owner), event) for owner, own in lists.items() for event in rows(own, "")]
 
 
 def absence(owner: int, event: Row, *, utc_offset: int) -> Absence | None:
