@@ -430,6 +430,23 @@ def test_a_task_taken_back_follows_the_responsible_unless_a_person_gave_it_to_an
         assert place.tasks(given)[0].responsible_id == 9
 
 
+def test_a_task_taken_back_after_its_deadline_follows_the_field_that_it_was_counted_from(tmp_path: Path) -> None:
+    due = '{before: 1 workday, field: UF_CRM_SHIP_DATE, at: "12:00", else: {after: 9 workdays}}'
+    with office(tmp_path, RULES.replace("{after: 30 workminutes}", due)) as place:
+        deal = place.add_deal(fields={"UF_CRM_SHIP_DATE": "2026-03-06"})
+        read(place)
+        place.portal.clock.set(MONDAY + timedelta(days=10))
+        place.service.close()
+        place.environ["DATABASE_URL"] = f"sqlite:///{tmp_path / 'new.db'}"
+        place.start()
+        read(place)
+        place.wait(minutes=5)
+        place.portal.state.set_fields(deal, {"UF_CRM_SHIP_DATE": "2026-03-20"}, by=5)
+        read(place)
+        (task,) = place.tasks(deal)
+        assert f"{task.deadline:%Y-%m-%d}" == "2026-03-19"
+
+
 def test_an_older_database_put_back_takes_the_later_tasks_back(tmp_path: Path) -> None:
     with office(tmp_path, RULES) as place:
         place.add_deal()

@@ -898,7 +898,9 @@ class _Deciding:
                 found = replace(found, owner_form=form)
             with contextlib.suppress(DeadlineError):  # told when it is to follow
                 computed = self.deadline(rule.deadline, visit, record.started or visit.entered)
-                found = replace(found, basis=computed.basis, follow_off=computed.at != record.deadline)
+                found = replace(
+                    found, basis=computed.basis, follow_off=record.deadline not in (computed.at, computed.due)
+                )
             self.keep(found)
 
     def watching(self, record: TaskRecord, rule: Rule) -> int | None:
