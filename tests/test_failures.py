@@ -23,6 +23,7 @@ from bitrix_sync.report import held_back, state_of_things
 from bitrix_sync.settings import load_settings
 from bitrix_sync.store import Store
 from tests.world.office import RULES, Office, office
+from tests.world.sweeps import MARIA, department
 
 ADMIN, HEAD, SELLER = 1, 3, 5
 ALL = 10_000
@@ -528,3 +529,40 @@ def test_refusals_of_the_time_before_they_were_told_are_no_news(tmp_path: Path) 
     with Store(f"sqlite:///{path}") as store:
         assert len(store.operations(state=State.FAILED)) > 1
         assert store.untold_failures() == []
+
+
+# --- sweeps and messages ---------------------------------------------------------------------------------------------
+
+
+def test_a_refused_move_of_a_sweep_and_a_refused_message_come_when_the_cause_is_gone(tmp_path: Path) -> None:
+    with department(tmp_path) as place:
+        task = place.task("Offer", MARIA, "2026-03-02 12:00")
+        place.turn()
+        refuse(place, "tasks.task.update")
+        refuse(place, "im.message.add")
+        slot = place.sweeps("18:30")
+        place.turn()
+        assert (place.due(task), place.heard(HEAD, slot)) == ("2026-03-02 12:00", "")
+        place.portal.faults.clear()
+        assert [one["sweep"] for one in held_back(place.store)] == [slot]
+        assert changes.perform(place.context, "release", {})["tried_again"] >= 2
+        place.turn()
+        assert place.due(task) == "2026-03-03 18:00"
+        assert "Offer" in place.heard(HEAD, slot)
+        assert place.record(task).moves == 1
+        assert changes.perform(place.context, "release", {})["tried_again"] == 0
+
+
+def test_a_sweep_that_was_taken_back_is_not_tried_again_but_its_undoing_is(tmp_path: Path) -> None:
+    with department(tmp_path) as place:
+        refused, moved = (place.task(title, MARIA, "2026-03-02 12:00") for title in ("Refused", "Moved"))
+        place.turn()
+        place.portal.state.freeze_deadline(refused)
+        slot = place.sweeps("18:30")
+        place.portal.state.switches.frozen_deadlines.clear()
+        refuse(place, "tasks.task.update")
+        assert len(changes.perform(place.context, "undo", {"slot": slot})["failed"]) == 1
+        place.portal.faults.clear()
+        changes.perform(place.context, "release", {})
+        assert (place.due(refused), place.due(moved)) == ("2026-03-02 12:00", "2026-03-02 12:00")
+        assert place.record(moved).moves == 0

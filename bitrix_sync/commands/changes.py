@@ -281,7 +281,8 @@ def planned_line(operation: Operation, company: Company) -> Account:
 def release(context: ServiceContext, args: Mapping[str, Any]) -> Steps:
     """Let go what the safety limits hold back. A task without an owner who works here, or whose deadline has passed
     meanwhile, is decided anew; nobody is found: it stays held. When too much had vanished from the portal to be
-    believed, the next look believes it. What the portal refused is tried again."""
+    believed, the next look believes it. What the portal refused is tried again, messages of
+    the last day too."""
     now = context.portal.now()
     believed = recheck.believe(context.store)
     drop_ended(context)
@@ -290,7 +291,7 @@ def release(context: ServiceContext, args: Mapping[str, Any]) -> Steps:
     stale = [row.operation for row in held if is_stale(row.operation, context.rulebook.company, now)]
     creations = {row.operation.key for row in held if row.operation.kind is Kind.CREATE}
     others = {row.operation.key for row in held} - creations
-    tried = retries.try_again(context)
+    tried = [*retries.try_again(context), *retries.send_again(context)]
     renewed = retries.renew(context, stale)
     usable = creations - {operation.key for operation in stale}
     released = renewed + context.store.release(usable, later=plan.LATER) + context.store.release(others)

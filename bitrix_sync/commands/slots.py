@@ -207,7 +207,10 @@ def undo(context: ServiceContext, args: Mapping[str, Any]) -> Steps:
     finish(context, unsent)
     back = undoings(moves)
     summary = {name: value for name, value in row.summary.items() if name not in ("stays", "left")}
-    recording = Changeset(at=context.portal.now(), operations=tuple(back), sweep=(slot, UNDONE, summary))
+    given_up = tuple(replace(one.operation, state=State.DROPPED) for one in moves if one.state is State.FAILED)
+    recording = Changeset(
+        at=context.portal.now(), operations=tuple(back), renewed=given_up, sweep=(slot, UNDONE, summary)
+    )
     yield Wait(store.record(recording, context.sender.epoch))
     note_rest(context)
     rows = store.operations(keys=[one.key for one in back])

@@ -2,26 +2,30 @@
 ``backfill``, ``release``), and what a limit held, when it is let go.
 
 What was refused are tasks and moves of deals that are still in the same stage, and what was to be done with tasks that
-are open, as far as the rules want it today. The portal is looked at before each is sent.
+are open, as far as the rules want it today; what a sweep or its undoing was to do, as it was decided then. The portal
+is looked at before each is sent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
 
 from bitrix_sync.decisions import plan
 from bitrix_sync.engine.passes import Gathered, PassReport, ServiceContext, safety_room, sift, within_safety, world_of
-from bitrix_sync.model.actions import Kind
+from bitrix_sync.model.actions import Kind, SetDeadline
 from bitrix_sync.model.facts import Changes
-from bitrix_sync.model.operations import Changeset, DealState, Decision, Operation
+from bitrix_sync.model.operations import Changeset, DealState, Decision, Operation, State
 from bitrix_sync.rules.model import Rules
 
 log = structlog.get_logger(__name__)
+
+NEWS = timedelta(days=1)
+"""How old a message may be that is sent again."""
 
 
 def after_new_rules(context: ServiceContext) -> None:
@@ -48,16 +52,36 @@ def try_again(
     refused = chosen(context, deals, rules)
     if not refused or context.rulebook.rules.safety.watch:
         return []
-    again = decide_again(context, refused, partial(try_one, backfill=backfill))
+    of_sweeps = [one for one in refused if one.sweep]
+    decided = [one for one in refused if not one.sweep]
+    again = decide_again(context, decided, partial(try_one, backfill=backfill))
     decisions, notices = again.decisions, tuple[Operation, ...]()
     if room is not None:
         decisions, notices = within_safety(context, decisions, again.facts.now, PassReport(), room)
     planned = tuple(operation for decision in decisions for operation in decision.operations)
+    planned += tuple(replace(one, state=State.PLANNED) for one in of_sweeps if not is_late(one, again.facts.now))
     tried = apart_from_parts(planned, {operation.key for operation in refused})
     if planned and not dry:
         record(context, again, planned, notices)
         log.info("what was refused is tried again", operations=len(tried))
     return tried
+
+
+def send_again(context: ServiceContext) -> list[Operation]:
+    """Plan anew the messages of the last day that the portal refused; returns them. Older ones are no news."""
+    since = context.sender.clock() - NEWS
+    rows = context.store.operations(state=State.FAILED, kind=Kind.MESSAGE)
+    planned = [replace(row.operation, state=State.PLANNED) for row in rows if row.sent is not None and row.sent > since]
+    if planned and not context.rulebook.rules.safety.watch:
+        context.store.record(Changeset(at=context.portal.now(), renewed=tuple(planned)), context.sender.epoch)
+        return planned
+    return []
+
+
+def is_late(move: Operation, now: datetime) -> bool:
+    """True for a move of a sweep to what is past by now: the next sweep has another one."""
+    action = move.action
+    return isinstance(action, SetDeadline) and action.reason == "sweep" and (action.deadline or now) <= now
 
 
 def apart_from_parts(planned: Sequence[Operation], refused: Collection[str]) -> list[Operation]:

@@ -56,9 +56,11 @@ UNFINISHED = (State.PLANNED.value, State.HELD.value, State.SENDING.value, State.
 WAITING = (State.PLANNED.value, State.HELD.value)
 ITEM = Purpose.ITEM.beginning
 STATUS = (Purpose.LEAVE, Purpose.CLOSE, Purpose.RESUME)
+OF_SWEEPS = (Purpose.SWEEP, Purpose.UNDO)
 INSTEAD: Mapping[Purpose, tuple[Purpose, ...]] = {
     **{Purpose.FOLLOW: (Purpose.FOLLOW,), Purpose.PEOPLE: (Purpose.PEOPLE,)},
     **dict.fromkeys(STATUS, STATUS),
+    **dict.fromkeys(OF_SWEEPS, OF_SWEEPS),
     **dict.fromkeys((Purpose.CHECKLIST, Purpose.ITEM), ()),
     **dict.fromkeys((Purpose.LINE_OF_FOLLOW, Purpose.LINE_OF_PEOPLE, Purpose.LINE_OF_TAKEN), ()),
 }
@@ -361,7 +363,7 @@ def renew(connection: Connection, decided_anew: Iterable[Operation], at: datetim
 
 def refused(connection: Connection) -> list[StoredOperation]:
     """What the portal refused and may be tried again, by id: creations and moves of deals, of the visits in which these
-    still are, and changes of rules' tasks that are open."""
+    still are, and changes of open tasks."""
     return sorted([*_refused_of_visits(connection), *_refused_changes(connection)], key=lambda row: row.id)
 
 
@@ -369,7 +371,7 @@ def _refused_changes(connection: Connection) -> list[StoredOperation]:
     """Those of tasks, but for what a later change took the place of, and lines about changes that were not made."""
     failed = _all().where(
         operations.c.state == State.FAILED.value,
-        tasks.c.rule_id != "",
+        or_(tasks.c.rule_id != "", operations.c.sweep != ""),
         tasks.c.portal_id.is_not(None),
         tasks.c.gone.is_(False),
         tasks.c.status.in_(OPEN_STATUSES),
