@@ -440,6 +440,17 @@ def test_check_lists_in_doubt_are_looked_up_together(place: Office) -> None:
     assert sum("Materials" in titles and "Time" in titles for titles in lists) == 20
 
 
+def test_what_is_in_doubt_is_settled_though_a_reading_is_always_due(place: Office) -> None:
+    deal = place.add_deal()
+    take_in(place.context)
+    place.portal.faults.next("cut_after", "tasks.task.add")
+    sender.send(place.context.sender, sender.Applied())
+    assert place.service.store.counts()[State.UNKNOWN] == 1
+    place.run(interrupted=lambda: True)
+    assert State.UNKNOWN not in place.service.store.counts()
+    assert place.marks(deal) == ["first-call"]
+
+
 def test_a_check_list_in_doubt_of_a_task_deleted_meanwhile_stops_nothing(tmp_path: Path) -> None:
     with office(tmp_path, BITRIX_SETTLE_SECONDS="65") as place:
         deal, other = place.add_deal(), place.add_deal()

@@ -120,14 +120,14 @@ class Applied:
 def apply(
     sender: Sender, *, interrupted: Callable[[], bool] = lambda: False, applied: Applied | None = None
 ) -> Applied:
-    """Carry out what is ready until nothing is, or until ``interrupted``; at most one batch is under way. ``applied``:
-    an account to go on with."""
+    """Settle what has rested, and carry out what is ready until nothing is, or until ``interrupted``; at most one batch
+    is under way. ``applied``: an account to go on with."""
     if applied is None:
         applied = Applied()
         forget_old(sender)
-    while not interrupted():
-        if not (settle(sender, applied) or send(sender, applied)):
-            break
+    settled = settle(sender, applied)  # also where something else is always due: a reading takes writes along, not this
+    while not interrupted() and (settled or send(sender, applied)):
+        settled = settle(sender, applied)
     return applied
 
 
