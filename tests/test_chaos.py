@@ -25,6 +25,6 @@ def test_the_points_of_the_store_have_the_names_that_it_passes() -> None:
 
 
 def test_ids_given_again_by_a_portal_that_was_put_back_mean_nothing(tmp_path: Path) -> None:
-    outcome = run(8, Plan(deeds=4, kills=0, chapters=1), tmp_path)
-    log = tmp_path / "8" / "service.log"
+    outcome = run(10, Plan(deeds=4, kills=0, chapters=1), tmp_path)
+    log = tmp_path / "10" / "service.log"
     assert outcome.verdict.faults == [], log.read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.chaos.world import POINTS, Outcome, Plan, run
 
-KINDS = ("kills", "threads", "errors", "clock", "time", "still", "rows")
+KINDS = ("kills", "threads", "errors", "clock", "time", "still", "rows", "rival")
 """What every seed has to meet."""
 
 HEAD = (

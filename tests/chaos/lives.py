@@ -49,7 +49,7 @@ class Lives:
     def kill(self) -> int:
         """kill -9."""
         os.kill(self.pid, signal.SIGKILL)
-        code = self.ended(10.0)
+        code = self.ended(60.0)
         assert code is not None
         return code
 

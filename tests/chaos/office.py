@@ -18,7 +18,7 @@ RULES = """
 version: 1
 language: en
 timezone: Europe/Moscow
-admins: [1]
+admins: [1, 4]
 fallback_owner: 1
 calendar: {hours: {mon-sun: "09:00-18:00"}}
 funnels:

@@ -62,6 +62,14 @@ def suspend(world: World) -> None:
         world.lives.suspend(LEASE)
 
 
-TROUBLES = {"clock": set_clock, "time": tell_odd_time, "rows": garble, "still": suspend}
-CHAPTER = ("clock",) * 3 + ("time",) * 3 + ("rows",) * 4 + ("still",)
+def compete(world: World) -> None:
+    """A second process begins on the same store, or is killed."""
+    if world.rival.pid:
+        world.rival.kill()
+    else:
+        world.rival.begin()
+
+
+TROUBLES = {"clock": set_clock, "time": tell_odd_time, "rows": garble, "still": suspend, "rival": compete}
+CHAPTER = ("clock",) * 3 + ("time",) * 3 + ("rows",) * 4 + ("still",) + ("rival",) * 2
 """Those of one chapter, in any order."""

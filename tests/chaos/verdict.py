@@ -17,7 +17,7 @@ from bitrix_sandbox.http.server import Sandbox
 from bitrix_sandbox.state.task_records import DONE, Task
 from tests.chaos.expected import Expected, Sweep, predict
 from tests.chaos.fates import ENDS, ERRORS
-from tests.chaos.office import BOSS, SELLERS
+from tests.chaos.office import BOSS, HEAD, SELLERS
 from tests.chaos.people import MARK, People, Visit
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -51,6 +51,8 @@ class Verdict:
 
 SURELY_TOLD = 5
 """So many unreadable rows do not pass unnoticed."""
+LEFT_OUT, NO_ROWS = "cannot be read; it is left out", "Some rows of the portal cannot be read"
+"""What the log and an administrator are told of them."""
 
 
 def read(path: Path, query: str) -> list[tuple[Any, ...]]:
@@ -196,16 +198,22 @@ def _operations(store: Path, deleted: set[str], verdict: Verdict) -> None:
         verdict.wrong(f"turns were not fair: {dict(turns)}")
 
 
-def _messages(portal: Sandbox, store: Path, verdict: Verdict) -> None:
-    """Each person one message of a sweep; the webhook's own user, who gets a notice, at most one."""
-    said: Counter[tuple[int, str]] = Counter()
+def said(portal: Sandbox) -> Counter[tuple[int, str]]:
+    """What each person was told, and how often."""
+    found: Counter[tuple[int, str]] = Counter()
     for pair, chat in portal.state.dialogs.items():
         for number in portal.state.chats.get(chat, ()):
-            said[max(pair), portal.state.messages[number].text] += 1
+            found[max(pair), portal.state.messages[number].text] += 1
     for notice in portal.state.notices:
-        said[notice.user_id, notice.text] += 1
-    verdict.messages = sum(said.values())
-    for (user, text), count in said.items():
+        found[notice.user_id, notice.text] += 1
+    return found
+
+
+def _messages(portal: Sandbox, store: Path, verdict: Verdict) -> None:
+    """Each person one message of a sweep; the webhook's own user, who gets a notice, at most one."""
+    heard = said(portal)
+    verdict.messages = sum(heard.values())
+    for (user, text), count in heard.items():
         if count > 1:
             verdict.wrong(f"user {user} was told {count} times: {text[:60]!r}")
     planned = [
@@ -213,9 +221,16 @@ def _messages(portal: Sandbox, store: Path, verdict: Verdict) -> None:
         for payload, state in read(store, "select payload, state from operations where kind = 'message'")
     ]
     for payload, state in planned:
-        hits = sum(count for (user, text), count in said.items() if user == payload["user"] and payload["mark"] in text)
+        hits = sum(
+            count for (user, text), count in heard.items() if user == payload["user"] and payload["mark"] in text
+        )
         if state == "done" and hits != 1 and payload["user"] != BOSS:
             verdict.wrong(f"user {payload['user']} has {hits} messages with the mark {payload['mark']}")
+    query = "select sweep, payload from operations where kind = 'task.deadline' and sweep != '' and state = 'done'"
+    moved = {(slot, json.loads(payload)["supervisor"]) for slot, payload in read(store, query)}
+    for slot, user in sorted((slot, user) for slot, user in moved if user not in (None, BOSS)):
+        if not any(user == reader and slot in text for reader, text in heard):
+            verdict.wrong(f"user {user} has not heard of the sweep {slot}, which moved tasks that they control")
 
 
 def _little_things(portal: Sandbox, store: Path, verdict: Verdict) -> None:
@@ -244,17 +259,22 @@ def _little_things(portal: Sandbox, store: Path, verdict: Verdict) -> None:
         verdict.same(f"task {task.id}: moves on record", slips[task.id], moved)
 
 
-def told(log: Path, fates: Sequence[Sequence[str]], faults: Counter[str], verdict: Verdict) -> None:
-    """What the service met stands in its log: rows that it left out, threads that it lost, errors by kind or text."""
-    text = log.read_text(encoding="utf-8", errors="replace")
+def told(log: Path, fates: Sequence[Sequence[str]], portal: Sandbox, verdict: Verdict) -> None:
+    """What the service met stands in its log: rows that it left out, threads that it lost, errors by kind or text. Of
+    the rows an administrator has heard too."""
+    text, faults = log.read_text(encoding="utf-8", errors="replace"), portal.faults.counts()
     met = sorted({what for _, what in fates if what in ERRORS})
     wanted = [(type(ERRORS[what]()).__name__, str(ERRORS[what]()) or what, WORDS.get(what, what)) for what in met]
     wanted += [("stopping",)] * any(what in ENDS for _, what in fates)
     # one that is read rightly before its turn is over is no news
-    wanted += [("cannot be read; it is left out", "UnreadableRow")] * (faults["garbled"] >= SURELY_TOLD)
+    wanted += [(LEFT_OUT, "UnreadableRow")] * (faults["garbled"] >= SURELY_TOLD)
     for words in wanted:
         if not any(word in text for word in words):
             verdict.wrong(f"the log does not tell of it: {words}")
+    if text.count(LEFT_OUT) >= SURELY_TOLD and not any(
+        user == HEAD and NO_ROWS in words for user, words in said(portal)
+    ):
+        verdict.wrong(f"{text.count(LEFT_OUT)} times rows were left out, and no administrator was told")
 
 
 def _lines(portal: Sandbox, chat: int) -> Iterator[str]:

@@ -15,7 +15,6 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -29,6 +28,7 @@ from tests.chaos.office import BOSS, CODE, RULES, TOKEN, build
 from tests.chaos.people import People
 from tests.chaos.verdict import Verdict, judge, read, told
 from tests.world.company import MONDAY, MOSCOW
+from tests.world.process import ask
 
 WIDE_RATE, TIGHT_RATE = (60, 200), (12, 30)
 """Requests a second and bucket: far from what the service needs, and less than it would like."""
@@ -81,14 +81,17 @@ ROAD = (
 """Those that a life comes by often: where it meets errors."""
 ENDED, INTERRUPTED = 3, 130
 """Exit codes of a process that lost a thread, and of one whose first thread met Ctrl-C while it started."""
-END = 15.0
-"""Seconds within which such a process has to end."""
+END = 60.0
+"""Seconds within which such a process has to end, and one that is asked to: far more than it takes."""
 FIRST_POINTS = tuple(point for point in POINTS if point.startswith(("bind:", "note_rules:")))
 SWEEP_POINTS = tuple(point for point in POINTS if point.startswith("claim_sweep:"))
 """Those that are passed at the first start and in a sweep alone."""
 FREQUENT = {"send:before": 3, "send:after": 3, "record": 4, "mark_sending": 3, "finish": 3, "set_flag": 4}
-PATIENCE = 60.0
-"""Seconds without any progress after which a run has failed."""
+PATIENCE, TURNS, HOPELESS = 60.0, 300, 600.0
+"""What is waited for takes no longer than so many seconds, nor on a busy machine than so many requests; whatever the
+machine does, no longer than so many seconds."""
+LIFE, LONG_LIFE = 20, 30.0
+"""A life has to meet its fate within so many requests, or so many seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,14 +149,15 @@ class World:
         self.store = folder / "store.db"
         self.rules = folder / "rules.yaml"
         self.rules.write_text(RULES, encoding="utf-8")
-        self.port = free_port()
+        self.port, self.rival_port = free_port(), free_port()
         if seed % 2:
             self.portal.events.subscribe(f"http://127.0.0.1:{self.port}/webhooks/bitrix24", TOKEN)
             self.portal.events.weather.turn({"drop": 0.1, "duplicate": 0.1, "reorder": 0.1})
         self.wrong = folder / "wrong"
         """By how many seconds the machine's clock is wrong."""
         troubles.turn_clock(self, 0.0)
-        self.doom = float("inf")
+        self.doom, self.span = float("inf"), 0
+        """From when on this life is over, and after how many requests to the portal from its first ones on."""
         self.quota = self.met = 0
         """Deaths until the end of this chapter; fates that had struck when this life began."""
         self.outcome = Outcome(seed)
@@ -161,15 +165,17 @@ class World:
         self.slots: list[str] = []
         self.sweeping = False
         self.lives = Lives(self.settings(), folder, folder / "service.log")
+        self.rival = Lives(self.settings(self.rival_port), folder, folder / "rival.log")
+        """Another process on the store, in no sweep and with no fate: it waits, or works while the first waits."""
 
-    def settings(self) -> dict[str, str]:
-        """The service's environment."""
+    def settings(self, port: int = 0) -> dict[str, str]:
+        """The service's environment; ``port``: of its web side, if not the usual one."""
         return {
             "BITRIX_WEBHOOK_URL": self.portal.url_of(BOSS, CODE),
             "BITRIX_APPLICATION_TOKEN": TOKEN,
             "BITRIX_RULES": str(self.rules),
             "DATABASE_URL": f"sqlite:///{self.store}",
-            "BITRIX_LISTEN": f"127.0.0.1:{self.port}",
+            "BITRIX_LISTEN": f"127.0.0.1:{port or self.port}",
             "BITRIX_POLL_SECONDS": "0.3",
             "BITRIX_SETTLE_SECONDS": str(SETTLE),
             "BITRIX_RATE": f"{self.rate[0]}/{self.rate[1]}",
@@ -179,13 +185,14 @@ class World:
     def close(self) -> None:
         """End everything."""
         self.lives.close()
+        self.rival.close()
         self.portal.close()
 
     # --- lives and deaths ----------------------------------------------------------------------------------------
 
     def begin_life(self) -> None:
         """Start the service; it meets errors until peace comes, and an end as long as deaths are due."""
-        self.doom, self.met, fates = float("inf"), len(self.struck()), []
+        self.doom, self.span, self.met, fates = float("inf"), 0, len(self.struck()), []
         if not self.peaceful:
             fates += [self.fate(point, self.random.choice(list(ERRORS)), 6) for point in self.random.sample(ROAD, 2)]
         if self.outcome.deaths < self.quota:
@@ -193,11 +200,11 @@ class World:
         self.lives.begin(" ".join(fates))
 
     def end_of_life(self) -> str:
-        """Where and how the life that begins is to end, if not at a moment; every third one loses a thread."""
-        self.doom = time.monotonic() + 4.0
+        """Where and how the life that begins is to end, if not at a moment; every other one loses a thread."""
+        self.doom, self.span = time.monotonic(), self.requests() + LIFE
         first = not self.outcome.deaths
-        if not (self.sweeping or first) and 3 * self.outcome.injected["threads"] < self.outcome.deaths:
-            point = self.random.choice((*THREADS, *ROAD))
+        if not (self.sweeping or first) and 2 * self.outcome.injected["threads"] < self.outcome.deaths:
+            point = self.random.choice((*THREADS, *THREADS, *ROAD))
             return self.fate(point, self.random.choice(list(ENDS)) if point in ROAD else "SystemExit")
         if self.sweeping or first or self.random.random() < 0.8:
             return self.fate(self.next_point(), "KILL")
@@ -223,6 +230,7 @@ class World:
     def doom_soon(self) -> None:
         """Let the life end at some moment: while it starts, or when it is at work."""
         self.doom = time.monotonic() + self.random.choice([0.1, 0.4, 0.8, 1.2, 2.0]) * (0.5 + self.random.random())
+        self.span = 0
 
     def mind(self) -> None:
         """Let fate take its course: kill whom it is time to kill, bury, begin anew."""
@@ -230,7 +238,7 @@ class World:
             self.begin_life()
             return
         ended = self.lives.ended()
-        if ended is None and time.monotonic() >= self.doom:
+        if ended is None and self.is_over():
             ended = self.due_end()
         if ended is None:
             return
@@ -244,6 +252,15 @@ class World:
             raise Stalled(f"the service ended by itself with {ended}; it had met {met}")
         self.begin_life()
 
+    def is_over(self) -> bool:
+        """Whether the life has lasted as long as it is to."""
+        past = time.monotonic() - self.doom
+        return past >= LONG_LIFE or (past >= 0 and self.requests() >= self.span)
+
+    def requests(self) -> int:
+        """How many the portal has answered: what the service has done, however little the machine lets it do."""
+        return sum(self.portal.journal.requests.values())
+
     def due_end(self) -> int:
         """The exit code of a life whose time is over: killed, unless it lost a thread and has to end by itself."""
         if not any(what in ENDS for _, what in self.struck()[self.met :]):
@@ -253,14 +270,16 @@ class World:
             raise Stalled(f"the process lives on {END:.0f} s after a thread was ended")
         return ended
 
-    def until(self, what: str, done: Callable[[], bool]) -> None:
+    def until(self, what: str, done: Callable[[], bool], meanwhile: Callable[[], object] = lambda: None) -> None:
         """Let time pass, and services die, until it is done."""
-        began = time.monotonic()
+        began, turn = time.monotonic(), self.requests()
         while not done():
             self.mind()
-            if time.monotonic() - began > PATIENCE + 3 * self.plan.kills:
-                raise Stalled(f"after {PATIENCE:.0f} s still not so: {what}")
-            time.sleep(0.02)
+            passed, turns = time.monotonic() - began, self.requests() - turn
+            if passed > HOPELESS or (passed > PATIENCE and turns > TURNS):
+                raise Stalled(f"after {passed:.0f} s and {turns} requests still not so: {what}")
+            time.sleep(0.05)
+            meanwhile()
 
     # --- the story -----------------------------------------------------------------------------------------------
 
@@ -273,9 +292,8 @@ class World:
             self.outcome.verdict.wrong(str(stalled))
         else:
             self.outcome.verdict = judge(self.portal, self.store, self.people, self.slots, bucket=self.rate[1])
-            told(self.folder / "service.log", self.struck(), self.portal.faults.counts(), self.outcome.verdict)
-            portals.play(self)
-            self.outcome.injected["another portal" if self.seed % 2 else "ids again"] += 1
+            told(self.folder / "service.log", self.struck(), self.portal, self.outcome.verdict)
+            self.outcome.injected[portals.play(self)] += 1
         self.count()
         self.outcome.seconds = time.monotonic() - began
         self.outcome.moves = self.people.diary.moves
@@ -303,10 +321,11 @@ class World:
             if self.lives.pid and self.doom == float("inf"):
                 self.doom_soon()
             self.work(self.plan.deeds // chapters, gently=False)
+            self.until("odd rows and times", self.met_oddities, self.potter)
             self.portal.faults.clear("garbled", "odd_time")
             self.until("everything read and carried out", self.quiet)
             self.sweep("evening" if chapter % 2 == 0 else "morning")
-            self.until("the deaths of this chapter", lambda: self.outcome.deaths >= self.quota)
+            self.until("the deaths of this chapter", lambda: self.outcome.deaths >= self.quota, self.potter)
         self.peaceful = True
         self.until("peace", self.at_peace)
         self.until("/readyz says ready", self.ready)
@@ -324,6 +343,18 @@ class World:
             self.mind()
             if self.random.random() < 0.3:
                 time.sleep(self.random.random() * 0.12)
+        if self.rival.pid:
+            self.rival.kill()
+
+    def met_oddities(self) -> bool:
+        """The service has met what makes no sense, or nothing is to befall it."""
+        counts = self.portal.faults.counts()
+        return not self.plan.kills or (counts["garbled"] > 0 and counts["odd_time"] > 0)
+
+    def potter(self) -> None:
+        """Something happens now and then."""
+        if self.random.random() < 0.3:
+            self.people.act(gently=True)
 
     def sweep(self, name: str) -> None:
         """Turn the clock to a sweep; deals go on moving while it runs."""
@@ -345,9 +376,9 @@ class World:
     def end(self) -> None:
         """SIGTERM, and a good end."""
         self.lives.ask_to_end()
-        code = self.lives.ended(10.0)
+        code = self.lives.ended(END)
         if code is None:
-            raise Stalled("the service did not end within 10 s of SIGTERM")
+            raise Stalled(f"the service did not end within {END:.0f} s of SIGTERM")
         if code != 0:
             raise Stalled(f"the service ended with {code} after SIGTERM")
 
@@ -383,11 +414,16 @@ class World:
             time.sleep(0.05)
         return self.quiet() and self.unchanged(before)
 
-    def ready(self) -> bool:
-        """What the service says of itself."""
-        with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5) as answer:
-            return bool(answer.status == 200)
-        return False
+    def ready(self, port: int = 0) -> bool:
+        """What the service says of itself, or the one at another ``port``."""
+        return self.state(port)[0] == 200
+
+    def state(self, port: int = 0) -> tuple[int, str]:
+        """Status and body of its ``/readyz``; 0 while nobody answers."""
+        try:
+            return ask(urllib.request.Request(f"http://127.0.0.1:{port or self.port}/readyz"))
+        except OSError:
+            return 0, ""
 
     def unchanged(self, since: datetime) -> bool:
         """Nothing in the portal changed since a moment."""
