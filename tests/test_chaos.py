@@ -15,7 +15,7 @@ def test_killed_again_and_again_it_loses_and_doubles_nothing(seed: int, tmp_path
     outcome = run(seed, Plan(deeds=60, kills=4, chapters=1), tmp_path)
     log = tmp_path / str(seed) / "service.log"
     assert outcome.verdict.faults == [], log.read_text(encoding="utf-8")
-    assert outcome.deaths >= 4
+    assert outcome.kills >= 4
     assert outcome.verdict.occurrences > 60
 
 

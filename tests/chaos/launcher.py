@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from functools import wraps
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -36,6 +37,11 @@ from bitrix_sync.portal import client, rate_limiter
 from bitrix_sync.portal.dialect import outcomes
 from tests.chaos.fates import FATES
 
+LAZY = (
+    *("alembic.command", "fast_bitrix24.user_request"),
+    *("bitrix_sync.report.names", "bitrix_sync.rules.spelling", "webhooks.page"),
+)
+"""What the program loads when it needs it: once, so that no life has to."""
 passed: Counter[str] = Counter()
 
 
@@ -106,5 +112,7 @@ def _say(number: int) -> None:
 
 
 if __name__ == "__main__":
+    for module in LAZY:
+        import_module(module)
     hurry()
     serve()

@@ -96,7 +96,7 @@ LIFE, LONG_LIFE = 20, 30.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much of everything: deeds of people, deaths, and chapters, each with a sweep at its end."""
+    """How much of everything: deeds of people, kills, and chapters, each with a sweep at its end."""
 
     deeds: int
     kills: int
@@ -120,11 +120,6 @@ class Outcome:
     sweeps: int = 0
     points: set[str] = field(default_factory=set)
     verdict: Verdict = field(default_factory=Verdict)
-
-    @property
-    def deaths(self) -> int:
-        """Those that were due: kills, and threads that were ended. What errors end comes on top."""
-        return self.kills + self.injected["threads"]
 
 
 class Stalled(Exception):
@@ -159,7 +154,7 @@ class World:
         self.doom, self.span = float("inf"), 0
         """From when on this life is over, and after how many requests to the portal from its first ones on."""
         self.quota = self.met = 0
-        """Deaths until the end of this chapter; fates that had struck when this life began."""
+        """Kills until the end of this chapter; fates that had struck when this life began."""
         self.outcome = Outcome(seed)
         self.peaceful = False
         self.slots: list[str] = []
@@ -191,22 +186,22 @@ class World:
     # --- lives and deaths ----------------------------------------------------------------------------------------
 
     def begin_life(self) -> None:
-        """Start the service; it meets errors until peace comes, and an end as long as deaths are due."""
+        """Start the service; until peace comes it meets errors, and may lose a thread; as long as deaths are due it is
+        killed."""
         self.doom, self.span, self.met, fates = float("inf"), 0, len(self.struck()), []
         if not self.peaceful:
             fates += [self.fate(point, self.random.choice(list(ERRORS)), 6) for point in self.random.sample(ROAD, 2)]
-        if self.outcome.deaths < self.quota:
+        if self.outcome.kills and not (self.peaceful or self.sweeping) and self.random.random() < 0.4:
+            point = self.random.choice((*THREADS, *THREADS, *ROAD))
+            fates.append(self.fate(point, self.random.choice(list(ENDS)) if point in ROAD else "SystemExit", 3))
+        if self.outcome.kills < self.quota:
             fates.append(self.end_of_life())
         self.lives.begin(" ".join(fates))
 
     def end_of_life(self) -> str:
-        """Where and how the life that begins is to end, if not at a moment; every other one loses a thread."""
+        """Where the life that begins is killed, if not at a moment."""
         self.doom, self.span = time.monotonic(), self.requests() + LIFE
-        first = not self.outcome.deaths
-        if not (self.sweeping or first) and 2 * self.outcome.injected["threads"] < self.outcome.deaths:
-            point = self.random.choice((*THREADS, *THREADS, *ROAD))
-            return self.fate(point, self.random.choice(list(ENDS)) if point in ROAD else "SystemExit")
-        if self.sweeping or first or self.random.random() < 0.8:
+        if self.sweeping or not self.outcome.kills or self.random.random() < 0.8:
             return self.fate(self.next_point(), "KILL")
         self.doom_soon()
         return ""
@@ -223,9 +218,9 @@ class World:
 
     def next_point(self) -> str:
         """Where this life is to end: one of those that it can come to now alone, else the next in turn."""
-        if self.sweeping or not self.outcome.deaths:
+        if self.sweeping or not self.outcome.kills:
             return self.random.choice(SWEEP_POINTS if self.sweeping else FIRST_POINTS)
-        return POINTS[(5 * self.outcome.seed + 7 * self.outcome.deaths) % len(POINTS)]
+        return POINTS[(5 * self.outcome.seed + 7 * self.outcome.kills) % len(POINTS)]
 
     def doom_soon(self) -> None:
         """Let the life end at some moment: while it starts, or when it is at work."""
@@ -312,7 +307,7 @@ class World:
         injected["rows"], injected["time"] = counts["garbled"], counts["odd_time"]
 
     def story(self) -> None:
-        """Chapters of work, each ended by a sweep; then the deaths that are still due, then peace."""
+        """Chapters of work, each ended by a sweep; then the kills that are still due, then peace."""
         chapters = self.plan.chapters
         self.quota = self.plan.kills // (chapters + 1)
         self.until("the first start", self.started)
@@ -325,7 +320,7 @@ class World:
             self.portal.faults.clear("garbled", "odd_time")
             self.until("everything read and carried out", self.quiet)
             self.sweep("evening" if chapter % 2 == 0 else "morning")
-            self.until("the deaths of this chapter", lambda: self.outcome.deaths >= self.quota, self.potter)
+            self.until("the kills of this chapter", lambda: self.outcome.kills >= self.quota, self.potter)
         self.peaceful = True
         self.until("peace", self.at_peace)
         self.until("/readyz says ready", self.ready)
@@ -365,7 +360,7 @@ class World:
             moment += timedelta(days=1)
         self.slots.append(f"{moment:%Y-%m-%d}/{name}")
         self.portal.clock.set(moment)
-        self.quota = max(self.quota, self.outcome.deaths) + 2
+        self.quota = max(self.quota, self.outcome.kills) + 2
         self.sweeping, self.doom = True, time.monotonic()
         self.mind()
         self.sweeping = False
