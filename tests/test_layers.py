@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,6 +61,12 @@ def modules() -> dict[str, str]:
 
 
 MODULES = modules()
+tree = cache(ast.parse)
+
+
+def everywhere(look: Callable[[str, str], list[Any]]) -> list[Any]:
+    """What is found in any module of the product."""
+    return [(module, found) for module, source in MODULES.items() for found in look(module, source)]
 
 
 def head(module: str) -> str:
@@ -74,7 +82,7 @@ def layer(name: str) -> str | None:
 def imports(module: str, source: str, known: Mapping[str, str]) -> Iterator[tuple[int, str]]:
     """Line and dotted name of all that is imported, for type checking too; ``from p import m`` is ``p.m`` if known."""
     package = module if any(name.startswith(f"{module}.") for name in known) else module.rpartition(".")[0]
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(tree(source)):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -120,7 +128,7 @@ def breaches(module: str, source: str, known: Mapping[str, str]) -> list[str]:
                 found.append(f"{module}:{line} imports {imported}, which is above it")
         elif pure and top not in PURE_IMPORTS:
             found.append(f"{module}:{line} imports {imported}, and is pure")
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(tree(source)):
         match node:
             case ast.Call(func=ast.Name(id=called)) if pure and called in PURE_CALLS_NOT:
                 found.append(f"{module}:{node.lineno} calls {called}, and is pure")
@@ -205,9 +213,8 @@ def test_no_name_stands_in_two_layers() -> None:
     assert sorted(names) == sorted(set(names))
 
 
-@pytest.mark.parametrize("module", sorted(MODULES))
-def test_imports_go_down_only_and_pure_code_is_pure(module: str) -> None:
-    assert breaches(module, MODULES[module], MODULES) == []
+def test_imports_go_down_only_and_pure_code_is_pure() -> None:
+    assert everywhere(lambda module, source: breaches(module, source, MODULES)) == []
 
 
 @pytest.mark.parametrize(
@@ -329,7 +336,7 @@ def keys_made_by_hand(module: str, source: str) -> list[str]:
     if module == KEYS or head(module) in KEYLESS:
         return []
     found = []
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(tree(source)):
         match node:
             case ast.JoinedStr(values=[ast.Constant(value=begun), _, *_]) if is_key(begun) and " " not in begun:
                 found.append(f"{module}:{node.lineno} writes a key")
@@ -352,9 +359,8 @@ def keys_made_by_hand(module: str, source: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("module", sorted(MODULES))
-def test_names_that_last_are_written_and_read_in_one_module(module: str) -> None:
-    assert keys_made_by_hand(module, MODULES[module]) == []
+def test_names_that_last_are_written_and_read_in_one_module() -> None:
+    assert everywhere(keys_made_by_hand) == []
 
 
 @pytest.mark.parametrize(
@@ -403,7 +409,7 @@ def text_flags(module: str, source: str) -> list[int]:
     if module in ("bitrix_sync.store.flags", "bitrix_sync.store.schema"):
         return []
     found = []
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(tree(source)):
         match node:
             case ast.Attribute(attr="setting" | "set_setting"):
                 found.append(node.lineno)
@@ -416,9 +422,8 @@ def text_flags(module: str, source: str) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize("module", sorted(MODULES))
-def test_flags_are_declared_in_one_place_with_their_types(module: str) -> None:
-    assert text_flags(module, MODULES[module]) == []
+def test_flags_are_declared_in_one_place_with_their_types() -> None:
+    assert everywhere(text_flags) == []
 
 
 @pytest.mark.parametrize(
@@ -445,14 +450,13 @@ def one_databases_own(module: str, source: str) -> list[int]:
         return []
     return [line for line, name in imports(module, source, MODULES) if name.startswith(DATABASES)] + [
         node.lineno
-        for node in ast.walk(ast.parse(source))
+        for node in ast.walk(tree(source))
         if isinstance(node, ast.Constant) and str(node.value).lower().startswith(("pragma ", "begin immediate"))
     ]
 
 
-@pytest.mark.parametrize("module", sorted(MODULES))
-def test_what_differs_between_databases_is_in_one_module(module: str) -> None:
-    assert one_databases_own(module, MODULES[module]) == []
+def test_what_differs_between_databases_is_in_one_module() -> None:
+    assert everywhere(one_databases_own) == []
 
 
 @pytest.mark.parametrize(
@@ -480,7 +484,7 @@ def raw_payloads(module: str, source: str) -> list[str]:
         return []
     columns = ("c", "o", "operations")
     found = []
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(tree(source)):
         match node:
             case ast.Attribute(value=of, attr="payload") if last_name(of) not in columns:
                 found.append(f"{module}:{node.lineno} looks into a payload")
@@ -491,9 +495,8 @@ def raw_payloads(module: str, source: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("module", sorted(MODULES))
-def test_nobody_looks_into_a_raw_payload(module: str) -> None:
-    assert raw_payloads(module, MODULES[module]) == []
+def test_nobody_looks_into_a_raw_payload() -> None:
+    assert everywhere(raw_payloads) == []
 
 
 @pytest.mark.parametrize(
@@ -526,11 +529,11 @@ def words_of_deals(module: str, source: str) -> list[str]:
     """Where the portal's own names for deals stand outside their descriptor, each with its line."""
     if module == ITEMS or head(module) in KEYLESS | {"words"}:
         return []
-    tree = ast.parse(source)
-    blocks = [node for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)]
+    whole = tree(source)
+    blocks = [node for node in ast.walk(whole) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)]
     docs = {id(block.value) for block in blocks}
     found = []
-    for node in ast.walk(tree):
+    for node in ast.walk(whole):
         match node:
             case ast.Constant(value=str(text)) if text.startswith(OF_DEALS) and id(node) not in docs:
                 found.append(f"{module}:{node.lineno} names deals: {text}")
@@ -543,9 +546,8 @@ def words_of_deals(module: str, source: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("module", sorted(MODULES))
-def test_what_is_a_deals_own_stands_in_its_descriptor(module: str) -> None:
-    assert words_of_deals(module, MODULES[module]) == []
+def test_what_is_a_deals_own_stands_in_its_descriptor() -> None:
+    assert everywhere(words_of_deals) == []
 
 
 @pytest.mark.parametrize(
@@ -583,7 +585,7 @@ def shared_names(sources: Mapping[str, str]) -> dict[str, list[str]]:
     """Class name → the modules that have one, where there are several; the sandbox is a program of its own."""
     found: dict[str, list[str]] = {}
     for module, source in sources.items():
-        for node in ast.walk(ast.parse(source)):
+        for node in ast.walk(tree(source)):
             if isinstance(node, ast.ClassDef):
                 found.setdefault(node.name, []).append(module)
     return {name: places for name, places in found.items() if len(places) > 1}
