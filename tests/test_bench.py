@@ -8,8 +8,8 @@ from tests.bench import core, door, million
 from tests.bench.__main__ import CONTENDERS, OURS, SCRIPTS, burst, idle, sweep
 
 
-def test_a_thousand_deals_moved_at_once_cost_few_requests_and_none_is_refused() -> None:
-    row = burst(OURS, 1_000)
+def test_many_deals_moved_at_once_cost_few_requests_and_none_is_refused() -> None:
+    row = burst(OURS, 300)
     assert row.requests <= 1.25 * row.floor + 5
     assert (row.refused, row.lost, row.doubled) == (0, 0, 0)
 
@@ -21,18 +21,18 @@ def test_on_a_slow_portal_the_methods_own_limit_is_kept() -> None:
 
 
 def test_with_faults_nothing_is_lost_or_doubled() -> None:
-    row = burst(OURS, 600, faults=0.2, seed=4)
+    row = burst(OURS, 200, faults=0.2, seed=4)
     assert (row.lost, row.doubled) == (0, 0)
 
 
 def test_a_sweep_costs_little_more_than_its_writes() -> None:
-    row = sweep(OURS, 1_000)
+    row = sweep(OURS, 300)
     assert row.requests <= row.floor + 20
     assert (row.refused, row.lost, row.doubled) == (0, 0, 0)
 
 
 def test_while_nothing_happens_a_poll_is_one_request() -> None:
-    row = idle(900)
+    row = idle(300)
     assert row.requests <= row.floor + 1
 
 
@@ -48,7 +48,7 @@ def test_the_others_can_sweep_too(name: str) -> None:
 
 
 def test_an_event_burst_wakes_few_passes() -> None:
-    found = door.measure(1_000, half_seconds=0.5)
+    found = door.measure(500, half_seconds=0.2)
     assert found["ready"]
     assert found["requests"] <= 5 + found["seconds"] * 2
 
