@@ -121,7 +121,11 @@ def test_the_portal_is_asked_and_its_workgroups_have_names(shell: Shell, place: 
     assert "shows it now" in ran.err
     found = shell("names", "workgroups", "--json").json
     assert (found["source"], found["unread"]) == ("portal", {"workgroups": {}})
-    assert [one["name"] for one in found["workgroups"]] == [one.name for one in place.portal.state.workgroups.values()]
+    (group,) = place.portal.state.workgroups.values()
+    assert found["workgroups"] == [{"id": group.id, "name": group.name, "in_file": group.name, "active": True}]
+    place.portal.state.close_workgroup(group.id)
+    assert shell("names", "workgroups", "--json").json["workgroups"] == []
+    assert shell("names", "workgroups", group.name).out.splitlines()[-1].endswith("closed")
 
 
 def test_what_the_store_knows_is_told_with_its_age_where_the_portal_is_not_asked(shell: Shell, place: Office) -> None:

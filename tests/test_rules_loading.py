@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from dataclasses import replace
 from datetime import date, time
 from difflib import SequenceMatcher
@@ -33,21 +34,23 @@ HEAD = "version: 1\ntimezone: Europe/Moscow\nfunnels:\n  Продажи:\n    Д
 
 
 class Broken(NamedTuple):
-    """A file of the table: what is wrong with it, its text, every line that loading says of it."""
+    """A file of the table: what is wrong with it, its text, every line that loading says of it, in both languages."""
 
     what: str
     text: str
-    lines: list[str]
+    english: list[str]
+    russian: list[str]
 
 
 def table() -> list[Broken]:
-    """The broken files of ``broken_rules/``: ``=== what``, the file, ``----``, what is said (less ``rules.yaml:``)."""
+    """The broken files of ``broken_rules/``: ``=== what``, the file, ``----``, what is said in English (less
+    ``rules.yaml:``; of a file that is taken all the same its warnings, marked so), ``----``, the same in Russian."""
     found: list[Broken] = []
     for path in sorted((Path(__file__).parent / "broken_rules").glob("*.txt")):
         for part in re.split(r"^=== ", path.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
             what, _, rest = part.partition("\n")
-            text, _, lines = rest.partition("\n----\n")
-            found.append(Broken(f"{path.stem}: {what}", text + "\n", lines.split("\n")))
+            text, english, russian = rest.rstrip("\n").split("\n----\n")
+            found.append(Broken(f"{path.stem}: {what}", text + "\n", english.split("\n"), russian.split("\n")))
     return found
 
 
@@ -75,11 +78,11 @@ def rule(*lines: str, deadline: str = "{after: 1 workday}") -> model.Rule:
 @pytest.mark.parametrize("broken", table(), ids=lambda broken: broken.what)
 def test_a_broken_file_is_refused_with_place_and_cure(broken: Broken) -> None:
     loaded = load(broken.text, directory=DIRECTORY)
-    assert loaded.rules is None
-    assert loaded.bindings == {}
-    assert [str(problem).removeprefix("rules.yaml:") for problem in loaded.errors] == [
-        one for one in broken.lines if one
-    ]
+    assert (loaded.rules is None) is bool(loaded.errors)
+    assert loaded.bindings == {} or not loaded.errors
+    mark, problems = ("", loaded.errors) if loaded.errors else ("warning: ", loaded.warnings)
+    for language, lines in (("en", broken.english), ("ru", broken.russian)):
+        assert [mark + one.said(language).removeprefix("rules.yaml:") for one in problems] == lines
 
 
 def test_the_table_is_long_enough() -> None:
@@ -269,6 +272,10 @@ def test_deadlines(written: str, meant: Deadline) -> None:
         ("head", Head()),
         ("5", UserId(5)),
         ("USER5@standart.example", UserId(5)),
+        ("мария  КУЗНЕЦОВА", UserId(5)),
+        ("Кузнецова", UserId(5)),
+        ('"\u00a0Кузнецова\u200b М.И."', UserId(5)),
+        (unicodedata.normalize("NFD", "Михайлова"), UserId(13)),
         ("{field: Логист, else: head}", model.FromField("UF_CRM_LOGIST", Head())),
         ("{field: ASSIGNED_BY_ID}", model.FromField("ASSIGNED_BY_ID")),
         ("{department: юридический ОТДЕЛ, pick: least_loaded}", model.FromDepartment(5, "least_loaded")),
@@ -450,8 +457,26 @@ def test_an_employee_can_be_named(name: str) -> None:
 def test_a_name_of_several_employees_tells_their_ids() -> None:
     users = {**DIRECTORY.company.users, 99: replace(DIRECTORY.company.users[5], id=99)}
     twins = replace(DIRECTORY, company=replace(DIRECTORY.company, users=users))
-    (line,) = said(one_task("owner: Мария Кузнецова"), twins)
-    assert line.endswith("Several users have the name `Мария Кузнецова`: 5, 99. Write the id of one.")
+    for name in ("Мария Кузнецова", "Кузнецова"):
+        (line,) = said(one_task(f"owner: {name}"), twins)
+        shown = "5 Мария Кузнецова, 99 Мария Кузнецова"
+        assert line.endswith(f"Several users have the name `{name}`: {shown}. Write the id of one.")
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"), [("4", 4), ('"4"', 4), ("отгрузки", 4), ("Тендеры", 6), ('"Тендеры 2024"', 8)]
+)
+def test_workgroups(written: str, meant: int) -> None:
+    assert rule(f"project: {written}").project == meant
+
+
+def test_of_workgroups_of_one_name_the_open_one_is_meant() -> None:
+    names = {**DIRECTORY.group_names, 8: "Отгрузки"}
+    loaded = load(one_task("project: Отгрузки"), directory=replace(DIRECTORY, group_names=names))
+    assert loaded.rules is not None
+    assert loaded.rules.by_id["contract"].project == 4
+    twins = replace(DIRECTORY, group_names=names, closed_groups=frozenset[int]())
+    assert "several workgroups of the name `Отгрузки`: 4, 8" in said(one_task("project: Отгрузки"), twins)[0]
 
 
 @pytest.mark.parametrize("name", ["Договор\u200b", "дОГОВОР ", "\u00a0Договор"])

@@ -229,7 +229,8 @@ class Directory:
     and ``time_zone`` "" when they may not be read; ``utc_offset`` (seconds) is always known. ``unread``: parts that
     could not be read (``funnels``, ``stages:5`` of one funnel, ``fields``, ``options:SOURCE`` of fields, ``groups``,
     ``calendar``, ...); they are then as known last, or empty. ``without``: parts that the portal or the webhook does
-    not have at all. ``task_fields``: fields of tasks by code. ``group_names``: of workgroups, by id.
+    not have at all. ``task_fields``: fields of tasks by code. ``group_names``: of workgroups, by id;
+    ``closed_groups``: those that take no tasks any more.
     """
 
     funnels: tuple[Funnel, ...]
@@ -245,6 +246,7 @@ class Directory:
     without: Mapping[str, Absent] = field(default_factory=dict)
     task_fields: Mapping[str, DealField] = field(default_factory=dict)
     group_names: Mapping[int, str] = field(default_factory=dict)
+    closed_groups: frozenset[int] = frozenset()
 
     @property
     def stages(self) -> Iterator[Stage]:

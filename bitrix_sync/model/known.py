@@ -50,7 +50,7 @@ def directory_with(known: Directory, read: Directory) -> Directory:
     kept["fields"] = fields_with(known, read, lacking)
     kept.setdefault("funnels", funnels_with(known, read, lacking))
     if "groups" in lacking:
-        kept["group_names"] = known.group_names
+        kept |= {"group_names": known.group_names, "closed_groups": known.closed_groups}
     return replace(read, **kept)
 
 

@@ -114,7 +114,7 @@ def directory(portal: Portal, *, language: str = DEFAULT, patience: float = PATI
         parts.lack("task_fields", portal.as_unread(TASK_FIELDS, of_tasks))
     dictionaries = _dictionaries(portal, funnels, described, parts)
     portal.memory.names.update({code: name for name, (code, _) in described.items()})
-    workgroups = _group_names(parts.whole("groups", groups))
+    workgroups = _groups(parts.whole("groups", groups))
     zone = _zone(portal, own, profile)
     if not zone:
         parts.hear("time_zone", OWN_CALENDAR, own)
@@ -124,7 +124,8 @@ def directory(portal: Portal, *, language: str = DEFAULT, patience: float = PATI
         fields=_fields(described, parts.whole("user_fields", user_fields) or [], dictionaries),
         company=_everyone(portal),
         groups=None if workgroups is None else frozenset(workgroups),
-        group_names=workgroups or {},
+        group_names={number: name for number, (name, _) in (workgroups or {}).items()},
+        closed_groups=frozenset(number for number, (_, closed) in (workgroups or {}).items() if closed),
         calendar=parts.whole("calendar", hours),
         time_zone=zone,
         utc_offset=portal.utc_offset,
@@ -179,10 +180,15 @@ class _Parts:
             self.lack(part, Unread(BAD_ROWS, f"portal {self.portal.host}: {method} has rows that cannot be read"))
 
 
-def _group_names(groups: list[Row] | None) -> dict[int, str] | None:
+def _groups(groups: list[Row] | None) -> dict[int, tuple[str, bool]] | None:
+    """Workgroups by id: the name, and whether it is closed (in the archive)."""
     if groups is None:
         return None
-    return {found: str(row.get("NAME") or "") for row in groups if (found := whole(row.get("ID")))}
+    return {
+        found: (str(row.get("NAME") or ""), parsing.yes(row.get("CLOSED"), default=False))
+        for row in groups
+        if (found := whole(row.get("ID")))
+    }
 
 
 def _scopes(value: Any) -> frozenset[str]:

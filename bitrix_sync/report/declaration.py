@@ -46,6 +46,7 @@ class Form(StrEnum):
     FIELD_OF = auto()
     FIELD_TYPE = auto()
     ACTIVE = auto()
+    CLOSED = auto()
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,8 +100,17 @@ def departments(directory: Directory) -> list[Line]:
 
 
 def workgroups(directory: Directory) -> list[Line]:
-    """Workgroups, which the file knows by their numbers."""
-    return [{"id": one, "name": directory.group_names.get(one, "")} for one in sorted(directory.groups or ())]
+    """Workgroups by number, those that are closed last."""
+    index, closed = Names(directory, {}, Remarks()).groups, directory.closed_groups
+    return [
+        {
+            "id": one,
+            "name": directory.group_names.get(one, ""),
+            **_spelt("", str(one), index),
+            "active": one not in closed,
+        }
+        for one in sorted(directory.groups or (), key=lambda one: (one in closed, one))
+    ]
 
 
 def _spelt(what: str, own_id: str, things: NameIndex) -> dict[str, str]:
@@ -120,7 +129,8 @@ FUNNEL, FUNNEL_ID = Column("funnel_cell", word="funnel"), Column("funnel_id", Fo
 STAGE, STAGE_ID = Column("stage_cell", word="stage"), Column("stage_id", word="names.stage_id")
 SEMANTIC = Column("semantic", Form.SEMANTIC, "names.semantic")
 THEIRS = (Column("departments", word="department"), Column("active", Form.ACTIVE, "names.note"))
-DEPARTMENT, GROUP = Column("cell", word="department"), Column("name", word="names.group")
+DEPARTMENT, GROUP = Column("cell", word="department"), Column("cell", word="names.group")
+CLOSED = Column("active", Form.CLOSED, "names.note")
 PLACE = (Column("parent", word="names.parent"), Column("head", word="names.head"))
 NAMES: Mapping[str, Report] = {
     one.name: one
@@ -158,14 +168,14 @@ NAMES: Mapping[str, Report] = {
             (ID, DEPARTMENT, *PLACE),
             (DEPARTMENT, ID, *PLACE),
         ),
-        Report("workgroups", workgroups, ("id", "name"), (ID, GROUP), (GROUP, ID)),
+        Report("workgroups", workgroups, ("id", "name", "in_file", "active"), (ID, GROUP, CLOSED), (GROUP, ID, CLOSED)),
     )
 }
 
 
 def look(name: str, directory: Directory, language: Language, text: str = "", *, fired: bool = False) -> list[Line]:
-    """The rows of a listing in which every word of the text stands somewhere. Who does not work here any more is left
-    out, unless asked for or searched for."""
+    """The rows of a listing in which every word of the text stands somewhere. Who does not work here any more, and
+    what is closed, is left out, unless asked for or searched for."""
     found, known = NAMES[name], Snapshot(language=language)
     lines = [line for line in found.rows(directory) if line.get("active", True) or fired or text.strip()]
     wanted = _searched(text).split()

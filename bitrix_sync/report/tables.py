@@ -123,6 +123,7 @@ FORMS: Mapping[str, Callable[[Snapshot, Line, str], str]] = {
     Form.FIELD_TYPE: lambda known, line, key: texts.phrase(
         known.language, "names.kind", type=line[key], many=line["multiple"]
     ),
+    Form.CLOSED: lambda known, line, key: "" if line[key] else texts.phrase(known.language, "names.closed"),
     Form.ACTIVE: lambda known, line, key: "" if line[key] else texts.phrase(known.language, "page.load.fired"),
     Form.MOVER: lambda known, line, key: "" if line["by_service"] else line[key],
 }

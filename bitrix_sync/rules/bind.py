@@ -306,8 +306,6 @@ class _Binding:
         else:
             supervisor = self.supervisor
             parts.gone += self.supervisor_gone
-        if task.project is not None:
-            parts.need(self.names.group(task.project, (*path, "project")), (*path, "project"))
         return model.Rule(
             id=task.id,
             stage_ids=stage_ids,

@@ -14,6 +14,7 @@ from typing import Any
 from bitrix_sync.model.facts import Company, DealField
 from bitrix_sync.model.yes_no import yes_or_no
 from bitrix_sync.rules.model import Rule
+from bitrix_sync.rules.people import candidates, meant, namesake
 from bitrix_sync.rules.plain_keys import KEYS_OF_FIELDS, portal_fields
 from bitrix_sync.rules.suggest import did_you_mean, fold, listed
 from bitrix_sync.rules.values import number
@@ -154,20 +155,15 @@ def _option(text: str, field: DealField) -> int | str:
 def _person(text: str, field: DealField, company: Company) -> int:
     if text.isdecimal() and (int(text) in company.users or not company.users):
         return int(text)
-    found = _users_meant(text, company)
-    if len(found) != 1:
-        raise Unfit(
-            f"{named(field)} holds employees, and `{text}` is none, or more than one.",
-            "Write a user's id or e-mail, or `{{ owner.id }}`.",
-        )
-    return found[0]
-
-
-def _users_meant(text: str, company: Company) -> list[int]:
-    """Whoever has the e-mail, else the active ones of the name."""
-    users, wanted = company.users.values(), fold(text)
-    by_mail = [user.id for user in users if user.email and fold(user.email) == wanted]
-    return by_mail or [user.id for user in users if user.active and fold(user.name) == wanted]
+    found = meant(text, [user for user in company.users.values() if user.active or "@" in text])
+    if len(found) == 1:
+        return found[0].id
+    if found:
+        raise Unfit(f"Several users have the name `{text}`: {candidates(found)}.", "Write the id of one.")
+    raise Unfit(
+        f"{named(field)} holds employees, and `{text}` is none.",
+        namesake(text, company.users.values()) or "Write a user's id, e-mail or name, or `{{ owner.id }}`.",
+    )
 
 
 # --- what the portal demands -----------------------------------------------------------------------------------------

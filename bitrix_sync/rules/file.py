@@ -254,7 +254,7 @@ class File(forms.Shape):
     admins: list[User] | None = Field(
         default=None,
         description=(
-            "who hears of trouble: ids of users, or their e-mails; default: `fallback_owner`, else the webhook's "
+            "who hears of trouble: ids, e-mails or names of employees; default: `fallback_owner`, else the webhook's "
             "own user"
         ),
     )
@@ -267,7 +267,7 @@ class File(forms.Shape):
     )
     on_close: Ending = Field(default="keep", description="what the open tasks of a won or lost deal undergo")
     fallback_owner: User | None = Field(
-        default=None, description="who gets a task that nobody else can take: an id or e-mail; default: nobody"
+        default=None, description="who gets a task that nobody else can take: an id, e-mail or name; default: nobody"
     )
     funnels: dict[StageKey, dict[StageKey, Stage]] = Field(
         min_length=1,

@@ -287,7 +287,7 @@ def _no_person(value: Any) -> Words:
         return "This mapping does not say who.", cure
     if isinstance(value, list):
         return "One person must stand here, not a list.", "For a choice write `{one_of: [...], pick: round_robin}`."
-    return f"A person must stand here, not {show(value)}.", "Write responsible, head, a user's id or e-mail."
+    return f"A person must stand here, not {show(value)}.", "Write responsible, head, a user's id, e-mail or name."
 
 
 def _person_kind(value: Any) -> str | None:

@@ -87,7 +87,7 @@ class Nobody:
 
 @dataclass(frozen=True, slots=True)
 class UserId:
-    """A certain user (an id, or an e-mail resolved to one)."""
+    """A certain user (an id, or an e-mail or a name resolved to one)."""
 
     id: int
 

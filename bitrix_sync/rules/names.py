@@ -7,20 +7,21 @@ bound thing by its present name as well, so that the old name must mean somethin
 
 Keys of the bindings: ``funnel:продажи``, ``stage:0/договор`` (``stage:*/c5:new`` where an id of any funnel may stand),
 ``field:uf_crm_x``, ``option:UF_CRM_X/да``, ``department:юридический отдел``, ``user:17``, ``user:anna@example.com``,
-``group:3``; values are ids as text.
+``group:3``, ``group:склад``; values are ids as text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from bitrix_sync.model.facts import DealField, Directory, Funnel, User
 from bitrix_sync.model.reasons import Reason
 from bitrix_sync.rules.fields import OWN, not_for_fields
+from bitrix_sync.rules.people import candidates, meant, namesake
 from bitrix_sync.rules.problem import Path, Remarks
 from bitrix_sync.rules.punctuation import CURLY
-from bitrix_sync.rules.suggest import LISTED, did_you_mean, fold, listed
+from bitrix_sync.rules.suggest import did_you_mean, fold, listed
 
 MANY = frozenset({"deals", "tasks"})
 """Whose fields are looked up, in the plural."""
@@ -85,12 +86,12 @@ class Names:
         departments = directory.company.departments
         self.departments = NameIndex("department", "", {str(one.id): one.name for one in departments.values()})
         names = directory.group_names
-        self.groups = NameIndex("group", "", {str(one): names.get(one, "") for one in directory.groups or ()})
+        self.groups = NameIndex("group", "", {str(one): names.get(one, "") for one in sorted(directory.groups or ())})
         self.every_stage = NameIndex("stage", "*/", {stage.id: "" for stage in directory.stages})
         self.task_fields = NameIndex("task_field", "", _own_titles(directory.task_fields))
         self._stages: dict[int, NameIndex] = {}
         self._options: dict[str, NameIndex] = {}
-        self._emails = _by_email(directory.company.users.values())
+        self._meant: dict[str, list[User]] = {}
         self._warned: set[tuple[str, str]] = set()
 
     # --- what there is -----------------------------------------------------------------------------------------------
@@ -180,17 +181,33 @@ class Names:
             return None
         return self._find(self.departments, name, path, "department")
 
-    def group(self, number: int, path: Path) -> Found | None:
-        """A workgroup by id, taken on trust when workgroups cannot be read. None: unknown, and remarked."""
+    def group(self, group: int | str, path: Path) -> Found | None:
+        """A workgroup by id or name, an id on trust when workgroups cannot be read; of those of one name the only one
+        that is not closed. None: unknown, and remarked."""
+        name, things = str(group), self.groups
         if self.directory.groups is None:
-            return Found(str(number))
-        cure = "Write the number from the address of the workgroup."
-        return self._find(self.groups, str(number), path, "workgroup", cure=cure)
+            known = name if name.isdecimal() else self.bindings.get(things.key(name), "")
+            if known:
+                return self._bind(things.key(name), known)
+            cure = "Write its number from its address, or give the webhook the scope sonet."
+            self.remarks.fault(path, "The webhook may not read workgroups.", cure)
+            return None
+        closed = set(map(str, self.directory.closed_groups))
+        open_ones = [one for one in things.by_name(name) if one not in closed]
+        if things.by_id(name) is None and things.key(name) not in self.bindings and len(open_ones) == 1:
+            return self._bind(things.key(name), open_ones[0])
+        cure = "Write the number from the address of the workgroup." if name.isdecimal() else ""
+        found = self._find(things, name, path, "workgroup", cure=cure)
+        if found is not None and found.id in closed:
+            called = things.names.get(found.id) or found.id
+            wrong = f"The workgroup `{called}` ({found.id}) is closed: the portal takes no tasks into it."
+            self.warn_once(path, wrong, "Open it again in the portal, or name another one.", grave=True)
+        return found
 
     def user(self, user: int | str, path: Path) -> Found | None:
         """An employee by id, e-mail or name; a fired one with a warning. An id is taken on trust when employees cannot
         be read. None: unknown, and remarked."""
-        found = self._user_by_id(user, path) if isinstance(user, int) else self._user_by_word(user, path)
+        found = self._user_by_id(user, path) if isinstance(user, int) else self._user_by_name(user, path)
         known = self.directory.company.users.get(found.number) if found else None
         if known is not None and not known.active:
             self.warn_once(
@@ -207,31 +224,51 @@ class Names:
             return Found(str(number))
         if key in self.bindings:
             return self._gone(key, Reason.USER_GONE, str(number))
-        names = {str(one.id): one.name for one in company.users.values() if one.active}
-        self.remarks.fault(path, f"The portal has no user {number}.", _some(names, "Some of its users:"))
+        some = candidates(user for user in company.users.values() if user.active)
+        cure = f"Some of its users: {some}." if some else "Write the id of an employee."
+        self.remarks.fault(path, f"The portal has no user {number}.", cure)
         return None
 
-    def _user_by_word(self, word: str, path: Path) -> Found | None:
-        """Who has an e-mail or bears a name; one who works here goes first."""
-        company, key, mail = self.directory.company, f"user:{fold(word)}", "@" in word
-        users = self._emails.get(fold(word), []) if mail else _bearers(word, company.users.values())
-        users = [user for user in users if user.active] or users
-        bound = self.bindings.get(key, "")
-        if self._is_known_user(bound):
-            if mail:
-                self._warn_of_new_email(word, company.users.get(int(bound)), users, path)
+    def _user_by_name(self, name: str, path: Path) -> Found | None:
+        """Whoever has an e-mail or bears a name; it stays bound to who did so first."""
+        users, key = self._users_meant(name), f"user:{fold(name)}"
+        known, bound = self.directory.company.users, self.bindings.get(key, "")
+        if bound.isdecimal() and (int(bound) in known or not known):
+            if "@" in name:
+                self._warn_of_new_email(name, known.get(int(bound)), users, path)
             return self._bind(key, bound)
         if len(users) == 1:
             return self._bind(key, str(users[0].id))
         if not users and bound:
-            return self._gone(key, Reason.USER_GONE, f"`{word}`")
-        self.remarks.fault(path, *self._no_user(word, users))
+            return self._gone(key, Reason.USER_GONE, f"`{name}`")
+        self.remarks.fault(path, *self._no_user(name, users))
         return None
 
-    def _is_known_user(self, number: str) -> bool:
-        """False for an id that no user has, as far as users can be read."""
-        users = self.directory.company.users
-        return number.isdecimal() and (int(number) in users or not users)
+    def _users_meant(self, name: str) -> list[User]:
+        if name not in self._meant:
+            self._meant[name] = meant(name, self.directory.company.users.values())
+        return self._meant[name]
+
+    def _no_user(self, name: str, users: Sequence[User]) -> tuple[str, str]:
+        """Why an e-mail or a name tells nobody, and the cure; ``users``: those who have it."""
+        if users:
+            whose = candidates(users)
+            several = f"Several users have the name `{name}`: {whose}."
+            return (
+                f"Several users have the e-mail `{name}`: {whose}." if "@" in name else several,
+                "Write the id of one.",
+            )
+        known = self.directory.company.users.values()
+        emails = [user.email for user in known if user.email]
+        cure = "Write the user's id, or give the webhook the scope user_basic."
+        if "@" in name:
+            if not emails:
+                return "The webhook may not read e-mails.", cure
+            return f"The portal has no user with the e-mail `{name}`.", did_you_mean(name, emails) or "Write the id."
+        if not known:
+            return "The webhook may not read employees.", cure
+        hint = namesake(name, known) or "Write the id, or the name as the portal shows it."
+        return f"The portal has no user of the name `{name}`.", hint
 
     def _warn_of_new_email(self, email: str, now: User | None, users: Collection[User], path: Path) -> None:
         """``now``: whom the e-mail is bound to; ``users``: those who have it."""
@@ -241,22 +278,6 @@ class Names:
                 f"`{email}` is not the e-mail of {now.name} ({now.id}) any more.",
                 "Write the present one, or the id.",
             )
-
-    def _no_user(self, word: str, users: Sequence[User]) -> tuple[str, str]:
-        """Why an e-mail or a name tells nobody, and the cure; ``users``: those who have it."""
-        everyone = self.directory.company.users.values()
-        what, having, known = (
-            ("e-mails", "with the e-mail", [user.email for user in everyone if user.email])
-            if "@" in word
-            else ("employees", "of the name", [user.name for user in everyone if user.active])
-        )
-        if users:
-            ids = ", ".join(str(user.id) for user in users)
-            return f"Several users have the {having.split()[-1]} `{word}`: {ids}.", "Write the id of one."
-        if not known:
-            cure = "Write the user's id, or give the webhook the scope user_basic."
-            return f"The webhook may not read {what}.", cure
-        return f"The portal has no user {having} `{word}`.", did_you_mean(word, known) or "Write the id."
 
     # --- the one way to find -----------------------------------------------------------------------------------------
 
@@ -334,25 +355,11 @@ class Names:
         shown = f" ({bound})" if bound not in what else ""
         return Found(bound, why.of(f"{what}{shown}"))
 
-    def warn_once(self, path: Path, wrong: str, cure: str, *, key: bool = False) -> None:
+    def warn_once(self, path: Path, wrong: str, cure: str, *, key: bool = False, grave: bool = False) -> None:
         """A warning that one place is enough for."""
         if (wrong, cure) not in self._warned:
             self._warned.add((wrong, cure))
-            self.remarks.warn(path, wrong, cure, key=key)
-
-
-def _bearers(name: str, users: Iterable[User]) -> list[User]:
-    """Who has all words of a name in theirs, in whatever order they are written."""
-    words = set(fold(name).split())
-    return [user for user in users if words <= set(fold(user.name).split())]
-
-
-def _by_email(users: Iterable[User]) -> dict[str, list[User]]:
-    found: dict[str, list[User]] = {}
-    for user in users:
-        if user.email.strip():
-            found.setdefault(fold(user.email), []).append(user)
-    return found
+            self.remarks.warn(path, wrong, cure, key=key, grave=grave)
 
 
 def _own_titles(fields: Mapping[str, DealField]) -> dict[str, str]:
@@ -388,8 +395,3 @@ def _cure(things: NameIndex, name: str, what: str, where: str, *, ids_shown: boo
 
 def _has(where: str) -> str:
     return f"{where[:1].upper()}{where[1:]} {'have' if where in MANY else 'has'}"
-
-
-def _some(names: Mapping[str, str], what: str) -> str:
-    shown = [f"{number} {name}".strip() for number, name in list(names.items())[:LISTED]]
-    return f"{what} {', '.join(shown)}." if shown else "Write the id of an employee."

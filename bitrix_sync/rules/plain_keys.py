@@ -14,11 +14,11 @@ from dataclasses import dataclass, fields
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_type_hints
 
-from pydantic import Field, Strict
+from pydantic import Field
 
 from bitrix_sync.rules.durations import Span
 from bitrix_sync.rules.forms import Person
-from bitrix_sync.rules.scalars import Flag, Text
+from bitrix_sync.rules.scalars import Flag, Text, Workgroup
 
 Ending = Literal["keep", "complete", "defer", "delete"]
 PRIORITIES = ("low", "normal", "high")
@@ -34,9 +34,11 @@ class Content(Enum):
 if TYPE_CHECKING:
     People = tuple[Any, ...]
     Template = str
+    Group = int
 else:
     People = Annotated[tuple[Person, ...], Content.PEOPLE]
     Template = Annotated[Text, Content.TEMPLATE]
+    Group = Workgroup
 
 RESULT_REQUIRED: list[dict[str, Any]] = [{"VALUE": "Y", "CODE": 3}]
 
@@ -102,8 +104,8 @@ class PlainKeys:
         PortalField("PRIORITY", PRIORITIES.index),
     ] = "normal"
     project: Annotated[
-        Annotated[int, Strict(), Field(ge=1)] | None,
-        Field(description="id of a workgroup", examples=[12]),
+        Group | None,
+        Field(description="a workgroup, by name or id", examples=["Склад", 12]),
         PortalField("GROUP_ID", _itself),
     ] = None
     tags: Annotated[

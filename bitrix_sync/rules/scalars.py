@@ -19,7 +19,7 @@ from pydantic import PlainValidator, Strict, WithJsonSchema
 
 from bitrix_sync.model.worktime import country_codes
 from bitrix_sync.rules.problem import capitalized, refusal, show
-from bitrix_sync.rules.suggest import cure, did_you_mean
+from bitrix_sync.rules.suggest import cure, did_you_mean, nearest
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 OnDayOff = Literal["next", "previous", "keep"]
@@ -33,7 +33,8 @@ _TIME = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _ID = re.compile(rf"[0-9A-Za-zА-Яа-яЁё_-]{{1,{ID_LENGTH}}}")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(?:\.[^@\s.]+)+")  # every dot in one place only: else a long word takes for ever
-_FULL_NAME = re.compile(r"[^\W\d_][^\s@]*(?:\s+[^\W\d_][^\s@]*)+")
+_PERSON_NAME = re.compile(r"(?:(?![a-z])|(?=\S+\s))[^\W\d_][^\s@]*(?:\s+[^\W\d_][^\s@]*)*")
+"""A word alone is none if it is written in small Latin letters, as our own are."""
 _SPAN = re.compile(r"\s*([0-9]{1,2}:[0-9]{2})\s*[-–—]\s*([0-9]{1,2}:[0-9]{2})\s*")
 _DAY_RANGE = re.compile(r"([A-Za-z]+)(?:\s*-\s*([A-Za-z]+))?")
 _TIME_PATTERN = "^([01]?[0-9]|2[0-3]):[0-5][0-9]$"
@@ -236,7 +237,7 @@ def _day_key(value: Any) -> str:
 
 
 def read_person(value: Any) -> str:
-    """``responsible``, ``creator``, ``head`` or an e-mail."""
+    """``responsible``, ``creator``, ``head``, an e-mail or a name."""
     if str(value).strip() == NOBODY:
         raise refusal(
             "`none` is no person here.", "Only a `supervisor` can be `none`; leave the key out, or name somebody."
@@ -251,12 +252,19 @@ def read_supervisor(value: Any) -> str:
 
 def _person_word(value: Any, words: tuple[str, ...]) -> str:
     word = str(value).strip()
-    if word in words or _EMAIL.fullmatch(word) or _FULL_NAME.fullmatch(word):
+    if word in words or _names_somebody(word):
         return word
     raise refusal(
         f"{show(value)} is no person.",
-        did_you_mean(word, words) or f"Write {', '.join(words)}, a user's id or e-mail.",
+        did_you_mean(word, words) or f"Write {', '.join(words)}, a user's id, e-mail or name.",
     )
+
+
+def _names_somebody(word: str) -> bool:
+    """Whether a text can be an e-mail or a name; a word of ours is none, nor is what is mistyped for one."""
+    if _EMAIL.fullmatch(word):
+        return True
+    return bool(_PERSON_NAME.fullmatch(word)) and not nearest(word, (*PERSON_WORDS, NOBODY))
 
 
 def read_user_id(value: Any) -> int:
@@ -267,11 +275,19 @@ def read_user_id(value: Any) -> int:
 
 
 def _parse_user(value: Any) -> int | str:
-    if isinstance(value, str) and (_EMAIL.fullmatch(value.strip()) or _FULL_NAME.fullmatch(value.strip())):
+    if isinstance(value, str) and _names_somebody(value.strip()):
         return value.strip()
     if isinstance(value, int):
         return read_user_id(value)
-    raise refusal(f"{show(value)} is no user.", "Write a user's id or e-mail, as `17` or `anna@example.com`.")
+    raise refusal(f"{show(value)} is no user.", "Write a user's id, e-mail or name, as `17` or `anna@example.com`.")
+
+
+def _parse_group(value: Any) -> int | str:
+    if isinstance(value, str) and value.strip():
+        return value.strip()
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    raise refusal(f"{capitalized(value)} is no workgroup.", "Write its name as the portal shows it, or its id.")
 
 
 _COMPARED = re.compile(
@@ -381,11 +397,16 @@ USER_ID_SCHEMA: dict[str, Any] = {"type": "integer", "minimum": 1, "title": "A u
 EMAIL_SCHEMA: dict[str, Any] = {"type": "string", "pattern": "^[^@\\s]+@[^@\\s]+\\.[^@\\s]+$", "title": "An e-mail"}
 NAME_SCHEMA: dict[str, Any] = {
     "type": "string",
-    "pattern": r"^\s*[^\s\d_@][^\s@]*(\s+[^\s\d_@][^\s@]*)+\s*$",
-    "title": "First and last name",
+    "pattern": r"^\s*([^\s\d_@a-z][^\s@]*|[^\s\d_@][^\s@]*(\s+[^\s\d_@][^\s@]*)+)\s*$",
+    "title": "A name",
 }
 User = Annotated[
     int | str, PlainValidator(_parse_user), WithJsonSchema({"anyOf": [USER_ID_SCHEMA, EMAIL_SCHEMA, NAME_SCHEMA]})
+]
+Workgroup = Annotated[
+    int | str,
+    PlainValidator(_parse_group),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": r"\S"}]}),
 ]
 TestScalar = Annotated[Any, PlainValidator(read_scalar), WithJsonSchema(SCALAR_SCHEMA)]
 Wish = Annotated[Any, PlainValidator(read_wish), WithJsonSchema({"anyOf": [SCALAR_SCHEMA, LIST_SCHEMA]})]

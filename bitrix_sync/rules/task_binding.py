@@ -85,8 +85,11 @@ class Parts:
         return code, self.names.deal_field(code)
 
     def plain(self, task: PlainKeys, path: Path) -> dict[str, Any]:
-        """The plain keys of a task, its persons resolved."""
+        """The plain keys of a task, its persons and its workgroup resolved."""
         values = values_of(task)
+        if task.project is not None:
+            where = (*path, "project")
+            values["project"] = int(self.need(self.names.group(task.project, where), where) or 0)
         values |= {key: self.persons(values[key], (*path, key)) for key in PEOPLE}
         return values | {key: self.template(values[key], (*path, key)) for key in TEMPLATES}
 

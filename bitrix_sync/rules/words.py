@@ -121,6 +121,8 @@ class Words:
         said = {name: getattr(rule, name) for name, usual in _NOTED.items() if getattr(rule, name) != usual}
         if "fields" in said:
             said["fields"] = tuple(map(self.task_field, dict(rule.fields)))
+        if "project" in said:
+            said["project"] = (self.directory.group_names.get(rule.project or 0) or rule.project,)
         notes: list[str] = []
         for key, value in said.items():
             if isinstance(value, model.OverdueOverride):

@@ -905,6 +905,7 @@ MESSAGES: dict[str, str] = {
     "names.values": "Values",
     "names.email": "E-mail",
     "names.note": "Note",
+    "names.closed": "closed",
     "names.parent": "Within",
     "names.head": "Head",
     "names.group": "Workgroup",

@@ -928,6 +928,7 @@ MESSAGES: dict[str, str] = {
     "names.values": "Значения",
     "names.email": "E-mail",
     "names.note": "Примечание",
+    "names.closed": "в архиве",
     "names.parent": "Входит в",
     "names.head": "Руководитель",
     "names.group": "Рабочая группа",
@@ -1198,11 +1199,15 @@ KEYS: dict[str, str] = {
     "file.timezone": (
         "пояс всех времён в файле, например `Europe/Moscow` | пояс портала, см. [ниже](#рабочее-время-и-часовой-пояс)"
     ),
-    "file.admins": "кто узнаёт о неполадках: id или e-mail | `fallback_owner`, а без него владелец вебхука",
+    "file.admins": (
+        "кто узнаёт о неполадках: id, e-mail или имена сотрудников | `fallback_owner`, а без него владелец вебхука"
+    ),
     "file.calendar": "рабочие дни и часы | как в портале, иначе с понедельника по пятницу с 09:00 до 18:00",
     "file.supervisor": "кто контролирует все задачи, если в самой задаче не сказано иначе",
     "file.on_close": "что делать с открытыми задачами выигранной или проигранной сделки",
-    "file.fallback_owner": "запасной исполнитель, id или e-mail: кому отдать задачу, которую больше некому | никому",
+    "file.fallback_owner": (
+        "запасной исполнитель, id, e-mail или имя: кому отдать задачу, которую больше некому | никому"
+    ),
     "file.funnels": "сами правила",
     "file.overdue": "обходы | обходов нет",
     "file.safety": "предохранители и пробный режим | пределы по 1000, пробного режима нет",
@@ -1220,7 +1225,7 @@ KEYS: dict[str, str] = {
     "task.participants": "список [людей](#люди): соисполнители",
     "task.checklist": "список [текстов](#тексты)",
     "task.priority": "`low`, `normal`, `high`",
-    "task.project": "id рабочей группы",
+    "task.project": "рабочая группа: имя или id",
     "task.tags": "список",
     "task.fields": "собственные [поля задачи](#fields-пользовательские-поля-задачи) по кодам",
     "task.control": "`true`: результат принимает контролёр",
@@ -1626,12 +1631,12 @@ FAULTS: dict[str, str] = {
         "`none` бывает только у `supervisor`; уберите ключ или назовите человека."
     ),
     "{0} is no person.": "{0} — не человек.",
-    "Write {0}, a user's id or e-mail.": "Напишите {0}, id сотрудника или его почту.",
+    "Write {0}, a user's id, e-mail or name.": "Напишите {0}, id сотрудника, его почту или имя.",
     "{0} is no user's id.": "{0} — не id сотрудника.",
     "Write the number from the address of the profile, as {0}.": "Напишите номер из адреса профиля, например {0}.",
     "{0} is no user.": "{0} — не сотрудник.",
-    "Write a user's id or e-mail, as {0}.": "Напишите id сотрудника или почту, например {0}.",
-    "Write a user's id or e-mail, or {0}.": "Напишите id сотрудника, почту или {0}.",
+    "Write a user's id, e-mail or name, as {0}.": "Напишите id сотрудника, почту или имя, например {0}.",
+    "Write a user's id, e-mail or name, or {0}.": "Напишите id сотрудника, почту, имя или {0}.",
     "Nothing stands here to compare with.": "Здесь не с чем сравнивать.",
     "For an empty field write {0}.": "Для пустого поля напишите {0}.",
     "{0} cannot be compared with.": "{0} — не то, с чем сравнивают.",
@@ -1671,7 +1676,9 @@ FAULTS: dict[str, str] = {
     "It takes one of {0}.": "Здесь нужно одно из: {0}.",
     "One person must stand here, not a list.": "Здесь нужен один человек, а не список.",
     "For a choice write {0}.": "Для выбора напишите {0}.",
-    "Write responsible, head, a user's id or e-mail.": "Напишите `responsible`, `head`, id сотрудника или почту.",
+    "Write responsible, head, a user's id, e-mail or name.": (
+        "Напишите `responsible`, `head`, id сотрудника, почту или имя."
+    ),
     "The test says nothing.": "В сравнении ничего не сказано.",
     "Write a value, a list of values, or {0}.": "Напишите значение, список значений или {0}.",
     # what does not go together
@@ -1765,6 +1772,7 @@ FAULTS: dict[str, str] = {
     "Write the code of the one you mean.": "Напишите код нужного.",
     "Write the id of one.": "Напишите id одного из них.",
     "Write the id.": "Напишите id.",
+    "Write the id, or the name as the portal shows it.": "Напишите id или имя, как в портале.",
     "Its stages are {0}.": "Её стадии: {0}.",
     "Its values are {0}.": "Его значения: {0}.",
     "its values are {0}": "его значения: {0}",
@@ -1793,6 +1801,16 @@ FAULTS: dict[str, str] = {
     "Write its code: {0}.": "Напишите его код: {0}.",
     "Make it in the portal, or leave it out.": "Создайте его в портале или уберите здесь.",
     "The webhook may not read departments.": "Вебхуку нельзя читать отделы.",
+    "The webhook may not read workgroups.": "Вебхуку нельзя читать рабочие группы.",
+    "Write its number from its address, or give the webhook the scope sonet.": (
+        "Напишите номер из её адреса или дайте вебхуку право `sonet`."
+    ),
+    "The workgroup {0} ({1}) is closed: the portal takes no tasks into it.": (
+        "Рабочая группа {0} ({1}) в архиве: портал не ставит в неё задачи."
+    ),
+    "Open it again in the portal, or name another one.": "Верните её из архива в портале или назовите другую.",
+    "{0} is no workgroup.": "{0} — не рабочая группа.",
+    "Write its name as the portal shows it, or its id.": "Напишите имя, как в портале, или id.",
     "Give the webhook the scope department, or write the department's id.": (
         "Дайте вебхуку право `department` или напишите id отдела."
     ),
@@ -1858,9 +1876,7 @@ FAULTS: dict[str, str] = {
     "Leave it out.": "Уберите его.",
     "{0} holds one value, not a list.": "{0} хранит одно значение, а не список.",
     "Write one value.": "Напишите одно значение.",
-    "{0} holds employees, and {1} is none, or more than one.": (
-        "{0} — сотрудник, а {1} — не сотрудник или сразу несколько."
-    ),
+    "{0} holds employees, and {1} is none.": "{0} — сотрудник, а {1} — не сотрудник.",
     "{0} has no value {1}.": "{0}: значения {1} нет.",
     "{0} has the value {1} several times: {2}.": "{0}: значение {1} есть несколько раз: {2}.",
     "Write it without the sign.": "Напишите без этого знака.",
@@ -2183,7 +2199,7 @@ FAULTS: dict[str, str] = {
     "`substitute`: an owner who is away at the deadline is replaced; `keep`": (
         "`substitute`: если исполнителя к сроку не будет, его замещают; `keep`"
     ),
-    "id of a workgroup": "id рабочей группы",
+    "a workgroup, by name or id": "рабочая группа: имя или id",
     "list of texts": "список текстов",
     "`true`: the supervisor accepts the result": "`true`: результат принимает контролёр",
     "`true`: cannot be closed without a result": "`true`: без результата не закрыть",
@@ -2228,7 +2244,9 @@ FAULTS: dict[str, str] = {
     ),
     "the zone of all times in the file, such as `Europe/Moscow`": "пояс всех времён в файле, например `Europe/Moscow`",
     "the portal's own, see below": "как в портале",
-    "who hears of trouble: ids of users, or their e-mails": "кто узнаёт о неполадках: id или почта",
+    "who hears of trouble: ids, e-mails or names of employees": (
+        "кто узнаёт о неполадках: id, почта или имена сотрудников"
+    ),
     "`fallback_owner`, else the webhook's own user": "`fallback_owner`, а без него владелец вебхука",
     "working days and hours": "рабочие дни и часы",
     "the portal's own, else Monday to Friday, 09:00 to 18:00": (
@@ -2240,8 +2258,8 @@ FAULTS: dict[str, str] = {
     "what the open tasks of a won or lost deal undergo": (
         "что делать с открытыми задачами выигранной или проигранной сделки"
     ),
-    "who gets a task that nobody else can take: an id or e-mail": (
-        "кому отдать задачу, которую больше некому: id или почта"
+    "who gets a task that nobody else can take: an id, e-mail or name": (
+        "кому отдать задачу, которую больше некому: id, почта или имя"
     ),
     "nobody": "никому",
     "the rules themselves": "сами правила",

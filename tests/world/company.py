@@ -110,7 +110,9 @@ DIRECTORY = Directory(
     company=Company(
         users={user.id: user for user in USERS}, departments={one.id: one for one in DEPARTMENTS}, self_id=1
     ),
-    groups=frozenset({4, 6}),
+    groups=frozenset({4, 6, 8}),
+    group_names={4: "Отгрузки", 6: "Тендеры", 8: "Тендеры 2024"},
+    closed_groups=frozenset({8}),
     time_zone="Europe/Moscow",
     utc_offset=3 * 3600,
     admin=True,
