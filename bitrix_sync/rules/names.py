@@ -185,24 +185,31 @@ class Names:
         """A workgroup by id or name, an id on trust when workgroups cannot be read; of those of one name the only one
         that is not closed. None: unknown, and remarked."""
         name, things = str(group), self.groups
+        bond = things.key(name)
         if self.directory.groups is None:
-            known = name if name.isdecimal() else self.bindings.get(things.key(name), "")
-            if known:
-                return self._bind(things.key(name), known)
-            cure = "Write its number from its address, or give the webhook the scope sonet."
-            self.remarks.fault(path, "The webhook may not read workgroups.", cure)
-            return None
+            return self._unread_group(bond, name, path)
         closed = set(map(str, self.directory.closed_groups))
-        open_ones = [one for one in things.by_name(name) if one not in closed]
-        if things.by_id(name) is None and things.key(name) not in self.bindings and len(open_ones) == 1:
-            return self._bind(things.key(name), open_ones[0])
+        alone = [one for one in things.by_name(name) if one not in closed]
+        if len(alone) == 1 and things.by_id(name) is None and bond not in self.bindings:
+            return self._bind(bond, alone[0])
         cure = "Write the number from the address of the workgroup." if name.isdecimal() else ""
         found = self._find(things, name, path, "workgroup", cure=cure)
         if found is not None and found.id in closed:
-            called = things.names.get(found.id) or found.id
-            wrong = f"The workgroup `{called}` ({found.id}) is closed: the portal takes no tasks into it."
-            self.warn_once(path, wrong, "Open it again in the portal, or name another one.", grave=True)
+            self._warn_of_closed(found.id, path)
         return found
+
+    def _unread_group(self, bond: str, name: str, path: Path) -> Found | None:
+        known = name if name.isdecimal() else self.bindings.get(bond, "")
+        if known:
+            return self._bind(bond, known)
+        cure = "Write its number from its address, or give the webhook the scope sonet."
+        self.remarks.fault(path, "The webhook may not read workgroups.", cure)
+        return None
+
+    def _warn_of_closed(self, group: str, path: Path) -> None:
+        called = self.groups.names[group] or group
+        wrong = f"The workgroup `{called}` ({group}) is closed: the portal takes no tasks into it."
+        self.warn_once(path, wrong, "Open it again in the portal, or name another one.", grave=True)
 
     def user(self, user: int | str, path: Path) -> Found | None:
         """An employee by id, e-mail or name; a fired one with a warning. An id is taken on trust when employees cannot

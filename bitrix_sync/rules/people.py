@@ -12,17 +12,17 @@ _INITIALS = re.compile(r"[^\W\d_]\.(?:[^\W\d_]\.)*")
 
 
 def bearers(name: str, users: Iterable[User]) -> list[User]:
-    """Who bears all words of a name, in whatever order, one of them alone too, or an initial; of those who work here,
-    if any does."""
-    found = [user for user in users if _bears(fold(name).replace(",", " ").split(), fold(user.name).split())]
+    """Who bears all words of a name, in whatever order, one of them alone too, an initial perhaps; of those who work
+    here, if any does."""
+    written = fold(name).replace(",", " ").split()
+    words = {word for word in written if not _INITIALS.fullmatch(word)}
+    initials = [word[0] for word in written if word not in words]
+    found = [user for user in users if words and _bears(fold(user.name).split(), words, initials[:1])]
     return [user for user in found if user.active] or found
 
 
-def _bears(words: list[str], own: list[str]) -> bool:
-    initials = [word[0] for word in words if _INITIALS.fullmatch(word)]
-    rest = [word for word in own if word not in words]
-    said = {word for word in words if not _INITIALS.fullmatch(word)}
-    return bool(said) and said <= set(own) and all(any(word[0] == one for word in rest) for one in initials[:1])
+def _bears(own: list[str], words: set[str], initials: list[str]) -> bool:
+    return words <= set(own) and all(any(one.startswith(letter) for one in set(own) - words) for letter in initials)
 
 
 def meant(text: str, users: Iterable[User]) -> list[User]:

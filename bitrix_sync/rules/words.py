@@ -121,8 +121,8 @@ class Words:
         said = {name: getattr(rule, name) for name, usual in _NOTED.items() if getattr(rule, name) != usual}
         if "fields" in said:
             said["fields"] = tuple(map(self.task_field, dict(rule.fields)))
-        if "project" in said:
-            said["project"] = (self.directory.group_names.get(rule.project or 0) or rule.project,)
+        if rule.project is not None:
+            said["project"] = (self.group(rule.project),)
         notes: list[str] = []
         for key, value in said.items():
             if isinstance(value, model.OverdueOverride):
@@ -153,6 +153,10 @@ class Words:
             case int() | str():
                 return value
         return self.person(value)
+
+    def group(self, number: int) -> str:
+        """A workgroup by its name, or its number."""
+        return self.directory.group_names.get(number) or str(number)
 
     def task_field(self, code: str) -> str:
         """A user field of tasks by its title."""
