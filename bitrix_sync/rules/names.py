@@ -239,10 +239,10 @@ class Names:
     def _user_by_name(self, name: str, path: Path) -> Found | None:
         """Whoever has an e-mail or bears a name; it stays bound to who did so first."""
         users, key = self._users_meant(name), f"user:{fold(name)}"
-        known, bound = self.directory.company.users, self.bindings.get(key, "")
-        if bound.isdecimal() and (int(bound) in known or not known):
+        bound = self.bindings.get(key, "")
+        if self._is_known_user(bound):
             if "@" in name:
-                self._warn_of_new_email(name, known.get(int(bound)), users, path)
+                self._warn_of_new_email(name, self.directory.company.users.get(int(bound)), users, path)
             return self._bind(key, bound)
         if len(users) == 1:
             return self._bind(key, str(users[0].id))
@@ -250,6 +250,11 @@ class Names:
             return self._gone(key, Reason.USER_GONE, f"`{name}`")
         self.remarks.fault(path, *self._no_user(name, users))
         return None
+
+    def _is_known_user(self, number: str) -> bool:
+        """False for an id that no user has, as far as users can be read."""
+        users = self.directory.company.users
+        return number.isdecimal() and (int(number) in users or not users)
 
     def _users_meant(self, name: str) -> list[User]:
         if name not in self._meant:

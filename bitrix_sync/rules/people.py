@@ -15,14 +15,17 @@ def bearers(name: str, users: Iterable[User]) -> list[User]:
     """Who bears all words of a name, in whatever order, one of them alone too, an initial perhaps; of those who work
     here, if any does."""
     written = fold(name).replace(",", " ").split()
-    words = {word for word in written if not _INITIALS.fullmatch(word)}
-    initials = [word[0] for word in written if word not in words]
-    found = [user for user in users if words and _bears(fold(user.name).split(), words, initials[:1])]
+    initials = [word for word in written if _INITIALS.fullmatch(word)]
+    words = set(written) - set(initials)
+    found = [user for user in users if _bears(set(fold(user.name).split()), words, initials)]
     return [user for user in found if user.active] or found
 
 
-def _bears(own: list[str], words: set[str], initials: list[str]) -> bool:
-    return words <= set(own) and all(any(one.startswith(letter) for one in set(own) - words) for letter in initials)
+def _bears(own: set[str], words: set[str], initials: list[str]) -> bool:
+    """Whether a person's own words are these; of initials the first one counts."""
+    if not words or not words <= own:
+        return False
+    return not initials or any(one.startswith(initials[0][0]) for one in own - words)
 
 
 def meant(text: str, users: Iterable[User]) -> list[User]:
