@@ -485,9 +485,9 @@ def why(
     """Every decision about the deal and its reason, also why a rule did nothing; the portal is not asked."""
     from bitrix_sync.explain.why import story
     from bitrix_sync.explain.why_lines import lines_of
-    from bitrix_sync.model.items import DEAL
+    from bitrix_sync.model.items import whereabouts
 
-    place = DEAL.whereabouts(deal)
+    place = whereabouts(deal)
     if place is None or not 0 < place.number <= LAST_ID:
         raise typer.BadParameter(f"'{deal[:200]}' is neither a deal's number nor the address of a deal's page")
     found = story(settings(need_portal=False, quiet=True), place.number, host=place.host, rule=rule)

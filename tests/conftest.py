@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 from sqlalchemy import Connection, Engine, event
 
 if TYPE_CHECKING:
+    from bitrix_sync.model.items import ItemKind
     from bitrix_sync.store import Store
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # what the tests start is compiled once, not at each start
@@ -65,6 +66,16 @@ def store(tmp_path: Path) -> Iterator[Store]:
     store = Store(blank_store(tmp_path / "store.db"))
     yield store
     store.close()
+
+
+@pytest.fixture
+def lead(monkeypatch: pytest.MonkeyPatch) -> ItemKind:
+    """A second kind of items."""
+    from bitrix_sync.model.items import KINDS
+    from tests.world.kinds import LEAD
+
+    monkeypatch.setitem(KINDS, LEAD.name, LEAD)  # type: ignore[arg-type]
+    return LEAD
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -10,8 +9,9 @@ import pytest
 
 from bitrix_sync.model import keys
 from bitrix_sync.model.actions import CLASSES, Kind, pack, unpack
-from bitrix_sync.model.items import DEAL
-from bitrix_sync.model.keys import Key, Occurrence, Purpose, Refusal, SlotId, mark_of, occurrence_in
+from bitrix_sync.model.items import DEAL, Item, ItemKind, bound, by_kind, whereabouts
+from bitrix_sync.model.keys import Key, Occurrence, Purpose, Refusal, SlotId, mark_of, names_visit, occurrence_in
+from tests.world.kinds import LEAD
 
 README = Path(__file__).parent.parent / "README.md"
 NOW = datetime(2026, 3, 12, 9, 30, tzinfo=UTC)
@@ -97,17 +97,32 @@ def test_what_is_no_sweep_is_an_error(text: str) -> None:
     ],
 )
 def test_a_deal_is_told_by_its_number_or_its_address(said: str, found: tuple[str, int] | None) -> None:
-    assert DEAL.whereabouts(said) == found
+    assert whereabouts(said) == found
 
 
-def test_items_of_another_kind_stand_behind_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    lead = replace(DEAL, name="LEAD", prefix="L", stages="STATUS")
-    monkeypatch.setattr(keys, "KINDS", {DEAL.name: DEAL, lead.name: lead})
-    occurrence = Occurrence(9031, "first-call", kind=lead)
+def test_items_of_another_kind_stand_behind_its_name(lead: ItemKind) -> None:
+    visit = Item(lead, 9031)
+    occurrence = Occurrence(visit.number, "first-call")
     assert str(occurrence) == "LEAD.9031:first-call"
     assert Occurrence.parse("LEAD.9031:first-call") == occurrence != Occurrence.parse("9031:first-call")
-    assert (lead.binding(7), lead.bound("L_7"), lead.bound("D_7")) == ("L_7", "7", "")
-    assert (lead.stages_of(0), lead.stages_of(5)) == ("STATUS", "STATUS_5")
+    assert Item.of(visit.number) == visit == Item.parse("LEAD.9031") != Item.parse("9031")
+    assert (visit.binding, bound("L_7"), bound("D_7"), bound("C_7")) == ("L_9031", (lead, "7"), (DEAL, "7"), None)
+    assert by_kind([7, visit.number, 9]) == {DEAL: [7, 9], lead: [9031]}
+    assert whereabouts("https://shop.bitrix24.ru/crm/lead/details/7/") == ("shop.bitrix24.ru", Item(lead, 7).number)
+    assert (lead.stage("NEW", 0), lead.stage_told("LEAD:NEW"), DEAL.stage("NEW", 0)) == ("LEAD:NEW", "NEW", "NEW")
+
+
+def test_a_number_or_name_of_an_unknown_kind_is_none() -> None:
+    with pytest.raises(ValueError, match="no item of a kind that is known"):
+        Item.of(Item(LEAD, 7).number)
+    assert Item.parse("LEAD.7") is None
+
+
+@pytest.mark.parametrize("key", ["advance:{}", "brake:{}:4", "create:{}:call", "leave:7:call:{}"])
+def test_a_key_that_names_a_visit_of_one_kind_names_none_of_another(lead: ItemKind, key: str) -> None:
+    ours, theirs = Item(DEAL, 9031), Item(lead, 9031)
+    for named in (ours, theirs):
+        assert [one for one in (ours, theirs) if names_visit(key.format(named), [one.number])] == [named]
 
 
 def test_a_mark_is_the_occurrence_behind_the_name_of_the_program() -> None:

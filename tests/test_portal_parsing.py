@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from bitrix_sync.model import items
 from bitrix_sync.model.facts import Absence, PortalCalendar, Unread
+from bitrix_sync.model.items import ItemKind
 from bitrix_sync.portal import reading
 from bitrix_sync.portal.client import Portal
 from bitrix_sync.portal.dialect import parsing
@@ -78,13 +80,26 @@ def test_a_captured_batch_of_two_errors_is_two_refusals() -> None:
 
 @pytest.mark.parametrize(
     ("stage", "funnel", "full"),
-    [("NEW", 0, "NEW"), ("NEW", 5, "C5:NEW"), ("C5:NEW", 5, "C5:NEW"), ("C2:1", 2, "C2:1"), ("", 5, ""), (None, 5, "")],
+    [("NEW", 0, "NEW"), ("NEW", 5, "C5:NEW"), ("C5:NEW", 5, "C5:NEW"), ("C2:1", 2, "C2:1"), ("", 5, "")],
 )
-def test_stages_of_numbered_funnels_get_their_prefix(stage: str | None, funnel: int, full: str) -> None:
-    assert parsing.stage(stage, funnel) == full
+def test_stages_of_numbered_funnels_get_their_prefix(stage: str, funnel: int, full: str) -> None:
+    assert items.DEAL.stage(stage, funnel) == full
 
 
-@pytest.mark.parametrize("broken", [{"ID": None}, {"OWNER_ID": "x"}, {"CREATED_TIME": ""}, {"CREATED_TIME": "soon"}])
+def test_rows_of_two_kinds_with_one_id_are_not_the_same(lead: ItemKind) -> None:
+    of_lead = {"STATUS_ID": "NEW", "STATUS_SEMANTIC_ID": "P"}
+    theirs = parsing.visit({key: VISIT[key] for key in ("ID", "OWNER_ID", "TYPE_ID", "CREATED_TIME")} | of_lead, lead)
+    ours = parsing.visit({**VISIT, "STAGE_ID": "NEW", "CATEGORY_ID": 0})
+    assert (str(theirs.row), str(ours.row)) == (f"LEAD.{ours.id}", str(ours.id))
+    assert {theirs.id, theirs.deal_id, theirs.funnel_id}.isdisjoint({ours.id, ours.deal_id, ours.funnel_id})
+    assert (theirs.stage_id, ours.stage_id, theirs.entered) == ("LEAD:NEW", "NEW", ours.entered)
+    task = parsing.task({**TASK, "ufCrmTask": [f"L_{ours.deal_id}", f"D_{ours.deal_id}", "C_7"]})
+    assert task.deal_ids == (theirs.deal_id, ours.deal_id)
+
+
+@pytest.mark.parametrize(
+    "broken", [{"ID": None}, {"ID": 10**12}, {"OWNER_ID": "x"}, *({"CREATED_TIME": said} for said in ("", "soon"))]
+)
 def test_a_history_row_without_what_makes_it_one_is_not_read(broken: dict[str, Any]) -> None:
     with pytest.raises(UnreadableRow):
         parsing.visit({**VISIT, **broken})

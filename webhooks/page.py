@@ -20,7 +20,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from bitrix_sync import report
 from bitrix_sync.errors import StoreError
 from bitrix_sync.log import redact
-from bitrix_sync.model.items import DEAL
+from bitrix_sync.model.items import whereabouts
 from bitrix_sync.model.operations import State
 from bitrix_sync.report import names
 from bitrix_sync.report.snapshot import Snapshot
@@ -365,7 +365,7 @@ class Views:
     def find(self) -> AnyResponse:
         """A deal by its number or title, an employee by name; a number, or a deal's address, goes straight to it."""
         words = request.args.get("q", "").strip()[:300]
-        place = DEAL.whereabouts(words)
+        place = whereabouts(words)
         deal_id = place.number if place and place.number < 10**18 else 0
         if deal_id and report.deal_path(self.store, deal_id, now=self.now) is not None:
             return redirect(url_for("page.deal", deal_id=deal_id), 303)

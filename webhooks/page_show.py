@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from bitrix_sync.model.items import DEAL
+from bitrix_sync.model.items import Item
 from bitrix_sync.report import REPORTS
 from bitrix_sync.report.snapshot import Snapshot
 from bitrix_sync.report.tables import age_text, span_text
@@ -111,4 +111,4 @@ class Show:
 
     def deal_url(self, deal_id: int | None) -> str:
         """A deal in the portal."""
-        return f"{self.known.portal}{DEAL.page(deal_id)}" if self.known.portal and deal_id else ""
+        return f"{self.known.portal}{Item.of(deal_id).page}" if self.known.portal and deal_id else ""

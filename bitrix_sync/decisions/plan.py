@@ -43,6 +43,7 @@ from bitrix_sync.model.facts import (
     PortalTask,
     Visit,
 )
+from bitrix_sync.model.items import Item
 from bitrix_sync.model.keys import Key, Moment, Occurrence, Purpose, purpose_of
 from bitrix_sync.model.operations import (
     Check,
@@ -194,7 +195,7 @@ def advance_anew(state: DealState, rules: Rules, world: World, *, now: datetime)
     deal = state.deal
     if deal is None or deal.closed or not state.visits:
         return None
-    refused = str(Key(Purpose.ADVANCE, max(visit.id for visit in state.visits)))
+    refused = str(Key(Purpose.ADVANCE, Item.of(max(visit.id for visit in state.visits))))
     state = replace(state, keys=state.keys - {refused})
     deciding = _Deciding(state, deal, rules, world, now)
     deciding.advance()
@@ -432,12 +433,12 @@ class _Deciding:
         ending = rule.on_leave if why is Purpose.LEAVE else rule.on_close
         if ending == "keep" or (why is Purpose.CLOSE and self.was_left(record, entered)):
             return
-        self.add(Key(why, record.occurrence, entered.id), ENDINGS[ending](why.value), record, urgency=CREATE)
+        self.add(Key(why, record.occurrence, entered.row), ENDINGS[ending](why.value), record, urgency=CREATE)
         self.trace(self.visit_of(record) or entered, rule.id, "ended", ending=ending, why=why.value)
 
     def was_left(self, record: TaskRecord, entered: Visit) -> bool:
         """True when its visit has ended just now, and the task with it."""
-        left = str(Key(Purpose.LEAVE, record.occurrence, entered.id))
+        left = str(Key(Purpose.LEAVE, record.occurrence, entered.row))
         return any(op.key == left and op.kind in ENDS for op in self.operations)
 
     def ending(self, record: TaskRecord) -> bool:
@@ -606,11 +607,11 @@ class _Deciding:
         self.trace(visit, rule.id, "exists", other=record.occurrence, repeat="if_none_open")
         stage = self.rules.stage_names.get(visit.stage_id, visit.stage_id)
         text = texts.say(self.rules.language, "line.taken_over", stage=stage)
-        self.add(Key(Purpose.LINE_OF_TAKEN, record.occurrence, visit.id), AddLine(text), record, urgency=LINE)
+        self.add(Key(Purpose.LINE_OF_TAKEN, record.occurrence, visit.row), AddLine(text), record, urgency=LINE)
         known = self.state.keys | {operation.key for operation in self.operations}
         put_off = {Purpose.LEAVE: rule.on_leave == "defer", Purpose.CLOSE: rule.on_close == "defer"}
         if any(put_off[why] and Key(why, record.occurrence).among(known) for why in put_off):
-            self.add(Key(Purpose.RESUME, record.occurrence, visit.id), ResumeTask("taken over"), record)
+            self.add(Key(Purpose.RESUME, record.occurrence, visit.row), ResumeTask("taken over"), record)
         self.keep(replace(record, visit_id=visit.id, number=1, started=started, basis=TAKEN_OVER))
 
     def repeat(self, rule: Rule, visit: Visit, last: TaskRecord) -> None:
@@ -1068,13 +1069,13 @@ class _Deciding:
         policy = self.rules.policies.get(visit.stage_id)
         if policy is None or policy.advance_to is None or not self.is_through(visit):
             return
-        if Key(Purpose.BRAKE, visit.id).among(self.state.keys):
+        if Key(Purpose.BRAKE, visit.row).among(self.state.keys):
             return  # people were told to move it themselves
         recent = [moved for moved in self.state.moved if self.now - moved < DAY]
         if len(recent) >= AUTOMATIC_MOVES:
             self.brake(visit, policy)
             return
-        key = str(Key(Purpose.ADVANCE, visit.id))
+        key = str(Key(Purpose.ADVANCE, visit.row))
         if key not in self.state.keys:
             move = MoveDeal(policy.advance_to, visit.id)
             self.operations.append(Operation(key, move, self.deal.id, urgency=ADVANCE))
@@ -1097,7 +1098,7 @@ class _Deciding:
             count=AUTOMATIC_MOVES,
             stage=self.rules.stage_names.get(visit.stage_id, visit.stage_id),
         )
-        self.tell(Purpose.BRAKE, visit.id, self.deal_supervisors(), text)
+        self.tell(Purpose.BRAKE, visit.row, self.deal_supervisors(), text)
 
     def deal_supervisors(self) -> tuple[int, ...]:
         """Who hears of the deal: the head over its responsible, else the admins."""

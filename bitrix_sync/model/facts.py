@@ -1,7 +1,8 @@
 """What is known of the portal: plain frozen records that cross every seam.
 
 Built by ``portal/``, kept by ``store/``, read by the pure core. Every moment is an aware UTC datetime; ids are ints as
-in the portal; a deal's fields are keyed by the portal's upper-case codes (``OPPORTUNITY``, ``UF_CRM_...``).
+in the portal, but those of deals, funnels and rows of the history are numbers (``Item.number``), for other kinds of
+items have the same ids; a deal's fields are keyed by the portal's upper-case codes (``OPPORTUNITY``, ``UF_CRM_...``).
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeAlias, TypeVar
+
+from bitrix_sync.model.items import Item
 
 WAITING, IN_PROGRESS, AWAITING, DONE, DEFERRED = 2, 3, 4, 5, 6
 """Task statuses of the portal (REAL_STATUS)."""
@@ -60,6 +63,11 @@ class Visit:
     def final(self) -> bool:
         """True when the stage entered closes the deal."""
         return self.semantic in (WON, LOST)
+
+    @property
+    def row(self) -> Item:
+        """The row of the portal's, as it is named in keys."""
+        return Item.of(self.id)
 
 
 @dataclass(frozen=True, slots=True)

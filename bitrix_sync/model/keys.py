@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 
-from bitrix_sync.model.items import DEAL, KINDS, ItemKind
+from bitrix_sync.model.items import Item
 
 MARK = "bitrix-sync:"
 """Begins XML_ID of every task that the service makes."""
@@ -20,36 +20,34 @@ LINE = "line"
 """First word of the keys of lines in a task's comments."""
 FOREIGN = "task:"
 """Begins the ref of a task that no rule made."""
-_VISIT = re.compile(r"(?:([A-Z][A-Z0-9_]*)\.)?([1-9][0-9]{0,17})")
-_OCCURRENCE = re.compile(_VISIT.pattern + r":([^:]+)(?::([1-9][0-9]{0,8}))?")
+_VISIT = r"((?:[A-Z][A-Z0-9_]*\.)?[0-9]+)"
+_OCCURRENCE = re.compile(r"([^:]+):([^:]+)(?::([1-9][0-9]{0,8}))?")
 _SLOT = re.compile(r"(\d{4}-\d\d-\d\d)/(\w+)(?:/(\d{1,9}))?")
-_NAMED = re.compile(r"(?:^|:)(?:create|advance|brake|nobody|stuck|twins):([0-9]+)(?::|$)")
+_NAMED = re.compile(rf"(?:^|:)(?:create|advance|brake|nobody|stuck|twins):{_VISIT}(?::|$)")
 """The visit in a key that names no task of ours, or in what was told."""
-_ENTERED = re.compile(r"^(?:leave|close|resume|line:taken):.+:([0-9]+)$")
+_ENTERED = re.compile(rf"^(?:leave|close|resume|line:taken):.+:{_VISIT}$")
 """The visit whose beginning was the reason for a change of a task of another visit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Occurrence:
-    """One task of a rule on a visit: ``9031:first-call``, from the second ``again`` on ``9031:first-call:2``. Rows of
-    the history of different kinds of items collide, so all but those of deals stand behind their kind."""
+    """One task of a rule on a visit: ``9031:first-call``, from the second ``again`` on ``9031:first-call:2``; of
+    another kind of items ``LEAD.9031:first-call``."""
 
     visit: int
     rule: str
     number: int = 1
-    kind: ItemKind = DEAL
 
     def __str__(self) -> str:
-        visit = self.visit if self.kind is DEAL else f"{self.kind.name}.{self.visit}"
+        visit = Item.of(self.visit)
         return f"{visit}:{self.rule}" if self.number == 1 else f"{visit}:{self.rule}:{self.number}"
 
     @classmethod
     def parse(cls, text: str) -> Occurrence | None:
         """The occurrence of that name; None for any other text, also for a kind of items that nobody knows."""
         found = _OCCURRENCE.fullmatch(text)
-        if found is None or (found[1] or DEAL.name) not in KINDS:
-            return None
-        return cls(int(found[2]), found[3], int(found[4] or 1), KINDS[found[1] or DEAL.name])
+        visit = None if found is None else Item.parse(found[1])
+        return None if found is None or visit is None else cls(visit.number, found[2], int(found[3] or 1))
 
 
 def mark_of(occurrence: str) -> str:
@@ -190,10 +188,9 @@ def ground_of(line: str) -> str:
 
 def names_visit(key: str, ids: Iterable[int], *, entered: bool = True) -> bool:
     """True for a key that bears the number of one of these visits; ``entered``: also as the one that was entered."""
-    return any(
-        found is not None and int(found[1]) in ids
-        for found in (_NAMED.search(key), _ENTERED.search(key) if entered else None)
-    )
+    named = (_NAMED.search(key), _ENTERED.search(key) if entered else None)
+    visits = (Item.parse(found[1]) for found in named if found is not None)
+    return any(visit is not None and visit.number in ids for visit in visits)
 
 
 def told_mark(about: Key | Refusal, user: int) -> str:

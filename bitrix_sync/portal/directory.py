@@ -389,7 +389,7 @@ def _stage(row: Row, funnel_id: int) -> Stage:
     extra = row.get("EXTRA")
     words = {"process": PROGRESS, "success": "S", "failure": "F", "apology": "F"}
     semantic = row.get("SEMANTICS") or words.get(str(extra.get("SEMANTICS")) if isinstance(extra, Mapping) else "")
-    stage_id = parsing.stage(parsing.line(row, "STATUS_ID"), funnel_id)
+    stage_id = DEAL.stage(parsing.line(row, "STATUS_ID"), funnel_id)
     if not parsing.STAGE.fullmatch(stage_id):
         raise UnreadableRow("STATUS_ID is no stage")
     return Stage(

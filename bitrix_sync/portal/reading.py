@@ -10,6 +10,7 @@ import contextlib
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from bitrix_sync.errors import PortalError, PortalRefused
@@ -25,7 +26,7 @@ from bitrix_sync.model.facts import (
     Unread,
     Visit,
 )
-from bitrix_sync.model.items import DEAL
+from bitrix_sync.model.items import DEAL, Item, ItemKind, by_kind
 from bitrix_sync.portal import bulk
 from bitrix_sync.portal.change_reader import WIDE as WIDE
 from bitrix_sync.portal.change_reader import ChangeReader as ChangeReader
@@ -43,11 +44,11 @@ from bitrix_sync.portal.paging import LONG_PATIENCE, Source, read_lists
 from bitrix_sync.portal.rate_limiter import Stopped
 from bitrix_sync.portal.sources import (
     TASK_FIELDS,
-    VISIT_FIELDS,
     deal_parser,
     deals_source,
     facts,
     filter_time,
+    history_params,
     history_source,
     lenient,
     second,
@@ -69,10 +70,7 @@ CONTACT, COMPANY = 3, 4
 
 def cursor_now(portal: Portal) -> Cursor:
     """The cursor of a first start: the latest history row, and now for what changes."""
-    command = Command(
-        "crm.stagehistory.list",
-        {"entityTypeId": DEAL.entity_type, "select": list(VISIT_FIELDS), "order": {"ID": "DESC"}, "start": 0},
-    )
+    command = Command("crm.stagehistory.list", {**history_params(DEAL), "order": {"ID": "DESC"}, "start": 0})
     found = facts(parsing.rows(portal.read_one(command).value, "items"), visit_parser(portal))
     now = portal.now()
     latest = max(found, key=lambda visit: visit.id, default=None)
@@ -81,17 +79,21 @@ def cursor_now(portal: Portal) -> Cursor:
 
 def visits(portal: Portal, visit_ids: Sequence[int]) -> list[Visit]:
     """These rows of the history, by id; one that is gone or hidden by rights is absent."""
-    wanted = set(visit_ids)
-    sources = [history_source({"@ID": list(part)}) for part in _chunks(visit_ids)]
-    lists = read_lists(portal, sources) if sources else []
-    return sorted(facts(_joined(lists), parsing.visit, lambda visit: visit.id in wanted), key=lambda visit: visit.id)
+    wanted, parts = set(visit_ids), _parts(visit_ids)
+    lists = read_lists(portal, [history_source({"@ID": part}, kind=kind) for kind, part in parts]) if parts else []
+    found = [
+        visit
+        for (kind, _), rows in zip(parts, lists, strict=True)
+        for visit in facts(rows, partial(parsing.visit, kind=kind), lambda visit: visit.id in wanted)
+    ]
+    return sorted(found, key=lambda visit: visit.id)
 
 
 def anchors(portal: Portal, visit_ids: Sequence[int], *, patience: float) -> tuple[list[Visit], list[Visit]]:
-    """Up to fifty rows of the history by id, and the latest ones, in one request."""
+    """Up to fifty rows of the history of deals by id, and the latest ones, in one request."""
     if len(visit_ids) > CHUNK:
         raise ValueError(f"{CHUNK} visits at the most")
-    params = {"entityTypeId": DEAL.entity_type, "select": list(VISIT_FIELDS), "start": 0}
+    params = {**history_params(DEAL), "start": 0}
     commands = [Command("crm.stagehistory.list", {**params, "order": {"ID": "DESC"}})]
     if visit_ids:
         by_id = {"order": {"ID": "ASC"}, "filter": {"@ID": list(visit_ids)}}
@@ -112,12 +114,15 @@ def history_since(portal: Portal, moment: datetime) -> list[Visit]:
 
 def deal_history(portal: Portal, deal_ids: Sequence[int]) -> list[Visit]:
     """All visits of these deals, by id."""
-    sources = [history_source({"@OWNER_ID": list(part)}) for part in _chunks(deal_ids)]
-    wanted = set(deal_ids)
+    wanted, parts = set(deal_ids), [(kind, part) for kind, part in _parts(deal_ids) if kind.has_history]
+    sources = [history_source({"@OWNER_ID": part}, kind=kind) for kind, part in parts]
     lists = read_lists(portal, sources, patience=LONG_PATIENCE) if sources else []
-    return sorted(
-        facts(_joined(lists), visit_parser(portal), lambda visit: visit.deal_id in wanted), key=lambda visit: visit.id
-    )
+    found = [
+        visit
+        for (kind, _), rows in zip(parts, lists, strict=True)
+        for visit in facts(rows, visit_parser(portal, kind), lambda visit: visit.deal_id in wanted)
+    ]
+    return sorted(found, key=lambda visit: visit.id)
 
 
 # --- deals -----------------------------------------------------------------------------------------------------------
@@ -127,18 +132,19 @@ def deals(portal: Portal, deal_ids: Sequence[int], *, fields: frozenset[str]) ->
     """The end of the reading of each of these deals, by id. A template is surely no deal; a list that leaves a deal out
     does not say whether it is gone or hidden by rights: it is asked for by itself. Raises only what concerns the whole
     portal."""
-    wanted = list(dict.fromkeys(deal_ids))
-    sources = [deals_source(portal, {"@id": list(part)}, fields, most=len(part)) for part in _chunks(wanted)]
+    wanted, parts = list(dict.fromkeys(deal_ids)), _parts(deal_ids)
+    sources = [deals_source(portal, {"@id": part}, fields, most=len(part), kind=kind) for kind, part in parts]
     found: dict[int, End[Deal]] = {}
     with tolerance() as failed:
-        rows = _joined(read_lists(portal, sources)) if sources else []
-        found |= {one.id: one for one in facts(rows, deal_parser(portal, fields))}
+        lists = read_lists(portal, sources) if sources else []
+        for (kind, _), rows in zip(parts, lists, strict=True):
+            found |= {one.id: one for one in facts(rows, deal_parser(portal, fields, kind))}
     left = [number for number in wanted if number not in found]
     if failed and failed[0].code == NO_ANSWER:
         found |= dict.fromkeys(left, failed[0])
     else:
-        for part in _chunks(left):
-            found |= _each(portal, part, fields)
+        for kind, part in _parts(left):
+            found |= _each(portal, kind, part, fields)
     return {number: found[number] for number in sorted(wanted)}
 
 
@@ -158,16 +164,17 @@ def tolerance() -> Iterator[list[Unread]]:
         ends.append(Unread(NO_ANSWER, str(fault)))
 
 
-def _each(portal: Portal, deal_ids: Sequence[int], fields: frozenset[str]) -> dict[int, End[Deal]]:
-    """Up to fifty deals, each asked for by itself."""
-    commands = [Command("crm.item.get", {"entityTypeId": DEAL.entity_type, "id": number}) for number in deal_ids]
+def _each(portal: Portal, kind: ItemKind, ids: Sequence[int], fields: frozenset[str]) -> dict[int, End[Deal]]:
+    """Up to fifty items of a kind, each asked for by itself."""
+    commands = [Command("crm.item.get", {"entityTypeId": kind.entity_type, "id": one}) for one in ids]
+    numbers = [Item(kind, one).number for one in ids]
     outcomes: list[Outcome] = []
     with tolerance() as failed:
         outcomes = portal.read(commands, optional=True)
     if failed:
-        return dict.fromkeys(deal_ids, failed[0])
-    parse = deal_parser(portal, fields)
-    return {number: _end_of(portal, number, one, parse) for number, one in zip(deal_ids, outcomes, strict=True)}
+        return dict.fromkeys(numbers, failed[0])
+    parse = deal_parser(portal, fields, kind)
+    return {number: _end_of(portal, number, one, parse) for number, one in zip(numbers, outcomes, strict=True)}
 
 
 def _end_of(portal: Portal, number: int, outcome: Outcome, parse: Callable[[Row], Deal | None]) -> End[Deal]:
@@ -285,7 +292,7 @@ def tasks_by_mark(portal: Portal, marks: Sequence[str]) -> list[PortalTask]:
 def tasks_of_deals(portal: Portal, deal_ids: Sequence[int]) -> list[PortalTask]:
     """Tasks bound to one of these deals."""
     wanted = set(deal_ids)
-    filters = [{"UF_CRM_TASK": [DEAL.binding(number) for number in part]} for part in _chunks(deal_ids)]
+    filters = [{"UF_CRM_TASK": [Item.of(number).binding for number in part]} for part in _chunks(deal_ids)]
     return _tasks_where(portal, filters, lambda task: not wanted.isdisjoint(task.deal_ids))
 
 
@@ -293,7 +300,7 @@ def tasks_by_mark_or_deal(portal: Portal, marks: Sequence[str], deal_ids: Sequen
     """Tasks with one of these marks, looked for by mark and among the tasks of the deals, in as few requests."""
     wanted = {mark for mark in marks if mark}
     filters: list[dict[str, Any]] = [{"XML_ID": list(part)} for part in _chunks(sorted(wanted))]
-    filters += [{"UF_CRM_TASK": [DEAL.binding(number) for number in part]} for part in _chunks(deal_ids)]
+    filters += [{"UF_CRM_TASK": [Item.of(number).binding for number in part]} for part in _chunks(deal_ids)]
     return _tasks_where(portal, filters, lambda task: task.mark in wanted)
 
 
@@ -322,6 +329,11 @@ def _tasks_where(
     portal.memory.bad.forget_unmet("mark", math.inf)
     found = {task.id: task for task in facts(_joined(lists), lenient(portal, "mark", parsing.task_or_mark), holds)}
     return [found[number] for number in sorted(found)]
+
+
+def _parts(numbers: Iterable[int]) -> list[tuple[ItemKind, list[int]]]:
+    """The ids behind the numbers of items, or of rows of their history, for one filter each."""
+    return [(kind, list(part)) for kind, ids in by_kind(numbers).items() for part in _chunks(ids)]
 
 
 def _chunks(values: Sequence[Any]) -> list[Sequence[Any]]:

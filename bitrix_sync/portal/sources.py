@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, TypeVar
 
 from bitrix_sync.model.facts import Deal, PortalTask, Visit
-from bitrix_sync.model.items import DEAL
+from bitrix_sync.model.items import DEAL, ItemKind
 from bitrix_sync.portal.client import Portal
 from bitrix_sync.portal.dialect import parsing
 from bitrix_sync.portal.dialect.names import item_name
@@ -18,32 +18,48 @@ from bitrix_sync.portal.paging import Source
 from bitrix_sync.portal.read_hints import NAMELESS, UnreadableRow
 
 DEAL_FIELDS = (
-    *("id", "title", "categoryId", "stageId", "stageSemanticId", "closed", "isRecurring"),
+    *("id", "title", "categoryId", "stageId", "stageSemanticId"),
     *("assignedById", "createdBy", "movedBy", "companyId", "contactId", "createdTime", "updatedTime"),
 )
+"""Fields of items of every kind; a kind's own stand in its descriptor."""
 TASK_FIELDS = (
     *("ID", "TITLE", "STATUS", "RESPONSIBLE_ID", "CREATED_BY", "DEADLINE", "XML_ID", "UF_CRM_TASK", "AUDITORS"),
     *("CREATED_DATE", "CHANGED_DATE", "CLOSED_DATE", "CHANGED_BY", "CLOSED_BY"),
 )
-VISIT_FIELDS = ("ID", "TYPE_ID", "OWNER_ID", "CREATED_TIME", "CATEGORY_ID", "STAGE_SEMANTIC_ID", "STAGE_ID")
 
 Fact = TypeVar("Fact")
 
 
-def history_source(filters: Mapping[str, Any], name: str = "") -> Source:
-    """Entries of deals into stages. ``name``: pages needed are remembered under it."""
-    params = {"entityTypeId": DEAL.entity_type, "select": list(VISIT_FIELDS), "filter": dict(filters)}
+def history_params(kind: ItemKind) -> dict[str, Any]:
+    """What crm.stagehistory.list is asked for."""
+    stage = (f"{kind.stage_key}_SEMANTIC_ID", f"{kind.stage_key}_ID")
+    funnel = ("CATEGORY_ID",) if kind.has_funnels else ()
+    return {
+        "entityTypeId": kind.entity_type,
+        "select": ["ID", "TYPE_ID", "OWNER_ID", "CREATED_TIME", *funnel, *stage],
+    }
+
+
+def history_source(filters: Mapping[str, Any], name: str = "", kind: ItemKind = DEAL) -> Source:
+    """Entries of items into stages. ``name``: pages needed are remembered under it."""
+    params = {**history_params(kind), "filter": dict(filters)}
     return Source("crm.stagehistory.list", params, "items", "ID", "ID", name)
 
 
 def deals_source(
-    portal: Portal, filters: Mapping[str, Any], fields: Iterable[str], name: str = "", *, most: int = 0
+    portal: Portal,
+    filters: Mapping[str, Any],
+    fields: Iterable[str],
+    name: str = "",
+    *,
+    most: int = 0,
+    kind: ItemKind = DEAL,
 ) -> Source:
-    """Deals, with these fields (codes) beside the usual ones. ``most``: so many there can be (0: any number)."""
+    """Items, with these fields (codes) beside the usual ones. ``most``: so many there can be (0: any number)."""
     asked = [item_name(code, portal.memory.names) for code in sorted(fields)]
     params = {
-        "entityTypeId": DEAL.entity_type,
-        "select": list(dict.fromkeys([*DEAL_FIELDS, *asked])),
+        "entityTypeId": kind.entity_type,
+        "select": list(dict.fromkeys([*DEAL_FIELDS, *kind.fields, *asked])),
         "filter": dict(filters),
     }
     return Source("crm.item.list", params, "items", "id", "id", name, most)
@@ -55,15 +71,15 @@ def tasks_source(filters: Mapping[str, Any], name: str = "", *, growing: bool = 
     return Source("tasks.task.list", params, "tasks", "id", "ID", name, growing=growing)
 
 
-def deal_parser(portal: Portal, fields: Iterable[str]) -> Callable[[Row], Deal | None]:
+def deal_parser(portal: Portal, fields: Iterable[str], kind: ItemKind = DEAL) -> Callable[[Row], Deal | None]:
     """What reads a row of ``deals_source``."""
     codes = frozenset(fields)
-    return lenient(portal, "deal", lambda row: parsing.deal(row, fields=codes, names=portal.memory.names))
+    return lenient(portal, "deal", lambda row: parsing.deal(row, kind, fields=codes, names=portal.memory.names), kind)
 
 
-def visit_parser(portal: Portal) -> Callable[[Row], Visit | None]:
+def visit_parser(portal: Portal, kind: ItemKind = DEAL) -> Callable[[Row], Visit | None]:
     """What reads a row of ``history_source``."""
-    return lenient(portal, "visit", parsing.visit)
+    return lenient(portal, "visit", lambda row: parsing.visit(row, kind), kind)
 
 
 def task_parser(portal: Portal) -> Callable[[Row], PortalTask | None]:
@@ -71,18 +87,22 @@ def task_parser(portal: Portal) -> Callable[[Row], PortalTask | None]:
     return lenient(portal, "task", parsing.task)
 
 
-def lenient(portal: Portal, kind: str, parse: Callable[[Row], Fact | None]) -> Callable[[Row], Fact | None]:
-    """The same reader of a row, which leaves a row out that it stumbles over, and notes it."""
-    bad = portal.memory.bad
+def lenient(
+    portal: Portal, what: str, parse: Callable[[Row], Fact | None], kind: ItemKind = DEAL
+) -> Callable[[Row], Fact | None]:
+    """The same reader of a row, which leaves a row out that it stumbles over, and notes it. ``kind``: of the items that
+    the rows are, or tell of."""
+    bad, first = portal.memory.bad, kind.first
 
     def read(row: Row) -> Fact | None:
-        number = max(whole_or(row.get("id", row.get("ID"))), NAMELESS)
+        told = whole_or(row.get("id", row.get("ID")))
+        number = first + told if told > 0 else NAMELESS
         try:
             fact = parse(row)
         except Exception as fault:
-            bad.note(kind, number, str(fault) if isinstance(fault, UnreadableRow) else type(fault).__name__)
+            bad.note(what, number, str(fault) if isinstance(fault, UnreadableRow) else type(fault).__name__)
             return None
-        bad.read(kind, number)
+        bad.read(what, number)
         return fact
 
     return read

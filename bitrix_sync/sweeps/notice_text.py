@@ -14,7 +14,7 @@ from typing import Any
 
 from bitrix_sync.decisions.overdue import due_days
 from bitrix_sync.model.facts import Company, Deal
-from bitrix_sync.model.items import DEAL
+from bitrix_sync.model.items import Item
 from bitrix_sync.model.keys import SlotId
 from bitrix_sync.model.operations import TaskRecord
 from bitrix_sync.rules.model import Rules
@@ -176,7 +176,7 @@ class Writer:
 
     def deal_link(self, deal_id: int, title: str) -> Markup:
         """A link to a deal."""
-        return self.link(DEAL.page(deal_id), title)
+        return self.link(Item.of(deal_id).page, title)
 
     def link(self, path: str, title: str) -> Markup:
         """A link into the portal."""

@@ -128,7 +128,7 @@ def late_visits(store: Store, rules: Rules, moment: datetime) -> dict[str, Visit
     """Visits that last longer than their stage's limit, by the key of what is told of them."""
     limits = {stage: policy.limit for stage, policy in rules.policies.items() if policy.limit}
     return {
-        str(Key(Purpose.STUCK, visit.id)): visit
+        str(Key(Purpose.STUCK, visit.row)): visit
         for visit in store.present_visits(limits).values()
         if (limit := limits[visit.stage_id]) and passed_limit(limit, visit, rules.calendar, moment)
     }

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from bitrix_sync.log import redact
-from bitrix_sync.model.items import DEAL
+from bitrix_sync.model.items import KINDS
 
 OutcomeKind = Literal["done", "again", "refused", "unknown"]
 
@@ -90,7 +90,7 @@ LISTS: Mapping[str, str] = {
     "crm.item.list": "items",
     "crm.category.list": "categories",
     "crm.status.list": "",
-    DEAL.user_fields: "",
+    **{kind.user_fields: "" for kind in KINDS.values()},
     "tasks.task.list": "tasks",
     "task.checklistitem.getlist": "",
     "task.commentitem.getlist": "",

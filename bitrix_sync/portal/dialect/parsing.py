@@ -12,7 +12,7 @@ from datetime import UTC, datetime, time, timedelta, timezone
 from typing import Any
 
 from bitrix_sync.model.facts import LOST, PROGRESS, WON, Absence, Deal, Department, PortalTask, User, Visit
-from bitrix_sync.model.items import DEAL
+from bitrix_sync.model.items import DEAL, SPAN, Item, ItemKind, bound
 from bitrix_sync.model.yes_no import yes_or_no
 from bitrix_sync.portal.dialect.names import values
 from bitrix_sync.portal.dialect.outcomes import number, rows_of, whole
@@ -21,7 +21,7 @@ from bitrix_sync.portal.read_hints import UnreadableRow
 Row = Mapping[str, Any]
 FIRST_YEAR, LAST_YEAR = 2, 9998
 """Years that can be counted with in every zone."""
-STAGE = re.compile(r"(C\d{1,9}:)?[A-Za-z0-9_-]{1,60}")
+STAGE = re.compile(r"([A-Z][A-Z0-9_]{0,30}:)?[A-Za-z0-9_-]{1,60}")
 """The full id of a stage."""
 TITLE_LIMIT = 1000
 DEPTH = 30
@@ -109,10 +109,20 @@ def shallow(row: Row) -> Row:
     raise UnreadableRow("its values are nested too far")
 
 
-def stage(stage_id: Any, funnel_id: int) -> str:
-    """The full id of a stage; some answers leave the funnel's prefix out."""
-    text = str(stage_id or "")
-    return f"C{funnel_id}:{text}" if text and funnel_id > 0 and ":" not in text else text
+def item(row: Row, key: str, kind: ItemKind) -> int:
+    """The number of the item, or the row of a history, that bears this id."""
+    found = own_id(row, key)
+    if found >= SPAN:
+        raise UnreadableRow(f"{key} is no id")
+    return Item(kind, found).number
+
+
+def funnel(row: Row, key: str) -> int:
+    """The id of a funnel; 0, the default one, where the portal names none."""
+    found = count(row, key) if key in row else 0
+    if found >= SPAN:
+        raise UnreadableRow(f"{key} is no id")
+    return found
 
 
 def listed(value: Any) -> list[Any]:
@@ -146,32 +156,33 @@ def yes(value: Any, default: bool = True) -> bool:
     return default if value is None else yes_or_no(value) is True
 
 
-def visit(row: Row) -> Visit:
+def visit(row: Row, kind: ItemKind = DEAL) -> Visit:
     """A row of crm.stagehistory.list."""
-    funnel = count(row, "CATEGORY_ID") if "CATEGORY_ID" in row else 0
-    stage_id, entered = stage(line(row, "STAGE_ID"), funnel), nullable_moment(row, "CREATED_TIME")
+    funnel_id = funnel(row, "CATEGORY_ID")
+    key = f"{kind.stage_key}_ID"
+    stage_id, entered = kind.stage(line(row, key), funnel_id), nullable_moment(row, "CREATED_TIME")
     if entered is None:
         raise UnreadableRow("CREATED_TIME is missing")
     if not STAGE.fullmatch(stage_id):
-        raise UnreadableRow("STAGE_ID is no stage")
+        raise UnreadableRow(f"{key} is no stage")
     return Visit(
-        id=own_id(row, "ID"),
-        deal_id=own_id(row, "OWNER_ID"),
+        id=item(row, "ID", kind),
+        deal_id=item(row, "OWNER_ID", kind),
         kind=whole_or(row.get("TYPE_ID")),
-        funnel_id=funnel,
+        funnel_id=Item(kind, funnel_id).number,
         stage_id=stage_id,
-        semantic=line(row, "STAGE_SEMANTIC_ID") or PROGRESS,
+        semantic=line(row, f"{kind.stage_key}_SEMANTIC_ID") or PROGRESS,
         entered=entered,
     )
 
 
-def deal(row: Row, *, fields: Iterable[str], names: Mapping[str, str]) -> Deal | None:
-    """A row of crm.item.list for deals; None for the template of a recurring deal, which is no deal."""
-    number_ = own_id(row, "id")
+def deal(row: Row, kind: ItemKind = DEAL, *, fields: Iterable[str], names: Mapping[str, str]) -> Deal | None:
+    """A row of crm.item.list; None for the template of a recurring deal, which is no deal."""
+    number_ = item(row, "id", kind)
     if yes(row.get("isRecurring"), default=False):
         return None
-    funnel = count(row, "categoryId") if "categoryId" in row else 0
-    stage_id = stage(line(row, "stageId"), funnel)
+    funnel_id = funnel(row, "categoryId")
+    stage_id = kind.stage(line(row, "stageId"), funnel_id)
     created = moment(row.get("createdTime"))
     changed = moment(row.get("updatedTime")) or created
     if created is None or changed is None:
@@ -181,7 +192,7 @@ def deal(row: Row, *, fields: Iterable[str], names: Mapping[str, str]) -> Deal |
     return Deal(
         id=number_,
         title=line(row, "title"),
-        funnel_id=funnel,
+        funnel_id=Item(kind, funnel_id).number,
         stage_id=stage_id,
         semantic=line(row, "stageSemanticId") or _semantic(row, stage_id),
         responsible_id=count(row, "assignedById") if "assignedById" in row else 0,
@@ -233,9 +244,10 @@ def task_or_mark(row: Row) -> PortalTask:
 
 
 def _deals(bindings: Any) -> tuple[int, ...]:
-    """Deals among UF_CRM_TASK: ``["D_10", "C_7"]``; ``false`` or ``""`` when there are none."""
+    """Items of the kinds that are known among UF_CRM_TASK: ``["D_10", "C_7"]``; ``false`` or ``""`` without any."""
     texts = [one for one in listed(bindings) if isinstance(one, str)]
-    return tuple(found for text in texts if (found := whole(DEAL.bound(text))))
+    told = [(kind, whole(number)) for kind, number in filter(None, map(bound, texts))]
+    return tuple(Item(kind, number).number for kind, number in told if number and 0 < number < SPAN)
 
 
 def _text(value: Any) -> str:

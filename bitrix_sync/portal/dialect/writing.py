@@ -23,7 +23,7 @@ from bitrix_sync.model.actions import (
     SetPeople,
 )
 from bitrix_sync.model.facts import DEFERRED, IN_PROGRESS, PortalTask
-from bitrix_sync.model.items import DEAL
+from bitrix_sync.model.items import Item
 from bitrix_sync.model.keys import mark_of
 from bitrix_sync.model.operations import Operation
 from bitrix_sync.portal.dialect.commands import Command
@@ -67,9 +67,9 @@ def command(
         case CreateTask(fields=fields):
             return Command(method, {"fields": _new_task(operation, fields)})
         case MoveDeal(stage=stage):
-            return Command(
-                method, {"entityTypeId": DEAL.entity_type, "id": operation.deal_id, "fields": {"stageId": stage}}
-            )
+            item = Item.of(operation.deal_id)
+            fields = {"stageId": item.kind.stage_told(stage)}
+            return Command(method, {"entityTypeId": item.kind.entity_type, "id": item.id, "fields": fields})
         case SendMessage(user=user, text=text, mark=mark):
             return _message(user, signed(text, mark), self_id)
         case action if task_id is None:
@@ -131,7 +131,7 @@ def _new_task(operation: Operation, given: Mapping[str, Any]) -> dict[str, Any]:
         fields["DEADLINE"] = moment_text(fields["DEADLINE"])
     fields["XML_ID"] = mark_of(operation.task)
     if operation.deal_id:
-        fields["UF_CRM_TASK"] = [DEAL.binding(operation.deal_id)]
+        fields["UF_CRM_TASK"] = [Item.of(operation.deal_id).binding]
     return {name: value for name, value in fields.items() if value is not None and value not in ([], {})}
 
 
