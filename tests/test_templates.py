@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from bitrix_sync.model.facts import Company, Contact, Deal, DealField, User
 from bitrix_sync.model.worktime import build_calendar
-from bitrix_sync.rules.filters import FILTERS
+from bitrix_sync.rules.context import Context, TaskFacts, build_context
+from bitrix_sync.rules.filters import FILTERS, TemplateFault
 from bitrix_sync.rules.model import Rules, StagePolicy
-from bitrix_sync.rules.templates import Context, TemplateFault, build_context, check_template, names_used, render
+from bitrix_sync.rules.templates import check_template, names_used, render
 
 MOSCOW = ZoneInfo("Europe/Moscow")
 NOON = datetime(2026, 3, 12, 12, 0, tzinfo=UTC)
@@ -68,17 +69,7 @@ def context(
     **fields: Any,
 ) -> Context:
     deal = Deal(7, title, 5, "C5:NEW", "P", 5, 6, 0, 3, NOON, NOON, fields=fields)
-    return build_context(
-        deal=deal,
-        rules=rules(language),
-        company=COMPANY,
-        owner_id=5,
-        supervisor_id=supervisor,
-        stage_id="C5:NEW",
-        deadline=NOON,
-        client=client,
-        contact=contact,
-    )
+    return build_context(TaskFacts(deal, rules(language), COMPANY, 5, supervisor, "C5:NEW", NOON, client, contact))
 
 
 def shown(source: str, **fields: Any) -> str:

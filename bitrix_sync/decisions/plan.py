@@ -58,9 +58,10 @@ from bitrix_sync.model.operations import (
 )
 from bitrix_sync.model.worktime import Calendar
 from bitrix_sync.rules.conditions import CannotJudge, Facts, Judgement
-from bitrix_sync.rules.context import Context, build_context
+from bitrix_sync.rules.context import Context, TaskFacts, build_context
 from bitrix_sync.rules.deadlines import MINUTES, Computed, DeadlineError, compute, counted
 from bitrix_sync.rules.fields import TEXTS, Unfit, fit
+from bitrix_sync.rules.filters import TemplateFault
 from bitrix_sync.rules.model import (
     Deadline,
     Done,
@@ -86,7 +87,7 @@ from bitrix_sync.rules.persons import (
     resolve_supervisor,
 )
 from bitrix_sync.rules.plain_keys import portal_fields
-from bitrix_sync.rules.templates import TemplateFault, render
+from bitrix_sync.rules.templates import render
 from bitrix_sync.rules.values import filled
 from bitrix_sync.words import texts
 
@@ -473,12 +474,12 @@ class _Deciding:
             if reason := self.out_of_reach(rule, visit, over):
                 self.trace(visit, rule.id, *reason[:1], **reason[1])
             else:
-                self.attempt(rule, visit, partial(self.make_or_repeat, rule, visit))
+                self.attempt(rule, visit, self.make_or_repeat)
 
-    def attempt(self, rule: Rule, visit: Visit, act: Callable[[], None]) -> None:
+    def attempt(self, rule: Rule, visit: Visit, act: Callable[[Rule, Visit], None]) -> None:
         """Act for a rule; a fault of it on this deal is traced with what it stumbled over."""
         try:
-            act()
+            act(rule, visit)
         except CannotJudge as fault:
             said = {"field": fault.field, "value": fault.value, "wanted": fault.wanted}
             self.trace(visit, rule.id, "cannot_judge", fault.checks, **said)
@@ -494,7 +495,7 @@ class _Deciding:
         started = self.counted_from(rule, visit)
         if held.started is not None and (held.number > 1 or rule.start is not None):
             started = max(started, held.started)
-        make = partial(self.make, rule, visit, number=held.number, started=started, checks=(), name=held.occurrence)
+        make = partial(self.make, number=held.number, started=started, checks=(), name=held.occurrence)
         self.attempt(rule, visit, make)
         operations = tuple(one for one in self.operations if one.kind in (Kind.CREATE, Kind.CHECKLIST))
         if not operations or operations[0].state is not State.PLANNED:
@@ -543,7 +544,8 @@ class _Deciding:
     def counted_from(self, rule: Rule, visit: Visit) -> datetime:
         """What a new deadline is counted from, unless the rule waits for something: the entry, or a later moment from
         which on the latest backfill has it counted."""
-        from_now, latest = (self.moment(visit, name.of(rule.id)) for name in (Moment.FROM_NOW, Moment.BACKFILL))
+        from_now = self.moment(visit, Moment.FROM_NOW.of(rule.id))
+        latest = from_now and self.moment(visit, Moment.BACKFILL.of(rule.id))
         return max(visit.entered, from_now) if from_now and latest and from_now >= latest else visit.entered
 
     def comes_anew(self, rule: Rule, record: TaskRecord) -> bool:
@@ -694,15 +696,17 @@ class _Deciding:
     def context(self, visit: Visit, computed: Computed, owner: int, supervisor: int | None) -> Context:
         """What the templates of a task see."""
         return build_context(
-            deal=self.deal,
-            rules=self.rules,
-            company=self.world.company,
-            owner_id=owner,
-            supervisor_id=supervisor,
-            stage_id=visit.stage_id,
-            deadline=computed.at,
-            client=self.world.companies.get(self.deal.company_id),
-            contact=self.world.contacts.get(self.deal.contact_id),
+            TaskFacts(
+                deal=self.deal,
+                rules=self.rules,
+                company=self.world.company,
+                owner_id=owner,
+                supervisor_id=supervisor,
+                stage_id=visit.stage_id,
+                deadline=computed.at,
+                client=self.world.companies.get(self.deal.company_id),
+                contact=self.world.contacts.get(self.deal.contact_id),
+            )
         )
 
     def description(self, rule: Rule, context: Context, chosen: Chosen) -> str:
@@ -889,10 +893,10 @@ class _Deciding:
     def know_adopted(self, responsible_before: int | None) -> None:
         """The first look at a task that was found by its mark: what is as its rule gives it follows, what is not was
         changed by a person, and stays."""
-        was = replace(self.deal, responsible_id=responsible_before or self.deal.responsible_id)
         for record, rule, visit in self.followers():
             if record.basis != ADOPTED:
                 continue
+            was = replace(self.deal, responsible_id=responsible_before or self.deal.responsible_id)
             found = replace(record, supervisor_id=self.watching(record, rule))
             form = FORMS.get(type(rule.owner))
             if form is not None and self.goes_to(record, rule, form, was).user_id == record.owner_id:

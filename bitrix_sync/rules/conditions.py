@@ -20,14 +20,24 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, tzinfo
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from bitrix_sync.errors import UserError
 from bitrix_sync.model.facts import DealField
 from bitrix_sync.model.operations import Check
 from bitrix_sync.model.yes_no import yes_or_no
 from bitrix_sync.rules.model import AllOf, Condition, Not, Test
-from bitrix_sync.rules.values import DATE_TYPES, ID_TYPES, NUMBER_TYPES, civil_date, empty, filled, instant, number
+from bitrix_sync.rules.values import (
+    DATE_TYPES,
+    ID_TYPES,
+    LISTS,
+    NUMBER_TYPES,
+    civil_date,
+    empty,
+    filled,
+    instant,
+    number,
+)
 from bitrix_sync.words.language import DEFAULT
 from bitrix_sync.words.texts import day_text, folded, moment_text, number_text, phrase, shortened
 
@@ -50,8 +60,7 @@ class CannotJudge(UserError):
         self.checks = checks
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(NamedTuple):
     """``holds``, and each comparison with what was seen and what was wanted, in the file's order."""
 
     holds: bool
@@ -78,7 +87,7 @@ class _Ready:
     language: str
     what: str
     wanted: str
-    holds: Callable[[Any], bool]
+    holds: Compare
 
 
 _ready: dict[int, _Ready] = {}
@@ -88,18 +97,23 @@ _ready: dict[int, _Ready] = {}
 class Facts:
     """A deal as conditions see it: its values by code, as in ``crm.item.list``; ``deal_fields``: their types and
     options; ``zone``: the file's, in which a moment falls on a day; ``language``: of the words in the checks. ``seen``:
-    what of it was put into words so far; ``checks`` and ``faults``: the comparisons of the condition under way."""
+    what of it was put into words so far; ``made`` and ``judged``: comparisons and conditions, which rules of a stage
+    may have in common; ``checks`` and ``faults``: the comparisons of the condition under way."""
 
     fields: Mapping[str, Any]
     deal_fields: Mapping[str, DealField]
     zone: tzinfo
     language: str = DEFAULT
     seen: dict[str, str] = field(default_factory=dict)
+    made: dict[int, Check] = field(default_factory=dict)
+    judged: dict[int, Judgement] = field(default_factory=dict)
     checks: list[Check] = field(default_factory=list)
     faults: list[CannotJudge] = field(default_factory=list)
 
     def judge(self, condition: Condition) -> Judgement:
         """Whether it holds on the deal. Raises CannotJudge, with the first test that could not be judged."""
+        if (judged := self.judged.get(id(condition))) is not None:
+            return judged
         self.checks, self.faults = [], []
         holds = self.weigh(condition)
         checks = tuple(self.checks)
@@ -107,7 +121,8 @@ class Facts:
             fault = self.faults[0]
             fault.checks = checks
             raise fault
-        return Judgement(holds, checks)
+        judged = self.judged[id(condition)] = Judgement(holds, checks)
+        return judged
 
     def weigh(self, condition: Condition) -> bool | None:
         """True, False, or None when it cannot be told."""
@@ -120,6 +135,9 @@ class Facts:
 
     def test(self, test: Test) -> bool | None:
         """One comparison."""
+        if (made := self.made.get(id(test))) is not None:
+            self.checks.append(made)
+            return made.ok
         ready = self.ready(test)
         if test.field not in self.fields:
             self.fault(ready, phrase(self.language, "seen.unread"), ready.wanted)
@@ -134,7 +152,8 @@ class Facts:
         seen = self.seen.get(test.field)
         if seen is None:
             seen = self.seen[test.field] = self.text(value, ready.known)
-        self.checks.append(Check(ready.what, seen, ready.wanted, holds))
+        check = self.made[id(test)] = Check(ready.what, seen, ready.wanted, holds)
+        self.checks.append(check)
         return holds
 
     def fault(self, ready: _Ready, value: str, wanted: str) -> None:
@@ -150,7 +169,8 @@ class Facts:
             kept is None
             or kept.test is not test
             or kept.known is not known
-            or (kept.language, kept.zone) != (self.language, self.zone)
+            or kept.zone != self.zone
+            or kept.language != self.language
         ):
             if len(_ready) >= TESTS_KEPT:
                 _ready.clear()
@@ -210,8 +230,12 @@ def _not(result: bool | None) -> bool | None:
     return None if result is None else not result
 
 
-def _comparison(test: Test, known: DealField, zone: tzinfo) -> Callable[[Any], bool]:
-    """The test as a function of the field's value, which raises _Unclear."""
+Compare = Callable[[Any], bool]
+"""Whether a value is as it is wanted; raises _Unclear for one that cannot be compared."""
+
+
+def _comparison(test: Test, known: DealField, zone: tzinfo) -> Compare:
+    """The test as a function of the field's value."""
     if test.op == "filled":
         wanted = bool(test.value)
         return lambda value: filled(value, known) is wanted
@@ -219,46 +243,51 @@ def _comparison(test: Test, known: DealField, zone: tzinfo) -> Callable[[Any], b
     if known.type == "boolean" or any(isinstance(wish, bool) for wish in wishes):
         return lambda value: _holds_choice(test, _several(value), wishes)
     if test.op in ("eq", "in", "not"):
-        return lambda value: _is_one_of(_present(value, known), wishes, known, zone) is (test.op != "not")
+        equal = [_equal(wish, known, zone) for wish in wishes if not empty(wish)]
+        return lambda value: _is_one_of(_present(value, known), equal, len(wishes)) is (test.op != "not")
+    make = {"contains": _contains, "min": _reaches, "max": _stays_below}[test.op]
+    tests = [make(wish, known, zone) for wish in wishes]
+    return lambda value: _any(tests, _present(value, known))
 
-    def contains(one: Any, wish: Any) -> bool:
-        return _comparable(wish) in _comparable(_written(one, known))
 
-    def reaches(one: Any, wish: Any) -> bool:
-        return _order(one, wish, known, zone) >= 0
+def _contains(wish: Any, known: DealField, zone: tzinfo) -> Compare:
+    part = _comparable(wish)
+    return lambda one: part in _comparable(_written(one, known))
 
-    def stays_below(one: Any, wish: Any) -> bool:
-        return _order(one, wish, known, zone) <= 0
 
-    pair = {"contains": contains, "min": reaches, "max": stays_below}[test.op]
-    return lambda value: _any(pair, _present(value, known), wishes)
+def _reaches(wish: Any, known: DealField, zone: tzinfo) -> Compare:
+    order = _order(wish, known, zone)
+    return lambda one: order(one) >= 0
+
+
+def _stays_below(wish: Any, known: DealField, zone: tzinfo) -> Compare:
+    order = _order(wish, known, zone)
+    return lambda one: order(one) <= 0
 
 
 def _present(value: Any, known: DealField) -> list[Any]:
     """The values that hold something."""
-    if isinstance(value, list | tuple):
+    if isinstance(value, LISTS):
         return [one for one in value if filled(one, known)]
     return [value] if filled(value, known) else []
 
 
-def _is_one_of(seen: list[Any], wishes: list[Any], known: DealField, zone: tzinfo) -> bool:
-    """Whether a value equals a wish; an empty field equals an empty one."""
-    wanted = [wish for wish in wishes if not empty(wish)]
-    same = _any(lambda one, wish: _equal(one, wish, known, zone), seen, wanted)
-    return same or (not seen and len(wanted) < len(wishes))
+def _is_one_of(seen: list[Any], equal: list[Compare], wishes: int) -> bool:
+    """Whether a value equals a wish; an empty field equals an empty one, of which there are more ``wishes`` then."""
+    return _any(equal, seen) or (not seen and len(equal) < wishes)
 
 
 def _several(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
-def _any(test: Callable[[Any, Any], bool], seen: Iterable[Any], wishes: list[Any]) -> bool:
-    """True if any pair passes; a pair that cannot be judged matters only if none does."""
+def _any(tests: list[Compare], seen: Iterable[Any]) -> bool:
+    """True if any value passes any of the tests; a pair that cannot be judged matters only if none does."""
     unclear: _Unclear | None = None
     for one in seen:
-        for wish in wishes:
+        for test in tests:
             try:
-                if test(one, wish):
+                if test(one):
                     return True
             except _Unclear as fault:
                 unclear = unclear or fault
@@ -286,9 +315,15 @@ def _flag_or_none(value: Any) -> bool | None:
     return False if empty(value) else yes_or_no(value)
 
 
-def _equal(one: Any, wish: Any, known: DealField, zone: tzinfo) -> bool:
+def _equal(wish: Any, known: DealField, zone: tzinfo) -> Compare:
+    """Whether a value equals the wish."""
     if known.type in NUMBER_TYPES or known.type in DATE_TYPES or isinstance(wish, date):
-        return _order(one, wish, known, zone) == 0
+        order = _order(wish, known, zone)
+        return lambda one: order(one) == 0
+    return lambda one: _same(one, wish, known)
+
+
+def _same(one: Any, wish: Any, known: DealField) -> bool:
     if isinstance(one, dict):
         raise _Unclear(one, "want.text")
     if _is_id(known):
@@ -301,12 +336,18 @@ def _equal(one: Any, wish: Any, known: DealField, zone: tzinfo) -> bool:
     return _plain(one) == _plain(wish)
 
 
-def _order(one: Any, wish: Any, known: DealField, zone: tzinfo) -> int:
-    """-1, 0, 1: the value is before (less than), equal to, after (more than) the wish; dates as dates, else numbers."""
+def _order(wish: Any, known: DealField, zone: tzinfo) -> Callable[[Any], int]:
+    """-1, 0, 1: a value is before (less than), equal to, after (more than) the wish; dates as dates, else numbers."""
     if known.type in DATE_TYPES or (not isinstance(wish, int | float) and _is_date(wish)):
-        return _order_of_dates(one, wish, known, zone)
-    left, right = _number(_written(one, known)), _number(wish)
-    return (left > right) - (left < right)
+        return lambda one: _order_of_dates(one, wish, known, zone)
+    bound = _number_or_none(wish)
+
+    def compare(one: Any) -> int:
+        left = _number(_written(one, known))
+        right = _number(wish) if bound is None else bound
+        return (left > right) - (left < right)
+
+    return compare
 
 
 def _order_of_dates(one: Any, wish: Any, known: DealField, zone: tzinfo) -> int:
@@ -352,6 +393,13 @@ def _number(value: Any) -> Decimal:
         return number(value)
     except ValueError:
         raise _Unclear(value, "want.number") from None
+
+
+def _number_or_none(value: Any) -> Decimal | None:
+    try:
+        return number(value)
+    except ValueError:
+        return None
 
 
 def _is_id(known: DealField) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from bitrix_sync.model.facts import Company, Contact, Deal, DealField
 from bitrix_sync.model.yes_no import yes_or_no
@@ -49,15 +49,15 @@ class Record:
 
 
 class Lazy(Mapping[str, Any]):
-    """Values by name, each made when it is first asked for."""
+    """Values by name, each made when it is first asked for, from what they are all ``about``."""
 
-    def __init__(self, makers: Mapping[str, Callable[[], Any]]) -> None:
-        self._makers = makers
+    def __init__(self, makers: Mapping[str, Callable[..., Any]], *about: Any) -> None:
+        self._makers, self._about = makers, about
         self._made: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._made:
-            self._made[name] = self._makers[name]()
+            self._made[name] = self._makers[name](*self._about)
         return self._made[name]
 
     def __contains__(self, name: object) -> bool:
@@ -98,58 +98,69 @@ def _harmless(value: Any) -> Any:
     return [_harmless(one) for one in value] if isinstance(value, list) else value
 
 
-def build_context(
-    *,
-    deal: Deal,
-    rules: Rules,
-    company: Company,
-    owner_id: int | None,
-    supervisor_id: int | None,
-    stage_id: str,
-    deadline: datetime,
-    client: Contact | None = None,
-    contact: Contact | None = None,
-) -> Context:
-    """The context of one task. ``company`` are the employees; ``client`` and ``contact`` the deal's company and first
-    contact, None when it has none (or the file does not use them); ``stage_id`` the visit's stage; ``deadline`` aware.
-    """
-    policy = rules.policies.get(stage_id)
-    funnel_id = policy.funnel_id if policy is not None else deal.funnel_id
-    values: dict[str, Callable[[], Any]] = {
-        "deal": lambda: _deal(deal, rules, company),
-        "company": lambda: _client("company", client, ("TITLE",)),
-        "contact": lambda: _client("contact", contact, ("NAME", "LAST_NAME")),
-        "owner": lambda: _person("owner", owner_id, company),
-        "supervisor": lambda: _person("supervisor", supervisor_id, company),
-        "funnel": lambda: _named("funnel", funnel_id, rules.funnel_names.get(funnel_id, f"#{funnel_id}")),
-        "stage": lambda: _named("stage", stage_id, rules.stage_names.get(stage_id, stage_id)),
-        "deadline": lambda: rules.calendar.local(deadline),
-    }
-    return Context(Lazy(values), rules.language)
+class TaskFacts(NamedTuple):
+    """What the templates of one task are about. ``company`` are the employees; ``client`` and ``contact`` the deal's
+    company and first contact, None when it has none (or the file does not use them); ``stage_id`` the visit's stage;
+    ``deadline`` aware."""
+
+    deal: Deal
+    rules: Rules
+    company: Company
+    owner_id: int | None
+    supervisor_id: int | None
+    stage_id: str
+    deadline: datetime
+    client: Contact | None = None
+    contact: Contact | None = None
 
 
-def _deal(deal: Deal, rules: Rules, company: Company) -> Record:
-    local = rules.calendar.local
-    title = _text(deal.title)
-    values: dict[str, Callable[[], Any]] = {
-        "ID": lambda: deal.id,
-        "TITLE": lambda: title,
-        "CATEGORY_ID": lambda: deal.funnel_id,
-        "ASSIGNED_BY_ID": lambda: _person("ASSIGNED_BY_ID", deal.responsible_id, company),
-        "CREATED_BY_ID": lambda: _person("CREATED_BY_ID", deal.creator_id, company),
-        "COMPANY_ID": lambda: deal.company_id or "",
-        "CONTACT_ID": lambda: deal.contact_id or "",
-        "DATE_CREATE": lambda: local(deal.created),
-        "DATE_MODIFY": lambda: local(deal.changed),
-        **{code: partial(_field, deal, code, rules, company) for code in deal.fields},
-        "STAGE_ID": lambda: _text(rules.stage_names.get(deal.stage_id, deal.stage_id)),
-    }
-    return Record("deal", Lazy(values), title)
+def build_context(task: TaskFacts) -> Context:
+    """The context of one task."""
+    return Context(Lazy(_OF_TASK, task), task.rules.language)
 
 
-def _field(deal: Deal, code: str, rules: Rules, company: Company) -> Any:
-    local = rules.calendar.local
-    read = _value(deal.fields[code], rules.deal_fields.get(code) or DealField(code, code, ""), company)
+def _deal(of: TaskFacts) -> Record:
+    fields = {code: partial(_field, code) for code in of.deal.fields}
+    return Record("deal", Lazy({**_OF_DEAL, **fields, "STAGE_ID": _present_stage}, of), _text(of.deal.title))
+
+
+def _present_stage(of: TaskFacts) -> str:
+    return _text(of.rules.stage_names.get(of.deal.stage_id, of.deal.stage_id))
+
+
+def _funnel(of: TaskFacts) -> Record:
+    policy = of.rules.policies.get(of.stage_id)
+    number = policy.funnel_id if policy is not None else of.deal.funnel_id
+    return _named("funnel", number, of.rules.funnel_names.get(number, f"#{number}"))
+
+
+_OF_TASK: Mapping[str, Callable[[TaskFacts], Any]] = {
+    "deal": _deal,
+    "company": lambda of: _client("company", of.client, ("TITLE",)),
+    "contact": lambda of: _client("contact", of.contact, ("NAME", "LAST_NAME")),
+    "owner": lambda of: _person("owner", of.owner_id, of.company),
+    "supervisor": lambda of: _person("supervisor", of.supervisor_id, of.company),
+    "funnel": _funnel,
+    "stage": lambda of: _named("stage", of.stage_id, of.rules.stage_names.get(of.stage_id, of.stage_id)),
+    "deadline": lambda of: of.rules.calendar.local(of.deadline),
+}
+_OF_DEAL: Mapping[str, Callable[[TaskFacts], Any]] = {
+    "ID": lambda of: of.deal.id,
+    "TITLE": lambda of: _text(of.deal.title),
+    "CATEGORY_ID": lambda of: of.deal.funnel_id,
+    "ASSIGNED_BY_ID": lambda of: _person("ASSIGNED_BY_ID", of.deal.responsible_id, of.company),
+    "CREATED_BY_ID": lambda of: _person("CREATED_BY_ID", of.deal.creator_id, of.company),
+    "COMPANY_ID": lambda of: of.deal.company_id or "",
+    "CONTACT_ID": lambda of: of.deal.contact_id or "",
+    "DATE_CREATE": lambda of: of.rules.calendar.local(of.deal.created),
+    "DATE_MODIFY": lambda of: of.rules.calendar.local(of.deal.changed),
+}
+"""What a deal has besides its fields."""
+
+
+def _field(code: str, of: TaskFacts) -> Any:
+    local = of.rules.calendar.local
+    read = _value(of.deal.fields[code], of.rules.deal_fields.get(code) or DealField(code, code, ""), of.company)
     if isinstance(read, list):
         return [local(one) if isinstance(one, datetime) else one for one in read]
     return local(read) if isinstance(read, datetime) else read

@@ -16,9 +16,8 @@ from __future__ import annotations
 
 from calendar import monthrange
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import MAXYEAR, MINYEAR, UTC, date, datetime, time, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from bitrix_sync.errors import UserError
 from bitrix_sync.model.facts import DealField
@@ -41,8 +40,7 @@ class DeadlineError(UserError):
         self.value = value
 
 
-@dataclass(frozen=True, slots=True)
-class _Origin:
+class _Origin(NamedTuple):
     """What a branch counts from. ``moment`` is None for a civil date. ``field``: the deal's field it comes from, "" for
     none; ``dated``: a field's or a certain date, which may stand for itself."""
 
@@ -54,8 +52,7 @@ class _Origin:
     dated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Computed:
+class Computed(NamedTuple):
     """A computed deadline.
 
     ``at``: UTC, whole minutes. ``basis``: what it was counted from, and nothing of the rule's numbers ("entry",

@@ -27,8 +27,7 @@ OwnerForm = Literal["responsible", "head", "other"]
 """Whether the task follows the deal's responsible: it does for the first two."""
 
 
-@dataclass(frozen=True, slots=True)
-class Chosen:
+class Chosen(NamedTuple):
     """An owner. ``user_id`` None: nobody, the task is held. ``marked``: the last resort, the description must say so.
     ``path`` tells step by step, in the language asked for, how that one was found."""
 
@@ -216,7 +215,7 @@ class _Found(NamedTuple):
     turns: tuple[tuple[str, int], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Search:
     """All that a search looks at. ``under``: whose head ``head`` means; None: the deal's responsible's."""
 
@@ -316,7 +315,7 @@ def _look(person: model.Person, search: _Search) -> _Found:
     """The person as named, without ``else`` and without anybody standing in."""
     match person:
         case model.Responsible():
-            return _known([search.deal.responsible_id], search, "responsible")._replace(form="responsible")
+            return _known([search.deal.responsible_id], search, "responsible", "responsible")
         case model.Creator():
             return _known([search.deal.creator_id], search, "creator")
         case model.Head():
@@ -349,7 +348,7 @@ def _owner_of(rule_id: str, search: _Search) -> _Found:
     return _known([made[-1].owner_id], search, "task", rule=rule_id)
 
 
-def _known(users: Iterable[int], search: _Search, how: str, **named: str) -> _Found:
+def _known(users: Iterable[int], search: _Search, how: str, form: OwnerForm = "other", **named: str) -> _Found:
     """The first of the users who is able; the others are refused, each with its reason."""
     path: list[str] = []
     refused: list[int] = []
@@ -357,14 +356,14 @@ def _known(users: Iterable[int], search: _Search, how: str, **named: str) -> _Fo
         name = search.company.name(user)
         path.append(search.tell(how, name=name, **named))
         if search.able(user):
-            return _Found(user, path=tuple(path), refused=tuple(refused))
+            return _Found(user, form, tuple(path), tuple(refused))
         if user not in search.company.users:
             search.need("users", anew=True)
             path.append(search.tell("unknown", name=name))
             continue
         path.append(search.tell("away" if search.company.active(user) else "fired", name=name))
         refused.append(user)
-    return _Found(None, path=tuple(path), refused=tuple(refused))
+    return _Found(None, form, tuple(path), tuple(refused))
 
 
 def _head(search: _Search) -> _Found:

@@ -142,7 +142,10 @@ def values_of(task: PlainKeys) -> dict[str, Any]:
 
 def portal_fields(task: PlainKeys, people: Callable[[tuple[Any, ...]], tuple[Any, ...]] = tuple) -> dict[str, Any]:
     """The fields of tasks.task.add that the plain keys set; what is empty is left out. ``people``: persons as users."""
-    values = {name: getattr(task, name) for name in _PORTAL_FIELDS}
-    values |= {name: people(values[name]) for name in PEOPLE if name in values}
-    found = {sent.name: sent.value(values[name]) for name, sent in _PORTAL_FIELDS.items()}
-    return {name: value for name, value in found.items() if value is not None}
+    found: dict[str, Any] = {}
+    for name, sent in _PORTAL_FIELDS.items():
+        value = getattr(task, name)
+        said = sent.value(people(value) if name in PEOPLE else value)
+        if said is not None:
+            found[sent.name] = said
+    return found

@@ -55,6 +55,7 @@ class Parts:
         self.fields: set[str] = set()
         self.records: set[str] = set()
         self.gone: list[str] = []
+        self.conditions: dict[tuple[Any, ...], model.Condition] = {}
         self.funnels: frozenset[int] = frozenset()
         self.stages: frozenset[str] = frozenset()
 
@@ -244,19 +245,21 @@ class Parts:
             )
         if said.no is not None:
             parts.append(model.Not(self.condition(said.no, (*path, "not"))))
-        return model.AllOf(tuple(parts))
+        return self._once(("all", *map(id, parts)), model.AllOf(tuple(parts)))
 
-    def _tests(self, name: str, test: Any, path: Path) -> list[model.Condition]:
+    def _once(self, key: tuple[Any, ...], condition: model.Condition) -> model.Condition:
+        """A condition that is written several times is the same, so that a deal is judged by it once."""
+        return self.conditions.setdefault(key, condition)
+
+    def _tests(self, name: str, said: Any, path: Path) -> Iterator[model.Condition]:
         code, field = self.field(name, path, key=True)
-        if not isinstance(test, forms.Wishes):
-            op: Op = "in" if isinstance(test, list) else "eq"
-            return [model.Test(code, op, self._wishes(test, op, field, path))]
-        tests: list[model.Condition] = []
-        for key, op in _WISHES:
-            if key in test.model_fields_set:
-                wish = getattr(test, key)
-                tests.append(model.Test(code, op, self._wishes(wish, op, field, (*path, op))))
-        return tests
+        wishes: dict[Op, tuple[Any, Path]] = {"in" if isinstance(said, list) else "eq": (said, path)}
+        if isinstance(said, forms.Wishes):
+            asked = ((key, op) for key, op in _WISHES if key in said.model_fields_set)
+            wishes = {op: (getattr(said, key), (*path, op)) for key, op in asked}
+        for op, (wish, where) in wishes.items():
+            value = self._wishes(wish, op, field, where)
+            yield self._once((code, op, repr(value)), model.Test(code, op, value))
 
     def _wishes(self, wish: Any, op: Op, field: DealField | None, path: Path) -> Any:
         if field is None or op == "filled":

@@ -20,7 +20,7 @@ from jinja2.runtime import LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
-from bitrix_sync.rules.context import Context, Record, build_context
+from bitrix_sync.rules.context import Context, Record
 from bitrix_sync.rules.filters import (
     FILTERS,
     RUN,
@@ -34,8 +34,6 @@ from bitrix_sync.rules.filters import (
 )
 from bitrix_sync.rules.suggest import foreign_letter, nearest
 from bitrix_sync.words.texts import folded, shortened
-
-__all__ = ["Context", "TemplateFault", "build_context", "check_template", "names_used", "render"]
 
 MAX_SOURCE = 20_000
 """Characters of a template."""
@@ -199,7 +197,8 @@ def render(
     if markup and limit is None:
         context = context.harmless()
     values = {name: context.values[name] for name in read.roots}
-    text = _output(read.template, source, {**values, RUN: Run(context.language)})
+    values[RUN] = Run(context.language)
+    text = _output(read.template, source, values)
     if limit is None:
         return shortened(text.strip(), MAX_OUTPUT)
     title = shortened(folded(text), limit)
@@ -213,7 +212,7 @@ def _output(template: Template, source: str, values: dict[str, Any]) -> str:
     pieces: list[str] = []
     length = 0
     try:
-        for piece in template.root_render_func(template.new_context(values)):
+        for piece in template.root_render_func(template.new_context(values, shared=True)):
             pieces.append(piece)
             length += len(piece)
             if length > MAX_OUTPUT:

@@ -33,6 +33,7 @@ ID_TYPES = frozenset(
     }
 )
 """Types whose value is the id of something: 0 names nothing, the field is empty."""
+LISTS, NUMBERS = (list, tuple), (int, float)
 NUMBER_TYPES = frozenset({"integer", "double", "money"})
 DATE_TYPES = frozenset({"date", "datetime"})
 PEOPLE_TYPES = frozenset({"employee", "user"})
@@ -113,11 +114,13 @@ _number_kept = lru_cache(maxsize=4096)(_number)
 
 def empty(value: object) -> bool:
     """True for None, "" (blanks too), False and a list of nothing else; what the portal sends for "no value"."""
+    if isinstance(value, NUMBERS):
+        return value is False
     if isinstance(value, str):
         return not value.strip()
-    if isinstance(value, list | tuple):
+    if isinstance(value, LISTS):
         return all(empty(one) for one in value)
-    return value is None or value is False or value == {}
+    return value is None or value == {}
 
 
 def filled(value: Any, field: DealField | None) -> bool:
@@ -127,7 +130,7 @@ def filled(value: Any, field: DealField | None) -> bool:
     - an id (employee, user, binding, list value, file) of 0 or "0" names nothing;
     - a yes/no field is filled when it says yes: a box that nobody ticked says nothing.
     """
-    if isinstance(value, list | tuple):
+    if isinstance(value, LISTS):
         return any(filled(one, field) for one in value)
     if empty(value):
         return False
