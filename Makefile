@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 SANDBOX := $(VENV)/.sandbox
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: install test lint audit docs demo chaos bench lock clean
+.PHONY: install test test-postgres lint audit docs demo chaos bench lock clean
 
 install: $(STAMP)
 
@@ -28,6 +28,10 @@ $(SANDBOX): $(STAMP) bitrix_sandbox/pyproject.toml
 
 test: install $(SANDBOX)
 	$(BIN)/python -m pytest -n 2
+
+# the suites of the store once more, on a PostgreSQL server of their own; says so where none is installed
+test-postgres: install $(SANDBOX)
+	$(BIN)/python -m tests.postgres
 
 lint: install
 	$(BIN)/ruff check .

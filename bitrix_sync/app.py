@@ -525,7 +525,7 @@ class Service:
 
     def work(self) -> None:
         """Take turns until stopped. Trouble with the portal is told once, and tried again with growing pauses."""
-        log.info("started", version=__version__, portal=self.portal.host, database=str(self.store.path))
+        log.info("started", version=__version__, portal=self.portal.host, database=self.store.name)
         wide = True
         while not self.stopping.is_set():
             reasons = self.wake_signal.take(0.0 if wide or self.may_travel() else schedule.TICK)

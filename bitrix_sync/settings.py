@@ -57,10 +57,12 @@ def _tokens(value: str) -> tuple[SecretStr, ...]:
 
 def _database(value: str) -> str:
     scheme, _, rest = value.partition("://")
-    if scheme.partition("+")[0] in ("postgres", "postgresql"):
-        raise ValueError("names PostgreSQL, which this version cannot use yet")
+    if scheme == "postgresql" and rest.strip("/"):
+        return value
     if scheme not in ("sqlite", "sqlite+pysqlite"):
-        raise ValueError("is no SQLite address")
+        raise ValueError(
+            "is no address of SQLite (sqlite:///file) or PostgreSQL (postgresql://user:password@host/name)"
+        )
     if not rest.startswith("/") or rest == "/" or rest.startswith(("/:memory:", "/?")):
         raise ValueError("names no file (three slashes before a relative path, four before an absolute one)")
     return value

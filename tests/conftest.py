@@ -11,6 +11,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from sqlalchemy import Connection, Engine, event
 
+from tests import postgres
+
 if TYPE_CHECKING:
     from bitrix_sync.model.items import ItemKind
     from bitrix_sync.store import Store
@@ -44,6 +46,8 @@ _statements: dict[str, tuple[Any, Any]] = {}
 def _compile_each_statement_once(connection: Connection) -> None:
     """The many stores of many tests compile their SQL once, not once each."""
     engine: Any = connection.engine
+    if engine.dialect.name != "sqlite":
+        return
     engine.dialect, engine._compiled_cache = _statements.setdefault(
         engine.dialect.name, (engine.dialect, engine._compiled_cache)
     )
@@ -59,13 +63,22 @@ def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    """The real store on a new file."""
+    """The real store, new."""
     from bitrix_sync.store import Store
     from tests.world.blank import blank_store
 
     store = Store(blank_store(tmp_path / "store.db"))
     yield store
     store.close()
+
+
+@pytest.fixture(autouse=postgres.server() != "")
+def _no_databases_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A server keeps what a test's folder would have kept."""
+    folder = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
+    yield
+    if folder is not None:
+        postgres.drop_below(folder)
 
 
 @pytest.fixture

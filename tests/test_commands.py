@@ -15,6 +15,7 @@ from bitrix_sandbox.http.server import Sandbox
 from bitrix_sandbox.state.clock import Clock
 from bitrix_sandbox.state.task_records import Task
 from bitrix_sync.store import Store
+from tests.world.blank import blank_store
 from tests.world.company import MONDAY
 from tests.world.company import at as utc
 from tests.world.office import RULES
@@ -49,7 +50,7 @@ class Place:
     @property
     def store(self) -> Store:
         """The store, opened for a look."""
-        return Store(f"sqlite:///{self.folder / 'bitrix-sync.db'}")
+        return Store(blank_store(self.folder / "bitrix-sync.db"))
 
     def done(self, *words: str) -> Ran:
         """A command that must end well and say nothing on stderr."""
@@ -248,7 +249,7 @@ def test_paused_it_reads_and_writes_nothing_until_it_is_resumed(place: Place) ->
 def test_a_backup_is_a_whole_store(place: Place) -> None:
     task = place.a_task()
     place.done("backup", "copy.db")
-    with closing(place.store) as ours, closing(Store(f"sqlite:///{place.folder / 'copy.db'}")) as copy:
+    with closing(place.store) as ours, closing(Store(blank_store(place.folder / "copy.db"))) as copy:
         assert copy.cursor() == ours.cursor()
         assert [record.portal_id for record in copy.open_tasks()].count(task.id) == 1
 

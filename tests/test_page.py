@@ -24,6 +24,7 @@ from bitrix_sync.report import REPORTS
 from bitrix_sync.report.declaration import Form
 from bitrix_sync.store import Store
 from bitrix_sync.words.language import MESSAGES
+from tests.world.blank import blank_store
 from tests.world.office import office as office_of
 from tests.world.records import (
     ANNA,
@@ -54,7 +55,7 @@ PASSWORD = "correct horse battery"
 
 @pytest.fixture(scope="module")
 def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    with Store(f"sqlite:///{tmp_path_factory.mktemp('page') / 'store.db'}") as store:
+    with Store(blank_store(tmp_path_factory.mktemp("page") / "store.db")) as store:
         bustle(store)
         yield store
 

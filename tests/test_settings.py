@@ -348,11 +348,10 @@ def test_the_webhook_survives_copying_and_compares_by_its_code() -> None:
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("postgresql://user:hunter2@host/base", "names PostgreSQL, which this version cannot use yet"),
-        ("postgresql+psycopg://host/base", "names PostgreSQL"),
-        ("postgres://host/base", "names PostgreSQL"),
-        ("bitrix-sync.db", "is no SQLite address"),
-        ("mysql://host/base", "is no SQLite address"),
+        ("postgres://user:hunter2@host/base", "is no address of SQLite (sqlite:///file) or PostgreSQL"),
+        ("postgresql://", "is no address of"),
+        ("bitrix-sync.db", "is no address of"),
+        ("mysql://host/base", "is no address of"),
         ("sqlite://", "names no file"),
         ("sqlite:///", "names no file"),
         ("sqlite:///:memory:", "names no file"),

@@ -15,6 +15,7 @@ from bitrix_sync.model.worktime import build_calendar
 from bitrix_sync.rules.model import Overdue, Rules, Slot
 from bitrix_sync.store import Store
 from bitrix_sync.sweeps import run
+from tests.world.blank import blank_store
 from tests.world.company import NINE_TO_SIX, after
 from tests.world.story import book
 from tests.world.sweeps import RULES, department
@@ -77,7 +78,7 @@ def test_a_year_with_days_off_changes_of_clocks_and_downtimes_runs_each_slot_onc
     """Two processes on one database look in turn, as if both had the lease; each downtime starts them anew."""
     night = Slot("morning", time(2, 30), after(0))  # in the hour that some clocks skip, and have twice
     rules = rules_of(zone, country, night, SLOTS[1])
-    url = f"sqlite:///{tmp_path / 'store.db'}"
+    url = blank_store(tmp_path / "store.db")
     stores = [Store(url), Store(url)]
     began = datetime(YEAR, 1, 1, tzinfo=UTC)
     run.claim_due(stores[0], rules, began)

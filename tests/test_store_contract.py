@@ -29,6 +29,7 @@ from bitrix_sync.model.operations import (
     Trace,
 )
 from bitrix_sync.store import LeaseLost, QueueRest, Store, SweepRest, lease, schema
+from tests.world.blank import blank_store
 
 NOW = datetime(2026, 3, 10, 9, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -82,7 +83,7 @@ def decided(deal: int, **parts: Any) -> Changeset:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with Store(f"sqlite:///{tmp_path / 'store.db'}") as opened:
+    with Store(blank_store(tmp_path / "store.db")) as opened:
         yield opened
 
 

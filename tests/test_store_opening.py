@@ -302,8 +302,8 @@ def test_a_database_without_a_file_is_refused(url: str) -> None:
 
 
 def test_another_kind_of_database_is_refused_without_its_password() -> None:
-    message = refusal("postgresql://me:secret@host/db")
-    assert message == "DATABASE_URL: postgresql is not supported yet; write sqlite:///bitrix-sync.db"
+    message = refusal("mysql://me:secret@host/db")
+    assert message == "DATABASE_URL: mysql is not supported; write sqlite:///bitrix-sync.db or postgresql://..."
     assert "write sqlite:///bitrix-sync.db" in refusal("store.db secret")
 
 

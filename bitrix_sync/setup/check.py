@@ -68,7 +68,7 @@ def database(settings: Settings) -> list[Line]:
     try:
         with Store(settings.database_url) as store:
             began = "has been read before" if store.cursor() else "the first start will read the portal"
-            return [Line("ok", "database", f"{store.path}, {began}")]
+            return [Line("ok", "database", f"{store.name}, {began}")]
     except StoreError as fault:
         return [Line("error", "database", str(fault))]
 

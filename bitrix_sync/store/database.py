@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Table, inspect, text
-from sqlalchemy.exc import DatabaseError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from bitrix_sync.errors import StoreError
-from bitrix_sync.store.dialects import BUSY_SECONDS, dialect_of, insert
+from bitrix_sync.store.dialects import BUSY_SECONDS, EXTRA_KEYS, dialect_of, insert, whole_file
 from bitrix_sync.store.schema import HEAD
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -25,7 +25,7 @@ class Database:
         """``create``: make the database if there is none."""
         self._turn = threading.Lock()
         self._dialect = dialect_of(url)(url, busy_seconds=busy_seconds, create=create)
-        self.path = self._dialect.path
+        self.name = self._dialect.name
         try:
             with self.errors():
                 self._open()
@@ -60,7 +60,7 @@ class Database:
             yield
         except IntegrityError:
             raise
-        except DatabaseError as error:
+        except DBAPIError as error:
             raise StoreError(self._dialect.say(error.orig)) from error
         except self._dialect.faults as error:
             raise StoreError(self._dialect.say(error)) from error
@@ -68,17 +68,24 @@ class Database:
     def backup(self, target: Path) -> None:
         """A consistent copy in one file, mode 0600, while others read and write. Never overwrites."""
         self._dialect.require()
+        with self.errors(), whole_file(target) as part:
+            self._dialect.backup(part)
+
+    @property
+    def size(self) -> int:
+        """Bytes that the database takes."""
         with self.errors():
-            self._dialect.backup(target)
+            return self._dialect.size
 
     def _open(self) -> None:
         with self.reading() as connection:
-            version = _version(connection, self.path)
+            version = _version(connection, self.name)
         self._dialect.set_up()
         if version != HEAD:
-            with self.writing() as connection:
-                if _version(connection, self.path) != HEAD:  # another process may have been quicker
+            with self._dialect.migrator.connect() as connection, connection.begin():
+                if _version(connection, self.name) != HEAD:  # another process may have been quicker
                     _migrate(connection)
+                    self._dialect.arrange(connection)
 
 
 def insert_new(
@@ -101,20 +108,21 @@ def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any
     statement = insert(connection, table)
     keys = [column.name for column in table.primary_key]
     new = {name: statement.excluded[name] for name in rows[0] if name not in keys}
-    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=new), rows)
+    whole = [*EXTRA_KEYS[connection.dialect.name], *keys]
+    connection.execute(statement.on_conflict_do_update(index_elements=whole, set_=new), rows)
 
 
-def _version(connection: Connection, path: Path) -> str | None:
+def _version(connection: Connection, name: str) -> str | None:
     """The version of the schema; None for an empty file."""
     tables = set(inspect(connection).get_table_names())
     if not tables:
         return None
     if not {"alembic_version", "portal", "operations"} <= tables:
-        raise StoreError(f"database {path}: belongs to another program; point DATABASE_URL elsewhere")
+        raise StoreError(f"database {name}: belongs to another program; point DATABASE_URL elsewhere")
     version = str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one())
     if version > HEAD:
         raise StoreError(
-            f"database {path}: made by a newer bitrix-sync (schema {version}, this program knows {HEAD});"
+            f"database {name}: made by a newer bitrix-sync (schema {version}, this program knows {HEAD});"
             " install that version or put back the backup made before the update"
         )
     return version

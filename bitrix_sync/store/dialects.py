@@ -1,8 +1,7 @@
-"""What differs between databases: all that is SQLite's alone is here. The rest of the store is plain SQL.
+"""What differs between databases: all that is SQLite's alone is here, PostgreSQL's in ``postgres``. The rest of the
+store is plain SQL.
 
-A database is a class with what ``Sqlite`` has: ``reader`` and ``writer`` (engines whose transactions see one commit,
-and queue), ``require``, ``set_up``, ``say``, ``backup``, ``copy`` and ``close``; a variant of the types below; and a
-line in ``DATABASES``. The settings judge its address.
+A database is a class with what ``Sqlite`` has, and a line in ``dialect_of``.
 """
 
 from __future__ import annotations
@@ -16,17 +15,21 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, Connection, Engine, Integer, Table, create_engine, event
+from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from bitrix_sync.errors import StoreError
 
-Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only in an INTEGER key
+if TYPE_CHECKING:
+    from bitrix_sync.store.postgres import Postgres
+
 INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+EXTRA_KEYS = {"sqlite": [], "postgresql": ["portal"]}
+"""What stands before the keys that the tables name."""
 _LOG_BYTES = 16 * 1024 * 1024  # what a large pass leaves of the write-ahead log once it is folded in
 BUSY_SECONDS = 10
 _opened: Counter[Path] = Counter()
@@ -47,6 +50,7 @@ class Sqlite:
     def __init__(self, url: str, *, busy_seconds: float, create: bool) -> None:
         """``create``: make the file if there is none."""
         self.path = file_of(url)
+        self.name = str(self.path)
         if not (create or self.path.exists()):
             raise StoreError(
                 f"database {self.path}: is not there; start `bitrix-sync run` first, or set DATABASE_URL to where the"
@@ -56,7 +60,7 @@ class Sqlite:
         _prepare_files(self.path)
         self._file = self.path.stat()
         self.reader = _engine(self.path, busy_seconds)
-        self.writer = self.reader.execution_options(immediate=True)
+        self.writer = self.migrator = self.reader.execution_options(immediate=True)
         self._resolved: Path | None = self.path.resolve()
         _opened[self._resolved] += 1
 
@@ -88,35 +92,23 @@ class Sqlite:
                 Path(f"{self.path}{name}").chmod(0o600)
         self._use_wal()
 
-    def backup(self, target: Path) -> None:
-        """A consistent copy in one file, mode 0600, while others read and write. Never overwrites."""
-        if not target.parent.is_dir():
-            raise StoreError(f"backup to {target}: the directory {target.parent} does not exist; create it first")
-        if target.exists():
-            raise StoreError(f"backup to {target}: there is a file already; choose another name or remove it")
-        part = target.with_name(target.name + ".part")
-        try:
-            part.unlink(missing_ok=True)
-            os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-            part.chmod(0o600)
-            with (
-                contextlib.closing(sqlite3.connect(self.path, timeout=self._busy_seconds)) as source,
-                contextlib.closing(sqlite3.connect(part)) as copy,
-            ):
-                try:
-                    source.backup(copy)  # one step: one snapshot, whatever is written meanwhile
-                    copy.execute("PRAGMA journal_mode=DELETE")
-                except sqlite3.OperationalError as error:
-                    if error.sqlite_errorname in _UNWRITABLE:
-                        raise StoreError(f"backup to {target}: cannot be written; is the disk full?") from error
-                    raise
-            with part.open("rb") as written:
-                os.fsync(written.fileno())
-            part.rename(target)
-        except OSError as error:
-            raise StoreError(f"backup to {target}: {error.strerror or error}") from error
-        finally:
-            part.unlink(missing_ok=True)
+    def arrange(self, connection: Connection) -> None:
+        """Migrations are written for SQLite."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file, with what its log beside it holds."""
+        files = (self.path, self.path.with_name(f"{self.path.name}-wal"))
+        return sum(file.stat().st_size for file in files if file.is_file())
+
+    def backup(self, part: Path) -> None:
+        """A consistent copy as a file, while others read and write."""
+        with (
+            contextlib.closing(sqlite3.connect(self.path, timeout=self._busy_seconds)) as source,
+            contextlib.closing(sqlite3.connect(part)) as copy,
+        ):
+            source.backup(copy)  # one step: one snapshot, whatever is written meanwhile
+            copy.execute("PRAGMA journal_mode=DELETE")
 
     @staticmethod
     def copy(url: str, copy: Path) -> None:
@@ -174,15 +166,49 @@ _SENTENCES = (
 )
 
 
-DATABASES = {"sqlite": Sqlite}
+@contextlib.contextmanager
+def whole_file(target: Path) -> Iterator[Path]:
+    """A file beside ``target`` to write a database of SQLite into; it becomes ``target`` when it is whole. Mode 0600,
+    nothing overwritten. Raises StoreError."""
+    if not target.parent.is_dir():
+        raise StoreError(f"backup to {target}: the directory {target.parent} does not exist; create it first")
+    if target.exists():
+        raise StoreError(f"backup to {target}: there is a file already; choose another name or remove it")
+    part = target.with_name(target.name + ".part")
+    try:
+        part.unlink(missing_ok=True)
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        part.chmod(0o600)
+        try:
+            yield part
+        except (sqlite3.OperationalError, DBAPIError) as error:
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            if getattr(cause, "sqlite_errorname", "") in _UNWRITABLE:
+                raise StoreError(f"backup to {target}: cannot be written; is the disk full?") from error
+            raise
+        with part.open("rb") as written:
+            os.fsync(written.fileno())
+        part.rename(target)
+    except OSError as error:
+        raise StoreError(f"backup to {target}: {error.strerror or error}") from error
+    finally:
+        part.unlink(missing_ok=True)
 
 
-def dialect_of(url: str) -> type[Sqlite]:
-    """The class of the database at an address; StoreError when there is none."""
+def dialect_of(url: str) -> type[Sqlite] | type[Postgres]:
+    """The class of the database at an address; StoreError when there is none, or its driver is not installed."""
     kind = _parsed(url).get_backend_name()
-    if kind not in DATABASES:
-        raise StoreError(f"DATABASE_URL: {kind} is not supported yet; write sqlite:///bitrix-sync.db")
-    return DATABASES[kind]
+    if kind == "sqlite":
+        return Sqlite
+    if kind != "postgresql":
+        raise StoreError(f"DATABASE_URL: {kind} is not supported; write sqlite:///bitrix-sync.db or postgresql://...")
+    try:
+        from bitrix_sync.store.postgres import Postgres
+    except ImportError:
+        raise StoreError(
+            "DATABASE_URL names PostgreSQL, whose driver is not installed: pip install 'bitrix-sync[fleet]'"
+        ) from None
+    return Postgres
 
 
 def _parsed(url: str) -> URL:
@@ -192,8 +218,15 @@ def _parsed(url: str) -> URL:
         raise StoreError("DATABASE_URL is no address of a database; write sqlite:///bitrix-sync.db") from None
 
 
+def is_file(url: str) -> bool:
+    """Whether the database at an address is a file of this machine."""
+    return dialect_of(url) is Sqlite
+
+
 def unmade(url: str) -> str:
-    """The name of a database that is not there yet; "" for one that is."""
+    """The name of a database that is not there yet; "" for one that is, or that a server has."""
+    if not is_file(url):
+        return ""
     path = file_of(url)
     return "" if path.exists() else str(path)
 

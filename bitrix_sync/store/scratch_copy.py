@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bitrix_sync.errors import StoreError
-from bitrix_sync.store.dialects import dialect_of, file_of
+from bitrix_sync.store.dialects import dialect_of, file_of, is_file
 from bitrix_sync.store.store import Store
 
 
@@ -24,6 +24,7 @@ def scratch_copy(url: str) -> Iterator[Store]:
         try:
             store = Store(f"sqlite:///{copy}")
         except StoreError as fault:
-            raise StoreError(str(fault).replace(str(copy), str(file_of(url)))) from None
+            name = str(file_of(url)) if is_file(url) else "copy"
+            raise StoreError(str(fault).replace(str(copy), name)) from None
         with store:
             yield store

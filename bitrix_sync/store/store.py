@@ -95,15 +95,14 @@ class Store:
         self.flags = Flags(self.reading, partial(self.writing, "set_flag"))
 
     @property
-    def path(self) -> Path:
-        """The file."""
-        return self._database.path
+    def name(self) -> str:
+        """The file, or the server's database."""
+        return self._database.name
 
     @property
     def size(self) -> int:
-        """Bytes of the file, with what its log beside it holds."""
-        files = (self.path, self.path.with_name(f"{self.path.name}-wal"))
-        return sum(file.stat().st_size for file in files if file.is_file())
+        """Bytes that the database takes."""
+        return self._database.size
 
     def close(self) -> None:
         """Closes every connection."""

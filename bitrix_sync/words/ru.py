@@ -2324,8 +2324,8 @@ TROUBLES: dict[str, str] = {
     "HTTPS_PROXY: {0}; write {1}": "HTTPS_PROXY: {0}; напишите {1}",
     "is not set": "не указано",
     "has a token with spaces or foreign characters in it": "в токене пробелы или посторонние знаки",
-    "names PostgreSQL, which this version cannot use yet": "указан PostgreSQL, с ним эта версия ещё не работает",
-    "is no SQLite address": "это не адрес SQLite",
+    "is no address of SQLite (sqlite:///file) or PostgreSQL (postgresql://user:password@host/name)": "это не адрес "
+    "SQLite (sqlite:///файл) и не адрес PostgreSQL (postgresql://имя:пароль@сервер/база)",
     "names no file (three slashes before a relative path, four before an absolute one)": "файл не назван (перед "
     "относительным путём три косые черты, перед полным четыре)",
     "{0} has an IPv6 address without brackets": "{0}: адрес IPv6 без квадратных скобок",
@@ -2480,6 +2480,40 @@ TROUBLES: dict[str, str] = {
     "made by a newer bitrix-sync (schema {0}, this program knows {1}); install that version or put back the backup "
     "made before the update": "создана более новой версией bitrix-sync (схема {0}, эта программа знает {1}); "
     "установите ту версию или верните копию, сделанную до обновления",
+    "PostgreSQL {0} is too old; 13 or newer is needed": "PostgreSQL {0} слишком стар; нужен 13 или новее",
+    "is not in UTF-8; create it with ENCODING 'UTF8' TEMPLATE template0": "она не в UTF-8; создайте её с ENCODING "
+    "'UTF8' TEMPLATE template0",
+    "fsync is off: a power cut would lose what was sent; switch it on": "fsync выключен: при сбое питания пропадёт "
+    "отправленное; включите его",
+    "synchronous_commit is off: a crash would lose what was sent; switch it on for this role": "synchronous_commit "
+    "выключен: при сбое пропадёт отправленное; включите его для этой роли",
+    "role {0} is not bound by row level security (superuser or BYPASSRLS): portals would see each other; use a role of "
+    "its own: {1}": "роль {0} не ограничена защитой строк (суперпользователь или BYPASSRLS): порталы увидели бы друг "
+    "друга; заведите отдельную роль: {1}",
+    "the server does not let this role in; check name and password in DATABASE_URL": "сервер не пускает эту роль; "
+    "проверьте имя и пароль в DATABASE_URL",
+    "there is no database of that name; create it: {0}": "такой базы нет; создайте её: {0}",
+    "this role may not do that; make it the owner of the database's tables": "у этой роли нет на это права; сделайте "
+    "её владельцем таблиц базы",
+    "the server's disk is full; free some space, nothing that was recorded is lost": "на диске сервера нет места; "
+    "освободите его, записанное не пропало",
+    "the server has no more connections or memory to give; raise max_connections or close others": "у сервера "
+    "кончились соединения или память; увеличьте max_connections или закройте лишние",
+    "another process holds it locked for too long; is a migration or a long query running?": "её слишком долго держит "
+    "другой процесс; не идёт ли миграция или долгий запрос?",
+    "the server is shutting down or starting; the service goes on as soon as it answers": "сервер останавливается или "
+    "запускается; служба продолжит, как только он ответит",
+    "the server is read-only (a standby?); point DATABASE_URL at the primary": "сервер только для чтения (реплика?); "
+    "укажите в DATABASE_URL основной",
+    "the server knows no such database or role; check DATABASE_URL, or create them": "сервер не знает такой базы или "
+    "роли; проверьте DATABASE_URL или создайте их",
+    "the server's pg_hba.conf lets nobody in from this machine with that role; add a line": "pg_hba.conf сервера не "
+    "пускает с этой машины эту роль; добавьте строку",
+    "does not answer ({0}); is the server running, is the address right?": "не отвечает ({0}); работает ли сервер, "
+    "верен ли адрес?",
+    "DATABASE_URL: {0} is not supported; write {1}": "DATABASE_URL: {0} не поддерживается; напишите {1}",
+    "DATABASE_URL names PostgreSQL, whose driver is not installed: {0}": "в DATABASE_URL указан PostgreSQL, но его "
+    "драйвер не установлен: {0}",
     "DATABASE_URL is no address of a database; write {0}": "DATABASE_URL: это не адрес базы; напишите {0}",
     "DATABASE_URL names no file; write {0}": "DATABASE_URL: файл не назван; напишите {0}",
     "{0}: not UTF-8 text; save the file in UTF-8": "{0}: это не текст UTF-8; сохраните файл в UTF-8",

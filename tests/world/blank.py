@@ -7,10 +7,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bitrix_sync.store import Store
+from tests import postgres
 
 
 def blank_store(file: Path) -> str:
-    """The address of an empty store in the file; one that is there stays as it is."""
+    """The address of an empty store in the file, or on the server of this run; one that is there stays as it is."""
+    if postgres.server():
+        return postgres.database_at(file)
     if not file.exists():
         file.write_bytes(_blank())
     return f"sqlite:///{file}"

@@ -9,6 +9,7 @@ from typing import Any
 
 from bitrix_sandbox import Sandbox
 from bitrix_sandbox.state.clock import Clock
+from tests.world.blank import blank_store
 from tests.world.company import MONDAY
 from tests.world.office import RULES
 from tests.world.process import Running
@@ -61,6 +62,6 @@ def portal_on_a_monday(**given: Any) -> Iterator[Sandbox]:
 def same_store(town: Town) -> dict[str, str]:
     """Settings that name the files of a town from elsewhere."""
     return {
-        "DATABASE_URL": f"sqlite:///{town.folder / 'bitrix-sync.db'}",
+        "DATABASE_URL": blank_store(town.folder / "bitrix-sync.db"),
         "BITRIX_RULES": str(town.folder / "rules.yaml"),
     }

@@ -1,0 +1,296 @@
+"""A store on PostgreSQL: many portals in one database, of which a connection sees one.
+
+Every table has a column ``portal`` that no statement of the store names: the server fills it and lets only its rows be
+seen (row level security), by the setting ``bitrix_sync.portal`` of the transaction. Without the setting no row is seen
+and none can be written. Statements, migrations and Python's tables are those of SQLite; ``arrange`` adds the column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from sqlalchemy import (
+    Boolean,
+    Connection,
+    Engine,
+    Table,
+    column,
+    create_engine,
+    event,
+    func,
+    inspect,
+    select,
+    table,
+    text,
+)
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.types import NullType
+
+from bitrix_sync.errors import StoreError
+from bitrix_sync.store.schema import HEAD, metadata
+
+DEFAULT_PORTAL = 1
+"""The portal of a service that serves one: its settings are the environment's."""
+OLDEST = 130000
+PORTAL = "nullif(current_setting('bitrix_sync.portal', true), '')::bigint"
+_LOCKS = 0x62697472
+"""First half of the numbers by which our writers queue; the second is the portal, or 0 for all of them."""
+_EVERY = 0
+_IDLE = "set_config('idle_in_transaction_session_timeout', '10s', true)"
+"""A writer that was stopped in the middle of a transaction must not keep the others waiting for ever."""
+_PLAIN = {"alembic_version"}
+"""Tables that belong to no portal."""
+
+
+class Postgres:
+    """Portal ``portal`` of the database at an address. Writers of one portal queue, those of another do not wait for
+    them; readers see the last commit and wait for nobody."""
+
+    faults = (psycopg.Error,)
+
+    def __init__(self, url: str, *, busy_seconds: float, create: bool = True, portal: int = DEFAULT_PORTAL) -> None:
+        """``create`` makes no difference: the database is made by its administrator, tables are added to it."""
+        parsed = make_url(url).set(drivername="postgresql+psycopg")
+        self.name = _name(parsed)
+        engine = _engine(parsed, busy_seconds, portal)
+        self.reader = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        self.writer = engine.execution_options(isolation_level="READ COMMITTED", queue=portal)
+        self.migrator = engine.execution_options(isolation_level="READ COMMITTED", queue=_EVERY)
+
+    def close(self) -> None:
+        """Closes every connection."""
+        self.reader.dispose()
+
+    def require(self) -> None:
+        """The server itself says when it is gone."""
+
+    def set_up(self) -> None:
+        """Nothing is kept where what was committed may be lost, or where portals would see each other."""
+        with self.reader.connect() as connection, connection.begin():
+            server = connection.execute(text(_SERVER)).one()
+        for fault, sentence in (
+            (server.version < OLDEST, f"PostgreSQL {server.version // 10000} is too old; 13 or newer is needed"),
+            (server.encoding != "UTF8", "is not in UTF-8; create it with ENCODING 'UTF8' TEMPLATE template0"),
+            (server.fsync == "off", "fsync is off: a power cut would lose what was sent; switch it on"),
+            (
+                server.commits == "off",
+                "synchronous_commit is off: a crash would lose what was sent; switch it on for this role",
+            ),
+            (
+                server.bypasses,
+                f"role {server.role} is not bound by row level security (superuser or BYPASSRLS): portals would see"
+                " each other; use a role of its own: CREATE ROLE bitrix_sync LOGIN PASSWORD '...'",
+            ),
+        ):
+            if fault:
+                raise StoreError(f"database {self.name}: {sentence}")
+
+    def arrange(self, connection: Connection) -> None:
+        """Gives tables, keys and indexes that a migration made what they need to hold many portals. What has it is left
+        alone. Runs in the migration's transaction."""
+        seen = inspect(connection)
+        names = sorted(set(seen.get_table_names()) - _PLAIN)
+        foreign = {name: seen.get_foreign_keys(name) for name in names}
+        for name, keys in foreign.items():
+            for key in keys:
+                if "portal" not in key["constrained_columns"]:
+                    connection.execute(text(f"ALTER TABLE {name} DROP CONSTRAINT {key['name']}"))
+        for name in names:
+            for statement in _shared(seen, name):
+                connection.execute(text(statement))
+        for name, keys in foreign.items():
+            for key in keys:
+                if "portal" not in key["constrained_columns"]:
+                    ours, theirs = ", ".join(key["constrained_columns"]), ", ".join(key["referred_columns"])
+                    connection.execute(
+                        text(
+                            f"ALTER TABLE {name} ADD CONSTRAINT {key['name']} FOREIGN KEY (portal, {ours})"
+                            f" REFERENCES {key['referred_table']} (portal, {theirs})"
+                        )
+                    )
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole database, whoever's rows they hold."""
+        with self.reader.connect() as connection, connection.begin():
+            return int(connection.execute(text("SELECT pg_database_size(current_database())")).scalar_one())
+
+    def backup(self, part: Path) -> None:
+        """The portal's rows as a database of SQLite: a service can be started on that file."""
+        with self.reader.connect() as connection, connection.begin():
+            write_file(connection, part)
+
+    @classmethod
+    def copy(cls, url: str, copy: Path) -> None:
+        """All that the portal's store holds now as a file of SQLite; no file if it holds nothing."""
+        database = cls(url, busy_seconds=_SECONDS)
+        try:
+            with database.reader.connect() as connection, connection.begin():
+                if inspect(connection).has_table("portal"):
+                    write_file(connection, copy)
+        except DBAPIError as fault:
+            raise StoreError(database.say(fault.orig)) from None
+        finally:
+            database.close()
+
+    def say(self, cause: BaseException | None) -> str:
+        """One line for the administrator about what the server said."""
+        state = getattr(cause, "sqlstate", None) or ("08000" if isinstance(cause, psycopg.OperationalError) else "")
+        words = " ".join(str(cause).split())
+        for beginning, sentence in _SENTENCES.items():
+            if state.startswith(beginning):
+                return f"database {self.name}: {sentence}"
+        if state in ("", "08000"):
+            for said, sentence in _UNREACHED.items():
+                if said in words:
+                    return f"database {self.name}: {sentence}"
+            return f"database {self.name}: does not answer ({words}); is the server running, is the address right?"
+        return f"database {self.name}: {words}"
+
+
+_SECONDS = 10.0
+_SERVER = """
+SELECT current_setting('server_version_num')::int AS version, current_setting('fsync') AS fsync,
+       current_setting('synchronous_commit') AS commits, current_setting('server_encoding') AS encoding,
+       current_user AS role, coalesce(bool_or(rolsuper OR rolbypassrls), true) AS bypasses
+FROM pg_roles WHERE rolname = current_user
+"""
+_SENTENCES = {
+    "28": "the server does not let this role in; check name and password in DATABASE_URL",
+    "3D": "there is no database of that name; create it: CREATE DATABASE name OWNER bitrix_sync ENCODING 'UTF8'",
+    "42501": "this role may not do that; make it the owner of the database's tables",
+    "53100": "the server's disk is full; free some space, nothing that was recorded is lost",
+    "53": "the server has no more connections or memory to give; raise max_connections or close others",
+    "55P03": "another process holds it locked for too long; is a migration or a long query running?",
+    "57P": "the server is shutting down or starting; the service goes on as soon as it answers",
+    "25006": "the server is read-only (a standby?); point DATABASE_URL at the primary",
+}
+"""What to do, by the beginning of the server's code."""
+_UNREACHED = {
+    "password authentication failed": _SENTENCES["28"],
+    "no password supplied": _SENTENCES["28"],
+    "does not exist": "the server knows no such database or role; check DATABASE_URL, or create them",
+    "no pg_hba.conf entry": "the server's pg_hba.conf lets nobody in from this machine with that role; add a line",
+    "too many connections": _SENTENCES["53"],
+}
+"""Refusals while connecting come without a code."""
+
+
+def _name(url: URL) -> str:
+    """The database, without who and with what password."""
+    host = url.host or url.query.get("host") or "local"
+    return f"{url.database or url.username} on {host}"
+
+
+def _engine(url: URL, busy_seconds: float, portal: int) -> Engine:
+    options = f"{url.query.get('options', '')} -c lock_timeout={int(busy_seconds * 1000)}".strip()
+    engine = create_engine(
+        url,
+        connect_args={
+            "connect_timeout": max(2, int(busy_seconds)),
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 20000,
+            "application_name": "bitrix-sync",
+            "options": options,
+        },
+        hide_parameters=True,  # they are what the customers wrote
+        pool_size=5,
+        max_overflow=20,
+        pool_pre_ping=True,  # a server that was started anew is no fault
+    )
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        queue = connection.get_execution_options().get("queue")
+        writer = "" if queue is None else f", {_IDLE}, pg_advisory_xact_lock({_LOCKS}, {int(queue)})"
+        connection.exec_driver_sql(f"SELECT set_config('bitrix_sync.portal', '{int(portal)}', true){writer}")
+
+    return engine
+
+
+def _shared(seen: Any, name: str) -> Iterator[str]:
+    """What makes a table one of many portals."""
+    columns = seen.get_columns(name)
+    if not any(one["name"] == "portal" for one in columns):
+        yield f"ALTER TABLE {name} ADD COLUMN portal bigint NOT NULL DEFAULT {PORTAL}"
+        yield f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY"
+        yield f"ALTER TABLE {name} FORCE ROW LEVEL SECURITY"
+        yield f"CREATE POLICY portal ON {name} USING (portal = {PORTAL}) WITH CHECK (portal = {PORTAL})"
+    for one in columns:
+        kind = str(one["type"])
+        if kind == "TEXT":  # keys are compared as text: by bytes, as in SQLite
+            yield f'ALTER TABLE {name} ALTER COLUMN "{one["name"]}" TYPE text COLLATE "C"'
+        elif kind == "INTEGER":  # numbers of the portal have no bound
+            yield f'ALTER TABLE {name} ALTER COLUMN "{one["name"]}" TYPE bigint'
+    key = seen.get_pk_constraint(name)
+    if key["constrained_columns"] and "portal" not in key["constrained_columns"]:
+        yield f"ALTER TABLE {name} DROP CONSTRAINT {key['name']}"
+        yield f"ALTER TABLE {name} ADD CONSTRAINT {key['name']} PRIMARY KEY (portal, {_listed(key)})"
+    unique = seen.get_unique_constraints(name)
+    for one in unique:
+        if "portal" not in one["column_names"]:
+            yield f"ALTER TABLE {name} DROP CONSTRAINT {one['name']}"
+            yield f"ALTER TABLE {name} ADD CONSTRAINT {one['name']} UNIQUE (portal, {_listed(one)})"
+    for one in seen.get_indexes(name):
+        if "duplicates_constraint" not in one and "portal" not in one["column_names"]:
+            kind = "UNIQUE INDEX" if one["unique"] else "INDEX"
+            yield f"DROP INDEX {one['name']}"
+            yield f"CREATE {kind} {one['name']} ON {name} (portal, {_listed(one)})"
+
+
+def _listed(key: Mapping[str, Any]) -> str:
+    return ", ".join(f'"{one}"' for one in key.get("constrained_columns") or key["column_names"])
+
+
+# --- rows between databases ---------------------------------------------------------------------------------------
+
+
+def write_file(source: Connection, path: Path) -> None:
+    """Everything that the connection sees, as a new database of SQLite of the same version."""
+    engine = create_engine(URL.create("sqlite", database=str(path)))
+    try:
+        with engine.begin() as target:
+            metadata.create_all(target)
+            target.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
+            target.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
+            copy_rows(source, target)
+    finally:
+        engine.dispose()
+
+
+def copy_rows(source: Connection, target: Connection) -> None:
+    """Everything that one connection sees in place of everything that the other does. Both are of the same version."""
+    for one in reversed(metadata.sorted_tables):
+        target.execute(one.delete())
+    for one in metadata.sorted_tables:
+        rows = _raw(one)
+        for part in source.execute(select(rows)).partitions(1000):
+            target.execute(rows.insert(), [row._asdict() for row in part])
+    if target.dialect.name == "postgresql":
+        _raise_numbers(target)
+
+
+def _raw(one: Table) -> Any:
+    """The table with its values as they are stored."""
+    return table(
+        one.name, *(column(c.name, Boolean() if isinstance(c.type, Boolean) else NullType()) for c in one.columns)
+    )
+
+
+_SEQUENCE = text("SELECT pg_get_serial_sequence(:name, 'id')")
+
+
+def _raise_numbers(connection: Connection) -> None:
+    """New rows get numbers above those that came with theirs."""
+    for one in metadata.sorted_tables:
+        sequence = connection.execute(_SEQUENCE, {"name": one.name}).scalar() if "id" in one.columns else None
+        if sequence:
+            last = select(column("last_value")).select_from(text(sequence)).scalar_subquery()
+            newest = select(func.max(one.c.id)).scalar_subquery()
+            connection.execute(select(func.setval(sequence, func.greatest(newest, last))))

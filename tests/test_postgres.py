@@ -1,0 +1,137 @@
+"""What PostgreSQL alone has: portals that do not see each other, refusals of a server, rows moved to a file and back.
+The suites of the store run on it too: ``make test-postgres``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import inspect, text
+from sqlalchemy.exc import DBAPIError
+
+from bitrix_sync.errors import StoreError
+from bitrix_sync.store import Store
+from bitrix_sync.store.schema import metadata
+from tests import postgres
+from tests.world.blank import blank_store
+
+pytestmark = pytest.mark.skipif(not postgres.server(), reason="needs a PostgreSQL server: make test-postgres")
+NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> str:
+    return blank_store(tmp_path / "store.db")
+
+
+@pytest.fixture
+def second(address: str) -> Iterator[object]:
+    """Portal 2 of the same database."""
+    from bitrix_sync.store.postgres import Postgres
+
+    database = Postgres(address, busy_seconds=1, portal=2)
+    yield database
+    database.close()
+
+
+def refusal(address: str) -> str:
+    with pytest.raises(StoreError) as caught:
+        Store(address, busy_seconds=1)
+    return str(caught.value)
+
+
+def test_no_portal_sees_or_changes_rows_of_another(address: str, second: object) -> None:
+    with Store(address) as first:
+        first.flags.paused = True
+        with second.writer.connect() as other, other.begin():  # type: ignore[attr-defined]
+            for table in metadata.sorted_tables:
+                assert other.execute(table.select()).all() == [], table.name
+                other.execute(table.delete())
+            other.execute(text("INSERT INTO portal (id, epoch) VALUES (1, 7)"))
+        assert first.flags.paused
+        assert first.take_lease("us", 1, "here", NOW) == 1
+        with pytest.raises(DBAPIError, match="row-level security"), second.writer.begin() as other:  # type: ignore[attr-defined]
+            other.execute(text("INSERT INTO told (portal, key, at) VALUES (1, 'x', 0)"))
+
+
+def test_without_a_portal_nothing_is_seen_or_written(address: str) -> None:
+    Store(address).close()
+    with postgres.connect(address.partition("@/")[2].partition("?")[0], postgres.ROLE) as plain:
+        assert plain.execute("SELECT count(*) FROM portal").fetchone() == (0,)
+        with pytest.raises(Exception, match="row-level security"):
+            plain.execute("INSERT INTO told (key, at) VALUES ('x', 0)")
+
+
+def test_every_table_key_and_index_begins_with_the_portal(address: str) -> None:
+    """Also those that a later migration adds: without it a look at one portal would go through all."""
+    with Store(address) as store, store.reading() as connection:
+        seen = inspect(connection)
+        for name in set(seen.get_table_names()) - {"alembic_version"}:
+            keys = [seen.get_pk_constraint(name)["constrained_columns"]]
+            keys += [index["column_names"] for index in seen.get_indexes(name)]
+            assert all(key[0] == "portal" for key in keys), name
+            assert connection.execute(
+                text("SELECT relrowsecurity AND relforcerowsecurity FROM pg_class WHERE oid = cast(:name AS regclass)"),
+                {"name": name},
+            ).scalar_one(), name
+            kinds = {column["name"]: column["type"] for column in seen.get_columns(name)}
+            assert all(getattr(kind, "collation", "C") == "C" for kind in kinds.values()), name
+            assert "INTEGER" not in map(str, kinds.values()), name
+
+
+def test_a_russian_collation_changes_no_order() -> None:
+    with postgres.connect() as server:
+        server.execute("DROP DATABASE IF EXISTS icu WITH (FORCE)")
+    address = postgres.new_database(
+        "icu", "LOCALE_PROVIDER icu ICU_LOCALE 'ru-RU' LOCALE 'C' ENCODING 'UTF8' TEMPLATE template0"
+    )
+    with Store(address) as store:
+        with store.writing("keys") as connection:
+            connection.execute(text("INSERT INTO told (key, at) VALUES ('1_x', 0), ('1:nego', 0), ('Б', 0), ('а', 0)"))
+        with store.reading() as connection:
+            keys = connection.execute(text("SELECT key FROM told ORDER BY key")).scalars().all()
+    assert keys == sorted(keys)
+
+
+def test_what_a_server_refuses_is_one_line_with_the_cure(address: str, tmp_path: Path) -> None:
+    name = address.partition("@/")[2].partition("?")[0]
+    assert "no such database or role" in refusal(address.replace(name, "nowhere"))
+    assert "no such database or role" in refusal(address.replace(f"{postgres.ROLE}@", "nobody:hunter2@"))
+    assert "is not bound by row level security" in refusal(address.replace(f"{postgres.ROLE}@", "postgres@"))
+    assert "does not answer" in (unreached := refusal(f"postgresql://me:hunter2@127.0.0.1:9/{name}"))
+    assert "hunter2" not in unreached
+    with postgres.connect() as server:
+        server.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")
+    assert "synchronous_commit is off" in refusal(address)
+    with postgres.connect() as server:
+        server.execute("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+        server.execute(f"ALTER DATABASE latin OWNER TO {postgres.ROLE}")
+    try:
+        assert "is not in UTF-8" in refusal(address.replace(name, "latin"))
+    finally:
+        with postgres.connect() as server:
+            server.execute("DROP DATABASE latin WITH (FORCE)")
+
+
+def test_a_writer_that_stands_still_does_not_keep_another_portal(address: str, second: object) -> None:
+    with Store(address, busy_seconds=0.2) as first, first.writing("held"):
+        with second.writer.connect() as other, other.begin():  # type: ignore[attr-defined]
+            other.execute(text("INSERT INTO told (key, at) VALUES ('x', 0)"))
+        with Store(address, busy_seconds=0.2) as same, pytest.raises(StoreError, match="holds it locked"):
+            same.flags.paused = True
+
+
+def test_a_backup_is_a_database_of_sqlite(address: str, tmp_path: Path) -> None:
+    with Store(address) as store:
+        store.flags.paused = True
+        epoch = store.take_lease("us", 1, "here", NOW)
+        store.backup(tmp_path / "copy.db")
+        with pytest.raises(StoreError, match="there is a file already"):
+            store.backup(tmp_path / "copy.db")
+    with Store(f"sqlite:///{tmp_path / 'copy.db'}") as copy:
+        assert copy.flags.paused
+        lease = copy.lease()
+        assert lease is not None
+        assert lease.epoch == epoch
