@@ -775,9 +775,10 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Settings, rules, database, the webhook's scopes and rights, clocks, events; one line each with the fix."""
+    from bitrix_sync.app import utc_now
     from bitrix_sync.setup.check import examine
 
-    lines = examine(settings(need_portal=not offline, quiet=True), offline=offline)
+    lines = examine(settings(need_portal=not offline, quiet=True), offline=offline, now=utc_now())
     if as_json:
         show([line.as_dict() for line in lines])
     else:

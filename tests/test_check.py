@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 from pathlib import Path
 
+from bitrix_sync.model.worktime import moved_days_known_until
 from bitrix_sync.settings import load_settings
-from bitrix_sync.setup.check import Line, examine
+from bitrix_sync.setup.check import Line, calendar, examine
 from tests.world.office import RULES, Office, office
 
 
@@ -36,11 +38,26 @@ def test_a_name_that_was_never_known_is_an_error(tmp_path: Path) -> None:
         assert [line.level for line in rules_lines(place) if "Презентацыя" in line.text] == ["error"]
 
 
+def test_next_years_calendar_is_told_in_autumn() -> None:
+    known = moved_days_known_until("RU")
+    assert known is not None
+    told = [
+        [line.level for line in calendar(country, date(year, month, 1))]
+        for country, year, month in (
+            *(("RU", known - 1, 9), ("RU", known - 1, 10), ("RU", known, 9), ("RU", known, 10), ("RU", known + 1, 1)),
+            *(("DE", known, 10), (None, known, 10)),
+        )
+    ]
+    assert told == [[], ["ok"], [], ["warning"], ["warning"], [], []]
+
+
 def test_every_line_is_in_russian_for_who_reads_russian(tmp_path: Path) -> None:
     with office(tmp_path, RULES.replace("language: en", "language: ru")) as place:
         lines = [line.said("ru") for line in examine(load_settings(place.environ, None), offline=False)]
         settings = load_settings({**place.environ, "BITRIX_APPLICATION_TOKEN": "token"}, None)
         lines += [line.said("ru") for line in examine(settings, offline=True)]
-    told = re.sub(r"`[^`]*`|\S*[/.:_]\S*|[A-Z]{3,}|funnels", "", "\n".join(lines))
+    lines += [line.said("ru") for month in (1, 10) for line in calendar("RU", date(2026, month, 1))]
+    lines += [line.said("ru") for line in calendar("RU", date(2999, 10, 1))]
+    told = re.sub(r"`[^`]*`|\S*[/.:_]\S*|[A-Z]{2,}|funnels", "", "\n".join(lines))
     scopes = "calendar crm department im sonet task tasks user_basic userfieldconfig"
     assert set(re.findall("[A-Za-z]{2,}", told)) - set(scopes.replace("_", " ").split()) == set()

@@ -27,7 +27,7 @@ from bitrix_sync.rules.model import Deadline, Done, Duration, Filled, Head, Nobo
 from bitrix_sync.rules.schema import json_schema
 from bitrix_sync.rules.tree import flaws
 from bitrix_sync.rules.yaml import Unreadable, read, scalar
-from tests.world.company import DIRECTORY
+from tests.world.company import DIRECTORY, TODAY
 
 ROOT = Path(__file__).parent.parent
 HEAD = "version: 1\ntimezone: Europe/Moscow\nfunnels:\n  Продажи:\n    Договор:\n"
@@ -77,7 +77,7 @@ def rule(*lines: str, deadline: str = "{after: 1 workday}") -> model.Rule:
 
 @pytest.mark.parametrize("broken", table(), ids=lambda broken: broken.what)
 def test_a_broken_file_is_refused_with_place_and_cure(broken: Broken) -> None:
-    loaded = load(broken.text, directory=DIRECTORY)
+    loaded = load(broken.text, directory=DIRECTORY, now=TODAY)
     assert (loaded.rules is None) is bool(loaded.errors)
     assert loaded.bindings == {} or not loaded.errors
     mark, problems = ("", loaded.errors) if loaded.errors else ("warning: ", loaded.warnings)

@@ -94,7 +94,8 @@ class Rulebook:
     def load_now(self) -> Rules:
         """Read and bind the file; RulesError with every problem, UserError when it cannot be read."""
         text, self.stamp = read_file(self.path)
-        loaded = load(text, str(self.path.name), directory=self.directory, bindings=self.store.bindings())
+        name, bindings = str(self.path.name), self.store.bindings()
+        loaded = load(text, name, directory=self.directory, bindings=bindings, now=self.portal.now())
         rules = need_bound(loaded, self.directory)
         self.accept(loaded)
         if text != self.source:
@@ -111,7 +112,7 @@ class Rulebook:
             raise fault
         bindings = self.store.bindings()
         for directory in (self.directory, kept.directory):  # as it is, else as it was: something may have vanished
-            loaded = load(kept.text, self.path.name, directory=directory, bindings=bindings)
+            loaded = load(kept.text, self.path.name, directory=directory, bindings=bindings, now=self.portal.now())
             if loaded.rules is not None:
                 self.accept(loaded)
                 self.source, self.loaded = kept.text, kept.since

@@ -28,6 +28,8 @@ Spans = tuple[tuple[time, time], ...]
 ONE_MINUTE = timedelta(minutes=1)
 BARREN_YEARS = 10
 """So many years in a row without a working day: there will be none, the search gives up."""
+MOVED_YEARLY = 5
+"""A country that moved days in so many years one after another does so every year."""
 WORK_YEARS = 100
 """No sum of working hours reaches further than this."""
 
@@ -285,6 +287,15 @@ def build_calendar(
 def country_codes() -> frozenset[str]:
     """Two-letter codes of the countries whose public holidays are known."""
     return frozenset(code for code in holidays.list_supported_countries(include_aliases=False) if len(code) == 2)
+
+
+def moved_days_known_until(country: str) -> int | None:
+    """The last year of which the days are known that the government moves anew each year; None where it moves none."""
+    known = holidays.country_holidays(country)
+    kinds = ("special_public_holidays", "special_public_holidays_observed")
+    years = sorted({year for kind in kinds for year in getattr(known, kind, ())})
+    yearly = len(years) >= MOVED_YEARLY and years[-1] - years[-MOVED_YEARLY] < MOVED_YEARLY
+    return years[-1] if yearly else None
 
 
 def _ordered(spans: Sequence[tuple[time, time]]) -> Spans:

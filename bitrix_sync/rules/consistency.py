@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from bitrix_sync.rules import forms
 from bitrix_sync.rules.deadlines import MINUTES
@@ -26,7 +28,7 @@ from bitrix_sync.rules.file import (
 )
 from bitrix_sync.rules.plain_keys import PEOPLE
 from bitrix_sync.rules.problem import Path, Remarks, show
-from bitrix_sync.rules.scalars import EVERY, NOBODY
+from bitrix_sync.rules.scalars import EVERY, NOBODY, civil_day
 from bitrix_sync.rules.suggest import cure, fold
 from bitrix_sync.rules.templates import MAX_SOURCE, check_template, names_used
 from bitrix_sync.rules.validation import STAND_IN
@@ -264,6 +266,26 @@ def _judge_deadline(
             remarks.fault(
                 (*path, "event", "stage"), "The deal is in this very stage already.", "Name another stage to wait for."
             )
+
+
+def warn_of_past(file: File, now: datetime | None, remarks: Remarks) -> None:
+    """Certain days of rules that are past; ``now`` None: nobody knows."""
+    today = now.astimezone(ZoneInfo(file.timezone) if file.timezone else UTC).date() if now is not None else date.min
+    for placed in stages(file):
+        for path, task in _tasks(placed):
+            for below, day in _certain_days(task):
+                if day < today:
+                    remarks.warn((*path, *below), f"The day `{day}` is past.", "Write a day to come.")
+
+
+def _certain_days(task: TaskEntry) -> Iterator[tuple[Path, date]]:
+    """The days that a task names: as its deadline, or for its fields."""
+    for path, deadline in deadlines(("deadline",), task.deadline):
+        if isinstance(deadline, forms.OnDate):
+            yield (*path, "date"), deadline.date
+    for code, value in task.fields.items():
+        if (day := civil_day(value)) is not None:
+            yield ("fields", code), day
 
 
 def warn_of_closedate(path: Path, remarks: Remarks) -> None:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from types import MappingProxyType
 
 from bitrix_sync.model.facts import Directory
 from bitrix_sync.rules import advice, validation
 from bitrix_sync.rules.bind import bind
-from bitrix_sync.rules.consistency import MAX_CODE, judge, too_much_code
+from bitrix_sync.rules.consistency import MAX_CODE, judge, too_much_code, warn_of_past
 from bitrix_sync.rules.file import File, stages, templates
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.rules.problem import Fault, Problem, Remarks
@@ -56,18 +57,21 @@ def load(
     *,
     directory: Directory | None = None,
     bindings: Mapping[str, str] = MappingProxyType({}),
+    now: datetime | None = None,
 ) -> Loaded:
     """Load the text of a rules file; ``name`` is what problems call it. Never raises for what the text says.
 
     ``directory``: what names can mean; None: only what needs no portal is judged, and there are no rules. ``bindings``:
     those of earlier loads; with them a name stays with its id after a rename, and what disappeared since disables the
-    rules that need it instead of being an error.
+    rules that need it instead of being an error. ``now``: days before it are past.
     """
     with sparing():
-        return replace(_load(text, name, directory, bindings), language=named(text))
+        return replace(_load(text, name, directory, bindings, now), language=named(text))
 
 
-def _load(text: str, name: str, directory: Directory | None, bindings: Mapping[str, str]) -> Loaded:
+def _load(
+    text: str, name: str, directory: Directory | None, bindings: Mapping[str, str], now: datetime | None
+) -> Loaded:
     try:
         root = read(text)
     except Unreadable as fault:
@@ -82,6 +86,7 @@ def _load(text: str, name: str, directory: Directory | None, bindings: Mapping[s
         return Loaded(None, _problems(remarks.faults, root, name), [])
     _warn_of_cut(shaped.file, root, remarks)
     judge(shaped.file, root.data, remarks, offline=directory is None)
+    warn_of_past(shaped.file, now, remarks)
     if directory is None:
         return Loaded(None, _problems(remarks.faults, root, name), _problems(remarks.warnings, root, name))
     bound = bind(shaped.file, directory, bindings, remarks, digest=hashlib.sha256(text.encode()).hexdigest()[:16])

@@ -31,6 +31,10 @@ ID_LENGTH = 64
 
 _TIME = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_ANY_DATE = re.compile(
+    r"\s*(?:(?P<year>\d{4})[-./](?P<month>\d{1,2})[-./](?P<day>\d{1,2})"
+    r"|(?P<day_>\d{1,2})[-.](?P<month_>\d{1,2})[-.](?P<year_>\d{4}|\d\d))\s*"
+)
 _ID = re.compile(rf"[0-9A-Za-zА-Яа-яЁё_-]{{1,{ID_LENGTH}}}")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(?:\.[^@\s.]+)+")  # every dot in one place only: else a long word takes for ever
 _PERSON_NAME = re.compile(r"(?:(?![a-z])|(?=\S+\s))[^\W\d_][^\s@]*(?:\s+[^\W\d_][^\s@]*)*")
@@ -48,12 +52,25 @@ def _parse_time(value: Any) -> Time:
 
 
 def _parse_date(value: Any) -> Date:
+    day = civil_day(value)
+    if day is not None and _DATE.fullmatch(str(value)):
+        return day
+    cure = f"Write `{day}`." if day is not None else "Write year-month-day, as `2026-12-31`."
     if isinstance(value, str) and _DATE.fullmatch(value):
-        try:
-            return Date.fromisoformat(value)
-        except ValueError:
-            raise refusal(f"There is no day {show(value)}.", "Write year-month-day, as `2026-12-31`.") from None
-    raise refusal(f"{show(value)} is no date.", "Write year-month-day, as `2026-12-31`.")
+        raise refusal(f"There is no day {show(value)}.", cure)
+    raise refusal(f"{show(value)} is no date.", cure)
+
+
+def civil_day(text: Any) -> Date | None:
+    """The day of a text that is a date alone, in whatever usual order; None for anything else."""
+    found = _ANY_DATE.fullmatch(text) if isinstance(text, str) else None
+    if found is None:
+        return None
+    year, month, day = (found[name] or found[f"{name}_"] for name in ("year", "month", "day"))
+    try:
+        return Date(int(year if len(year) == 4 else f"20{year}"), int(month), int(day))
+    except ValueError:
+        return None
 
 
 def _parse_rule_id(value: Any) -> str:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
+from datetime import date, datetime
 from typing import Any, Literal
 
 from bitrix_sync.engine import identity
 from bitrix_sync.engine.rulebook import language_of, read_file
 from bitrix_sync.errors import BitrixSyncError, StoreError, UserError
 from bitrix_sync.model.facts import PEOPLE_SCOPES, Directory
+from bitrix_sync.model.worktime import moved_days_known_until
 from bitrix_sync.portal import reading
 from bitrix_sync.portal.client import Portal
 from bitrix_sync.rules.load import load
@@ -21,6 +23,8 @@ from bitrix_sync.store import Store
 from bitrix_sync.words.texts import phrase
 from bitrix_sync.words.usage import trouble_text
 
+AUTUMN = 10
+"""The month from which on next year's calendar is worth a word."""
 CLOCK_WARNING = 30.0
 """Seconds between the portal's clock and ours that are worth a word."""
 NEEDED = {
@@ -49,8 +53,8 @@ class Line:
         return asdict(self)
 
 
-def examine(settings: Settings, *, offline: bool) -> list[Line]:
-    """Every line; nothing is written anywhere but the database's own file when it does not exist yet."""
+def examine(settings: Settings, *, offline: bool, now: datetime | None = None) -> list[Line]:
+    """Every line, now; nothing is written anywhere but the database's own file when it does not exist yet."""
     lines = [Line("ok", "settings", f"portal {settings.portal or '(not set)'}, rules {settings.rules}")]
     lines += database(settings)
     directory: Directory | None = None
@@ -58,7 +62,7 @@ def examine(settings: Settings, *, offline: bool) -> list[Line]:
         found, directory = webhook(settings)
         lines += found
         lines += the_stores_portal(settings) if directory is not None else []
-    lines += rules_file(settings, directory, offline=offline)
+    lines += rules_file(settings, directory, offline=offline, now=now)
     lines += events(settings)
     return lines
 
@@ -180,13 +184,13 @@ def no_deals(name: str) -> str:
     )
 
 
-def rules_file(settings: Settings, directory: Directory | None, *, offline: bool) -> list[Line]:
+def rules_file(settings: Settings, directory: Directory | None, *, offline: bool, now: datetime | None) -> list[Line]:
     """Is the file right, by itself and on this portal?"""
     try:
         text, _ = read_file(settings.rules)
     except UserError as fault:
         return [Line("error", "rules", str(fault)), *kept_rules(settings)]
-    loaded = load(text, settings.rules.name, directory=directory, bindings=bindings(settings))
+    loaded = load(text, settings.rules.name, directory=directory, bindings=bindings(settings), now=now)
     lines = [Line("error", "rules", refusal) for refusal in loaded.refusals()]
     lines += [
         Line("error" if problem.grave else "warning", "rules", problem.said(loaded.language))
@@ -195,9 +199,33 @@ def rules_file(settings: Settings, directory: Directory | None, *, offline: bool
     if loaded.errors:
         return [*lines, *kept_rules(settings)]
     if loaded.rules is not None:
-        return [*lines, Line("ok", "rules", f"{len(loaded.rules.by_id)} rules for {len(loaded.rules.policies)} stages")]
+        days = loaded.rules.calendar
+        lines.append(Line("ok", "rules", f"{len(loaded.rules.by_id)} rules for {len(loaded.rules.policies)} stages"))
+        return [*lines, *(calendar(days.country, days.local(now).date()) if now is not None else ())]
     what = "the file is right by itself" if offline else "not compared with the portal"
     return [*lines, Line("ok" if offline else "warning", "rules", f"{what}; names of the portal were not looked up")]
+
+
+def calendar(country: str | None, today: date) -> list[Line]:
+    """How long the government's moved days are known: told from October on, and whenever they are not."""
+    known = moved_days_known_until(country) if country else None
+    wanted = today.year + (today.month >= AUTUMN)
+    if known is None or (known >= wanted and today.month < AUTUMN):
+        return []
+    if known >= wanted:
+        return [
+            Line(
+                "ok", "calendar", f"public holidays and moved working days of {country} are known to the end of {known}"
+            )
+        ]
+    return [
+        Line(
+            "warning",
+            "calendar",
+            f"the moved working days of {country} are known to the end of {known} only, later years are counted "
+            "without them; install a newer version once they are published, or write `days_off` and `working_days`",
+        )
+    ]
 
 
 def kept_rules(settings: Settings) -> list[Line]:

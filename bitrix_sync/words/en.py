@@ -612,6 +612,7 @@ MESSAGES: dict[str, str] = {
     "check.readings": "readings",
     "check.clocks": "clocks",
     "check.rules": "rules",
+    "check.calendar": "calendar",
     "check.events": "events",
     # init
     "init.settings": "BITRIX_WEBHOOK_URL: is not set; write the address of the incoming webhook into {path}, "

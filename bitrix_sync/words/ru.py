@@ -624,6 +624,7 @@ MESSAGES: dict[str, str] = {
     "check.readings": "чтение",
     "check.clocks": "часы",
     "check.rules": "правила",
+    "check.calendar": "календарь",
     "check.events": "события",
     # init
     "init.settings": "BITRIX_WEBHOOK_URL: не задан; впишите адрес входящего вебхука в {path} — этот файл только что "
@@ -1587,6 +1588,8 @@ FAULTS: dict[str, str] = {
     "Write hours and minutes in quotes, as {0}.": "Напишите часы и минуты в кавычках, например {0}.",
     "There is no day {0}.": "Дня {0} нет.",
     "Write year-month-day, as {0}.": "Напишите год-месяц-день, например {0}.",
+    "The day {0} is past.": "День {0} уже прошёл.",
+    "Write a day to come.": "Напишите день, который ещё впереди.",
     "{0} is no date.": "{0} — не дата.",
     "{0} is no id.": "{0} — не id.",
     "Write letters, digits, `-` and `_`, as {0}.": "Напишите латинские буквы, цифры, `-` и `_`, например {0}.",
@@ -2305,6 +2308,14 @@ TROUBLES: dict[str, str] = {
     "the portal shows no deal in progress; if there are any, let {0} read deals (CRM > Settings > Access "
     "permissions)": "портал не показывает ни одной сделки в работе; если они есть, дайте право читать сделки ({0}: "
     "CRM → Настройки → Права доступа)",
+    "public holidays and moved working days of {0} are known to the end of {1}": (
+        "праздники и переносы рабочих дней {0} известны до конца {1} года"
+    ),
+    "the moved working days of {0} are known to the end of {1} only, later years are counted without them; install a "
+    "newer version once they are published, or write `days_off` and `working_days`": (
+        "переносы рабочих дней {0} известны только до конца {1} года, дальше считается без них; когда правительство "
+        "утвердит календарь, поставьте новую версию или впишите `days_off` и `working_days`"
+    ),
     "{0} rules for {1} stages": "правил: {0}, стадий: {1}",
     "the file is right by itself; names of the portal were not looked up": "сам файл верен; имена с портала не "
     "сверялись",

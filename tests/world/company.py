@@ -14,6 +14,8 @@ from bitrix_sync.model.worktime import build_calendar
 from bitrix_sync.rules.model import Deadline, Duration
 
 MOSCOW = ZoneInfo("Europe/Moscow")
+TODAY = datetime(2026, 12, 1, 12, 0, tzinfo=MOSCOW)
+"""When rules files of tests are looked at."""
 MONDAY = datetime(2026, 3, 2, 10, 0, tzinfo=MOSCOW)
 NINE_TO_SIX = [(time(9), time(18))]
 WEEK = build_calendar(zone=MOSCOW, week=dict.fromkeys(range(5), NINE_TO_SIX))
