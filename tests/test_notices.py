@@ -15,8 +15,8 @@ from bitrix_sync.model.actions import Kind, unpack
 from bitrix_sync.model.facts import AWAITING, DEFERRED, DONE, IN_PROGRESS, Company, Deal, Department, User
 from bitrix_sync.model.operations import Operation, State, StoredOperation, TaskRecord
 from bitrix_sync.rules.model import Overdue, OverdueOverride, Rules, Slot
-from bitrix_sync.sweeps.notice_text import LONGEST
-from bitrix_sync.sweeps.notices import Stay, SweepSummary, messages
+from bitrix_sync.sweeps.notice_text import LONGEST, Stay, SweepSummary
+from bitrix_sync.sweeps.notices import messages
 from tests.world.company import after, at
 from tests.world.story import BOSS, COMPANY, FIRED, HEAD, LAWYER, OTHER, OWNER, book, rule
 from tests.world.sweeps import plain, section

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 from flask import Blueprint, Response, current_app, redirect, request, url_for
 from werkzeug.exceptions import HTTPException, NotFound
-from werkzeug.routing import BaseConverter
 from werkzeug.wrappers import Response as AnyResponse
 
 from bitrix_sync import report
+from bitrix_sync.app import Service
 from bitrix_sync.errors import StoreError
 from bitrix_sync.log import redact
 from bitrix_sync.model.items import whereabouts
@@ -25,9 +25,8 @@ from bitrix_sync.model.operations import State
 from bitrix_sync.report import names
 from bitrix_sync.report.snapshot import Snapshot
 from bitrix_sync.report.tables import csv_text
-from bitrix_sync.store import Store
 from bitrix_sync.words.texts import explain, list_separator
-from webhooks import WebService, page_charts, page_home
+from webhooks import page_charts, page_home
 from webhooks.page_auth import PageAuth
 from webhooks.page_charts import Part
 from webhooks.page_show import Show, environment
@@ -38,6 +37,8 @@ SHOWN, SHOWN_ALL = 50, 5000
 """Rows of a list at first, and when the whole of it is asked for; a CSV has no limit."""
 AGES = (1, 3, 7, 14, 28)
 """Days that part the ages of overdue tasks."""
+ID = "int(max=999999999999999999)"
+"""An id in an address: what is longer than the database can hold is none."""
 OPEN_TO_ALL = {"page.static", "page.login", "page.log_in"}
 
 POLICY = "; ".join(
@@ -61,27 +62,9 @@ HEADERS = {
 }
 
 
-class Number(BaseConverter):
-    """An id in an address: what is longer than the database can hold is none."""
-
-    regex = "[0-9]{1,18}"
-
-    def to_python(self, value: str) -> int:
-        """The id."""
-        return int(value)
-
-
-class PageService(WebService, Protocol):
-    """What the page needs of the service behind it, besides what the other addresses do."""
-
-    store: Store
-    clock: Callable[[], datetime]
-
-
-def blueprint(service: PageService, *, gate: PageAuth | None = None) -> Blueprint:
+def blueprint(service: Service, *, gate: PageAuth | None = None) -> Blueprint:
     """The page of ``service``; ``gate`` decides who may see it (by default by the settings' password)."""
     page = Blueprint("page", "webhooks", static_folder="static", static_url_path="/static")
-    page.record(lambda state: state.app.url_map.converters.update(number=Number))
     settings = service.settings
     door = gate or PageAuth(
         settings.page_password,
@@ -120,8 +103,8 @@ def blueprint(service: PageService, *, gate: PageAuth | None = None) -> Blueprin
         ("/service", views.service_page),
         ("/rules", views.rules),
         ("/names", views.names),
-        ("/deals/<number:deal_id>", views.deal),
-        ("/people/<number:user_id>", views.person),
+        (f"/deals/<{ID}:deal_id>", views.deal),
+        (f"/people/<{ID}:user_id>", views.person),
         ("/find", views.find),
         ("/csv/<name>", views.csv),
         ("/login", views.login),
@@ -138,7 +121,7 @@ def blueprint(service: PageService, *, gate: PageAuth | None = None) -> Blueprin
 class Views:
     """One function for each address."""
 
-    def __init__(self, service: PageService, gate: PageAuth) -> None:
+    def __init__(self, service: Service, gate: PageAuth) -> None:
         self.service, self.store, self.gate = service, service.store, gate
 
     # --- frame -------------------------------------------------------------------------------------------------------

@@ -18,9 +18,10 @@ from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.task import ErrorTask
 
+from bitrix_sync.app import Service
 from bitrix_sync.errors import SettingError
 from bitrix_sync.settings import Listen
-from webhooks import WebService, health, metrics
+from webhooks import health, metrics
 from webhooks.callers import network_of
 from webhooks.event_endpoint import MAX_BODY, Deliveries, EventEndpoint
 
@@ -43,7 +44,7 @@ GRACE_SECONDS = 4.0
 LINGER_SECONDS = 5.0
 
 
-def create_app(service: WebService, *, blueprints: Iterable[Blueprint] = ()) -> Flask:
+def create_app(service: Service, *, blueprints: Iterable[Blueprint] = ()) -> Flask:
     """The web side of ``service``: the event address, health, metrics, and what else is given (the page).
 
     ``app.extensions["deliveries"]`` are the recent deliveries of events (``Deliveries``).

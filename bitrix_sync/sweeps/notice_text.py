@@ -7,16 +7,16 @@ Read on a phone, in the portal's chat: short lines, what matters first, long lis
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
-from bitrix_sync.decisions.overdue import due_days
+from bitrix_sync.decisions.overdue import Fate, due_days
 from bitrix_sync.model.facts import Company, Deal
 from bitrix_sync.model.items import Item
 from bitrix_sync.model.keys import SlotId
-from bitrix_sync.model.operations import TaskRecord
+from bitrix_sync.model.operations import StoredOperation, TaskRecord
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.words.texts import Markup, folded, harmless, moment_text, say, shortened
 
@@ -56,26 +56,56 @@ class Notice:
             self.sections[section].append((place, line))
 
 
-class Writer:
-    """Writes the notices of one sweep. ``address``: the portal's; ``deals``: titles; ``away``: who is away and until
-    when; ``until``: when what remains to be moved will be through, if that can be said."""
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """An overdue task that stays as it is, and what was found of it: see ``overdue.OverdueTask``."""
 
-    def __init__(
-        self,
-        *,
-        slot: str,
-        rules: Rules,
-        company: Company,
-        address: str,
-        deals: Mapping[int, str],
-        away: Mapping[int, datetime],
-        until: datetime | None,
-    ) -> None:
-        self.slot, self.rules, self.company = SlotId.parse(slot), rules, company
-        self.address, self.deals, self.away, self.until = address, deals, away, until
-        self.language, self.zone = rules.language, rules.calendar.zone
+    ref: str
+    fate: Fate
+    supervisor: int | None
+    owner: int
+    since: datetime
+    moves: int = 0
+    to: int | None = None
+    at_top: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SweepSummary:
+    """All that the messages of one sweep are made of, as it stands when they are written.
+
+    ``open_tasks``: every open task that is known; ``records``: those that moves and stays speak of, by ref. ``rows``:
+    the sweep's moves; ``left``: those of the sweep before that had no end when its messages were written. ``stuck``:
+    deals of which nobody heard yet, with their entry, by the key that is noted then. ``deals``: titles of deals.
+    ``away``: who is away and until when. ``until``: when what remains will be through, if that can be said."""
+
+    slot: str
+    moment: datetime
+    rules: Rules
+    company: Company
+    address: str
+    admins: Sequence[int]
+    open_tasks: Sequence[TaskRecord]
+    records: Mapping[str, TaskRecord]
+    rows: Sequence[StoredOperation] = ()
+    left: Sequence[StoredOperation] = ()
+    stays: Sequence[Stay] = ()
+    stuck: Mapping[str, tuple[Deal, datetime]] = field(default_factory=dict)
+    deals: Mapping[int, str] = field(default_factory=dict)
+    away: Mapping[int, datetime] = field(default_factory=dict)
+    until: datetime | None = None
+
+
+class Writer:
+    """Writes the notices of one sweep."""
+
+    def __init__(self, summary: SweepSummary) -> None:
+        self.slot, self.rules, self.company = SlotId.parse(summary.slot), summary.rules, summary.company
+        self.address, self.deals = summary.address, summary.deals
+        self.away, self.until = summary.away, summary.until
+        self.language, self.zone = self.rules.language, self.rules.calendar.zone
         self.morning = self.slot.name == "morning"
-        self.first_day, self.last_day = due_days(self.slot, rules.calendar)
+        self.first_day, self.last_day = due_days(self.slot, self.rules.calendar)
 
     def text(self, notice: Notice) -> str:
         """The whole message, with as many lines as there is room for."""

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from bitrix_sync.decisions.overdue import Fate, gone_key, in_scope, is_overdue, reader_for, supervisor_of
+from bitrix_sync.decisions.overdue import gone_key, in_scope, is_overdue, reader_for, supervisor_of
 from bitrix_sync.decisions.plan import MESSAGE
 from bitrix_sync.model.actions import SendMessage, SetDeadline
-from bitrix_sync.model.facts import AWAITING, MOVABLE_STATUSES, Company, Deal
+from bitrix_sync.model.facts import AWAITING, MOVABLE_STATUSES
 from bitrix_sync.model.keys import Key, Purpose
 from bitrix_sync.model.operations import Operation, State, StoredOperation, TaskRecord
 from bitrix_sync.model.reasons import Reason
-from bitrix_sync.rules.model import Rules
 from bitrix_sync.rules.persons import head_over
-from bitrix_sync.sweeps.notice_text import REASON, Line, Notice, Writer
+from bitrix_sync.sweeps.notice_text import REASON, Line, Notice, Stay, SweepSummary, Writer
 from bitrix_sync.words.texts import folded, shortened
 
 MUST_BE_HEARD = frozenset({"escalate", "failed", "unsent", "gone_deal", "stuck", "fired"})
@@ -25,46 +22,6 @@ MUST_BE_HEARD = frozenset({"escalate", "failed", "unsent", "gone_deal", "stuck",
 UNFINISHED = frozenset({State.PLANNED, State.HELD, State.SENDING, State.UNKNOWN})
 UNSENT = frozenset({Reason.NEXT_BEGAN, Reason.NOT_RELEASED, Reason.DEADLINE_PASSED})
 """Why a move was dropped, where it was not for what people did."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stay:
-    """An overdue task that stays as it is, and what was found of it: see ``overdue.OverdueTask``."""
-
-    ref: str
-    fate: Fate
-    supervisor: int | None
-    owner: int
-    since: datetime
-    moves: int = 0
-    to: int | None = None
-    at_top: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class SweepSummary:
-    """All that the messages of one sweep are made of, as it stands when they are written.
-
-    ``open_tasks``: every open task that is known; ``records``: those that moves and stays speak of, by ref. ``rows``:
-    the sweep's moves; ``left``: those of the sweep before that had no end when its messages were written. ``stuck``:
-    deals of which nobody heard yet, with their entry, by the key that is noted then. ``deals``: titles of deals.
-    ``away``: who is away and until when. ``until``: when what remains will be through, if that can be said."""
-
-    slot: str
-    moment: datetime
-    rules: Rules
-    company: Company
-    address: str
-    admins: Sequence[int]
-    open_tasks: Sequence[TaskRecord]
-    records: Mapping[str, TaskRecord]
-    rows: Sequence[StoredOperation] = ()
-    left: Sequence[StoredOperation] = ()
-    stays: Sequence[Stay] = ()
-    stuck: Mapping[str, tuple[Deal, datetime]] = field(default_factory=dict)
-    deals: Mapping[int, str] = field(default_factory=dict)
-    away: Mapping[int, datetime] = field(default_factory=dict)
-    until: datetime | None = None
 
 
 def messages(summary: SweepSummary) -> tuple[tuple[str, ...], tuple[Operation, ...]]:
@@ -97,15 +54,7 @@ class _Post:
         overdue = summary.rules.overdue
         assert overdue is not None, "messages are for a file that has sweeps"
         self.overdue = overdue
-        self.writer = Writer(
-            slot=summary.slot,
-            rules=summary.rules,
-            company=summary.company,
-            address=summary.address,
-            deals=summary.deals,
-            away=summary.away,
-            until=summary.until,
-        )
+        self.writer = Writer(summary)
         self.notices: dict[int, Notice] = {}
         self.people: dict[int, set[int]] = defaultdict(set)
         """Whose tasks the reader controls."""

@@ -17,7 +17,8 @@ from bitrix_sync.portal import reading
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.store import Store, Sweep
 from bitrix_sync.sweeps import notices
-from bitrix_sync.sweeps.notices import UNFINISHED, Stay, SweepSummary
+from bitrix_sync.sweeps.notice_text import Stay, SweepSummary
+from bitrix_sync.sweeps.notices import UNFINISHED
 from bitrix_sync.sweeps.state import DONE, RECENT, count_states, moves_of, rest_of, slot_rule, unfinished
 
 log = structlog.get_logger(__name__)
