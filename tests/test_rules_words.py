@@ -19,7 +19,9 @@ from bitrix_sync.words.usage import fault_text
 from tests.test_rules_loading import table
 
 LANGUAGES = sorted(FAULTS)
-SAME_EVERYWHERE = {"id", "Id", "YAML", "true", "false", "workdays", "responsible", "creator", "head", "tz"}
+SAME_EVERYWHERE = {
+    *("BB-коды", "e-mail", "id", "Id", "YAML", "true", "false", "workdays", "responsible", "creator", "head", "tz"),
+}
 """Words that an administrator meets in Latin letters whatever the language."""
 OF_PARTS = {
     "{} {} of the funnel {} {} no task.",

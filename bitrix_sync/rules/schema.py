@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from bitrix_sync.rules.file import File
-from bitrix_sync.words.language import FALL_BACK
+from bitrix_sync.rules.file import SECTIONS, File
+from bitrix_sync.words.language import FALL_BACK, KEYS
 from bitrix_sync.words.usage import fault_text
 
 _LINK = re.compile(r"\[([^\]]*)\]\(#[^)]*\)")
@@ -42,11 +42,22 @@ class _Schema(GenerateJsonSchema):
 
 
 def json_schema(language: str = FALL_BACK) -> dict[str, Any]:
-    """The schema of a whole file, in JSON Schema 2020-12; its hints in the language."""
+    """The schema of a whole file, in JSON Schema 2020-12; its hints in the language: of a key as its table says it."""
     schema = File.model_json_schema(by_alias=True, schema_generator=_Schema)
-    for one in _hinted(schema):
-        one["description"] = fault_text(language, _LINK.sub(r"\1", one["description"]))
+    said = {id(part): hint for part, hint in _of_keys(schema, KEYS.get(language, {}))}
+    for part in _hinted(schema):
+        part["description"] = fault_text(language, said.get(id(part)) or _LINK.sub(r"\1", part["description"]))
     return {"$schema": DIALECT, **schema, "title": fault_text(language, "rules.yaml of bitrix-sync")}
+
+
+def _of_keys(schema: Any, said: Mapping[str, str]) -> Iterator[tuple[dict[str, Any], str]]:
+    """The parts of a schema that stand for keys of ``SECTIONS``, each with what the language says of the key."""
+    for section, kinds in SECTIONS.items():
+        for kind in kinds:
+            shape = schema if kind is File else schema["$defs"][kind.__name__]
+            for key, part in shape["properties"].items():
+                if (meaning := said.get(f"{section}.{key}")) is not None:
+                    yield part, _LINK.sub(r"\1", meaning.replace(" | ", "; default: "))
 
 
 def _hinted(part: Any) -> Iterator[dict[str, Any]]:

@@ -11,7 +11,7 @@ Tables of such a file, each of which may lack what is said as in ``FALL_BACK`` t
   any other, with the value in its braces.
 - ``FIRST_RULES``: comments of the first rules.yaml. Those behind a value begin with two blanks and the sign.
 - ``SUGGESTIONS``: for what ``setup.suggestions`` suggests, how stages are called (a pattern), title and check list.
-- ``KEYS``: what the keys of rules.yaml mean, for ``docs/*/rules.md`` (see ``tools/docs.py``).
+- ``KEYS``: what the keys of rules.yaml mean, for ``docs/*/rules.md`` (see ``tools/docs.py``) and the hints of editors.
 - ``DATE``: day and month as they stand in a date, in CLDR's letters.
 - ``LETTERS``: a range of letters that only this language's portals have, if there is one.
 

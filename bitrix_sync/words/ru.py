@@ -2072,43 +2072,12 @@ FAULTS: dict[str, str] = {
     "the end of that day's working hours": "конец рабочего дня",
     "what happens on a day off: `next`, `previous`, `keep`": "что делать с выходным: `next`, `previous`, `keep`",
     "see below": "см. описание языка",
-    "`false`: the deadline does not follow later changes of the deal": "`false`: срок не следует за изменениями сделки",
-    "so much later: than the entry, than the field's date, than the event": (
-        "на столько позже: входа на стадию, даты из поля, события"
-    ),
-    "with `event` `0 workdays`": "с `event` — `0 workdays`",
     "So long after an event.": "Через столько после события.",
-    "one of `{done: rule}`, `{stage: name}`, `{filled: FIELD}`": (
-        "одно из `{done: правило}`, `{stage: имя}`, `{filled: ПОЛЕ}`"
-    ),
-    "another deadline, always counted from entry; required with `field` and `event`": (
-        "другой срок, всегда от входа на стадию; обязателен с `field` и `event`"
-    ),
     "The date of a field of the deal, or so long before or after it.": (
         "Дата из поля сделки или столько до неё или после."
     ),
-    "so much earlier than the field's date": "на столько раньше даты из поля",
-    "a date or date-time field of the deal, by its code or its exact title": (
-        "поле сделки с датой или датой и временем: код или точное название"
-    ),
     "Working time. Without it the portal's own settings are used.": (
         "Рабочее время. Без него берутся настройки портала."
-    ),
-    "working hours: one span or a list of spans for all working days (Monday to Friday), or a mapping of days to "
-    "spans. In a mapping the days named are the working days": (
-        "рабочие часы: промежуток или список промежутков для всех рабочих дней (с понедельника по пятницу) либо "
-        "словарь из дней и промежутков. В словаре рабочие дни — те, что названы"
-    ),
-    "the portal's own": "как в портале",
-    "the working days, when `hours` is no mapping: `mon-fri`, or a list": (
-        "рабочие дни, если `hours` не словарь: `mon-fri` или список"
-    ),
-    "public holidays and moved working days of that country: `RU`, `KZ`, `DE`": (
-        "праздники и переносы рабочих дней страны: `RU`, `KZ`, `DE`"
-    ),
-    "more days off": "ещё выходные",
-    "more working days; a day that usually is off has the hours of the first working day of the week": (
-        "ещё рабочие дни; у обычно выходного часы первого рабочего дня недели"
     ),
     "Conditions on the deal: fields (by code or exact title) to tests, `any` and `not` for nesting; all must hold.": (
         "Условия на сделку: поля (код или точное название) и сравнения, `any` и `not` для вложения; должны "
@@ -2125,24 +2094,7 @@ FAULTS: dict[str, str] = {
     ),
     "How long after the sweep's moment.": "Через сколько после часа обхода.",
     "A certain day.": "Определённый день.",
-    "a date, the same for every deal": "дата, одна для всех сделок",
     "What happens to what is overdue. Without it: no sweeps.": "Что делать с просроченным. Без него обходов нет.",
-    "`rules`: those made by this file; `deals`: any task bound to a deal; `all`: every task": (
-        "`rules`: задачи этого файла; `deals`: любые задачи сделок; `all`: все задачи"
-    ),
-    "the morning sweep: `at` what time, `move_to` where overdue deadlines go, counted from the sweep's moment, "
-    "`days: every_day` for days off too": (
-        "утренний обход: `at` — во сколько, `move_to` — куда переносить просроченные сроки, считая от часа обхода, "
-        "`days: every_day` — и в выходные"
-    ),
-    "no such sweep": "такого обхода нет",
-    "the evening sweep, likewise": "вечерний обход, так же",
-    "so many moves, then the task stays where it is and is escalated; `0`: never moved, escalated at once": (
-        "столько переносов, потом задача остаётся на месте и о ней сообщают; `0`: не переносится, сообщают сразу"
-    ),
-    "no limit": "без предела",
-    "who is told: `supervisor`, `owner`, or both": "кому сообщать: `supervisor`, `owner` или обоим",
-    "both": "обоим",
     "An active direct member of a department; the head only if alone.": (
         "Работающий сотрудник самого отдела; руководитель, только если других нет."
     ),
@@ -2185,46 +2137,7 @@ FAULTS: dict[str, str] = {
     ),
     "On which days it runs.": "По каким дням он идёт.",
     "A rule: one task that the stage asks for.": "Правило: одна задача, которой требует стадия.",
-    "a text, BB code": "текст (можно BB-код)",
-    "list of persons": "список людей",
-    "a duration: done and still in the stage, the next one": (
-        "длительность: выполнена, а сделка ещё на стадии, — через столько следующая"
-    ),
-    "`each_visit`; `if_none_open`: an open one of an earlier visit is taken over; `once` for ever": (
-        "`each_visit`; `if_none_open`: подхватывается открытая от прежнего пребывания; `once`: одна навсегда"
-    ),
-    "`keep`, `complete`, `defer`, `delete`: what its open task undergoes when the deal leaves": (
-        "`keep`, `complete`, `defer`, `delete`: что делать с открытой задачей, когда сделка уходит"
-    ),
-    "`false`: reads the notices, but is no observer of the task": (
-        "`false`: получает сообщения, но в задаче не наблюдает"
-    ),
-    "`substitute`: an owner who is away at the deadline is replaced; `keep`": (
-        "`substitute`: если исполнителя к сроку не будет, его замещают; `keep`"
-    ),
     "a workgroup, by name or id": "рабочая группа: имя или id",
-    "list of texts": "список текстов",
-    "`true`: the supervisor accepts the result": "`true`: результат принимает контролёр",
-    "`true`: cannot be closed without a result": "`true`: без результата не закрыть",
-    "letters, digits, `-`, `_`; once in the file": "латинские буквы, цифры, `-`, `_`; один раз в файле",
-    "a text; 1 to 250 characters, a longer one is cut with an ellipsis": (
-        "текст; от 1 до 250 знаков, длиннее — обрезается с многоточием"
-    ),
-    "conditions on the deal": "условия на сделку",
-    "always": "всегда",
-    "an event: the task appears then, not on entry": "событие: задача появляется с ним, а не при входе",
-    "on entry": "при входе на стадию",
-    "who does it: a person": "кто её делает: человек",
-    "by when, see Deadlines": "к какому сроку",
-    "who controls it: a person, `head` or `none`": "кто контролирует: человек, `head` или `none`",
-    "the file's `supervisor`": "`supervisor` файла",
-    "the task's own user fields by code": "пользовательские поля задачи по кодам",
-    "what its open task undergoes when the deal is won or lost": (
-        "что делать с открытой задачей, когда сделка выиграна или проиграна"
-    ),
-    "the file's `on_close`": "`on_close` файла",
-    "`never`, or own `limit` and `move_to`": "`never` или свои `limit` и `move_to`",
-    "the file's": "как в файле",
     "What overdue tasks of this rule undergo, instead of what the file says.": (
         "Что делать с просроченными задачами этого правила вместо сказанного в файле."
     ),
@@ -2241,35 +2154,12 @@ FAULTS: dict[str, str] = {
         "Правила bitrix-sync: для каждой стадии каждой воронки — какая задача, чья, к какому сроку."
     ),
     "rules.yaml of bitrix-sync": "Правила bitrix-sync",
-    "`1`, the version of this language": "`1`, версия этого языка",
-    "`ru` or `en`: the language of notices, of lines in tasks and of the page": (
-        "`ru` или `en`: язык сообщений, строк в задачах и страницы"
-    ),
-    "the zone of all times in the file, such as `Europe/Moscow`": "пояс всех времён в файле, например `Europe/Moscow`",
-    "the portal's own, see below": "как в портале",
     "who hears of trouble: ids, e-mails or names of employees": (
         "кто узнаёт о неполадках: id, почта или имена сотрудников"
-    ),
-    "`fallback_owner`, else the webhook's own user": "`fallback_owner`, а без него владелец вебхука",
-    "working days and hours": "рабочие дни и часы",
-    "the portal's own, else Monday to Friday, 09:00 to 18:00": (
-        "как в портале, иначе с понедельника по пятницу с 09:00 до 18:00"
-    ),
-    "who controls every task that does not say otherwise": (
-        "кто контролирует все задачи, если в самой задаче не сказано иначе"
-    ),
-    "what the open tasks of a won or lost deal undergo": (
-        "что делать с открытыми задачами выигранной или проигранной сделки"
     ),
     "who gets a task that nobody else can take: an id, e-mail or name": (
         "кому отдать задачу, которую больше некому: id, почта или имя"
     ),
-    "nobody": "никому",
-    "the rules themselves": "сами правила",
-    "the sweeps": "обходы",
-    "no sweeps": "обходов нет",
-    "limits, and the trial mode": "пределы и пробный режим",
-    "limits of 1000, no trial mode": "пределы 1000, без пробного режима",
     "The portal has no user of the name {0}.": "В портале нет сотрудника с именем {0}.",
     "Write the funnel, and its stages below it, indented.": "Напишите воронку, а под ней с отступом её стадии.",
 }
