@@ -13,7 +13,8 @@ from bitrix_sandbox.state.clock import Clock
 from bitrix_sandbox.state.seed import SCOPES, build_big
 from bitrix_sync.errors import PortalError, PortalRefused
 from bitrix_sync.model.actions import Kind, unpack
-from bitrix_sync.model.facts import Absent, Changes, Contact, Cursor, Deal, Unread, Visit
+from bitrix_sync.model.facts import Absent, Changes, Contact, Cursor, Deal, Reached, Unread, Visit
+from bitrix_sync.model.items import DEAL
 from bitrix_sync.model.operations import Operation
 from bitrix_sync.model.reading import Reading
 from bitrix_sync.portal import lookups, reading
@@ -43,6 +44,10 @@ def now() -> datetime:
 
 def begun(portal: Portal) -> Cursor:
     return read(portal, reading.cursor_now(portal)).cursor  # type: ignore[return-value]
+
+
+def reached(at: datetime) -> Cursor:
+    return Cursor({DEAL.name: Reached(10**6, at, at)}, at)
 
 
 def read(portal: Portal, cursor: Cursor | None, **more: Any) -> Changes:
@@ -97,7 +102,7 @@ def test_what_happens_is_in_the_next_reading(box: Sandbox, portal: Portal) -> No
     assert (seen.mark, seen.deal_ids, seen.auditors, seen.owner_id) == (MARK, (deal,), (9,), 5)
     assert seen.deadline == due.replace(second=0, microsecond=0)
     assert changes.cursor is not None
-    assert changes.cursor.history_id == max(visit.id for visit in changes.visits)
+    assert changes.cursor.deals.history_id == max(visit.id for visit in changes.visits)
     assert changes.requests == 1
 
 
@@ -175,12 +180,12 @@ def test_a_burst_is_read_whole_and_the_next_time_in_one_request(box: Sandbox, po
 
 
 def test_the_cursor_never_goes_back_nor_into_the_future(box: Sandbox, portal: Portal) -> None:
-    far = Cursor(10**6, *[now() + timedelta(seconds=20)] * 3)
+    far = reached(now() + timedelta(seconds=20))
     assert read(portal, far).cursor == far
     box.state.add_deal("From tomorrow", responsible=5, at=now() + timedelta(days=1))
     cursor = read(portal, begun(portal)).cursor
     assert cursor is not None
-    assert cursor.history_time <= portal.now()
+    assert cursor.deals.history_time <= portal.now()
 
 
 def test_one_answer_with_a_time_far_ahead_loses_no_edit(box: Sandbox, portal: Portal) -> None:
@@ -199,7 +204,7 @@ def test_a_cursor_from_a_clock_that_was_ahead_comes_back_and_finds_what_was_edit
     box: Sandbox, portal: Portal
 ) -> None:
     edited = box.state.add_deal("While the cursor was ahead", responsible=5)
-    ahead = Cursor(10**6, *[now() + timedelta(minutes=55)] * 3)
+    ahead = reached(now() + timedelta(minutes=55))
     first = read(portal, ahead, wanted=Reading(None))
     assert edited not in {deal.id for deal in first.deals}
     assert first.cursor is not None

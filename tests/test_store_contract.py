@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from bitrix_sync.model.actions import CreateTask, Kind, unpack
-from bitrix_sync.model.facts import Absence, Cursor, Deal, Visit
+from bitrix_sync.model.facts import Absence, Cursor, Deal, Reached, Visit
+from bitrix_sync.model.items import DEAL, Item, ItemKind
 from bitrix_sync.model.keys import Occurrence
 from bitrix_sync.model.operations import (
     Changeset,
@@ -359,20 +360,44 @@ def test_a_rule_keeps_the_time_of_its_first_loading(store: Store) -> None:
 
 def test_the_cursor_is_written_with_the_recording_and_left_alone_without(store: Store, epoch: int) -> None:
     assert store.cursor() is None
-    cursor = Cursor(9031, NOW, NOW + MINUTE, NOW - MINUTE)
+    cursor = Cursor({DEAL.name: Reached(9031, NOW, NOW + MINUTE)}, NOW - MINUTE)
     store.record(Changeset(at=NOW, cursor=cursor), epoch)
     store.record(Changeset(at=NOW + DAY), epoch)
     assert store.cursor() == cursor
 
 
+def test_items_of_two_kinds_with_one_id_are_two(store: Store, epoch: int, lead: ItemKind) -> None:
+    kinds, items, rows = (DEAL, lead), [], []
+    cursor = Cursor({kind.name: Reached(Item(kind, 9031).number, NOW, NOW) for kind in kinds}, NOW)
+    for kind in kinds:
+        item, row = Item(kind, 7).number, Item(kind, 9031).number
+        items, rows = [*items, item], [*rows, row]
+        task, visit = make_task(row, item), make_visit(row, item, stage_id=kind.stage("NEW", 0))
+        create = Operation(f"create:{task.ref}", CreateTask({"TITLE": kind.name}), item, task.ref)
+        decision = Decision(item, (create,), (task,), moments={(row, "seen"): NOW})
+        deal = make_deal(item, title=kind.name)
+        store.record(Changeset(NOW, cursor, (visit,), deals=(deal,), decisions=(decision,)), epoch)
+    assert store.cursor() == cursor
+    before = store.deal_states(items)
+    assert [one.deal.title for one in before.values() if one.deal] == ["DEAL", "LEAD"]
+    assert [one.tasks[0].occurrence for one in before.values()] == ["9031:call", "LEAD.9031:call"]
+    assert [[visit.stage_id for visit in one.visits] for one in before.values()] == [["NEW"], ["LEAD:NEW"]]
+    assert [one.id for kind in kinds if (one := store.newest_visit(kind))] == rows
+    store.record(Changeset(NOW, retired=before[items[1]].visits), epoch)
+    after = store.deal_states(items)
+    assert (after[items[0]], after[items[1]].visits) == (before[items[0]], ())
+
+
 def test_moments_come_back_exactly_in_utc_whatever_zone_they_were_given_in(store: Store, epoch: int) -> None:
     moscow = timezone(timedelta(hours=3))
     at = datetime(2026, 3, 10, 12, 0, 0, 123457, tzinfo=moscow)
-    store.record(Changeset(at=NOW, cursor=Cursor(1, at, at, datetime(1969, 12, 31, tzinfo=UTC))), epoch)
+    store.record(
+        Changeset(at=NOW, cursor=Cursor({DEAL.name: Reached(1, at, at)}, datetime(1969, 12, 31, tzinfo=UTC))), epoch
+    )
     cursor = store.cursor()
     assert cursor is not None
-    assert cursor.history_time == at
-    assert cursor.history_time.utcoffset() == timedelta(0)
+    assert cursor.deals.history_time == at
+    assert cursor.deals.history_time.utcoffset() == timedelta(0)
     assert cursor.tasks_time == datetime(1969, 12, 31, tzinfo=UTC)
 
 

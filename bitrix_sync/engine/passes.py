@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -16,7 +16,8 @@ from bitrix_sync.engine.rulebook import NO_STAGE, Rulebook
 from bitrix_sync.engine.sender import STRANGER_CODE, Applied, Sender, apply, send
 from bitrix_sync.errors import PortalError
 from bitrix_sync.model.actions import Kind, MoveDeal, SendMessage, title_of
-from bitrix_sync.model.facts import Absent, Changes, Contact, Deal, End, PortalTask, Unread, Visit
+from bitrix_sync.model.facts import Absent, Changes, Contact, Cursor, Deal, End, PortalTask, Unread, Visit
+from bitrix_sync.model.items import KINDS, ItemKind
 from bitrix_sync.model.keys import Key, Purpose, Refusal, foreign_ref, hour, minute, occurrence_in, told_mark
 from bitrix_sync.model.operations import (
     Changeset,
@@ -221,6 +222,8 @@ def gather(context: ServiceContext, wanted: Reading, *, applied: Applied | None 
     cursor = context.store.cursor()
     if cursor is None:
         raise PortalError("the portal has not been read for the first time yet; start `bitrix-sync run` or `sync`")
+    if new := context.rulebook.rules.kinds - cursor.kinds.keys():
+        cursor = take_up(context, cursor, [KINDS[name] for name in sorted(new)])
     book, now = context.rulebook, context.portal.now()
     news = reading.ChangeReader(
         context.portal,
@@ -622,7 +625,7 @@ def put_back(
     store.record(
         Changeset(
             at=context.portal.now(),
-            cursor=replace(cursor, history_id=min(cursor.history_id, first - 1)),
+            cursor=cursor.before(lost),
             retired=tuple(lost),
             unmade=tuple(record.ref for record in unmade),
             decisions=tuple(Decision(one, wake_at=context.portal.now()) for one in {one.deal_id for one in unmade}),
@@ -710,6 +713,29 @@ def failed_key(row: StoredOperation) -> str:
 # --- first start -----------------------------------------------------------------------------------------------------
 
 
+def past_of(context: ServiceContext, kinds: Collection[ItemKind]) -> Changes:
+    """The open items of these kinds with their history, and all history up to the cursor that lies so far back as rows
+    can become visible late."""
+    portal = context.portal
+    cursor = reading.cursor_now(portal, kinds)
+    deals = reading.open_deals(portal, fields=context.rulebook.rules.fields, kinds=kinds)
+    read = reading.deal_history(portal, [deal.id for deal in deals])
+    for kind in kinds:
+        read += reading.history_since(portal, cursor.kinds[kind.name].history_time - OVERLAP, kind)
+    visits = {visit.id: visit for visit in read if cursor.covers(visit)}
+    return Changes(visits=tuple(visits.values()), deals=tuple(deals), cursor=cursor)
+
+
+def take_up(context: ServiceContext, cursor: Cursor, kinds: Collection[ItemKind]) -> Cursor:
+    """Begin to read items of kinds of which the file did not speak before: what is there are facts of the past."""
+    at, past = context.portal.now(), past_of(context, kinds)
+    begun = replace(cursor, kinds={**cursor.kinds, **(past.cursor.kinds if past.cursor else {})})
+    changes = Changeset(at=at, cursor=begun, visits=past.visits, history=True, deals=past.deals)
+    context.store.record(changes, context.sender.epoch)
+    log.info("kinds of items are read from now on", kinds=[kind.name for kind in kinds], items=len(past.deals))
+    return begun
+
+
 def first_start(context: ServiceContext) -> None:
     """Read open deals with their history and open tasks as facts, and decide nothing from them.
 
@@ -719,32 +745,26 @@ def first_start(context: ServiceContext) -> None:
     is past, what has a higher number is new. A portal that shows no deal at all is told of (``alarms``)."""
     portal, rules = context.portal, context.rulebook.rules
     begun = portal.now()
-    cursor = reading.cursor_now(portal)
-    deals = reading.open_deals(portal, fields=rules.fields)
-    read = [
-        *reading.deal_history(portal, [deal.id for deal in deals]),
-        *reading.history_since(portal, cursor.history_time - OVERLAP),
-    ]
-    visits = {visit.id: visit for visit in read if visit.id <= cursor.history_id}
-    facts = Gathered(begun, Changes(visits=tuple(visits.values()), tasks=tuple(reading.open_tasks(portal))))
+    past = past_of(context, [KINDS[name] for name in sorted(rules.kinds)])
+    facts = Gathered(begun, replace(past, tasks=tuple(reading.open_tasks(portal))))
     observe_tasks(context, facts)
     context.store.note_rules(list(rules.by_id), begun, anew=True)  # a first start that ended half-way began nothing
-    context.store.flags.sees_no_deals = None if deals else begun
+    context.store.flags.sees_no_deals = None if past.deals else begun
     context.store.record(
         Changeset(
             at=begun,
-            cursor=cursor,
-            visits=tuple(visits.values()),
+            cursor=past.cursor,
+            visits=past.visits,
             history=True,
-            deals=tuple(deals),
+            deals=past.deals,
             tasks=tuple(facts.tasks.values()),
             decisions=tuple(Decision(deal_id, wake_at=begun) for deal_id in sorted(facts.touched)),
             operations=notices_of_tasks(context, facts),
         ),
         context.sender.epoch,
     )
-    log.info("first start", deals=len(deals), visits=len(visits), tasks=len(facts.tasks))
-    if not deals:
+    log.info("first start", deals=len(past.deals), visits=len(past.visits), tasks=len(facts.tasks))
+    if not past.deals:
         log.error(
             "the portal shows no deal in progress; may the webhook's user read deals? (CRM > Settings > Access "
             "permissions)",

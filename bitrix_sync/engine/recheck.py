@@ -28,6 +28,7 @@ from bitrix_sync.engine.passes import (
 )
 from bitrix_sync.model.actions import DeleteTask
 from bitrix_sync.model.facts import Absent, Changes, Deal, PortalTask, Unread
+from bitrix_sync.model.items import ItemKind
 from bitrix_sync.model.keys import Key, Purpose, foreign_ref, mark_of, occurrence_in
 from bitrix_sync.model.operations import Changeset, DeadlineChange, Operation, StoredOperation, TaskRecord
 from bitrix_sync.portal import reading
@@ -93,7 +94,13 @@ def run(context: ServiceContext) -> None:
     look once more for tasks that were made twice; forget what is old."""
     now = context.portal.now()
     look_whose(context)
-    changes = Changes(visits=tuple(reading.history_since(context.portal, now - LOOK_BACK)))
+    changes = Changes(
+        visits=tuple(
+            visit
+            for kind in kinds_read(context)
+            for visit in reading.history_since(context.portal, now - LOOK_BACK, kind)
+        )
+    )
     recording, report = decide(context, sift(context, changes, ask=context.store.unjudged()))
     context.store.record(recording, context.sender.epoch)
     met = meet_deals(context)
@@ -106,11 +113,17 @@ def run(context: ServiceContext) -> None:
     log.info("recheck", missed_visits=report.visits, deals=met, vanished=seen.vanished["tasks"], lost=seen.lost)
 
 
+def kinds_read(context: ServiceContext) -> list[ItemKind]:
+    """The kinds of items that are read."""
+    cursor = context.store.cursor()
+    return [] if cursor is None else cursor.read
+
+
 def meet_deals(context: ServiceContext) -> int:
     """Take in each open deal of the portal that is not remembered as it is now, with its whole history: one that could
     not be read before, or whose change was missed; returns how many."""
     remembered = context.store.deals(open_only=True)
-    read = reading.open_deals(context.portal, fields=context.rulebook.rules.fields)
+    read = reading.open_deals(context.portal, fields=context.rulebook.rules.fields, kinds=kinds_read(context))
     new = [deal for deal in read if has_changed(remembered.get(deal.id), deal)]
     for begin in range(0, len(new), CHUNK):
         deals = new[begin : begin + CHUNK]

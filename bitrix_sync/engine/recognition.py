@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from bitrix_sync.decisions import plan
 from bitrix_sync.decisions.guards import is_stranger
 from bitrix_sync.model.facts import PortalTask, Visit
+from bitrix_sync.model.items import ItemKind
 from bitrix_sync.model.keys import Key, Occurrence, Purpose, occurrence_in
 from bitrix_sync.model.operations import DeadlineChange, TaskRecord
 from bitrix_sync.portal import reading
@@ -64,26 +65,37 @@ def _no_more_there(store: Store, unknown: Iterable[Visit], there: Collection[int
 
 def against(store: Store, new: Iterable[Visit], known: Mapping[int, Visit]) -> list[Visit]:
     """Those of the new rows that cannot stand beside what is known."""
-    newest = store.newest_visit()
-    if newest is None:
-        return []
-    return [
-        visit
-        for visit in new
-        if visit.id in known or (visit.id < newest.id and visit.entered - newest.entered > OUT_OF_TURN)
-    ]
+    found = []
+    for kind, rows in of_kinds(new).items():
+        newest = store.newest_visit(kind)
+        found += [
+            visit
+            for visit in rows
+            if newest is not None
+            if visit.id in known or (visit.id < newest.id and visit.entered - newest.entered > OUT_OF_TURN)
+        ]
+    return found
+
+
+def of_kinds(visits: Iterable[Visit]) -> dict[ItemKind, list[Visit]]:
+    """The visits of each kind of items: only among them numbers rise with time."""
+    found: dict[ItemKind, list[Visit]] = {}
+    for visit in visits:
+        found.setdefault(visit.row.kind, []).append(visit)
+    return found
 
 
 def lost_visits(store: Store, contradicted: Sequence[Visit], true: Iterable[Visit]) -> list[Visit]:
     """The visits remembered that a portal has no more which shows these rows instead, and still has those that are
     ``true``. Its ids went back to a number: what came later went too, unless some of that is there."""
     known = store.known_visits([visit.id for visit in contradicted])
-    replaced = [known[one.id] for one in contradicted if one.id in known and not same(one, known[one.id])]
-    first = min((visit.id for visit in contradicted), default=0)
-    if not contradicted or any(visit.id >= first for visit in true):
-        return replaced
-    later = store.visits_from(first, before=max(visit.entered for visit in contradicted))
-    return list(dict.fromkeys((*replaced, *later)))
+    lost = [known[one.id] for one in contradicted if one.id in known and not same(one, known[one.id])]
+    there = of_kinds(true)
+    for kind, rows in of_kinds(contradicted).items():
+        first = min(visit.id for visit in rows)
+        if not any(visit.id >= first for visit in there.get(kind, ())):
+            lost += store.visits_from(first, before=max(visit.entered for visit in rows))
+    return list(dict.fromkeys(lost))
 
 
 def lost_tasks(store: Store, portal: Portal, lost: Sequence[Visit], true: Sequence[Visit]) -> list[TaskRecord]:

@@ -21,6 +21,7 @@ from bitrix_sync.engine.rulebook import Rulebook, read_file
 from bitrix_sync.errors import RulesError, UserError
 from bitrix_sync.explain.preview_lines import Preview, nothing, of_changes, of_load, of_rules, rules_of, uncovered
 from bitrix_sync.model.facts import Changes, Cursor, Deal, Directory, PortalTask, Stage, Visit
+from bitrix_sync.model.items import Item
 from bitrix_sync.model.keys import occurrence_in
 from bitrix_sync.model.operations import DealState, Decision, State, TaskRecord
 from bitrix_sync.portal import reading
@@ -310,7 +311,9 @@ def _records(
 
 def _entering(context: PreviewContext, cursor: Cursor | None, state: DealState, deal: Deal, stage: Stage) -> DealState:
     """The deal as if it entered the stage now."""
-    latest = max([visit.id for visit in state.visits] + [cursor.history_id if cursor else 0])
+    kind = Item.of(deal.id).kind
+    seen = cursor.kinds.get(kind.name) if cursor else None
+    latest = max([visit.id for visit in state.visits] + [seen.history_id if seen else kind.first])
     visit = Visit(latest + 1, deal.id, ENTRY, stage.funnel_id, stage.id, stage.semantic, context.now)
     own = {"STAGE_ID": stage.id, "STAGE_SEMANTIC_ID": stage.semantic, "CATEGORY_ID": stage.funnel_id}
     fields = {**deal.fields, **{code: value for code, value in own.items() if code in deal.fields}}

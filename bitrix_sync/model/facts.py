@@ -7,12 +7,12 @@ items have the same ids; a deal's fields are keyed by the portal's upper-case co
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeAlias, TypeVar
 
-from bitrix_sync.model.items import Item
+from bitrix_sync.model.items import DEAL, KINDS, Item, ItemKind
 
 WAITING, IN_PROGRESS, AWAITING, DONE, DEFERRED = 2, 3, 4, 5, 6
 """Task statuses of the portal (REAL_STATUS)."""
@@ -275,14 +275,44 @@ class Contact:
 
 
 @dataclass(frozen=True, slots=True)
-class Cursor:
-    """How far the portal's record has been read: the newest history id and CREATED_TIME, deal change and task change
-    seen, all in the portal's time (UTC)."""
+class Reached:
+    """How far the portal's record of one kind of items has been read: the newest row of its history and CREATED_TIME,
+    and the newest change of an item seen, in the portal's time (UTC)."""
 
     history_id: int
     history_time: datetime
     deals_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far the portal's record has been read: of each kind of items, by its name, and the newest change of a task
+    seen, in the portal's time (UTC)."""
+
+    kinds: Mapping[str, Reached]
     tasks_time: datetime
+
+    @property
+    def deals(self) -> Reached:
+        """That of deals, which are always read."""
+        return self.kinds[DEAL.name]
+
+    @property
+    def read(self) -> list[ItemKind]:
+        """The kinds that are read."""
+        return [KINDS[name] for name in self.kinds if name in KINDS]
+
+    def covers(self, visit: Visit) -> bool:
+        """True for a row of the history that is no newer than the newest one seen."""
+        return visit.id <= self.kinds[visit.row.kind.name].history_id
+
+    def before(self, visits: Iterable[Visit]) -> Cursor:
+        """The same, but that none of these rows has been seen yet."""
+        kinds = dict(self.kinds)
+        for visit in visits:
+            name = visit.row.kind.name
+            kinds[name] = replace(kinds[name], history_id=min(kinds[name].history_id, visit.id - 1))
+        return replace(self, kinds=kinds)
 
 
 @dataclass(frozen=True, slots=True)

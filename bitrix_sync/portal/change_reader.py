@@ -7,15 +7,18 @@ its own; ``News.finish`` then reads what is left, or all of it if nothing came.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from bitrix_sync.model.facts import Changes, Company, Cursor, Visit
+from bitrix_sync.model.facts import Changes, Company, Cursor, Deal, Reached, Visit
+from bitrix_sync.model.items import DEAL, Item, ItemKind
 from bitrix_sync.model.known import with_absences
 from bitrix_sync.model.reading import OVERLAP, WHOLE, Reading
 from bitrix_sync.portal.client import Portal
 from bitrix_sync.portal.dialect.commands import Command
 from bitrix_sync.portal.dialect.outcomes import Outcome
+from bitrix_sync.portal.dialect.parsing import Row
 from bitrix_sync.portal.directory import absence_commands, absences_of, company_commands, company_of
 from bitrix_sync.portal.paging import Lists, Source
 from bitrix_sync.portal.sources import (
@@ -48,6 +51,26 @@ NARROW, NARROW_LATE, WIDE = "narrow.", "late.", "wide."
 """Begin the names under which is remembered how many pages a reading without, with little and with overlap had."""
 
 
+@dataclass(frozen=True, slots=True)
+class Since:
+    """From when on one kind of items is read. ``newest``: the id of the newest row of its history seen."""
+
+    kind: ItemKind
+    reached: Reached
+    newest: int
+    history: datetime
+    items: datetime
+
+    @classmethod
+    def of(cls, kind: ItemKind, reached: Reached, wanted: Reading) -> Since:
+        """By how far it was read, and what is read again."""
+        back = wanted.overlap or timedelta()
+        history = reached.history_time - back
+        if wanted.overlap is None:  # a whole reading has passed since, so a burst before it need not be read again
+            history = max(reached.history_time, reached.deals_time) - LATE
+        return cls(kind, reached, Item.of(reached.history_id).id, history, reached.deals_time - back)
+
+
 class ChangeReader:
     """One reading of everything recorded after the cursor, and once more of what is ``wanted`` of the time before it.
 
@@ -70,11 +93,8 @@ class ChangeReader:
     ) -> None:
         self._portal, self._cursor, self._fields = portal, cursor, fields
         self._by_id = wanted.overlap is None and not wanted.late
-        back = wanted.overlap or timedelta()
-        self._history_from = cursor.history_time - back
-        if wanted.overlap is None:  # a whole reading has passed since, so a burst before it need not be read again
-            self._history_from = max(cursor.history_time, cursor.deals_time) - LATE
-        self._deals_from, self._tasks_from = cursor.deals_time - back, cursor.tasks_time - back
+        self._since = [Since.of(kind, cursor.kinds[kind.name], wanted) for kind in cursor.read]
+        self._tasks_from = cursor.tasks_time - (wanted.overlap or timedelta())
         self._people, self._away = people, away
         self._employed = [user.id for user in people.users.values() if user.active] if people and away else []
         self._seen_whole = portal.now() if portal.clock_known else None
@@ -82,13 +102,17 @@ class ChangeReader:
 
     def _sources(self, wanted: Reading) -> list[Source]:
         name = WIDE if wanted.overlap is not None else NARROW_LATE if wanted.late else NARROW
-        portal, since = self._portal, partial(filter_time, self._portal)
-        history = {">ID": self._cursor.history_id} if self._by_id else {">=CREATED_TIME": since(self._history_from)}
-        return [
-            history_source(history, f"{name}history"),
-            deals_source(portal, {">=updatedTime": since(self._deals_from)}, self._fields, f"{name}deals"),
-            tasks_source({">=CHANGED_DATE": since(self._tasks_from)}, f"{name}tasks", growing=True),
-        ]
+        portal, found, moment = self._portal, list[Source](), partial(filter_time, self._portal)
+        for since in self._since:
+            kind = since.kind
+            of_kind = "" if kind is DEAL else f".{kind.name}"
+            newer = {">ID": since.newest} if self._by_id else {">=CREATED_TIME": moment(since.history)}
+            changed = {">=updatedTime": moment(since.items)}
+            if kind.has_history:
+                found.append(history_source(newer, f"{name}history{of_kind}", kind))
+            found.append(deals_source(portal, changed, self._fields, f"{name}deals{of_kind}", kind=kind))
+        changed = {">=CHANGED_DATE": moment(self._tasks_from)}
+        return [*found, tasks_source(changed, f"{name}tasks", growing=True)]
 
     def size(self, most: int) -> int:
         """How many commands the ``opening`` has if there is room for ``most``."""
@@ -109,13 +133,18 @@ class ChangeReader:
         begun = portal.stats.requests
         staff = [] if self._people is None else company_commands(self._people)
         absent = absence_commands(self._employed, *self._away) if self._away and self._employed else []
-        (history_rows, deal_rows, task_rows), beside = self._lists.finish([*staff, *absent])
-        parsed = portal.clock()
-        visits = facts(history_rows, visit_parser(portal), self._is_new)
+        (*rows, task_rows), beside = self._lists.finish([*staff, *absent])
+        parsed, lists = portal.clock(), iter(rows)
+        visits, deals, kinds = list[Visit](), list[Deal](), dict(cursor.kinds)
+        read = [(since, next(lists) if since.kind.has_history else [], next(lists)) for since in self._since]
+        of_kinds = [(since, self._visits(since, history), self._deals(since, items)) for since, history, items in read]
         if not self._by_id:
             portal.memory.bad.forget_unmet("visit", parsed)
-        changed_since, touched_since = second(self._deals_from), second(self._tasks_from)
-        deals = facts(deal_rows, deal_parser(portal, self._fields), lambda deal: deal.changed >= changed_since)
+        for since, entered, changed in of_kinds:
+            visits += entered
+            deals += changed
+            kinds[since.kind.name] = self._reached(since.reached, entered, changed)
+        touched_since = second(self._tasks_from)
         tasks = facts(
             task_rows, task_parser(portal), lambda task: task.changed is None or task.changed >= touched_since
         )
@@ -123,24 +152,33 @@ class ChangeReader:
             visits=tuple(visits),
             deals=tuple(deals),
             tasks=tuple(tasks),
-            cursor=Cursor(
-                history_id=max([cursor.history_id, *(visit.id for visit in visits)]),
-                history_time=self._history_time(visits),
-                deals_time=self._after(cursor.deals_time, [deal.changed for deal in deals]),
-                tasks_time=self._after(cursor.tasks_time, [task.changed for task in tasks if task.changed]),
-            ),
+            cursor=Cursor(kinds, self._after(cursor.tasks_time, [task.changed for task in tasks if task.changed])),
             company=self._company(beside[: len(staff)], beside[len(staff) :]),
             requests=portal.stats.requests - begun,
         )
 
-    def _is_new(self, visit: Visit) -> bool:
-        if self._by_id:
-            return visit.id > self._cursor.history_id
-        return visit.entered >= second(self._history_from)
+    def _visits(self, since: Since, rows: Iterable[Row]) -> list[Visit]:
+        entered_since = second(since.history)
 
-    def _history_time(self, visits: Iterable[Visit]) -> datetime:
-        before = self._cursor.history_time
-        return before if self._waits() else self._newest(before, (visit.entered for visit in visits), HISTORY_RESTS)
+        def is_new(visit: Visit) -> bool:
+            return visit.id > since.reached.history_id if self._by_id else visit.entered >= entered_since
+
+        return facts(rows, visit_parser(self._portal, since.kind), is_new)
+
+    def _deals(self, since: Since, rows: Iterable[Row]) -> list[Deal]:
+        changed_since = second(since.items)
+        parse = deal_parser(self._portal, self._fields, since.kind)
+        return facts(rows, parse, lambda deal: deal.changed >= changed_since)
+
+    def _reached(self, before: Reached, visits: Sequence[Visit], deals: Sequence[Deal]) -> Reached:
+        entered = (visit.entered for visit in visits)
+        return Reached(
+            history_id=max([before.history_id, *(visit.id for visit in visits)]),
+            history_time=before.history_time
+            if self._waits()
+            else self._newest(before.history_time, entered, HISTORY_RESTS),
+            deals_time=self._after(before.deals_time, [deal.changed for deal in deals]),
+        )
 
     def _waits(self) -> bool:
         """True while a row of the history cannot be read: all since then is read again with the overlap, until it

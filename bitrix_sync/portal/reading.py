@@ -23,6 +23,7 @@ from bitrix_sync.model.facts import (
     Deal,
     End,
     PortalTask,
+    Reached,
     Unread,
     Visit,
 )
@@ -68,13 +69,18 @@ CONTACT, COMPANY = 3, 4
 # --- what changed ----------------------------------------------------------------------------------------------------
 
 
-def cursor_now(portal: Portal) -> Cursor:
-    """The cursor of a first start: the latest history row, and now for what changes."""
-    command = Command("crm.stagehistory.list", {**history_params(DEAL), "order": {"ID": "DESC"}, "start": 0})
-    found = facts(parsing.rows(portal.read_one(command).value, "items"), visit_parser(portal))
+def cursor_now(portal: Portal, kinds: Iterable[ItemKind] = (DEAL,)) -> Cursor:
+    """The cursor of a first start: of each kind the latest history row, and now for what changes."""
+    reached = {kind.name: _reached_now(portal, kind) for kind in kinds}
+    return Cursor(reached, portal.now())
+
+
+def _reached_now(portal: Portal, kind: ItemKind) -> Reached:
+    command = Command("crm.stagehistory.list", {**history_params(kind), "order": {"ID": "DESC"}, "start": 0})
+    rows = parsing.rows(portal.read_one(command).value, "items") if kind.has_history else []
+    latest = max(facts(rows, visit_parser(portal, kind)), key=lambda visit: visit.id, default=None)
     now = portal.now()
-    latest = max(found, key=lambda visit: visit.id, default=None)
-    return Cursor(latest.id if latest else 0, min(latest.entered, now) if latest else now, now, now)
+    return Reached(latest.id if latest else kind.first, min(latest.entered, now) if latest else now, now)
 
 
 def visits(portal: Portal, visit_ids: Sequence[int]) -> list[Visit]:
@@ -106,10 +112,13 @@ def anchors(portal: Portal, visit_ids: Sequence[int], *, patience: float) -> tup
     return [visit for found in named for visit in found if visit.id in wanted], latest
 
 
-def history_since(portal: Portal, moment: datetime) -> list[Visit]:
-    """All visits entered at or after a moment, by id."""
-    (found,) = read_lists(portal, [history_source({">=CREATED_TIME": filter_time(portal, moment)}, "history")])
-    return facts(found, visit_parser(portal), lambda visit: visit.entered >= second(moment))
+def history_since(portal: Portal, moment: datetime, kind: ItemKind = DEAL) -> list[Visit]:
+    """All visits of a kind of items entered at or after a moment, by id."""
+    if not kind.has_history:
+        return []
+    source = history_source({">=CREATED_TIME": filter_time(portal, moment)}, f"history{kind.first or ''}", kind)
+    (found,) = read_lists(portal, [source])
+    return facts(found, visit_parser(portal, kind), lambda visit: visit.entered >= second(moment))
 
 
 def deal_history(portal: Portal, deal_ids: Sequence[int]) -> list[Visit]:
@@ -195,16 +204,24 @@ def found_deals(ends: Mapping[int, End[Deal]]) -> list[Deal]:
     return [end for end in ends.values() if isinstance(end, Deal)]
 
 
-def open_deals(portal: Portal, *, fields: frozenset[str]) -> list[Deal]:
-    """Every open deal that the webhook may read."""
-    found = bulk.read_all(portal, deals_source(portal, {"closed": "N"}, fields))
-    return facts(found, deal_parser(portal, fields), lambda deal: not deal.closed)
+def open_deals(portal: Portal, *, fields: frozenset[str], kinds: Iterable[ItemKind] = (DEAL,)) -> list[Deal]:
+    """Every open item of these kinds that the webhook may read."""
+    return [
+        deal
+        for kind in kinds
+        for deal in facts(
+            bulk.read_all(portal, deals_source(portal, kind.in_progress, fields, kind=kind)),
+            deal_parser(portal, fields, kind),
+            lambda deal: not deal.closed,
+        )
+    ]
 
 
 def shows_deals(portal: Portal) -> bool:
     """False when the webhook may read no open deal, or there is none."""
     command = Command(
-        "crm.item.list", {"entityTypeId": DEAL.entity_type, "select": ["id"], "filter": {"closed": "N"}, "start": 0}
+        "crm.item.list",
+        {"entityTypeId": DEAL.entity_type, "select": ["id"], "filter": dict(DEAL.in_progress), "start": 0},
     )
     return bool(parsing.rows(portal.read_one(command).value, "items"))
 

@@ -44,9 +44,9 @@ def state_of_things(
         "cursor": None
         if cursor is None
         else {
-            "history_id": cursor.history_id,
-            "history_time": cursor.history_time.isoformat(),
-            "deals_time": cursor.deals_time.isoformat(),
+            "history_id": cursor.deals.history_id,
+            "history_time": cursor.deals.history_time.isoformat(),
+            "deals_time": cursor.deals.deals_time.isoformat(),
             "tasks_time": cursor.tasks_time.isoformat(),
         },
         "queue": {state.value: count for state, count in sorted(store.counts().items())},
@@ -184,8 +184,8 @@ def standing(store: Store, *, now: datetime) -> Line:
             "failed_today": failed,
             "last_pass": ended,
             "last_pass_age": (now - ended) if ended else None,
-            "history_id": cursor.history_id if cursor else None,
-            "history_time": here.local(cursor.history_time) if cursor else None,
+            "history_id": cursor.deals.history_id if cursor else None,
+            "history_time": here.local(cursor.deals.history_time) if cursor else None,
             "paused": flags.paused,
             "paused_since": here.local(flags.paused_since),
             "watch": flags.watch,

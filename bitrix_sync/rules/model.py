@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date, time
 from typing import Any, Literal
 
+from bitrix_sync.model.items import DEAL, Item
 from bitrix_sync.model.worktime import Calendar
 from bitrix_sync.rules.durations import Duration as Duration
 from bitrix_sync.rules.plain_keys import Ending, PlainKeys
@@ -272,6 +273,12 @@ class Rules:
     """DealField by code, for rendering list values as their text and for comparing by type."""
     task_fields: Mapping[str, Any] = field(default_factory=dict)
     """The same of tasks."""
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """Names of the kinds of items that the file speaks of; deals are always read."""
+        funnels = {policy.funnel_id for policy in self.policies.values() if policy.says}
+        return frozenset({DEAL.name, *(Item.of(funnel).kind.name for funnel in funnels)})
 
     @property
     def moves_deals(self) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, select, update
 
 from bitrix_sync.model.facts import Absence, Deal
-from bitrix_sync.model.items import DEAL
+from bitrix_sync.model.items import Item
 from bitrix_sync.store.mapping import change_with, rows_with
 from bitrix_sync.store.schema import absences, changes, deals
 
@@ -29,8 +29,9 @@ def note_fields(connection: Connection, read: Collection[Deal]) -> None:
         row.id: {**row.fields, OWNER: row.responsible_id} for row in rows_with(connection, query, deals.c.id, latest)
     }
     rows = [
-        {"kind": DEAL.name, "item": deal.id, "field": field, "value": value, "at": deal.changed}
+        {"kind": item.kind.name, "item": item.id, "field": field, "value": value, "at": deal.changed}
         for deal in latest.values()
+        for item in (Item.of(deal.id),)
         for field, value in {**deal.fields, OWNER: deal.responsible_id}.items()
         if deal.id not in known or field not in known[deal.id] or known[deal.id][field] != value
     ]

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from itertools import chain
+from typing import Any
 
 from sqlalchemy import Connection, select, update
 
-from bitrix_sync.model.facts import Cursor
+from bitrix_sync.model.facts import Cursor, Reached
+from bitrix_sync.model.items import DEAL
 from bitrix_sync.model.operations import Changeset
 from bitrix_sync.store import changes, deals, names, operations, sweeps, tasks, traces, trial, visits
+from bitrix_sync.store.database import upsert
 from bitrix_sync.store.mapping import from_row, to_row
-from bitrix_sync.store.schema import portal
+from bitrix_sync.store.schema import cursors, portal
 
 
 def cursor(connection: Connection) -> Cursor | None:
     """How far the portal has been read; None before the first start."""
     row = connection.execute(select(portal)).one()
-    return None if row.history_id is None else from_row(Cursor, row)
+    if row.history_id is None:
+        return None
+    others = {one.kind: from_row(Reached, one) for one in connection.execute(select(cursors).order_by(cursors.c.kind))}
+    return Cursor({DEAL.name: from_row(Reached, row), **others}, row.tasks_time)
 
 
 def write(connection: Connection, made: Changeset) -> list[int]:
@@ -50,6 +56,10 @@ def write(connection: Connection, made: Changeset) -> list[int]:
     names.note_picks(connection, made.picks)
     if made.sweep is not None:
         sweeps.close(connection, *made.sweep)
-    read = to_row(made.cursor) if made.cursor is not None else {}
+    read: dict[str, Any] = {}
+    if made.cursor is not None:
+        others = {kind: reached for kind, reached in made.cursor.kinds.items() if kind != DEAL.name}
+        upsert(connection, cursors, [to_row(reached, kind=kind) for kind, reached in others.items()])
+        read = to_row(made.cursor.deals, tasks_time=made.cursor.tasks_time)
     connection.execute(update(portal).where(portal.c.id == 1).values(recorded=made.at, **read))
     return ids

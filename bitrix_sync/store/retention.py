@@ -13,7 +13,7 @@ from datetime import datetime
 from sqlalchemy import Connection, and_, delete, func, or_, select, update
 
 from bitrix_sync.model.facts import PROGRESS
-from bitrix_sync.model.items import DEAL
+from bitrix_sync.model.items import KINDS
 from bitrix_sync.store.schema import absences, changes, deals, operations, requests, traces, trial
 
 
@@ -28,7 +28,8 @@ def prune(connection: Connection, before: datetime, *, past_before: datetime) ->
     emptied = update(operations).where(operations.c.ended < before, operations.c.payload != {}).values(payload={})
     last = select(func.max(changes.c.id)).where(changes.c.at < past_before)
     last = last.group_by(changes.c.kind, changes.c.item, changes.c.field)
-    held = and_(changes.c.kind == DEAL.name, changes.c.item.in_(alive), changes.c.id.in_(last))
+    of_alive = (and_(changes.c.kind == one.name, (changes.c.item + one.first).in_(alive)) for one in KINDS.values())
+    held = and_(or_(*of_alive), changes.c.id.in_(last))
     old_changes = delete(changes).where(changes.c.at < past_before, ~held)
     old_absences = delete(absences).where(or_(absences.c.end < past_before, absences.c.dropped < past_before))
     old_trial = delete(trial).where(trial.c.at < past_before)

@@ -1,4 +1,6 @@
 """The tables. Moments are UTC microseconds since 1970 in 64-bit integers; lists and mappings are JSON text.
+Columns called ``deal_id`` and ``visit_id``, the ids of ``deals`` and ``visits``, and ``funnel_id`` hold numbers
+(``model.items.Item.number``), so that no two kinds of items meet in one; a deal's number is its id.
 
 ``HEAD`` is the version of the schema that this code speaks: a change here needs a migration and a new ``HEAD``.
 """
@@ -18,7 +20,7 @@ from sqlalchemy.types import TypeDecorator
 
 from bitrix_sync.model.operations import Check
 
-HEAD = "0004"
+HEAD = "0005"
 Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only in an INTEGER key
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -144,7 +146,7 @@ portal = Table(
     "portal",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
-    Column("history_id", BigInteger),
+    Column("history_id", BigInteger),  # how far deals have been read; other kinds: cursors
     Column("history_time", Moment),
     Column("deals_time", Moment),
     Column("tasks_time", Moment),
@@ -159,6 +161,16 @@ portal = Table(
     Column("pacer_level", Float),
     Column("pacer_at", Moment),
 )
+
+cursors = Table(
+    "cursors",
+    metadata,
+    Column("kind", Text, primary_key=True),
+    Column("history_id", BigInteger, nullable=False),
+    Column("history_time", Moment, nullable=False),
+    Column("deals_time", Moment, nullable=False),
+)
+"""How far each kind of items has been read that is not deals."""
 
 settings = Table("settings", metadata, Column("name", Text, primary_key=True), Column("value", Words, nullable=False))
 

@@ -12,9 +12,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, select, update
 
 from bitrix_sync.model.facts import Deal, Visit
+from bitrix_sync.model.items import DEAL, SPAN, Item, ItemKind
 from bitrix_sync.model.keys import Key, Moment, Purpose, names_visit
 from bitrix_sync.model.operations import Decision, State
 from bitrix_sync.model.reasons import Reason
@@ -42,17 +43,21 @@ def known_visits(connection: Connection, ids: Iterable[int]) -> dict[int, Visit]
     return {row.id: from_row(Visit, row) for row in rows_with(connection, select(visits), visits.c.id, ids)}
 
 
-def newest_visit(connection: Connection) -> Visit | None:
-    """The visit with the highest id."""
-    row = connection.execute(select(visits).order_by(visits.c.id.desc()).limit(1)).first()
+def _of(kind: ItemKind) -> ColumnElement[bool]:
+    return and_(visits.c.id >= kind.first, visits.c.id < kind.first + SPAN)
+
+
+def newest_visit(connection: Connection, kind: ItemKind) -> Visit | None:
+    """The visit of that kind of items with the highest id."""
+    row = connection.execute(select(visits).where(_of(kind)).order_by(visits.c.id.desc()).limit(1)).first()
     return None if row is None else from_row(Visit, row)
 
 
 def anchors(connection: Connection, *, newest: int, older: int) -> list[Visit]:
-    """By which a portal is known: so many of the newest visits, and others spread over all before them, by id."""
-    latest = [
-        from_row(Visit, row) for row in connection.execute(select(visits).order_by(visits.c.id.desc()).limit(newest))
-    ]
+    """By which a portal is known: so many of the newest visits of deals, and others spread over all before them, by
+    id."""
+    query = select(visits).where(_of(DEAL)).order_by(visits.c.id.desc()).limit(newest)
+    latest = [from_row(Visit, row) for row in connection.execute(query)]
     if len(latest) < newest:
         return latest[::-1]
     before = select(visits.c.id).where(visits.c.id < latest[-1].id).order_by(visits.c.id)
@@ -62,8 +67,9 @@ def anchors(connection: Connection, *, newest: int, older: int) -> list[Visit]:
 
 
 def visits_from(connection: Connection, first: int, *, before: datetime) -> list[Visit]:
-    """Visits with this id or a higher one that were entered before a moment."""
-    query = select(visits).where(visits.c.id >= first, visits.c.entered < before).order_by(visits.c.id)
+    """Visits with this id or a higher one of the same kind of items that were entered before a moment."""
+    of_kind = _of(Item.of(first).kind)
+    query = select(visits).where(visits.c.id >= first, of_kind, visits.c.entered < before).order_by(visits.c.id)
     return [from_row(Visit, row) for row in connection.execute(query)]
 
 

@@ -23,10 +23,12 @@ from bitrix_sync.model.facts import (
     Department,
     Directory,
     Funnel,
+    Reached,
     Stage,
     User,
     Visit,
 )
+from bitrix_sync.model.items import DEAL
 from bitrix_sync.model.keys import Occurrence
 from bitrix_sync.model.operations import (
     Changeset,
@@ -397,6 +399,6 @@ def bustle(store: Store, *, seed: int = 7) -> Recorder:
                 ),
             ),
         ),
-        cursor=Cursor(4711, NOW.astimezone(UTC), NOW.astimezone(UTC), NOW.astimezone(UTC)),
+        cursor=Cursor({DEAL.name: Reached(4711, *[NOW.astimezone(UTC)] * 2)}, NOW.astimezone(UTC)),
     )
     return office
