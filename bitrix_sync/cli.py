@@ -27,6 +27,7 @@ from typer.main import get_command
 
 from bitrix_sync import __version__
 from bitrix_sync.errors import BitrixSyncError, UserError
+from bitrix_sync.model.items import Item
 from bitrix_sync.settings import Settings, load_settings
 from bitrix_sync.words import texts
 from bitrix_sync.words.language import CHOICES, Language, named, speaker
@@ -318,7 +319,7 @@ def achievement(done: Iterable[Mapping[str, Any]]) -> list[str]:
 
 def account_line(name: str, line: Mapping[str, Any]) -> str:
     """One operation and what became of it."""
-    deal = tell("account.deal", deal=line["deal_id"]) if line["deal_id"] else ""
+    deal = tell("account.deal", deal=Item.of(line["deal_id"])) if line["deal_id"] else ""
     words = [tell(f"account.line.{name}"), tell(f"page.kind.{line['kind']}"), deal, line.get("title", "")]
     return "  ".join(word for word in [*words, said(line.get("error") or line.get("why") or "")] if word)
 
@@ -526,7 +527,7 @@ def backfill(
     if not as_json:
         rows = [
             [
-                one["deal_id"],
+                str(Item.of(one["deal_id"])),
                 one["title"],
                 one["owner"],
                 _minute(one["deadline"]),
@@ -652,7 +653,10 @@ def held(as_json: Json = False) -> None:
         table(
             tell("column.held"),
             columns("kind", "deal", "task", "since", "why"),
-            [[tell(f"page.kind.{r['kind']}"), r["deal_id"], r["title"], r["since"], said(r["why"])] for r in rows],
+            [
+                [tell(f"page.kind.{r['kind']}"), Item.of(r["deal_id"] or 0), r["title"], r["since"], said(r["why"])]
+                for r in rows
+            ],
         )
 
 

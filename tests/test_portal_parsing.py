@@ -126,7 +126,7 @@ DEAL = {
 
 
 def test_a_deal_is_keyed_by_the_codes_that_were_asked_for() -> None:
-    deal = parsing.deal(DEAL, fields=["OPPORTUNITY", "UF_CRM_1721", "DATE_CREATE", "NOT_THERE"], names={})
+    deal = parsing.deal(DEAL, items.DEAL, ["OPPORTUNITY", "UF_CRM_1721", "DATE_CREATE", "NOT_THERE"])
     assert deal is not None
     assert (deal.id, deal.funnel_id, deal.stage_id, deal.semantic, deal.company_id, deal.contact_id) == (
         *(7405, 5, "C5:NEW", "P", 0, 0),
@@ -140,7 +140,7 @@ def test_a_deal_is_keyed_by_the_codes_that_were_asked_for() -> None:
 
 
 def test_a_template_of_a_recurring_deal_is_no_deal() -> None:
-    assert parsing.deal({**DEAL, "isRecurring": "Y"}, fields=[], names={}) is None
+    assert parsing.deal({**DEAL, "isRecurring": "Y"}, items.DEAL, []) is None
 
 
 @pytest.mark.parametrize(
@@ -148,13 +148,13 @@ def test_a_template_of_a_recurring_deal_is_no_deal() -> None:
 )
 def test_a_deal_without_its_semantic_is_told_by_its_flag(stage: str, closed: str, semantic: str) -> None:
     row = {**DEAL, "stageId": stage, "closed": closed, "stageSemanticId": None}
-    deal = parsing.deal(row, fields=[], names={})
+    deal = parsing.deal(row, items.DEAL, [])
     assert deal is not None
     assert deal.semantic == semantic
 
 
 def test_the_first_of_several_contacts_counts() -> None:
-    deal = parsing.deal({**DEAL, "contactId": 0, "contactIds": [84, 85]}, fields=[], names={})
+    deal = parsing.deal({**DEAL, "contactId": 0, "contactIds": [84, 85]}, items.DEAL, [])
     assert deal is not None
     assert deal.contact_id == 84
 

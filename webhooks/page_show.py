@@ -109,6 +109,10 @@ class Show:
             return ""
         return f"{self.known.portal}/company/personal/user/{line['owner_id'] or 0}/tasks/task/view/{line['task_id']}/"
 
+    def deal_name(self, deal_id: int) -> str:
+        """A deal as people name it."""
+        return str(Item.of(deal_id))
+
     def deal_url(self, deal_id: int | None) -> str:
         """A deal in the portal."""
         return f"{self.known.portal}{Item.of(deal_id).page}" if self.known.portal and deal_id else ""

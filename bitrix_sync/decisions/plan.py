@@ -1098,7 +1098,7 @@ class _Deciding:
             self.rules.language,
             "notice.brake",
             deal=self.deal.title,
-            deal_id=self.deal.id,
+            deal_id=self.deal.item,
             count=AUTOMATIC_MOVES,
             stage=self.rules.stage_names.get(visit.stage_id, visit.stage_id),
         )

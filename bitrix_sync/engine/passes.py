@@ -17,7 +17,7 @@ from bitrix_sync.engine.sender import STRANGER_CODE, Applied, Sender, apply, sen
 from bitrix_sync.errors import PortalError
 from bitrix_sync.model.actions import Kind, MoveDeal, SendMessage, title_of
 from bitrix_sync.model.facts import Absent, Changes, Contact, Cursor, Deal, End, PortalTask, Unread, Visit
-from bitrix_sync.model.items import KINDS, ItemKind
+from bitrix_sync.model.items import KINDS, Item, ItemKind
 from bitrix_sync.model.keys import Key, Purpose, Refusal, foreign_ref, hour, minute, occurrence_in, told_mark
 from bitrix_sync.model.operations import (
     Changeset,
@@ -458,7 +458,9 @@ def tell_unjudged(context: ServiceContext, facts: Gathered) -> tuple[Operation, 
         why = facts.unread[deals[0]].why
         log.warning("deals cannot be judged yet: something could not be read", deals=deals[:FEW], problem=why)
         day = context.rulebook.rules.calendar.local(facts.now).date()
-        text = texts.say(context.rulebook.rules.language, "admin.unjudged", count=len(deals), deal=deals[0], why=why)
+        text = texts.say(
+            context.rulebook.rules.language, "admin.unjudged", count=len(deals), deal=Item.of(deals[0]), why=why
+        )
         told += tell_admins(context.rulebook, Key(Purpose.UNJUDGED, code, day), text)
     return told
 
@@ -496,7 +498,7 @@ def rules_that_failed(
                 rules.language,
                 "admin.rule_failed",
                 rule=trace.rule_id,
-                deal=deal.title if deal else f"#{trace.deal_id}",
+                deal=deal.title if deal else f"#{Item.of(trace.deal_id)}",
                 message=fault,
             )
             key = Key(Purpose.RULE_FAILED, trace.rule_id, rules.calendar.local(now).date())
@@ -684,7 +686,7 @@ def failures_of(context: ServiceContext, rows: Sequence[StoredOperation]) -> lis
                 METHODS[row.operation.kind],
                 reader_of_refusal(context, row.operation, deals.get(deal_id)),
                 task=record.title if record else title_of(action),
-                deal=titles.get(deal_id, f"#{deal_id}" if deal_id else ""),
+                deal=titles.get(deal_id, f"#{Item.of(deal_id)}" if deal_id else ""),
                 stage=context.rulebook.rules.stage_names.get(stage, stage),
                 user=context.rulebook.company.name(action.user) if isinstance(action, SendMessage) else "",
             )

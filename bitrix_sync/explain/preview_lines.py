@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 from bitrix_sync.explain.why_lines import status_text
 from bitrix_sync.model.actions import CreateTask, Kind
 from bitrix_sync.model.facts import Company, Deal, Directory
+from bitrix_sync.model.items import Item
 from bitrix_sync.model.operations import Check, DealState, Decision, Operation, State, TaskRecord, Trace
 from bitrix_sync.rules.fields import OWN
 from bitrix_sync.rules.model import Rule, Rules
@@ -162,12 +163,12 @@ def _title(preview: Preview) -> str:
     line = preview.lines[0]
     key = "preview.title.entering" if preview.entering else "preview.title.deal"
     values = {name: line[name] for name in ("deal", "funnel", "stage")}
-    return texts.phrase(preview.language, key, number=preview.deal, **values)
+    return texts.phrase(preview.language, key, number=Item.of(preview.deal), **values)
 
 
 def _row(language: str, line: Line) -> list[Any]:
     deadline = texts.moment_text(language, line["deadline"]) if line["deadline"] else ""
-    deal = f"{line['deal_id']} {line['deal']}"
+    deal = f"{Item.of(line['deal_id'])} {line['deal']}"
     task = line["title"] or line["rule"]
     people = [line["owner"], line["supervisor"]]
     return [line["funnel"], line["stage"], deal, task, *people, deadline, _note(language, line)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from bitrix_sync.model.items import Item
 from bitrix_sync.model.operations import Check
 from bitrix_sync.words import texts
 from bitrix_sync.words.language import FALL_BACK, MESSAGES
@@ -37,9 +38,9 @@ def lines_of(story: Account) -> Iterator[str]:
 
 def _title(language: str, story: Account) -> str:
     if story["gone"]:
-        return texts.phrase(language, "story.gone", number=story["deal_id"])
+        return texts.phrase(language, "story.gone", number=Item.of(story["deal_id"]))
     values = {key: story[key] for key in ("deal", "funnel", "stage", "responsible")}
-    return texts.phrase(language, "story.title", number=story["deal_id"], **values)
+    return texts.phrase(language, "story.title", number=Item.of(story["deal_id"]), **values)
 
 
 def _visit(language: str, visit: Account) -> Iterator[str]:

@@ -90,6 +90,11 @@ class Deal:
     fields: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def item(self) -> Item:
+        """The item of the portal's."""
+        return Item.of(self.id)
+
+    @property
     def closed(self) -> bool:
         """Won or lost."""
         return self.semantic in (WON, LOST)

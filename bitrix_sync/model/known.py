@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from bitrix_sync.model.facts import Absence, Absent, Company, DealField, Directory, End, Funnel, Stage, Unread
+from bitrix_sync.model.items import Item
 
 EMPTY = "empty"
 """Code of a list that cannot be empty, and was: employees, funnels."""
@@ -56,8 +57,9 @@ def directory_with(known: Directory, read: Directory) -> Directory:
 
 def fields_with(known: Directory, read: Directory, lacking: set[str]) -> Mapping[str, DealField]:
     """The fields that were read, and those known last of which something could not be read."""
-    told = {**known.fields, **read.fields} if "fields" in lacking else read.fields
-    if not any(part in ("fields", "user_fields") or part.startswith("options:") for part in lacking):
+    names = {part.partition(":")[0] for part in lacking}
+    told = {**known.fields, **read.fields} if "fields" in names else read.fields
+    if names.isdisjoint(("fields", "user_fields", "options")):
         return told
     return {code: field if field.options else known.fields.get(code, field) for code, field in told.items()}
 
@@ -65,7 +67,12 @@ def fields_with(known: Directory, read: Directory, lacking: set[str]) -> Mapping
 def funnels_with(known: Directory, read: Directory, lacking: set[str]) -> tuple[Funnel, ...]:
     """The funnels that were read, and those known last of whose stages something could not be read."""
     named = {funnel.id for funnel in read.funnels}
-    left_out = [one for one in known.funnels if one.id not in named and f"stages:{one.id}" in lacking]
+    left_out = [
+        one
+        for one in known.funnels
+        if one.id not in named
+        if {f"stages:{one.id}", f"funnels:{Item.of(one.id).kind.name}"} & lacking
+    ]
     stages = {funnel.id: funnel.stages for funnel in known.funnels}
     return tuple(
         with_stages(funnel, stages.get(funnel.id, ())) if f"stages:{funnel.id}" in lacking else funnel

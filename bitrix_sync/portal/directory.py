@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence, Sized
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -27,7 +27,7 @@ from bitrix_sync.model.facts import (
     Stage,
     Unread,
 )
-from bitrix_sync.model.items import DEAL
+from bitrix_sync.model.items import DEAL, KINDS, Item, ItemKind
 from bitrix_sync.model.known import EMPTY
 from bitrix_sync.portal import bulk
 from bitrix_sync.portal.client import PATIENCE, Portal
@@ -63,17 +63,12 @@ TASK_FIELDS = "tasks.task.getFields"
 SINGLE = (
     Command(PROFILE),
     Command(SCOPE),
-    Command(FIELDS, {"entityTypeId": DEAL.entity_type}),
     Command(CALENDAR),
     Command(OWN_CALENDAR),
     Command(TASK_FIELDS),
     Command("task.item.userfield.getlist", {"ORDER": {"ID": "ASC"}, "FILTER": {}}),
 )
-LISTS = (
-    (Command("crm.category.list", {"entityTypeId": DEAL.entity_type}), "categories"),
-    (Command(DEAL.user_fields, {"order": {"ID": "ASC"}}), ""),
-    (Command("sonet_group.get", {"ORDER": {"ID": "ASC"}, "IS_ADMIN": "Y"}), ""),
-)
+GROUPS = Command("sonet_group.get", {"ORDER": {"ID": "ASC"}, "IS_ADMIN": "Y"})
 STATUSES = "crm.status.list"
 ENTITY = re.compile(r"[A-Z][A-Z0-9_]{0,49}")
 """What lists of crm.status.list are called."""
@@ -96,32 +91,28 @@ def directory(portal: Portal, *, language: str = DEFAULT, patience: float = PATI
     """Everything that a rules file can name; what could not be read is empty and named in ``unread``. Remembers the
     names of the deal's fields for later readings. ``language``: of labels that the portal has in several;
     ``patience``: seconds after which a portal that gives no answer at all is given up."""
-    parts = _Parts(portal)
-    profile, scope, fields, settings, own, of_tasks, own_of_tasks = portal.read(
-        SINGLE, optional=True, patience=patience
+    parts, kinds = _Parts(portal), list(KINDS.values())
+    commands = [*SINGLE, *(Command(FIELDS, {"entityTypeId": kind.entity_type}) for kind in kinds)]
+    profile, scope, settings, own, of_tasks, own_of_tasks, *fields = portal.read(
+        commands, optional=True, patience=patience
     )
-    categories, user_fields, groups = read_offsets(portal, LISTS, name="directory")
-    funnels = _facts(parts.whole("funnels", categories), lenient(portal, "funnel", _category))
-    if not funnels:
-        parts.lack("funnels", Unread(EMPTY, NO_FUNNEL.format(host=portal.host)))
-    described = _descriptions(fields)
+    asked = [(GROUPS, ""), *(command for kind in kinds for command in _lists_of(kind))]
+    groups, *lists = read_offsets(portal, asked, name="directory")
+    read = [_of_kind(portal, kind, one, lists, parts) for kind, one in zip(kinds, fields, strict=True)]
     parts.hear("profile", PROFILE, profile)
     parts.hear("scopes", SCOPE, scope)
-    parts.hear("fields", FIELDS, fields)
-    parts.count("fields", FIELDS, fields.value["fields"] if fields.done else (), described)
     task_fields = _task_fields(of_tasks, own_of_tasks, language)
     if not task_fields:
         parts.lack("task_fields", portal.as_unread(TASK_FIELDS, of_tasks))
-    dictionaries = _dictionaries(portal, funnels, described, parts)
-    portal.memory.names.update({code: name for name, (code, _) in described.items()})
+    dictionaries = _dictionaries(portal, read, parts)
     workgroups = _groups(parts.whole("groups", groups))
     zone = _zone(portal, own, profile)
     if not zone:
         parts.hear("time_zone", OWN_CALENDAR, own)
     hours = calendar(settings.value) if settings.done else portal.as_unread(CALENDAR, settings)
     return Directory(
-        funnels=_funnels(portal, funnels, dictionaries, parts),
-        fields=_fields(described, parts.whole("user_fields", user_fields) or [], dictionaries),
+        funnels=tuple(_funnel(portal, funnel, dictionaries, parts) for kind in read for funnel in kind.funnels),
+        fields=_fields_of_all(read, dictionaries),
         company=_everyone(portal),
         groups=None if workgroups is None else frozenset(workgroups),
         group_names={number: name for number, (name, _) in (workgroups or {}).items()},
@@ -135,6 +126,64 @@ def directory(portal: Portal, *, language: str = DEFAULT, patience: float = PATI
         without=parts.without,
         task_fields=task_fields,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Funnel:
+    """A funnel as crm.category.list names it; that of a kind without funnels is called as the kind."""
+
+    kind: ItemKind
+    id: int
+    name: str
+    sort: int = 0
+
+    @property
+    def number(self) -> int:
+        return Item(self.kind, self.id).number
+
+    @property
+    def entity(self) -> str:
+        return self.kind.stages_of(self.id)
+
+    @property
+    def part(self) -> str:
+        return f"stages:{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class _OfKind:
+    """What the portal says of one kind of items. ``described``: name in crm.item.* → upper-case code, description."""
+
+    funnels: Sequence[_Funnel]
+    described: Mapping[str, tuple[str, Row]]
+    user_fields: Sequence[Row]
+
+
+def _lists_of(kind: ItemKind) -> list[tuple[Command, str]]:
+    """What is listed of a kind of items, and where the rows stand."""
+    categories = (Command("crm.category.list", {"entityTypeId": kind.entity_type}), "categories")
+    user_fields = (Command(kind.user_fields, {"order": {"ID": "ASC"}}), "")
+    return [categories, user_fields] if kind.has_funnels else [user_fields]
+
+
+def _of_kind(
+    portal: Portal, kind: ItemKind, fields: Outcome, lists: list[list[Row] | Unread], parts: _Parts
+) -> _OfKind:
+    """Takes what belongs to the kind from the front of ``lists``. Remembers the names of its fields."""
+    other = "" if kind is DEAL else f":{kind.name}"
+    funnels = [_Funnel(kind, 0, kind.name)]
+    if kind.has_funnels:
+        categories = parts.whole(f"funnels{other}", lists.pop(0))
+        funnels = _facts(categories, lenient(portal, "funnel", partial(_category, kind=kind), kind))
+        if not funnels:
+            parts.lack(f"funnels{other}", Unread(EMPTY, NO_FUNNEL.format(host=portal.host)))
+    described = _descriptions(fields)
+    parts.hear(f"fields{other}", FIELDS, fields)
+    parts.count(f"fields{other}", FIELDS, fields.value["fields"] if fields.done else (), described)
+    names = {code: name for name, (code, _) in described.items()}
+    portal.memory.names.update(names if kind is DEAL else names | portal.memory.names)
+    ordered = {one.id: one for one in sorted(funnels, key=lambda one: (one.sort, one.id))}
+    return _OfKind(list(ordered.values()), described, parts.whole("user_fields", lists.pop(0)) or [])
 
 
 class _Parts:
@@ -310,13 +359,11 @@ def _descriptions(fields: Outcome) -> dict[str, tuple[str, Row]]:
     return {name: (str(row.get("upperName") or code_of(name)), row) for name, row in _described(fields).items()}
 
 
-def _dictionaries(
-    portal: Portal, categories: Sequence[Row], described: Mapping[str, tuple[str, Row]], parts: _Parts
-) -> dict[str, list[Row]]:
+def _dictionaries(portal: Portal, read: Sequence[_OfKind], parts: _Parts) -> dict[str, list[Row]]:
     """Entries of crm.status.list by ENTITY_ID: the stages of every funnel, and what the fields choose from. A funnel
     without any stage was not read: there is none."""
-    stages = {DEAL.stages_of(number): f"stages:{number}" for number in _numbers(categories)}
-    wanted = {entity: f"options:{entity}" for entity in _choices(described)} | stages
+    stages = {funnel.entity: funnel.part for kind in read for funnel in kind.funnels}
+    wanted = {entity: f"options:{entity}" for kind in read for entity in _choices(kind.described)} | stages
     lists = read_offsets(portal, [(_entries(entity), "") for entity in wanted])
     found: dict[str, list[Row]] = {}
     for (entity, part), listed in zip(wanted.items(), lists, strict=True):
@@ -333,20 +380,16 @@ def _choices(described: Mapping[str, tuple[str, Row]]) -> list[str]:
     return sorted({str(row["statusType"]) for _, row in described.values() if row.get("statusType")})
 
 
-def _category(row: Row) -> Row:
-    """A row of crm.category.list itself, if it has an id: the first funnel's is 0."""
+def _category(row: Row, kind: ItemKind) -> _Funnel:
+    """A row of crm.category.list: the first funnel's id is 0."""
     parsing.count(row, "id")
-    return row
+    return _Funnel(kind, parsing.funnel(row, "id"), str(row.get("name") or ""), whole_or(row.get("sort")))
 
 
 def _is_of(row: Row, entity: str) -> bool:
     """False for an entry that the portal calls another list's."""
     other = row.get("ENTITY_ID", entity)
     return other == entity or not isinstance(other, str) or not ENTITY.fullmatch(other)
-
-
-def _numbers(categories: Sequence[Row]) -> list[int]:
-    return [whole_or(row.get("id")) for row in categories]
 
 
 def _entries(entity: str) -> Command:
@@ -360,7 +403,8 @@ def with_left_out(portal: Portal, read: Directory, last: Directory) -> Directory
     missing = [funnel for funnel in last.funnels if funnel.id not in named and "funnels" not in read.unread]
     if not missing:
         return read
-    lists = read_offsets(portal, [(_entries(DEAL.stages_of(funnel.id)), "") for funnel in missing])
+    items = [Item.of(funnel.id) for funnel in missing]
+    lists = read_offsets(portal, [(_entries(item.kind.stages_of(item.id)), "") for item in items])
     why = Unread(GARBAGE, f"portal {portal.host}: crm.category.list leaves out a funnel that has stages")
     doubted = {
         f"stages:{funnel.id}": entries if isinstance(entries, Unread) else why
@@ -370,35 +414,35 @@ def with_left_out(portal: Portal, read: Directory, last: Directory) -> Directory
     return replace(read, unread={**read.unread, **doubted})
 
 
-def _funnels(
-    portal: Portal, categories: Sequence[Row], dictionaries: Mapping[str, Sequence[Row]], parts: _Parts
-) -> tuple[Funnel, ...]:
-    found: dict[int, Funnel] = {}
-    for row in sorted(categories, key=lambda row: (whole_or(row.get("sort")), whole_or(row.get("id")))):
-        number = whole_or(row.get("id"))
-        entries = list(dictionaries.get(DEAL.stages_of(number), ()))
-        stages = parts.facts(
-            f"stages:{number}", STATUSES, entries, lenient(portal, "stage", partial(_stage, funnel_id=number))
-        )
-        ordered = sorted(stages, key=lambda stage: stage.sort)
-        found[number] = Funnel(number, str(row.get("name") or ""), tuple(ordered))
-    return tuple(found.values())
+def _funnel(portal: Portal, funnel: _Funnel, dictionaries: Mapping[str, Sequence[Row]], parts: _Parts) -> Funnel:
+    entries = list(dictionaries.get(funnel.entity, ()))
+    stages = parts.facts(funnel.part, STATUSES, entries, lenient(portal, "stage", partial(_stage, funnel=funnel)))
+    portal.memory.semantics.update({stage.id: stage.semantic for stage in stages})
+    return Funnel(funnel.number, funnel.name, tuple(sorted(stages, key=lambda stage: stage.sort)))
 
 
-def _stage(row: Row, funnel_id: int) -> Stage:
+def _stage(row: Row, funnel: _Funnel) -> Stage:
     extra = row.get("EXTRA")
     words = {"process": PROGRESS, "success": "S", "failure": "F", "apology": "F"}
     semantic = row.get("SEMANTICS") or words.get(str(extra.get("SEMANTICS")) if isinstance(extra, Mapping) else "")
-    stage_id = DEAL.stage(parsing.line(row, "STATUS_ID"), funnel_id)
+    stage_id = funnel.kind.stage(parsing.line(row, "STATUS_ID"), funnel.id)
     if not parsing.STAGE.fullmatch(stage_id):
         raise UnreadableRow("STATUS_ID is no stage")
     return Stage(
         id=stage_id,
         name=str(row.get("NAME") or ""),
-        funnel_id=funnel_id,
+        funnel_id=funnel.number,
         semantic=str(semantic or PROGRESS),
         sort=whole_or(row.get("SORT")),
     )
+
+
+def _fields_of_all(read: Sequence[_OfKind], dictionaries: Mapping[str, Sequence[Row]]) -> dict[str, DealField]:
+    """Fields by code; of one that several kinds have that of the first."""
+    found: dict[str, DealField] = {}
+    for kind in read:
+        found = _fields(kind.described, kind.user_fields, dictionaries) | found
+    return found
 
 
 def _fields(

@@ -67,14 +67,15 @@ class BadRows:
 @dataclass(slots=True)
 class ReadHints:
     """``pages``: name of a reading → pages it had last time. ``references``: a batch replaces ``$result[...]`` as
-    documented. ``names``: deal field's upper-case code → its name in ``crm.item.*``, as the portal lists them. ``bad``:
-    rows that could not be read."""
+    documented. ``names``: deal field's upper-case code → its name in ``crm.item.*``, as the portal lists them.
+    ``semantics``: stage's full id → P, S or F. ``bad``: rows that could not be read."""
 
     bad: BadRows
 
     pages: dict[str, int] = field(default_factory=dict)
     references: bool = True
     names: dict[str, str] = field(default_factory=dict)
+    semantics: dict[str, str] = field(default_factory=dict)
 
     def pages_of(self, prefix: str) -> int:
         """Pages that the readings whose names begin so had last time, all together."""

@@ -74,7 +74,10 @@ def tasks_source(filters: Mapping[str, Any], name: str = "", *, growing: bool = 
 def deal_parser(portal: Portal, fields: Iterable[str], kind: ItemKind = DEAL) -> Callable[[Row], Deal | None]:
     """What reads a row of ``deals_source``."""
     codes = frozenset(fields)
-    return lenient(portal, "deal", lambda row: parsing.deal(row, kind, fields=codes, names=portal.memory.names), kind)
+    hints = portal.memory
+    return lenient(
+        portal, "deal", lambda row: parsing.deal(row, kind, codes, names=hints.names, semantics=hints.semantics), kind
+    )
 
 
 def visit_parser(portal: Portal, kind: ItemKind = DEAL) -> Callable[[Row], Visit | None]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from bitrix_sync.errors import UserError
 from bitrix_sync.model.facts import PROGRESS, WON, Stage
+from bitrix_sync.model.items import Item
 from bitrix_sync.model.operations import Trace
 from bitrix_sync.report.context import ReportContext, hours_of, scene
 from bitrix_sync.report.declaration import FUNNEL, Column, Form, Line, Report
@@ -198,7 +199,7 @@ def deal_path(store: Store, deal_id: int, *, now: datetime) -> Line | None:
             return None
         return {
             "deal_id": deal_id,
-            **(_GONE_DEAL | {"title": f"#{deal_id}"} if deal is None else _deal(here, deal)),
+            **(_GONE_DEAL | {"title": f"#{Item.of(deal_id)}"} if deal is None else _deal(here, deal)),
             "path": _path(here, deal_id, visits),
             "tasks": [task_line(here, row) for row in _tasks(here, deal_id)],
             "traces": [from_row(Trace, row) for row in queries.traces_of_deal(here.connection, deal_id)],

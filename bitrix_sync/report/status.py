@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from bitrix_sync.model.items import Item
 from bitrix_sync.report.context import ReportContext
 from bitrix_sync.report.declaration import Line
 from bitrix_sync.report.tables import age_text
@@ -147,7 +148,7 @@ class _Sentences:
         rows = [self.tell("status.bad_rows", count=n, cause=cause) for cause, n in self.things["bad_rows"].items()]
         waiting = self.things["unjudged"]
         deals = [
-            self.tell("status.unjudged", deal=one["deal_id"], since=_moment(one["since"]), why=one["why"])
+            self.tell("status.unjudged", deal=Item.of(one["deal_id"]), since=_moment(one["since"]), why=one["why"])
             for one in waiting[:SHOWN]
         ]
         more = len(waiting) - len(deals)

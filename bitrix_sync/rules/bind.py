@@ -17,6 +17,7 @@ from datetime import UTC, tzinfo
 from typing import NamedTuple
 
 from bitrix_sync.model.facts import PROGRESS, Directory
+from bitrix_sync.model.items import DEAL
 from bitrix_sync.model.reasons import Reason
 from bitrix_sync.rules import model
 from bitrix_sync.rules.consistency import cycles, warn_of_circle
@@ -153,7 +154,7 @@ class _Binding:
         for key in self.file.funnels:
             path: Path = ("funnels", key)
             if _every(key):
-                found[key] = [funnel.id for funnel in self.directory.funnels], ""
+                found[key] = [funnel.id for funnel in self.directory.funnels if DEAL.holds(funnel.id)], ""
                 continue
             funnel = self.names.funnel(key, path, mentioned)
             if funnel is None:

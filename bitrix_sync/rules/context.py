@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from bitrix_sync.model.facts import Company, Contact, Deal, DealField
+from bitrix_sync.model.items import Item
 from bitrix_sync.model.yes_no import yes_or_no
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.rules.values import PEOPLE_TYPES, civil_date, filled, instant, number
@@ -145,9 +146,9 @@ _OF_TASK: Mapping[str, Callable[[TaskFacts], Any]] = {
     "deadline": lambda of: of.rules.calendar.local(of.deadline),
 }
 _OF_DEAL: Mapping[str, Callable[[TaskFacts], Any]] = {
-    "ID": lambda of: of.deal.id,
+    "ID": lambda of: of.deal.item.id,
     "TITLE": lambda of: _text(of.deal.title),
-    "CATEGORY_ID": lambda of: of.deal.funnel_id,
+    "CATEGORY_ID": lambda of: Item.of(of.deal.funnel_id).id,
     "ASSIGNED_BY_ID": lambda of: _person("ASSIGNED_BY_ID", of.deal.responsible_id, of.company),
     "CREATED_BY_ID": lambda of: _person("CREATED_BY_ID", of.deal.creator_id, of.company),
     "COMPANY_ID": lambda of: of.deal.company_id or "",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, time, timedelta, timezone
+from types import MappingProxyType
 from typing import Any
 
 from bitrix_sync.model.facts import LOST, PROGRESS, WON, Absence, Deal, Department, PortalTask, User, Visit
@@ -176,8 +177,16 @@ def visit(row: Row, kind: ItemKind = DEAL) -> Visit:
     )
 
 
-def deal(row: Row, kind: ItemKind = DEAL, *, fields: Iterable[str], names: Mapping[str, str]) -> Deal | None:
-    """A row of crm.item.list; None for the template of a recurring deal, which is no deal."""
+def deal(
+    row: Row,
+    kind: ItemKind,
+    fields: Iterable[str] = (),
+    *,
+    names: Mapping[str, str] = MappingProxyType({}),
+    semantics: Mapping[str, str] = MappingProxyType({}),
+) -> Deal | None:
+    """A row of crm.item.list; None for the template of a recurring deal, which is no deal. ``semantics``: of stages,
+    for kinds whose rows do not tell it."""
     number_ = item(row, "id", kind)
     if yes(row.get("isRecurring"), default=False):
         return None
@@ -194,7 +203,7 @@ def deal(row: Row, kind: ItemKind = DEAL, *, fields: Iterable[str], names: Mappi
         title=line(row, "title"),
         funnel_id=Item(kind, funnel_id).number,
         stage_id=stage_id,
-        semantic=line(row, "stageSemanticId") or _semantic(row, stage_id),
+        semantic=line(row, "stageSemanticId") or _semantic(row, stage_id, semantics),
         responsible_id=count(row, "assignedById") if "assignedById" in row else 0,
         creator_id=whole_or(row.get("createdBy")),
         company_id=whole_or(row.get("companyId")),
@@ -206,7 +215,9 @@ def deal(row: Row, kind: ItemKind = DEAL, *, fields: Iterable[str], names: Mappi
     )
 
 
-def _semantic(row: Row, stage_id: str) -> str:
+def _semantic(row: Row, stage_id: str, semantics: Mapping[str, str]) -> str:
+    if "closed" not in row:
+        return semantics.get(stage_id, PROGRESS)
     if not yes(row.get("closed"), default=False):
         return PROGRESS
     return WON if stage_id.rpartition(":")[2] == "WON" else LOST
