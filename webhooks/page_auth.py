@@ -200,8 +200,10 @@ class PageAuth:
                 kept = self._store.flags.page_secret
                 if kept is None:
                     self._store.flags.page_secret = kept = secrets.token_hex(32)
-                # slow on purpose: what the store keeps of it must not help to guess the password
-                secret = scrypt(self._password or b"", salt=bytes.fromhex(kept), n=2**14, r=8, p=1, dklen=32)
+                secret = bytes.fromhex(kept)
+                if self._password is not None:
+                    # slow on purpose: what the store keeps of it must not help to guess the password
+                    secret = scrypt(self._password, salt=secret, n=2**14, r=8, p=1, dklen=32)
                 self._store.end_foreign_sessions(seal=_derived(secret, "seal").hex())
                 self._secret = secret
         return _derived(self._secret, purpose)
