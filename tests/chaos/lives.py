@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -19,17 +20,22 @@ class Lives:
     write. What it returns as exit code is negative for a signal."""
 
     def __init__(self, environ: Mapping[str, str], folder: Path, log: Path) -> None:
+        self._environ, self._folder, self._log = environ, folder, log
+        self.pid = 0
+
+    @cached_property
+    def _launcher(self) -> subprocess.Popen[bytes]:
+        """From whose process all lives are forked; none before the first."""
         others = {name: value for name, value in os.environ.items() if not name.startswith("BITRIX_")}
-        with log.open("ab") as written:
-            self._launcher = subprocess.Popen(
+        with self._log.open("ab") as written:
+            return subprocess.Popen(
                 [sys.executable, "-m", "tests.chaos.launcher"],
-                cwd=folder,
-                env={**others, "PYTHONPATH": str(ROOT), **environ},
+                cwd=self._folder,
+                env={**others, "PYTHONPATH": str(ROOT), **self._environ},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=written,
             )
-        self.pid = 0
 
     def begin(self, fates: str = "") -> None:
         """A new life; ``fates`` is what it meets where (``send:after*2=KILL``), "" for nothing."""
@@ -67,7 +73,8 @@ class Lives:
         """End everything."""
         if self.pid and self.ended() is None:
             self.kill()
-        self._launcher.communicate()
+        if "_launcher" in vars(self):
+            self._launcher.communicate()
 
     def _read(self) -> int:
         assert self._launcher.stdout is not None
