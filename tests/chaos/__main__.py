@@ -46,7 +46,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--deeds", type=int, default=500, help="what people do in a run (default: %(default)s)")
     parser.add_argument("--kills", type=int, default=12, help="kills in a run (default: %(default)s)")
     parser.add_argument("--chapters", type=int, default=4, help="sweeps in a run (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=600, help="begin no run that would end later")
+    parser.add_argument("--seconds", type=float, default=900, help="begin no run ending later (default: %(default)s)")
     parser.add_argument("--jobs", type=int, default=4, help="runs at once (default: %(default)s)")
     parser.add_argument("--keep", type=Path, help="where to keep store and log of runs that fail")
     return parser.parse_args()
