@@ -22,7 +22,7 @@ from bitrix_sync.model.facts import Unread
 from bitrix_sync.portal.body import LIMIT, PACKED, Body, UnfitBody
 from bitrix_sync.portal.client import REDIRECTS, Portal
 from bitrix_sync.portal.dialect.commands import Command
-from bitrix_sync.portal.dialect.outcomes import Outcome, lost_answer, read_answer, read_batch, whole
+from bitrix_sync.portal.dialect.outcomes import Outcome, decode, lost_answer, read_answer, read_batch, whole
 from bitrix_sync.portal.dialect.parsing import Row
 from bitrix_sync.portal.paging import LONG_PATIENCE, MOST_ROWS, PAGE, Source, read_lists, read_offsets
 from bitrix_sync.portal.rate_limiter import Stopped
@@ -93,7 +93,7 @@ def _complete(found: Any, key: str, total: int, method: str) -> list[Row] | None
 
 
 class _Answer(aiohttp.ClientResponse):
-    """An answer whose body is read within its bounds; the library itself asks for nothing that was not read so."""
+    """An answer whose body is read within its bounds and as all others are; the library asks for nothing else."""
 
     async def read(self) -> bytes:
         if self._body is None:
@@ -106,6 +106,9 @@ class _Answer(aiohttp.ClientResponse):
                 self.close()
                 raise
         return self._body
+
+    async def json(self, **_: Any) -> Any:
+        return decode(await self.read())
 
 
 class _Reader:
