@@ -27,27 +27,26 @@ EXCEPTIONS: tuple[BaseException, ...] = (SystemExit(), SystemExit(0), asyncio.Ca
 # --- threads ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "fate",
-    [
-        "worker:SystemExit",
-        "worker:CancelledError",
-        "suffer:KeyError",
-        "suffer:MemoryError",
-        "ticks:SystemExit",
-        "lease:CancelledError",
-        "web:ValueError",
-        "web:SystemExit",
-    ],
+FATES = (
+    "worker:SystemExit",
+    "worker:CancelledError",
+    "suffer:KeyError",
+    "suffer:MemoryError",
+    "ticks:SystemExit",
+    "lease:CancelledError",
+    "web:ValueError",
+    "web:SystemExit",
 )
-def test_a_process_that_loses_a_thread_ends_with_3(tmp_path: Path, fate: str) -> None:
+
+
+def test_a_process_that_loses_a_thread_ends_with_3(tmp_path: Path) -> None:
     with portal_on_a_monday() as portal:
-        town = Town(tmp_path, portal)
-        environ = {**town.environ, "BITRIX_POLL_SECONDS": "0.5", "FATE_DIES": fate}
-        service = Running(tmp_path, environ, script=FATED)
-        assert service.wait() == 3, service.said
-        assert "stopping" in service.said
-        later = Running(tmp_path, {**town.environ, "BITRIX_POLL_SECONDS": "0.5"}).ready()
+        town = Town(tmp_path, portal, BITRIX_POLL_SECONDS="0.5")
+        for fate in FATES:
+            service = Running(tmp_path, {**town.environ, "FATE_DIES": fate}, script=FATED)
+            assert service.wait() == 3, (fate, service.said)
+            assert "stopping" in service.said, fate
+        later = town.run().ready()
         until(town.has(town.add_deal(), "first-call"))
         assert later.end() == 0
 
@@ -216,14 +215,11 @@ class Machine:
         return Running(folder, environ, *words, script=FATED).wait()
 
 
-@pytest.mark.parametrize("jumps", [(-55 * 60.0, 0.0), (55 * 60.0, -55 * 60.0), (3 * 24 * HOUR, -3 * 24 * HOUR)])
-def test_a_clock_that_is_set_stops_nothing_and_lets_no_command_take_the_lease(
-    tmp_path: Path, jumps: tuple[float, ...]
-) -> None:
+def test_a_clock_that_is_set_stops_nothing_and_lets_no_command_take_the_lease(tmp_path: Path) -> None:
     with portal_on_a_monday() as portal:
         town = Town(tmp_path, portal)
         machine = Machine(town)
-        for number, wrong in enumerate(jumps):
+        for number, wrong in enumerate((-55 * 60.0, 55 * 60.0, 3 * 24 * HOUR, -3 * 24 * HOUR, 0.0)):
             machine.set(wrong)
             assert machine.command(tmp_path / f"command{number}", "sync") == 0
             deal = town.add_deal()

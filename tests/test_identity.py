@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -29,6 +28,7 @@ from bitrix_sync.store import Store
 from tests.world.company import MONDAY
 from tests.world.office import Office, office
 from tests.world.process import Running, event, until
+from tests.world.shell import Shell
 
 RULES = """
 version: 1
@@ -539,8 +539,8 @@ def test_run_and_every_command_that_writes_refuse_another_portal(tmp_path: Path)
         for _ in range(4):
             one.state.add_deal("A", stage="NEW", responsible=5, by=5)
         until(lambda: len([task for task in one.state.tasks.values() if task.xml_id]) == 4)
-        asked = Running(tmp_path, environ(other, tmp_path), "sync")
-        assert asked.wait() == 1, "not even left to the service that runs"
+        shell = Shell(tmp_path, environ(other, tmp_path))
+        assert shell("sync").code == 1, "not even left to the service that runs"
         assert running.end() == 0
         before = people_at_work(other, 4)
         words = (
@@ -548,22 +548,21 @@ def test_run_and_every_command_that_writes_refuse_another_portal(tmp_path: Path)
             ("remove", "--rule", "first-call", "--since", "2020-01-01"),
         )
         for command in words:
-            refused = Running(tmp_path, environ(other, tmp_path), *command)
-            assert refused.wait() == 1, refused.said
-            assert "another portal" in refused.said
-            assert "--same-portal" in refused.said
+            refused = shell(*command)
+            assert refused.code == 1, refused
+            assert "another portal" in refused.err
+            assert "--same-portal" in refused.err
         assert {number: snapshot(task) for number, task in other.state.tasks.items()} == before
-        checked = Running(tmp_path, environ(other, tmp_path), "check", "--json")
-        assert checked.wait() == 1
-        (line,) = [one for one in json.loads(checked.out.read_text("utf-8")) if one["about"] == "portal"]
+        checked = shell("check", "--json")
+        assert checked.code == 1
+        (line,) = [one for one in checked.json if one["about"] == "portal"]
         assert (line["level"], "--same-portal" in line["text"]) == ("error", True)
-        status = Running(tmp_path, environ(other, tmp_path), "status", "--json")
-        assert status.wait() == 0
-        stands = json.loads(status.out.read_text("utf-8"))
+        status = shell("status", "--json")
+        assert status.code == 0
+        stands = status.json
         assert stands["portal"] == one.host
         assert "another portal" in stands["trouble"]
-        own = Running(tmp_path, environ(other, tmp_path) | {"DATABASE_URL": f"sqlite:///{tmp_path / 'own.db'}"}).ready()
-        assert own.end() == 0
+        assert shell("sync", DATABASE_URL=f"sqlite:///{tmp_path / 'own.db'}").code == 0
         again = Running(tmp_path, environ(one, tmp_path)).ready()
         assert again.end() == 0
         said_so = Running(tmp_path, environ(other, tmp_path), "run", "--same-portal").ready()
