@@ -188,8 +188,8 @@ def test_the_sandbox_alone_says_how_to_work_with_it(tmp_path: Path) -> None:
     assert (status, json.loads(answer)["result"]["ADMIN"]) == (200, True)
     order = re.search(r"curl -d '(.+)' (\S+/faults)", text)
     assert order
-    assert requests.post(order[2], order[1], timeout=5).json() == {"result": None}
+    assert requests.post(order[2], order[1], timeout=60).json() == {"result": None}
     with pytest.raises(requests.ConnectionError):
-        requests.post(f"{webhook[1]}tasks.task.add", {"fields[TITLE]": "x", "fields[RESPONSIBLE_ID]": 7}, timeout=5)
+        requests.post(f"{webhook[1]}tasks.task.add", {"fields[TITLE]": "x", "fields[RESPONSIBLE_ID]": 7}, timeout=60)
     assert alone.end() == 0
     assert alone.err.read_text("utf-8") == ""

@@ -187,9 +187,9 @@ def test_the_settings_own_secrets_are_hidden_wherever_they_stand() -> None:
 def test_whatever_a_text_is_made_of_it_is_redacted_at_once(secret: str, piece: str) -> None:
     redact = log.Redactor([secret])
     for text in (piece * 30_000, piece + "\\" * 100_000, piece + "a" * 100_000, piece + " " * 100_000):
-        begun = time.perf_counter()
+        begun = time.thread_time()
         redact(text)
-        assert time.perf_counter() - begun < 5.0
+        assert time.thread_time() - begun < 5.0
 
 
 @pytest.mark.parametrize("secret", ["s3cr3tc0de", 'pa"ss /wörd', "пароль+\\", "\\\\server\\общая"])

@@ -28,6 +28,8 @@ from bitrix_sync.portal import body
 from bitrix_sync.portal.client import Command, Portal
 from bitrix_sync.portal.rate_limiter import Stopped
 from bitrix_sync.portal.timing import PortalClock
+from tests.test_portal_pacer import FakeClock
+from tests.world.process import until
 
 CODE = "secretcode123456"
 ADD = Command("tasks.task.add", {"fields": {"TITLE": "Call", "RESPONSIBLE_ID": 5}})
@@ -116,8 +118,10 @@ def cut(handler: BaseHTTPRequestHandler) -> None:
 
 
 def late(handler: BaseHTTPRequestHandler) -> None:
-    """Answer after the client has given up."""
-    time.sleep(0.4)
+    """Say nothing until the client has given up."""
+    handler.close_connection = True
+    with contextlib.suppress(OSError):
+        handler.rfile.read(1)
 
 
 def trickle(handler: BaseHTTPRequestHandler, *, start: bytes, drop: bytes, end: bytes) -> None:
@@ -153,8 +157,22 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def portal(server: Server) -> Iterator[Portal]:
-    portal = Portal(server.url, rate=(1000.0, 1000), timeouts=(1.0, 0.2))
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def portal(server: Server, clock: FakeClock) -> Iterator[Portal]:
+    """A client whose clock stands still, and that waits as long as a slow machine takes."""
+    portal = Portal(server.url, rate=(1000.0, 1000), clock=clock, sleep=clock.sleep)
+    yield portal
+    portal.close()
+
+
+@pytest.fixture
+def impatient(server: Server) -> Iterator[Portal]:
+    """A client for tests in which nothing good is answered."""
+    portal = Portal(server.url, rate=(1000.0, 1000), timeouts=(5.0, 0.3))
     yield portal
     portal.close()
 
@@ -184,17 +202,18 @@ def test_requests_share_one_connection(server: Server, portal: Portal) -> None:
 
 @pytest.mark.parametrize("fault", [drop, cut, late, (502, b"<html>Bad gateway</html>"), (504, b""), (200, b"oops")])
 def test_a_write_without_a_whole_answer_is_unknown_and_never_repeated(
-    server: Server, portal: Portal, fault: Any
+    server: Server, impatient: Portal, fault: Any
 ) -> None:
     server.plan = [fault]
-    assert portal.call(ADD).kind == "unknown"
+    assert impatient.call(ADD).kind == "unknown"
+    until(lambda: server.seen)
     assert len(server.seen) == 1
 
 
 @pytest.mark.parametrize("name", TRICKLES)
 def test_an_answer_that_trickles_is_not_waited_for_to_its_end(server: Server, name: str) -> None:
     """Each byte comes in time, so nothing but an end of the whole exchange ends it."""
-    portal = Portal(server.url, rate=(1000.0, 1000), timeouts=(0.3, 0.5))
+    portal = Portal(server.url, rate=(1000.0, 1000), timeouts=(0.2, 1.0))
     server.plan = [TRICKLES[name], {"result": {"task": {"id": "9"}}}]
     outcome = portal.call(ADD)
     assert (outcome.kind, outcome.text) == ("unknown", "the answer does not end")
@@ -203,7 +222,7 @@ def test_an_answer_that_trickles_is_not_waited_for_to_its_end(server: Server, na
 
 
 def test_a_kept_connection_that_trickles_is_cut_as_well(server: Server) -> None:
-    portal = Portal(server.url, rate=(1000.0, 1000), timeouts=(0.3, 0.5))
+    portal = Portal(server.url, rate=(1000.0, 1000), timeouts=(0.2, 1.0))
     server.plan = [{"result": {"task": {"id": "7"}}}, TRICKLES["headers"]]
     assert portal.call(ADD).done
     assert portal.call(ADD).kind == "unknown"
@@ -222,7 +241,7 @@ def test_an_answer_that_unpacks_to_more_than_there_may_be_is_refused(server: Ser
 
 
 def test_a_packed_body_is_not_unpacked_beyond_its_bound() -> None:
-    bomb = gzip.compress(bytes(1 << 28))
+    bomb = gzip.compress(bytes(4 * body.LIMIT))
     tracemalloc.start()
     try:
         with pytest.raises(body.UnfitBody, match="larger than"):
@@ -257,19 +276,21 @@ def test_an_answer_larger_than_memory_should_hold_is_refused(
     assert portal.call(ADD).kind == "unknown"
 
 
-def test_a_refused_method_is_not_asked_again_before_its_time(server: Server, portal: Portal) -> None:
+def test_a_refused_method_is_not_asked_again_before_its_time(server: Server, portal: Portal, clock: FakeClock) -> None:
     server.plan = [(429, {"error": "OPERATION_TIME_LIMIT", "error_description": "blocked"})]
     first, second = portal.call(ADD), portal.call(ADD)
     assert first.kind == second.kind == "again"
     assert first.retry_at == second.retry_at
     assert first.retry_at is not None
-    assert first.retry_at - time.time() == pytest.approx(300, abs=5)
+    assert first.retry_at - clock() == pytest.approx(300, abs=5)
     assert len(server.seen) == 1
     assert portal.call(LIST).done
 
 
-def test_a_method_that_nears_its_limit_rests_until_the_portal_says(server: Server, portal: Portal) -> None:
-    reset = int(time.time()) + 200
+def test_a_method_that_nears_its_limit_rests_until_the_portal_says(
+    server: Server, portal: Portal, clock: FakeClock
+) -> None:
+    reset = int(clock()) + 200
     server.plan = [{"result": {"task": {"id": 1}}, "time": {"operating": 471.5, "operating_reset_at": reset}}]
     assert portal.call(ADD).done
     outcome = portal.call(ADD)
@@ -277,13 +298,13 @@ def test_a_method_that_nears_its_limit_rests_until_the_portal_says(server: Serve
 
 
 def test_a_window_that_ends_within_this_second_is_waited_for_and_not_held_for_a_ban(
-    server: Server, portal: Portal
+    server: Server, portal: Portal, clock: FakeClock
 ) -> None:
     refused = {"error": "OPERATION_TIME_LIMIT", "error_description": "blocked"}
-    server.plan = [(429, {**refused, "time": {"operating_reset_at": time.time() - 0.2}})]
+    server.plan = [(429, {**refused, "time": {"operating_reset_at": clock() - 0.2}})]
     retry_at = portal.call(ADD).retry_at
     assert retry_at is not None
-    assert retry_at - time.time() < 5
+    assert retry_at - clock() < 5
 
 
 def test_a_full_bucket_holds_everything_back(server: Server, portal: Portal) -> None:
@@ -413,7 +434,6 @@ def test_one_command_needs_no_batch(server: Server, portal: Portal) -> None:
     ("fault", "kind", "fatal"),
     [
         (drop, "unknown", False),
-        (late, "unknown", False),
         ((502, b"<html>"), "unknown", False),
         ({"result": []}, "unknown", False),
         ((503, {"error": "QUERY_LIMIT_EXCEEDED"}), "again", False),
@@ -431,18 +451,25 @@ def test_the_fate_of_a_batch_is_that_of_all_its_commands(
     assert len(server.seen) == 1
 
 
+def test_nothing_is_known_of_a_batch_that_is_never_answered(server: Server, impatient: Portal) -> None:
+    server.plan = [late]
+    assert [(outcome.kind, outcome.fatal) for outcome in impatient.batch([ADD, ADD])] == [("unknown", False)] * 2
+
+
 def test_half_a_batch_is_judged_by_halves(server: Server, portal: Portal) -> None:
     server.plan = [items({"task": {"id": 1}})]
     assert [outcome.kind for outcome in portal.batch([ADD, ADD])] == ["done", "unknown"]
 
 
-def test_a_method_blocked_inside_a_batch_rests_the_others_go_on(server: Server, portal: Portal) -> None:
+def test_a_method_blocked_inside_a_batch_rests_the_others_go_on(
+    server: Server, portal: Portal, clock: FakeClock
+) -> None:
     server.plan = [
         {
             "result": {
                 "result": {"k1": {"tasks": []}},
                 "result_error": {"k0": {"error": "OPERATION_TIME_LIMIT", "error_description": ""}},
-                "result_time": {"k1": {"operating": 12.5, "operating_reset_at": int(time.time()) + 500}},
+                "result_time": {"k1": {"operating": 12.5, "operating_reset_at": int(clock()) + 500}},
             }
         },
         {"result": {"tasks": []}},
@@ -463,14 +490,13 @@ def test_an_empty_batch_asks_nothing(server: Server, portal: Portal) -> None:
 # --- readings --------------------------------------------------------------------------------------------------------
 
 
-def quick(server: Server) -> tuple[Portal, list[float]]:
-    """A client whose pauses take no time: its clock runs on with them."""
+def quick(server: Server, **more: Any) -> tuple[Portal, list[float]]:
+    """A client whose pauses take no time: its clock runs on with them alone."""
     skipped: list[float] = []
-
-    def clock() -> float:
-        return time.time() + sum(skipped)
-
-    return Portal(server.url, rate=(1000.0, 1000), clock=clock, sleep=skipped.append, timeouts=(1.0, 0.2)), skipped
+    begun = FakeClock()()
+    return Portal(
+        server.url, rate=(1000.0, 1000), clock=lambda: begun + sum(skipped), sleep=skipped.append, **more
+    ), skipped
 
 
 def test_nobody_waits_long_for_a_portal_that_answers_nonsense(server: Server) -> None:
@@ -483,9 +509,9 @@ def test_nobody_waits_long_for_a_portal_that_answers_nonsense(server: Server) ->
 
 def test_a_reading_is_repeated_until_it_is_answered(server: Server) -> None:
     portal, skipped = quick(server)
-    server.plan = [drop, (502, b"<html>"), (503, {"error": "QUERY_LIMIT_EXCEEDED"}), late, {"result": {"tasks": []}}]
+    server.plan = [drop, (502, b"<html>"), (503, {"error": "QUERY_LIMIT_EXCEEDED"}), {"result": {"tasks": []}}]
     assert portal.read([LIST])[0].done
-    assert len(server.seen) == 5
+    assert len(server.seen) == 4
     assert sum(skipped) > 3
     portal.close()
 
@@ -548,25 +574,22 @@ def test_a_reading_that_may_be_refused_comes_back_with_the_refusal(server: Serve
 # --- time ------------------------------------------------------------------------------------------------------------
 
 
-def test_the_portals_clock_is_learnt_from_its_answers(server: Server, portal: Portal) -> None:
-    ahead = time.time() + 120
-
-    def answer(handler: BaseHTTPRequestHandler) -> None:
-        now = time.time() + 120
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now + 10800)) + "+03:00"
-        body = {"result": 1, "time": {"start": now - 0.001, "finish": now, "duration": 0.001, "date_finish": stamp}}
-        Server.say(handler, 200, body)
-
-    server.plan = [answer]
+def test_the_portals_clock_is_learnt_from_its_answers(server: Server, portal: Portal, clock: FakeClock) -> None:
+    now = clock() + 120.25
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now + 10800)) + "+03:00"
+    told = {"start": now - 0.001, "finish": now, "duration": 0.001, "date_finish": stamp}
+    server.plan = [{"result": 1, "time": told}]
     portal.call(LIST)
-    assert portal.offset.total_seconds() == pytest.approx(120, abs=0.2)
-    assert portal.now().timestamp() == pytest.approx(ahead, abs=5)
+    assert portal.offset.total_seconds() == pytest.approx(120.25)
+    assert portal.now().timestamp() == pytest.approx(now)
     assert portal.now().utcoffset() is not None
     assert portal.utc_offset == 10800
 
 
-def test_a_clock_that_tells_whole_seconds_does_not_replace_a_better_one(server: Server, portal: Portal) -> None:
-    now = time.time()
+def test_a_clock_that_tells_whole_seconds_does_not_replace_a_better_one(
+    server: Server, portal: Portal, clock: FakeClock
+) -> None:
+    now = clock()
     server.plan = [
         {"result": 1, "time": {"finish": now + 60.25, "duration": 0}},
         {"result": 1, "time": {"finish": int(now + 60.25), "duration": 0, "date_finish": "2026-05-14T10:26:33+02:00"}},
@@ -575,15 +598,15 @@ def test_a_clock_that_tells_whole_seconds_does_not_replace_a_better_one(server: 
     ]
     for _ in range(4):
         portal.call(LIST)
-    assert portal.offset.total_seconds() == pytest.approx(60, abs=0.5)
+    assert portal.offset.total_seconds() == pytest.approx(60.25)
     assert portal.utc_offset == 7200
 
 
-def test_a_clock_that_was_set_is_noticed_at_once(server: Server, portal: Portal) -> None:
-    for ahead in (60, -300):
-        server.plan = [{"result": 1, "time": {"finish": time.time() + ahead + 0.25, "duration": 0}}]
+def test_a_clock_that_was_set_is_noticed_at_once(server: Server, portal: Portal, clock: FakeClock) -> None:
+    for ahead in (60.25, -300.25):
+        server.plan = [{"result": 1, "time": {"finish": clock() + ahead, "duration": 0}}]
         portal.call(LIST)
-        assert portal.offset.total_seconds() == pytest.approx(ahead, abs=1.5)
+        assert portal.offset.total_seconds() == pytest.approx(ahead, abs=1)
 
 
 NONSENSE: dict[str, Any] = {
@@ -598,7 +621,7 @@ NONSENSE: dict[str, Any] = {
     "the year 2500": {"finish": 16_725_225_600.5},
     "milliseconds": {"finish": 1_766_000_000_000},
     "before 2000": {"finish": 900_000_000},
-    "ends before it starts": {"start": time.time() + 120, "finish": time.time() - 120},
+    "ends before it starts": {"start": FakeClock()() + 120, "finish": FakeClock()() - 120},
 }
 
 
@@ -644,9 +667,11 @@ def test_a_far_clock_is_believed_though_it_stands_still() -> None:
     assert clock.offset == pytest.approx(stuck - now)
 
 
-def test_what_is_decided_after_a_leap_of_the_portals_clock_goes_by_its_new_time(server: Server, portal: Portal) -> None:
+def test_what_is_decided_after_a_leap_of_the_portals_clock_goes_by_its_new_time(
+    server: Server, portal: Portal, clock: FakeClock
+) -> None:
     """One answer alone is not believed; the next is asked for at once, and not again for each that contradicts."""
-    later = time.time() + 3 * 86_400
+    later = clock() + 3 * 86_400
     leap = {"result": 1, "time": {"finish": later, "duration": 0}}
     server.plan = [leap, {"result": "2026-05-17T10:00:00+03:00", "time": {"finish": later + 0.25, "duration": 0}}]
     assert portal.call(LIST).done
@@ -660,7 +685,7 @@ def test_what_is_decided_after_a_leap_of_the_portals_clock_goes_by_its_new_time(
         {"operating": 475.0, "operating_reset_at": 9e13},
         {"operating": 475.0, "operating_reset_at": "never"},
         {"operating": 475.0, "operating_reset_at": float("nan")},
-        {"operating": 9e13, "operating_reset_at": time.time() + 60},
+        {"operating": 9e13, "operating_reset_at": FakeClock()() + 60},
         {"operating": -5.0, "duration": -5.0},
         {"operating": 1.0, "duration": 9e13},
     ],
@@ -676,13 +701,13 @@ def test_no_account_that_makes_no_sense_stops_a_method_for_long(
     assert until is None or until - portal.clock() <= 660
 
 
-def test_a_batch_tells_how_long_its_longest_request_took(server: Server, portal: Portal) -> None:
+def test_a_batch_tells_how_long_its_longest_request_took(server: Server, portal: Portal, clock: FakeClock) -> None:
     alone = Command("tasks.task.update", {"taskId": 1, "fields": {"AUDITORS": []}})
-    server.plan = [lambda handler: (time.sleep(0.1), Server.say(handler, 200, items(1, 2))), {"result": True}]
+    server.plan = [lambda handler: (clock.sleep(3), Server.say(handler, 200, items(1, 2))), {"result": True}]
     portal.batch([LIST, LIST, alone])
-    assert portal.last_seconds >= 0.1
+    assert portal.last_seconds == 3
     portal.call(LIST)
-    assert portal.last_seconds < 0.1
+    assert portal.last_seconds == 0
 
 
 def test_a_batch_that_rests_is_not_sent(server: Server, portal: Portal) -> None:
@@ -744,7 +769,7 @@ def test_no_cookie_is_kept_so_that_none_can_pile_up(server: Server, portal: Port
 @pytest.mark.parametrize("fault", [drop, cut, late, (401, {"error": "NO_AUTH_FOUND"}), (302, b"")])
 def test_the_code_is_nowhere_to_be_seen(server: Server, fault: Any, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    portal, _ = quick(server)
+    portal, _ = quick(server, timeouts=(5.0, 0.1))
     server.plan = [fault] * 30
     outcome = portal.call(ADD)
     with pytest.raises(PortalError) as caught:

@@ -21,6 +21,7 @@ from bitrix_sync.portal.client import Command, Portal
 from bitrix_sync.portal.paging import Source, read_lists, read_offsets
 from bitrix_sync.portal.rate_limiter import Stopped
 from tests.test_portal_client import BOMBS, TRICKLES, Server
+from tests.test_portal_pacer import FakeClock
 
 HISTORY = Source("crm.stagehistory.list", {"filter": {">=CREATED_TIME": "x"}}, "items", "ID", "ID", "history")
 TASKS = Source("tasks.task.list", {"filter": {"REAL_STATUS": [2, 3]}, "select": ["ID"]}, "tasks", "id", "ID", "tasks")
@@ -99,7 +100,8 @@ def server() -> Iterator[Lists]:
 
 @pytest.fixture
 def portal(server: Lists) -> Iterator[Portal]:
-    portal = Portal(server.url, rate=(1000.0, 1000))
+    clock = FakeClock()
+    portal = Portal(server.url, rate=(1000.0, 1000), clock=clock, sleep=clock.sleep)
     yield portal
     portal.close()
 
@@ -310,7 +312,8 @@ def test_a_list_that_shrinks_under_the_library_is_read_again(server: Lists, port
     ],
 )
 def test_the_library_never_sees_a_fault(server: Lists, fault: Any) -> None:
-    portal = Portal(server.url, rate=(1000.0, 1000))
+    clock = FakeClock()
+    portal = Portal(server.url, rate=(1000.0, 1000), clock=clock, sleep=clock.sleep)
     server.ids = {"tasks.task.list": list(range(1, 161))}
     server.plan = [fault, *server.plan]
     assert len(bulk.read_all(portal, TASKS)) == 160
@@ -328,7 +331,7 @@ BULK_BOMBS = [
 
 @pytest.mark.parametrize("fault", BULK_BOMBS)
 def test_the_library_is_spared_what_has_no_end(server: Lists, fault: Any) -> None:
-    portal = Portal(server.url, rate=(1000.0, 1000), timeouts=(0.3, 0.5))
+    portal = Portal(server.url, rate=(1000.0, 1000), timeouts=(0.2, 1.0))
     server.ids = {"tasks.task.list": list(range(1, 161))}
     asked: list[str] = []
 

@@ -111,8 +111,8 @@ def test_entries_that_are_no_texts_are_skipped(echo: Echo) -> None:
 def test_a_batch_may_come_as_a_form_or_in_the_address_encoded_twice(echo: Echo) -> None:
     line = "t.echo?" + urlencode({"title": "John&Martin"})
     url = echo.sandbox.url + "batch"
-    by_form = echo.session.post(url, data={"cmd[k]": line, "halt": "0"}, timeout=5).json()
-    by_query = echo.session.get(f"{url}?cmd[0]={quote(line, safe='')}", timeout=5).json()
+    by_form = echo.session.post(url, data={"cmd[k]": line, "halt": "0"}, timeout=60).json()
+    by_query = echo.session.get(f"{url}?cmd[0]={quote(line, safe='')}", timeout=60).json()
     assert by_form["result"]["result"] == {"k": {"title": "John&Martin"}}
     assert by_query["result"]["result"] == [{"title": "John&Martin"}]
 

@@ -62,10 +62,10 @@ def test_a_method_is_called_by_get_by_form_by_multipart_and_by_json(echo: Echo) 
     url = echo.sandbox.url + "t.echo"
     wanted = {"filter": {"ID": ["1", "2"]}, "title": "Счёт"}
     pairs = [("filter[ID][]", "1"), ("filter[ID][]", "2"), ("title", "Счёт")]
-    assert echo.session.get(url, params=pairs, timeout=5).json()["result"] == wanted
-    assert echo.session.post(url, data=pairs, timeout=5).json()["result"] == wanted
+    assert echo.session.get(url, params=pairs, timeout=60).json()["result"] == wanted
+    assert echo.session.post(url, data=pairs, timeout=60).json()["result"] == wanted
     parts = [(name, (None, value)) for name, value in pairs]
-    assert echo.session.post(url, files=parts, timeout=5).json()["result"] == wanted
+    assert echo.session.post(url, files=parts, timeout=60).json()["result"] == wanted
     assert echo.post("t.echo", wanted).json()["result"] == wanted
 
 
@@ -81,7 +81,9 @@ def test_body_overrides_query_of_the_same_name(echo: Echo) -> None:
 
 @pytest.mark.parametrize("media", ["application/json; charset=utf-8", "Application/JSON"])
 def test_json_is_known_by_its_content_type_before_the_semicolon(echo: Echo, media: str) -> None:
-    answer = echo.session.post(echo.sandbox.url + "t.echo", data=b'{"a":1}', headers={"Content-Type": media}, timeout=5)
+    answer = echo.session.post(
+        echo.sandbox.url + "t.echo", data=b'{"a":1}', headers={"Content-Type": media}, timeout=60
+    )
     assert answer.json()["result"] == {"a": 1}
 
 
@@ -92,7 +94,7 @@ def test_json_is_known_by_its_content_type_before_the_semicolon(echo: Echo, medi
 def test_malformed_json_or_json_by_another_name_is_an_empty_set_of_parameters(
     echo: Echo, media: str, body: bytes
 ) -> None:
-    answer = echo.session.post(echo.sandbox.url + "t.echo", data=body, headers={"Content-Type": media}, timeout=5)
+    answer = echo.session.post(echo.sandbox.url + "t.echo", data=body, headers={"Content-Type": media}, timeout=60)
     assert (answer.status_code, answer.json()["result"]) == (200, {})
 
 
@@ -210,7 +212,7 @@ def test_a_method_outside_the_scopes_is_refused(echo: Echo) -> None:
 def test_a_webhook_that_is_not_there_or_dead_has_no_authorisation(echo: Echo) -> None:
     sandbox = echo.sandbox
     for address in ("1/wrong", f"2/{CODE}", "x/y"):
-        assert error(echo.session.post(f"http://{sandbox.host}/rest/{address}/t.echo", timeout=5)) == (
+        assert error(echo.session.post(f"http://{sandbox.host}/rest/{address}/t.echo", timeout=60)) == (
             401,
             "NO_AUTH_FOUND",
         )
@@ -236,10 +238,10 @@ def test_a_dismissed_owner_cannot_be_authorised_but_a_hidden_one_can(echo: Echo)
 def test_a_token_of_an_application_may_come_in_query_or_body(echo: Echo) -> None:
     echo.sandbox.rest.tokens = {"good": (1, CODE), "old": None}
     url = f"http://{echo.sandbox.host}/rest/t.echo"
-    assert echo.session.get(url, params={"auth": "good", "a": "1"}, timeout=5).json()["result"] == {"a": "1"}
-    assert echo.session.post(url, json={"auth": "good"}, timeout=5).json()["result"] == {}
-    assert error(echo.session.post(url, json={"auth": "old"}, timeout=5)) == (401, "expired_token")
-    assert error(echo.session.post(url, json={"auth": "bad"}, timeout=5)) == (401, "NO_AUTH_FOUND")
+    assert echo.session.get(url, params={"auth": "good", "a": "1"}, timeout=60).json()["result"] == {"a": "1"}
+    assert echo.session.post(url, json={"auth": "good"}, timeout=60).json()["result"] == {}
+    assert error(echo.session.post(url, json={"auth": "old"}, timeout=60)) == (401, "expired_token")
+    assert error(echo.session.post(url, json={"auth": "bad"}, timeout=60)) == (401, "NO_AUTH_FOUND")
 
 
 def test_methods_of_applications_are_refused_to_a_webhook(echo: Echo) -> None:
@@ -247,7 +249,7 @@ def test_methods_of_applications_are_refused_to_a_webhook(echo: Echo) -> None:
 
 
 def test_addresses_outside_rest_are_a_page(echo: Echo) -> None:
-    answer = echo.session.get(f"http://{echo.sandbox.host}/company/", timeout=5)
+    answer = echo.session.get(f"http://{echo.sandbox.host}/company/", timeout=60)
     assert (answer.status_code, answer.headers["Content-Type"]) == (404, "text/html")
 
 
@@ -265,7 +267,7 @@ def test_a_renamed_portal_redirects_with_the_whole_path(echo: Echo) -> None:
         f"http://localhost:{sandbox.port}/rest/1/{CODE}/t.add",
     )
     assert echo.added == []
-    assert echo.session.post(answer.headers["Location"], json={}, timeout=5).status_code == 200
+    assert echo.session.post(answer.headers["Location"], json={}, timeout=60).status_code == 200
 
 
 # --- limits ------------------------------------------------------------------------------------------------------
@@ -360,7 +362,7 @@ def test_operating_time_is_counted_for_each_webhook_by_itself(echo: Echo) -> Non
     echo.sandbox.state.add_webhook(5, "other", {"task"})
     echo.post("t.list")
     assert echo.post("t.list").status_code == 429
-    assert echo.session.post(echo.sandbox.url_of(5, "other") + "t.list", timeout=5).status_code == 200
+    assert echo.session.post(echo.sandbox.url_of(5, "other") + "t.list", timeout=60).status_code == 200
 
 
 def test_inside_a_batch_a_resting_method_fails_and_others_go_on(echo: Echo) -> None:
@@ -405,9 +407,9 @@ def test_rest_3_answers_with_result_and_time(echo: Echo) -> None:
 
 def test_rest_3_reads_json_bodies_only(echo: Echo) -> None:
     url = echo.sandbox.url.replace("/rest/", "/rest/api/") + "t.get"
-    assert echo.session.get(url, params={"id": 51}, timeout=5).json()["result"] == {"item": {}}
-    assert code(echo.session.post(url, data={"id": 51}, timeout=5)) == (400, "INVALIDJSONEXCEPTION")
-    broken = echo.session.post(url, data=b"{", headers={"Content-Type": "application/json"}, timeout=5)
+    assert echo.session.get(url, params={"id": 51}, timeout=60).json()["result"] == {"item": {}}
+    assert code(echo.session.post(url, data={"id": 51}, timeout=60)) == (400, "INVALIDJSONEXCEPTION")
+    broken = echo.session.post(url, data=b"{", headers={"Content-Type": "application/json"}, timeout=60)
     assert code(broken) == (400, "INVALIDJSONEXCEPTION")
 
 
@@ -478,7 +480,7 @@ def test_a_sandbox_runs_in_the_foreground_until_it_is_stopped() -> None:
     stop, told = threading.Event(), []
 
     def announce(url: str) -> None:
-        told.append((url, requests.post(url + "profile", json={}, timeout=5).json()["result"]["ID"]))
+        told.append((url, requests.post(url + "profile", json={}, timeout=60).json()["result"]["ID"]))
         stop.set()
 
     serve(announce=announce, stop=stop, latency=0.001)

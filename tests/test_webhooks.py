@@ -35,6 +35,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from bitrix_sync import __version__
 from bitrix_sync.errors import SettingError
 from bitrix_sync.settings import Listen, Settings, load_settings
+from tests.world.process import until
 from webhooks import server as server_module
 from webhooks.event_endpoint import ADDRESS, MAX_BODY, REMEMBERED, Deliveries
 from webhooks.events import FORM, MAX_FIELDS, Event, NotAnEvent, genuine, parse
@@ -657,7 +658,7 @@ def served(app: WSGIApplication) -> Iterator[str]:
     finally:
         stop.set()
         server.wake()
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive()
 
 
@@ -679,7 +680,7 @@ def test_a_client_that_sends_too_much_hears_so(app: Flask, wake_signal: WakeSign
     body = filled(size)
     chunks = (body[at : at + 50_000] for at in range(0, size, 50_000))
     with served(app) as url:
-        answer = requests.post(url + ADDRESS, chunks if chunked else body, headers={"Content-Type": FORM}, timeout=20)
+        answer = requests.post(url + ADDRESS, chunks if chunked else body, headers={"Content-Type": FORM}, timeout=60)
     assert answer.status_code == 413
     assert wake_signal.heard == []
 
@@ -687,7 +688,7 @@ def test_a_client_that_sends_too_much_hears_so(app: Flask, wake_signal: WakeSign
 def test_a_client_that_sends_for_ever_is_cut_off_in_the_end(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_module, "LINGER_SECONDS", 0.1)
     head = f"POST {ADDRESS} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
-    with served(app) as url, socket.create_connection(url_address(url), 20) as line:
+    with served(app) as url, socket.create_connection(url_address(url), 60) as line:
         line.sendall(head)
         chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
 
@@ -712,7 +713,7 @@ def test_a_client_that_sends_for_ever_is_cut_off_in_the_end(app: Flask, monkeypa
     ids=repr,
 )
 def test_garbage_on_the_line_is_a_bad_request(app: Flask, garbage: bytes, caplog: pytest.LogCaptureFixture) -> None:
-    with served(app) as url, socket.create_connection(url_address(url), 20) as line:
+    with served(app) as url, socket.create_connection(url_address(url), 60) as line:
         line.sendall(garbage + b"\r\n\r\n")
         assert line.recv(100)[8:].startswith(b" 400 ")
     assert caplog.text == ""
@@ -723,10 +724,10 @@ def test_a_client_that_left_before_its_bad_request_is_answered_is_no_error(
 ) -> None:
     with served(app) as url:
         for _ in range(200):
-            with socket.create_connection(url_address(url), 20) as line:
+            with socket.create_connection(url_address(url), 60) as line:
                 line.sendall(b"GET http://[ HTTP/1.1\r\n\r\n")
                 line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        assert requests.get(f"{url}/healthz", timeout=20).text
+        assert requests.get(f"{url}/healthz", timeout=60).text
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
@@ -735,8 +736,8 @@ def test_a_client_that_left_before_its_bad_request_is_answered_is_no_error(
 
 def closed(line: socket.socket, *, feed: bytes = b"") -> bool:
     """True when the server ends the connection, though the client goes on sending ``feed`` bit by bit."""
-    line.settimeout(0.05 if feed else 20)
-    deadline = time.monotonic() + 20
+    line.settimeout(0.05 if feed else 60)
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
             if line.recv(65536) == b"":
@@ -771,7 +772,7 @@ def test_a_request_that_does_not_come_whole_is_not_waited_for(
 ) -> None:
     for name in ("REQUEST_SECONDS", "IDLE_SECONDS", "TEND_SECONDS"):
         monkeypatch.setattr(server_module, name, 0.2)
-    with served(app) as url, socket.create_connection(url_address(url), 20) as line:
+    with served(app) as url, socket.create_connection(url_address(url), 60) as line:
         line.sendall(begin)
         assert closed(line, feed=feed)
 
@@ -793,16 +794,12 @@ def test_an_answer_that_nobody_takes_is_not_kept(monkeypatch: pytest.MonkeyPatch
     thread = threading.Thread(target=server.run, args=[stop])
     thread.start()
     try:
-        line.settimeout(20)
+        line.settimeout(60)
         line.recv(1)
-        for _ in range(200):
-            if not server._open():
-                break
-            time.sleep(0.05)
-        assert server._open() == []
+        until(lambda: server._open() == [])
     finally:
         stop.set()
-        thread.join(20)
+        thread.join(60)
         line.close()
 
 
@@ -815,10 +812,10 @@ def test_however_many_keep_us_waiting_the_next_one_is_answered(app: Flask, monke
         try:
             for number in range(120):
                 source = f"127.0.0.{2 + number // 24}"
-                lines.append(socket.create_connection(url_address(url), 20, source_address=(source, 0)))
+                lines.append(socket.create_connection(url_address(url), 60, source_address=(source, 0)))
                 lines[-1].sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
                 if number in (23, 119):
-                    assert requests.get(url + "/healthz", timeout=20).text == "ok\n"
+                    assert requests.get(url + "/healthz", timeout=60).text == "ok\n"
             first, last = lines[0], lines[-1]
             assert closed(first), "what has kept us waiting longest makes room"
             last.sendall(b"x" * 9)
@@ -834,16 +831,16 @@ def test_who_is_being_answered_does_not_make_room(monkeypatch: pytest.MonkeyPatc
 
     def slow(_environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
         begun.release()
-        go_on.wait(20)
+        go_on.wait(60)
         start_response("200 OK", [("Content-Length", "4")])
         return [b"done"]
 
     with served(slow) as url:
-        lines = [socket.create_connection(url_address(url), 20) for _ in range(3)]
+        lines = [socket.create_connection(url_address(url), 60) for _ in range(3)]
         for line in lines:
             line.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert begun.acquire(timeout=20)
-        with socket.create_connection(url_address(url), 20) as more:
+            assert begun.acquire(timeout=60)
+        with socket.create_connection(url_address(url), 60) as more:
             assert closed(more)
         go_on.set()
         for line in lines:
@@ -861,7 +858,7 @@ def test_a_burst_on_many_connections_is_answered_whole(app: Flask, wake_signal: 
 
     def deliver(url: str) -> None:
         for _ in range(20):
-            line = http.client.HTTPConnection(*url_address(url), timeout=20)
+            line = http.client.HTTPConnection(*url_address(url), timeout=60)
             line.request("POST", ADDRESS, GENUINE, {"Content-Type": FORM})
             statuses.append(line.getresponse().status)
             line.close()
@@ -880,19 +877,19 @@ def test_what_is_in_flight_is_answered_before_the_end() -> None:
     begun, go_on = threading.Barrier(3), threading.Event()
 
     def slow(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
-        begun.wait(20)
-        go_on.wait(20)
+        begun.wait(60)
+        go_on.wait(60)
         start_response("200 OK", [("Content-Length", "4")])
         return [b"done"]
 
     answers: list[str] = []
     with served(slow) as url:
         clients = [
-            threading.Thread(target=lambda: answers.append(requests.get(url, timeout=20).text)) for _ in range(2)
+            threading.Thread(target=lambda: answers.append(requests.get(url, timeout=60).text)) for _ in range(2)
         ]
         for client in clients:
             client.start()
-        begun.wait(20)
+        begun.wait(60)
         threading.Timer(0.2, go_on.set).start()
     for client in clients:
         client.join()
@@ -946,12 +943,10 @@ def test_a_signal_lets_the_answer_in_flight_end_and_the_process_with_it(number: 
         assert process.stdout is not None
         url = process.stdout.readline().strip()
         answers: list[str] = []
-        client = threading.Thread(target=lambda: answers.append(requests.get(url, timeout=20).text))
+        client = threading.Thread(target=lambda: answers.append(requests.get(url, timeout=60).text))
         client.start()
         assert process.stdout.readline() == "begun\n"
         process.send_signal(number)
-        begun = time.monotonic()
-        _, complaints = process.communicate(timeout=20)
+        _, complaints = process.communicate(timeout=60)
         client.join()
     assert (process.returncode, complaints, answers) == (code, "", ["done"])
-    assert time.monotonic() - begun < 10

@@ -30,13 +30,13 @@ class Echo:
     def post(self, name: str, json: Any = None, **more: Any) -> requests.Response:
         """POST JSON to a method of v2."""
         return self.session.post(
-            self.sandbox.url + name, json={} if json is None else json, timeout=5, allow_redirects=False, **more
+            self.sandbox.url + name, json={} if json is None else json, timeout=60, allow_redirects=False, **more
         )
 
     def v3(self, name: str, json: Any = None, **more: Any) -> requests.Response:
         """POST JSON to a method of REST 3.0."""
         url = self.sandbox.url.replace("/rest/", "/rest/api/") + name
-        return self.session.post(url, json={} if json is None else json, timeout=5, allow_redirects=False, **more)
+        return self.session.post(url, json={} if json is None else json, timeout=60, allow_redirects=False, **more)
 
     def batch(self, cmd: Any, **more: Any) -> dict[str, Any]:
         """The maps of a batch's answer."""
