@@ -27,7 +27,7 @@ $(SANDBOX): $(STAMP) bitrix_sandbox/pyproject.toml
 	@touch $@
 
 test: install $(SANDBOX)
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 # the suites of the store once more, on a PostgreSQL server of their own; says so where none is installed
 test-postgres: install $(SANDBOX)

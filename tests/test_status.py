@@ -55,9 +55,11 @@ def test_the_verdict_is_what_is_to_be_known_first(things: dict[str, object], sec
 
 
 def said(place: Office, **later: float) -> list[str]:
-    """What ``status`` says, that much later."""
+    """What ``status`` says that much after the portal was last read."""
     service = place.service
-    return report.status(service.store, service.settings, now=service.clock() + timedelta(**later))
+    read = service.store.flags.last_pass
+    assert read is not None
+    return report.status(service.store, service.settings, now=read + timedelta(**later))
 
 
 def test_a_service_that_works_says_so_first_and_nothing_that_is_no_news(place: Office) -> None:

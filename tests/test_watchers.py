@@ -193,4 +193,4 @@ def test_a_service_that_ends_by_itself_says_so_with_its_last_word(tmp_path: Path
         assert service.end() == 0
         assert watcher.alerts() == []
         assert Running(tmp_path, {**environ, "FATE_DIES": "ticks:SystemExit"}, script=FATED).wait() == 3
-        assert [(event, reason) for event, reason, _ in watcher.alerts()] == [("begin", "ended")]
+        until(lambda: [(event, reason) for event, reason, _ in watcher.alerts()] == [("begin", "ended")])

@@ -155,7 +155,7 @@ class Events:
             for event, data in waiting:
                 self._enqueue(event, data)
 
-    def settle(self, timeout: float = 5.0) -> bool:
+    def settle(self, timeout: float = 60.0) -> bool:
         """Wait until all that is due was sent; False if that took longer than ``timeout`` real seconds."""
         return self._agenda.settle(timeout)
 

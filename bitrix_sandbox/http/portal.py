@@ -67,6 +67,6 @@ class SandboxPortal:
             self.state.become(seed.build_department(self.clock, work=False))
         self.events.member_id = f"{int(self.events.member_id, 16) + 1:032x}"
 
-    def settle(self, timeout: float = 5.0) -> bool:
+    def settle(self, timeout: float = 60.0) -> bool:
         """Wait until late work and events that are due are through; False if ``timeout`` real seconds do not do."""
         return self.agenda.settle(timeout) and self.events.settle(timeout)
