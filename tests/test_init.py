@@ -22,7 +22,7 @@ from bitrix_sync.model.facts import Company, DealField, Department, Directory, F
 from bitrix_sync.rules.load import Loaded, load
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.rules.spelling import quoted
-from bitrix_sync.setup.init import compose, example
+from bitrix_sync.setup.init import compose, example, write_settings
 from bitrix_sync.setup.suggestions import _DEADLINES, _OTHERWISE, language_of, slug, suggest, unique
 from bitrix_sync.words.language import FIRST_RULES, SUGGESTIONS
 from tests.world.process import ROOT
@@ -408,3 +408,9 @@ def test_a_webhook_without_calendar_gets_a_file_too(shell: Shell, place: Sandbox
     ran = shell("init")
     assert ran.code == 0, ran.err
     assert "`calendar`" in ran.out
+
+
+def test_a_language_without_settings_of_its_own_begins_with_the_english_ones(tmp_path: Path) -> None:
+    write_settings("de", tmp_path / ".env")
+    write_settings("en", tmp_path / "en.env")
+    assert (tmp_path / ".env").read_bytes() == (tmp_path / "en.env").read_bytes()

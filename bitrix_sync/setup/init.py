@@ -106,7 +106,9 @@ class Started:
 
 def write_settings(language: Language, path: Path = DOTENV) -> str:
     """The file of settings for a folder that has none, for nobody else to read; what was done and what is to do."""
-    text = Path(__file__).with_name("env").joinpath(f"{language}.env").read_text(encoding="utf-8")
+    ours = Path(__file__).with_name("env")
+    own, fallen_back = ours / f"{language}.env", ours / f"{FALL_BACK}.env"
+    text = (own if own.exists() else fallen_back).read_text(encoding="utf-8")
     try:
         with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
             file.write(text)
