@@ -110,13 +110,12 @@ def owner(
     )
     return resolve_owner(
         rule,
-        deal=deal(responsible),
+        deal=replace(deal(responsible), fields=fields or {}),
         company=of,
         tasks=tasks,
         fallback=fallback,
         picks=picks or Picks(),
         deadline=deadline,
-        fields=fields or {},
         language="ru",
     )
 
@@ -425,9 +424,8 @@ def test_the_supervisor_is_the_head_over_the_owner_or_whoever_is_named(person, o
 
 def test_observers_are_named_once_and_the_fired_are_left_out():
     persons = (UserId(LENA), Head(), UserId(FIRED), FromField("UF_TEAM"), UserId(LENA), Nobody(), UserId(HIDDEN))
-    people = resolve_people(
-        persons, owner_id=LAWYER, deal=deal(), company=COMPANY, fields={"UF_TEAM": [ANNA, IVAN]}, tasks=()
-    )
+    team = replace(deal(), fields={"UF_TEAM": [ANNA, IVAN]})
+    people = resolve_people(persons, owner_id=LAWYER, deal=team, company=COMPANY)
     assert people == (LENA, ANNA)
 
 

@@ -802,7 +802,6 @@ class _Deciding:
             fallback=self.rules.fallback_owner,
             picks=self.world.picks,
             deadline=deadline,
-            fields=self.deal.fields,
             language=self.rules.language,
         )
 
@@ -846,7 +845,6 @@ class _Deciding:
             deal=self.deal,
             company=self.world.company,
             tasks=self.in_order(),
-            fields=self.deal.fields,
             picks=self.world.picks,
         )
 
@@ -857,7 +855,6 @@ class _Deciding:
             deal=self.deal,
             company=self.world.company,
             tasks=self.in_order(),
-            fields=self.deal.fields,
             picks=self.world.picks,
         )
 

@@ -98,12 +98,11 @@ def resolve_owner(
     fallback: int | None,
     picks: Picks,
     deadline: datetime,
-    fields: Mapping[str, Any],
     language: str = DEFAULT,
 ) -> Chosen:
-    """Who gets the rule's new task. ``tasks`` are the deal's in order of making, those of this pass included;
-    ``fields`` the deal's values. Call ``picks.add(user_id, deadline)`` once the task is certain."""
-    search = _Search(deal, company, tasks, fields, picks, deadline, rule.away == "substitute", language, pool=rule.id)
+    """Who gets the rule's new task. ``tasks`` are the deal's in order of making, those of this pass included. Call
+    ``picks.add(user_id, deadline)`` once the task is certain."""
+    search = _Search(deal, company, tasks, picks, deadline, rule.away == "substitute", language, pool=rule.id)
     return _owner(rule.owner, search, fallback)
 
 
@@ -121,7 +120,7 @@ def follow_owner(
     if form == "other":
         return Chosen(None, form)
     person = model.Head() if form == "head" else model.Responsible()
-    return _owner(person, _Search(deal, company, (), {}, Picks(), deadline, substitute_away, language), fallback)
+    return _owner(person, _Search(deal, company, (), Picks(), deadline, substitute_away, language), fallback)
 
 
 def resolve_supervisor(
@@ -131,18 +130,11 @@ def resolve_supervisor(
     deal: Deal,
     company: Company,
     tasks: Sequence[TaskRecord] = (),
-    fields: Mapping[str, Any] | None = None,
     picks: Picks | None = None,
-    deadline: datetime | None = None,
 ) -> int | None:
     """Who controls the task: ``head`` is the head over its owner, ``none`` nobody. For a fired one the head over
     them stands in, never the owner. None when there is nobody."""
-    search = _Search(
-        *(deal, company, tasks, fields or {}, picks or Picks(), deadline),
-        under=owner_id,
-        pool="supervisor",
-        silent=True,
-    )
+    search = _Search(deal, company, tasks, picks or Picks(), under=owner_id, pool="supervisor", silent=True)
     found = _find(person, search)
     search.use(found)
     return found.user_id
@@ -155,18 +147,11 @@ def resolve_people(
     deal: Deal,
     company: Company,
     tasks: Sequence[TaskRecord] = (),
-    fields: Mapping[str, Any] | None = None,
     picks: Picks | None = None,
-    deadline: datetime | None = None,
 ) -> tuple[int, ...]:
     """Observers or participants, each once, in the file's order. Who is fired is left out; ``head`` is the head over
     the task's owner."""
-    search = _Search(
-        *(deal, company, tasks, fields or {}, picks or Picks(), deadline),
-        under=owner_id,
-        pool="people",
-        silent=True,
-    )
+    search = _Search(deal, company, tasks, picks or Picks(), under=owner_id, pool="people", silent=True)
     people: dict[int, None] = {}
     for person in persons:
         found = _find(person, search, strict=True)
@@ -222,9 +207,8 @@ class _Search:
     deal: Deal
     company: Company
     tasks: Sequence[TaskRecord]
-    fields: Mapping[str, Any]
     picks: Picks
-    deadline: datetime | None
+    deadline: datetime | None = None
     substitute_away: bool = False
     language: str = DEFAULT
     under: int | None = None
@@ -335,7 +319,7 @@ def _look(person: model.Person, search: _Search) -> _Found:
 
 
 def _from_field(code: str, search: _Search) -> _Found:
-    users = _user_ids(search.fields.get(code))
+    users = _user_ids(search.deal.fields.get(code))
     if not users:
         return _Found(None, path=(search.tell("field_empty", field=code),))
     return _known(users, search, "field", field=code)
