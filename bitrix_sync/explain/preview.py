@@ -8,7 +8,7 @@ before, and, where a stage is given, those of an entry into it now, by the same 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -112,19 +112,19 @@ def context_of(settings: Settings) -> Iterator[PreviewContext]:
     text, _ = read_file(settings.rules)
     if refusals := load(text, settings.rules.name).refusals():
         raise RulesError(refusals)
-    portal = Portal(settings.webhook_url.get_secret_value(), rate=settings.rate, ca_file=settings.ca_file)
-    try:
-        with scratch_copy(settings.database_url) as store:
-            if store.cursor() is not None:
-                identity.require(identity.look(store, portal))
-            rulebook = Rulebook(settings.rules, portal, store)
-            if rulebook.error:  # the last good file is not what is asked about
-                raise RulesError(rulebook.error.splitlines())
-            rulebook.freshen_company(portal.now())
-            store.note_rules(list(rulebook.rules.by_id), portal.now())
-            yield PreviewContext(portal, store, rulebook, max([portal.now(), *store.rules_loaded().values()]))
-    finally:
-        portal.close()
+    secret = settings.webhook_url.get_secret_value()
+    with (
+        closing(Portal(secret, rate=settings.rate, ca_file=settings.ca_file)) as portal,
+        scratch_copy(settings.database_url) as store,
+    ):
+        if store.cursor() is not None:
+            identity.require(identity.look(store, portal))
+        rulebook = Rulebook(settings.rules, portal, store)
+        if rulebook.error:  # the last good file is not what is asked about
+            raise RulesError(rulebook.error.splitlines())
+        rulebook.freshen_company(portal.now())
+        store.note_rules(list(rulebook.rules.by_id), portal.now())
+        yield PreviewContext(portal, store, rulebook, max([portal.now(), *store.rules_loaded().values()]))
 
 
 def find_stage(wanted: str, deal: Deal, directory: Directory) -> Stage:

@@ -6,6 +6,7 @@ Looks at the settings' file, the rules, the database, the webhook with its scope
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Any, Literal
@@ -59,9 +60,11 @@ def examine(settings: Settings, *, offline: bool, now: datetime | None = None) -
     lines += database(settings)
     directory: Directory | None = None
     if not offline:
-        found, directory = webhook(settings)
-        lines += found
-        lines += the_stores_portal(settings) if directory is not None else []
+        secret = settings.webhook_url.get_secret_value()
+        with closing(Portal(secret, rate=settings.rate, ca_file=settings.ca_file)) as portal:
+            found, directory = webhook(settings, portal)
+            lines += found
+            lines += the_stores_portal(settings, portal) if directory is not None else []
     lines += rules_file(settings, directory, offline=offline, now=now)
     lines += events(settings)
     return lines
@@ -77,10 +80,8 @@ def database(settings: Settings) -> list[Line]:
         return [Line("error", "database", str(fault))]
 
 
-def the_stores_portal(settings: Settings) -> list[Line]:
+def the_stores_portal(settings: Settings, portal: Portal) -> list[Line]:
     """Is the portal the one that the database was made on?"""
-    assert settings.portal is not None
-    portal = Portal(settings.portal.get_secret_value(), rate=settings.rate, ca_file=settings.ca_file)
     try:
         with Store(settings.database_url) as store:
             standing = identity.look(store, portal)
@@ -88,8 +89,6 @@ def the_stores_portal(settings: Settings) -> list[Line]:
         return []  # said above
     except BitrixSyncError as fault:
         return [Line("warning", "portal", f"not compared with the database: {fault}")]
-    finally:
-        portal.close()
     if standing.foreign:
         return [Line("error", "portal", standing.refusal())]
     if standing.put_back:
@@ -101,17 +100,13 @@ def the_stores_portal(settings: Settings) -> list[Line]:
     return [Line("ok", "portal", f"{standing.host}, {known}")]
 
 
-def webhook(settings: Settings) -> tuple[list[Line], Directory | None]:
+def webhook(settings: Settings, portal: Portal) -> tuple[list[Line], Directory | None]:
     """Does the webhook answer, as whom, with which scopes and rights, and at what time?"""
-    assert settings.portal is not None
-    portal = Portal(settings.portal.get_secret_value(), rate=settings.rate, ca_file=settings.ca_file)
     try:
         directory = reading.directory(portal, language=language_of(settings.rules))
         deals = not directory.funnels or reading.shows_deals(portal)
     except BitrixSyncError as fault:
         return [Line("error", "webhook", str(fault))], None
-    finally:
-        portal.close()
     name = directory.company.name(directory.company.self_id)
     lines = [
         Line("ok", "webhook", f"works for {name} (user {directory.company.self_id})"),

@@ -12,6 +12,7 @@ import json
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, date, time
 from functools import partial
@@ -124,13 +125,11 @@ def start(settings: Settings) -> Started:
     BitrixSyncError when what was composed does not load (a mistake of ours)."""
     path = settings.rules
     refuse_existing(path)
-    portal = Portal(settings.webhook_url.get_secret_value(), rate=settings.rate, ca_file=settings.ca_file)
-    try:
+    secret = settings.webhook_url.get_secret_value()
+    with closing(Portal(secret, rate=settings.rate, ca_file=settings.ca_file)) as portal:
         directory = reading.directory(portal)
         refuse_half(directory)
         draft = compose(directory, host=portal.host, today=portal.now().date())
-    finally:
-        portal.close()
     loaded = load(draft.text, path.name, directory=directory)
     if loaded.errors:
         problems = "\n".join(loaded.refusals())
