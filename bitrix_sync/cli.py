@@ -7,7 +7,9 @@ something hands its work to the running service if there is one, else takes the 
 from __future__ import annotations
 
 import contextlib
+import os
 import re
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -43,6 +45,8 @@ BEGIN_WITHIN = 45.0
 END_WITHIN = 4.0
 """Seconds that the worker has to end when the service stops; what is in flight then is looked up at the next start."""
 
+LEFT_ALONE = 35.0
+"""So long a command waits for a sign of a service on another machine that holds the database."""
 LAST_ID = 2**63 - 1
 """The largest number that the database can hold."""
 
@@ -668,7 +672,7 @@ def release(as_json: Json = False) -> None:
 
 @app.command()
 def backup(file: Annotated[Path, typer.Argument(help="Where the copy is written; must not exist.")]) -> None:
-    """A consistent copy of the store while the service runs; to restore, put it in place and start."""
+    """A consistent copy of the store while the service runs; `restore` puts it back."""
     from bitrix_sync.app import utc_now
 
     def copy(store: Any) -> None:
@@ -678,6 +682,29 @@ def backup(file: Annotated[Path, typer.Argument(help="Where the copy is written;
 
     with_store(copy, create=False)
     out.print(tell("command.written", file=file))
+
+
+@app.command()
+def restore(file: Annotated[Path, typer.Argument(help="A file that `backup` wrote.")]) -> None:
+    """Put a backup into the store in place of what it holds; the service must stand still meanwhile."""
+    from bitrix_sync.app import holder_name, utc_now
+    from bitrix_sync.store.scratch_copy import restore as take_back
+
+    def put_back(store: Any) -> None:
+        here = socket.gethostname()
+        until = time.monotonic() + LEFT_ALONE
+        while (epoch := store.take_lease(holder_name(), os.getpid(), here, utc_now())) is None:
+            held = store.lease()
+            if time.monotonic() > until or (held is not None and held.host == here):
+                raise UserError("a service works with this database; stop it, restore, start it again")
+            time.sleep(1)
+        try:
+            take_back(store, file, epoch)
+        finally:
+            store.drop_lease(epoch)
+
+    with_store(put_back)
+    out.print(tell("command.restored", file=file))
 
 
 @app.command()

@@ -158,7 +158,7 @@ class Settings(BaseModel):
     database_url: Annotated[str, BeforeValidator(_database)] = Field(
         default="sqlite:///bitrix-sync.db",
         alias="DATABASE_URL",
-        description="where the store is",
+        description="where the store is; `postgresql://user:password@host/name` with the extra `fleet`",
         examples=["sqlite:///bitrix-sync.db"],
     )
     listen: Annotated[Listen, BeforeValidator(_listen)] = Field(

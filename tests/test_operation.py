@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import socket
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from bitrix_sync.model.operations import State
+from bitrix_sync.store import Store
 from tests.world.company import at as utc
 from tests.world.office import Office, office
 from tests.world.process import COMMAND, LONGEST, ROOT, full_disk, until
@@ -286,6 +288,31 @@ def test_a_database_that_is_not_there_is_not_copied(place: Office) -> None:
         assert "elsewhere.db: is not there" in ran.err
     assert not (place.folder / "elsewhere.db").exists()
     assert not (place.folder / "copy.db").exists()
+
+
+def test_a_backup_is_restored_while_no_service_works(place: Office, tmp_path: Path) -> None:
+    shell = Shell(place.folder, place.environ)
+    place.service.store.flags.paused = True
+    assert shell("backup", "copy.db").code == 0
+    place.service.close()
+    with Store(place.environ["DATABASE_URL"]) as store:
+        epoch = store.take_lease("another", os.getppid(), socket.gethostname(), utc("2026-03-02 09:00"))
+        assert epoch is not None
+        refused = shell("restore", "copy.db")
+        store.drop_lease(epoch)
+        store.flags.paused = False
+    assert (refused.code, refused.out) == (1, "")
+    assert "a service works with this database" in refused.err
+    (place.folder / "empty.db").touch()
+    for wrong in ("nowhere.db", "empty.db", "rules.yaml"):
+        ran = shell("restore", wrong)
+        assert (ran.code, ran.out, ran.err.count("\n")) == (1, "", 1), wrong
+        assert wrong in ran.err
+    ran = shell("restore", "copy.db")
+    assert (ran.code, ran.err) == (0, "")
+    with Store(place.environ["DATABASE_URL"]) as store:
+        assert store.flags.paused
+        assert store.lease() is None
 
 
 def not_almighty() -> None:

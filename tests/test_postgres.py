@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from bitrix_sync.errors import StoreError
 from bitrix_sync.store import Store
 from bitrix_sync.store.schema import metadata
+from bitrix_sync.store.scratch_copy import restore
 from tests import postgres
 from tests.world.blank import blank_store
 
@@ -121,6 +122,29 @@ def test_a_writer_that_stands_still_does_not_keep_another_portal(address: str, s
             other.execute(text("INSERT INTO told (key, at) VALUES ('x', 0)"))
         with Store(address, busy_seconds=0.2) as same, pytest.raises(StoreError, match="holds it locked"):
             same.flags.paused = True
+
+
+def test_a_backup_goes_to_a_file_and_back(address: str, tmp_path: Path) -> None:
+    """With the numbers of its rows; new rows get others, and an epoch once given is not given again."""
+    file = f"sqlite:///{tmp_path / 'copy.db'}"
+    with Store(address) as store:
+        number = store.ask("sync", {"имя": "Сделка"}, now=NOW)
+        store.backup(tmp_path / "copy.db")
+        store.ask("sync", {}, now=NOW)
+        epoch = store.take_lease("us", 1, "here", NOW)
+        assert epoch is not None
+        restore(store, tmp_path / "copy.db", epoch)
+        assert store.lease() is None
+        assert store.ask("sync", {}, now=NOW) > number
+        known = store.request(number)
+        assert known is not None
+        assert known.args == {"имя": "Сделка"}
+        assert store.take_lease("us", 1, "here", NOW) == epoch + 1
+    with Store(file) as moved:
+        again = moved.take_lease("us", 1, "here", NOW)
+        assert again is not None
+        restore(moved, tmp_path / "copy.db", again)
+        assert moved.request(number) == known
 
 
 def test_a_backup_is_a_database_of_sqlite(address: str, tmp_path: Path) -> None:

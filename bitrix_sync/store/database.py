@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from bitrix_sync.errors import StoreError
 from bitrix_sync.store.dialects import BUSY_SECONDS, EXTRA_KEYS, dialect_of, insert, whole_file
+from bitrix_sync.store.rows import copy_rows
 from bitrix_sync.store.schema import HEAD
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -70,6 +71,11 @@ class Database:
         self._dialect.require()
         with self.errors(), whole_file(target) as part:
             self._dialect.backup(part)
+
+    def take_over(self, source: Connection, connection: Connection) -> None:
+        """Rows of another database in place of those here, in a writing transaction of this one."""
+        copy_rows(source, connection)
+        self._dialect.number_on(connection)
 
     @property
     def size(self) -> int:

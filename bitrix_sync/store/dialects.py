@@ -95,6 +95,9 @@ class Sqlite:
     def arrange(self, connection: Connection) -> None:
         """Migrations are written for SQLite."""
 
+    def number_on(self, connection: Connection) -> None:
+        """New rows get numbers above those that are there by themselves."""
+
     @property
     def size(self) -> int:
         """Bytes of the file, with what its log beside it holds."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, case, select, update
 
 from bitrix_sync.errors import BitrixSyncError
 from bitrix_sync.store.schema import portal
@@ -121,6 +121,13 @@ def drop(connection: Connection, epoch: int) -> None:
         .where(portal.c.id == 1, portal.c.epoch == epoch)
         .values(holder=None, process=None, place=None, pid=None, host=None, until=None)
     )
+
+
+def hand_back(connection: Connection, epoch: int) -> None:
+    """The row that came with a backup is nobody's, and no former holder's epoch is above it."""
+    values: dict[str, object] = dict.fromkeys(("holder", "process", "place", "pid", "host", "until"))
+    later = case((portal.c.epoch > epoch, portal.c.epoch), else_=epoch)
+    connection.execute(update(portal).where(portal.c.id == 1).values(values | {"epoch": later}))
 
 
 def read(connection: Connection) -> Lease | None:

@@ -13,25 +13,22 @@ from typing import Any
 
 import psycopg
 from sqlalchemy import (
-    Boolean,
     Connection,
     Engine,
-    Table,
     column,
     create_engine,
     event,
     func,
     inspect,
     select,
-    table,
     text,
 )
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.types import NullType
 
 from bitrix_sync.errors import StoreError
-from bitrix_sync.store.schema import HEAD, metadata
+from bitrix_sync.store.rows import write_file
+from bitrix_sync.store.schema import metadata
 
 DEFAULT_PORTAL = 1
 """The portal of a service that serves one: its settings are the environment's."""
@@ -113,6 +110,15 @@ class Postgres:
                         )
                     )
 
+    def number_on(self, connection: Connection) -> None:
+        """New rows get numbers above those that came with theirs."""
+        for one in metadata.sorted_tables:
+            sequence = connection.execute(_SEQUENCE, {"name": one.name}).scalar() if "id" in one.columns else None
+            if sequence:
+                last = select(column("last_value")).select_from(text(sequence)).scalar_subquery()
+                newest = select(func.max(one.c.id)).scalar_subquery()
+                connection.execute(select(func.setval(sequence, func.greatest(newest, last))))
+
     @property
     def size(self) -> int:
         """Bytes of the whole database, whoever's rows they hold."""
@@ -159,6 +165,7 @@ SELECT current_setting('server_version_num')::int AS version, current_setting('f
        current_user AS role, coalesce(bool_or(rolsuper OR rolbypassrls), true) AS bypasses
 FROM pg_roles WHERE rolname = current_user
 """
+_SEQUENCE = text("SELECT pg_get_serial_sequence(:name, 'id')")
 _SENTENCES = {
     "28": "the server does not let this role in; check name and password in DATABASE_URL",
     "3D": "there is no database of that name; create it: CREATE DATABASE name OWNER bitrix_sync ENCODING 'UTF8'",
@@ -246,51 +253,3 @@ def _shared(seen: Any, name: str) -> Iterator[str]:
 
 def _listed(key: Mapping[str, Any]) -> str:
     return ", ".join(f'"{one}"' for one in key.get("constrained_columns") or key["column_names"])
-
-
-# --- rows between databases ---------------------------------------------------------------------------------------
-
-
-def write_file(source: Connection, path: Path) -> None:
-    """Everything that the connection sees, as a new database of SQLite of the same version."""
-    engine = create_engine(URL.create("sqlite", database=str(path)))
-    try:
-        with engine.begin() as target:
-            metadata.create_all(target)
-            target.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
-            target.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
-            copy_rows(source, target)
-    finally:
-        engine.dispose()
-
-
-def copy_rows(source: Connection, target: Connection) -> None:
-    """Everything that one connection sees in place of everything that the other does. Both are of the same version."""
-    for one in reversed(metadata.sorted_tables):
-        target.execute(one.delete())
-    for one in metadata.sorted_tables:
-        rows = _raw(one)
-        for part in source.execute(select(rows)).partitions(1000):
-            target.execute(rows.insert(), [row._asdict() for row in part])
-    if target.dialect.name == "postgresql":
-        _raise_numbers(target)
-
-
-def _raw(one: Table) -> Any:
-    """The table with its values as they are stored."""
-    return table(
-        one.name, *(column(c.name, Boolean() if isinstance(c.type, Boolean) else NullType()) for c in one.columns)
-    )
-
-
-_SEQUENCE = text("SELECT pg_get_serial_sequence(:name, 'id')")
-
-
-def _raise_numbers(connection: Connection) -> None:
-    """New rows get numbers above those that came with theirs."""
-    for one in metadata.sorted_tables:
-        sequence = connection.execute(_SEQUENCE, {"name": one.name}).scalar() if "id" in one.columns else None
-        if sequence:
-            last = select(column("last_value")).select_from(text(sequence)).scalar_subquery()
-            newest = select(func.max(one.c.id)).scalar_subquery()
-            connection.execute(select(func.setval(sequence, func.greatest(newest, last))))

@@ -28,3 +28,12 @@ def scratch_copy(url: str) -> Iterator[Store]:
             raise StoreError(str(fault).replace(str(copy), name)) from None
         with store:
             yield store
+
+
+def restore(store: Store, backup: Path, epoch: int) -> None:
+    """What a backup holds in place of what the store does; ``epoch``: of the lease, which is given back. The backup
+    stays as it is, also one of an older version. Raises StoreError, and then nothing has changed."""
+    if not backup.is_file() or not backup.stat().st_size:
+        raise StoreError(f"backup {backup}: there is no such file, or it is empty; name one that `backup` wrote")
+    with scratch_copy(f"sqlite:///{backup}") as source:
+        store.take_over(source, epoch)

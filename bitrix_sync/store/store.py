@@ -287,3 +287,10 @@ class Store:
     def backup(self, target: str | PathLike[str]) -> None:
         """A consistent copy in one file (mode 0600) while the service runs; StoreError if the file is there already."""
         self._database.backup(Path(target))
+
+    def take_over(self, source: Store, epoch: int) -> None:
+        """All that another store holds in place of what is here, all or nothing; the lease goes back at its end. The
+        epoch never falls: what a former holder still sends is refused."""
+        with source.reading() as rows, self.writing("take_over", epoch) as connection:
+            self._database.take_over(rows, connection)
+            lease.hand_back(connection, epoch)

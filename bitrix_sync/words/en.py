@@ -220,6 +220,7 @@ MESSAGES: dict[str, str] = {
     "command.paused": "paused: nothing is written to the portal until `bitrix-sync resume`",
     "command.resumed": "resumed",
     "command.written": "written: {file}",
+    "command.restored": "the store holds what was in {file}; start the service",
     "command.sweep_held": "more moves than `max_moves`: such a sweep is held until `bitrix-sync release`",
     "command.sweep_rest": "the rest is up to `bitrix-sync run`: about until {until}",
     "column.tasks": "tasks",

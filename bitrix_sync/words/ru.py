@@ -229,6 +229,7 @@ MESSAGES: dict[str, str] = {
     "command.paused": "Пауза: до `bitrix-sync resume` в портал ничего не пишется",
     "command.resumed": "Пауза снята",
     "command.written": "Записано: {file}",
+    "command.restored": "В базе теперь то, что было в {file}; запустите службу",
     "command.sweep_held": "Переносов больше, чем `max_moves`: такой обход придержан до `bitrix-sync release`",
     "command.sweep_rest": "Остальное сделает `bitrix-sync run`, примерно до {until}",
     "column.tasks": "задачи",
@@ -1357,8 +1358,11 @@ USAGE: dict[str, str] = {
     "предохранитель и в чём портал отказал, а release повторит.",
     "Let go what the safety limits hold back; try again what the portal refused.": "Отпускает придержанное; "
     "повторяет то, в чём портал отказал.",
-    "A consistent copy of the store while the service runs; to restore, put it in place and start.": "Цельная "
-    "копия хранилища, пока служба работает; чтобы восстановить, положите её на место и запустите службу.",
+    "A consistent copy of the store while the service runs; `restore` puts it back.": "Цельная копия базы, службу "
+    "останавливать не нужно; вернёт её `restore`.",
+    "Put a backup into the store in place of what it holds; the service must stand still meanwhile.": "Вернуть копию в "
+    "базу вместо того, что в ней есть; служба на это время должна быть остановлена.",
+    "A file that `backup` wrote.": "Файл, который записала команда `backup`.",
     "Where the copy is written; must not exist.": "Куда записать копию; такого файла ещё не должно быть.",
     "Whether it works, what is in the way, what waits, the last sweeps; all figures with --json.": "Работает ли "
     "служба, что мешает, что ждёт, последние обходы; все показатели — с --json.",
@@ -2381,6 +2385,10 @@ TROUBLES: dict[str, str] = {
     "made by a newer bitrix-sync (schema {0}, this program knows {1}); install that version or put back the backup "
     "made before the update": "создана более новой версией bitrix-sync (схема {0}, эта программа знает {1}); "
     "установите ту версию или верните копию, сделанную до обновления",
+    "backup {0}: there is no such file, or it is empty; name one that `backup` wrote": "копия {0}: такого файла нет "
+    "или он пуст; назовите файл, который записала команда `backup`",
+    "a service works with this database; stop it, restore, start it again": "с этой базой работает служба; остановите "
+    "её, верните копию и запустите снова",
     "PostgreSQL {0} is too old; 13 or newer is needed": "PostgreSQL {0} слишком стар; нужен 13 или новее",
     "is not in UTF-8; create it with ENCODING 'UTF8' TEMPLATE template0": "она не в UTF-8; создайте её с ENCODING "
     "'UTF8' TEMPLATE template0",
