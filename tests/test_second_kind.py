@@ -79,24 +79,35 @@ def test_a_second_kind_of_items_needs_one_descriptor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lead: ItemKind
 ) -> None:
     leads = Leads(monkeypatch, lead)
-    rules = RULES.replace("id: first-call", "id: call").replace("id: presentation", "id: show") + OF_LEADS
+    rules = RULES.replace("id: first-call", "id: call").replace("id: presentation", "id: show")
     with office(tmp_path, rules) as place:
-        deal = place.add_deal("A")
-        person = {"responsible": 5, "by": 5, "at": place.portal.clock.now()}
-        assert leads.state.add_deal("B", stage="NEW", **person) == deal, "ids of two kinds meet"
+
+        def add_lead(title: str) -> int:
+            now = place.portal.clock.now()
+            return int(leads.state.add_deal(title, stage="NEW", responsible=5, by=5, at=now))
+
+        assert add_lead("before its rules") == place.add_deal("before its rules")
         place.run()
-        ours, theirs = place.tasks()
+        place.wait(minutes=1)
+        place.rules.write_text(rules + OF_LEADS, encoding="utf-8")
+        place.restart()
+        place.wait(seconds=5)
+        deal = place.add_deal("A")
+        assert add_lead("B") == deal, "ids of two kinds meet"
+        place.run()
+        _, ours, theirs = place.tasks()
         visit = ours.xml_id.split(":")[1]
         assert (ours.xml_id, ours.crm) == (f"bitrix-sync:{visit}:call", (f"D_{deal}",))
         assert (theirs.xml_id, theirs.crm) == (f"bitrix-sync:LEAD.{visit}:first-call", (f"L_{deal}",))
         assert theirs.title == f"Call lead {deal}"
+        leads.state.clock.set(place.portal.clock.now())
         place.portal.state.complete_task(theirs.id, by=5)
         place.run()
         assert (leads.state.deals[deal].stage_id, place.portal.state.deals[deal].stage_id) == ("PREPARATION", "NEW")
-        leads.state.clock.set(place.portal.clock.now())
         place.restart()
         place.run()
         recheck.run(place.context)
-        assert [task.title for task in place.tasks()] == ["Call: A", f"Call lead {deal}", "Show"]
+        titles = ["Call: before its rules", "Call: A", f"Call lead {deal}", "Show"]
+        assert [task.title for task in place.tasks()] == titles
         told = "\n".join(lines_of(story_of(place.context.store, Item(lead, deal).number)))
         assert f"LEAD.{deal} “B”: LEAD, stage “Презентация”" in told

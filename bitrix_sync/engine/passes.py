@@ -729,11 +729,17 @@ def past_of(context: ServiceContext, kinds: Collection[ItemKind]) -> Changes:
 
 
 def take_up(context: ServiceContext, cursor: Cursor, kinds: Collection[ItemKind]) -> Cursor:
-    """Begin to read items of kinds of which the file did not speak before: what is there are facts of the past."""
+    """Begin to read items of kinds of which the file did not speak before: what is there are facts of the past, but for
+    stays that began since its rules were loaded, which are read again as news."""
     at, past = context.portal.now(), past_of(context, kinds)
-    begun = replace(cursor, kinds={**cursor.kinds, **(past.cursor.kinds if past.cursor else {})})
-    changes = Changeset(at=at, cursor=begun, visits=past.visits, history=True, deals=past.deals)
-    context.store.record(changes, context.sender.epoch)
+    since = max(context.store.rules_loaded().values(), default=at).replace(microsecond=0)
+    news = [visit for visit in past.visits if visit.entered >= since]
+    reached = past.cursor.before(news).kinds if past.cursor else {}
+    begun = replace(cursor, kinds={**cursor.kinds, **reached})
+    before = tuple(visit for visit in past.visits if visit.entered < since)
+    context.store.record(
+        Changeset(at=at, cursor=begun, visits=before, history=True, deals=past.deals), context.sender.epoch
+    )
     log.info("kinds of items are read from now on", kinds=[kind.name for kind in kinds], items=len(past.deals))
     return begun
 

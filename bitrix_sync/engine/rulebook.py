@@ -17,6 +17,7 @@ from bitrix_sync.decisions.plan import admins_of
 from bitrix_sync.errors import PortalError, PortalRefused, RulesError, UserError
 from bitrix_sync.model import known
 from bitrix_sync.model.facts import Absence, Absent, Company, Directory, Unread
+from bitrix_sync.model.items import Item
 from bitrix_sync.portal import reading
 from bitrix_sync.portal.client import Portal
 from bitrix_sync.portal.dialect.outcomes import NO_ACCESS, NO_METHOD, NO_SCOPE
@@ -239,9 +240,10 @@ class Rulebook:
         it, and it was never known."""
         if self.knows_stage(funnel_id, stage_id):
             return None
-        shown = self.directory.unread
-        why = f"portal {self.portal.host}: names no stage {stage_id} in a funnel {funnel_id}; was it deleted?"
-        return shown.get(f"stages:{funnel_id}") or shown.get("funnels") or Unread(NO_STAGE, why)
+        shown, funnel = self.directory.unread, Item.of(funnel_id)
+        why = f"portal {self.portal.host}: names no stage {stage_id} in a funnel {funnel}; was it deleted?"
+        parts = (f"stages:{funnel_id}", "funnels", f"funnels:{funnel.kind.name}")
+        return next((shown[part] for part in parts if part in shown), Unread(NO_STAGE, why))
 
     def knows_stage(self, funnel_id: int, stage_id: str) -> bool:
         """Whether the portal named such a stage when it was read last."""

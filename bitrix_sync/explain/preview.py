@@ -315,7 +315,7 @@ def _entering(context: PreviewContext, cursor: Cursor | None, state: DealState, 
     seen = cursor.kinds.get(kind.name) if cursor else None
     latest = max([visit.id for visit in state.visits] + [seen.history_id if seen else kind.first])
     visit = Visit(latest + 1, deal.id, ENTRY, stage.funnel_id, stage.id, stage.semantic, context.now)
-    own = {"STAGE_ID": stage.id, "STAGE_SEMANTIC_ID": stage.semantic, "CATEGORY_ID": stage.funnel_id}
+    own = {"STAGE_ID": stage.id, "STAGE_SEMANTIC_ID": stage.semantic, "CATEGORY_ID": Item.of(stage.funnel_id).id}
     fields = {**deal.fields, **{code: value for code, value in own.items() if code in deal.fields}}
     moved = replace(deal, stage_id=stage.id, funnel_id=stage.funnel_id, semantic=stage.semantic, fields=fields)
     return replace(state, deal=moved, visits=(*state.visits, visit))

@@ -11,6 +11,7 @@ from datetime import datetime, tzinfo
 from typing import Any, Literal
 
 from bitrix_sync.model.facts import DealField
+from bitrix_sync.model.items import Item
 from bitrix_sync.model.yes_no import yes_or_no
 from bitrix_sync.rules import forms, model
 from bitrix_sync.rules.consistency import FILLED_BY_PORTAL, template_names, warn_of_closedate
@@ -291,7 +292,7 @@ class Parts:
             user: int | str = int(wish) if str(wish).isdecimal() else str(wish)
             return int(self.need(self.names.user(user, path), path) or 0)
         if field.type == "crm_category":
-            return int(self.need(self.names.funnel(str(wish), path, frozenset()), path) or 0)
+            return Item.of(int(self.need(self.names.funnel(str(wish), path, frozenset()), path) or 0)).id
         return wish
 
     def _choice(self, wish: Any, op: Op, field: DealField, path: Path) -> Any:

@@ -191,7 +191,7 @@ def deal(
     if yes(row.get("isRecurring"), default=False):
         return None
     funnel_id = funnel(row, "categoryId")
-    stage_id = kind.stage(line(row, "stageId"), funnel_id)
+    stage_id, told = kind.stage(line(row, "stageId"), funnel_id), values(row, fields, names)
     created = moment(row.get("createdTime"))
     changed = moment(row.get("updatedTime")) or created
     if created is None or changed is None:
@@ -211,7 +211,7 @@ def deal(
         created=created,
         changed=changed,
         moved_by=whole_or(row.get("movedBy")),
-        fields=shallow(values(row, fields, names)),
+        fields=shallow({code: stage_id if code == "STAGE_ID" else value for code, value in told.items()}),
     )
 
 
