@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from datetime import date
+from functools import partial
 from io import StringIO, TextIOWrapper
 from pathlib import Path
 from types import ModuleType
@@ -32,7 +33,7 @@ from bitrix_sync.errors import BitrixSyncError, UserError
 from bitrix_sync.model.items import Item
 from bitrix_sync.settings import Settings, load_settings
 from bitrix_sync.words import texts
-from bitrix_sync.words.language import CHOICES, Language, named, speaker
+from bitrix_sync.words.language import Language, named
 from bitrix_sync.words.terminal import Terminal, cell, json_text
 from bitrix_sync.words.texts import reason_text, visible
 from bitrix_sync.words.usage import usage_text
@@ -215,7 +216,7 @@ def progress() -> Iterator[Callable[[str], None]]:
         yield lambda _text: None
         return
     with err.status("") as line:
-        yield lambda text: line.update(visible(text))
+        yield lambda text: line.update(visible(said(text)))
 
 
 def show(value: Any) -> None:
@@ -567,12 +568,6 @@ def sweep(
     show_account(result, as_json=as_json)
 
 
-def state_word(state: str) -> str:
-    """A sweep's state in the reader's language."""
-    language = reader()
-    return CHOICES[speaker(language, CHOICES, "sweep_state")]["sweep_state"].get(state, state)
-
-
 def _span(line: Mapping[str, Any]) -> list[str]:
     return [_minute(line["from"]), _minute(line["to"])]
 
@@ -595,12 +590,9 @@ def undo(
         if as_json:
             show(rows)
         else:
-            keys = ("moved", "put_back")
-            table(
-                tell("column.sweeps"),
-                columns("sweep", "state", "moved", "put back", ""),
-                [[r["slot"], state_word(r["state"]), *(r[key] for key in keys), said(r["reason"])] for r in rows],
-            )
+            state = partial(texts.choice, reader(), "sweep_state")
+            cells = [[r["slot"], state(r["state"]), r["moved"], r["put_back"], said(r["reason"])] for r in rows]
+            table(tell("column.sweeps"), columns("sweep", "state", "moved", "put back", ""), cells)
         return
     result = perform("undo", {"slot": slot, "dry_run": dry_run})
     if dry_run and not as_json:

@@ -366,7 +366,7 @@ def test_init_never_overwrites_and_asks_the_portal_nothing_then(shell: Shell, pl
     (shell.folder / "rules.yaml").write_text("mine", encoding="utf-8")
     ran = shell("init")
     assert ran.code == 1
-    assert "stays as it is" in ran.err
+    assert "остаётся как есть" in ran.err
     assert "BITRIX_RULES" in ran.err
     assert (shell.folder / "rules.yaml").read_text(encoding="utf-8") == "mine"
     assert not place.log

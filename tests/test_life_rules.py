@@ -294,7 +294,7 @@ def test_what_vanishes_disables_the_rules_that_need_it_loudly_and_no_others(
             an_hour_later(place)
         assert [line for line in logs if "gone from the portal" in str(line.get("problem"))]
         (text,) = said_to(place, 3)
-        assert text.startswith(f"Switched off: {off} (")
+        assert f"({off}). Reason: " in text.splitlines()[0]
         assert list(state_of_things(place.service.store, place.service.settings)["rules_off"]) == [off]
         sheets = unpack(place.service.store.flags.snapshot).sheets
         assert [task["id"] for sheet in sheets for task in sheet["tasks"] if task["disabled"]] == [off], "on the page"
@@ -343,7 +343,7 @@ def test_after_watching_each_deals_present_stage_is_judged_anew_and_no_stage_tha
     looks(place)
     assert place.marks(passed) == ["presentation"]
     assert place.marks(stays) == ["first-call"]
-    assert said_to(place, 3)[0].startswith("Switched off: ask (")
+    assert said_to(place, 3)[0].startswith("Switched off: “Ask” (ask). Reason: ")
 
 
 def test_while_watching_backfill_says_what_it_would_do_and_does_nothing(place: Office) -> None:

@@ -72,7 +72,7 @@ def test_what_a_language_says_has_the_same_placeholders_in_english(language):
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_placeholder_is_shown_in_a_way_that_exists(language):
-    known = {"", "moment", "day", "number", "path", *NOUNS["en"], *CHOICES["en"]}
+    known = {"", "moment", "day", "number", "path", "fault", *NOUNS["en"], *CHOICES["en"]}
     assert {how for text in MESSAGES[language].values() for _, how in placeholders(text)} <= known
     wanted = 1 + max(plural(language, count) for count in range(200))
     assert {len(forms) for forms in NOUNS.get(language, {}).values()} <= {wanted}
@@ -279,9 +279,14 @@ def test_a_message_counts_in_the_right_case():
 
 def test_a_name_from_the_portal_brings_no_code_into_a_message_and_our_own_code_stays():
     said = say(
-        "ru", "admin.rule_failed", rule="first-call", deal="[b]Ива\nнов[/b]", message=Markup("[URL=x]y[/URL]\nz")
+        "ru",
+        "admin.rule_failed",
+        title="Звонок",
+        rule="call",
+        deal="[b]Ива\nнов[/b]",
+        message=Markup("[URL=x]y[/URL]\nz"),
     )
-    assert said == "Правило first-call не сработало на сделке «［b］Ива нов［/b］»: [URL=x]y[/URL]\nz"
+    assert said == "Правило «Звонок» (call) не сработало на сделке «［b］Ива нов［/b］». [URL=x]y[/URL]\nz"
 
 
 def test_braces_in_a_value_are_only_text():

@@ -92,7 +92,7 @@ def blueprint(service: Service, *, gate: PageAuth | None = None) -> Blueprint:
 
     @page.errorhandler(StoreError)
     def no_store(fault: StoreError) -> AnyResponse:
-        return views.failed("page.store_trouble", redact(str(fault)), 503)
+        return views.failed("page.store_trouble", views.show().reason(redact(str(fault))), 503)
 
     @page.errorhandler(HTTPException)
     def refused(fault: HTTPException) -> AnyResponse:

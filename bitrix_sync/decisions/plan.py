@@ -678,7 +678,7 @@ class _Deciding:
         if owner:
             self.world.picks.add(owner, computed.at)
         else:
-            self.tell_of_nobody(rule, record.occurrence, title)
+            self.tell_of_nobody(record.occurrence, title)
         fields = self.task_fields(rule, title, description, owner, supervisor, computed.at) | own
         self.add(
             Key(Purpose.CREATE, record.occurrence),
@@ -809,9 +809,9 @@ class _Deciding:
         """The deal's tasks in the order of making."""
         return tuple(self.records.values())
 
-    def tell_of_nobody(self, rule: Rule, key: str, title: str) -> None:
+    def tell_of_nobody(self, key: str, title: str) -> None:
         """Nobody can own the task: it is held, and the admins know."""
-        text = texts.say(self.rules.language, "admin.owner_not_found", title=title, deal=self.deal.title, rule=rule.id)
+        text = texts.say(self.rules.language, "admin.owner_not_found", title=title, deal=self.deal.title)
         self.tell(Purpose.NOBODY, key, admins_of(self.rules, self.world.company), text)
 
     def task_fields(

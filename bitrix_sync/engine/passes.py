@@ -497,6 +497,7 @@ def rules_that_failed(
             text = texts.say(
                 rules.language,
                 "admin.rule_failed",
+                title=rules.title_of(trace.rule_id),
                 rule=trace.rule_id,
                 deal=deal.title if deal else f"#{Item.of(trace.deal_id)}",
                 message=fault,

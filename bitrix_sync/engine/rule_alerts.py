@@ -54,8 +54,12 @@ def tell_of_bad_rows(context: ServiceContext) -> None:
         shown = bad.examples(kind, cause)
         log.error("a row of the portal cannot be read; it is left out", row=kind, cause=cause, count=count, ids=shown)
     if new:
-        lines = ", ".join(f"{cause} ({count})" for cause, count in list(new.items())[:SHOWN])
-        text = texts.say(context.rulebook.rules.language, "admin.bad_rows", rows=lines)
+        language = context.rulebook.rules.language
+        rows = [
+            texts.phrase(language, "bad_row", kind=kind, why=cause, count=count)
+            for kind, cause, count in [met[name] for name in list(new)[:SHOWN]]
+        ]
+        text = texts.say(language, "admin.bad_rows", rows=", ".join(rows))
         day = context.rulebook.rules.calendar.local(context.portal.now()).date()
         name = digest(repr(sorted(new)))
         notices = tell_admins(context.rulebook, Key(Purpose.BAD_ROWS, day, name), text)
@@ -95,7 +99,8 @@ def tell_of_unread(context: ServiceContext) -> None:
     told: tuple[Operation, ...] = ()
     for cause, parts_of_it in by_cause.items():
         key = Key(Purpose.UNREAD, day, digest(cause))
-        text = texts.say(language, "admin.unread", part=list_rules(parts_of_it), why=parts[parts_of_it[0]].why)
+        named = [texts.choice(language, "part", part) for part in parts_of_it]
+        text = texts.say(language, "admin.unread", parts=first_of(named), why=parts[parts_of_it[0]].why)
         told += tell_admins(context.rulebook, key, text)
     context.store.record(Changeset(at=now, operations=told), context.sender.epoch)
 
@@ -107,7 +112,7 @@ def of_rules_off(context: ServiceContext, off: Mapping[str, str]) -> tuple[Opera
         by_reason.setdefault(reason, []).append(rule)
     language = context.rulebook.rules.language
     lines = [
-        texts.say(language, "admin.rules_off", rules=list_rules(rules), reason=reason)
+        texts.say(language, "admin.rules_off", rules=first_of([named(context, rule) for rule in rules]), reason=reason)
         for reason, rules in by_reason.items()
     ]
     text = "\n".join([*lines[:SHOWN], *(["…"] if len(lines) > SHOWN else [])])
@@ -124,9 +129,15 @@ def of_refusal(context: ServiceContext, problems: str) -> tuple[Operation, ...]:
     return tell_admins(context.rulebook, news_name(context, Purpose.RULES_REFUSED, problems), text)
 
 
-def list_rules(rules: list[str]) -> str:
-    """Their ids, the first of many."""
-    return ", ".join([*rules[:SHOWN], *(["…"] if len(rules) > SHOWN else [])])
+def first_of(names: list[str]) -> str:
+    """The first of many."""
+    return ", ".join([*names[:SHOWN], *(["…"] if len(names) > SHOWN else [])])
+
+
+def named(context: ServiceContext, rule: str) -> str:
+    """A rule by its title and id."""
+    rules = context.rulebook.rules
+    return texts.phrase(rules.language, "rule_named", title=rules.title_of(rule), rule=rule)
 
 
 def news_name(context: ServiceContext, purpose: Purpose, news: str) -> Key:

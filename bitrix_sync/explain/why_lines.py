@@ -73,7 +73,7 @@ def _rule(language: str, rule: Account) -> Iterator[str]:
 
 def _heading(language: str, rule: Account) -> str:
     if rule["rule"] == "advance_to":
-        return "advance_to"
+        return texts.phrase(language, "story.advance")
     key = "story.rule_titled" if rule["title"] else "story.rule"
     return texts.phrase(language, key, rule=rule["rule"], **({"title": rule["title"]} if rule["title"] else {}))
 

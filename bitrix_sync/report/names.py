@@ -18,7 +18,7 @@ from bitrix_sync.rules.names import NameIndex, Names
 from bitrix_sync.rules.problem import Remarks
 from bitrix_sync.rules.spelling import key_of, quoted
 from bitrix_sync.words.language import Language
-from bitrix_sync.words.texts import phrase, reason_text
+from bitrix_sync.words.texts import phrase
 
 PARTS: Mapping[str, tuple[str, ...]] = {
     "funnels": ("funnels", "stages:"),
@@ -245,7 +245,7 @@ def remarks(
         yield phrase(language, "names.nothing", text=text)
     for name in found:
         for part, why in gaps(name, directory).items():
-            yield phrase(language, "names.gap", part=part, why=reason_text(language, why))
+            yield phrase(language, "names.gap", part=part, why=why)
     yield from source_of(language, **origin)
 
 

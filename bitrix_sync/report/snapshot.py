@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from bitrix_sync.model.facts import Company, DealField, Directory, Funnel, Stage
 from bitrix_sync.model.worktime import Calendar, build_calendar
-from bitrix_sync.rules.model import Duration, Rules
+from bitrix_sync.rules.model import Duration, Rules, plain_title
 from bitrix_sync.words.language import DEFAULT, Language
 
 USUAL = build_calendar(zone=UTC, week={day: [(time(9), time(18))] for day in range(5)})
@@ -71,9 +71,9 @@ class Snapshot:
         return next((stage for stage in self.stages if stage.id == stage_id), None)
 
     def rule_title(self, rule_id: str) -> str:
-        """The title of a rule's task as the file has it, or its id when the file has it no more."""
+        """The title of a rule's task, or its id when the file has it no more."""
         tasks = (task for sheet in self.sheets for task in sheet["tasks"])
-        return next((str(task["title"]) for task in tasks if task["id"] == rule_id), rule_id)
+        return next((plain_title(str(task["title"])) for task in tasks if task["id"] == rule_id), rule_id)
 
     def stage_name(self, stage_id: str) -> str:
         """Its name, or its id when it is gone."""

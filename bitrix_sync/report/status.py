@@ -144,8 +144,9 @@ class _Sentences:
 
     def unread(self) -> list[str]:
         """Parts of the portal and rows that could not be read, and deals that wait for it."""
-        parts = [f"{part}: {reason_text(self.here.known.language, why)}" for part, why in self.things["unread"].items()]
-        rows = [self.tell("status.bad_rows", count=n, cause=cause) for cause, n in self.things["bad_rows"].items()]
+        parts = [self.tell("status.unread", part=part, why=why) for part, why in self.things["unread"].items()]
+        causes = [(*cause.partition(": ")[::2], count) for cause, count in self.things["bad_rows"].items()]
+        rows = [self.tell("status.bad_rows", count=count, kind=kind, why=why) for kind, why, count in causes]
         waiting = self.things["unjudged"]
         deals = [
             self.tell("status.unjudged", deal=Item.of(one["deal_id"]), since=_moment(one["since"]), why=one["why"])

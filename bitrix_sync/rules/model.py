@@ -5,6 +5,7 @@ The words are those of the rules language: a rule is one task entry; a policy is
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, time
@@ -247,6 +248,11 @@ class Safety:
     watch: bool = False
 
 
+def plain_title(template: str) -> str:
+    """A title for people who read no templates: what is filled in is left out."""
+    return re.sub(r"\{\{.*?\}\}|\{%.*?%\}", "…", template, flags=re.DOTALL)
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """A whole file, bound to a portal. ``policies`` by full stage id; ``fields`` are the deal's fields that the file
@@ -273,6 +279,11 @@ class Rules:
     """DealField by code, for rendering list values as their text and for comparing by type."""
     task_fields: Mapping[str, Any] = field(default_factory=dict)
     """The same of tasks."""
+
+    def title_of(self, rule_id: str) -> str:
+        """The title of a rule's task, or its id when the file has it no more."""
+        rule = self.by_id.get(rule_id)
+        return plain_title(rule.title) if rule else rule_id
 
     @property
     def kinds(self) -> frozenset[str]:

@@ -14,7 +14,7 @@ from datetime import date
 from functools import lru_cache
 from typing import Any
 
-from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, Undefined, nodes
+from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, Undefined, UndefinedError, nodes
 from jinja2.runtime import Context as JinjaContext
 from jinja2.runtime import LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -221,7 +221,7 @@ def _output(template: Template, source: str, values: dict[str, Any]) -> str:
         raise TemplateFault(f"{_place(template, source, fault)}{fault}") from None
     except Exception as fault:
         # A template can fail in as many ways as Python has errors; each is the rule's error and never the service's.
-        raise TemplateFault(f"{_place(template, source, fault)}{_said(fault)}") from None
+        raise TemplateFault(f"{_place(template, source, fault)}{_failed(fault)}") from None
     return "".join(pieces)
 
 
@@ -359,6 +359,14 @@ def _place(template: Template, source: str, fault: BaseException) -> str:
             line = template.get_corresponding_lineno(trace.tb_lineno)
         trace = trace.tb_next
     return f"line {line}: " if line and "\n" in source.strip() else ""
+
+
+def _failed(fault: Exception) -> str:
+    """How rendering failed: in our words, where they are the fault's own, else by its kind."""
+    if isinstance(fault, TypeError):
+        return f"values that do not go together are compared or combined ({type(fault).__name__})"
+    ours = isinstance(fault, ArithmeticError | UndefinedError | ValueError) and str(fault)
+    return _said(fault) if ours else f"it cannot be rendered ({type(fault).__name__})"
 
 
 def _said(fault: BaseException) -> str:

@@ -21,8 +21,7 @@ from bitrix_sync.portal.client import Portal
 from bitrix_sync.rules.load import load
 from bitrix_sync.settings import Settings
 from bitrix_sync.store import Store
-from bitrix_sync.words.texts import phrase
-from bitrix_sync.words.usage import trouble_text
+from bitrix_sync.words.texts import phrase, reason_text
 
 AUTUMN = 10
 """The month from which on next year's calendar is worth a word."""
@@ -43,11 +42,16 @@ class Line:
     level: Literal["ok", "warning", "error"]
     about: str
     text: str
+    part: str = ""
+    """Of the portal, which the text is about."""
 
     def said(self, language: str) -> str:
         """The line for people."""
         level, about, longest = (phrase(language, f"check.{word}") for word in (self.level, self.about, "warning"))
-        return f"{level:<{len(longest) + 1}}{about}: {trouble_text(language, self.text)}"
+        text = reason_text(language, self.text)
+        if self.part:
+            text = phrase(language, "status.unread", part=self.part, why=self.text)
+        return f"{level:<{len(longest) + 1}}{about}: {text}"
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -151,9 +155,9 @@ def readings(directory: Directory) -> list[Line]:
     unread = {**directory.unread, **directory.company.unread}
     lacking = {**directory.without, **directory.company.without}
     return [
-        *(Line("error", "readings", f"{part}: {end.why}") for part, end in unread.items()),
+        *(Line("error", "readings", end.why, part) for part, end in unread.items()),
         *(
-            Line("warning", "readings", f"{part}: {end.why}")
+            Line("warning", "readings", end.why, part)
             for part, end in lacking.items()
             if "lacks the scope" not in end.why
         ),

@@ -142,7 +142,7 @@ def start(settings: Settings) -> Started:
     replace_schema(schema, loaded.language)
     unread = {**directory.unread, **directory.company.unread}
     warnings = (
-        *(f"{part}: could not be read, so the file says nothing of it: {end.why}" for part, end in unread.items()),
+        *(phrase(draft.language, "init.unread", part=part, why=end.why) for part, end in unread.items()),
         *loaded.remarks(),
     )
     return Started(path, schema, draft, warnings, aside)
@@ -151,8 +151,8 @@ def start(settings: Settings) -> Started:
 def refuse_half(directory: Directory) -> None:
     """PortalError when what the file is made of could not be read: half a file would be taken for the whole one."""
     if parts := {part: end for part, end in known.nowhere(directory).items() if end.code != known.EMPTY}:
-        problems = "".join(f"\n  {part}: {end.why}" for part, end in parts.items())
-        raise PortalError(f"no file was written, for the portal could not be read whole; try again:{problems}")
+        problems = "\n".join(dict.fromkeys(f"  {end.why}" for end in parts.values()))
+        raise PortalError(f"no file was written, for the portal could not be read whole; try again:\n{problems}")
 
 
 def example() -> str:

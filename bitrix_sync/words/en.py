@@ -126,6 +126,36 @@ CHOICES: dict[str, dict[str, str]] = {
         "message": " Pass on what matters, and see whether the webhook may write to this employee.",
         "*": " Details: bitrix-sync status and the log of the service.",
     },
+    "part": {
+        "funnels": "funnels",
+        "profile": "the webhook's user",
+        "scopes": "scopes of the webhook",
+        "fields": "fields of deals",
+        "user_fields": "the company's own fields of deals",
+        "task_fields": "fields of tasks",
+        "groups": "workgroups",
+        "time_zone": "time zone",
+        "calendar": "calendar",
+        "users": "employees",
+        "departments": "departments",
+        "absences": "absences",
+        "stages": "stages of the funnel {}",
+        "options": "values of {}",
+        "*": "{}",
+    },
+    "row": {
+        "visit": "a deal's movement",
+        "deal": "deal",
+        "task": "task",
+        "mark": "task",
+        "client": "client",
+        "funnel": "funnel",
+        "stage": "stage",
+        "user": "employee",
+        "department": "department",
+        "absence": "absence",
+        "*": "{}",
+    },
     "reason": {
         "the task is gone": "The task is gone.",
         "the task was not created": "The task was never made.",
@@ -264,7 +294,7 @@ MESSAGES: dict[str, str] = {
     "why.disabled": "The rule is switched off: {reason:reason}",
     "why.held_nobody": "Nobody can take the task: no owner, no head over the owner, no fallback_owner. It is held and "
     "the administrators have been told.",
-    "why.template_error": "A template failed, the task was not made: {message}",
+    "why.template_error": "A template failed, the task was not made: {message:fault}",
     "why.deadline_error": "The deadline cannot be computed: the field “{field}” holds “{value}”, which is no date. "
     "Correct the value in the deal.",
     "why.followed": "The deadline was moved from {before:moment} to {after:moment}: {why}.",
@@ -341,10 +371,10 @@ MESSAGES: dict[str, str] = {
     "({owner}). Hand it over to whoever should do it.",
     "admin.held": "Held back: {count:tasks}. Within ten minutes the rules wanted to make more than "
     "{limit:of_tasks}. To look: bitrix-sync held. To let them go: bitrix-sync release.",
-    "admin.owner_not_found": "Nobody can take the task “{title}” of the deal “{deal}” (rule {rule}): it is held. "
+    "admin.owner_not_found": "Nobody can take the task “{title}” of the deal “{deal}”: it is held. "
     "Set fallback_owner in the rules, then run bitrix-sync release.",
-    "admin.rule_failed": "Rule {rule} failed on the deal “{deal}”: {message}",
-    "admin.rules_off": "Switched off: {rules} ({reason:reason}). The other rules go on.",
+    "admin.rule_failed": "The rule “{title}” ({rule}) failed on the deal “{deal}”. {message}",
+    "admin.rules_off": "Switched off: {rules}. Reason: {reason:reason}. The other rules go on.",
     "admin.rules_refused": "The new rules file was refused, the previous one goes on. Errors:\n{problems}",
     "notice.move_refused": "Every task of the deal “{deal}” is done, but the portal refused to move it to the stage "
     "“{stage}” ({text}). Fill in what is missing and move the deal yourself.",
@@ -378,9 +408,9 @@ MESSAGES: dict[str, str] = {
     "admin.marks_running": "Tasks have appeared in the portal with the program's mark that it did not make "
     "({count:tasks}: {tasks}). Another bitrix-sync with a database of its own seems to work on this portal, so that "
     "tasks are made twice. Leave one of them.",
-    "admin.unjudged": "Not dealt with yet: {count:deals}, No. {deal} for example. This could not be read: {why}. As "
-    "soon as it can be, the rules will act by themselves.",
-    "admin.unread": "Could not be read from the portal ({part}): {why}. What was known before stays in force.",
+    "admin.unjudged": "Not dealt with yet: {count:deals}, No. {deal} for example. This could not be read: "
+    "{why:reason}. As soon as it can be, the rules will act by themselves.",
+    "admin.unread": "Could not be read from the portal ({parts}): {why:reason}. What was known before stays in force.",
     "admin.bad_rows": "Some rows of the portal cannot be read; they are left out, and all other work goes on: {rows}. "
     "Their numbers are in the log of the service. Correct the value in the portal, or write to its support.",
     "admin.twin": "Two tasks are the same: the extra one, No. {task} “{title}”, is already being worked on, so it was "
@@ -578,7 +608,8 @@ MESSAGES: dict[str, str] = {
     "status.tried": "{count:number} that the portal refused are still wanted: `bitrix-sync release` tries them again",
     "status.refusal": "{count:number} × {kind}: {text}",
     "status.unheard": "a message that did not reach {name}: “{text}”: {error:reason}",
-    "status.bad_rows": "rows left out: {count:number} ({cause:reason})",
+    "status.unread": "{part:part}: {why:reason}",
+    "status.bad_rows": "rows left out: {count:number} ({kind:row}: {why:reason})",
     "status.unjudged": "deal {deal} waits since {since:moment}: {why:reason}",
     "status.more": "…and {count:number} more (`bitrix-sync status --json`)",
     "status.sweep": "{slot}: {state:sweep_state}, deadlines moved: {moved:number}",
@@ -586,6 +617,8 @@ MESSAGES: dict[str, str] = {
     "{rest:number}, about until {until:moment}",
     "status.budget": "{free:number} of {of:number} requests would be taken at once",
     "status.backup": "{since:moment}, {age} ago",
+    "bad_row": "{kind:row}: {why:reason} ({count:number})",
+    "rule_named": "“{title}” ({rule})",
     "status.label.mode": "Mode",
     "status.label.portal": "Portal",
     "status.label.deals": "Deals",
@@ -629,6 +662,7 @@ MESSAGES: dict[str, str] = {
     "init.fill.nobody": "`admins` and `fallback_owner`: ids of employees; the portal shows no active one",
     "init.fill.people": "`admins` and `fallback_owner`: now {person}; somebody else may fit better",
     "init.fill.calendar": "`calendar`: the portal does not show its working hours; Mon-Fri 09:00-18:00 are written",
+    "init.unread": "{part:part}: could not be read, so the file says nothing of it: {why:reason}",
     "init.then": "then:",
     "init.then.check": "is everything in place?",
     "init.then.preview": "what the rules would do now; writes nothing",
@@ -638,7 +672,7 @@ MESSAGES: dict[str, str] = {
     "page.state.trouble": "The service does not work",
     "page.state.last_pass": "last pass {span} ago",
     "page.state.no_pass": "no pass yet",
-    "page.alert.trouble": "The service cannot work: {why}",
+    "page.alert.trouble": "The service cannot work: {why:reason}",
     "page.alert.paused": "Paused since {since:moment}: nothing is written to the portal. To go on: bitrix-sync resume.",
     "page.alert.watch": "Trial mode (watch: true): everything is decided, nothing is written to the portal.",
     "page.alert.held": "Operations held back: {count:number}. They wait for an administrator: bitrix-sync held, "
@@ -872,7 +906,7 @@ MESSAGES: dict[str, str] = {
     "preview.held": "nobody can take it, will be held",
     "preview.how": "Owner: {owner_path:path}. Deadline by the rule{branch:branch}.{lifted:lifted}",
     "preview.error": "The deal could not be looked at for a fault of the program; the details are in the log (stderr).",
-    "preview.unread": "The deal cannot be looked at yet, for this could not be read: {why}",
+    "preview.unread": "The deal cannot be looked at yet, for this could not be read: {why:reason}",
     "preview.no_history": "The portal shows no movement of this deal, so the rules cannot be applied to it.",
     "preview.uncovered": "Stage “{stage}” ({funnel}): {count:deals}, and the rules have no task for it.",
     "preview.changes": "Other things would change, too:",
@@ -914,8 +948,8 @@ MESSAGES: dict[str, str] = {
     "names.source.portal": "As portal {host} shows it now.",
     "names.source.store": "As known of portal {host} since {at:moment}.",
     "names.source.undated": "As known of portal {host}; nobody noted since when.",
-    "names.no_answer": "The portal was not read: {why}",
-    "names.gap": "Not complete, for it could not be read ({part}): {why}",
+    "names.no_answer": "The portal was not read: {why:reason}",
+    "names.gap": "Not complete, for it could not be read ({part:part}): {why:reason}",
     "names.nothing": "Nothing has “{text}” in it.",
     "names.unknown": "Nothing is known of a portal yet: set BITRIX_WEBHOOK_URL and leave --offline out, or start "
     "bitrix-sync run once.",
@@ -933,6 +967,7 @@ MESSAGES: dict[str, str] = {
     "story.gone": "Deal {number}: the portal no longer shows it",
     "story.visit": "{stage}: from {entered} to {left}",
     "story.visit_now": "{stage}: since {entered}, the deal is here now",
+    "story.advance": "Moving on to the next stage (advance_to)",
     "story.rule": "Rule {rule}",
     "story.rule_titled": "Rule {rule}: {title}",
     "story.watch": "only watching (watch): nothing was written to the portal",

@@ -135,6 +135,36 @@ CHOICES: dict[str, dict[str, str]] = {
         "message": " Передайте сами то, что важно, и проверьте, может ли вебхук писать этому сотруднику.",
         "*": " Подробности: bitrix-sync status и журнал службы.",
     },
+    "part": {
+        "funnels": "воронки",
+        "profile": "владелец вебхука",
+        "scopes": "права вебхука",
+        "fields": "поля сделок",
+        "user_fields": "пользовательские поля сделок",
+        "task_fields": "поля задач",
+        "groups": "рабочие группы",
+        "time_zone": "часовой пояс",
+        "calendar": "календарь",
+        "users": "сотрудники",
+        "departments": "отделы",
+        "absences": "отсутствия",
+        "stages": "стадии воронки {}",
+        "options": "значения справочника {}",
+        "*": "{}",
+    },
+    "row": {
+        "visit": "движение сделки по стадиям",
+        "deal": "сделка",
+        "task": "задача",
+        "mark": "задача",
+        "client": "клиент",
+        "funnel": "воронка",
+        "stage": "стадия",
+        "user": "сотрудник",
+        "department": "отдел",
+        "absence": "отсутствие",
+        "*": "{}",
+    },
     "reason": {
         "the task is gone": "Задачи больше нет.",
         "the task was not created": "Задача так и не была поставлена.",
@@ -271,7 +301,7 @@ MESSAGES: dict[str, str] = {
     "why.disabled": "Правило отключено: {reason:reason}",
     "why.held_nobody": "Задачу некому поручить: ни исполнителя, ни руководителя, ни запасного исполнителя "
     "(fallback_owner). Она придержана, администраторы знают.",
-    "why.template_error": "Ошибка в шаблоне, задача не поставлена: {message}",
+    "why.template_error": "Ошибка в шаблоне, задача не поставлена: {message:fault}",
     "why.deadline_error": "Срок не рассчитать: в поле «{field}» стоит «{value}», а это не дата. Исправьте значение "
     "в сделке.",
     "why.followed": "Срок перенесён с {before:moment} на {after:moment}: {why}.",
@@ -353,10 +383,10 @@ MESSAGES: dict[str, str] = {
     # to the administrators and supervisors
     "admin.held": "Придержано: {count:tasks}. За десять минут правила захотели поставить больше "
     "{limit:of_tasks}. Посмотрите: bitrix-sync held. Отпустить: bitrix-sync release.",
-    "admin.owner_not_found": "Задачу «{title}» по сделке «{deal}» (правило {rule}) некому поручить: она придержана. "
+    "admin.owner_not_found": "Задачу «{title}» по сделке «{deal}» некому поручить, она придержана. "
     "Укажите в правилах fallback_owner, затем выполните bitrix-sync release.",
-    "admin.rule_failed": "Правило {rule} не сработало на сделке «{deal}»: {message}",
-    "admin.rules_off": "Отключено: {rules} ({reason:reason}). Остальные правила работают.",
+    "admin.rule_failed": "Правило «{title}» ({rule}) не сработало на сделке «{deal}». {message}",
+    "admin.rules_off": "Отключено: {rules}. Причина: {reason:reason}. Остальные правила работают.",
     "admin.rules_refused": "Новый файл правил не принят, работает прежний. Ошибки:\n{problems}",
     "notice.move_refused": "Все задачи сделки «{deal}» выполнены, но портал не дал перевести её на стадию «{stage}» "
     "({text}). Заполните нужные поля и переведите сделку сами.",
@@ -389,9 +419,10 @@ MESSAGES: dict[str, str] = {
     "admin.marks_running": "В портале появились задачи с пометкой программы, которых она не ставила ({count:tasks}: "
     "{tasks}). Похоже, с этим порталом работает ещё одна bitrix-sync со своей базой, и задачи ставятся дважды. "
     "Оставьте одну.",
-    "admin.unjudged": "Пока не обработано: {count:deals}, например № {deal}. Не удалось прочитать: {why}. Как только "
-    "удастся, правила отработают сами.",
-    "admin.unread": "Не удалось прочитать с портала ({part}): {why}. Остаётся в силе то, что было известно раньше.",
+    "admin.unjudged": "Пока не обработано: {count:deals}, например № {deal}. Не удалось прочитать: {why:reason}. "
+    "Как только удастся, правила отработают сами.",
+    "admin.unread": "Не удалось прочитать с портала ({parts}): {why:reason}. В силе остаётся то, что было известно "
+    "раньше.",
     "admin.bad_rows": "Некоторые строки портала прочитать нельзя; они пропущены, остальная работа идёт: {rows}. "
     "Номера — в журнале службы. Исправьте значение в портале или напишите в его поддержку.",
     "admin.twin": "Две одинаковые задачи: лишняя № {task} «{title}» уже в работе, поэтому сама не удалена. Решите, "
@@ -590,7 +621,8 @@ MESSAGES: dict[str, str] = {
     "status.tried": "портал отказал, но всё ещё нужно: {count:number}; повторить — `bitrix-sync release`",
     "status.refusal": "{count:number} × {kind}: {text}",
     "status.unheard": "не дошло сообщение, {name}: «{text}»: {error:reason}",
-    "status.bad_rows": "пропущено строк: {count:number} ({cause:reason})",
+    "status.unread": "{part:part}: {why:reason}",
+    "status.bad_rows": "пропущено строк: {count:number} ({kind:row}: {why:reason})",
     "status.unjudged": "сделка {deal} ждёт с {since:moment}: {why:reason}",
     "status.more": "…и ещё {count:number} (`bitrix-sync status --json`)",
     "status.sweep": "{slot}: {state:sweep_state}, перенесено сроков: {moved:number}",
@@ -598,6 +630,8 @@ MESSAGES: dict[str, str] = {
     " примерно до {until:moment}",
     "status.budget": "сразу портал принял бы запросов: {free:number} из {of:number}",
     "status.backup": "{since:moment}, {age} назад",
+    "bad_row": "{kind:row}: {why:reason} ({count:number})",
+    "rule_named": "«{title}» ({rule})",
     "status.label.mode": "Режим",
     "status.label.portal": "Портал",
     "status.label.deals": "Сделки",
@@ -641,6 +675,7 @@ MESSAGES: dict[str, str] = {
     "init.fill.nobody": "`admins` и `fallback_owner`: номера сотрудников; ни одного работающего портал не показывает",
     "init.fill.people": "`admins` и `fallback_owner`: сейчас {person}; возможно, лучше подойдёт кто-то другой",
     "init.fill.calendar": "`calendar`: рабочее время портал не показывает; записано пн–пт 09:00–18:00",
+    "init.unread": "{part:part}: прочитать не удалось, поэтому в файле этого нет: {why:reason}",
     "init.then": "дальше:",
     "init.then.check": "всё ли на месте?",
     "init.then.preview": "что сделали бы правила сейчас; ничего не пишет",
@@ -651,7 +686,7 @@ MESSAGES: dict[str, str] = {
     "page.state.trouble": "Служба не работает",
     "page.state.last_pass": "последний проход {span} назад",
     "page.state.no_pass": "проходов ещё не было",
-    "page.alert.trouble": "Служба не может работать: {why}",
+    "page.alert.trouble": "Служба не может работать: {why:reason}",
     "page.alert.paused": "Пауза с {since:moment}: в портал ничего не пишется. Продолжить: bitrix-sync resume.",
     "page.alert.watch": "Пробный режим (watch: true): всё решается, но в портал ничего не пишется.",
     "page.alert.held": "Придержано операций: {count:number}. Они ждут администратора: bitrix-sync held, "
@@ -895,7 +930,7 @@ MESSAGES: dict[str, str] = {
     "preview.held": "некому поручить, будет придержана",
     "preview.how": "Исполнитель: {owner_path:path}. Срок по правилу{branch:branch}.{lifted:lifted}",
     "preview.error": "Сделку не удалось рассмотреть из-за ошибки в программе; подробности в журнале (stderr).",
-    "preview.unread": "Сделку пока не рассмотреть, не удалось прочитать: {why}",
+    "preview.unread": "Сделку пока не рассмотреть, не удалось прочитать: {why:reason}",
     "preview.no_history": "Портал не показывает ни одного движения этой сделки, поэтому правила к ней не применить.",
     "preview.uncovered": "Стадия «{stage}» ({funnel}): {count:deals}, а задач для неё в правилах нет.",
     "preview.changes": "Изменилось бы и другое:",
@@ -937,8 +972,8 @@ MESSAGES: dict[str, str] = {
     "names.source.portal": "Как сейчас показывает портал {host}.",
     "names.source.store": "Что известно о портале {host} на {at:moment}.",
     "names.source.undated": "Что известно о портале {host}; с какого времени, не записано.",
-    "names.no_answer": "Портал не прочитан: {why}",
-    "names.gap": "Список неполон, не прочитано ({part}): {why}",
+    "names.no_answer": "Портал не прочитан: {why:reason}",
+    "names.gap": "Список неполон, не прочитано ({part:part}): {why:reason}",
     "names.nothing": "Ничего с «{text}» не нашлось.",
     "names.unknown": "О портале пока ничего не известно: укажите BITRIX_WEBHOOK_URL и уберите --offline или "
     "запустите один раз bitrix-sync run.",
@@ -956,6 +991,7 @@ MESSAGES: dict[str, str] = {
     "story.gone": "Сделка {number}: портал её больше не показывает",
     "story.visit": "{stage}: с {entered} по {left}",
     "story.visit_now": "{stage}: с {entered}, сделка сейчас здесь",
+    "story.advance": "Переход на следующую стадию (advance_to)",
     "story.rule": "Правило {rule}",
     "story.rule_titled": "Правило {rule}: {title}",
     "story.watch": "только наблюдение (watch): в портал не писалось",
@@ -1083,8 +1119,8 @@ MESSAGES: dict[str, str] = {
     "demo.column.deadline": "Срок",
     "demo.checklist": "чек-лист: {items}",
     "demo.was": "был {moment}",
-    "demo.end": "Это вся история. Со страницей в браузере: make demo. Со своим порталом: README, «Start with your "
-    "portal».",
+    "demo.end": "Это вся история. Со страницей в браузере: make demo. Со своим порталом: README.ru.md, «Запустить "
+    "на своём портале».",
     "demo.live": "Портал живёт дальше: время от времени кто-нибудь двигает сделку, и служба ставит задачу. "
     "Закончить: Ctrl-C.",
     "demo.live.made": "{at} {deal} → {stage}: «{task}», {owner}, срок {deadline:moment} (через {seconds} с)",
@@ -1329,6 +1365,13 @@ USAGE: dict[str, str] = {
     "решения о сделке с причинами, и почему правило ничего не сделало; портал не спрашивается.",
     "The deal's number, or its address in the portal.": "Номер сделки или её адрес в портале.",
     "What stands before a command.": "То, что стоит перед командой.",
+    "say of what: --deal ID, or --all": "укажите, о чём речь: --deal НОМЕР или --all",
+    "--stage goes with --deal ID": "--stage пишется вместе с --deal НОМЕР",
+    "no sweep is called {0}; write morning or evening": "обхода {0} нет; напишите morning (утренний) или evening "
+    "(вечерний)",
+    "choose --json or --csv": "выберите --json или --csv",
+    "no report is called {0}; write one of: {1}": "отчёта {0} нет; напишите один из: {1}",
+    "--{0} goes with {1}": "--{0} пишется вместе с {1}",
     "{0} is neither a deal's number nor the address of a deal's page": "{0} — не номер сделки и не адрес её страницы",
     "Only this rule.": "Только это правило.",
     "One pass now; prints what it did.": "Одно чтение и всё, что из него следует, сейчас; печатает, что сделано.",
@@ -1387,6 +1430,16 @@ USAGE: dict[str, str] = {
 }
 
 FAULTS: dict[str, str] = {
+    # what has vanished
+    "The field {0} is gone from the portal.": "На портале больше нет поля {0}.",
+    "The user field {0} is gone from the portal.": "На портале больше нет поля задач {0}.",
+    "The value {0} is gone from the portal.": "На портале больше нет значения {0}.",
+    "The department {0} is gone from the portal.": "На портале больше нет отдела {0}.",
+    "The workgroup {0} is gone from the portal.": "На портале больше нет рабочей группы {0}.",
+    "The user {0} is gone from the portal.": "На портале больше нет сотрудника {0}.",
+    "The stage {0} is gone from the portal.": "На портале больше нет стадии {0}.",
+    "The funnel {0} is gone from the portal.": "На портале больше нет воронки {0}.",
+    "The stage {0} is gone from every funnel.": "Стадии {0} больше нет ни в одной воронке.",
     # what is wrong with a rules file, and what to write instead: as it stands, with what varies as {0}, {1}
     # what values are called
     "nothing": "пустое значение",
@@ -1967,6 +2020,13 @@ FAULTS: dict[str, str] = {
     "Check `hours`, `days_off` and `working_days`.": "Проверьте `hours`, `days_off` и `working_days`.",
     # templates
     "line {0}: {1}": "строка {0}: {1}",
+    "{0} is not a number": "{0} — не число",
+    "{0} is not a date with a time": "{0} — не дата со временем",
+    "division by zero": "деление на ноль",
+    "values that do not go together are compared or combined ({0})": (
+        "сравниваются или соединяются несовместимые значения ({0})"
+    ),
+    "it cannot be rendered ({0})": "текст по нему не составить ({0})",
     "{0} is unknown": "имя `{0}` не известно",
     "{0} is unknown: did you mean {1}?": "имя `{0}` не известно: может быть, `{1}`?",
     "{0} is unknown. {1}": "имя `{0}` не известно. {1}",
@@ -2457,7 +2517,11 @@ TROUBLES: dict[str, str] = {
     "The rules are {0}": "Есть правила: {0}",
     "The funnels are {0}": "Есть воронки: {0}",
     "The stages are {0}": "Есть стадии: {0}",
-    "Its stages are {0}": "Его стадии: {0}",
+    "Its stages are {0}": "Стадии: {0}",
+    "{0} and {1} more.": "{0} и ещё {1}.",
+    "{0} of {1} deals are looked at": "рассмотрено сделок: {0} из {1}",
+    "{0} of {1} operations are through": "выполнено операций: {0} из {1}",
+    "the running service does it": "это делает работающая служба",
     "the rule {0} is switched off: {1}": "правило {0} отключено: {1}",
     "the rule {0} does not stand there. {1}": "правила {0} там нет. {1}",
     "{0} is no date and no moment; write {1} or {2}": "{0}: это не дата и не время; напишите {1} или {2}",
@@ -2469,4 +2533,127 @@ TROUBLES: dict[str, str] = {
     "{0} has no {1} under 'overdue'; add it, e.g. {2}": "{0}: в overdue нет {1}; добавьте, например {2}",
     "the sweep {0} was undone; {1} does it once more": "обход {0} отменён; {1} проведёт его ещё раз",
     "the sweep {0} was done already; {1} takes it back": "обход {0} уже проведён; {1} отменит его",
+    "the suggested {0} would not be right, nothing was written; please report this:": "предложенный файл {0} был бы "
+    "неверен, ничего не записано; пожалуйста, сообщите об этом разработчикам:",
+    "no file was written, for the portal could not be read whole; try again:": "файл не записан: портал не удалось "
+    "прочитать целиком; попробуйте ещё раз:",
+    "{0}: cannot be renamed to {1} ({2}); move it away": "{0}: не переименовать в {1} ({2}); уберите файл сами",
+    "{0} is there already and stays as it is. Edit it and run `bitrix-sync check`; or, to begin anew, move it away, or "
+    "name another file: {1}": "{0} уже есть и остаётся как есть. Правьте его и запускайте `bitrix-sync check`; чтобы "
+    "начать заново, уберите его или назовите другой файл: {1}",
+    "{0}: cannot be written ({1}); create its directory, or change BITRIX_RULES": "{0}: не записывается ({1}); "
+    "создайте папку или измените BITRIX_RULES",
+    "{0}: cannot be written ({1}); rules are written, make it by `bitrix-sync schema`": "{0}: не записывается ({1}); "
+    "правила записаны, а этот файл создайте командой `bitrix-sync schema`",
+    "the webhook's user sees no funnel with a stage in progress: give the user a CRM role that reads deals (CRM > "
+    "Settings > Access permissions), then run `bitrix-sync init` again": "владелец вебхука не видит ни одной воронки "
+    "со стадиями в работе: дайте ему в CRM роль с правом читать сделки (CRM → Настройки → Права доступа) и запустите "
+    "`bitrix-sync init` ещё раз",
+    # rows of the portal
+    "a row without an id": "строка без номера",
+    "its values are nested too far": "значения вложены слишком глубоко",
+    "{0} is no id": "{0}: это не номер",
+    "{0} is no number": "{0}: это не число",
+    "{0} is no moment": "{0}: это не время",
+    "{0} is no text": "{0}: это не текст",
+    "{0} is no stage": "{0}: это не стадия",
+    "{0} is no list of ids": "{0}: это не список номеров",
+    "{0} says neither yes nor no": "{0}: это ни да, ни нет",
+    "{0} is missing": "{0}: значения нет",
+    "an absence that does not say whose it is, or when": "отсутствие, о котором не сказано, чьё оно или когда",
+    "an absence at no moment of any calendar": "отсутствие вне всякого календаря",
+    # the wire
+    "the webhook's address {0}; copy it from the portal": "адрес вебхука: {0}; скопируйте его из портала",
+    "its certificate is not valid; if a company's proxy signs it, name its authority's file in BITRIX_CA_FILE": "его "
+    "сертификат недействителен; если его подписывает прокси компании, укажите файл её центра сертификации в "
+    "BITRIX_CA_FILE",
+    "it answered HTTP {0}": "в ответ пришёл код HTTP {0}",
+    "the connection broke ({0})": "соединение оборвалось ({0})",
+    "no connection within the time allowed": "соединения за отведённое время нет",
+    "its name is not known to the DNS": "такого имени в DNS нет",
+    "no connection (refused or unreachable)": "соединиться не удалось (отказано или недоступно)",
+    "the proxy gives no connection": "прокси не соединяет",
+    "its address is not valid": "адрес неверен",
+    "no answer within the time allowed": "ответа за отведённое время нет",
+    "the encryption failed": "шифрованное соединение не установилось",
+    "its parameters cannot be written as JSON ({0})": "параметры не записать в JSON ({0})",
+    "the answer does not end": "ответ не кончается",
+    "the answer is packed in a way that nobody asked for": "ответ сжат способом, которого никто не просил",
+    "the answer is larger than {0} MB": "ответ больше {0} МБ",
+    "the answer holds more than {0} values": "в ответе больше {0} значений",
+    "the answer cannot be unpacked": "ответ не распаковать",
+    "the method has used up its operating time": "отведённое методу время работы исчерпано",
+    "the service is stopping": "служба останавливается",
+    "too many requests": "слишком много запросов",
+    "HTTP {0}": "HTTP {0}",
+    "HTTP {0} with a result": "HTTP {0} вместе с результатом",
+    "{0} cannot be listened on ({1})": "адрес {0} занять не удалось ({1})",
+    "an address of this machine and a free port, as {0}": "адрес этой машины и свободный порт, например {0}",
+    "Address already in use": "уже занят",
+    "Cannot assign requested address": "на этой машине такого адреса нет",
+    "Name or service not known": "такого имени нет",
+    "HTTP {0} without an answer of the portal's": "HTTP {0} без ответа самого портала",
+    "the portal answered no list": "в ответе портала нет списка",
+    "the portal answered without what was asked for": "в ответе портала нет того, о чём спрошено",
+    "the portal answered without an id": "в ответе портала нет номера",
+    "the portal made no notice and gave no reason": "портал не создал уведомления и не назвал причины",
+    "the batch's answer says nothing of this command": "в ответе на пакет об этой команде ничего нет",
+    "the portal gave it the number {0}, which is that of the task {1}": "портал назвал номер {0}, а это номер задачи "
+    "{1}",
+    "no code": "без кода",
+    "no funnel can be read; give the webhook's user a CRM role that reads deals (CRM > Settings > Access "
+    "permissions)": "не прочитать ни одной воронки; дайте владельцу вебхука в CRM роль с правом читать сделки (CRM → "
+    "Настройки → Права доступа)",
+    "no employee can be read; tick the scope 'user_basic' in the webhook's form": "не прочитать ни одного сотрудника; "
+    "отметьте право user_basic в форме вебхука",
+    "{0} does not end: more than {1} rows; none was taken": "{0}: список не кончается, в нём больше {1} строк; ничего "
+    "не взято",
+    "{0} answers rows without ids or not in the order asked for; none was taken": "{0}: строки без номеров или не в "
+    "том порядке; ничего не взято",
+    "deal {0}: it could not be read ({1})": "сделка {0}: прочитать не удалось ({1})",
+    "deal {0}: the portal does not show it. Is the number right (it is in the deal's address), is the deal deleted, "
+    "and may the webhook's user ({1}) read it? Rights: CRM > Settings > Access permissions": "сделка {0}: портал её не "
+    "показывает. Верен ли номер (он в адресе сделки), не удалена ли она и может ли владелец вебхука ({1}) её читать? "
+    "Права: CRM → Настройки → Права доступа",
+    "the funnel {0} has several stages {1}: {2}; write the id of one": "в воронке «{0}» несколько стадий {1}: {2}; "
+    "укажите номер нужной",
+    "the deal is in the funnel {0}, which has no stage {1}; that of another funnel is written by its id: {2}": "сделка "
+    "в воронке «{0}», там нет стадии {1}; стадия другой воронки пишется номером: {2}",
+    "the funnel {0} has no stage {1}. {2}": "в воронке «{0}» нет стадии {1}. {2}",
+    # the disk
+    "another program holds it locked (an open sqlite shell?); close that and try again": "её держит другая программа "
+    "(открытая оболочка sqlite?); закройте ту и повторите",
+    "the disk is full; free some space and start again, nothing that was recorded is lost": "на диске нет места; "
+    "освободите его и запустите снова, из записанного ничего не потеряно",
+    "the file or its directory is not writable for this user; change the owner or the mode": "этому пользователю не "
+    "записать в файл или в его папку; смените владельца или права",
+    "this file is no database; point DATABASE_URL elsewhere or put a backup in its place": "этот файл не база; укажите "
+    "в DATABASE_URL другой или верните на его место копию",
+    "the file is damaged; put a backup in its place and start again": "файл повреждён; верните на его место копию и "
+    "запустите снова",
+    "the disk does not answer as it should (I/O error); check it before anything else": "диск отвечает с ошибками "
+    "ввода-вывода; сначала проверьте его",
+    "DATABASE_URL: {0} is not supported yet; write {1}": "DATABASE_URL: {0} пока не поддерживается; напишите {1}",
+    "another bitrix-sync process has taken over this database; this one writes nothing more": "эту базу взял другой "
+    "процесс bitrix-sync; этот больше ничего не пишет",
+    "Not a directory": "это не папка",
+    "File exists": "такой файл уже есть",
+    "File name too long": "имя файла слишком длинное",
+    "Operation not permitted": "нет прав",
+    "Input/output error": "ошибка ввода-вывода",
+    "Too many open files": "открыто слишком много файлов",
+    "Too many levels of symbolic links": "ссылки ведут по кругу",
+    "Disk quota exceeded": "квота на диске исчерпана",
+    "Invalid argument": "такое имя недопустимо",
+    "starting": "запускается",
+    # sweeps by hand
+    "rules.yaml says 'watch: true', so nothing is written to the portal; take it out, then undo": "в rules.yaml стоит "
+    "watch: true, поэтому в портал ничего не пишется; уберите это, потом отменяйте обход",
+    "there was no sweep {0}; there were: {1}": "обхода {0} не было; были: {1}",
+    "none yet": "ещё ни одного",
+    "the sweep {0} was undone already; look at `bitrix-sync undo`": "обход {0} уже отменён; посмотрите `bitrix-sync "
+    "undo`",
+    "what was planned is kept, and the service goes on with it": "задуманное сохранено, служба продолжит его сама",
+    "unexpected error ({0}); the log of the service says where": "непредвиденная ошибка ({0}); место названо в журнале "
+    "службы",
 }

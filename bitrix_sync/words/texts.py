@@ -25,7 +25,7 @@ from bitrix_sync.model.facts import Company, DealField
 from bitrix_sync.model.operations import Check, Trace
 from bitrix_sync.model.reasons import Reason
 from bitrix_sync.words.language import CHOICES, DATE, FALL_BACK, MESSAGES, NOUNS, locale, number_signs, plural, speaker
-from bitrix_sync.words.usage import trouble_text
+from bitrix_sync.words.usage import fault_text, trouble_text
 
 VERDICTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -366,11 +366,19 @@ def _path(language: str, value: Any, clean: Callable[[Any], str]) -> str:
     return " → ".join(map(clean, value if isinstance(value, list | tuple) else [value]))
 
 
+def choice(language: str, table: str, value: Any) -> str:
+    """The word of a table of ``CHOICES`` that stands for the value."""
+    return _chosen(table, language, value, str)
+
+
 def _chosen(how: str, language: str, value: Any, clean: Callable[[Any], str]) -> str:
-    """The word of a table that stands for the value."""
+    """The word of a table that stands for the value, which may have a detail behind a colon."""
     words = CHOICES[speaker(language, CHOICES, how)][how]
     word = str(value).lower() if isinstance(value, bool) else str(value)
-    return words[word] if word in words else words.get("*", "").replace("{}", clean(value))
+    kind, _, detail = word.partition(":")
+    if word in words or (detail and kind in words):
+        return words[word if word in words else kind].replace("{}", clean(detail))
+    return words.get("*", "").replace("{}", clean(value))
 
 
 _FORMS: Mapping[str, Callable[[str, Any, Callable[[Any], str]], str]] = {
@@ -378,6 +386,7 @@ _FORMS: Mapping[str, Callable[[str, Any, Callable[[Any], str]], str]] = {
     "number": lambda language, value, clean: number_text(language, value),
     "path": _path,
     "reason": lambda language, value, clean: clean(reason_text(language, str(value))),
+    "fault": lambda language, value, clean: clean(fault_text(language, str(value))),
 }
 """How a placeholder shows its value, by the word behind its name; any other names a table of words."""
 
