@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
-from datetime import date
+from datetime import date, datetime
 from functools import partial
 from io import StringIO, TextIOWrapper
 from pathlib import Path
@@ -268,7 +268,19 @@ def said(reason: str) -> str:
 
 
 ACCOUNT = (
-    *("released", "tried_again", "overdue", "moves", "moved", "put_back", "failed", "dropped", "held", "still_held"),
+    *(
+        "released",
+        "tried_again",
+        "overdue",
+        "moves",
+        "moved",
+        "to_put_back",
+        "put_back",
+        "failed",
+        "dropped",
+        "held",
+        "still_held",
+    ),
     *("unread", "unknown", "waiting", "remaining", "unsent", "left_alone", "messages"),
 )
 """Counts of an account that people are told, unless they are zero."""
@@ -305,6 +317,8 @@ def show_account(result: Mapping[str, Any], *, as_json: bool, then: str = "") ->
 def sentences(result: Mapping[str, Any], lists: Mapping[str, list[Any]]) -> list[str]:
     """What an account comes to; of a dry run, that nothing was written."""
     counts = {**result, **{name: len(lines) for name, lines in lists.items()}}
+    if result.get("dry_run"):
+        counts["to_put_back"] = counts.pop("put_back", 0)
     told = [
         tell(f"account.{key}", count=counts[key]) for key in ACCOUNT if type(counts.get(key)) is int and counts[key]
     ]
@@ -313,12 +327,14 @@ def sentences(result: Mapping[str, Any], lists: Mapping[str, list[Any]]) -> list
 
 
 def achievement(done: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The tasks that were made, and the number of other things done."""
-    made = [line["deal_id"] for line in done if line["kind"] == "task.create"]
-    other = sum(line["kind"] != "task.create" for line in done)
+    """The tasks that were made, and how much else was done."""
+    kinds: dict[str, list[Any]] = {}
+    for line in done:
+        kinds.setdefault(line["kind"], []).append(line["deal_id"])
+    made = kinds.pop("task.create", [])
     return [
         *([tell("account.made", count=len(made), deals=len(set(made)))] if made else []),
-        *([tell("account.other", count=other)] if other else []),
+        *(tell(f"account.did.{kind}", count=len(deals)) for kind, deals in kinds.items()),
     ]
 
 
@@ -573,7 +589,8 @@ def _span(line: Mapping[str, Any]) -> list[str]:
 
 
 def _minute(moment: str | None) -> str:
-    return "" if moment is None else moment[:16].replace("T", " ")
+    """A moment in the reader's form, on the clocks of the zone that it carries."""
+    return "" if moment is None else texts.moment_text(reader(), datetime.fromisoformat(moment), year=True)
 
 
 @app.command()
@@ -640,18 +657,25 @@ def resume() -> None:
 @app.command()
 def held(as_json: Json = False) -> None:
     """What the safety limits hold back, and what the portal refused and release would try again."""
-    from bitrix_sync.report import held_back
+    from bitrix_sync.report import frame, held_back
 
-    rows = with_store(held_back)
+    rows, known = with_store(lambda store: (held_back(store), frame(store)))
     if as_json:
         show(rows)
     else:
+        local = [known.calendar.local(datetime.fromisoformat(row["since"])).isoformat() for row in rows]
         table(
             tell("column.held"),
             columns("kind", "deal", "task", "since", "why"),
             [
-                [tell(f"page.kind.{r['kind']}"), Item.of(r["deal_id"] or 0), r["title"], r["since"], said(r["why"])]
-                for r in rows
+                [
+                    tell(f"page.kind.{row['kind']}"),
+                    Item.of(row["deal_id"] or 0),
+                    row["title"],
+                    _minute(since),
+                    said(row["why"]),
+                ]
+                for row, since in zip(rows, local, strict=True)
             ],
         )
 
@@ -663,7 +687,9 @@ def release(as_json: Json = False) -> None:
 
 
 @app.command()
-def backup(file: Annotated[Path, typer.Argument(help="Where the copy is written; must not exist.")]) -> None:
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where the copy is written; must not exist.")],
+) -> None:
     """A consistent copy of the store while the service runs; `restore` puts it back."""
     from bitrix_sync.app import utc_now
 

@@ -110,10 +110,10 @@ def test_the_week_of_a_sales_department(tmp_path: Path) -> None:
 
         # Friday. The director hears of it in the morning, and Victor that she does.
         morning = place.sweeps("2026-03-06 09:00")
-        assert section(place.heard(DIRECTOR, morning), "Переносов больше нет, решать вам: 1 задача") == [
+        assert section(place.heard(DIRECTOR, morning), "Срок больше не переносится, решать вам: 1 задача") == [
             "Игорь Попов: Позвонить клиенту: Вектор. Срок был чт 5 марта, 18:00, 3 переноса. Контролирует Виктор Орлов"
         ]
-        assert section(place.heard(HEAD, morning), "Переносов больше нет, сообщено выше: 1 задача") == [
+        assert section(place.heard(HEAD, morning), "Срок больше не переносится, сообщено выше: 1 задача") == [
             "Игорь Попов: Позвонить клиенту: Вектор. Срок был чт 5 марта, 18:00, 3 переноса. Знает Анна Смирнова"
         ]
         assert [line["moves_by_us"] for line in report.moves(place.store, now=place.service.clock())] == [3, 1]

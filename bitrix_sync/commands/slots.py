@@ -54,7 +54,7 @@ def sweep(context: ServiceContext, args: Mapping[str, Any]) -> Steps:
             f'add it, e.g. {name}: {{at: "09:00", move_to: {{after: 1 workday}}}}'
         )
     if args.get("dry_run"):
-        return describe_plan(context, decide(context, slot, rule, now))
+        return {**describe_plan(context, decide(context, slot, rule, now)), "dry_run": True}
     last = last_run(store, slot)
     if last is not None:
         slot = last.slot

@@ -169,7 +169,7 @@ def _title(preview: Preview) -> str:
 def _row(language: str, line: Line) -> list[Any]:
     deadline = texts.moment_text(language, line["deadline"]) if line["deadline"] else ""
     deal = f"{Item.of(line['deal_id'])} {line['deal']}"
-    task = line["title"] or line["rule"]
+    task = line["title"] or line["rule_title"] or line["rule"]
     people = [line["owner"], line["supervisor"]]
     return [line["funnel"], line["stage"], deal, task, *people, deadline, _note(language, line)]
 
@@ -247,7 +247,7 @@ def of_rules(rules: Rules, company: Company, state: DealState, decision: Decisio
     lines = []
     for rule in rules_of(rules, visit.stage_id):
         line = _line(rules, state.deal, visit.funnel_id, visit.stage_id)
-        line |= {"rule": rule.id, "entered": rules.calendar.local(visit.entered)}
+        line |= {"rule": rule.id, "rule_title": rules.title_of(rule.id), "entered": rules.calendar.local(visit.entered)}
         if (trace := traces.get(rule.id)) is not None:
             line |= _reason(rules, trace) | {"by": trace.data.get("by")}
         held = False
@@ -315,6 +315,7 @@ def _line(rules: Rules, deal: Deal, funnel_id: int, stage_id: str) -> Line:
         **_place(rules, funnel_id, stage_id),
         "entered": None,
         "rule": "",
+        "rule_title": "",
         "result": "none",
         "by": None,
         "brings": "",

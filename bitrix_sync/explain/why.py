@@ -86,6 +86,13 @@ class _Telling:
         self.sheets = {str(sheet["stage_id"]): sheet for sheet in self.known.sheets}
         self.titles = {str(task["id"]): str(task["title"]) for sheet in self.known.sheets for task in sheet["tasks"]}
         self.told: set[int] = set()
+        paused, watch = store.flags.paused, store.flags.watch
+        since = self.local(store.flags.paused_since)
+        self.modes = [
+            *([self.say("page.alert.paused", since=since)] if paused else []),
+            *([self.say("page.alert.watch")] if watch else []),
+        ]
+        """A pause, and the trial mode."""
 
     def account(self) -> Account:
         self.refuse_unknown_rule()
@@ -96,6 +103,7 @@ class _Telling:
             "gone": self.state.deal is None and not self.unjudged,
             "unjudged": self.say("preview.unread", why=redact(self.unjudged[1].why)) if self.unjudged else "",
             "language": self.language,
+            "modes": self.modes,
             **self.deal(),
             "visits": [one for one in visits if one["rules"] or not self.rule],
             "no_occasion": self.no_occasion({rule["rule"] for visit in visits for rule in visit["rules"]}),

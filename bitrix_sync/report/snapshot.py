@@ -73,7 +73,7 @@ class Snapshot:
     def rule_title(self, rule_id: str) -> str:
         """The title of a rule's task, or its id when the file has it no more."""
         tasks = (task for sheet in self.sheets for task in sheet["tasks"])
-        return next((plain_title(str(task["title"])) for task in tasks if task["id"] == rule_id), rule_id)
+        return next((plain_title(str(task["title"]), rule_id) for task in tasks if task["id"] == rule_id), rule_id)
 
     def stage_name(self, stage_id: str) -> str:
         """Its name, or its id when it is gone."""

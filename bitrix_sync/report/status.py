@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bitrix_sync.model.items import Item
+from bitrix_sync.model.keys import SlotId
 from bitrix_sync.report.context import ReportContext
 from bitrix_sync.report.declaration import Line
 from bitrix_sync.report.tables import age_text
@@ -160,10 +161,12 @@ class _Sentences:
         return [self._sweep(one) for one in self.things["last_sweeps"]]
 
     def _sweep(self, sweep: Mapping[str, Any]) -> str:
-        rest = sweep.get("remaining", 0)
+        rest, slot = sweep.get("remaining", 0), SlotId.parse(sweep["slot"])
         return self.tell(
             "status.sweep_rest" if rest else "status.sweep",
             slot=sweep["slot"],
+            day=slot.day,
+            name=slot.name,
             state=sweep["state"],
             moved=sweep["moved"],
             rest=rest,

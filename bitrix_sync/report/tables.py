@@ -89,7 +89,7 @@ def _value(known: Snapshot, line: Line, key: str) -> str:
 
 
 def _moment(known: Snapshot, line: Line, key: str) -> str:
-    return "" if line[key] is None else f"{line[key]:%Y-%m-%d %H:%M}"
+    return "" if line[key] is None else texts.moment_text(known.language, line[key], year=True)
 
 
 def _days(known: Snapshot, line: Line, key: str) -> str:

@@ -248,9 +248,10 @@ class Safety:
     watch: bool = False
 
 
-def plain_title(template: str) -> str:
-    """A title for people who read no templates: what is filled in is left out."""
-    return re.sub(r"\{\{.*?\}\}|\{%.*?%\}", "…", template, flags=re.DOTALL)
+def plain_title(template: str, rule_id: str) -> str:
+    """A title for people who read no templates: what is filled in is left out; the id, if nothing else is there."""
+    title = re.sub(r"\{\{.*?\}\}|\{%.*?%\}", "…", template, flags=re.DOTALL)
+    return title if re.search(r"\w", title) else rule_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +284,7 @@ class Rules:
     def title_of(self, rule_id: str) -> str:
         """The title of a rule's task, or its id when the file has it no more."""
         rule = self.by_id.get(rule_id)
-        return plain_title(rule.title) if rule else rule_id
+        return plain_title(rule.title, rule_id) if rule else rule_id
 
     @property
     def kinds(self) -> frozenset[str]:

@@ -75,11 +75,13 @@ def examine(settings: Settings, *, offline: bool, now: datetime | None = None) -
 
 
 def database(settings: Settings) -> list[Line]:
-    """Can the store be opened and written?"""
+    """Can the store be opened and written, and is anything written to the portal at all?"""
     try:
         with Store(settings.database_url) as store:
             began = "has been read before" if store.cursor() else "the first start will read the portal"
-            return [Line("ok", "database", f"{store.name}, {began}")]
+            modes = {PAUSED: store.flags.paused, WATCHED: store.flags.watch}
+            lines = [Line("ok", "database", f"{store.name}, {began}")]
+            return [*lines, *(Line("warning", "mode", text) for text, so in modes.items() if so)]
     except StoreError as fault:
         return [Line("error", "database", str(fault))]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -10,6 +11,7 @@ import structlog
 from bitrix_sync.decisions import overdue
 from bitrix_sync.decisions.plan import passed_limit
 from bitrix_sync.engine.passes import ServiceContext, look_first
+from bitrix_sync.model.actions import SetDeadline
 from bitrix_sync.model.facts import Deal, Visit
 from bitrix_sync.model.keys import Key, Purpose, SlotId
 from bitrix_sync.model.operations import Changeset, Operation, State, StoredOperation
@@ -44,8 +46,8 @@ def tell_when_through(context: ServiceContext, sweep: Sweep) -> bool:
 def tell(context: ServiceContext, sweep: Sweep, rows: list[StoredOperation]) -> None:
     """One message for each person who has something to hear; with what is told once, in one transaction."""
     watch, drafts = context.rulebook.rules.safety.watch, tuple[Operation, ...]()
-    shown = [*rows, *would_be(context.store, sweep.slot)] if watch else rows
-    told, operations = notices.messages(summarize(context, sweep, shown))
+    moves = would_be(context.store, sweep.slot) if watch else []
+    told, operations = notices.messages(as_if_moved(summarize(context, sweep, [*rows, *moves]), moves))
     if not on_time(context, sweep):
         operations = look_first(operations)
     if watch:
@@ -69,6 +71,14 @@ def tell(context: ServiceContext, sweep: Sweep, rows: list[StoredOperation]) -> 
 def would_be(store: Store, slot: str) -> list[StoredOperation]:
     """The moves that the sweep would have made, as if they were made: so the draft of a message reads."""
     return [StoredOperation(0, move, State.DONE) for move in store.trial_of_sweep(slot)]
+
+
+def as_if_moved(summary: SweepSummary, moves: Sequence[StoredOperation]) -> SweepSummary:
+    """The same after these moves: what would have been moved is not overdue any more."""
+    actions = {one.operation.task: one.operation.action for one in moves}
+    new = {ref: action.deadline for ref, action in actions.items() if isinstance(action, SetDeadline)}
+    moved = [replace(one, deadline=new.get(one.ref, one.deadline)) for one in summary.open_tasks]
+    return replace(summary, open_tasks=moved)
 
 
 def on_time(context: ServiceContext, sweep: Sweep) -> bool:

@@ -27,6 +27,8 @@ NOUNS: dict[str, tuple[str, ...]] = {
     "moves": ("перенос", "переноса", "переносов"),
     "of_moves": ("переноса", "переносов", "переносов"),
     "rules": ("правило", "правила", "правил"),
+    "on_deals": ("сделке", "сделках", "сделках"),
+    "warnings": ("предупреждение", "предупреждения", "предупреждений"),
     "moved_deals": ("сделку", "сделки", "сделок"),
     "refusals": ("отказ", "отказа", "отказов"),
     "of_rows": ("записи", "записей", "записей"),
@@ -42,6 +44,7 @@ CHOICES: dict[str, dict[str, str]] = {
         "skipped": "пропущен",
         "*": "{}",
     },
+    "sweep_name": {"morning": "утренний", "evening": "вечерний", "*": "{}"},
     "yes": {"true": "да", "false": "нет"},
     "named": {"": "", "*": " ({})"},
     "controlled": {"": "Контролёра нет.", "*": "Контролирует: {}."},
@@ -224,7 +227,16 @@ CHOICES: dict[str, dict[str, str]] = {
 MESSAGES: dict[str, str] = {
     # what a command has done, and the columns of its tables
     "account.made": "Поставлено задач: {count:number} (сделок: {deals:number})",
-    "account.other": "Сделано другого: {count:number}",
+    "account.did.task.deadline": "Перенесено сроков: {count:number}",
+    "account.did.task.people": "Смен исполнителя или контролёра: {count:number}",
+    "account.did.task.complete": "Завершено задач: {count:number}",
+    "account.did.task.defer": "Отложено задач: {count:number}",
+    "account.did.task.resume": "Возобновлено задач: {count:number}",
+    "account.did.task.delete": "Удалено задач: {count:number}",
+    "account.did.task.checklist": "Пунктов чек-листов: {count:number}",
+    "account.did.task.line": "Строк в задачах: {count:number}",
+    "account.did.deal.move": "Переведено сделок: {count:number}",
+    "account.did.message": "Сообщений: {count:number}",
     "account.failed": "Портал отказал: {count:number}, см. выше",
     "account.dropped": "Уже не нужно: {count:number}",
     "account.unknown": "Без ясного ответа: {count:number}",
@@ -240,6 +252,7 @@ MESSAGES: dict[str, str] = {
     "account.moved": "Перенесено сроков: {count:number}",
     "account.remaining": "Осталось перенести: {count:number}",
     "account.messages": "Сообщений: {count:number}",
+    "account.to_put_back": "К возврату сроков: {count:number}",
     "account.put_back": "Возвращено сроков: {count:number}",
     "account.left_alone": "Оставлено как есть: {count:number}",
     "account.dry_run": "Проба: ничего не записано",
@@ -612,7 +625,7 @@ MESSAGES: dict[str, str] = {
     "читать сделки? Что делать, скажет `bitrix-sync check`",
     "status.rules": "{count:rules}, файл действует с {since:moment}",
     "status.rules_refused": "в файле, как он есть сейчас, ошибки, поэтому действует прежний (`bitrix-sync check`):",
-    "status.failing": "{rule}: не срабатывает, {count:deals}; почему, скажет `bitrix-sync why СДЕЛКА`",
+    "status.failing": "{rule}: не срабатывает на {count:on_deals}; почему, скажет `bitrix-sync why СДЕЛКА`",
     "status.queue": "ждут записи: {count:number}",
     "status.queue_until": "ждут записи: {count:number}, примерно до {until:moment}",
     "status.unknown": "посланы, но ответ неясен: {count:number}; выясняются",
@@ -625,8 +638,9 @@ MESSAGES: dict[str, str] = {
     "status.bad_rows": "пропущено строк: {count:number} ({kind:row}: {why:reason})",
     "status.unjudged": "сделка {deal} ждёт с {since:moment}: {why:reason}",
     "status.more": "…и ещё {count:number} (`bitrix-sync status --json`)",
-    "status.sweep": "{slot}: {state:sweep_state}, перенесено сроков: {moved:number}",
-    "status.sweep_rest": "{slot}: {state:sweep_state}, перенесено сроков: {moved:number}, осталось: {rest:number},"
+    "status.sweep": "{day:day}, {name:sweep_name} ({slot}): {state:sweep_state}, перенесено сроков: {moved:number}",
+    "status.sweep_rest": "{day:day}, {name:sweep_name} ({slot}): {state:sweep_state}, перенесено сроков: "
+    "{moved:number}, осталось: {rest:number},"
     " примерно до {until:moment}",
     "status.budget": "сразу портал принял бы запросов: {free:number} из {of:number}",
     "status.backup": "{since:moment}, {age} назад",
@@ -658,6 +672,7 @@ MESSAGES: dict[str, str] = {
     "check.rights": "права пользователя",
     "check.readings": "чтение",
     "check.clocks": "часы",
+    "check.mode": "режим",
     "check.rules": "правила",
     "check.calendar": "календарь",
     "check.events": "события",
@@ -923,7 +938,7 @@ MESSAGES: dict[str, str] = {
     "preview.title.all": "Что сделали бы правила: {count:deals} в работе",
     "preview.title.deal": "Сделка {number} «{deal}»: {funnel}, стадия «{stage}»",
     "preview.title.entering": "Если бы сделка {number} «{deal}» вошла сейчас в стадию «{stage}» ({funnel})",
-    "preview.warnings": "{file}: предупреждений {count:number}, их перечисляет `bitrix-sync check`",
+    "preview.warnings": "{file}: {count:warnings}, все покажет `bitrix-sync check`",
     "preview.note": "Пометка",
     "preview.there": "уже есть: № {task}, {status}",
     "preview.on_its_way": "уже решена, ещё не в портале",
@@ -1020,8 +1035,8 @@ MESSAGES: dict[str, str] = {
     "sweep.stands_in": "Сейчас отсутствуют, поэтому их сообщения читаете вы: {names}",
     "sweep.more": "…и ещё {count}",
     "sweep.away": "{name} (нет до {until:day})",
-    "sweep.title.escalate": "Переносов больше нет, решать вам: {count:tasks}",
-    "sweep.title.escalated": "Переносов больше нет, сообщено выше: {count:tasks}",
+    "sweep.title.escalate": "Срок больше не переносится, решать вам: {count:tasks}",
+    "sweep.title.escalated": "Срок больше не переносится, сообщено выше: {count:tasks}",
     "sweep.title.failed": "Портал не дал перенести: {count:tasks}",
     "sweep.title.unsent": "Перенести не успели: {count:tasks}",
     "sweep.title.moved": "Срок перенесён: {count:tasks}",
@@ -2230,6 +2245,10 @@ FAULTS: dict[str, str] = {
 
 TROUBLES: dict[str, str] = {
     # check
+    "paused: nothing is written to the portal until `bitrix-sync resume`": "пауза: до `bitrix-sync resume` в портал "
+    "ничего не пишется",
+    "trial mode (watch: true): nothing is written to the portal": "пробный режим (watch: true): в портал ничего не "
+    "пишется",
     "portal {0}, rules {1}": "портал {0}, правила {1}",
     "(not set)": "(не указан)",
     "{0}, has been read before": "{0}, портал уже читался",
