@@ -144,7 +144,8 @@ def _speaking(context: Any, language: str) -> Any:
             super().write_heading(usage_text(language, heading))
 
         def write_dl(self, rows: Any, *more: Any, **named: Any) -> None:
-            super().write_dl([(name, usage_text(language, text)) for name, text in rows], *more, **named)
+            said = [(usage_text(language, name), usage_text(language, text)) for name, text in rows]
+            super().write_dl(said, *more, **named)
 
     return type("Context", (context,), {"formatter_class": Formatter})
 
@@ -307,8 +308,9 @@ def show_account(result: Mapping[str, Any], *, as_json: bool, then: str = "") ->
     for name, lines in lists.items():
         for line in lines:
             out.print(account_line(name, line))
-    out.print(". ".join(sentences(result, lists)))
-    if then and not result.get("dry_run"):
+    told = sentences(result, lists)
+    out.print(". ".join(told))
+    if then and not result.get("dry_run") and told != [tell("account.nothing")]:
         out.print(then)
     if result.get("failed"):
         raise typer.Exit(3)
@@ -703,7 +705,7 @@ def backup(
 
 
 @app.command()
-def restore(file: Annotated[Path, typer.Argument(help="A file that `backup` wrote.")]) -> None:
+def restore(file: Annotated[Path, typer.Argument(metavar="FILE", help="A file that `backup` wrote.")]) -> None:
     """Put a backup into the store in place of what it holds; the service must stand still meanwhile."""
     from bitrix_sync.app import holder_name, utc_now
     from bitrix_sync.store.scratch_copy import restore as take_back

@@ -33,9 +33,10 @@ _NAME = (
     r"(?:(?:application|access|refresh)_?token|client_?secret|password|passwd|secret|"
     r"(?<!invalid_)(?<!expired_)token|authorization|auth)"
 )
+# nor is what our own messages say of a setting with such a name: "BITRIX_APPLICATION_TOKEN: has a token with spaces"
 _NAMED = re.compile(
     rf"(?i)((?<![a-z0-9]){_NAME}(?:\]|%5D|%255D)?{_ESCAPES}[\"']?\s*(?:=>|=|:|%3D)\s*(?:b?{_ESCAPES}[\"'])?(?:(?:basic|bearer)\s+)?)"
-    r"(?:(?<=\")(?:\\.|[^\"\\])+|(?<=')(?:\\.|[^'\\])+|[^\s\"'\\&,;(){}\[\]]+)"
+    r"(?:(?<=\")(?:\\.|[^\"\\])+|(?<=')(?:\\.|[^'\\])+|(?!has a token with spaces |is set, and )[^\s\"'\\&,;(){}\[\]]+)"
 )
 _SECRET_KEY = re.compile(rf"(?i)(?:^|[^a-z0-9]){_NAME}$")
 _SHORTEST = 6  # a shorter secret is left to the patterns: it would eat innocent parts of words and numbers

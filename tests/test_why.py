@@ -212,7 +212,7 @@ def test_a_stage_without_rules_says_so(place: Office) -> None:
 def test_rules_of_stages_where_the_deal_has_not_been_get_a_sentence(place: Office) -> None:
     deal = place.add_deal("Ромашка")
     place.run()
-    assert "Стадия «Договор» (Продажи): сделка на ней не была. Правила: contract" in text(place, deal)
+    assert "Стадия «Договор» (Продажи): сделка на ней не была. Правила: «Договор» (contract)" in text(place, deal)
     (one,) = account(place, deal, "contract")["no_occasion"]
     assert one["text"] == "Правило стоит на стадии «Договор» (Продажи), а сделка на ней не была."
     assert one["text"] in text(place, deal, "contract")

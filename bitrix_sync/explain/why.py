@@ -165,7 +165,7 @@ class _Telling:
         operations = [one for one in self.operations if _serves(one, visit, rule, records)]
         return {
             "rule": rule,
-            "title": self.titles.get(rule, ""),
+            "title": self.known.rule_title(rule) if rule in self.titles else "",
             "decisions": list(map(self.decision, decisions)),
             "note": self.note(visit, rule, decisions, records),
             "cure": self.cure(visit, rule, decisions, records) if present else "",
@@ -310,7 +310,7 @@ class _Telling:
             place = {"stage": str(sheet["stage"]), "funnel": str(sheet["funnel"])}
             text = self.say("story.never_there", **place)
             found += [
-                {"rule": rule, "stage_id": stage_id, **place, "text": text}
+                {"rule": rule, "title": self.known.rule_title(rule), "stage_id": stage_id, **place, "text": text}
                 for rule in ids
                 if rule not in judged and self.rule in ("", rule)
             ]
@@ -319,7 +319,7 @@ class _Telling:
     def without_stage(self) -> Account:
         """The rule that is asked for and stands nowhere in the file."""
         text = self.say("story.removed" if self.known.known else "story.never_judged")
-        return {"rule": self.rule, "stage_id": "", "stage": "", "funnel": "", "text": text}
+        return {"rule": self.rule, "title": "", "stage_id": "", "stage": "", "funnel": "", "text": text}
 
     def in_own_funnel(self, stage_id: str) -> bool:
         """False for a stage that surely is of another funnel than the deal."""

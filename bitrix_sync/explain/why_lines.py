@@ -128,9 +128,11 @@ def _no_occasion(language: str, story: Account) -> Iterator[str]:
     yield texts.phrase(language, "story.other_rules")
     by_stage: dict[tuple[str, str], list[str]] = {}
     for one in story["no_occasion"]:
-        by_stage.setdefault((one["funnel"], one["stage"]), []).append(one["rule"])
-    for (funnel, stage), ids in by_stage.items():
-        yield STEP + texts.phrase(language, "story.elsewhere", stage=stage, funnel=funnel, rules=", ".join(ids))
+        by_stage.setdefault((one["funnel"], one["stage"]), []).append(
+            texts.phrase(language, "rule_named", title=one["title"], rule=one["rule"])
+        )
+    for (funnel, stage), rules in by_stage.items():
+        yield STEP + texts.phrase(language, "story.elsewhere", stage=stage, funnel=funnel, rules=", ".join(rules))
 
 
 def status_text(language: str, status: int | str) -> str:

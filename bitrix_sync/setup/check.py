@@ -35,6 +35,10 @@ NEEDED = {
 }
 
 
+PAUSED = "paused: nothing is written to the portal until `bitrix-sync resume`"
+WATCHED = "trial mode (watch: true): nothing is written to the portal"
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """One thing looked at: ok, warning or error, what it is about, and what to do."""

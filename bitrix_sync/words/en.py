@@ -684,6 +684,8 @@ MESSAGES: dict[str, str] = {
     "init.then.run": "work: deals that enter a stage from then on get their tasks",
     "init.then.backfill": "tasks for the deals that are in their stages already",
     "page.state.works": "The service works",
+    "page.state.paused": "Paused",
+    "page.state.watch": "Trial mode",
     "page.state.trouble": "The service does not work",
     "page.state.last_pass": "last pass {span} ago",
     "page.state.no_pass": "no pass yet",

@@ -698,6 +698,8 @@ MESSAGES: dict[str, str] = {
     "init.then.backfill": "задачи для сделок, которые уже стоят на своих стадиях",
     # health
     "page.state.works": "Служба работает",
+    "page.state.paused": "Пауза",
+    "page.state.watch": "Пробный режим",
     "page.state.trouble": "Служба не работает",
     "page.state.last_pass": "последний проход {span} назад",
     "page.state.no_pass": "проходов ещё не было",
@@ -1332,6 +1334,9 @@ USAGE: dict[str, str] = {
     "Input should be a valid integer, unable to parse string as an integer": "нужно целое число",
     "Input should be greater than or equal to {0}": "нужно не меньше {0}",
     "Input should be less than or equal to {0}": "нужно не больше {0}",
+    "{0} <str>": "{0}",
+    "{0} <int>": "{0}",
+    "{0}  [required]": "{0}  [обязательно]",
     "Show this message and exit.": "Показать эту справку и выйти.",
     "Show the version and exit.": "Показать версию и выйти.",
     "Error: {0}": "Ошибка: {0}",
