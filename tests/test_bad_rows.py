@@ -17,7 +17,7 @@ from bitrix_sync.portal.dialect.outcomes import decode
 from bitrix_sync.portal.read_hints import UnreadableRow
 from bitrix_sync.report import state_of_things
 from tests.world.office import Office, office
-from tests.world.sweeps import HEAD, MARIA, department
+from tests.world.sweeps import HEAD, MARIA, department, forget
 
 DEEP: Any = "x"
 for _ in range(200):
@@ -205,3 +205,33 @@ def test_nonsense_in_a_row_of_the_directory_takes_nothing_away(
             assert owners == {"first-call": MARIA, "review": HEAD}, (field, repr(value)[:40])
             place.portal.faults.clear()
             place.wait(minutes=2)
+
+
+@pytest.mark.parametrize(
+    ("method", "row", "field", "off"),
+    [
+        ("crm.status.list", 101, "STATUS_ID", {"first-call", "review"}),
+        ("crm.category.list", 5, "id", {"serve"}),
+        ("user.get", 11, "ID", {"serve"}),
+    ],
+)
+def test_a_row_that_a_first_start_cannot_read_switches_off_what_needs_it_and_nothing_else(
+    tmp_path: Path, method: str, row: Any, field: str, off: set[str]
+) -> None:
+    with department(tmp_path, NAMES.replace("title: Serve", "owner: 11, title: Serve")) as place:
+        forget(place)
+        place.portal.faults.next("garbled", method, times=None, row=row, field=field, value={"x": {"y": 1}})
+        place.start()
+        place.turn()
+        assert {name for name, why in place.store.flags.rules_off.items() if "could not be read" in why} == off
+        kinds = {"first-call": (0, "NEW"), "serve": (5, "C5:NEW")}
+        deals = {rule: place.add_deal(rule, funnel=funnel, stage=stage) for rule, (funnel, stage) in kinds.items()}
+        place.turn()
+        for rule, deal in deals.items():
+            assert (rule in place.marks(deal)) is (rule not in off)
+        place.portal.faults.clear()
+        for _ in range(3):
+            place.wait(minutes=30)
+            place.turn()
+        assert not place.store.flags.rules_off
+        assert [rule in place.marks(deal) for rule, deal in deals.items()] == [True, True]

@@ -103,6 +103,8 @@ ADOPTED = "adopted"
 owner follows, is found out at the first look, if they are still those that the rule gives; else they stay."""
 FORMS: Mapping[type[Person], OwnerForm] = {Responsible: "responsible", Head: "head"}
 """Owners that go along with the deal's responsible."""
+UNREAD_RESTS = timedelta(hours=1)
+"""When a deal is looked at again of which a rule is off because something that it names could not be read."""
 UNMADE = "unmade"
 """Basis of a task whose deadline was to follow, which the portal refused."""
 ACTS = frozenset({Moment.LEFT, Moment.CLOSED})
@@ -473,6 +475,8 @@ class _Deciding:
         for rule in policy.rules:
             if reason := self.out_of_reach(rule, visit, over):
                 self.trace(visit, rule.id, *reason[:1], **reason[1])
+                if rule.unread:
+                    self.wake_at = min(self.wake_at or self.now + UNREAD_RESTS, self.now + UNREAD_RESTS)
             else:
                 self.attempt(rule, visit, self.make_or_repeat)
 

@@ -46,10 +46,10 @@ def directory_with(known: Directory, read: Directory) -> Directory:
     lacking = {*read.unread, *read.without}
     kept: dict[str, Any] = {"company": company_with(known.company, read.company)}
     plain = {"groups": "groups", "calendar": "calendar", "time_zone": "time_zone"}
-    plain |= {"profile": "admin", "scopes": "scopes", "funnels": "funnels", "task_fields": "task_fields"}
+    plain |= {"profile": "admin", "scopes": "scopes", "task_fields": "task_fields"}
     kept |= {name: getattr(known, name) for part, name in plain.items() if part in lacking}
     kept["fields"] = fields_with(known, read, lacking)
-    kept.setdefault("funnels", funnels_with(known, read, lacking))
+    kept["funnels"] = funnels_with(known, read, lacking)
     if "groups" in lacking:
         kept |= {"group_names": known.group_names, "closed_groups": known.closed_groups}
     return replace(read, **kept)
@@ -65,13 +65,13 @@ def fields_with(known: Directory, read: Directory, lacking: set[str]) -> Mapping
 
 
 def funnels_with(known: Directory, read: Directory, lacking: set[str]) -> tuple[Funnel, ...]:
-    """The funnels that were read, and those known last of whose stages something could not be read."""
+    """The funnels that were read, and those known last if not all were read or something of their stages was not."""
     named = {funnel.id for funnel in read.funnels}
     left_out = [
         one
         for one in known.funnels
         if one.id not in named
-        if {f"stages:{one.id}", f"funnels:{Item.of(one.id).kind.name}"} & lacking
+        if {f"stages:{one.id}", "funnels", f"funnels:{Item.of(one.id).kind.name}"} & lacking
     ]
     stages = {funnel.id: funnel.stages for funnel in known.funnels}
     return tuple(

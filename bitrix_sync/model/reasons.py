@@ -68,11 +68,17 @@ class Reason(StrEnum):
     OPTION_GONE = "The value {} is gone from the portal"
     DEPARTMENT_GONE = "The department {} is gone from the portal"
     WORKGROUP_GONE = "The workgroup {} is gone from the portal"
+    NAME_UNREAD = "`{}` could not be read from the portal"
     USER_GONE = "The user {} is gone from the portal"
 
     def of(self, detail: object) -> str:
         """The reason with what it names."""
         return self.value.replace("{}", str(detail))
+
+    def is_in(self, text: str) -> bool:
+        """True when a stored text is this reason."""
+        found = self.read(text)
+        return found is not None and found[0] is self
 
     @classmethod
     def read(cls, text: str) -> tuple[Reason, str] | None:

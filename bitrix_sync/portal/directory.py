@@ -173,8 +173,8 @@ def _of_kind(
     other = "" if kind is DEAL else f":{kind.name}"
     funnels = [_Funnel(kind, 0, kind.name)]
     if kind.has_funnels:
-        categories = parts.whole(f"funnels{other}", lists.pop(0))
-        funnels = _facts(categories, lenient(portal, "funnel", partial(_category, kind=kind), kind))
+        read = lenient(portal, "funnel", partial(_category, kind=kind), kind)
+        funnels = parts.facts(f"funnels{other}", "crm.category.list", lists.pop(0), read)
         if not funnels:
             parts.lack(f"funnels{other}", Unread(EMPTY, NO_FUNNEL.format(host=portal.host)))
     described = _descriptions(fields)

@@ -48,6 +48,11 @@ class _Spot:
     stages: dict[str, int] = field(default_factory=dict)
     gone: str = ""
 
+    def lose(self, name: str) -> None:
+        """No funnel has a stage of the name any more, or one whose stages could not all be read may have it."""
+        unread = self.stages.pop("", None) is not None
+        self.gone = (Reason.NAME_UNREAD if unread else Reason.GONE_EVERYWHERE).of(name)
+
 
 @dataclass(slots=True)
 class _Draft:
@@ -159,17 +164,20 @@ class _Binding:
             funnel = self.names.funnel(key, path, mentioned)
             if funnel is None:
                 continue
-            other = taken.setdefault(funnel.number, key)
+            other = taken.setdefault(funnel.number, key) if funnel.id else key
             if fold(other) != fold(key):
                 self.remarks.fault(path, f"`{other}` and `{key}` are one funnel.", "Join the two.", key=True)
             self.warn_of_gone(funnel.gone, path)
-            found[key] = [funnel.number], funnel.gone
+            found[key] = [funnel.number] if funnel.id else [], funnel.gone
         return found
 
     def warn_of_gone(self, gone: str, path: Path) -> None:
-        """A funnel or stage of the file that the portal has no more."""
+        """A funnel or stage of the file that the portal has no more, or that could not be read."""
+        cure = "The rules for it are off; remove them here."
+        if Reason.NAME_UNREAD.is_in(gone):
+            cure = "The rules for it are off until it can be."
         if gone:
-            self.names.warn_once(path, f"{gone}.", "The rules for it are off; remove them here.", key=True)
+            self.names.warn_once(path, f"{gone}.", cure, key=True)
 
     def place(self, spot: _Spot, funnels: list[int], gone: str) -> None:
         """The stages of an entry; ``gone``: why its funnel is none any more."""
@@ -182,8 +190,8 @@ class _Binding:
             return
         if _every(spot.placed.funnel):
             self.place_anywhere(spot, funnels)
-        elif (found := self.names.stage(funnels[0], name, path, self.mentioned(spot), key=True)) is not None:
-            spot.stages[found.id] = funnels[0]
+        elif funnels and (found := self.names.stage(funnels[0], name, path, self.mentioned(spot), key=True)):
+            spot.stages = dict.fromkeys(filter(None, [found.id]), funnels[0])
             spot.gone = gone or found.gone
         if not gone:
             self.warn_of_gone(spot.gone, path)
@@ -199,7 +207,7 @@ class _Binding:
                 (lost if found.gone else alive)[found.id] = funnel
         spot.stages = alive or lost
         if lost and not alive:
-            spot.gone = Reason.GONE_EVERYWHERE.of(name)
+            spot.lose(name)
         elif not alive and not any(self.names.stages(funnel).by_name(name) for funnel in funnels):
             wrong, meant = f"No funnel has a stage `{name}`.", cure(name, self.stage_names, "Stages are")
             self.remarks.fault(path, wrong, meant, key=True)

@@ -12,6 +12,7 @@ from datetime import date, time
 from typing import Any, Literal
 
 from bitrix_sync.model.items import DEAL, Item
+from bitrix_sync.model.reasons import Reason
 from bitrix_sync.model.worktime import Calendar
 from bitrix_sync.rules.durations import Duration as Duration
 from bitrix_sync.rules.plain_keys import Ending, PlainKeys
@@ -201,6 +202,11 @@ class Rule(PlainKeys):
     overdue: OverdueOverride | None = None
     disabled: str = ""
     """Why the rule is switched off (what it needs disappeared from the portal); "" when it works."""
+
+    @property
+    def unread(self) -> bool:
+        """True while it is off because a name that it needs could not be read."""
+        return any(map(Reason.NAME_UNREAD.is_in, self.disabled.split("; ")))
 
 
 @dataclass(frozen=True, slots=True)

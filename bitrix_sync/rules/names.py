@@ -27,6 +27,8 @@ MANY = frozenset({"deals", "tasks"})
 """Whose fields are looked up, in the plural."""
 
 
+PARTS = {"funnel": "funnels", "field": "fields", "department": "departments"}
+"""Parts of a directory where things of a kind stand."""
 _GONE = {
     "funnel": Reason.FUNNEL_GONE,
     "stage": Reason.STAGE_GONE,
@@ -40,7 +42,8 @@ _GONE = {
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a name means. ``gone``: why it cannot be used any more, "" while the portal has it."""
+    """What a name means. ``gone``: why it cannot be used any more, "" while the portal has it; ``id`` is "" too if it
+    could not be read and never was."""
 
     id: str
     gone: str = ""
@@ -135,7 +138,8 @@ class Names:
     ) -> Found | None:
         """The same, but that a funnel has no such stage is no fault."""
         things = self.stages(funnel_id)
-        if things.by_id(name) or things.by_name(name) or things.key(name) in self.bindings:
+        known = things.by_id(name) or things.by_name(name) or things.key(name) in self.bindings
+        if known or self._read_by_half(things):
             return self.stage(funnel_id, name, path, mentioned, key=key)
         return None
 
@@ -229,8 +233,8 @@ class Names:
         if number in company.users or number == company.self_id or not company.users:
             self.bound[key] = str(number)
             return Found(str(number))
-        if key in self.bindings:
-            return self._gone(key, Reason.USER_GONE, str(number))
+        if lost := self._lost_user(key, str(number)):
+            return lost
         some = candidates(user for user in company.users.values() if user.active)
         cure = f"Some of its users: {some}." if some else "Write the id of an employee."
         self.remarks.fault(path, f"The portal has no user {number}.", cure)
@@ -246,10 +250,16 @@ class Names:
             return self._bind(key, bound)
         if len(users) == 1:
             return self._bind(key, str(users[0].id))
-        if not users and bound:
-            return self._gone(key, Reason.USER_GONE, f"`{name}`")
+        if not users and (lost := self._lost_user(key, f"`{name}`")):
+            return lost
         self.remarks.fault(path, *self._no_user(name, users))
         return None
+
+    def _lost_user(self, key: str, shown: str) -> Found | None:
+        """A user who is not among those that were read; None of one whom nobody ever knew."""
+        if "users" in self.directory.company.unread:
+            return Found(self.bindings.get(key, ""), Reason.NAME_UNREAD.of(shown.strip("`")))
+        return self._gone(key, Reason.USER_GONE, shown) if key in self.bindings else None
 
     def _is_known_user(self, number: str) -> bool:
         """False for an id that no user has, as far as users can be read."""
@@ -320,13 +330,27 @@ class Names:
         elif bearers:
             self._warn_of_another(things, name, bound, path, what, key)
             return self._bind(bond, bearers[0])
-        elif bound:
-            return self._gone(bond, _GONE[what], f"`{name}`")
+        elif lost := self._lost(things, name, what):
+            return lost
         else:
             wrong = f"{_has(where)} no {what} `{name}`."
             cure = cure or _cure(things, name, what, where, ids_shown=ids_shown)
         self.remarks.fault(path, wrong, cure, key=key)
         return None
+
+    def _lost(self, things: NameIndex, name: str, what: str) -> Found | None:
+        """What is not among the things that were read; None of what nobody ever knew."""
+        bond = things.key(name)
+        if self._read_by_half(things):
+            return Found(self.bindings.get(bond, ""), Reason.NAME_UNREAD.of(name))
+        return self._gone(bond, _GONE[what], f"`{name}`") if self.bindings.get(bond) else None
+
+    def _read_by_half(self, things: NameIndex) -> bool:
+        """True when something of this kind could not be read: what is not among the others may be there."""
+        unread = [*self.directory.unread, *self.directory.company.unread]
+        if things.kind == "stage":
+            return f"stages:{things.scope.rstrip('/')}" in unread
+        return PARTS.get(things.kind) in [part.partition(":")[0] for part in unread]
 
     def _warn_of_another(self, things: NameIndex, name: str, bound: str, path: Path, what: str, key: bool) -> None:
         """What the name was bound to is gone, and another thing bears it now."""

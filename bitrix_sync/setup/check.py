@@ -14,6 +14,7 @@ from typing import Any, Literal
 from bitrix_sync.engine import identity
 from bitrix_sync.engine.rulebook import language_of, read_file
 from bitrix_sync.errors import BitrixSyncError, StoreError, UserError
+from bitrix_sync.model import known
 from bitrix_sync.model.facts import PEOPLE_SCOPES, Directory
 from bitrix_sync.model.worktime import moved_days_known_until
 from bitrix_sync.portal import reading
@@ -73,6 +74,8 @@ def examine(settings: Settings, *, offline: bool, now: datetime | None = None) -
             found, directory = webhook(settings, portal)
             lines += found
             lines += the_stores_portal(settings, portal) if directory is not None else []
+    if directory is not None and known.nowhere(directory):  # told above
+        directory = None
     lines += rules_file(settings, directory, offline=offline, now=now)
     lines += events(settings)
     return lines

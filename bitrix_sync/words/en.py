@@ -210,6 +210,7 @@ CHOICES: dict[str, dict[str, str]] = {
         "The department {} is gone from the portal": "The department {} is gone from the portal",
         "The workgroup {} is gone from the portal": "The workgroup {} is gone from the portal",
         "The user {} is gone from the portal": "The user {} is gone from the portal",
+        "`{}` could not be read from the portal": "`{}` could not be read from the portal",
         "*": "{}",
     },
     "checked": {"true": "✓", "false": "✗"},

@@ -146,6 +146,13 @@ class Department(Office):
         return [user for user in sorted(self.portal.state.users) if self.heard(user, slot)]
 
 
+def forget(place: Department) -> None:
+    """The service ends, and its database is lost."""
+    place.die()
+    for file in place.folder.glob("store.db*"):
+        file.unlink()
+
+
 def plain(text: str) -> str:
     """A message as it reads: links are their titles, nothing else is marked up."""
     text = re.sub(r"\[url=[^\]]*\](.*?)\[/url\]", r"\1", text)
