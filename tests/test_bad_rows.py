@@ -235,3 +235,35 @@ def test_a_row_that_a_first_start_cannot_read_switches_off_what_needs_it_and_not
             place.turn()
         assert not place.store.flags.rules_off
         assert [rule in place.marks(deal) for rule, deal in deals.items()] == [True, True]
+
+
+@pytest.mark.parametrize("field", ["CREATED_TIME", "ID", ""])
+def test_a_known_row_of_the_history_that_cannot_be_read_keeps_no_start_and_no_recheck_back(
+    tmp_path: Path, field: str
+) -> None:
+    with department(tmp_path, NAMES) as place:
+        place.add_deal("Before")
+        place.turn()
+        newest = max(place.portal.state.history)
+        place.portal.faults.next("garbled", "crm.stagehistory.list", times=None, row=newest, field=field, value=None)
+        place.die()
+        place.start()
+        place.service.identify()
+        recheck.run(place.context)
+        deal = place.add_deal("After")
+        place.turn()
+        assert len(place.marks(deal)) == 2
+
+
+def test_a_row_of_the_history_that_several_readings_in_turn_cannot_read_is_waited_for(tmp_path: Path) -> None:
+    with department(tmp_path, NAMES) as place:
+        place.portal.faults.next("garbled", "crm.stagehistory.list", times=None, row="*", field="ID", value=-7)
+        deal = place.add_deal("During")
+        for minutes in (150, 2):
+            place.wait(minutes=minutes)
+            place.turn()
+        place.portal.faults.clear()
+        for _ in range(3):
+            place.wait(minutes=2)
+            place.turn()
+        assert len(place.marks(deal)) == 2

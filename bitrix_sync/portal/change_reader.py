@@ -93,6 +93,7 @@ class ChangeReader:
     ) -> None:
         self._portal, self._cursor, self._fields = portal, cursor, fields
         self._by_id = wanted.overlap is None and not wanted.late
+        self._wide = wanted.overlap is not None
         self._since = [Since.of(kind, cursor.kinds[kind.name], wanted) for kind in cursor.read]
         self._tasks_from = cursor.tasks_time - (wanted.overlap or timedelta())
         self._people, self._away = people, away
@@ -138,7 +139,7 @@ class ChangeReader:
         visits, deals, kinds = list[Visit](), list[Deal](), dict(cursor.kinds)
         read = [(since, next(lists) if since.kind.has_history else [], next(lists)) for since in self._since]
         of_kinds = [(since, self._visits(since, history), self._deals(since, items)) for since, history, items in read]
-        if not self._by_id:
+        if self._wide:
             portal.memory.bad.forget_unmet("visit", parsed)
         for since, entered, changed in of_kinds:
             visits += entered

@@ -90,13 +90,16 @@ def visits(portal: Portal, visit_ids: Sequence[int]) -> list[Visit]:
     found = [
         visit
         for (kind, _), rows in zip(parts, lists, strict=True)
-        for visit in facts(rows, partial(parsing.visit, kind=kind), lambda visit: visit.id in wanted)
+        for visit in facts(
+            rows, lenient(portal, "history", partial(parsing.visit, kind=kind)), lambda visit: visit.id in wanted
+        )
     ]
     return sorted(found, key=lambda visit: visit.id)
 
 
 def anchors(portal: Portal, visit_ids: Sequence[int], *, patience: float) -> tuple[list[Visit], list[Visit]]:
-    """Up to fifty rows of the history of deals by id, and the latest ones, in one request."""
+    """Up to fifty rows of the history of deals by id, and the latest ones, in one request; what cannot be read says
+    nothing. PortalError when none can."""
     if len(visit_ids) > CHUNK:
         raise ValueError(f"{CHUNK} visits at the most")
     params = {**history_params(DEAL), "start": 0}
@@ -104,10 +107,11 @@ def anchors(portal: Portal, visit_ids: Sequence[int], *, patience: float) -> tup
     if visit_ids:
         by_id = {"order": {"ID": "ASC"}, "filter": {"@ID": list(visit_ids)}}
         commands.append(Command("crm.stagehistory.list", {**params, **by_id}))
-    latest, *named = (
-        facts(parsing.rows(outcome.value, "items"), parsing.visit)
-        for outcome in portal.read(commands, patience=patience)
-    )
+    listed = [parsing.rows(outcome.value, "items") for outcome in portal.read(commands, patience=patience)]
+    portal.memory.bad.forget_unmet("history", math.inf)
+    latest, *named = (facts(rows, lenient(portal, "history", parsing.visit)) for rows in listed)
+    if any(listed) and not any((latest, *named)):
+        raise PortalError(f"portal {portal.host}: crm.stagehistory.list has no row that can be read")
     wanted = set(visit_ids)
     return [visit for found in named for visit in found if visit.id in wanted], latest
 
