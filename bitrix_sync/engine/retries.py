@@ -8,7 +8,7 @@ is looked at before each is sent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -52,14 +52,12 @@ def try_again(
     refused = chosen(context, deals, rules)
     if not refused or context.rulebook.rules.safety.watch:
         return []
-    of_sweeps = [one for one in refused if one.sweep]
-    decided = [one for one in refused if not one.sweep]
-    again = decide_again(context, decided, partial(try_one, backfill=backfill))
+    again = decide_again(context, of_rules(refused), partial(try_one, backfill=backfill))
     decisions, notices = again.decisions, tuple[Operation, ...]()
     if room is not None:
         decisions, notices = within_safety(context, decisions, again.facts.now, PassReport(), room)
     planned = tuple(operation for decision in decisions for operation in decision.operations)
-    planned += tuple(replace(one, state=State.PLANNED) for one in of_sweeps if not is_late(one, again.facts.now))
+    planned += moves_again(refused, again.facts.now)
     tried = apart_from_parts(planned, {operation.key for operation in refused})
     if planned and not dry:
         record(context, again, planned, notices)
@@ -76,6 +74,16 @@ def send_again(context: ServiceContext) -> list[Operation]:
         context.store.record(Changeset(at=context.portal.now(), renewed=tuple(planned)), context.sender.epoch)
         return planned
     return []
+
+
+def of_rules(refused: Iterable[Operation]) -> list[Operation]:
+    """Those that rules decide once more."""
+    return [one for one in refused if not one.sweep]
+
+
+def moves_again(refused: Iterable[Operation], now: datetime) -> tuple[Operation, ...]:
+    """Those that a sweep or its undoing decided; the portal is looked at before they are sent."""
+    return tuple(replace(one, state=State.PLANNED) for one in refused if one.sweep and not is_late(one, now))
 
 
 def is_late(move: Operation, now: datetime) -> bool:
