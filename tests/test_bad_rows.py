@@ -17,7 +17,7 @@ from bitrix_sync.portal.dialect.outcomes import decode
 from bitrix_sync.portal.read_hints import UnreadableRow
 from bitrix_sync.report import state_of_things
 from tests.world.office import Office, office
-from tests.world.sweeps import HEAD, MARIA, department, forget
+from tests.world.sweeps import HEAD, MARIA, SWEEPS, department, forget
 
 DEEP: Any = "x"
 for _ in range(200):
@@ -267,3 +267,44 @@ def test_a_row_of_the_history_that_several_readings_in_turn_cannot_read_is_waite
             place.wait(minutes=2)
             place.turn()
         assert len(place.marks(deal)) == 2
+
+
+def test_a_task_of_ours_of_which_the_portal_tells_no_mark_is_neither_ours_nor_anothers(tmp_path: Path) -> None:
+    with department(tmp_path, NAMES + SWEEPS) as place:
+        deal = place.add_deal("Romashka", responsible=MARIA)
+        place.turn()
+        ours = [task.id for task in place.tasks(deal)]
+        own = place.task("Own", MARIA, "2026-03-02 12:00")
+        place.turn()
+        before = [place.record(task) for task in ours]
+        place.portal.faults.next("garbled", "tasks.task.list", times=None, row="*", field="xmlId", value=MISSING)
+        place.portal.state.start_task(ours[0], by=MARIA)
+        due = place.due(ours[0])
+        for moment in ("18:30", "18:32", "18:34"):
+            place.sweeps(moment)
+        recheck.run(place.context)
+        assert [place.record(task) for task in ours] == before
+        assert [place.due(task) for task in (*ours, own)] == [due, due, "2026-03-03 18:00"]
+        assert not [one for one in place.mail(1) if "another" in one]
+        place.portal.faults.clear()
+        for moment in ("18:36", "18:38"):
+            place.until(moment)
+            place.turn()
+        assert [place.due(task) for task in ours] == ["2026-03-03 18:00"] * 2
+        assert len(place.tasks(deal)) == 2
+
+
+def test_a_task_that_was_found_by_its_mark_and_does_not_tell_it_may_be_the_one(tmp_path: Path) -> None:
+    with department(tmp_path, NAMES) as place:
+        place.portal.faults.next("garbage", "tasks.task.add", times=2)
+        place.portal.faults.next("garbled", "tasks.task.list", times=None, row="*", field="xmlId", value=MISSING)
+        deal = place.add_deal("Romashka", responsible=MARIA)
+        for _ in range(3):
+            place.turn()
+            place.wait(minutes=2)
+        assert len(place.store.unknown()) == len(place.tasks(deal)) == 2
+        place.portal.faults.clear()
+        place.wait(minutes=2)
+        place.turn()
+        assert len(place.tasks(deal)) == 2
+        assert not place.store.unknown()

@@ -50,12 +50,21 @@ STRANGER = Settled(State.DROPPED, Reason.STRANGER, stranger=True)
 def is_stranger(seen: PortalTask, record: TaskRecord | None, ref: str = "") -> bool:
     """True when the task that the portal shows is not the one remembered under its number: another mark, and for a task
     that no rule made, another time of creation. ``ref``: its name in operations, where there is no record."""
-    occurrence = record.occurrence if record is not None else ref if foreign_id(ref) is None else ""
-    if occurrence:
-        return seen.mark != mark_of(occurrence)
+    if occurrence := _occurrence(record, ref):
+        return seen.mark not in (None, mark_of(occurrence))
     if record is None or record.created is None or seen.created is None:
         return False
     return abs(seen.created - record.created) > SAME_CREATION
+
+
+def is_unmarked(seen: PortalTask, record: TaskRecord | None, ref: str = "") -> bool:
+    """True when the portal does not say whether the task is the one of a rule that is remembered under its number."""
+    return seen.mark is None and bool(_occurrence(record, ref))
+
+
+def _occurrence(record: TaskRecord | None, ref: str) -> str:
+    """What a task was made for; "" for one that no rule made."""
+    return record.occurrence if record is not None else ref if foreign_id(ref) is None else ""
 
 
 def is_of_deal(seen: PortalTask, deal_id: int) -> bool:

@@ -258,8 +258,9 @@ def look_for_twins(context: ServiceContext, rows: Sequence[StoredOperation], now
     deals = {mark_of(record.occurrence): record.deal_id for record in records}
     by_mark: dict[str, list[PortalTask]] = {}
     for task in reading.tasks_by_mark(context.portal, list(deals)):
-        if is_of_deal(task, deals[task.mark]):
-            by_mark.setdefault(task.mark, []).append(task)
+        mark = str(task.mark)
+        if is_of_deal(task, deals[mark]):
+            by_mark.setdefault(mark, []).append(task)
     late = {mark_of(row.operation.task): sent_last(context, row) + TWIN_REST for row in rows}
     operations: list[Operation] = []
     for mark, tasks in by_mark.items():
@@ -294,7 +295,7 @@ def twin_operations(context: ServiceContext, twin: PortalTask, *, copied: bool) 
     if copied or touched(twin):
         text = texts.say(context.rulebook.rules.language, "admin.twin", task=twin.id, title=twin.title)
         return tell_admins(context.rulebook, Key(Purpose.TWIN, twin.id), text)
-    deletion = DeleteTask("twin", twin.mark)
+    deletion = DeleteTask("twin", twin.mark or "")
     return (Operation(str(Key(Purpose.TWIN, twin.id)), deletion, task=foreign_ref(twin.id)),)
 
 

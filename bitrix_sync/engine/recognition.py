@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from bitrix_sync.decisions import plan
-from bitrix_sync.decisions.guards import is_stranger
+from bitrix_sync.decisions.guards import is_stranger, is_unmarked
 from bitrix_sync.model.facts import PortalTask, Visit
 from bitrix_sync.model.items import ItemKind
 from bitrix_sync.model.keys import Key, Occurrence, Purpose, occurrence_in
@@ -160,11 +160,15 @@ def observe(store: Store, read: Iterable[PortalTask], *, at: datetime) -> Observ
     return observed
 
 
-def _known(store: Store, seen: Mapping[int, PortalTask], observed: Observed) -> dict[int, TaskRecord]:
-    """The records that bear the numbers of these tasks, and are theirs; the others are noted as strangers."""
+def _known(store: Store, seen: dict[int, PortalTask], observed: Observed) -> dict[int, TaskRecord]:
+    """The records that bear the numbers of these tasks, and are theirs; the others are noted as strangers. Tasks of
+    which nobody can say whose they are leave ``seen``."""
     known = {}
     for record in store.task_records(portal_ids=list(seen)):
         number = record.portal_id or 0
+        if is_unmarked(seen[number], record):
+            del seen[number]
+            continue
         if not is_stranger(seen[number], record):
             known[number] = record
             continue

@@ -15,7 +15,7 @@ from functools import partial
 
 import structlog
 
-from bitrix_sync.decisions.guards import NEED_READING, OF_STATUS, Settled, guard, is_of_deal
+from bitrix_sync.decisions.guards import NEED_READING, OF_STATUS, Settled, guard, is_of_deal, is_unmarked
 from bitrix_sync.errors import BitrixSyncError, PortalError
 from bitrix_sync.model import keys
 from bitrix_sync.model.actions import AddItem, AddLine, Kind, MoveDeal, SendMessage, SetDeadline
@@ -503,9 +503,9 @@ def settled_by(sender: Sender, look: Look, row: StoredOperation) -> OperationRes
 
 def task_settled_by(sender: Sender, look: Look, row: StoredOperation) -> OperationResult | None:
     """What the reading of its task settled of an operation; None: nothing."""
-    if row.task_id in look.bad:
-        return put_off(sender, row)
     seen, record = sender.read_ahead.get(row.task_id or 0), look.records.get(row.operation.task)
+    if row.task_id in look.bad or (seen is not None and is_unmarked(seen, record, row.operation.task)):
+        return put_off(sender, row)
     verdict = guard(row.operation, seen, record, now=look.at)
     return verdict_on(row, verdict) if verdict else None
 

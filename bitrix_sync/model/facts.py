@@ -102,9 +102,9 @@ class Deal:
 
 @dataclass(frozen=True, slots=True)
 class PortalTask:
-    """A task as the portal shows it (``tasks.task.list``). ``mark`` is XML_ID ("" when none); ``deal_ids`` are the D_
-    bindings of UF_CRM_TASK; ``deadline`` is cut to the minute, as the portal stores it; ``changed_by`` and
-    ``closed_by`` are None where the portal does not say."""
+    """A task as the portal shows it (``tasks.task.list``). ``mark`` is XML_ID ("" when none, None when the portal does
+    not say); ``deal_ids`` are the D_ bindings of UF_CRM_TASK; ``deadline`` is cut to the minute, as the portal has it;
+    ``changed_by`` and ``closed_by`` are None where the portal does not say."""
 
     id: int
     title: str
@@ -112,7 +112,7 @@ class PortalTask:
     owner_id: int
     creator_id: int
     deadline: datetime | None
-    mark: str = ""
+    mark: str | None = ""
     deal_ids: tuple[int, ...] = ()
     auditors: tuple[int, ...] = ()
     created: datetime | None = None

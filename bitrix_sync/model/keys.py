@@ -55,9 +55,9 @@ def mark_of(occurrence: str) -> str:
     return MARK + occurrence
 
 
-def occurrence_in(mark: str) -> str:
-    """The name behind the mark; "" for an XML_ID that is none of ours."""
-    return mark.removeprefix(MARK) if mark.startswith(MARK) else ""
+def occurrence_in(mark: str | None) -> str:
+    """The name behind the mark; "" for an XML_ID that is none of ours, or is not known."""
+    return mark.removeprefix(MARK) if mark and mark.startswith(MARK) else ""
 
 
 def foreign_ref(portal_id: int | None) -> str:

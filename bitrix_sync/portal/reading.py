@@ -348,7 +348,10 @@ def _tasks_where(
 ) -> list[PortalTask]:
     lists = read_lists(portal, [tasks_source(one) for one in filters], patience=LONG_PATIENCE) if filters else []
     portal.memory.bad.forget_unmet("mark", math.inf)
-    found = {task.id: task for task in facts(_joined(lists), lenient(portal, "mark", parsing.task_or_mark), holds)}
+    found: dict[int, PortalTask] = {}
+    for one, rows in reversed(list(zip(filters, lists, strict=True))):  # those asked for by mark have the last word
+        parse = partial(parsing.task_or_mark, marked="XML_ID" in one)
+        found |= {task.id: task for task in facts(rows, lenient(portal, "mark", parse), holds)}
     return [found[number] for number in sorted(found)]
 
 

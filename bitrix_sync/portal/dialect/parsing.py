@@ -233,7 +233,7 @@ def task(row: Row) -> PortalTask:
         owner_id=count(row, "responsibleId"),
         creator_id=whole_or(row.get("createdBy")),
         deadline=None if deadline is None else deadline.replace(second=0, microsecond=0),
-        mark=line(row, "xmlId"),
+        mark=line(row, "xmlId") if "xmlId" in row else None,
         deal_ids=_deals(row.get("ufCrmTask")),
         auditors=ids(row.get("auditors")),
         created=moment(row.get("createdDate")),
@@ -244,9 +244,11 @@ def task(row: Row) -> PortalTask:
     )
 
 
-def task_or_mark(row: Row) -> PortalTask:
+def task_or_mark(row: Row, *, marked: bool = False) -> PortalTask:
     """A row of tasks.task.list of which only matters whose it is: what else cannot be read counts as nothing, and the
-    task as touched by somebody."""
+    task as touched by somebody. ``marked``: it was asked for by its mark, so it has one."""
+    if marked and "xmlId" not in row:
+        raise UnreadableRow("xmlId is missing")
     try:
         return task(row)
     except UnreadableRow:
