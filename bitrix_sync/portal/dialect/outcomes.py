@@ -8,6 +8,7 @@ error-codes.md, _includes/system-errors.md).
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -131,12 +132,17 @@ def decode(body: bytes) -> Any:
     text = body.decode("utf-8-sig", errors="replace")
     try:
         try:
-            value = json.loads(text, parse_constant=lambda _: None)
+            value = json.loads(text, parse_constant=_finite, parse_float=_finite)
         except ValueError:  # a number of thousands of digits, or no JSON at all
-            value = json.loads(text, parse_constant=lambda _: None, parse_int=float)
+            value = json.loads(text, parse_constant=_finite, parse_float=_finite, parse_int=_finite)
         return _pair(value) if _SURROGATE.search(text) else value
     except (ValueError, RecursionError):
         return None
+
+
+def _finite(text: str) -> float | None:
+    number_ = float(text)
+    return number_ if math.isfinite(number_) else None
 
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
