@@ -147,9 +147,11 @@ def test_the_overview_answers_the_four_questions(store: Store) -> None:
     assert "Прошёл ли вечерний обход? Да — ср 11 марта, 18:30: ✓ прошёл Просрочено было 5, перенесено 5." in told
 
 
-def test_a_missed_sweep_is_told_at_once(store: Store) -> None:
+def test_a_missed_sweep_and_a_portal_without_deals_are_told_at_once(store: Store) -> None:
     furnish(store)
+    store.flags.sees_no_deals = NOW
     told = plain(read(web(store)[0].test_client(), "/"))
+    assert "портал не показал ни одной сделки" in told
     assert "Обход пропущен: Вечерний, ср 11 марта, 18:30." in told
     assert "Прошёл ли вечерний обход? Нет — ср 11 марта, 18:30: ✗ пропущен" in told
 

@@ -189,6 +189,7 @@ def standing(store: Store, *, now: datetime) -> Line:
             "paused": flags.paused,
             "paused_since": here.local(flags.paused_since),
             "watch": flags.watch,
+            "sees_no_deals_since": here.local(flags.sees_no_deals),
             "trouble": redact(flags.trouble),
             "rules_errors": [redact(line) for line in flags.rules_error.splitlines() if line.strip()],
         }

@@ -692,6 +692,8 @@ MESSAGES: dict[str, str] = {
     "page.state.no_pass": "no pass yet",
     "page.alert.trouble": "The service cannot work: {why:reason}",
     "page.alert.paused": "Paused since {since:moment}: nothing is written to the portal. To go on: bitrix-sync resume.",
+    "page.alert.no_deals": "The portal has shown no deal since the first start, {since:moment}. If there are any, let "
+    "the webhook's user read them: CRM > Settings > Access permissions.",
     "page.alert.watch": "Trial mode (watch: true): everything is decided, nothing is written to the portal.",
     "page.alert.held": "Operations held back: {count:number}. They wait for an administrator: bitrix-sync held, "
     "bitrix-sync release.",

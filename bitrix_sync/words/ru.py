@@ -706,6 +706,8 @@ MESSAGES: dict[str, str] = {
     "page.state.no_pass": "проходов ещё не было",
     "page.alert.trouble": "Служба не может работать: {why:reason}",
     "page.alert.paused": "Пауза с {since:moment}: в портал ничего не пишется. Продолжить: bitrix-sync resume.",
+    "page.alert.no_deals": "С первого запуска, {since:moment}, портал не показал ни одной сделки. Если они есть, "
+    "разрешите пользователю вебхука их читать: CRM → Настройки → Права доступа.",
     "page.alert.watch": "Пробный режим (watch: true): всё решается, но в портал ничего не пишется.",
     "page.alert.held": "Придержано операций: {count:number}. Они ждут администратора: bitrix-sync held, "
     "bitrix-sync release.",
