@@ -278,7 +278,8 @@ class _ListByStart:
         """All its rows, or why they were not read."""
         if self._name:
             self._portal.memory.pages[self._name] = max(1, sum(map(bool, self._pages.values())))
-        found = [row for page in sorted(self._pages) for row in self._pages[page]]
+        # a row that stands on two pages, as the list grew or is one page for ever, is one
+        found = list({repr(row): row for page in sorted(self._pages) for row in self._pages[page]}.values())
         if self._unread is None and len(found) < self._total:
             return lost_rows(self._portal, self._command.method)
         return self._unread or found
