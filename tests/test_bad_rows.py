@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bitrix_sandbox.http.faults import MISSING
+from bitrix_sync.commands import changes
 from bitrix_sync.engine import recheck
+from bitrix_sync.explain import preview
 from bitrix_sync.model.operations import State
 from bitrix_sync.portal.dialect import outcomes, parsing
 from bitrix_sync.portal.dialect.outcomes import decode
 from bitrix_sync.portal.read_hints import UnreadableRow
 from bitrix_sync.report import state_of_things
+from bitrix_sync.settings import load_settings
 from tests.world.office import Office, office
 from tests.world.sweeps import HEAD, MARIA, SWEEPS, department, forget
 
@@ -308,3 +312,14 @@ def test_a_task_that_was_found_by_its_mark_and_does_not_tell_it_may_be_the_one(t
         place.turn()
         assert len(place.tasks(deal)) == 2
         assert not place.store.unknown()
+
+
+def test_a_deal_whose_row_cannot_be_read_among_others_is_asked_for_by_itself(tmp_path: Path) -> None:
+    with department(tmp_path, NAMES) as place:
+        before = place.portal.clock.now() - timedelta(days=9)
+        deals = [place.portal.state.add_deal(name, responsible=MARIA, by=MARIA, at=before) for name in ("Bad", "Good")]
+        with garbled(place, "crm.item.list", "createdTime", "never", deals[0]):
+            shown = preview.of_all(load_settings(place.environ, None))
+            assert set(deals) <= {line["deal_id"] for line in shown.lines}
+            changes.perform(place.context, "backfill", {"stage": "NEW"})
+        assert [len(place.marks(deal)) for deal in deals] == [2, 2]

@@ -41,6 +41,7 @@ from bitrix_sync.model.operations import (
 )
 from bitrix_sync.model.reasons import Reason
 from bitrix_sync.portal import reading
+from bitrix_sync.portal.read_hints import NAMELESS
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.rules.persons import Picks
 from bitrix_sync.rules.suggest import cure, fold, listed
@@ -244,10 +245,12 @@ def resolve(what: str, wanted: str, known: Mapping[str, str]) -> set[str]:
 
 
 def standing_in(context: ServiceContext, stages: Set[str], deal_id: int | None) -> list[int]:
-    """The open deals that the portal shows in these stages, or the one, open or not. UserError if it is not shown."""
+    """The open deals that the portal shows in these stages, and those that cannot be read and may be; or the one, open
+    or not. UserError if it is not shown."""
     if deal_id is None:
         found = reading.open_deals(context.portal, fields=frozenset())
-        return sorted(deal.id for deal in found if deal.stage_id in stages)
+        there = {deal.id for deal in found if deal.stage_id in stages}
+        return sorted(there | context.portal.memory.bad.ids("deal") - {NAMELESS})
     end = reading.deals(context.portal, [deal_id], fields=frozenset())[deal_id]
     if not isinstance(end, Deal):
         raise UserError(context.rulebook.unknown_deal(deal_id, end))

@@ -43,6 +43,7 @@ from bitrix_sync.portal.directory import directory as directory
 from bitrix_sync.portal.directory import with_left_out as with_left_out
 from bitrix_sync.portal.paging import LONG_PATIENCE, Source, read_lists
 from bitrix_sync.portal.rate_limiter import Stopped
+from bitrix_sync.portal.read_hints import NAMELESS
 from bitrix_sync.portal.sources import (
     TASK_FIELDS,
     deal_parser,
@@ -209,16 +210,15 @@ def found_deals(ends: Mapping[int, End[Deal]]) -> list[Deal]:
 
 
 def open_deals(portal: Portal, *, fields: frozenset[str], kinds: Iterable[ItemKind] = (DEAL,)) -> list[Deal]:
-    """Every open item of these kinds that the webhook may read."""
-    return [
-        deal
-        for kind in kinds
-        for deal in facts(
-            bulk.read_all(portal, deals_source(portal, kind.in_progress, fields, kind=kind)),
-            deal_parser(portal, fields, kind),
-            lambda deal: not deal.closed,
-        )
-    ]
+    """Every open item of these kinds that the webhook may read; one whose row in the list makes no sense is asked for
+    by itself."""
+    read: dict[int, Deal] = {}
+    for kind in kinds:
+        found = bulk.read_all(portal, deals_source(portal, kind.in_progress, fields, kind=kind))
+        read |= {deal.id: deal for deal in facts(found, deal_parser(portal, fields, kind))}
+        bad = sorted(filter(kind.holds, portal.memory.bad.ids("deal") - {NAMELESS}))
+        read |= {deal.id: deal for deal in found_deals(deals(portal, bad, fields=fields))} if bad else {}
+    return [deal for deal in read.values() if not deal.closed]
 
 
 def shows_deals(portal: Portal) -> bool:
