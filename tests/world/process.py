@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import re
 import resource
@@ -14,9 +15,16 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
+from uuid import uuid4
+
+from bitrix_sync.cli import main
+from bitrix_sync.store import lease
 
 ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-c", "from bitrix_sync.cli import main; main()")
@@ -34,28 +42,76 @@ def until(holds: Callable[[], Any], *, seconds: float = LONGEST) -> Any:
     return found
 
 
+@cache
+def _loaded() -> ForkServerContext:
+    """A process in which the program is loaded, and nothing was begun: each process of it is forked from there."""
+    context, usual = multiprocessing.get_context("forkserver"), os.environ.get("PYTHONPATH", "")
+    ours = ("tests.world.process", "bitrix_sync.app", "scheduler", "webhooks.page")
+    context.set_forkserver_preload([*ours, "alembic.command", "fast_bitrix24"])
+    os.environ["PYTHONPATH"] = str(ROOT)
+    forkserver.ensure_running()
+    os.environ["PYTHONPATH"] = usual
+    return context
+
+
+def _live(folder: Path, environ: Mapping[str, str], words: tuple[str, ...], out: Path, err: Path) -> None:
+    """What happens in such a process: the command, as ``python -c`` would do it."""
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environ)
+    for number, file in ((1, out), (2, err)):
+        os.dup2(os.open(file, os.O_WRONLY | os.O_TRUNC), number)
+    sys.stdout, sys.stderr = (open(number, "w", encoding="utf-8", buffering=1, closefd=False) for number in (1, 2))  # noqa: SIM115
+    sys.argv = ["bitrix-sync", *words]
+    lease._THIS_PROCESS = uuid4().hex  # it was made when the program was loaded
+    main()
+
+
+class Begun:
+    """A process of the program that is loaded already, asked as a ``Popen`` is."""
+
+    def __init__(self, *given: Any) -> None:
+        self.process = ForkServerProcess(target=_live, args=given, daemon=True)
+        _loaded()
+        self.process.start()
+        assert self.process.pid
+        self.pid = self.process.pid
+
+    def poll(self) -> int | None:
+        """Its exit code, once there is one."""
+        return self.process.exitcode
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def wait(self, seconds: float) -> int:
+        """Its exit code, when it has ended."""
+        self.process.join(seconds)
+        assert self.process.exitcode is not None, "waited in vain"
+        return self.process.exitcode
+
+
 class Running:
     """A process of the command line, or of another ``script`` of the project. ``environ``: settings; nothing else of
     ours is in its environment."""
 
     def __init__(self, folder: Path, environ: Mapping[str, str], *words: str, script: str = "") -> None:
         self.folder, self.words, self.environ = folder, words or ("run",), dict(environ)
-        self.command = [sys.executable, str(ROOT / script), *self.words] if script else [*COMMAND, *self.words]
+        self.script = script
         self.out, self.err = folder / f"{self.words[0]}.out", folder / f"{self.words[0]}.err"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | Begun | None = None
         self.start()
 
     def start(self) -> None:
         """Begin (again); what it said before is forgotten."""
         plain = {name: value for name, value in os.environ.items() if not name.startswith(("BITRIX_", "DATABASE_"))}
+        environ = {**plain, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **self.environ}
         with self.out.open("wb") as out, self.err.open("wb") as err:
-            self.process = subprocess.Popen(
-                self.command,
-                cwd=self.folder,
-                env={**plain, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **self.environ},
-                stdout=out,
-                stderr=err,
-            )
+            if self.script:
+                command = [sys.executable, str(ROOT / self.script), *self.words]
+                self.process = subprocess.Popen(command, cwd=self.folder, env=environ, stdout=out, stderr=err)
+            else:
+                self.process = Begun(self.folder, environ, self.words, self.out, self.err)
 
     @property
     def said(self) -> str:
