@@ -379,10 +379,11 @@ def test_a_store_that_does_not_answer_is_told(store: Store) -> None:
     furnish(store)
     client = web(store)[0].test_client()
     store.close()
-    store.path.unlink()
+    path = Path(store.name)
+    path.unlink()
     for rest in ("-wal", "-shm"):
-        store.path.with_name(store.path.name + rest).unlink(missing_ok=True)
-    store.path.mkdir()
+        path.with_name(path.name + rest).unlink(missing_ok=True)
+    path.mkdir()
     answer = client.get("/")
     assert answer.status_code == 503
     assert "База данных не отвечает" in answer.text

@@ -198,6 +198,6 @@ def test_words_that_would_be_statements_are_words(store: Store) -> None:
     assert store.bindings() == {word: word for word in WORDS}
     assert store.bindings() == {word: word for word in WORDS}
     assert set(store.rules_loaded()) == set(WORDS)
-    with closing(sqlite3.connect(store.path)) as connection:
+    with closing(sqlite3.connect(store.name)) as connection:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     assert set(metadata.tables) <= tables

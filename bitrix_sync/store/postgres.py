@@ -39,6 +39,9 @@ _LOCKS = 0x62697472
 _EVERY = 0
 _IDLE = "set_config('idle_in_transaction_session_timeout', '10s', true)"
 """A writer that was stopped in the middle of a transaction must not keep the others waiting for ever."""
+_READS = "SELECT set_config('bitrix_sync.portal', %(portal)s, true)"
+_WRITES = f"{_READS}, {_IDLE}, pg_advisory_xact_lock({_LOCKS}, %(queue)s)"
+"""Begin a transaction."""
 _PLAIN = {"alembic_version"}
 """Tables that belong to no portal."""
 
@@ -92,23 +95,13 @@ class Postgres:
         seen = inspect(connection)
         names = sorted(set(seen.get_table_names()) - _PLAIN)
         foreign = {name: seen.get_foreign_keys(name) for name in names}
-        for name, keys in foreign.items():
-            for key in keys:
-                if "portal" not in key["constrained_columns"]:
-                    connection.execute(text(f"ALTER TABLE {name} DROP CONSTRAINT {key['name']}"))
-        for name in names:
-            for statement in _shared(seen, name):
-                connection.execute(text(statement))
-        for name, keys in foreign.items():
-            for key in keys:
-                if "portal" not in key["constrained_columns"]:
-                    ours, theirs = ", ".join(key["constrained_columns"]), ", ".join(key["referred_columns"])
-                    connection.execute(
-                        text(
-                            f"ALTER TABLE {name} ADD CONSTRAINT {key['name']} FOREIGN KEY (portal, {ours})"
-                            f" REFERENCES {key['referred_table']} (portal, {theirs})"
-                        )
-                    )
+        plain = [
+            (name, key) for name, keys in foreign.items() for key in keys if "portal" not in key["constrained_columns"]
+        ]
+        dropped = (f"ALTER TABLE {name} DROP CONSTRAINT {key['name']}" for name, key in plain)
+        shared = (statement for name in names for statement in _shared(seen, name))
+        for statement in (*dropped, *shared, *(_foreign_key(name, key) for name, key in plain)):
+            connection.execute(text(statement))
 
     def number_on(self, connection: Connection) -> None:
         """New rows get numbers above those that came with theirs."""
@@ -215,8 +208,8 @@ def _engine(url: URL, busy_seconds: float, portal: int) -> Engine:
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         queue = connection.get_execution_options().get("queue")
-        writer = "" if queue is None else f", {_IDLE}, pg_advisory_xact_lock({_LOCKS}, {int(queue)})"
-        connection.exec_driver_sql(f"SELECT set_config('bitrix_sync.portal', '{int(portal)}', true){writer}")
+        said = {"portal": str(portal), "queue": queue}
+        connection.exec_driver_sql(_READS if queue is None else _WRITES, said)
 
     return engine
 
@@ -249,6 +242,15 @@ def _shared(seen: Any, name: str) -> Iterator[str]:
             kind = "UNIQUE INDEX" if one["unique"] else "INDEX"
             yield f"DROP INDEX {one['name']}"
             yield f"CREATE {kind} {one['name']} ON {name} (portal, {_listed(one)})"
+
+
+def _foreign_key(name: str, key: Mapping[str, Any]) -> str:
+    """The same key, within one portal."""
+    ours, theirs = ", ".join(key["constrained_columns"]), ", ".join(key["referred_columns"])
+    return (
+        f"ALTER TABLE {name} ADD CONSTRAINT {key['name']} FOREIGN KEY (portal, {ours})"
+        f" REFERENCES {key['referred_table']} (portal, {theirs})"
+    )
 
 
 def _listed(key: Mapping[str, Any]) -> str:
