@@ -40,8 +40,10 @@ from bitrix_sync.engine.rulebook import Rulebook, language_of, need_bound, read_
 from bitrix_sync.engine.sender import Sender, make_good, ready
 from bitrix_sync.engine.watchers import Trouble, Watchers
 from bitrix_sync.errors import (
+    TAKEN_OVER,
     BitrixSyncError,
     ForeignPortal,
+    LeaseLost,
     PortalError,
     PortalRefused,
     RulesError,
@@ -62,7 +64,7 @@ from bitrix_sync.portal.paging import PAGE
 from bitrix_sync.portal.rate_limiter import Stopped
 from bitrix_sync.rules.load import load
 from bitrix_sync.settings import Settings
-from bitrix_sync.store import LeaseLost, QueueRest, Store
+from bitrix_sync.store import Hold, QueueRest, Store
 from bitrix_sync.sweeps import run, state
 
 log = structlog.get_logger(__name__)
@@ -217,10 +219,13 @@ class Service:
             sleep=sleep,
             stop=self.stopping,
             on_answer=self.count_answer,
+            fence=self.require_lease,
         )
         self.started = self.time()
-        self.epoch: int | None = None
-        self.lease_lost = False
+        self.hold: Hold | None = None
+        """The lease, if it is ours."""
+        self.keeping = False
+        """The lease is renewed in the background; else nobody can say that it was not renewed in time."""
         self.context: ServiceContext | None = None
         self.command_runs = CommandRuns(changes.steps)
         self.trouble, self.trouble_kind = "starting", Trouble.STARTING
@@ -378,31 +383,41 @@ class Service:
     def take_lease(self) -> bool:
         """Become the one writer of this portal; False while another process is."""
         self.restore_pace()
-        self.epoch = self.store.take_lease(
-            holder_name(), os.getpid(), socket.gethostname(), self.time(), base=self.time.base
-        )
-        self.lease_lost = False
+        now = self.time()
+        epoch = self.store.take_lease(holder_name(), os.getpid(), socket.gethostname(), now, base=self.time.base)
+        self.hold = None if epoch is None else Hold(epoch, now.timestamp())
         self.renew_lease()  # the level is noted before the first request: who is killed soon leaves no older one
-        return self.epoch is not None
+        return self.hold is not None
 
     def renew_lease(self) -> None:
         """Keep the lease, and with it the pacer's level for whoever comes after a crash."""
-        epoch, now = self.epoch, self.time()
-        if epoch is None:
+        hold, now = self.hold, self.time()
+        if hold is None:
             return
         try:
-            held = self.store.renew_lease(epoch, now, self.portal.rate_limiter.level)
+            held = self.store.renew_lease(hold.epoch, now, self.portal.rate_limiter.level)
         except StoreError:
             return  # the worker meets the same trouble and tells of it; the next tick tries again
         self.pace_noted = now
-        if not held and epoch == self.epoch:
-            self.lease_lost = True
+        if self.keeping:
+            hold.look(now.timestamp())
+        hold.beaten = now.timestamp()
+        if not held:
+            hold.lost = TAKEN_OVER
+        if hold.lost:
             self.wake_signal.ring("lease")
 
+    def require_lease(self) -> None:
+        """Raises LeaseLost when another process may work for the portal: asked before each request leaves."""
+        if self.hold is not None:
+            if self.keeping:
+                self.hold.look(self.time.seconds())
+            self.hold.require()
+
     def lose_lease(self, lost: LeaseLost) -> None:
-        """Another process works for the portal now: what was under way is its business. We wait until it is gone."""
+        """Another process works for the portal, or may: what was under way is its business. It must be gone first."""
         log.error("waiting", problem=str(lost))
-        self.epoch = self.context = self.standing = None
+        self.hold = self.context = self.standing = None
         self.command_runs = CommandRuns(changes.steps)
         self.trouble, self.trouble_kind = str(lost), Trouble.ELSEWHERE
 
@@ -417,15 +432,17 @@ class Service:
                 self.give_sign(LEASE)
 
         keeper = self.begin(LEASE, renew, done)
+        self.keeping = True
         try:
             yield
         finally:
+            self.keeping = False
             done.set()
             keeper.join()
 
     def open(self) -> ServiceContext:
         """Bind the rules, settle what an earlier process left, read the portal for the first time if need be."""
-        assert self.epoch is not None, "the lease comes first"
+        assert self.hold is not None, "the lease comes first"
         self.store.settle_at_start(self.time())
         standing = self.identify()
         proven, self.proven = self.proven, None  # read anew if it cannot be used
@@ -433,7 +450,7 @@ class Service:
         sender = Sender(
             self.store,
             self.portal,
-            self.epoch,
+            self.hold.epoch,
             self_id=rulebook.company.self_id,
             settle=timedelta(seconds=self.settings.settle_seconds),
             clock=self.time,
@@ -514,10 +531,10 @@ class Service:
 
     def close(self) -> None:
         """Give the lease back and close what is open."""
-        if self.epoch is not None:
+        if self.hold is not None:
             with contextlib.suppress(StoreError):  # whoever comes next finds that this process is gone
-                self.store.drop_lease(self.epoch)
-            self.epoch = None
+                self.store.drop_lease(self.hold.epoch)
+            self.hold = None
         self.portal.close()
         self.store.close()
 
@@ -548,7 +565,7 @@ class Service:
 
     def open_if_free(self) -> None:
         """Open as the one writer; HeldElsewhere while another process is."""
-        if self.epoch is None and not self.take_lease():
+        if self.hold is None and not self.take_lease():
             holder = self.store.lease()
             raise HeldElsewhere(f"waiting: another process ({holder.holder if holder else '?'}) works for this portal")
         self.open()
@@ -565,8 +582,7 @@ class Service:
 
     def turn(self, reasons: set[str], wide: bool) -> None:
         """What is due now: a lease, the rules file, what commands ask, sweeps, a reading, or writing alone."""
-        if self.lease_lost and self.epoch is not None:
-            raise LeaseLost
+        self.require_lease()
         if self.context is None:
             self.open_if_free()
             wide, reasons = True, reasons | {"slots"}

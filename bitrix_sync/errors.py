@@ -47,3 +47,17 @@ class PortalRefused(PortalError):
 
 class StoreError(UserError):
     """The database is locked, missing, full or of another version."""
+
+
+TAKEN_OVER = "another bitrix-sync process has taken over this database; this one writes nothing more"
+NOT_RENEWED = (
+    "the lease on the database was not renewed in time (did the process or its machine stand still?); what was under"
+    " way writes nothing more"
+)
+
+
+class LeaseLost(BitrixSyncError):
+    """This process is not, or not surely, the one that works for the portal; what it still wanted to write is void."""
+
+    def __init__(self, message: str = TAKEN_OVER) -> None:
+        super().__init__(message)

@@ -259,8 +259,8 @@ def test_who_loses_the_lease_waits_and_goes_on_when_it_is_free(tmp_path: Path, m
         store.drop_lease(other)
         until(lambda: place.marks(deal) == ["first-call"])
         until(lambda: service.health().ready)
-        assert service.epoch is not None
-        assert service.epoch > other
+        assert service.hold is not None
+        assert service.hold.epoch > other
         service.stop()
         worker.join()
         assert service.failed == ""

@@ -275,7 +275,7 @@ def test_a_portal_that_hangs_does_not_keep_the_web_side_closed(tmp_path: Path, m
 
 def test_only_one_process_writes(place: Office) -> None:
     other = Service(load_settings(place.environ, None))
-    assert other.take_lease() or other.epoch is None
+    assert other.take_lease() or other.hold is None
     other.close()
 
 

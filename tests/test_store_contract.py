@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from bitrix_sync.errors import LeaseLost
 from bitrix_sync.model.actions import CreateTask, Kind, unpack
 from bitrix_sync.model.facts import Absence, Cursor, Deal, Reached, Visit
 from bitrix_sync.model.items import DEAL, Item, ItemKind
@@ -29,7 +30,7 @@ from bitrix_sync.model.operations import (
     TaskRecord,
     Trace,
 )
-from bitrix_sync.store import LeaseLost, QueueRest, Store, SweepRest, lease, schema
+from bitrix_sync.store import QueueRest, Store, SweepRest, lease, schema
 from tests.world.blank import blank_store
 
 NOW = datetime(2026, 3, 10, 9, 0, tzinfo=UTC)

@@ -17,9 +17,9 @@ import structlog
 
 from bitrix_sync.engine.passes import ServiceContext, carry_out, writes
 from bitrix_sync.engine.sender import ready
-from bitrix_sync.errors import BitrixSyncError, StoreError
+from bitrix_sync.errors import BitrixSyncError, LeaseLost, StoreError
 from bitrix_sync.portal.rate_limiter import Stopped
-from bitrix_sync.store import LeaseLost, Request, Store
+from bitrix_sync.store import Request, Store
 
 log = structlog.get_logger(__name__)
 

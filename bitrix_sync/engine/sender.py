@@ -16,7 +16,7 @@ from functools import partial
 import structlog
 
 from bitrix_sync.decisions.guards import NEED_READING, OF_STATUS, Settled, guard, is_of_deal, is_unmarked
-from bitrix_sync.errors import BitrixSyncError, PortalError
+from bitrix_sync.errors import BitrixSyncError, LeaseLost, PortalError
 from bitrix_sync.model import keys
 from bitrix_sync.model.actions import AddItem, AddLine, Kind, MoveDeal, SendMessage, SetDeadline
 from bitrix_sync.model.facts import PortalTask, Visit
@@ -30,7 +30,7 @@ from bitrix_sync.portal.dialect import parsing, writing
 from bitrix_sync.portal.dialect.commands import fits_batch
 from bitrix_sync.portal.dialect.outcomes import Outcome
 from bitrix_sync.portal.rate_limiter import RESERVE
-from bitrix_sync.store import LeaseLost, Store
+from bitrix_sync.store import Store
 
 log = structlog.get_logger(__name__)
 

@@ -71,8 +71,8 @@ class Stats:
 
 class Portal:
     """One portal through one incoming webhook. ``rate`` is (requests a second, size of the bucket). ``on_answer`` is
-    called after each request. ``ca_file`` holds certificates to believe beside the usual ones. Thread-safe, one request
-    at a time."""
+    called after each request. ``ca_file`` holds certificates to believe beside the usual ones. ``fence`` raises
+    LeaseLost when no request may leave any more. Thread-safe, one request at a time."""
 
     def __init__(
         self,
@@ -86,6 +86,7 @@ class Portal:
         on_answer: Callable[[], None] | None = None,
         timeouts: tuple[float, float] = (CONNECT_SECONDS, READ_SECONDS),
         ca_file: Path | None = None,
+        fence: Callable[[], None] = lambda: None,
     ) -> None:
         try:
             self.webhook = WebhookUrl(url)
@@ -96,7 +97,7 @@ class Portal:
         """Seconds for a connection and for a byte; their sum is what a whole exchange may take."""
         self.trust = trusted(ca_file)
         """Whose certificates are believed."""
-        self._wire = HttpConnection(user_agent, connect=timeouts[0], read=timeouts[1], trust=self.trust)
+        self._wire = HttpConnection(user_agent, connect=timeouts[0], read=timeouts[1], trust=self.trust, fence=fence)
         self._on_answer = on_answer
         self._time = PortalClock()
         self.user_agent = user_agent

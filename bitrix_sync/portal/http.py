@@ -15,7 +15,7 @@ import os
 import socket
 import ssl
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
@@ -30,6 +30,7 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from bitrix_sync.errors import LeaseLost
 from bitrix_sync.model.webhook import WebhookUrl, is_loopback
 from bitrix_sync.portal.body import PACKED, Body, UnfitBody
 
@@ -55,9 +56,14 @@ class NoReply:
     left: bool
 
 
+def _may_leave() -> None:
+    """No fence."""
+
+
 class HttpConnection:
-    """A kept-alive connection; one request at a time. Never follows a redirect, never repeats a request, and raises
-    nothing: whatever goes wrong is a Failure, and only what surely came before the first byte has not ``left``."""
+    """A kept-alive connection; one request at a time. Never follows a redirect, never repeats a request. Whatever goes
+    wrong is a NoReply, and only what surely came before the first byte has not ``left``. ``fence`` is asked when the
+    connection stands, just before that byte; only its LeaseLost is raised, and then nothing has left."""
 
     def __init__(
         self,
@@ -66,7 +72,9 @@ class HttpConnection:
         connect: float = CONNECT_SECONDS,
         read: float = READ_SECONDS,
         trust: ssl.SSLContext | None = None,
+        fence: Callable[[], None] = _may_leave,
     ) -> None:
+        self._fence = fence
         self._timeout, self._whole = (connect, read), connect + read
         self._lock = threading.Lock()
         self._session = requests.Session()
@@ -93,11 +101,15 @@ class HttpConnection:
         with self._lock:
             self._session.trust_env = not address.loopback
             try:
-                with _Exchange(self._whole) as exchange:
+                with _Exchange(self._whole, self._fence) as exchange:
                     try:
                         reply = self._exchange(address.get_secret_value() + method, body)
+                    except LeaseLost:
+                        raise
                     except Exception as fault:
                         reply = _failure(fault)
+            except LeaseLost:
+                raise
             except Exception as fault:
                 return _failure(fault)
             return NoReply("the answer does not end", left=exchange.sent) if exchange.over else reply
@@ -170,8 +182,9 @@ class _Exchange:
     """One request under way, which ends in time: ``over`` once its time was up and its connection was cut. ``sent``:
     some of it may have left."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, fence: Callable[[], None] = _may_leave) -> None:
         self.over = self.sent = False
+        self._fence = fence
         self._line: socket.socket | None = None
         self._lock = threading.Lock()
         self._timer = threading.Timer(seconds, self._cut)
@@ -195,6 +208,11 @@ class _Exchange:
             self._line = socket.fromfd(line.fileno(), line.family, line.type)
             if self.over:
                 self._shut()
+
+    def leaves(self) -> None:
+        """Its first byte is next, unless the fence keeps it."""
+        self._fence()
+        self.sent = True
 
     def _cut(self) -> None:
         with self._lock:
@@ -226,9 +244,11 @@ class _Line(HTTPConnection):
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         if (exchange := _UNDERWAY.get()) is not None:
-            exchange.sent = True
-            if self.sock is not None:
+            if self.sock is None:
+                self.connect()
+            else:
                 exchange.goes_by(self.sock)
+            exchange.leaves()
         super().request(*args, **kwargs)
 
 

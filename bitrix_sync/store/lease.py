@@ -15,11 +15,13 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, Row, case, select, update
 
-from bitrix_sync.errors import BitrixSyncError
+from bitrix_sync.errors import NOT_RENEWED, LeaseLost
 from bitrix_sync.store.schema import portal
 
 TERM = timedelta(seconds=30)
 """How long a holder that cannot be asked may go without a renewal."""
+MARGIN = timedelta(seconds=1)
+"""A holder stops sending so long before anybody may succeed it."""
 
 _THIS_PROCESS = uuid4().hex
 ENDED = "ended"
@@ -43,13 +45,6 @@ THIS_BOOT = _boot()
 _THIS_PLACE = _place()
 
 
-class LeaseLost(BitrixSyncError):
-    """Another process works for this portal now; whatever this one still wanted to write is void."""
-
-    def __init__(self) -> None:
-        super().__init__("another bitrix-sync process has taken over this database; this one writes nothing more")
-
-
 @dataclass(slots=True)
 class Watch:
     """What one who waits has seen of the holder's row: that it stood so since a moment of his own clock. By that alone
@@ -64,6 +59,29 @@ class Watch:
         if self.since is None or (self.epoch, self.until) != (epoch, until):
             self.epoch, self.until, self.since = epoch, until, now
         return now - self.since >= TERM
+
+
+@dataclass(slots=True)
+class Hold:
+    """That this process holds the lease, as far as it can know without asking: by the beats of its own steady clock
+    (seconds). A beat that comes too late ends it for good, for another may have held it meanwhile: what was begun under
+    it never sends again."""
+
+    epoch: int
+    beaten: float
+    """When the last renewal that succeeded was begun."""
+    lost: str = ""
+    """Why it has ended."""
+
+    def look(self, now: float) -> None:
+        """End it if a beat should have come by now; asked before a beat is noted, too."""
+        if now - self.beaten >= (TERM - MARGIN).total_seconds():
+            self.lost = self.lost or NOT_RENEWED
+
+    def require(self) -> None:
+        """Raises LeaseLost once it has ended."""
+        if self.lost:
+            raise LeaseLost(self.lost)
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ class Department(Office):
     def die(self) -> None:
         """The process ends without a word; another takes over at once, as it would from one that is gone."""
         self.store.drop_lease(self.context.sender.epoch)
-        self.service.epoch = None
+        self.service.hold = None
         self.service.close()
 
     @property
