@@ -218,6 +218,7 @@ class Service:
             clock=self.time.seconds,
             sleep=sleep,
             stop=self.stopping,
+            on_request=self.store.look_away,
             on_answer=self.count_answer,
             fence=self.require_lease,
         )
@@ -581,7 +582,13 @@ class Service:
             identity.note(self.store, standing)
 
     def turn(self, reasons: set[str], wide: bool) -> None:
-        """What is due now: a lease, the rules file, what commands ask, sweeps, a reading, or writing alone."""
+        """What is due now, with as few transactions as may be: between two writes or requests all that is read of the
+        store is one and the same commit."""
+        with self.store.view():
+            self.do_what_is_due(reasons, wide)
+
+    def do_what_is_due(self, reasons: set[str], wide: bool) -> None:
+        """A lease, the rules file, what commands ask, sweeps, a reading, or writing alone."""
         self.require_lease()
         if self.context is None:
             self.open_if_free()
@@ -609,12 +616,10 @@ class Service:
 
     def note_rest(self, context: ServiceContext) -> None:
         """For ``status``: how much waits, and until when it will take at the portal's present pace."""
-        now = self.time()
-        if self.rest_noted is not None and now - self.rest_noted < REST_GAP:
+        now, waiting, rest = self.time(), self.store.waiting(), None
+        if waiting and self.rest_noted is not None and now - self.rest_noted < REST_GAP:
             return
         self.rest_noted = now
-        waiting = self.store.waiting()
-        rest = None
         if waiting:
             calls: Counter[str] = Counter()
             for kind, count in waiting.items():

@@ -329,6 +329,7 @@ def mark_and_send(
     applied: Applied,
 ) -> None:
     """Note that the rows are being sent, then send them; whatever comes between, they are in doubt from then on."""
+    sender.store.look_away()
     sender.portal.rate_limiter.await_slot()
     try:
         sender.under_way = True

@@ -70,9 +70,9 @@ class Stats:
 
 
 class Portal:
-    """One portal through one incoming webhook. ``rate`` is (requests a second, size of the bucket). ``on_answer`` is
-    called after each request. ``ca_file`` holds certificates to believe beside the usual ones. ``fence`` raises
-    LeaseLost when no request may leave any more. Thread-safe, one request at a time."""
+    """One portal through one incoming webhook. ``rate`` is (requests a second, size of the bucket). ``on_request`` is
+    called before each request waits for its slot, ``on_answer`` after it; ``fence`` raises LeaseLost when no more may
+    leave. ``ca_file`` holds certificates to believe beside the usual ones. Thread-safe, one request at a time."""
 
     def __init__(
         self,
@@ -83,6 +83,7 @@ class Portal:
         sleep: Callable[[float], object] | None = None,
         stop: threading.Event | None = None,
         user_agent: str = f"bitrix-sync/{__version__}",
+        on_request: Callable[[], None] | None = None,
         on_answer: Callable[[], None] | None = None,
         timeouts: tuple[float, float] = (CONNECT_SECONDS, READ_SECONDS),
         ca_file: Path | None = None,
@@ -98,7 +99,7 @@ class Portal:
         self.trust = trusted(ca_file)
         """Whose certificates are believed."""
         self._wire = HttpConnection(user_agent, connect=timeouts[0], read=timeouts[1], trust=self.trust, fence=fence)
-        self._on_answer = on_answer
+        self._on_request, self._on_answer = on_request, on_answer
         self._time = PortalClock()
         self.user_agent = user_agent
         self.rate_limiter = RateLimiter(rate[0], rate[1], clock=self.clock, sleep=sleep, stop=stop)
@@ -291,6 +292,8 @@ class Portal:
 
     def _exchange(self, method: str, params: Mapping[str, Any]) -> tuple[Outcome, Mapping[str, Any], str]:
         """One POST: its outcome, its envelope, and where it was redirected to ("" if it was not)."""
+        if self._on_request is not None:
+            self._on_request()
         try:
             self.rate_limiter.wait()
         except Stopped:

@@ -19,12 +19,20 @@ from bitrix_sync.store.schema import HEAD
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
+class _View(threading.local):
+    """What a thread sees of the database while it looks at one and the same commit."""
+
+    open = False
+    connection: Connection | None = None
+
+
 class Database:
     """An opened database of the present version."""
 
     def __init__(self, url: str, *, busy_seconds: float = BUSY_SECONDS, create: bool = True) -> None:
         """``create``: make the database if there is none."""
         self._turn = threading.Lock()
+        self._view = _View()
         self._dialect = dialect_of(url)(url, busy_seconds=busy_seconds, create=create)
         self.name = self._dialect.name
         try:
@@ -40,15 +48,44 @@ class Database:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A consistent view of the last commit."""
+        """A consistent view of the last commit; within a ``view`` of that which it shows."""
         self._dialect.require()
-        with self.errors(), self._dialect.reader.connect() as connection, connection.begin():
-            yield connection
+        with self.errors():
+            if not self._view.open:
+                with self._dialect.reader.connect() as connection, connection.begin():
+                    yield connection
+                return
+            if self._view.connection is None:
+                self._view.connection = self._dialect.reader.connect()
+                self._view.connection.begin()
+            try:
+                yield self._view.connection
+            except BaseException:
+                self.look_away()
+                raise
+
+    @contextlib.contextmanager
+    def view(self) -> Iterator[None]:
+        """Meanwhile what this thread reads is one transaction, up to its next write or until it looks away."""
+        self._view.open = True
+        try:
+            yield
+        finally:
+            self._view.open = False
+            self.look_away()
+
+    def look_away(self) -> None:
+        """This thread sees the last commit again when it reads next: call it before anything that takes long."""
+        connection, self._view.connection = self._view.connection, None
+        if connection is not None:
+            with contextlib.suppress(DatabaseError, *self._dialect.faults):
+                connection.close()
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
         """The one writing transaction; committed at the end, rolled back by any exception. Threads of this process wait
         for their turn as long as it takes, other processes ``BUSY_SECONDS``."""
+        self.look_away()
         with self._turn:
             self._dialect.require()
             with self.errors(), self._dialect.writer.connect() as connection, connection.begin():

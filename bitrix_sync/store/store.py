@@ -1,4 +1,5 @@
-"""The store: everything the service must not forget, in one database. Every method is one transaction of its own.
+"""The store: everything the service must not forget, in one database. Every method is one transaction of its own;
+within a ``view`` all that one thread reads between two writes is one.
 
 Safe to use from many threads: readers see the last commit and wait for nobody, writers queue. Methods that take an
 ``epoch`` write for the holder of the lease and raise LeaseLost for anybody else. All raise StoreError, in one line for
@@ -91,6 +92,8 @@ class Store:
         """``crash_point``: for this store alone, not the module's. ``create``: make the file if it is missing."""
         self._crash_point = crash_point
         self._database = Database(url, busy_seconds=busy_seconds, create=create)
+        self.view, self.look_away = self._database.view, self._database.look_away
+        """Many readings of one thread as one transaction."""
         self._watch = lease.Watch()
         self.flags = Flags(self.reading, partial(self.writing, "set_flag"))
 
