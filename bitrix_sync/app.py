@@ -375,11 +375,11 @@ class Service:
 
     def restore_pace(self) -> None:
         """Take what an earlier process may have in the portal's bucket for sent, before anything more is."""
-        if (kept := self.store.rate_limiter()) and kept[1] != self.pace_noted:
-            level, self.pace_noted = kept
+        if (kept := self.store.pace()) and kept.at != self.pace_noted:
+            self.pace_noted = kept.at
             shift = self.store.clock_shift(self.time.base)
-            idle = timedelta() if shift is None else self.time() - (self.pace_noted + shift)
-            self.portal.rate_limiter.restore(level, idle.total_seconds())
+            idle = timedelta() if shift is None else self.time() - (kept.at + shift)
+            self.portal.rate_limiter.restore(kept.level, idle.total_seconds(), final=kept.final)
 
     def take_lease(self) -> bool:
         """Become the one writer of this portal; False while another process is."""
@@ -534,7 +534,7 @@ class Service:
         """Give the lease back and close what is open."""
         if self.hold is not None:
             with contextlib.suppress(StoreError):  # whoever comes next finds that this process is gone
-                self.store.drop_lease(self.hold.epoch)
+                self.store.drop_lease(self.hold.epoch, self.portal.rate_limiter.level, self.time())
             self.hold = None
         self.portal.close()
         self.store.close()

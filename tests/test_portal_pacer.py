@@ -122,6 +122,12 @@ def test_after_a_crash_the_bucket_is_never_taken_as_empty() -> None:
     assert clock() > begun
 
 
+def test_after_an_orderly_end_the_bucket_is_as_it_was_left() -> None:
+    rate_limiter, _ = paced()
+    rate_limiter.restore(33.0, 4, final=True)
+    assert rate_limiter.level == pytest.approx(25)
+
+
 def test_after_a_long_downtime_the_bucket_has_drained() -> None:
     rate_limiter, _ = paced()
     rate_limiter.restore(50.0, 3600)

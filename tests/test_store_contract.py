@@ -253,10 +253,19 @@ def test_a_former_holder_can_write_nothing(store: Store, epoch: int) -> None:
 
 
 def test_the_pacer_level_is_kept_with_the_renewal(store: Store, epoch: int) -> None:
-    assert store.rate_limiter() is None
+    assert store.pace() is None
     store.renew_lease(epoch, NOW, 12.5)
     store.renew_lease(epoch, NOW + MINUTE)
-    assert store.rate_limiter() == (12.5, NOW)
+    assert store.pace() == lease.Pace(12.5, NOW)
+    store.drop_lease(epoch)
+    assert store.pace() == lease.Pace(12.5, NOW)
+
+
+def test_who_goes_in_peace_leaves_the_true_level(store: Store, epoch: int) -> None:
+    store.drop_lease(epoch, 7.5, NOW)
+    assert store.pace() == lease.Pace(7.5, NOW, final=True)
+    store.take_lease("worker", os.getpid(), "here", NOW)
+    assert store.pace() == lease.Pace(7.5, NOW)
 
 
 # --- moments of an earlier process -----------------------------------------------------------------------------------
@@ -296,7 +305,7 @@ def test_moments_of_an_earlier_process_are_moved_as_the_clock_was_set(
     assert [rows[name].sent for name in ("1:call", "2:call")] == [NOW + jump] * 2
     assert rows["2:call"].noticed == NOW + jump
     assert rows["3:call"].operation.not_before == NOW + jump + 5 * MINUTE
-    assert store.rate_limiter() == (12.5, NOW + jump)
+    assert store.pace() == lease.Pace(12.5, NOW + jump)
 
 
 @pytest.mark.parametrize("jump", [-55 * MINUTE, timedelta(), 55 * MINUTE])
@@ -319,7 +328,7 @@ def test_after_a_new_boot_what_may_have_been_sent_rests_from_now_and_nothing_lon
     put_off = rows["3:call"].operation.not_before
     assert put_off is not None
     assert put_off - moment <= 11 * MINUTE
-    assert store.rate_limiter() == (12.5, moment)
+    assert store.pace() == lease.Pace(12.5, moment)
 
 
 # --- small things ----------------------------------------------------------------------------------------------------

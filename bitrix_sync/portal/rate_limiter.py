@@ -85,13 +85,13 @@ class RateLimiter:
             self._drain()
             return self._level
 
-    def restore(self, level: float, ago: float) -> None:
-        """Take over from an earlier process that noted ``level`` so many seconds ago. It may have sent much since, so
-        the bucket counts as full until shortly after that moment, and drains from there."""
+    def restore(self, level: float, ago: float, *, final: bool = False) -> None:
+        """Take over from an earlier process that noted ``level`` so many seconds ago. Unless that was ``final``, it may
+        have sent much since, so the bucket counts as full until shortly after that moment, and drains from there."""
         with self._lock:
             self._drain()
-            idle = max(0.0, ago - SINCE_NOTED)
-            assumed = max(float(self.size), level) - idle * self.rate
+            idle = max(0.0, ago if final else ago - SINCE_NOTED)
+            assumed = (level if final else max(float(self.size), level)) - idle * self.rate
             self._level = max(self._level, min(float(self.size), assumed), 0.0)
 
     def take(self, *, charge: bool = True) -> float:

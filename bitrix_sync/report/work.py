@@ -96,13 +96,12 @@ def _in_doubt(one: StoredOperation, moved: timedelta) -> Line:
 
 def _budget(store: Store, settings: Settings, moved: timedelta) -> Line | None:
     """How many requests the portal would take at once."""
-    if (level := store.rate_limiter()) is None:
+    if (noted := store.pace()) is None:
         return None
-    used, at = level
     return {
-        "free": max(int(settings.rate.bucket - used), 0),
+        "free": max(int(settings.rate.bucket - noted.level), 0),
         "of": settings.rate.bucket,
-        "at": (at + moved).isoformat(),
+        "at": (noted.at + moved).isoformat(),
     }
 
 

@@ -132,13 +132,13 @@ def require(connection: Connection, epoch: int, *, hold: bool = True) -> None:
         raise LeaseLost
 
 
-def drop(connection: Connection, epoch: int) -> None:
-    """The holder goes in peace, so that the next one need not wait; nothing happens if it is another one by now."""
-    connection.execute(
-        update(portal)
-        .where(portal.c.id == 1, portal.c.epoch == epoch)
-        .values(holder=None, process=None, place=None, pid=None, host=None, until=None)
-    )
+def drop(connection: Connection, epoch: int, level: float | None = None, now: datetime | None = None) -> None:
+    """The holder goes in peace, so that the next one need not wait; nothing happens if it is another one by now.
+    ``level``: of its pacer, which sends nothing more."""
+    values: dict[str, object] = dict.fromkeys(("holder", "process", "place", "pid", "host", "until"))
+    if level is not None:
+        values |= {"pacer_level": level, "pacer_at": now, "until": now}
+    connection.execute(update(portal).where(portal.c.id == 1, portal.c.epoch == epoch).values(values))
 
 
 def hand_back(connection: Connection, epoch: int) -> None:
@@ -156,10 +156,22 @@ def read(connection: Connection) -> Lease | None:
     return Lease(epoch=row.epoch, holder=row.holder, pid=row.pid, host=row.host, until=row.until)
 
 
-def pacer_level(connection: Connection) -> tuple[float, datetime] | None:
-    """The pacer's level at the last renewal that told it, and when that was (the holder's clock)."""
-    row = connection.execute(select(portal.c.pacer_level, portal.c.pacer_at)).one()
-    return None if row.pacer_level is None else (row.pacer_level, row.pacer_at)
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """The pacer's level as it was noted last, and when that was (the holder's clock). ``final``: nothing was sent after
+    it, for its holder went in peace."""
+
+    level: float
+    at: datetime
+    final: bool = False
+
+
+def pace(connection: Connection) -> Pace | None:
+    """What is known of the last holder's pacer."""
+    row = connection.execute(select(portal)).one()
+    if row.pacer_level is None:
+        return None
+    return Pace(row.pacer_level, row.pacer_at, final=row.holder is None and row.until == row.pacer_at)
 
 
 def _works(row: Row[Any], process: str, *, pid: int, host: str) -> bool | None:

@@ -151,7 +151,7 @@ class Store:
 
     renew_lease = writes("renew_lease", lease.renew)
     drop_lease = writes("drop_lease", lease.drop)
-    rate_limiter = reads(lease.pacer_level)
+    pace = reads(lease.pace)
     clock_shift = reads(clocks.shift)
     lease = reads(lease.read)
 
