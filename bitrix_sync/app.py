@@ -37,7 +37,7 @@ from bitrix_sync.engine.passes import (
     writes,
 )
 from bitrix_sync.engine.rulebook import Rulebook, language_of, need_bound, read_file
-from bitrix_sync.engine.sender import Sender, make_good, ready
+from bitrix_sync.engine.sender import Sender, make_good, next_moment, ready
 from bitrix_sync.engine.watchers import Trouble, Watchers
 from bitrix_sync.errors import (
     TAKEN_OVER,
@@ -51,6 +51,7 @@ from bitrix_sync.errors import (
     UserError,
 )
 from bitrix_sync.model import known
+from bitrix_sync.model.actions import Kind
 from bitrix_sync.model.facts import Directory
 from bitrix_sync.model.operations import STUCK, State
 from bitrix_sync.model.reading import WHOLE, Reading
@@ -63,14 +64,19 @@ from bitrix_sync.portal.dialect.writing import METHODS
 from bitrix_sync.portal.paging import PAGE
 from bitrix_sync.portal.rate_limiter import Stopped
 from bitrix_sync.rules.load import load
+from bitrix_sync.rules.model import Rules
 from bitrix_sync.settings import Settings
 from bitrix_sync.store import Hold, QueueRest, Store
 from bitrix_sync.sweeps import run, state
 
 log = structlog.get_logger(__name__)
 
-NO_EVENTS = frozenset({"lease", "poll", "rules", "slots", "stop"})
+NO_EVENTS = frozenset({"asked", "lease", "poll", "rules", "slots", "stop"})
 """Reasons that are not events."""
+RULES_SECONDS = 5.0
+"""How often one looks whether the rules file has changed."""
+SLOTS_SECONDS = 20.0
+"""How often, while a sweep goes on or operations wait, is looked what of sweeps and of the recheck comes next."""
 REST_GAP = timedelta(seconds=5)
 """How often is noted how long what waits will take."""
 TROUBLE_PAUSES = (2.0, 5.0, 10.0, 30.0, 60.0)
@@ -80,7 +86,7 @@ FRESH = 60.0
 RENEW_SECONDS = 5.0
 FINAL = WHOLE_PORTAL | {NO_SCOPE, NO_ACCESS, "redirect"}
 """Codes with which a portal refuses us for good: a very first start has nothing to wait for."""
-WORKER, TICKS, LEASE, WEB = "worker", "ticks", "lease", "web"
+WORKER, LEASE, WEB = "worker", "lease", "web"
 """The threads that all hangs on."""
 LAST_WORD = 3.0
 """Seconds for watchers to be told of an end; the whole process has ten."""
@@ -235,6 +241,16 @@ class Service:
         self.last = schedule.LastReadings(float(settings.poll_seconds))
         self.put_off: frozenset[str] = frozenset()
         """Events that wait while operations are being written."""
+        self.wide = True
+        """Nobody knows what was missed: the next reading takes in all."""
+        self.wish = schedule.Wish()
+        """When the next turn is wanted."""
+        self.look: tuple[datetime, datetime] | None = None
+        """Between these moments of the portal's time nothing of sweeps and of the recheck is due."""
+        self.rules_met: tuple[Rules, str] | None = None
+        """The rules in force that were told of, and what was wrong with the file."""
+        self.file_seen, self.store_seen = schedule.NEVER, 0
+        """When the rules file was looked at, and what the store was when it was looked at for requests."""
         self.requests = 0
         self.proven: tuple[Directory, datetime] | None = None
         self.standing: identity.Standing | None = None
@@ -256,13 +272,8 @@ class Service:
         if member and member != self.member and identity.is_of(self.portal, domain):
             self.heard = member
 
-    def poll(self) -> None:
-        """The poll's time has come: read, unless something else was a reason to meanwhile."""
-        if schedule.is_due(self.portal.clock(), self.last):
-            self.wake_signal.ring("poll")
-
     def alive(self) -> Health:
-        """Whether every thread lives and the schedule ticks: what a process cannot put right without a new start."""
+        """Whether every thread lives and gives its signs: what a process cannot put right without a new start."""
         if self.failed:
             return Health(self.failed, Trouble.ENDED)
         for name, tended in list(self.tended.items()):
@@ -420,6 +431,7 @@ class Service:
         log.error("waiting", problem=str(lost))
         self.hold = self.context = self.standing = None
         self.command_runs = CommandRuns(changes.steps)
+        self.rest(schedule.TICK)
         self.trouble, self.trouble_kind = str(lost), Trouble.ELSEWHERE
 
     @contextlib.contextmanager
@@ -508,7 +520,7 @@ class Service:
             self.failed = self.failed or reason
             self.stop()
 
-    def tend(self, name: str, work: Callable[[], object], over: threading.Event | None = None) -> None:
+    def mind(self, name: str, work: Callable[[], object], over: threading.Event | None = None) -> None:
         """Do what all hangs on, in the present thread, until we stop or it is ``over``. If it ends before that, however
         it does, the process ends: it must not look alive."""
         self.tended[name] = Tended(threading.current_thread())
@@ -521,7 +533,7 @@ class Service:
 
     def begin(self, name: str, work: Callable[[], object], over: threading.Event | None = None) -> threading.Thread:
         """The same in a thread of its own."""
-        thread = threading.Thread(target=self.tend, args=(name, work, over), name=name, daemon=True)
+        thread = threading.Thread(target=self.mind, args=(name, work, over), name=name, daemon=True)
         thread.start()  # it is tended as soon as it runs: one not yet alive must not count as one that has ended
         return thread
 
@@ -542,27 +554,56 @@ class Service:
     # --- the worker ----------------------------------------------------------------------------------------------
 
     def work(self) -> None:
-        """Take turns until stopped. Trouble with the portal is told once, and tried again with growing pauses."""
+        """Take turns, each when it is wanted, until stopped."""
         log.info("started", version=__version__, portal=self.portal.host, database=self.store.name)
-        wide = True
-        while not self.stopping.is_set():
-            reasons = self.wake_signal.take(0.0 if wide or self.may_travel() else schedule.TICK)
-            if self.stopping.is_set():
-                break
-            try:
-                self.turn(reasons, wide)
-                wide = False
-            except LeaseLost as lost:
-                self.lose_lease(lost)
-                wide = True
-            except Stopped:
-                break
-            except Exception as fault:
-                if isinstance(fault, ForeignPortal):
-                    self.context = self.standing = None  # nothing is done until the portal is looked at again
-                self.suffer(fault)
-                wide = True
+        with contextlib.suppress(Stopped):
+            while not self.stopping.is_set():
+                self.tend()
         log.info("ended", reason=self.failed or "asked for")
+
+    def tend(self) -> None:
+        """Wait until a turn is wanted, and take it. Trouble with the portal is told once, and tried again with growing
+        pauses."""
+        try:
+            reasons = self.await_turn()
+            if not self.stopping.is_set():
+                self.turn(reasons, self.wide)
+                self.wide = False
+        except LeaseLost as lost:
+            self.lose_lease(lost)
+        except Stopped:
+            raise
+        except Exception as fault:
+            if isinstance(fault, ForeignPortal):
+                self.context = self.standing = None  # nothing is done until the portal is looked at again
+            self.suffer(fault)
+
+    def await_turn(self) -> set[str]:
+        """Why the next turn is wanted: somebody rang, a command asks, the rules file has changed; nothing when its time
+        has come. Raises Stopped."""
+        self.portal.rate_limiter.rest(self.wish.rest - self.portal.clock())
+        while True:
+            left = self.wish.at - self.portal.clock()
+            reasons = self.wake_signal.take(max(0.0, min(left, schedule.TICK)))
+            if reasons or left <= 0.0:
+                return reasons
+            if self.is_asked():
+                return {"asked"}
+            if self.is_file_changed():
+                return {"rules"}
+
+    def is_asked(self) -> bool:
+        """Whether a command asks; the store is read only if anybody has written since the last look."""
+        before, self.store_seen = self.store_seen, self.store.version()
+        return before != self.store_seen and self.store.is_asked()
+
+    def is_file_changed(self) -> bool:
+        """Whether the rules file is another one, looked at every few seconds."""
+        now = self.portal.clock()
+        if self.context is None or now - self.file_seen < RULES_SECONDS:
+            return False
+        self.file_seen = now
+        return self.context.rulebook.is_changed()
 
     def open_if_free(self) -> None:
         """Open as the one writer; HeldElsewhere while another process is."""
@@ -592,7 +633,7 @@ class Service:
         self.require_lease()
         if self.context is None:
             self.open_if_free()
-            wide, reasons = True, reasons | {"slots"}
+            wide, self.look, self.rules_met = True, None, None
         context = self.context
         assert context is not None
         self.look_at_member()
@@ -600,23 +641,68 @@ class Service:
         rule_alerts.tell_of_stuck(context)
         if "rules" in reasons:
             context.rulebook.reload_if_changed()
+        rules, new = (context.rulebook.rules, context.rulebook.error), self.are_rules_new(context)
+        if new:
             rule_alerts.tell_of_rules(context)
-        self.command_runs.take(context, stopping=self.stopping.is_set)
-        if "slots" in reasons:
-            run.run_due(context)
-            recheck.run_due(context)
-            tell_failures(context)
+        asked = self.command_runs.take(context, stopping=self.stopping.is_set)
+        self.look_at_slots(context, anew=new or asked or "slots" in reasons)
         self.read_or_write(context, reasons, wide=wide)
-        if wide or "rules" in reasons:
+        if wide or new:
             retries.after_new_rules(context)
+        self.rules_met = rules
         self.command_runs.go_on(context)
         rule_alerts.tell_of_bad_rows(context)
-        self.note_rest(context)
+        waiting = self.store.waiting()
+        if waiting or self.command_runs.underway:
+            self.look_soon()
+        self.note_rest(context, waiting)
         self.end_trouble()
+        self.wish = self.next_turn(context, waiting)
 
-    def note_rest(self, context: ServiceContext) -> None:
+    def are_rules_new(self, context: ServiceContext) -> bool:
+        """Whether other rules came into force, or the file was refused anew, since the last turn."""
+        met, book = self.rules_met, context.rulebook
+        return met is None or met[0] is not book.rules or met[1] != book.error
+
+    def look_at_slots(self, context: ServiceContext, *, anew: bool) -> None:
+        """Sweeps, the recheck and what was refused, if something of them is due by the portal's time, or ``anew``."""
+        now = self.portal.now()
+        if not anew and self.look is not None and self.look[0] <= now < self.look[1]:
+            return
+        run.run_due(context)
+        recheck.run_due(context)
+        tell_failures(context)
+        self.look = now, min(filter(None, [recheck.next_run(context), run.next_slot(context)]))
+        if run.goes_on(context) or recheck.resent_unlooked(context, self.time()):
+            self.look_soon()
+
+    def look_soon(self) -> None:
+        """Things go on that a look at the slots may have to do with."""
+        if self.look is not None:
+            since, until = self.look
+            self.look = since, min(until, self.portal.now() + timedelta(seconds=SLOTS_SECONDS))
+
+    def next_turn(self, context: ServiceContext, waiting: Mapping[Kind, int]) -> schedule.Wish:
+        """When there will be something to do, if nobody rings: a reading or a write, a slot, a step of a command."""
+        now, writing, things = self.portal.clock(), writes(context), self.waiting(frozenset())
+        soon = now + schedule.TICK
+        wanted = schedule.due(now, self.last, things)
+        if wanted is not None and not wanted.rest:
+            return schedule.Wish(now)
+        if self.command_runs.underway or (things.writable and writing) or self.are_rules_new(context):
+            return schedule.Wish(soon)
+        if wanted is not None and wanted.rest:
+            return schedule.Wish(now + wanted.rest, now + wanted.rest)
+        moments = [self.last.at + self.last.poll]
+        if self.look is not None:
+            moments.append(now + (self.look[1] - self.portal.now()).total_seconds())
+        if waiting and writing and (moment := next_moment(context.sender, waiting)):
+            moments.append(max(soon, moment.timestamp()))
+        return schedule.Wish(min(moments))
+
+    def note_rest(self, context: ServiceContext, waiting: Mapping[Kind, int]) -> None:
         """For ``status``: how much waits, and until when it will take at the portal's present pace."""
-        now, waiting, rest = self.time(), self.store.waiting(), None
+        now, rest = self.time(), None
         if waiting and self.rest_noted is not None and now - self.rest_noted < REST_GAP:
             return
         self.rest_noted = now
@@ -642,29 +728,23 @@ class Service:
             batch=self.batch_seconds(),
         )
 
-    def may_travel(self) -> bool:
-        """True when the next write is to take a reading along."""
-        early = self.portal.clock() - self.last.at < schedule.shortest_rest(self.last, self.batch_seconds())
-        return not early and self.context is not None and bool(ready(self.context.sender, 1))
-
     def batch_seconds(self) -> float:
         """How long the next batch of writes will be under way."""
         return min(QUICK, 2 * self.portal.last_seconds + schedule.TICK)
 
     def read_or_write(self, context: ServiceContext, reasons: Set[str], *, wide: bool) -> None:
         """The reading that is due, if there is one; else what is ready is written. A flood of events costs a reading
-        now and then: until the next may be made, writing goes on."""
+        now and then: until the next may be made, writing goes on, and they are put off."""
         waiting = self.waiting(reasons, wide=wide)
         wanted = schedule.due(self.portal.clock(), self.last, waiting)
         if wanted is None or wanted.rest is not None:
             carry_out(context, interrupted=self.must_pause)
-        if wanted is None:
-            self.put_off = waiting.events
-            return
-        if wanted.rest is not None:
+        if wanted is not None and wanted.rest is not None:
             wanted = schedule.due(self.portal.clock(), self.last, self.waiting(reasons, wide=wide)) or wanted
-            self.portal.rate_limiter.rest(wanted.rest or 0.0)
-        self.read(context, wanted)
+        if wanted is None or wanted.rest:
+            self.put_off = waiting.events
+        else:
+            self.read(context, wanted)
 
     def read(self, context: ServiceContext, wanted: Reading = WHOLE) -> PassReport:
         """One pass, and its account."""
@@ -709,14 +789,19 @@ class Service:
             self.store.flags.clock_offset = ahead
 
     def suffer(self, fault: Exception) -> None:
-        """Note trouble, tell it once, and rest. What nobody expected is told with its trace, and does not end us."""
+        """Note trouble, tell it once, and let it rest. What nobody expected is told with its trace, and does not end
+        us."""
         self.note_trouble(fault)
         self.command_runs.give_up(self.store, self.trouble)
         pauses = (WAIT_PAUSE,) if isinstance(fault, HeldElsewhere) else TROUBLE_PAUSES
         pause = pauses[min(self.troubles, len(pauses) - 1)]
         self.troubles += 1
-        with contextlib.suppress(Stopped):
-            self.portal.rate_limiter.rest(pause)
+        self.rest(pause)
+
+    def rest(self, seconds: float) -> None:
+        """No turn before so much time has passed; the next one takes in all."""
+        until = self.portal.clock() + seconds
+        self.wide, self.wish = True, schedule.Wish(until, until)
 
     def note_trouble(self, fault: Exception) -> None:
         """Keep in mind what is in the way, and tell it if it is new."""

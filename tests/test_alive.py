@@ -1,4 +1,4 @@
-"""A process never only looks alive: threads that die, ticks that stop, clocks that are set, a lease that is lost."""
+"""A process never only looks alive: threads that die or give no sign, clocks that are set, a lease that is lost."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from pathlib import Path
 
 import pytest
 
-import scheduler
 from bitrix_sync import app
 from bitrix_sync.app import Service
 from bitrix_sync.clock import Clock
-from bitrix_sync.errors import StoreError
 from bitrix_sync.settings import load_settings
 from tests.world.office import Office, office
 from tests.world.process import Running, until
@@ -32,7 +30,6 @@ FATES = (
     "worker:CancelledError",
     "suffer:KeyError",
     "suffer:MemoryError",
-    "ticks:SystemExit",
     "lease:CancelledError",
     "web:ValueError",
     "web:SystemExit",
@@ -58,7 +55,7 @@ def test_a_start_that_nobody_ends_has_exit_code_3(tmp_path: Path, fate: str) -> 
         assert Running(tmp_path, {**town.environ, "FATE_DIES": fate}, script=FATED).wait() == 3
 
 
-@pytest.mark.parametrize("fate", ["ticks:SystemExit", "start:SystemExit"])
+@pytest.mark.parametrize("fate", ["lease:SystemExit", "start:SystemExit"])
 def test_the_service_without_its_web_side_ends_with_3_too(tmp_path: Path, fate: str) -> None:
     with portal_on_a_monday() as portal:
         town = Town(tmp_path, portal)
@@ -106,7 +103,7 @@ def test_a_thread_that_ends_because_we_stop_or_its_work_is_over_is_no_failure(pl
     place.service.begin(app.LEASE, lambda: None, over).join()
     assert place.service.failed == ""
     place.service.stop()
-    place.service.begin(app.TICKS, lambda: None).join()
+    place.service.begin(app.LEASE, lambda: None).join()
     assert place.service.failed == ""
 
 
@@ -120,53 +117,21 @@ def test_a_thread_that_is_about_to_begin_is_not_taken_for_one_that_has_ended(
         begin(thread)
 
     monkeypatch.setattr(threading.Thread, "start", start)
-    place.service.begin(app.TICKS, place.service.stopping.wait)
+    place.service.begin(app.LEASE, place.service.stopping.wait)
     assert seen == ["ok"]
 
 
-def test_a_schedule_that_gives_no_sign_is_told(place: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thread_that_gives_no_sign_is_told(place: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     over = threading.Event()
-    thread = place.service.begin(app.TICKS, over.wait)
+    thread = place.service.begin(app.LEASE, over.wait)
     monkeypatch.setattr(app, "FRESH", 0.0)
     assert place.service.alive().ready, "nothing has been promised yet"
-    place.service.give_sign(app.TICKS)
+    place.service.give_sign(app.LEASE)
     until(lambda: not place.service.alive().ready)
-    assert app.TICKS in place.service.health().reason
+    assert app.LEASE in place.service.health().reason
     place.service.stop()
     over.set()
     thread.join()
-
-
-# --- ticks -----------------------------------------------------------------------------------------------------------
-
-
-def test_ticks_come_as_often_as_said_and_late_ones_once() -> None:
-    called: list[str] = []
-    ticks = [
-        scheduler.Tick(lambda: called.append("often"), 5.0, 5.0),
-        scheduler.Tick(lambda: called.append("seldom"), 20.0, 20.0),
-    ]
-    now = 0.0
-    while now < 60.0:
-        rest = scheduler.tick(ticks, now=now)
-        assert 0.0 < rest <= scheduler.LONGEST_REST
-        now += rest
-    assert (called.count("often"), called.count("seldom")) == (11, 2)
-    called.clear()
-    scheduler.tick(ticks, now=now + 3600.0)  # nobody looked for an hour
-    assert sorted(called) == ["often", "seldom"]
-
-
-def test_a_tick_that_fails_stops_no_other() -> None:
-    called: list[str] = []
-
-    def fail() -> None:
-        raise StoreError("the disk is full")
-
-    ticks = [scheduler.Tick(fail, 1.0, 0.0), scheduler.Tick(lambda: called.append("other"), 1.0, 0.0)]
-    scheduler.tick(ticks, now=0.0)
-    scheduler.tick(ticks, now=1.0)
-    assert called == ["other", "other"]
 
 
 # --- the machine's clock ---------------------------------------------------------------------------------------------

@@ -826,7 +826,7 @@ ERRORS: Proofs = {
         "road::test_rules_are_loaded_again_and_a_bad_file_never_replaces_a_good_one",
     ),
     "The rules file is loaded again within ten seconds of its change": (
-        "life_rules::test_the_file_is_looked_at_within_ten_seconds",
+        "turns::test_what_others_write_is_noticed_by_a_look",
         "life_rules::test_fields_that_an_edited_file_uses_are_read_for_deals_judged_later",
         "life_rules::test_a_file_changed_while_the_portal_is_away_is_taken_up_when_it_is_back",
         "service::test_a_changed_rules_file_is_taken_up",

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import structlog
 
-import scheduler
 from bitrix_sync.commands import changes
 from bitrix_sync.decisions import overdue
 from bitrix_sync.errors import PortalError
@@ -161,15 +160,6 @@ def test_a_rule_moved_to_another_stage_makes_nothing_for_those_who_had_left_it(p
 
 
 # --- loaded again ----------------------------------------------------------------------------------------------------
-
-
-def test_the_file_is_looked_at_within_ten_seconds(place: Office) -> None:
-    ticks = scheduler.schedule(place.service, now=0.0)
-    place.service.wake_signal.take(0.0)
-    for one in ticks:
-        if one.every <= 10:
-            one.call()
-    assert "rules" in place.service.wake_signal.take(0.0)
 
 
 def test_fields_that_an_edited_file_uses_are_read_for_deals_judged_later(place: Office) -> None:

@@ -192,5 +192,5 @@ def test_a_service_that_ends_by_itself_says_so_with_its_last_word(tmp_path: Path
         until(lambda: any(path == "/beat" for _, path, _ in watcher.heard))
         assert service.end() == 0
         assert watcher.alerts() == []
-        assert Running(tmp_path, {**environ, "FATE_DIES": "ticks:SystemExit"}, script=FATED).wait() == 3
+        assert Running(tmp_path, {**environ, "FATE_DIES": "lease:SystemExit"}, script=FATED).wait() == 3
         until(lambda: [(event, reason) for event, reason, _ in watcher.alerts()] == [("begin", "ended")])

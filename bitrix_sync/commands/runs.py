@@ -125,15 +125,23 @@ class CommandRuns:
         self._begin = begin
         self._underway: list[CommandRun] = []
 
-    def take(self, context: ServiceContext, *, stopping: Callable[[], bool]) -> None:
-        """Begin what was asked since the last time: each as far as its first wait."""
+    @property
+    def underway(self) -> bool:
+        """True while one of them is not answered."""
+        return bool(self._underway)
+
+    def take(self, context: ServiceContext, *, stopping: Callable[[], bool]) -> bool:
+        """Begin what was asked since the last time, each as far as its first wait; False: nothing was."""
+        asked = False
         while not stopping():
             request = context.store.next_request(context.sender.epoch)
             if request is None:
-                return
+                break
+            asked = True
             run = CommandRun(request, self._begin(context, request.kind, arguments(request)))
             self._underway.append(run)
             self._step(context, run)
+        return asked
 
     def go_on(self, context: ServiceContext) -> None:
         """One step further with each whose wait is over."""

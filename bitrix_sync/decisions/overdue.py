@@ -65,6 +65,19 @@ def due_slots(
     return [SlotDue(str(slot), moment, runs=slot == newest) for moment, slot in past if str(slot) not in claimed]
 
 
+def next_slot(overdue: Overdue, *, calendar: Calendar, now: datetime) -> datetime | None:
+    """The next moment after ``now`` at which a sweep is due; None: not within ``LOOK_BACK_DAYS``."""
+    today = calendar.local(now).date()
+    for offset in range(LOOK_BACK_DAYS):
+        day = today + timedelta(days=offset)
+        moments = [
+            calendar.moment(day, slot.at) for slot in overdue.slots if slot.every_day or calendar.is_working(day)
+        ]
+        if later := [moment for moment in moments if moment > now]:
+            return min(later)
+    return None
+
+
 def due_days(slot: SlotId, calendar: Calendar) -> tuple[date, date]:
     """The days, first and last, of which a sweep's messages say what is due: in the morning its own day, in the evening
     all that follow up to the next working day."""

@@ -26,7 +26,7 @@ WIDE_PAGE_GAP = 10.0
 LONGEST_BACK = 3600.0
 """After a start so much is read once more, for nobody knows when the process before last did."""
 TICK = 0.5
-"""Seconds after which the worker looks at requests and at what has rested enough, though nobody rang."""
+"""Seconds after which the worker looks at requests, and takes its next turn while there is something to do."""
 LISTS = 3
 """History, deals and tasks: a reading has a page of each at least."""
 QUIET = frozenset({"ONTASKADD", "ONTASKCOMMENTADD"})
@@ -77,6 +77,14 @@ class Waiting:
     operations: bool = False
     writable: bool = False
     batch: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """When the next turn is wanted: then, or as soon as anybody rings, but not before ``rest`` is over."""
+
+    at: float = NEVER
+    rest: float = NEVER
 
 
 def due(now: float, last: LastReadings, waiting: Waiting) -> Reading | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 
 import structlog
 
@@ -87,6 +87,14 @@ def run_due(context: ServiceContext) -> None:
     if last is not None:
         run(context)
     context.store.flags.rechecked = today
+
+
+def next_run(context: ServiceContext) -> datetime:
+    """When the next recheck is due (the portal's time)."""
+    calendar = context.rulebook.rules.calendar
+    today = calendar.local(context.portal.now()).date()
+    day = today + timedelta(days=1) if context.store.flags.rechecked == today else today
+    return calendar.moment(day, time(HOUR))
 
 
 def run(context: ServiceContext) -> None:
@@ -244,10 +252,15 @@ def believe(store: Store) -> bool:
 
 def remove_twins(context: ServiceContext, now: datetime) -> None:
     """Five minutes after a second send: is there a task twice?"""
-    resent = context.store.resent_creates(context.sender.clock() - TWIN_REST)
-    told = context.store.told([twin_key(row) for row in resent])
-    if due := [row for row in resent if twin_key(row) not in told]:
+    if due := resent_unlooked(context, context.sender.clock() - TWIN_REST):
         look_for_twins(context, due, now)
+
+
+def resent_unlooked(context: ServiceContext, before: datetime) -> list[StoredOperation]:
+    """Creations that were sent twice, the last time before then, and that nobody has looked for yet."""
+    resent = context.store.resent_creates(before)
+    told = context.store.told([twin_key(row) for row in resent])
+    return [row for row in resent if twin_key(row) not in told]
 
 
 def look_for_twins(context: ServiceContext, rows: Sequence[StoredOperation], now: datetime) -> None:

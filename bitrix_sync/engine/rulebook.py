@@ -157,6 +157,13 @@ class Rulebook:
         )
         self.shown = (self.directory, self.loaded)
 
+    def is_changed(self) -> bool:
+        """Whether the file is another one than that which was read last: one look at its directory."""
+        try:
+            return file_stamp(self.path) != self.stamp
+        except UserError:
+            return self.stamp is not None
+
     def reload_if_changed(self) -> bool:
         """Load the file again if it changed on disk; True if new rules are in force."""
         try:

@@ -398,6 +398,16 @@ def send_marked(
         news.receive(outcomes[place:])
 
 
+def next_moment(sender: Sender, kinds: Iterable[Kind]) -> datetime | None:
+    """When something of these kinds that waits may be looked up or sent, if not now (our clock)."""
+    now, limiter = sender.clock(), sender.portal.rate_limiter
+    ends = [rests_until(row, sender.settle) for row in sender.store.unknown()]
+    for method in {writing.METHODS[kind] for kind in kinds}:
+        resting = (limiter.resting_until(method), limiter.resting_until(method, reserve=RESERVE))
+        ends += [datetime.fromtimestamp(until, UTC) for until in resting if until is not None]
+    return min([*ends, *filter(None, [sender.store.put_off_until(now)])], default=None)
+
+
 def forget_old(sender: Sender) -> None:
     """Drop what was read ahead if too much time has passed since, for other work came between."""
     if sender.read_at is None or sender.clock() - sender.read_at > READ_KEEPS:

@@ -78,7 +78,7 @@ class Database:
         """This thread sees the last commit again when it reads next: call it before anything that takes long."""
         connection, self._view.connection = self._view.connection, None
         if connection is not None:
-            with contextlib.suppress(DatabaseError, *self._dialect.faults):
+            with contextlib.suppress(DBAPIError, *self._dialect.faults):
                 connection.close()
 
     @contextlib.contextmanager
@@ -102,6 +102,12 @@ class Database:
             raise StoreError(self._dialect.say(error.orig)) from error
         except self._dialect.faults as error:
             raise StoreError(self._dialect.say(error)) from error
+
+    def version(self) -> int:
+        """Another number than before once anybody has written."""
+        self._dialect.require()
+        with self.errors():
+            return self._dialect.version()
 
     def backup(self, target: Path) -> None:
         """A consistent copy in one file, mode 0600, while others read and write. Never overwrites."""

@@ -61,11 +61,15 @@ class Sqlite:
         self._file = self.path.stat()
         self.reader = _engine(self.path, busy_seconds)
         self.writer = self.migrator = self.reader.execution_options(immediate=True)
+        self._look: sqlite3.Connection | None = None
         self._resolved: Path | None = self.path.resolve()
         _opened[self._resolved] += 1
 
     def close(self) -> None:
         """Closes every connection; the last one folds the write-ahead log into the file."""
+        if self._look is not None:
+            self._look.close()
+            self._look = None
         self.reader.dispose()
         if self._resolved is not None:
             _opened[self._resolved] -= 1
@@ -84,6 +88,14 @@ class Sqlite:
                 f"database {self.path}: the file was removed or replaced while it was in use; stop the service, put the"
                 " file or a backup in its place and start again"
             )
+
+    def version(self) -> int:
+        """Another number than before once anybody has written: so cheap that it may be asked all the time. For one
+        thread alone."""
+        if self._look is None:
+            self._look = sqlite3.connect(self.path, timeout=self._busy_seconds, check_same_thread=False)
+        (number,) = self._look.execute("PRAGMA data_version").fetchone()
+        return int(number)
 
     def set_up(self) -> None:
         """What an opened database needs before it is used: its owner alone reads it, and its log is written ahead."""

@@ -168,6 +168,12 @@ def ready(
     return [stored_operation(row) for row in connection.execute(query)]
 
 
+def put_off_until(connection: Connection, now: datetime) -> datetime | None:
+    """When the first of what is planned for later may be sent (our clock); None: nothing is."""
+    later = (operations.c.state == State.PLANNED.value) & (operations.c.not_before > now)
+    return connection.execute(select(func.min(operations.c.not_before)).where(later)).scalar()
+
+
 def find(
     connection: Connection,
     *,

@@ -7,6 +7,7 @@ and none can be written. Statements, migrations and Python's tables are those of
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,7 @@ class Postgres:
         self.reader = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         self.writer = engine.execution_options(isolation_level="READ COMMITTED", queue=portal)
         self.migrator = engine.execution_options(isolation_level="READ COMMITTED", queue=_EVERY)
+        self._looks = itertools.count()
 
     def close(self) -> None:
         """Closes every connection."""
@@ -67,6 +69,10 @@ class Postgres:
 
     def require(self) -> None:
         """The server itself says when it is gone."""
+
+    def version(self) -> int:
+        """The server keeps no such number: always another one, so that whoever asks looks for himself."""
+        return next(self._looks)
 
     def set_up(self) -> None:
         """Nothing is kept where what was committed may be lost, or where portals would see each other."""

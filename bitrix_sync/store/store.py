@@ -94,6 +94,7 @@ class Store:
         self._database = Database(url, busy_seconds=busy_seconds, create=create)
         self.view, self.look_away = self._database.view, self._database.look_away
         """Many readings of one thread as one transaction."""
+        self.version = self._database.version
         self._watch = lease.Watch()
         self.flags = Flags(self.reading, partial(self.writing, "set_flag"))
 
@@ -244,6 +245,7 @@ class Store:
     release = writes("release", operations.release)
     drop_unsent = writes("drop_unsent", operations.drop_unsent)
     ready = reads(operations.ready)
+    put_off_until = reads(operations.put_off_until)
     stuck = reads(operations.stuck)
     untold_failures = reads(operations.untold_failures)
     refused = reads(operations.refused)

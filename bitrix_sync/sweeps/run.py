@@ -82,6 +82,19 @@ def run_due(context: ServiceContext) -> None:
         go_on(context)
 
 
+def goes_on(context: ServiceContext) -> bool:
+    """Whether a sweep has begun that is not told of yet."""
+    return any(one.state in (CLAIMED, MOVING, HELD) for one in context.store.sweeps(limit=RECENT))
+
+
+def next_slot(context: ServiceContext) -> datetime | None:
+    """When the next sweep is due (the portal's time)."""
+    rules = context.rulebook.rules
+    if rules.overdue is None:
+        return None
+    return overdue.next_slot(rules.overdue, calendar=rules.calendar, now=context.portal.now())
+
+
 def claim_due(store: Store, rules: Rules, now: datetime) -> None:
     """Claim the slot that is due at the portal's time ``now``, and note those that were missed."""
     since = slots_since(store, rules, now)

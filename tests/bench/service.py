@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from bitrix_sync.app import RENEW_SECONDS, Service, WakeSignal
@@ -13,7 +12,6 @@ from bitrix_sync.log import configure
 from bitrix_sync.model.operations import State
 from bitrix_sync.settings import load_settings
 from bitrix_sync.sweeps.state import DONE
-from scheduler import RULES_SECONDS, SLOTS_SECONDS
 from tests.bench.process import serve
 from tests.bench.timeline import HEARD, Timeline
 
@@ -42,53 +40,21 @@ LONGEST = 43_200.0
 UNFINISHED = (State.PLANNED, State.SENDING, State.UNKNOWN)
 
 
-@dataclass(slots=True)
-class Timers:
-    """What the scheduler ticks, by simulated time."""
-
-    timeline: Timeline
-    every: dict[str, float]
-    due: dict[str, float] = field(default_factory=dict)
-
-    def passed(self) -> list[str]:
-        """Reasons whose time has come."""
-        now = self.timeline.now()
-        found = [name for name in self.every if now >= self.due.setdefault(name, now + self.every[name])]
-        for name in found:
-            self.due[name] = now + self.every[name]
-        return found
-
-    def next(self) -> float:
-        """Seconds until the next."""
-        return max(0.0, min(self.due.values(), default=0.0) - self.timeline.now())
-
-
 class SimulatedBell(WakeSignal):
-    """Rung by timers and by what the portal raised; waiting moves the time on."""
+    """Rung by what the portal raised; waiting moves the time on, and the lease is renewed by it."""
 
     def __init__(self, service: Service, timeline: Timeline) -> None:
         super().__init__()
         self.service, self.timeline = service, timeline
-        every = {
-            "poll": float(service.settings.poll_seconds),
-            "rules": RULES_SECONDS,
-            "slots": SLOTS_SECONDS,
-            "lease": RENEW_SECONDS,
-        }
-        self.timers = Timers(timeline, every)
+        self.renewed = timeline.now()
         self.heard = tuple(timeline.counts())
         self.finished: Callable[[], bool] = lambda: False
 
     def listen(self) -> None:
         """Hear what has happened since the last time."""
-        for reason in self.timers.passed():
-            match reason:
-                case "lease":
-                    self.service.renew_lease()
-                case "poll":
-                    self.service.poll()
-                case _:
-                    self.ring(reason)
+        if self.timeline.now() >= self.renewed + RENEW_SECONDS:
+            self.service.renew_lease()
+            self.renewed = self.timeline.now()
         counts = tuple(self.timeline.counts())
         for name, before, now in zip(HEARD, self.heard, counts, strict=True):
             if now > before:
@@ -105,7 +71,7 @@ class SimulatedBell(WakeSignal):
             if self.finished():
                 self.service.stop()
             else:
-                self.timeline.advance(min(timeout, max(self.timers.next(), 1e-3)))
+                self.timeline.advance(timeout)
         return super().take(0.0)
 
 

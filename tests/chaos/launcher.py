@@ -28,7 +28,6 @@ from tests.world.fated import PLACES  # first: it sets the machine's clock befor
 import bitrix_sync.engine.sender  # isort: skip
 import bitrix_sync.store.lease
 import bitrix_sync.store.store
-import scheduler
 from bitrix_sync import app
 from bitrix_sync.cli import main
 from bitrix_sync.decisions import schedule
@@ -76,8 +75,7 @@ def passing(name: str, work: Callable[..., Any], pass_by: Callable[[str], None])
 
 def hurry() -> None:
     """Shorter pauses."""
-    scheduler.SLOTS_SECONDS = 0.3  # type: ignore[assignment]
-    app.RENEW_SECONDS, app.WAIT_PAUSE = 0.5, 0.2
+    app.SLOTS_SECONDS, app.RENEW_SECONDS, app.WAIT_PAUSE = 0.3, 0.5, 0.2
     schedule.EVENT_GAP, schedule.BUSY_GAP, schedule.WIDE_GAP, schedule.TICK = 0.2, 0.5, 2.0, 0.2
     app.TROUBLE_PAUSES = (0.2, 0.5, 1.0)  # type: ignore[assignment]
     recheck.TWIN_REST = timedelta(seconds=1)

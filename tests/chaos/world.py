@@ -64,7 +64,7 @@ POINTS = (
     *(f"{name}:{when}-commit" for name in STORE_POINTS for when in ("before", "after")),
 )
 """Where a service may be doomed to end."""
-THREADS = ("start", "worker", "ticks", "lease", "web")
+THREADS = ("start", "worker", "lease", "web")
 """Points that the first thread passes at the start, and each at its turns."""
 ROAD = (
     "send:before",
@@ -75,7 +75,6 @@ ROAD = (
         for when in ("before", "after")
     ),
     "worker",
-    "ticks",
     "lease",
 )
 """Those that a life comes by often: where it meets errors."""

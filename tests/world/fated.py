@@ -23,7 +23,6 @@ if clock:
     right = time.time
     time.time = lambda: right() + float(Path(clock).read_text())  # before anything of ours is loaded
 
-import scheduler  # noqa: E402
 import webhooks.server  # noqa: E402
 from bitrix_sync import app  # noqa: E402
 from bitrix_sync.cli import main  # noqa: E402
@@ -32,7 +31,6 @@ PLACES: dict[str, tuple[Any, str]] = {
     "start": (app.Service, "restore_pace"),
     "worker": (app.Service, "turn"),
     "suffer": (app.Service, "suffer"),
-    "ticks": (app.Service, "poll"),
     "lease": (app.Service, "renew_lease"),
     "web": (webhooks.server.WebServer, "_turn"),
 }
@@ -67,7 +65,6 @@ if dies:
         app.Service.turn = dying(app.Service.turn, ValueError("trouble"))  # type: ignore[method-assign]
         app.TROUBLE_PAUSES = (0.1,)  # type: ignore[assignment]
     app.RENEW_SECONDS = 0.3
-    scheduler.LONGEST_REST = 0.2
 
 if __name__ == "__main__":
     main()
