@@ -387,19 +387,21 @@ def decide(
 ) -> tuple[Changeset, PassReport]:
     """Judge each deal; a fault in one stops no other. ``room``: so many new tasks the safety limit lets through;
     ``picks``: what owners have to do; None: as the store says."""
-    watch, world = context.rulebook.rules.safety.watch, world_of(context, facts, picks)
-    decisions = judge_deals(context, facts, world, backfill)
+    watch, decisions = context.rulebook.rules.safety.watch, list[Decision]()
+    if facts.deals:
+        world = world_of(context, facts, picks)
+        decisions, picks = judge_deals(context, facts, world, backfill), world.picks
+        room = safety_room(context, facts.now) if room is None else room
     report = PassReport(len(facts.visits), len(facts.deals), len(facts.tasks))
     if watch:
         decisions = [watch_only(decision, report) for decision in decisions]
     decisions = [look_up_met(decision, facts) for decision in decisions]
     failed = rules_that_failed(context, decisions, facts.deals, facts.now)
-    room = safety_room(context, facts.now) if room is None else room
-    decisions, notices = within_safety(context, decisions, facts.now, report, room)
+    decisions, notices = within_safety(context, decisions, facts.now, report, room or 0)
     report.recorded = sum(len(decision.operations) for decision in decisions)
     if not watch:
         notices += (*failed, *notices_of_tasks(context, facts), *tell_unjudged(context, facts))
-    recording = facts.changeset(decisions, operations=notices, picks=world.picks.changes())
+    recording = facts.changeset(decisions, operations=notices, picks=picks.changes() if picks else ())
     return replace(recording, trial=tuple(report.watched)), report
 
 
@@ -567,6 +569,8 @@ def tell_admins(rulebook: Rulebook, about: Key, text: str) -> tuple[Operation, .
 def notices_of_tasks(context: ServiceContext, facts: Gathered) -> tuple[Operation, ...]:
     """What the admins hear of tasks that are not those remembered, and of tasks of ours that nobody remembers."""
     told = tuple(one for record in facts.seen.strangers for one in of_stranger(context, record))
+    if not facts.seen.met:
+        return told
     if context.store.cursor() is None:
         return (*told, *of_marks(context, "first", facts.seen.met))
     began = context.started.replace(microsecond=0)

@@ -37,6 +37,8 @@ def deal_states(connection: Connection, ids: Iterable[int], *, now: datetime | N
     """All that is known of each deal asked for; ``deal`` is None for one that is gone or was never seen. ``moved``
     holds the automatic moves of the 24 hours before ``now`` (the portal's; None: before the last recording)."""
     wanted = sorted(set(ids))
+    if not wanted:
+        return {}
     found = known_deals(connection, wanted)
     seen = _by_deal(connection, visits, wanted)
     made = _by_deal(connection, tasks, wanted)
