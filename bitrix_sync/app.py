@@ -36,7 +36,7 @@ from bitrix_sync.engine.passes import (
     tell_strangers,
     writes,
 )
-from bitrix_sync.engine.rulebook import Rulebook, language_of, need_bound, read_file
+from bitrix_sync.engine.rulebook import Rulebook, known_since, language_of, need_bound, read_file
 from bitrix_sync.engine.sender import Sender, make_good, next_moment, ready
 from bitrix_sync.engine.watchers import Trouble, Watchers
 from bitrix_sync.errors import (
@@ -339,12 +339,17 @@ class Service:
         self.restore_pace()
         try:
             with self.portal.in_haste(FIRST_ANSWER):
-                language = language_of(self.settings.rules)
-                directory = reading.directory(self.portal, language=language, patience=FIRST_PATIENCE)
-                need_scopes(directory.scopes, host=self.portal.host)
+                directory = None
+                if self.store.cursor() is not None:
+                    self.identify(patience=FIRST_PATIENCE)  # its answer tells the portal's time, too
+                if known_since(self.store, self.settings.rules, self.portal.now()) is None:
+                    language = language_of(self.settings.rules)
+                    directory = reading.directory(self.portal, language=language, patience=FIRST_PATIENCE)
+                    need_scopes(directory.scopes, host=self.portal.host)
                 self.identify(patience=FIRST_PATIENCE)
-            self.proven = directory, self.portal.now()
-            self.prove_file(directory)
+            if directory is not None:
+                self.proven = directory, self.portal.now()
+                self.prove_file(directory)
         except PortalRefused as refused:
             if self.store.cursor() is None and refused.code.lower() in FINAL:
                 raise

@@ -81,6 +81,25 @@ def test_a_view_that_meets_a_fault_is_over_and_the_next_reading_begins_anew(plac
         assert store.cursor() is not None
 
 
+@pytest.mark.parametrize(("hours", "edit", "alone"), [(0, "", True), (0, "\n", False), (1, "", False)])
+def test_a_start_from_what_the_store_knows_asks_only_whose_portal_it_is(
+    place: Office, hours: int, edit: str, alone: bool
+) -> None:
+    place.service.turn(set(), wide=True)
+    place.service.close()
+    place.wait(hours=hours)
+    place.rules.write_text(RULES + edit, encoding="utf-8")
+    service = place.service = Service(load_settings(place.environ, None), clock=place.portal.clock.now)
+    service.prove()
+    assert (service.requests == 1) is alone
+    asked = service.requests
+    assert service.take_lease()
+    service.open()
+    assert service.requests == asked
+    service.turn(set(), wide=True)
+    assert service.health().trouble is None
+
+
 # --- when the next one is wanted -------------------------------------------------------------------------------------
 
 

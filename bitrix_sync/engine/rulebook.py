@@ -45,14 +45,20 @@ class Rulebook:
     def __init__(
         self, path: Path, portal: Portal, store: Store, *, read: tuple[Directory, datetime] | None = None
     ) -> None:
-        """``read``: the directory, if it was read already, and when; used if that was just now."""
+        """``read``: the directory, if it was read already, and when; used if that was just now. Else the one in the
+        store is, if it is no older than it would be in a service that runs on: then nothing is asked."""
         self.path, self.portal, self.store = path, portal, store
         now = portal.now()
         self.kept = store.flags.known
         self.fruitless = 0
-        fresh = read is not None and timedelta() <= now - read[1] < COMPANY_KEEPS
-        self.directory: Directory = self.learn(read[0] if read and fresh else None, self.kept)
-        self.read_at = self.company_at = read[1] if read and fresh else portal.now()
+        fresh = read if read is not None and timedelta() <= now - read[1] < COMPANY_KEEPS else None
+        known_at = known_since(store, path, now) if fresh is None else None
+        if known_at is not None and self.kept is not None:
+            self.directory: Directory = self.kept
+            self.read_at = self.company_at = known_at
+        else:
+            self.directory = self.learn(fresh[0] if fresh else None, self.kept)
+            self.read_at = self.company_at = fresh[1] if fresh else portal.now()
         self.absences_read = False
         self.nameless: set[tuple[int, str]] = set()
         """Stages, with their funnels, that the last reading did not name though deals are in them."""
@@ -319,6 +325,18 @@ class Rulebook:
             self.absences_noted = self.company.absences
         if company.unread:
             log.warning("people could not be read; those known last stay", parts=sorted(company.unread))
+
+
+def known_since(store: Store, path: Path, now: datetime) -> datetime | None:
+    """When the directory in the store was read (the portal's time), if it will do for a start: all of it, within the
+    hour, for the file as it is. None: the portal is to be read."""
+    kept, known_at = store.flags.rules_kept, store.flags.known_at
+    if kept is None or known_at is None or store.flags.unread or not timedelta() <= now - known_at < DIRECTORY_KEEPS:
+        return None
+    try:
+        return known_at if read_file(path)[0] == kept.text else None
+    except UserError:
+        return None
 
 
 def _by_load(person: Person) -> bool:
