@@ -258,6 +258,7 @@ class Service:
         """Member id that the portal's events tell, and one that was told since and is not looked at yet."""
         self.pace_noted: datetime | None = None
         self.rest_noted: datetime | None = None
+        self.clock_shown: float | None = None
 
     # --- doors ---------------------------------------------------------------------------------------------------
 
@@ -441,12 +442,16 @@ class Service:
 
     @contextlib.contextmanager
     def keeping_lease(self) -> Iterator[None]:
-        """Renew the lease in the background, in a thread of its own."""
+        """Renew the lease in the background, in a thread of its own: every other time while no request goes out."""
         done = threading.Event()
 
         def renew() -> None:
+            seen, skips = -1, False
             while not done.wait(RENEW_SECONDS):
-                self.renew_lease()
+                skips = not skips and self.requests == seen
+                if not skips:
+                    seen = self.requests
+                    self.renew_lease()
                 self.give_sign(LEASE)
 
         keeper = self.begin(LEASE, renew, done)
@@ -689,7 +694,8 @@ class Service:
 
     def next_turn(self, context: ServiceContext, waiting: Mapping[Kind, int]) -> schedule.Wish:
         """When there will be something to do, if nobody rings: a reading or a write, a slot, a step of a command."""
-        now, writing, things = self.portal.clock(), writes(context), self.waiting(frozenset())
+        now, things = self.portal.clock(), self.waiting(frozenset())
+        writing = bool(waiting) and writes(context)
         soon = now + schedule.TICK
         wanted = schedule.due(now, self.last, things)
         if wanted is not None and not wanted.rest:
@@ -701,7 +707,7 @@ class Service:
         moments = [self.last.at + self.last.poll]
         if self.look is not None:
             moments.append(now + (self.look[1] - self.portal.now()).total_seconds())
-        if waiting and writing and (moment := next_moment(context.sender, waiting)):
+        if writing and (moment := next_moment(context.sender, waiting)):
             moments.append(max(soon, moment.timestamp()))
         return schedule.Wish(min(moments))
 
@@ -723,12 +729,13 @@ class Service:
 
     def waiting(self, reasons: Set[str], *, wide: bool = False) -> schedule.Waiting:
         """What there is to be read for, and to be written."""
-        writable = self.context is not None and bool(ready(self.context.sender, 1))
+        operations = bool(self.store.ready(self.time(), 1))
+        writable = operations and self.context is not None and bool(ready(self.context.sender, 1))
         return schedule.Waiting(
             events=frozenset(reasons - NO_EVENTS) | self.put_off,
             polled="poll" in reasons,
             wide=wide,
-            operations=writable or bool(self.store.ready(self.time(), 1)),
+            operations=operations,
             writable=writable,
             batch=self.batch_seconds(),
         )
@@ -790,8 +797,8 @@ class Service:
     def show_clock(self) -> None:
         """For reports, which ask no portal: how far its clock is ahead of the machine's, in whole minutes."""
         ahead = 60.0 * round((self.portal.now() - self.clock()).total_seconds() / 60)
-        if self.store.flags.clock_offset != ahead:
-            self.store.flags.clock_offset = ahead
+        if ahead != self.clock_shown:
+            self.store.flags.clock_offset = self.clock_shown = ahead
 
     def suffer(self, fault: Exception) -> None:
         """Note trouble, tell it once, and let it rest. What nobody expected is told with its trace, and does not end
