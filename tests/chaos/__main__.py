@@ -44,7 +44,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=20, help="how many seeds (default: %(default)s)")
     parser.add_argument("--first", type=int, default=int(time.time()) % 100_000 * 100, help="the first seed")
     parser.add_argument("--deeds", type=int, default=500, help="what people do in a run (default: %(default)s)")
-    parser.add_argument("--kills", type=int, default=12, help="kills in a run (default: %(default)s)")
+    parser.add_argument("--kills", type=int, default=20, help="kills in a run (default: %(default)s)")
     parser.add_argument("--chapters", type=int, default=4, help="sweeps in a run (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=900, help="begin no run ending later (default: %(default)s)")
     parser.add_argument("--jobs", type=int, default=4, help="runs at once (default: %(default)s)")
