@@ -48,6 +48,7 @@ END_WITHIN = 4.0
 
 LEFT_ALONE = 35.0
 """So long a command waits for a sign of a service on another machine that holds the database."""
+ON_WINDOWS = "bitrix-sync runs on Linux and macOS; on Windows install it in WSL, which `wsl --install` sets up"
 LAST_ID = 2**63 - 1
 """The largest number that the database can hold."""
 
@@ -115,6 +116,8 @@ def top(
 
 def run_verb(language: str) -> int:
     """Run what the words of the process ask for, with help and usage in the reader's language; its exit code."""
+    if sys.platform == "win32":
+        raise UserError(ON_WINDOWS)
     command: Any = get_command(app)
     for one in (command, *command.commands.values()):
         one.help = usage_text(language, one.help)
@@ -258,8 +261,8 @@ def find_reader() -> Language:
 
     try:
         rules = load_settings(need_portal=False).rules
-        return named(rules.read_text(encoding="utf-8-sig"))
-    except (BitrixSyncError, OSError, UnicodeDecodeError):
+        return named(rules.read_bytes().replace(b"\0", b"").decode("utf-8-sig", "replace"))
+    except (BitrixSyncError, OSError):
         return spoken_language()
 
 

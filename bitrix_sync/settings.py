@@ -25,6 +25,9 @@ from bitrix_sync.errors import SettingError
 from bitrix_sync.model.webhook import WebhookUrl, is_loopback
 from bitrix_sync.words.language import FALL_BACK, LANGUAGES, Language
 
+_QUOTED = re.compile(r"""["'`«“„‘].*["'`»”“’]""", re.DOTALL)
+_AS_IT_IS = frozenset({"BITRIX_WEBHOOK_URL", "BITRIX_PAGE_PASSWORD"})
+"""A password may have quotes; an address of a webhook says itself what is wrong with it."""
 _TOKEN = re.compile(r"[!-+\--~]{1,256}")  # visible ASCII but the comma
 
 
@@ -308,7 +311,10 @@ def _values(given: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
     """What is set, as it stands or in a file of its own, and what is wrong with such files."""
     values = {name: text for name in NAMES if (text := (given.get(name) or "").strip())}
     in_files, wrong = _read_secrets(given, values)
-    return values | in_files, wrong
+    values |= in_files
+    quoted = [name for name, text in values.items() if name not in _AS_IT_IS and _QUOTED.fullmatch(text)]
+    wrong += [_line(name, "has quotes around it") for name in quoted]
+    return {name: text for name, text in values.items() if name not in quoted}, wrong
 
 
 def _read_secrets(given: Mapping[str, str], values: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:

@@ -177,6 +177,23 @@ def test_without_a_webhook_the_setting_is_named_with_what_to_write(command: str,
     told(bare(command), 1, "BITRIX_WEBHOOK_URL: is not set; write")
 
 
+@pytest.mark.parametrize("words", [["run"], ["check"], ["--version"]])
+def test_on_windows_one_sentence_says_where_it_runs(
+    words: list[str], bare: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli.sys, "platform", "win32")
+    assert bare(*words) == Ran(1, "", f"{cli.ON_WINDOWS}\n")
+
+
+@pytest.mark.parametrize("encoding", ["cp1251", "utf-16", "utf-16-le"])
+def test_rules_in_another_encoding_are_told_in_their_language(encoding: str, bare: Shell) -> None:
+    text = "version: 1\nlanguage: ru\nfunnels: {Продажи: {Договор: []}}\n"
+    (bare.folder / "rules.yaml").write_bytes(text.encode(encoding))
+    ran = bare("check", "--offline")
+    assert ran.code == 1
+    assert "это не текст UTF-8; сохраните файл в UTF-8" in ran.out
+
+
 def test_a_wrong_setting_stops_every_command_with_its_name(bare: Shell) -> None:
     for command in ("status", "check", "held"):
         told(bare(command, BITRIX_POLL_SECONDS="often", BITRIX_WEBHOOK_URL=""), 1, "BITRIX_POLL_SECONDS")

@@ -106,6 +106,21 @@ def test_the_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch,
     assert load_settings().webhook_url.get_secret_value() == URL
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("BITRIX_RULES", '"rules.yaml"'),
+        ("DATABASE_URL", "'sqlite:///x.db'"),
+        ("BITRIX_LISTEN", "«127.0.0.1:8080»"),
+        ("BITRIX_HEARTBEAT_URL", "“https://watcher.example/”"),
+        ("HTTPS_PROXY", "`http://proxy:3128`"),
+    ],
+)
+def test_a_value_in_quotes_is_told(name: str, value: str) -> None:
+    with pytest.raises(SettingError, match=f"^{name}: has quotes around it; write "):
+        load_settings({name: value}, None, need_portal=False)
+
+
 def test_the_file_may_have_comments_quotes_a_mark_of_windows_and_other_programs_names(workdir: Path) -> None:
     Path(".env").write_text(
         f"# ours\nexport BITRIX_WEBHOOK_URL=\"{URL}\"\nBITRIX_PAGE_PASSWORD='a$b # c'\nOTHER=1\n", encoding="utf-8-sig"

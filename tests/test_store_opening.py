@@ -25,6 +25,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from bitrix_sync.errors import StoreError
 from bitrix_sync.model.operations import State
 from bitrix_sync.store import Store, database, schema
+from bitrix_sync.store.dialects import network_disk
 from tests.world.process import full_disk
 
 MIGRATIONS = Path(database.__file__).parent / "migrations"
@@ -448,3 +449,11 @@ def test_a_backup_in_the_place_of_a_killed_database_is_free_of_what_that_left(pa
         assert store.bindings() == {}
         with store.reading() as connection:
             assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
+
+
+def test_a_network_disk_is_known_by_its_mount() -> None:
+    rows = ("/dev/sda1 / ext4 rw", "srv:/home /home nfs4 rw", "/dev/sdb /home/local xfs rw", "//nas/x /mnt/x cifs rw")
+    mounts = "".join(f"{row} 0 0\n" for row in rows)
+    paths = ("/home/anna/bitrix-sync.db", "/mnt/x/a.db", "/home/local/a.db", "/home", "/var/lib/a.db", "/homes/a.db")
+    assert [network_disk(Path(one), mounts) for one in paths] == ["nfs4", "cifs", "", "nfs4", "", ""]
+    assert network_disk(Path("/a"), "") == ""

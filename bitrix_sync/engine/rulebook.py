@@ -371,18 +371,21 @@ def read_file(path: Path) -> tuple[str, Stamp]:
     """The file's text and its stamp; UserError when it is not there or not text."""
     try:
         stamp = file_stamp(path)
-        return path.read_text(encoding="utf-8-sig"), stamp
+        text = path.read_bytes().decode("utf-8-sig")
+        if "\0" not in text:  # as UTF-16 has them
+            return text, stamp
     except UnicodeDecodeError:
-        raise UserError(f"{path}: not UTF-8 text; save the file in UTF-8") from None
+        pass
     except OSError as fault:
         raise UserError(f"{path}: cannot be read ({fault.strerror}); run `bitrix-sync init` to make one") from None
+    raise UserError(f"{path}: not UTF-8 text; save the file in UTF-8 (in Notepad: Save as, Encoding)")
 
 
 def language_of(path: Path) -> Language:
     """The language that the file names, even one that cannot be loaded."""
     try:
-        return named(read_file(path)[0])
-    except UserError:
+        return named(path.read_bytes().replace(b"\0", b"").decode("utf-8-sig", "replace"))
+    except OSError:
         return DEFAULT
 
 

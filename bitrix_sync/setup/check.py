@@ -87,10 +87,16 @@ def database(settings: Settings) -> list[Line]:
         with Store(settings.database_url) as store:
             began = "has been read before" if store.cursor() else "the first start will read the portal"
             modes = {PAUSED: store.flags.paused, WATCHED: store.flags.watch}
-            lines = [Line("ok", "database", f"{store.name}, {began}")]
+            lines = [Line("ok", "database", f"{store.name}, {began}"), *on_network(store.on_network)]
             return [*lines, *(Line("warning", "mode", text) for text, so in modes.items() if so)]
     except StoreError as fault:
         return [Line("error", "database", str(fault))]
+
+
+def on_network(kind: str) -> list[Line]:
+    """Does the database lie where SQLite can lose data?"""
+    text = f"lies on a network disk ({kind}), where SQLite can lose data; put it on a disk of this machine"
+    return [Line("warning", "database", f"{text}, or use PostgreSQL")] if kind else []
 
 
 def the_stores_portal(settings: Settings, portal: Portal) -> list[Line]:

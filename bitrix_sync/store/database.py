@@ -35,6 +35,7 @@ class Database:
         self._view = _View()
         self._dialect = dialect_of(url)(url, busy_seconds=busy_seconds, create=create)
         self.name = self._dialect.name
+        self.on_network = self._dialect.on_network
         try:
             with self.errors():
                 self._open()

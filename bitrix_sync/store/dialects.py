@@ -51,6 +51,7 @@ class Sqlite:
         """``create``: make the file if there is none."""
         self.path = file_of(url)
         self.name = str(self.path)
+        self.on_network = network_disk(self.path.resolve(), _mounts())
         if not (create or self.path.exists()):
             raise StoreError(
                 f"database {self.path}: is not there; start `bitrix-sync run` first, or set DATABASE_URL to where the"
@@ -177,8 +178,27 @@ _SENTENCES = (
     ("unable to open", "cannot be opened; check that the file and its directory are writable for this user"),
     ("not a database", "this file is no database; point DATABASE_URL elsewhere or put a backup in its place"),
     ("malformed", "the file is damaged; put a backup in its place and start again"),
-    ("disk i/o error", "the disk does not answer as it should (I/O error); check it before anything else"),
+    ("locking protocol", "the disk locks no files, as many network disks; put the database on a disk of this machine"),
+    ("disk i/o error", "the disk does not answer as it should (I/O error); check it, and take no network disk"),
 )
+
+
+_NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "afs", "glusterfs", "fuse.glusterfs"})
+
+
+def _mounts() -> str:
+    with contextlib.suppress(OSError):
+        return Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace")
+    return ""
+
+
+def network_disk(path: Path, mounts: str) -> str:
+    """The kind of network disk on which a file lies, as ``nfs4``; "" for a disk of this machine. ``mounts``: as in
+    /proc/self/mounts."""
+    rows = (line.split(" ") for line in mounts.splitlines())
+    found = {Path(row[1]): row[2] for row in rows if len(row) > 2}
+    kind = next((found[one] for one in (path, *path.parents) if one in found), "")
+    return kind if kind in _NETWORK else ""
 
 
 @contextlib.contextmanager

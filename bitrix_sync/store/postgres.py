@@ -57,6 +57,7 @@ class Postgres:
         """``create`` makes no difference: the database is made by its administrator, tables are added to it."""
         parsed = make_url(url).set(drivername="postgresql+psycopg")
         self.name = _name(parsed)
+        self.on_network = ""
         engine = _engine(parsed, busy_seconds, portal)
         self.reader = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         self.writer = engine.execution_options(isolation_level="READ COMMITTED", queue=portal)

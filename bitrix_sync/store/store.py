@@ -99,6 +99,11 @@ class Store:
         self.flags = Flags(self.reading, partial(self.writing, "set_flag"))
 
     @property
+    def on_network(self) -> str:
+        """The kind of network disk on which it lies, as ``nfs4``; "" for none."""
+        return self._database.on_network
+
+    @property
     def name(self) -> str:
         """The file, or the server's database."""
         return self._database.name

@@ -2337,6 +2337,7 @@ TROUBLES: dict[str, str] = {
     "is not the address of an incoming webhook, or has something after the code": "это не адрес входящего вебхука, "
     "или после кода есть лишнее",
     "has quotes around it: take them off": "значение в кавычках: уберите их",
+    "has quotes around it": "значение в кавычках",
     "should be a valid number, unable to parse string as a number": "это не число",
     "should be greater than or equal to {0}": "нужно не меньше {0}",
     "should be less than or equal to {0}": "нужно не больше {0}",
@@ -2492,6 +2493,31 @@ TROUBLES: dict[str, str] = {
     "there is no database of that name; create it: {0}": "такой базы нет; создайте её: {0}",
     "this role may not do that; make it the owner of the database's tables": "у этой роли нет на это права; сделайте "
     "её владельцем таблиц базы",
+    "another program holds it locked (an open sqlite shell?); close that and try again": (
+        "её держит другая программа (открыт sqlite?); закройте её и повторите"
+    ),
+    "the disk is full; free some space and start again, nothing that was recorded is lost": (
+        "на диске нет места; освободите его и запустите снова, записанное не пропало"
+    ),
+    "the file or its directory is not writable for this user; change the owner or the mode": (
+        "файл или папка не доступны этому пользователю для записи; смените владельца или права"
+    ),
+    "this file is no database; point DATABASE_URL elsewhere or put a backup in its place": (
+        "этот файл — не база; укажите в DATABASE_URL другой или верните на его место копию"
+    ),
+    "the file is damaged; put a backup in its place and start again": (
+        "файл повреждён; верните на его место копию и запустите снова"
+    ),
+    "the disk locks no files, as many network disks; put the database on a disk of this machine": (
+        "диск не запирает файлы, как многие сетевые; перенесите базу на диск этой машины"
+    ),
+    "the disk does not answer as it should (I/O error); check it, and take no network disk": (
+        "диск отвечает с ошибками (ввод-вывод); проверьте его, сетевой диск не годится"
+    ),
+    "lies on a network disk ({0}), where SQLite can lose data; put it on a disk of this machine, or use PostgreSQL": (
+        "лежит на сетевом диске ({0}), где SQLite может терять данные; перенесите на диск этой машины или возьмите "
+        "PostgreSQL"
+    ),
     "the server's disk is full; free some space, nothing that was recorded is lost": "на диске сервера нет места; "
     "освободите его, записанное не пропало",
     "the server has no more connections or memory to give; raise max_connections or close others": "у сервера "
@@ -2513,7 +2539,12 @@ TROUBLES: dict[str, str] = {
     "драйвер не установлен: {0}",
     "DATABASE_URL is no address of a database; write {0}": "DATABASE_URL: это не адрес базы; напишите {0}",
     "DATABASE_URL names no file; write {0}": "DATABASE_URL: файл не назван; напишите {0}",
-    "{0}: not UTF-8 text; save the file in UTF-8": "{0}: это не текст UTF-8; сохраните файл в UTF-8",
+    "{0}: not UTF-8 text; save the file in UTF-8 (in Notepad: Save as, Encoding)": (
+        "{0}: это не текст UTF-8; сохраните файл в UTF-8 (в Блокноте: «Сохранить как», «Кодировка»)"
+    ),
+    "bitrix-sync runs on Linux and macOS; on Windows install it in WSL, which `wsl --install` sets up": (
+        "bitrix-sync работает на Linux и macOS; на Windows поставьте её в WSL: его установит `wsl --install`"
+    ),
     "{0}: cannot be read ({1}); run `bitrix-sync init` to make one": "{0}: не читается ({1}); создайте файл командой "
     "`bitrix-sync init`",
     "{0}: cannot be written ({1}); run `bitrix-sync init` in a folder of yours": "{0}: не записывается ({1}); "
