@@ -51,9 +51,9 @@ def _duration(text: str) -> Duration:
 
 
 _SPOKEN = re.compile(
-    r"\s*(?:через\s+)?([0-9]+)\s*(?P<unit>(?P<work>раб[а-я.]*\s*|(?:working|work|business)\s+)?"
+    r"\s*(?:(?:через|на|в течение|in|for)\s+)?([0-9]+)\s*(?P<unit>(?P<work>раб[а-я.]*\s*|(?:working|work|business)\s+)?"
     r"(?:(?P<minutes>мин[а-я.]*|m|min)|(?P<hours>ч[а-я.]*|h|hours?)|(?P<days>(?:дн|ден|сут)[а-я.]*|д\.?|d|days?)"
-    r"|(?P<weeks>нед[а-я.]*|w)|(?P<months>мес[а-я.]*)))\s*",
+    r"|(?P<weeks>нед[а-я.]*|w)|(?P<months>мес[а-я.]*)|(?P<workdays>р\.?[\s/]?д\.?|bd)))\s*",
     re.IGNORECASE,
 )
 """A duration in Russian, or abbreviated: ``2 рабочих дня``, ``2d``."""
@@ -64,7 +64,7 @@ def _in_other_words(text: str) -> tuple[str, str] | None:
     found = _SPOKEN.fullmatch(text)
     if found is None or _known(text):
         return None
-    unit = next(unit for unit in ("minutes", "hours", "days", "weeks", "months") if found[unit])
+    unit = next(unit for unit in ("minutes", "hours", "days", "weeks", "months", "workdays") if found[unit])
     if found["work"] and unit in ("minutes", "hours", "days"):
         unit = f"work{unit}"
     amount = int(found[1][:12])

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, Discriminator, Field, PlainValid
 
 from bitrix_sync.rules import forms
 from bitrix_sync.rules.durations import Span
-from bitrix_sync.rules.plain_keys import TEMPLATES, Ending, PlainKeys
+from bitrix_sync.rules.plain_keys import DEFAULTS, TEMPLATES, Ending, PlainKeys
 from bitrix_sync.rules.problem import Path, refusal, show
 from bitrix_sync.rules.scalars import (
     Clock,
@@ -319,8 +319,9 @@ SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
 
 
 def keys_of(model: type[BaseModel]) -> list[str]:
-    """The keys that a mapping of this shape takes, as they are written."""
-    return [field.alias or name for name, field in model.model_fields.items()]
+    """The keys that a mapping of this shape takes, as they are written; its own go before the plain ones."""
+    fields = sorted(model.model_fields.items(), key=lambda one: one[0] in DEFAULTS)
+    return [field.alias or name for name, field in fields]
 
 
 class Placed(NamedTuple):

@@ -20,7 +20,7 @@ from bitrix_sync.rules.consistency import MAX_CODE, judge, too_much_code, warn_o
 from bitrix_sync.rules.file import File, stages, templates
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.rules.problem import Fault, Problem, Remarks
-from bitrix_sync.rules.punctuation import COMMENT
+from bitrix_sync.rules.punctuation import COMMENT, CURLY_QUOTES, in_curly
 from bitrix_sync.rules.suggest import sparing
 from bitrix_sync.rules.tree import Node, crumbs, place, walk
 from bitrix_sync.rules.yaml import Unreadable, read
@@ -84,7 +84,7 @@ def _load(
         wrong = f"The templates of the file hold more than {MAX_CODE} characters in braces."
         remarks.fault(("funnels",), wrong, "Make them simpler, or fewer.", key=True)
         return Loaded(None, _problems(remarks.faults, root, name), [])
-    _warn_of_cut(shaped.file, root, remarks)
+    _warn_of_texts(shaped.file, root, remarks)
     judge(shaped.file, root.data, remarks, offline=directory is None)
     warn_of_past(shaped.file, now, remarks)
     if directory is None:
@@ -98,14 +98,17 @@ def _load(
     return Loaded(bound.rules, [], warnings, bound.bindings)
 
 
-def _warn_of_cut(file: File, root: Node, remarks: Remarks) -> None:
-    """Texts that end where a comment begins, which may have been meant to be text."""
+def _warn_of_texts(file: File, root: Node, remarks: Remarks) -> None:
+    """Texts that end where a comment begins, which may have been meant to be text, and those in typographic quotes,
+    which may have been meant to be none of it."""
     for placed in stages(file):
         for index, task in enumerate(placed.stage.tasks):
-            for path, _ in templates(task):
+            for path, text in (*templates(task), *((("tags", at), tag) for at, tag in enumerate(task.tags))):
                 where = (*placed.tasks_path, index, *path)
                 if walk(root, where).cut:
                     remarks.warn(where, *COMMENT)
+                if in_curly(text):
+                    remarks.warn(where, *CURLY_QUOTES)
 
 
 def _problems(faults: Iterable[Fault], root: Node, name: str) -> list[Problem]:

@@ -10,8 +10,10 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-ODD = "\u00a0\u1680\u2000-\u200b\u202f\u205f\u2060\u3000\ufeff"
+ODD = "\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
 """Spaces that are none for YAML, for a class of a regular expression."""
+UNSEEN = "\u00ad\u180e\u200b-\u200f\u2060-\u2064\ufeff"
+"""Characters that no eye sees, likewise."""
 CURLY = "“”„‟«»‘’‚"
 LOOKED_AT = 4
 """So many lines, up from the one that YAML stumbles over, are looked at."""
@@ -24,10 +26,15 @@ _BLOCK = re.compile(r"[:\-]\s+[|>][-+0-9]*\s*(?:#.*)?$")
 _GLUED = re.compile(r"(\s*(?:- +)*)([^\s:#'\"{\[]+):([^ \t]|$)")
 _GLUED_DASH = re.compile(r"\s*(?:- +)*(-)[^\W\d]")
 _ODD_SPACE = re.compile(f"^[ \t]*(?:- *)*([{ODD}])|^[ \t]*(?:- +)*[^\\s:]+:[ \t]*([{ODD}])|[{{,]\\s*\\w+:([{ODD}])")
+_UNSEEN_AT = re.compile(f"^[ \t]*(?:- *)*([{UNSEEN}])|[:,{{\\[]\\s*([{UNSEEN}])")
+_AFTER_ALL = re.compile(f"[\\]}}\"'][ \t]*([{ODD}{UNSEEN}])[{ODD}{UNSEEN}\\s]*$")
+_OTHER_DASH = re.compile(r"^\s*([\u2010-\u2015\u2212•·])\s")
 _CURLY_QUOTE = re.compile(f"(?:^[ \t]*|[:\\-]\\s+|[\\[{{,]\\s*)([{CURLY}])")
 _CUT = re.compile(r"\s(#)\S")
 
 ODD_SPACE = "A no-break space stands here, which is no space for YAML.", "Replace it by an ordinary one."
+UNSEEN_SIGN = "A character that no eye sees stands here.", "Delete it: write the line anew from here on."
+OTHER_DASH = "This dash is none for YAML.", "Begin each item of a list with a hyphen and a space: `- `."
 CURLY_QUOTES = "Typographic quotes stand here, which are part of the text.", 'Write straight ones: `"…"`.'
 NO_DASH = "The dash before this is missing.", "Begin each item of a list with a dash and a space."
 COMMENT = "What follows ` #` is a comment.", "Put the text in quotes."
@@ -60,6 +67,8 @@ def glued(text: str) -> tuple[str, str] | None:
     """A key and its value written without a space between: what is wrong, and the cure."""
     if re.search(f"[{ODD}]", text):
         return ODD_SPACE
+    if re.search(f"[{UNSEEN}]", text):
+        return UNSEEN_SIGN
     found = _GLUED.match(text)
     if found is None or not found[3] or text[found.end(2) + 1 :].startswith("//"):
         return None
@@ -69,6 +78,17 @@ def glued(text: str) -> tuple[str, str] | None:
 def curly(text: object) -> bool:
     """Whether a text begins with a typographic quote."""
     return isinstance(text, str) and text[:1] in CURLY and text != ""
+
+
+def in_curly(text: str) -> bool:
+    """Whether a whole text stands in typographic quotes, or in one of them and a straight one."""
+    inner = text.strip()
+    return (
+        len(inner) > 2
+        and {inner[0], inner[-1]} <= {*CURLY, '"'}
+        and not {*CURLY} & {*inner[1:-1]}
+        and inner[0] != inner[-1]
+    )
 
 
 def _no_space(key: str, value: str) -> tuple[str, str]:
@@ -132,6 +152,9 @@ def _without_space(line: str) -> tuple[int, tuple[str, str]] | None:
 
 _LOOKS: tuple[Look, ...] = (
     _by(_ODD_SPACE, ODD_SPACE),
+    _by(_UNSEEN_AT, UNSEEN_SIGN),
+    _by(_AFTER_ALL, ODD_SPACE),
+    _by(_OTHER_DASH, OTHER_DASH),
     _by(_GLUED_DASH, ("After the dash a space is missing.", "Write `- id: ...`.")),
     _without_space,
     _by(_CURLY_QUOTE, CURLY_QUOTES),

@@ -19,7 +19,7 @@ from pydantic import PlainValidator, Strict, WithJsonSchema
 
 from bitrix_sync.model.worktime import country_codes
 from bitrix_sync.rules.problem import capitalized, refusal, show
-from bitrix_sync.rules.suggest import cure, did_you_mean, nearest
+from bitrix_sync.rules.suggest import cure, did_you_mean, foreign_letter, looks, nearest
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 OnDayOff = Literal["next", "previous", "keep"]
@@ -31,6 +31,9 @@ ID_LENGTH = 64
 
 _TIME = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_ANY_TIME = re.compile(
+    r"(?:в\s*|at\s*)?(\d{1,2})\s*(?:[:.,\-–—чh]\s*(?:(\d{1,2})\s*(?:м|мин\.?|m)?)?)?(?:00)?", re.IGNORECASE
+)
 _ANY_DATE = re.compile(
     r"\s*(?:(?P<year>\d{4})[-./](?P<month>\d{1,2})[-./](?P<day>\d{1,2})"
     r"|(?P<day_>\d{1,2})[-.](?P<month_>\d{1,2})[-.](?P<year_>\d{4}|\d\d))\s*"
@@ -40,15 +43,26 @@ _EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(?:\.[^@\s.]+)+")  # every dot in one plac
 _PERSON_NAME = re.compile(r"(?:(?![a-z])|(?=\S+\s))[^\W\d_][^\s@]*(?:\s+[^\W\d_][^\s@]*)*")
 """A word alone is none if it is written in small Latin letters, as our own are."""
 _SPAN = re.compile(r"\s*([0-9]{1,2}:[0-9]{2})\s*[-–—]\s*([0-9]{1,2}:[0-9]{2})\s*")
-_DAY_RANGE = re.compile(r"([A-Za-z]+)(?:\s*-\s*([A-Za-z]+))?")
+_DAY_RANGE = re.compile(r"([^\W\d_]+)(?:\s*[-–—]\s*([^\W\d_]+))?")
+_RUSSIAN_DAYS = dict(zip(("пн", "вт", "ср", "чт", "пт", "сб", "вс"), DAYS, strict=True))
 _TIME_PATTERN = "^([01]?[0-9]|2[0-3]):[0-5][0-9]$"
 
 
 def _parse_time(value: Any) -> Time:
     found = _TIME.fullmatch(value) if isinstance(value, str) else None
     if found is None:
-        raise refusal(f"{show(value)} is no time of day.", 'Write hours and minutes in quotes, as `"15:00"`.')
+        raise refusal(f"{show(value)} is no time of day.", _time_meant(value))
     return Time(int(found[1]), int(found[2]))
+
+
+def _time_meant(value: Any) -> str:
+    """The time as it is to be written, of one in other signs: ``9.30``, ``9-30``, ``9 ч 30 мин``."""
+    text = f"{value:.2f}" if isinstance(value, float) else str(value)
+    found = _ANY_TIME.fullmatch(text.strip())
+    hours, minutes = (int(found[1]), int(found[2] or 0)) if found is not None else (24, 0)
+    if hours > 23 or minutes > 59:
+        return 'Write hours and minutes in quotes, as `"15:00"`.'
+    return f'Write `"{hours:02d}:{minutes:02d}"`, in quotes.'
 
 
 def _parse_date(value: Any) -> Date:
@@ -103,7 +117,7 @@ def _parse_text(value: Any) -> str:
 
 
 def _parse_zone(value: Any) -> str:
-    word = value if isinstance(value, str) else str(value)
+    word = value if isinstance(value, str) else f"{value:+d}" if type(value) is int else str(value)
     if word in _zones():
         return word
     offset = _OFFSET.fullmatch(word)
@@ -130,19 +144,27 @@ _PLACES = {
 }
 """Where clocks are so many hours ahead of UTC."""
 _SHORT = {
-    "Europe/Moscow": "MSK MSD МСК RU RUSSIA РОССИЯ МОСКВА",
+    "Europe/Moscow": (
+        "MSK MSD МСК RU RUSSIA РОССИЯ МОСКВА RUSSIAN_STANDARD_TIME САНКТ_ПЕТЕРБУРГ ПЕТЕРБУРГ СПБ КАЗАНЬ СОЧИ КРАСНОДАР "
+        "ВОРОНЕЖ НИЖНИЙ_НОВГОРОД РОСТОВ_НА_ДОНУ РОСТОВ ЯРОСЛАВЛЬ ТУЛА РЯЗАНЬ ПЕНЗА ЛИПЕЦК"
+    ),
     "Europe/Kaliningrad": "КАЛИНИНГРАД",
-    "Europe/Samara": "SAMT САМАРА",
-    "Asia/Yekaterinburg": "YEKT EKATERINBURG ЕКАТЕРИНБУРГ",
+    "Europe/Samara": "SAMT САМАРА ТОЛЬЯТТИ ИЖЕВСК",
+    "Europe/Saratov": "САРАТОВ",
+    "Europe/Volgograd": "ВОЛГОГРАД",
+    "Asia/Yekaterinburg": "YEKT EKT EKATERINBURG ЕКАТЕРИНБУРГ ЧЕЛЯБИНСК ПЕРМЬ УФА ТЮМЕНЬ СУРГУТ ОРЕНБУРГ",
+    "Asia/Barnaul": "БАРНАУЛ",
+    "Asia/Tomsk": "ТОМСК",
+    "Asia/Novokuznetsk": "КЕМЕРОВО НОВОКУЗНЕЦК",
     "Asia/Omsk": "OMST ОМСК",
     "Asia/Novosibirsk": "NOVT НОВОСИБИРСК",
     "Asia/Krasnoyarsk": "KRAT КРАСНОЯРСК",
     "Asia/Irkutsk": "IRKT ИРКУТСК",
     "Asia/Yakutsk": "YAKT ЯКУТСК",
-    "Asia/Vladivostok": "VLAT ВЛАДИВОСТОК",
+    "Asia/Vladivostok": "VLAT ВЛАДИВОСТОК ХАБАРОВСК",
     "Asia/Magadan": "MAGT МАГАДАН",
     "Asia/Kamchatka": "PETT КАМЧАТКА",
-    "Asia/Almaty": "ALMT АЛМАТЫ",
+    "Asia/Almaty": "ALMT АЛМАТЫ АЛМА_АТА АСТАНА ASTANA",
     "Asia/Tashkent": "UZT ТАШКЕНТ",
     "Europe/Minsk": "МИНСК",
     "Europe/Berlin": "CEST",
@@ -166,11 +188,12 @@ def _place_at(offset: re.Match[str]) -> str:
 
 def _zone_meant(word: str) -> str:
     """``Did you mean `Europe/Moscow`?`` for an abbreviation, the name of a city, or what is mistyped."""
-    bare = word.strip().replace(" ", "_")
-    meant = _ZONE_OF.get(bare.upper()) or next(
-        (zone for zone in sorted(_zones()) if zone.rpartition("/")[2].lower() == bare.lower()), ""
-    )
-    return f"Did you mean `{meant}`?" if meant else did_you_mean(word, _zones())
+    bare = re.sub(r"[\s-]+", "_", word.strip())
+    named = {looks(short): zone for short, zone in _ZONE_OF.items()}
+    named |= {looks(zone.rpartition("/")[2]): zone for zone in sorted(_zones())}
+    meant = _ZONE_OF.get(bare.upper()) or named.get(looks(bare), "")
+    places = [zone for zone in _zones() if "/" in zone] if len(word) > 4 else ()
+    return f"Did you mean `{meant}`?" if meant else did_you_mean(word, places)
 
 
 @lru_cache(maxsize=1)
@@ -179,11 +202,23 @@ def _zones() -> frozenset[str]:
     return frozenset(zone for zone in available_timezones() if not zone.startswith(odd))
 
 
+_COUNTRIES = {
+    **dict.fromkeys(("РФ", "РОССИЯ", "RUSSIA", "RUS"), "RU"),
+    **dict.fromkeys(("КАЗАХСТАН", "KAZAKHSTAN", "KAZ", "РК"), "KZ"),
+    **dict.fromkeys(("БЕЛАРУСЬ", "БЕЛОРУССИЯ", "BELARUS", "BLR", "РБ"), "BY"),
+    **dict.fromkeys(("УЗБЕКИСТАН", "UZBEKISTAN", "UZB"), "UZ"),
+}
+"""What people call countries, and their codes."""
+
+
 def _parse_country(value: Any) -> str:
     if isinstance(value, str) and value in country_codes():
         return value
-    meant = str(value).strip().upper()
-    cure = f"Did you mean `{meant}`?" if meant in country_codes() else "Write its two letters, as `RU`."
+    word = str(value).strip().upper()
+    meant = _COUNTRIES.get(word) or next((code for code in sorted(country_codes()) if looks(code) == looks(word)), "")
+    cure = (
+        foreign_letter(str(value), meant) or f"Did you mean `{meant}`?" if meant else "Write its two letters, as `RU`."
+    )
     raise refusal(f"No public holidays are known for the country {show(value)}.", cure)
 
 
@@ -214,6 +249,14 @@ def _parse_spans(value: Any) -> tuple[tuple[Time, Time], ...]:
     return tuple(spans)
 
 
+def _check_days(days: list[str]) -> None:
+    """Refuse what is no day of the week."""
+    if (unknown := next((day for day in days if day not in DAYS), None)) is not None:
+        meant = "-".join(_RUSSIAN_DAYS.get(one.lower(), one) for one in days)
+        known = cure(unknown, DAYS, "Days are") if meant == "-".join(days) else f"Write `{meant}`."
+        raise refusal(f"There is no day `{unknown}`.", known)
+
+
 def day_range(value: Any) -> tuple[int, ...]:
     """The weekdays (0 = Monday) of ``sat`` or ``mon-fri``; a range may go over the end of the week."""
     word = value.strip() if isinstance(value, str) else ""
@@ -221,10 +264,7 @@ def day_range(value: Any) -> tuple[int, ...]:
     days = [one for one in (found.groups() if found else ()) if one]
     if not days:
         raise refusal(f"{show(value)} is no day of the week.", "Write a day or a range of days, as `sat` or `mon-fri`.")
-    for day in days:
-        if day not in DAYS:
-            known = cure(day, DAYS, "Days are")
-            raise refusal(f"There is no day `{day}`.", known)
+    _check_days(days)
     first, last = DAYS.index(days[0]), DAYS.index(days[-1])
     return tuple(day % 7 for day in range(first, last + 1 if last >= first else last + 8))
 
@@ -307,14 +347,21 @@ def _parse_group(value: Any) -> int | str:
     raise refusal(f"{capitalized(value)} is no workgroup.", "Write its name as the portal shows it, or its id.")
 
 
-_COMPARED = re.compile(
-    r"\s*(?P<name>[^<>=!≥≤]*?)\s*(?P<sign>>=|=>|<=|=<|==|!=|<>|[<>=≥≤≠])\s*(?P<value>[^<>=!≥≤]+?)\s*"
-)
+_MORE = ("от", "больше", "более", "свыше", "не менее", "не меньше", "from", "over", "more than", "at least")
+_LESS = ("до", "меньше", "менее", "не более", "не больше", "under", "up to", "less than", "at most")
+_UNEQUAL = ("кроме", "не равно", "not equal to", "except")
 _SIGNS = {
-    **dict.fromkeys((">", ">=", "=>", "≥"), "{{min: {0}}}"),
-    **dict.fromkeys(("<", "<=", "=<", "≤"), "{{max: {0}}}"),
-    **dict.fromkeys(("!=", "<>", "≠"), "{{not: {0}}}"),
+    **dict.fromkeys((">", ">=", "=>", "≥", "＞", *_MORE), "{{min: {0}}}"),
+    **dict.fromkeys(("<", "<=", "=<", "≤", "＜", *_LESS), "{{max: {0}}}"),
+    **dict.fromkeys(("!=", "<>", "≠", *_UNEQUAL), "{{not: {0}}}"),
 }
+_SPOKEN = "|".join(sorted((*_MORE, *_LESS, *_UNEQUAL), key=len, reverse=True))
+_COMPARED = re.compile(
+    rf"\s*(?:(?P<name>[^<>=!≥≤＞＜]*?)\s*(?P<sign>>=|=>|<=|=<|==|!=|<>|[<>=≥≤≠＞＜])"
+    rf"|(?:(?P<name_>[^<>=!≥≤＞＜]*?\S)\s+)?(?P<sign_>(?:{_SPOKEN})(?=\s)))\s*(?P<value>[^<>=!≥≤＞＜]+?)\s*",
+    re.IGNORECASE,
+)
+_MONEY = re.compile(r"(\d[\d\s_\u00a0]*(?:[.,]\d+)?)\s*(?:руб[а-я.]*|р\.?|₽|rub|\$|€|тг|₸)?", re.IGNORECASE)
 
 
 def comparison(text: Any) -> tuple[str, str] | None:
@@ -322,8 +369,15 @@ def comparison(text: Any) -> tuple[str, str] | None:
     found = _COMPARED.fullmatch(text) if isinstance(text, str) and len(text) <= 200 else None
     if found is None:
         return None
-    value = re.sub(r"(?<=\d)[\s_](?=\d{3}\b)", "", found["value"])
-    return found["name"], _SIGNS.get(found["sign"], "{0}").format(value)
+    value = plain_number(found["value"]) or found["value"]
+    sign = (found["sign"] or found["sign_"]).lower()
+    return (found["name"] or found["name_"] or ""), _SIGNS.get(sign, "{0}").format(value)
+
+
+def plain_number(text: Any) -> str:
+    """A number without the spaces and the currency that people write with it; "" for what is none."""
+    found = _MONEY.fullmatch(text.strip()) if isinstance(text, str) and len(text) <= 60 else None
+    return re.sub(r"[\s_]", "", found[1]).replace(",", ".") if found is not None else ""
 
 
 def read_scalar(value: Any) -> str | int | float | bool:
@@ -376,7 +430,7 @@ _SPAN_SCHEMA: dict[str, Any] = {
 }
 _SPANS_SCHEMA: dict[str, Any] = {"anyOf": [_SPAN_SCHEMA, {"type": "array", "items": _SPAN_SCHEMA, "minItems": 1}]}
 _ONE_DAY = "(mon|tue|wed|thu|fri|sat|sun)"
-_DAY_PATTERN = rf"^\s*{_ONE_DAY}(\s*-\s*{_ONE_DAY})?\s*$"
+_DAY_PATTERN = rf"^\s*{_ONE_DAY}(\s*[-–—]\s*{_ONE_DAY})?\s*$"
 _DAY_SCHEMA: dict[str, Any] = {"type": "string", "pattern": _DAY_PATTERN, "examples": ["mon-fri", "sat"]}
 
 

@@ -32,6 +32,10 @@ LISTED = 12
 
 _UNSEEN = re.compile("[\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufe0f\ufeff]")
 """Characters that no eye sees: soft hyphens, joiners, marks of direction."""
+_HIDDEN = re.compile(
+    f"{_UNSEEN.pattern}|^[\u00a0\u2000-\u200a\u202f\u205f\u3000]|[\u00a0\u2000-\u200a\u202f\u205f\u3000]$"
+)
+"""The same, and odd spaces at the ends of a word."""
 _LIKE_LATIN = str.maketrans("АВСЕНІЈКМОРЅТХУасеіјкорѕху", "ABCEHIJKMOPSTXYaceijkopsxy")
 _SCRIPTS = {"LATIN": "Latin", "CYRILLIC": "Cyrillic"}
 
@@ -61,6 +65,14 @@ def foreign_letter(word: str, meant: str) -> str:
     return f"{which} {_script(foreign[0][1])}: write `{meant}` in {_script(foreign[0][2])} letters."
 
 
+def hidden(word: object) -> str:
+    """Which character of a word no eye sees or takes for no space, and at which place; "" for none."""
+    found = _HIDDEN.search(word) if isinstance(word, str) else None
+    if found is None:
+        return ""
+    return f"Character {found.start() + 1} of it is not seen (U+{ord(found[0]):04X}): delete it."
+
+
 def _differing(word: str, meant: str) -> list[tuple[int, str, str]]:
     """The letters that two words of one length have not in common, by their place from 1."""
     one, other = (unicodedata.normalize("NFC", _UNSEEN.sub("", text)).strip() for text in (word, meant))
@@ -86,7 +98,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """``Did you mean `after`?``, or "" when nothing is near; of a word that looks like a known one which letter is of
     another script."""
     near = nearest(word, known)
-    if near and (letter := foreign_letter(word, near[0])):
+    if near and (letter := foreign_letter(word, near[0]) or hidden(word)):
         return letter
     found = [f"`{one}`" for one in near]
     return f"Did you mean {' or '.join(found)}?" if found else ""

@@ -21,7 +21,7 @@ from bitrix_sync.rules.fields import named as _titled
 from bitrix_sync.rules.names import Found, Names
 from bitrix_sync.rules.plain_keys import PEOPLE, TEMPLATES, PlainKeys, values_of
 from bitrix_sync.rules.problem import Path, Remarks, show
-from bitrix_sync.rules.scalars import NOBODY, comparison
+from bitrix_sync.rules.scalars import NOBODY, civil_day, comparison, plain_number
 from bitrix_sync.rules.suggest import fold, foreign_letter, nearest
 from bitrix_sync.rules.values import DATE_TYPES, ID_TYPES, NUMBER_TYPES, PEOPLE_TYPES, civil_date, number
 
@@ -34,8 +34,13 @@ WORDS: dict[str, model.Person] = {
     NOBODY: model.Nobody(),
 }
 Op = Literal["eq", "in", "min", "max", "not", "contains", "filled"]
-_BARE_FIELD = re.compile(r"(?<![{%])\{\s*=?(?:Document:|deal\.)?([A-Z][A-Z0-9_]+)\s*\}(?!\})")
-"""A field's code in single braces, as other tools of the portal write it."""
+_BARE_FIELD = re.compile(r"(?<![{%])\{\s*=?(?:Document:|deal\.)?(\w[^{}%#]*?)\s*\}(?!\})")
+"""A field's code or title in single braces, as other tools of the portal write it."""
+_FILLED = {
+    **dict.fromkeys(("", "пусто", "не заполнено", "нет", "empty", "null", "none"), "false"),
+    **dict.fromkeys(("заполнено", "не пусто", "есть", "filled", "not empty"), "true"),
+}
+"""What people write for a field that holds nothing, or something."""
 ORDERED = frozenset({"min", "max"})
 _WISHES: tuple[tuple[str, Op], ...] = (
     ("min", "min"),
@@ -314,7 +319,9 @@ class Parts:
             number(wish)
         except ValueError:
             wrong = f"{_titled(field)} holds numbers, and {show(wish)} is none."
-            self.remarks.fault(path, wrong, _in_our_words(wish, path) or "Write a number.")
+            plain = plain_number(wish)
+            cure = _in_our_words(wish, path) or (f"Write `{plain}`." if plain else "Write a number.")
+            self.remarks.fault(path, wrong, cure)
         return wish
 
     def _date(self, wish: Any, field: DealField, path: Path) -> Any:
@@ -325,7 +332,8 @@ class Parts:
             else:
                 civil_date(text)
         except ValueError:
-            cure = _in_our_words(wish, path) or "Write it as `2026-12-31`."
+            day = civil_day(wish)
+            cure = _in_our_words(wish, path) or (f"Write `{day}`." if day else "Write it as `2026-12-31`.")
             self.remarks.fault(path, f"{_titled(field)} holds dates, and {show(wish)} is none.", cure)
         return wish
 
@@ -377,10 +385,11 @@ class Parts:
 
     def template(self, source: str, path: Path) -> str:
         """A template; the fields that it reads are noted."""
-        for code in dict.fromkeys(
-            found[1] for found in _BARE_FIELD.finditer(source) if found[1] in self.names.fields.names
-        ):
-            wrong = f"`{code}` in single braces is put into the text as it stands."
+        for said in dict.fromkeys(found[1] for found in _BARE_FIELD.finditer(source)):
+            code = self.names.fields.by_id(said) or next(iter(self.names.fields.by_name(said)), "")
+            if not code:
+                continue
+            wrong = f"`{said}` in single braces is put into the text as it stands."
             self.remarks.fault(path, wrong, f"Write `{{{{ deal.{code} }}}}`.")
         for name in sorted(template_names(source)):
             record, _, code = name.partition(".")
@@ -404,6 +413,8 @@ class Parts:
 
 def _in_our_words(wish: Any, path: Path) -> str:
     """The test that a value with a sign of comparison was meant to be."""
+    if (said := _FILLED.get(str(wish).strip().lower())) is not None:
+        return f"Write `{{filled: {said}}}`."
     meant = comparison(wish)
     if meant and path[-1] in ORDERED:
         return "Write it without the sign."

@@ -320,8 +320,15 @@ def _unknown_names(parts: list[nodes.Node]) -> Iterator[tuple[int, str]]:
     for node in parts:
         if isinstance(node, nodes.Name) and node.name not in named:
             if node.name not in near:
-                near[node.name] = _near(node.name, named) or "; known are " + ", ".join(_RECORDS)
+                near[node.name] = _near(node.name, named) or _as_field(node.name)
             yield node.lineno, f"{node.name} is unknown{near[node.name]}"
+
+
+def _as_field(name: str) -> str:
+    """What to write for an unknown name, which may be that of a field of the deal."""
+    if name.isascii():
+        return f". Write `{{{{ deal.{name} }}}}`." if name.isupper() else "; known are " + ", ".join(_RECORDS)
+    return ". Write the code of the field: `{{ deal.TITLE }}`."
 
 
 def _named(parts: list[nodes.Node]) -> set[str]:

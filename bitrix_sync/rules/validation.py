@@ -19,7 +19,7 @@ from bitrix_sync.rules.plain_keys import PEOPLE
 from bitrix_sync.rules.problem import REFUSAL, Fault, Path, capitalized, show
 from bitrix_sync.rules.punctuation import CURLY_QUOTES, NO_DASH, curly, glued
 from bitrix_sync.rules.scalars import comparison
-from bitrix_sync.rules.suggest import cure, nearest
+from bitrix_sync.rules.suggest import cure, hidden, nearest
 from bitrix_sync.rules.tree import Node, Repeated, flaws, walk
 
 ROUNDS = 30
@@ -55,7 +55,10 @@ _STAND_IN_ITEMS = {
     "tags": STAND_IN,
     "any": {},
 }
+_KEYS = {key for model in SHAPES.values() for key in keys_of(model)} | set(keys_of(File))
+_CODE = re.compile(r"=?(?:Document:|deal\.)?([A-Z][A-Z0-9_]+)")
 _OF_TASKS = frozenset(keys_of(TaskEntry)) - {"tasks", "limit", "advance_to"}
+_TOO_DEEP = "A stage stands here within another one.", "Indent it as the other stages of the funnel."
 _KINDS: Mapping[type[BaseModel], str] = {
     forms.AfterEntry: "after",
     forms.ByEvent: "event",
@@ -119,8 +122,21 @@ def _errors(refusal: ValidationError) -> list[Error]:
 
 def _glued_key(path: Path) -> forms.Words | None:
     """What to say of a key that holds its value too; names of funnels and stages may hold colons and any spaces."""
-    named = path[:1] == ("funnels",) and len(path) <= 3
-    return glued(str(path[-1])) if path and not named else None
+    if not path or (path[:1] == ("funnels",) and len(path) <= 3):
+        return None
+    key = str(path[-1])
+    meant = comparison(key)
+    if meant is not None and meant[0]:
+        cure = f"Write `{meant[0]}: {meant[1]}`: `min` and `max` are met by the value itself too."
+        return f"{capitalized(key)} is no condition.", cure
+    in_text = {"title", "description", "checklist"} & {str(part) for part in path[-3:-1]}
+    return glued(key) or _without_colon(key) or (_code_alone(key) if in_text else None)
+
+
+def _code_alone(key: str) -> forms.Words | None:
+    """A field of the deal in single braces, which make a mapping of the whole text."""
+    found = _CODE.fullmatch(key)
+    return (f"`{{{key}}}` is no text.", f'Write `"{{{{ deal.{found[1]} }}}}"`, in quotes.') if found else None
 
 
 _SECOND_TASK = "If a new task begins here, begin the line with a dash: `- id: ...`; else leave one of them out."
@@ -157,7 +173,7 @@ def _faults(errors: list[Error], data: Any) -> list[Fault]:
             if model is StageMapping and path[-1] in _OF_TASKS:
                 dashless.setdefault(path[:-1], path)
                 continue
-            faults.append(Fault(path, *_unknown_key(str(path[-1]), model), key=True))
+            faults.append(Fault(path, *_extra_key(str(path[-1]), error["input"], model), key=True))
             mistyped |= {(path[:-1], meant) for meant in nearest(str(path[-1]), keys_of(model))}
         else:
             faults.append(Fault(path, *_words(error), key=error["loc"][-1:] == ("[key]",)))
@@ -176,7 +192,7 @@ def _words(error: Error) -> forms.Words:
     if curly(value):
         return CURLY_QUOTES
     if kind == REFUSAL:
-        return limits["wrong"], limits["cure"]
+        return limits["wrong"], hidden(value) or limits["cure"]
     if value is None:
         return "Nothing stands here.", "Write a value, or leave the key out."
     if kind in forms.UNKIND:
@@ -200,8 +216,13 @@ def _no_flag(value: Any, limits: Mapping[str, Any]) -> forms.Words:
 
 
 def _no_list(value: Any, limits: Mapping[str, Any]) -> forms.Words:
-    one = f"Write `[{value}]`." if isinstance(value, str | int) else "Begin each of its items with a dash."
-    return f"A list must stand here, not {show(value)}.", one
+    wrong = f"A list must stand here, not {show(value)}."
+    if not isinstance(value, str | int) or str(value)[:1] in _DASHES:
+        return wrong, "Begin each of its items with a dash and a space."
+    items = str(value).replace(";", ",")
+    if " " not in items:
+        return wrong, f"Write `[{items}]`."
+    return wrong, f"Write `[{items}]`, or begin each item on a line of its own with a dash and a space."
 
 
 def _no_mapping(value: Any, limits: Mapping[str, Any]) -> forms.Words:
@@ -216,6 +237,7 @@ def _no_mapping(value: Any, limits: Mapping[str, Any]) -> forms.Words:
     return f"A mapping must stand here, not {show(value)}.", "Write `key: value` on lines of their own, indented."
 
 
+_DASHES = "-\u2010\u2011\u2012\u2013\u2014\u2015\u2212•·*"
 _FLAGS = {
     **dict.fromkeys(("yes", "on", "1", "y", "да", "true"), "true"),
     **dict.fromkeys(("no", "off", "0", "n", "нет", "false"), "false"),
@@ -235,9 +257,15 @@ _WORDS: Mapping[str, Callable[[Any, Mapping[str, Any]], forms.Words]] = {
 """By the beginning of the type of pydantic's error: what is wrong, and the cure."""
 
 
+def _extra_key(key: str, value: Any, model: type[BaseModel]) -> forms.Words:
+    """What to say of a key that does not belong here, which may be a stage's name."""
+    deep = model is StageMapping and isinstance(value, list | dict) and not nearest(key, keys_of(model))
+    return _TOO_DEEP if deep else _unknown_key(key, model)
+
+
 def _unknown_key(key: str, model: type[BaseModel]) -> forms.Words:
     keys = keys_of(model)
-    if (words := glued(key)) is not None:
+    if (words := glued(key) or _without_colon(key)) is not None:
         return words
     special = _foreign_key(key, model)
     if special is not None:
@@ -245,11 +273,22 @@ def _unknown_key(key: str, model: type[BaseModel]) -> forms.Words:
     return f"There is no key `{show_key(key)}` here.", cure(key, keys, "The keys here are")
 
 
+def _without_colon(key: str) -> forms.Words | None:
+    """A key and its value with no colon between them."""
+    word, _, value = key.strip().partition(" ")
+    if word not in _KEYS or not value.strip():
+        return None
+    return f"After `{word}` the colon is missing.", f"Write `{word}: {value.strip()}`."
+
+
 def _foreign_key(key: str, model: type[BaseModel]) -> forms.Words | None:
     """A key of another kind of deadline or person."""
     mine = next((kind for kind in forms.PERSON_KINDS if SHAPES[f"=person:{kind}"] is model), "")
     if mine and key in forms.PERSON_KINDS:
         return f"`{mine}` and `{key}` do not go together.", "Leave one of them out, or put it under `else`."
+    sign = comparison(f"{key} 0") if model is forms.Wishes else None
+    if sign is not None and not sign[0]:
+        return f"There is no key `{show_key(key)}` here.", f"Write `{sign[1].strip('{}').partition(':')[0]}`."
     if model is forms.MoveTo:
         return _foreign_to_move_to(key)
     return _foreign_to_deadline(key, model) if model in _KINDS else None

@@ -26,6 +26,7 @@ from yaml.events import (
 )
 
 from bitrix_sync.rules.punctuation import NO_DASH, Slip, slip
+from bitrix_sync.rules.scalars import comparison
 from bitrix_sync.rules.tree import Node, Repeated
 
 MAX_LENGTH = 1_000_000
@@ -101,9 +102,9 @@ def _unreadable(text: str, fault: MarkedYAMLError) -> Unreadable:
     begun = fault.context_mark
     if begun is not None and fault.context in ("while scanning an alias", "while scanning an anchor"):
         return Unreadable(begun.line + 1, begun.column + 1, *_misnamed(text[begun.index :]))
-    if (found := _missing_dash(fault, text) or slip(text, line)) is not None:
+    if (found := _slip(fault, text, line)) is not None:
         return Unreadable(*found)
-    return Unreadable(line, column, *_worded(str(fault.problem or ""), text, line))
+    return Unreadable(line, column, *_worded(str(fault.problem or ""), text, line, column))
 
 
 def _missing_dash(fault: MarkedYAMLError, text: str) -> Slip | None:
@@ -119,6 +120,18 @@ def _missing_dash(fault: MarkedYAMLError, text: str) -> Slip | None:
         (fault.context == "while parsing a block collection", "found '-'" in str(fault.problem))
     )
     return Slip(mark.line + 1, mark.column + 1, *NO_DASH) if mark is not None else None
+
+
+def _slip(fault: MarkedYAMLError, text: str, line: int) -> Slip | None:
+    return _missing_dash(fault, text) or slip(text, line) or _open_bracket(fault)
+
+
+def _open_bracket(fault: MarkedYAMLError) -> Slip | None:
+    """A bracket that opened lines before, and is not closed as it must be."""
+    began, here = fault.context_mark, fault.problem_mark
+    if began is None or here is None or began.line == here.line or "expected ',' or" not in str(fault.problem):
+        return None
+    return Slip(began.line + 1, began.column + 1, *_OPEN_BRACKET)
 
 
 def _below_a_dash(lines: list[str], began: Any) -> Slip | None:
@@ -291,16 +304,20 @@ _STAR = "If it is a text that begins with a star, put it in quotes."
 _LOOK = "Look at the indentation, quotes, colons and brackets here and in the line before."
 _TOO_DEEP = (f"More than {MAX_DEPTH} levels are nested.", _LOOK)
 _NESTED = "maximum nesting depth"
+_COLON = "A colon stands where no key can be."
+_VALUE = re.compile(r"\s*(?:- +)*[^\s:]+:\s+([^\s:'\"\[{(]+: .*?)\s*$")
+"""A value that is a key and its value in turn."""
+_OPEN_BRACKET = "This bracket is not closed, or a comma is missing after it.", "Write the closing bracket or the comma."
+_NOT_SO = "A text cannot begin with this character.", "Put the text in quotes."
 _WORDS: tuple[tuple[str, str, str], ...] = (
     ("found character '\\t'", "A tab stands here.", "YAML indents with spaces: replace the tab by spaces."),
-    (
-        "that cannot start any token",
-        "A text cannot begin with this character.",
-        "Put the text in quotes.",
-    ),
+    ("that cannot start any token", *_NOT_SO),
+    ("mapping keys are not allowed here", *_NOT_SO),
+    ("expected chomping or indentation indicators", *_NOT_SO),
+    ("expected a comment or a line break", *_NOT_SO),
     (
         "mapping values are not allowed here",
-        "A colon stands where no key can be.",
+        _COLON,
         "Put a text that contains a colon and a space in quotes; check the indentation of the line.",
     ),
     ("could not find expected ':'", "A line without a colon.", "Write `key: value`, or quote a text of several lines."),
@@ -319,12 +336,17 @@ _WORDS: tuple[tuple[str, str, str], ...] = (
 )
 
 
-def _worded(problem: str, text: str, line: int) -> tuple[str, str]:
+def _worded(problem: str, text: str, line: int, column: int) -> tuple[str, str]:
     lines = text.split("\n")
     here = lines[line - 1] if line <= len(lines) else ""
     if here[: len(here) - len(here.lstrip())].count("\t"):
         return _WORDS[0][1:]
-    for sign, wrong, cure in _WORDS:
-        if sign in problem:
+    if (found := _VALUE.match(here)) is not None and "mapping values" in problem:
+        return _COLON, f'Write `{{{found[1]}}}` for a mapping, `"{found[1]}"` for a text.'
+    sign = comparison(re.split(r"[,}\]]", here[column - 1 :], maxsplit=1)[0]) if "cannot start" in problem else None
+    if sign is not None and not sign[0]:
+        return _NOT_SO[0], f"Write `{sign[1]}` to compare, or put a text in quotes."
+    for sign_, wrong, cure in _WORDS:
+        if sign_ in problem:
             return wrong, cure
-    return f"YAML cannot be read here: {problem or 'the text makes no sense'}.", _LOOK
+    return "YAML cannot be read here.", _LOOK

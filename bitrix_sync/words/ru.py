@@ -1670,6 +1670,27 @@ FAULTS: dict[str, str] = {
     "Write year-month-day, as {0}.": "Напишите год-месяц-день, например {0}.",
     "The day {0} is past.": "День {0} уже прошёл.",
     "Write a day to come.": "Напишите день, который ещё впереди.",
+    "Character {0} of it is not seen ({1}): delete it.": "Знак {0} в нём не виден ({1}): удалите его.",
+    "A character that no eye sees stands here.": "Здесь стоит невидимый знак.",
+    "Delete it: write the line anew from here on.": "Удалите его: наберите строку отсюда заново.",
+    "This dash is none for YAML.": "Для YAML это тире — не дефис.",
+    "Begin each item of a list with a hyphen and a space: {0}.": "Начните каждый пункт списка с дефиса и пробела: {0}.",
+    "This bracket is not closed, or a comma is missing after it.": (
+        "Эта скобка не закрыта или после неё не хватает запятой."
+    ),
+    "Write the closing bracket or the comma.": "Допишите закрывающую скобку или запятую.",
+    "Write {0} for a mapping, {1} for a text.": "Напишите {0}, если это словарь, или {1}, если это текст.",
+    "Write {0} to compare, or put a text in quotes.": "Для сравнения напишите {0}, а текст возьмите в кавычки.",
+    "After {0} the colon is missing.": "После {0} не хватает двоеточия.",
+    "{0} is no text.": "{0} — не текст.",
+    "Write {0}, in quotes.": "Напишите {0}, в кавычках.",
+    "Begin each of its items with a dash and a space.": "Начните каждый его пункт с дефиса и пробела.",
+    "Write {0}, or begin each item on a line of its own with a dash and a space.": (
+        "Напишите {0} или начните каждый пункт на своей строке с дефиса и пробела."
+    ),
+    "A stage stands here within another one.": "Здесь стадия внутри другой стадии.",
+    "Indent it as the other stages of the funnel.": "Дайте ей такой же отступ, как у других стадий воронки.",
+    "Write the code of the field: {0}.": "Напишите код поля: {0}.",
     "{0} is no date.": "{0} — не дата.",
     "{0} is no id.": "{0} — не id.",
     "Write letters, digits, `-` and `_`, as {0}.": "Напишите латинские буквы, цифры, `-` и `_`, например {0}.",
