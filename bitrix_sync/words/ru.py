@@ -2514,21 +2514,6 @@ TROUBLES: dict[str, str] = {
     "there is no database of that name; create it: {0}": "такой базы нет; создайте её: {0}",
     "this role may not do that; make it the owner of the database's tables": "у этой роли нет на это права; сделайте "
     "её владельцем таблиц базы",
-    "another program holds it locked (an open sqlite shell?); close that and try again": (
-        "её держит другая программа (открыт sqlite?); закройте её и повторите"
-    ),
-    "the disk is full; free some space and start again, nothing that was recorded is lost": (
-        "на диске нет места; освободите его и запустите снова, записанное не пропало"
-    ),
-    "the file or its directory is not writable for this user; change the owner or the mode": (
-        "файл или папка не доступны этому пользователю для записи; смените владельца или права"
-    ),
-    "this file is no database; point DATABASE_URL elsewhere or put a backup in its place": (
-        "этот файл — не база; укажите в DATABASE_URL другой или верните на его место копию"
-    ),
-    "the file is damaged; put a backup in its place and start again": (
-        "файл повреждён; верните на его место копию и запустите снова"
-    ),
     "the disk locks no files, as many network disks; put the database on a disk of this machine": (
         "диск не запирает файлы, как многие сетевые; перенесите базу на диск этой машины"
     ),
@@ -2711,8 +2696,6 @@ TROUBLES: dict[str, str] = {
     "в DATABASE_URL другой или верните на его место копию",
     "the file is damaged; put a backup in its place and start again": "файл повреждён; верните на его место копию и "
     "запустите снова",
-    "the disk does not answer as it should (I/O error); check it before anything else": "диск отвечает с ошибками "
-    "ввода-вывода; сначала проверьте его",
     "DATABASE_URL: {0} is not supported yet; write {1}": "DATABASE_URL: {0} пока не поддерживается; напишите {1}",
     "another bitrix-sync process has taken over this database; this one writes nothing more": "эту базу взял другой "
     "процесс bitrix-sync; этот больше ничего не пишет",
