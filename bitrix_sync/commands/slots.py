@@ -130,7 +130,7 @@ def after_release(context: ServiceContext) -> Iterator[Wait]:
 
 def describe_plan(context: ServiceContext, plan: Plan) -> Account:
     """A plan for people and programs."""
-    names = context.rulebook.company.name
+    names = context.rulebook.person
     return {
         "sweep": plan.slot,
         "overdue": plan.overdue,

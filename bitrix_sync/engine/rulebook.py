@@ -27,6 +27,7 @@ from bitrix_sync.rules.load import Loaded, load
 from bitrix_sync.rules.model import FromDepartment, OneOf, Person, Rules
 from bitrix_sync.store import Store
 from bitrix_sync.words.language import DEFAULT, Language, named
+from bitrix_sync.words.texts import person_text
 
 log = structlog.get_logger(__name__)
 
@@ -77,6 +78,10 @@ class Rulebook:
     def company(self) -> Company:
         """The people as last read."""
         return self.directory.company
+
+    def person(self, user_id: int) -> str:
+        """A person's name; who does not work here any more is marked."""
+        return person_text(self.rules.language, self.company, user_id)
 
     @property
     def admins(self) -> tuple[int, ...]:

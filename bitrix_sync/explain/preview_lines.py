@@ -359,7 +359,7 @@ def _task(rules: Rules, company: Company, record: TaskRecord, created: Operation
         "task_id": record.portal_id,
         "title": record.title,
         "owner_id": record.owner_id or None,
-        "owner": company.name(record.owner_id) if record.owner_id else "",
+        "owner": texts.person_text(rules.language, company, record.owner_id) if record.owner_id else "",
         "supervisor_id": record.supervisor_id,
         "supervisor": company.name(record.supervisor_id) if record.supervisor_id else "",
         "deadline": rules.calendar.local(record.deadline) if record.deadline else None,
