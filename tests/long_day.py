@@ -171,7 +171,7 @@ class Day:
         self.process.stdin.write(f"{command} {self.portal.clock.timestamp()}\n")
         self.process.stdin.flush()
         answer: dict[str, int] = json.loads(self.process.stdout.readline() or "null")
-        assert answer is not None, self.store.path.with_name("service.err").read_text("utf-8")
+        assert answer is not None, Path(self.store.name).with_name("service.err").read_text("utf-8")
         return answer
 
     def mark(self) -> Mark:
@@ -183,7 +183,7 @@ class Day:
         return Mark(
             **memory,
             rows=rows,
-            file=self.store.path.stat().st_size,
+            file=Path(self.store.name).stat().st_size,
             visits=len(state.history),
             tasks=len(state.tasks),
             requests=self.requests,

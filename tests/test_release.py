@@ -71,7 +71,7 @@ def test_what_0_1_left_planned_sent_and_in_doubt_is_finished_once(
         assert {State.PLANNED, State.SENDING, State.DONE} <= states
         (sweep,) = place.store.sweeps()
         assert sweep.state in ("claimed", "moving")
-        path = place.store.path
+        path = Path(place.store.name)
         place.die()
         as_0_1_left_it(path)
         place.wait(seconds=300)
