@@ -76,6 +76,7 @@ def passing(name: str, work: Callable[..., Any], pass_by: Callable[[str], None])
 def hurry() -> None:
     """Shorter pauses."""
     app.SLOTS_SECONDS, app.RENEW_SECONDS, app.WAIT_PAUSE = 0.3, 0.5, 0.2
+    bitrix_sync.store.lease.TERM = timedelta(seconds=6)
     schedule.EVENT_GAP, schedule.BUSY_GAP, schedule.WIDE_GAP, schedule.TICK = 0.2, 0.5, 2.0, 0.2
     app.TROUBLE_PAUSES = (0.2, 0.5, 1.0)  # type: ignore[assignment]
     recheck.TWIN_REST = timedelta(seconds=1)

@@ -76,7 +76,7 @@ def rival(world: World) -> None:
     _until(world, lambda: "another process" in world.state(world.rival_port)[1], "the second process waits")
     first = _deals(world, "First", ("NEW", "MEETING"))
     _until(world, lambda: _is_read(world), "the first process works beside the second")
-    world.lives.suspend(2 * LEASE)
+    world.lives.suspend(LEASE)
     _until(world, world.ready, "the first process goes on")
     verdict.same("the second process is ready beside the first", world.ready(world.rival_port), False)
     second = _deals(world, "Second", ("NEW", "MEETING"))

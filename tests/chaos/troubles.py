@@ -22,8 +22,8 @@ ROWS = {
 }
 NONSENSE: tuple[Any, ...] = ("0001-01-01T00:00:00+03:00", [[1]], {"x": {"y": 1}}, True)
 """What no field of these may be."""
-LEASE = 1.3
-"""Seconds; a run's lease has one."""
+LEASE, SHORT = 7.0, 1.0
+"""Seconds that a process stands still; a run's lease has six."""
 
 
 def set_clock(world: World) -> None:
@@ -57,9 +57,9 @@ def garble(world: World) -> None:
 
 
 def suspend(world: World) -> None:
-    """The process stands still."""
+    """The process stands still, the first time for longer than its lease."""
     if world.lives.pid:
-        world.lives.suspend(LEASE)
+        world.lives.suspend(SHORT if world.outcome.injected["still"] else LEASE)
 
 
 def compete(world: World) -> None:
