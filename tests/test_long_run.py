@@ -28,7 +28,7 @@ GROWING = {"visits", "deals", "moments", "tasks", "slips", "operations", "sweeps
 """Of these a row is kept for ever for each thing that happened in the portal, so that nothing is done twice."""
 FORGOTTEN = {"traces": KEEP, "requests": KEEP, "changes": PAST, "absences": PAST}
 """These are forgotten when they are so old."""
-STEADY = {"portal", "settings", "bindings", "rules_seen", "picks", "unjudged", "page_sessions", "trial"}
+STEADY = {"portal", "cursors", "settings", "bindings", "rules_seen", "picks", "unjudged", "page_sessions", "trial"}
 """These are as large as the rules file, the company and what cannot be read now are."""
 
 
