@@ -9,7 +9,7 @@ following; then advancing.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -466,9 +466,15 @@ class _Deciding:
 
     def note_events(self, policy: StagePolicy, visit: Visit) -> None:
         """An event happens when it happens, though the rule that counts from it has no task yet."""
+        happened = self.happened(visit)
         for rule in policy.rules:
-            for event in _events(rule):
-                self.happened(visit)(event)
+            if rule.start is not None:
+                happened(rule.start)
+            deadline: Deadline | None = rule.deadline
+            while deadline is not None:
+                if deadline.event is not None:
+                    happened(deadline.event)
+                deadline = deadline.otherwise
 
     def look_at(self, policy: StagePolicy, visit: Visit, over: bool) -> None:
         """Each rule of the stage in the file's order; a fault of one stops neither the others nor other deals."""
@@ -879,6 +885,8 @@ class _Deciding:
     def followers(self) -> list[tuple[TaskRecord, Rule, Visit]]:
         """Open tasks of working rules, with the visit they belong to; of those decided in this very call there is
         nothing to follow yet."""
+        if not self.state.tasks:
+            return []
         fresh = {op.task for op in self.operations if op.kind is Kind.CREATE}
         found = []
         for record in [one for name, one in self.records.items() if one.open and name not in fresh]:
@@ -1141,17 +1149,6 @@ def people_of(rule: Rule, record: TaskRecord, *, before: int, owner: int, superv
         drop=(record.supervisor_id,) if record.supervisor_id and changed else (),
         creator=supervisor if rule.control and changed else None,
     )
-
-
-def _events(rule: Rule) -> Iterator[Event]:
-    """What a rule waits for or counts from."""
-    if rule.start is not None:
-        yield rule.start
-    deadline: Deadline | None = rule.deadline
-    while deadline is not None:
-        if deadline.event is not None:
-            yield deadline.event
-        deadline = deadline.otherwise
 
 
 def _event_words(event: Event) -> str:

@@ -116,17 +116,12 @@ class Calendar:
     def moment(self, day: date, at: time) -> datetime:
         """The moment, in UTC, when the zone's clocks show ``at`` on ``day``. A time that a change of clocks leaves out
         becomes the next one that exists, a doubled one its first. OverflowError at the ends of time."""
-        wall = datetime.combine(day, at.replace(fold=0), tzinfo=self.zone)
-        before, after = wall.utcoffset(), wall.replace(fold=1).utcoffset()
-        if before is None or after is None or before >= after:
-            return wall.astimezone(UTC)
-        return self._change(wall.replace(tzinfo=UTC) - after, wall.replace(tzinfo=UTC) - before)
+        return self._moment(day, at)[0]
 
     def due(self, day: date, at: time) -> datetime:
         """The moment as above, never on a day off when ``day`` works: where a change of clocks leaves out the end of
         the day, and the time that comes next belongs to a day off, it is the last minute before the change."""
-        moment = self.moment(day, at)
-        shown = self.local(moment).date()
+        moment, shown = self._moment(day, at)
         if shown != day and self.is_working(day) and not self.is_working(shown):
             return moment - ONE_MINUTE
         return moment
@@ -156,6 +151,15 @@ class Calendar:
         raise CalendarError(f"There are no {abs(minutes)} working minutes within {WORK_YEARS} years of {now}.")
 
     # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _moment(self, day: date, at: time) -> tuple[datetime, date]:
+        """See ``moment``; and the day that the zone's clocks show then."""
+        wall = datetime.combine(day, at.replace(fold=0), tzinfo=self.zone)
+        before, after = wall.utcoffset(), wall.replace(fold=1).utcoffset()
+        if before is None or after is None or before >= after:
+            return wall.astimezone(UTC), day
+        moment = self._change(wall.replace(tzinfo=UTC) - after, wall.replace(tzinfo=UTC) - before)
+        return moment, self.local(moment).date()
 
     def _hours(self, day: date) -> Spans:
         return self.week[day.weekday()] or self.usual

@@ -122,7 +122,8 @@ def build_context(task: TaskFacts) -> Context:
 
 def _deal(of: TaskFacts) -> Record:
     fields = {code: partial(_field, code) for code in of.deal.fields}
-    return Record("deal", Lazy({**_OF_DEAL, **fields, "STAGE_ID": _present_stage}, of), _text(of.deal.title))
+    values = Lazy({**_OF_DEAL, **fields, "STAGE_ID": _present_stage}, of)
+    return Record("deal", values, values["TITLE"])
 
 
 def _present_stage(of: TaskFacts) -> str:

@@ -97,7 +97,7 @@ class Run:
 
 def run_of(context: JinjaContext) -> Run:
     """The rendering that this context of Jinja's belongs to."""
-    run = context.resolve_or_missing(RUN)
+    run = context.parent.get(RUN)
     if not isinstance(run, Run):
         raise TypeError("a template is rendered by render() only")
     return run

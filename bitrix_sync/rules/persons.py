@@ -166,8 +166,10 @@ def head_over(company: Company, user_id: int, *, able: Callable[[int], bool] | N
     departments above them, and so on up. ``able`` may ask for more than being active. None at the top, and for nobody.
     """
     able = able or company.active
-    heads = (department.head_id for department in _departments_over(company, user_id))
-    return next((head for head in heads if head != user_id and able(head)), None)
+    for department in _departments_over(company, user_id):
+        if department.head_id != user_id and able(department.head_id):
+            return department.head_id
+    return None
 
 
 def _departments_over(company: Company, user_id: int) -> Iterator[Department]:
