@@ -14,10 +14,6 @@ from bitrix_sync.model.keys import Key, Purpose, hour, minute
 from bitrix_sync.model.operations import STUCK, Changeset, Operation
 from bitrix_sync.words import texts
 
-OFF, REFUSED = "rules_off_told", "rules_refused_told"
-"""Settings: what was told last."""
-BAD_ROWS = "bad_rows"
-"""Setting: rows that cannot be read, by cause."""
 SHOWN, LONGEST = 20, 500
 """Rules named in one message, and lines of a refusal; signs of such a line, which may hold what the file has."""
 

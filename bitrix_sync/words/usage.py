@@ -49,8 +49,12 @@ def _said(table: str, language: str, sentence: str, depth: int) -> str:
     for literals, said in _varying(table, language):
         if (parts := _parts(literals, sentence)) is not None:
             words = [_text(table, language, part, depth - 1) for part in parts]
-            return _VARIES.sub(lambda sign, words=words: words[int(sign[1])], said)  # type: ignore[misc]
+            return _filled(said, words)
     return sentence
+
+
+def _filled(said: str, words: Sequence[str]) -> str:
+    return _VARIES.sub(lambda sign: words[int(sign[1])], said)
 
 
 def _parts(literals: Sequence[str], sentence: str) -> list[str] | None:
