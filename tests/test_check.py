@@ -38,6 +38,17 @@ def test_a_name_that_was_never_known_is_an_error(tmp_path: Path) -> None:
         assert [line.level for line in rules_lines(place) if "Презентацыя" in line.text] == ["error"]
 
 
+def test_an_older_portal_is_told_by_the_methods_that_it_lacks(tmp_path: Path) -> None:
+    methods = ("crm.stagehistory.list", "tasks.task.list", "tasks.task.getFields")
+    with office(tmp_path) as place:
+        for method in methods:
+            place.portal.faults.next("refuse", method, times=None, code="ERROR_METHOD_NOT_FOUND", status=404)
+        settings = load_settings({**place.environ, "DATABASE_URL": f"sqlite:///{tmp_path}/new.db"}, None)
+        lines = examine(settings, offline=False)
+    told = {method: next(line.level for line in lines if f"no method {method}" in line.text) for method in methods}
+    assert told == dict(zip(methods, ("error", "error", "warning"), strict=True))
+
+
 def test_next_years_calendar_is_told_in_autumn() -> None:
     known = moved_days_known_until("RU")
     assert known is not None

@@ -154,6 +154,11 @@ def test_where_nobody_knows_any_name_the_cure_is_told(shell: Shell, tmp_path: Pa
     assert not (tmp_path / "no.db").exists()
 
 
+@pytest.mark.parametrize(("written", "meant"), [("peopel", "people"), ("Department", "departments")])
+def test_a_listing_that_is_mistyped_is_named(written: str, meant: str, shell: Shell) -> None:
+    assert f"`bitrix-sync names {meant}`" in shell("names", written, "nobody", "--offline").err
+
+
 def test_json_has_stable_keys_also_where_nothing_is_found(shell: Shell) -> None:
     found = shell("names", "zzz", "--json").json
     assert set(found) == {"source", "portal", "at", "why", "unread", *names.NAMES}

@@ -221,6 +221,17 @@ def open_deals(portal: Portal, *, fields: frozenset[str], kinds: Iterable[ItemKi
     return [deal for deal in read.values() if not deal.closed]
 
 
+def lacking(portal: Portal) -> list[Unread]:
+    """The lists without which nothing goes, and that this portal or this webhook does not have."""
+    commands = (
+        Command("crm.stagehistory.list", {**history_params(DEAL), "filter": {"ID": 1}}),
+        Command("tasks.task.list", {"select": ["ID"], "filter": {"ID": 1}}),
+    )
+    outcomes = portal.read(commands, optional=True)
+    pairs = zip(commands, outcomes, strict=True)
+    return [portal.as_unread(command.method, outcome) for command, outcome in pairs if not outcome.done]
+
+
 def shows_deals(portal: Portal) -> bool:
     """False when the webhook may read no open deal, or there is none."""
     command = Command(

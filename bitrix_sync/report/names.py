@@ -17,6 +17,7 @@ from bitrix_sync.report.tables import json_rows, terminal
 from bitrix_sync.rules.names import NameIndex, Names
 from bitrix_sync.rules.problem import Remarks
 from bitrix_sync.rules.spelling import key_of, quoted
+from bitrix_sync.rules.suggest import nearest
 from bitrix_sync.words.language import Language
 from bitrix_sync.words.texts import phrase
 
@@ -243,10 +244,18 @@ def remarks(
     ``source_of``)."""
     if text and not any(found.values()):
         yield phrase(language, "names.nothing", text=text)
+        if len(found) > 1 and (meant := _listing_meant(language, text.split()[0])):
+            yield phrase(language, "names.listing", name=meant)
     for name in found:
         for part, why in gaps(name, directory).items():
             yield phrase(language, "names.gap", part=part, why=why)
     yield from source_of(language, **origin)
+
+
+def _listing_meant(language: Language, word: str) -> str:
+    """The listing whose name, or title, is mistyped; "" for none."""
+    names = {one: one for one in NAMES} | {phrase(language, f"report.title.{one}"): one for one in NAMES}
+    return next((names[one] for one in nearest(word, names)), "")
 
 
 def source_of(

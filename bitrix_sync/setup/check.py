@@ -124,6 +124,7 @@ def webhook(settings: Settings, portal: Portal) -> tuple[list[Line], Directory |
     try:
         directory = reading.directory(portal, language=language_of(settings.rules))
         deals = not directory.funnels or reading.shows_deals(portal)
+        lacking = reading.lacking(portal)
     except BitrixSyncError as fault:
         return [Line("error", "webhook", str(fault))], None
     name = directory.company.name(directory.company.self_id)
@@ -132,6 +133,7 @@ def webhook(settings: Settings, portal: Portal) -> tuple[list[Line], Directory |
         *scopes(directory.scopes),
         rights(directory),
         *readings(directory),
+        *(Line("error", "readings", end.why) for end in lacking),
         *([] if deals else [Line("warning", "rights", no_deals(name))]),
         clocks(portal.offset.total_seconds()),
     ]

@@ -971,6 +971,7 @@ MESSAGES: dict[str, str] = {
     "names.no_answer": "The portal was not read: {why:reason}",
     "names.gap": "Not complete, for it could not be read ({part:part}): {why:reason}",
     "names.nothing": "Nothing has “{text}” in it.",
+    "names.listing": "If you mean the listing: `bitrix-sync names {name}`.",
     "names.unknown": "Nothing is known of a portal yet: set BITRIX_WEBHOOK_URL and leave --offline out, or start "
     "bitrix-sync run once.",
     "names.about": "What can be written in rules.yaml: what stands in quotes needs them, and a number where a "

@@ -995,6 +995,7 @@ MESSAGES: dict[str, str] = {
     "names.no_answer": "Портал не прочитан: {why:reason}",
     "names.gap": "Список неполон, не прочитано ({part:part}): {why:reason}",
     "names.nothing": "Ничего с «{text}» не нашлось.",
+    "names.listing": "Если нужен сам список: `bitrix-sync names {name}`.",
     "names.unknown": "О портале пока ничего не известно: укажите BITRIX_WEBHOOK_URL и уберите --offline или "
     "запустите один раз bitrix-sync run.",
     "names.about": "Что можно писать в rules.yaml: кавычки, если они показаны, нужны; номер показан там, где имя "
