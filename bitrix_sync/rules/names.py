@@ -72,6 +72,10 @@ class NameIndex:
         """The id that the name itself is."""
         return self._ids.get(fold(name))
 
+    def knows(self, name: str) -> bool:
+        """Whether it is an id or a name of one of them."""
+        return fold(name) in self._ids or fold(name) in self._by_name
+
     def by_name(self, name: str) -> list[str]:
         """The ids of those that bear the name."""
         return self._by_name.get(fold(name), [])
@@ -419,7 +423,7 @@ def _cure(things: NameIndex, name: str, what: str, where: str, *, ids_shown: boo
     """What to write instead of an unknown name."""
     known = [one for one in things.names.values() if one]
     listing = listed(list(dict.fromkeys(known)), f"Its {what}s are") if where not in MANY else ""
-    if (bare := name.strip(CURLY)) != name and things.by_name(bare):
+    if (bare := name.strip(CURLY)) != name and things.knows(bare):
         return f"Write it without the typographic quotes: `{bare}`."
     ids = things.names if ids_shown or not name.isascii() else ()
     return (

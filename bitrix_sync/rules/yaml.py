@@ -119,7 +119,9 @@ def _missing_dash(fault: MarkedYAMLError, text: str) -> Slip | None:
     mark = {(True, False): here, (False, True): began}.get(
         (fault.context == "while parsing a block collection", "found '-'" in str(fault.problem))
     )
-    return Slip(mark.line + 1, mark.column + 1, *NO_DASH) if mark is not None else None
+    if mark is None or (mark is began and text[: mark.index].endswith("- ")):  # it is there: another one is too deep
+        return None
+    return Slip(mark.line + 1, mark.column + 1, *NO_DASH)
 
 
 def _slip(fault: MarkedYAMLError, text: str, line: int) -> Slip | None:
