@@ -267,7 +267,7 @@ def test_traces_of_waiting_and_following_are_put_into_words():
     assert told("not_followed_person", owner="Анна").startswith("Исполнителя сменил человек (Анна)")
     assert told("not_followed_person").startswith("Срок изменил человек")
     assert told("exists", other="9031:offer", repeat="once") == (
-        "Новой задачи нет (9031:offer): для этой сделки она уже ставилась (repeat: once)."
+        "Новой задачи нет: для этой сделки она уже ставилась (repeat: once)."
     )
 
 
@@ -366,7 +366,7 @@ def test_a_task_that_was_made_is_explained_with_owner_path_and_checks():
         checks=(Check("Сумма", "150 000", "не меньше 100 000", True), Check("Город", "пусто", "Москва", False)),
     )
     assert explain("ru", trace, zone=MOSCOW) == [
-        "Поставлена задача «Позвонить [Иванову]» (9031:first-call). Исполнитель: Анна (ответственный за сделку: Пётр → "
+        "Поставлена задача «Позвонить [Иванову]». Исполнитель: Анна (ответственный за сделку: Пётр → "
         "Пётр больше не работает → его руководитель: Анна). Контролирует: Олег. Срок: чт 12 марта 2026, 15:00. "
         "По правилу срок уже прошёл, поэтому взят ближайший возможный.",
         "✓ Сумма: 150 000; нужно: не меньше 100 000",

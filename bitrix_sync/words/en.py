@@ -292,7 +292,7 @@ MESSAGES: dict[str, str] = {
     "column.delete": "delete",
     "column.keep": "keep",
     # why a rule did or did not do something
-    "why.made": "Task “{title}”{task:named} was made. Owner: {owner} ({owner_path:path}). "
+    "why.made": "Task “{title}” was made. Owner: {owner} ({owner_path:path}). "
     "{supervisor:controlled} Deadline: {deadline:moment}{branch:branch}.{lifted:lifted}",
     "made.field": "Field {name}: {value}",
     "why.condition_false": "The condition (if) does not hold, so there is no task. It is judged again when the deal "
@@ -300,7 +300,7 @@ MESSAGES: dict[str, str] = {
     "why.cannot_judge": "The condition cannot be judged: the field “{field}” holds “{value}”, but what is needed is "
     "{wanted}. Correct the value in the deal or the condition in the rules.",
     "why.waiting_start": "The task will appear later. Waiting until {event}.",
-    "why.exists": "No new task{other:named}: {repeat:took}.",
+    "why.exists": "No new task: {repeat:took}.",
     "why.visit_over": "The deal had already left the stage, and on leaving this task is {on_leave:on_leave}, so it was "
     "not made.",
     "why.deal_closed": "The deal is already closed, the task is not needed.",

@@ -301,14 +301,14 @@ MESSAGES: dict[str, str] = {
     "column.delete": "удалить",
     "column.keep": "оставить",
     # why a rule did or did not do something
-    "why.made": "Поставлена задача «{title}»{task:named}. Исполнитель: {owner} ({owner_path:path}). "
+    "why.made": "Поставлена задача «{title}». Исполнитель: {owner} ({owner_path:path}). "
     "{supervisor:controlled} Срок: {deadline:moment}{branch:branch}.{lifted:lifted}",
     "made.field": "Поле {name}: {value}",
     "why.condition_false": "Условие (if) не выполнено, поэтому задачи нет. При изменении сделки оно проверится снова.",
     "why.cannot_judge": "Условие нельзя проверить: в поле «{field}» стоит «{value}», а нужно {wanted}. Исправьте "
     "значение в сделке или условие в правилах.",
     "why.waiting_start": "Задача появится позже. Ждём: {event}.",
-    "why.exists": "Новой задачи нет{other:named}: {repeat:took}.",
+    "why.exists": "Новой задачи нет: {repeat:took}.",
     "why.visit_over": "Сделка уже ушла со стадии, а при уходе эта задача {on_leave:on_leave}, поэтому её и не ставили.",
     "why.deal_closed": "Сделка уже закрыта, задача не нужна.",
     "why.before_rules": "Сделка вошла в стадию раньше, чем правило было загружено.",
@@ -323,7 +323,7 @@ MESSAGES: dict[str, str] = {
     "why.ended": "Задача {ending:ending}: {why:ended_because}.",
     "why.again": "Задача выполнена, а сделка всё ещё на стадии: следующая, № {number}, появится {at:moment}.",
     "why.people_followed": "У сделки новый ответственный: задача перешла следом. Исполнитель: {owner}.",
-    "why.supervisor_followed": "У сделки новый ответственный, теперь задачу контролирует он: {supervisor}.",
+    "why.supervisor_followed": "У сделки новый ответственный, задачу теперь контролирует {supervisor}.",
     "why.advanced": "Все задачи стадии выполнены: сделка переведена на стадию «{stage}».",
     "why.advance_waits": "Сделка пока остаётся на стадии: {why:waits_because}.",
     "why.advance_brake": "За сутки сделка автоматически перешла уже 5 раз. На стадию «{stage}» она сама не пойдёт, "
@@ -1445,8 +1445,8 @@ USAGE: dict[str, str] = {
     "спрашивается.",
     "The sandbox portal alone.": "Один учебный портал.",
     "The product on the sandbox portal: see `make demo`; `--once` plays the story "
-    "without a page and exits.": "Программа "
-    "на учебном портале, см. `make demo`; с `--once` история проигрывается без страницы.",
+    "without a page and exits.": "Программа на учебном портале, то же, что `make demo`; с `--once` история "
+    "проигрывается без страницы.",
     "Play the story without a page and exit.": "Проиграть историю без страницы и выйти.",
     "The program's version.": "Версия программы.",
     "[OPTIONS]": "[КЛЮЧИ]",

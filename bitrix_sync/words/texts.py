@@ -29,11 +29,11 @@ from bitrix_sync.words.usage import fault_text, trouble_text
 
 VERDICTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "made": ("task", "title", "owner", "owner_path", "supervisor", "deadline", "branch", "lifted"),
+        "made": ("title", "owner", "owner_path", "supervisor", "deadline", "branch", "lifted"),
         "condition_false": (),
         "cannot_judge": ("field", "value", "wanted"),
         "waiting_start": ("event",),
-        "exists": ("other", "repeat"),
+        "exists": ("repeat",),
         "visit_over": ("on_leave",),
         "deal_closed": (),
         "before_rules": (),
