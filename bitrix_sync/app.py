@@ -694,13 +694,13 @@ class Service:
 
     def next_turn(self, context: ServiceContext, waiting: Mapping[Kind, int]) -> schedule.Wish:
         """When there will be something to do, if nobody rings: a reading or a write, a slot, a step of a command."""
-        now, things = self.portal.clock(), self.waiting(frozenset())
-        writing = bool(waiting) and writes(context)
+        now, writing = self.portal.clock(), bool(waiting) and writes(context)
+        things = self.waiting(frozenset(), writes=writing)
         soon = now + schedule.TICK
         wanted = schedule.due(now, self.last, things)
         if wanted is not None and not wanted.rest:
             return schedule.Wish(now)
-        if self.command_runs.underway or (things.writable and writing) or self.are_rules_new(context):
+        if self.command_runs.underway or things.writable or self.are_rules_new(context):
             return schedule.Wish(soon)
         if wanted is not None and wanted.rest:
             return schedule.Wish(now + wanted.rest, now + wanted.rest)
@@ -727,9 +727,9 @@ class Service:
         if rest != self.store.flags.rest:
             self.store.flags.rest = rest
 
-    def waiting(self, reasons: Set[str], *, wide: bool = False) -> schedule.Waiting:
-        """What there is to be read for, and to be written."""
-        operations = bool(self.store.ready(self.time(), 1))
+    def waiting(self, reasons: Set[str], *, wide: bool = False, writes: bool = True) -> schedule.Waiting:
+        """What there is to be read for, and to be written, if anything (``writes``)."""
+        operations = writes and bool(self.store.ready(self.time(), 1))
         writable = operations and self.context is not None and bool(ready(self.context.sender, 1))
         return schedule.Waiting(
             events=frozenset(reasons - NO_EVENTS) | self.put_off,
