@@ -140,6 +140,7 @@ def test_a_file_that_can_no_longer_be_bound_stays_as_it_was_bound(place: Office)
     for stage in ("PREPARATION", "UC_OFFER1"):
         place.portal.state.rename_stage(stage, f"Another {stage}")
     rules = set(place.context.rulebook.rules.by_id)
+    place.context.rulebook.refresh_directory()  # a start goes by what the store knows of the portal
     start_anew(place)
     assert set(place.context.rulebook.rules.by_id) == rules
     assert place.context.rulebook.error
