@@ -137,7 +137,6 @@ def test_a_sweep_is_done_once_and_can_be_undone(place: Place) -> None:
 
 
 def test_a_sweep_that_was_undone_can_be_run_again_and_undone_again(place: Place) -> None:
-    place.wait(days=1)
     task = place.a_task()
     before = task.deadline
     place.wait(hours=2)
