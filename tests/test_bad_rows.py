@@ -323,3 +323,20 @@ def test_a_deal_whose_row_cannot_be_read_among_others_is_asked_for_by_itself(tmp
             assert set(deals) <= {line["deal_id"] for line in shown.lines}
             changes.perform(place.context, "backfill", {"stage": "NEW"})
         assert [len(place.marks(deal)) for deal in deals] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("method", "field", "value"), [("crm.item.list", "id", MISSING), ("crm.stagehistory.list", "ID", -7)]
+)
+def test_a_backfill_that_cannot_read_whose_a_row_is_says_that_something_is_missing(
+    tmp_path: Path, method: str, field: str, value: Any
+) -> None:
+    with department(tmp_path, NAMES) as place:
+        before = place.portal.clock.now() - timedelta(days=9)
+        deal = place.portal.state.add_deal("Old", stage="NEW", responsible=MARIA, by=MARIA, at=before)
+        with garbled(place, method, field, value, "*"):
+            told = changes.perform(place.context, "backfill", {"stage": "NEW"})
+            assert told["unread"]
+            assert place.marks(deal) == []
+        changes.perform(place.context, "backfill", {"stage": "NEW"})
+        assert len(place.marks(deal)) == 2

@@ -22,6 +22,7 @@ from bitrix_sync.engine.passes import (
     look_whose,
     picks_of,
     safety_room,
+    set_aside,
     sift,
     take_in,
 )
@@ -29,7 +30,7 @@ from bitrix_sync.engine.rulebook import Rulebook
 from bitrix_sync.engine.sender import note_outcomes
 from bitrix_sync.errors import UserError
 from bitrix_sync.model.actions import CreateTask, DeleteTask, Kind, title_of
-from bitrix_sync.model.facts import Changes, Company, Deal
+from bitrix_sync.model.facts import Changes, Company, Deal, Unread
 from bitrix_sync.model.keys import Key, Occurrence, Purpose
 from bitrix_sync.model.operations import (
     Changeset,
@@ -41,6 +42,7 @@ from bitrix_sync.model.operations import (
 )
 from bitrix_sync.model.reasons import Reason
 from bitrix_sync.portal import reading
+from bitrix_sync.portal.dialect.outcomes import GARBAGE
 from bitrix_sync.portal.read_hints import NAMELESS
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.rules.persons import Picks
@@ -133,7 +135,8 @@ def backfill(context: ServiceContext, args: Mapping[str, Any]) -> Steps:
         raise UserError(f"{context.rulebook.error}\nbackfill goes by the file as it is now: correct it first")
     begun, chosen = context.portal.now(), choose(context.rulebook, args)
     ids = standing_in(context, chosen.stages, args.get("deal"))
-    tally = Tally(dry=bool(args.get("dry_run")), recorded=list(args.get("resumed", ())))
+    nameless = args.get("deal") is None and NAMELESS in context.portal.memory.bad.ids("deal")  # nobody knows how many
+    tally = Tally(dry=bool(args.get("dry_run")), recorded=list(args.get("resumed", ())), unread=int(nameless))
     picks: Picks | None = None
     for begin in range(0, len(ids), CHUNK):
         yield Wait(tuple(tally.recorded), rest=0.0, done=begin, of=len(ids))
@@ -265,7 +268,16 @@ def as_they_are(context: ServiceContext, ids: Sequence[int], stages: Set[str]) -
     deals = {number: facts.deals.get(number) for number in ids}
     facts.deals = {number: deal for number, deal in deals.items() if deal is not None and deal.stage_id in stages}
     facts.visits = [one for one in facts.visits if one.deal_id in facts.deals or one.deal_id in facts.unread]
+    set_aside_without_history(context, facts)
     return facts
+
+
+def set_aside_without_history(context: ServiceContext, facts: Gathered) -> None:
+    """Where rows of the history cannot be read, a deal of which none is known has some that are among them."""
+    if context.portal.memory.bad.ids("visit"):
+        states, entered = context.store.deal_states(list(facts.deals)), {one.deal_id for one in facts.visits}
+        why = Unread(GARBAGE, f"portal {context.portal.host}: crm.stagehistory.list has rows that cannot be read")
+        set_aside(facts, lambda deal: None if deal.id in entered or states[deal.id].visits else why)
 
 
 def planned_line(operation: Operation, company: Company) -> Account:
