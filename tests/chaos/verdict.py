@@ -259,10 +259,11 @@ def _little_things(portal: Sandbox, store: Path, verdict: Verdict) -> None:
         verdict.same(f"task {task.id}: moves on record", slips[task.id], moved)
 
 
-def told(log: Path, fates: Sequence[Sequence[str]], portal: Sandbox, verdict: Verdict) -> None:
-    """What the service met stands in its log: rows that it left out, threads that it lost, errors by kind or text. Of
-    the rows an administrator has heard too."""
-    text, faults = log.read_text(encoding="utf-8", errors="replace"), portal.faults.counts()
+def told(logs: Sequence[Path], fates: Sequence[Sequence[str]], portal: Sandbox, verdict: Verdict) -> None:
+    """What the service met stands in its log, or a rival's: rows that it left out, threads that it lost, errors by kind
+    or text. Of the rows an administrator has heard too."""
+    text = "".join(log.read_text(encoding="utf-8", errors="replace") for log in logs if log.exists())
+    faults = portal.faults.counts()
     met = sorted({what for _, what in fates if what in ERRORS})
     wanted = [(type(ERRORS[what]()).__name__, str(ERRORS[what]()) or what, WORDS.get(what, what)) for what in met]
     wanted += [("stopping",)] * any(what in ENDS for _, what in fates)

@@ -286,7 +286,8 @@ class World:
             self.outcome.verdict.wrong(str(stalled))
         else:
             self.outcome.verdict = judge(self.portal, self.store, self.people, self.slots, bucket=self.rate[1])
-            told(self.folder / "service.log", self.struck(), self.portal, self.outcome.verdict)
+            logs = [self.folder / name for name in ("service.log", "rival.log")]
+            told(logs, self.struck(), self.portal, self.outcome.verdict)
             self.outcome.injected[portals.play(self)] += 1
         self.count()
         self.outcome.seconds = time.monotonic() - began
