@@ -44,16 +44,23 @@ class Rulebook:
     """Holds the bound rules and the directory that they were bound to."""
 
     def __init__(
-        self, path: Path, portal: Portal, store: Store, *, read: tuple[Directory, datetime] | None = None
+        self,
+        path: Path,
+        portal: Portal,
+        store: Store,
+        *,
+        read: tuple[Directory, datetime] | None = None,
+        anew: bool = False,
     ) -> None:
         """``read``: the directory, if it was read already, and when; used if that was just now. Else the one in the
-        store is, if it is no older than it would be in a service that runs on: then nothing is asked."""
+        store is, if it is no older than it would be in a service that runs on: then nothing is asked, unless ``anew``
+        says so."""
         self.path, self.portal, self.store = path, portal, store
         now = portal.now()
         self.kept = store.flags.known
         self.fruitless = 0
         fresh = read if read is not None and timedelta() <= now - read[1] < COMPANY_KEEPS else None
-        known_at = known_since(store, path, now) if fresh is None else None
+        known_at = known_since(store, path, now) if fresh is None and not anew else None
         if known_at is not None and self.kept is not None:
             self.directory: Directory = self.kept
             self.read_at = self.company_at = known_at

@@ -119,7 +119,7 @@ def context_of(settings: Settings) -> Iterator[PreviewContext]:
     ):
         if store.cursor() is not None:
             identity.require(identity.look(store, portal))
-        rulebook = Rulebook(settings.rules, portal, store)
+        rulebook = Rulebook(settings.rules, portal, store, anew=True)
         if rulebook.error:  # the last good file is not what is asked about
             raise RulesError(rulebook.error.splitlines())
         rulebook.freshen_company(portal.now())
