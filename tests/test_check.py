@@ -38,6 +38,15 @@ def test_a_name_that_was_never_known_is_an_error(tmp_path: Path) -> None:
         assert [line.level for line in rules_lines(place) if "Презентацыя" in line.text] == ["error"]
 
 
+def test_a_pause_and_the_trial_mode_are_told(tmp_path: Path) -> None:
+    with office(tmp_path) as place:
+        for paused, watch in ((False, False), (True, False), (True, True)):
+            place.service.store.flags.paused, place.service.store.flags.watch = paused, watch
+            lines = examine(load_settings(place.environ, None), offline=True)
+            told = [line.text.partition(":")[0] for line in lines if line.about == "mode"]
+            assert told == ["paused"] * paused + ["trial mode (watch"] * watch
+
+
 def test_an_older_portal_is_told_by_the_methods_that_it_lacks(tmp_path: Path) -> None:
     methods = ("crm.stagehistory.list", "tasks.task.list", "tasks.task.getFields")
     with office(tmp_path) as place:

@@ -605,6 +605,7 @@ def test_under_watch_nothing_is_written_and_the_slot_is_used_up(tmp_path: Path) 
         assert [line["title"] for line in lines if line["kind"] == "task.deadline"] == ["Offer 2", "Offer 1", "Offer 0"]
         drafts = {line["owner_id"]: line["text"] for line in lines if line["kind"] == "message"}
         assert "Deadline moved: 3 tasks" in drafts[HEAD]
+        assert "open 3, overdue 0, due that day 3" in drafts[HEAD], "as if they were moved"
         assert "[b]" not in drafts[HEAD]
 
 

@@ -247,6 +247,14 @@ def test_watching_is_said_with_every_decision(tmp_path: Path) -> None:
         assert place.tasks(deal) == []
 
 
+def test_a_pause_is_told_before_all_decisions(place: Office) -> None:
+    deal = place.add_deal("Ромашка")
+    place.run()
+    assert "Пауза" not in text(place, deal)
+    place.service.store.flags.paused = True
+    assert text(place, deal).splitlines()[1].startswith("  Пауза с ")
+
+
 def test_pruned_reasons_are_told_as_such(place: Office) -> None:
     deal = place.add_deal("Ромашка")
     place.run()
