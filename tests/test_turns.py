@@ -81,7 +81,7 @@ def test_a_view_that_meets_a_fault_is_over_and_the_next_reading_begins_anew(plac
         assert store.cursor() is not None
 
 
-@pytest.mark.parametrize(("hours", "edit", "alone"), [(0, "", True), (0, "\n", False), (1, "", False)])
+@pytest.mark.parametrize(("hours", "edit", "alone"), [(0, "", True), (0, "\n", False), (2, "", False)])
 def test_a_start_from_what_the_store_knows_asks_only_whose_portal_it_is(
     place: Office, hours: int, edit: str, alone: bool
 ) -> None:
