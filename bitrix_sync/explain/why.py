@@ -84,7 +84,8 @@ class _Telling:
         with store.reading() as connection:
             self.row = queries.deal(connection, state.deal_id)
         self.sheets = {str(sheet["stage_id"]): sheet for sheet in self.known.sheets}
-        self.titles = {str(task["id"]): str(task["title"]) for sheet in self.known.sheets for task in sheet["tasks"]}
+        ids = [str(task["id"]) for sheet in self.known.sheets for task in sheet["tasks"]]
+        self.titles = {rule: self.known.rule_title(rule) for rule in ids}
         self.told: set[int] = set()
         paused, watch = store.flags.paused, store.flags.watch
         since = self.local(store.flags.paused_since)
@@ -165,7 +166,7 @@ class _Telling:
         operations = [one for one in self.operations if _serves(one, visit, rule, records)]
         return {
             "rule": rule,
-            "title": self.known.rule_title(rule) if rule in self.titles else "",
+            "title": self.titles.get(rule, ""),
             "decisions": list(map(self.decision, decisions)),
             "note": self.note(visit, rule, decisions, records),
             "cure": self.cure(visit, rule, decisions, records) if present else "",
@@ -310,7 +311,7 @@ class _Telling:
             place = {"stage": str(sheet["stage"]), "funnel": str(sheet["funnel"])}
             text = self.say("story.never_there", **place)
             found += [
-                {"rule": rule, "title": self.known.rule_title(rule), "stage_id": stage_id, **place, "text": text}
+                {"rule": rule, "title": self.titles[rule], "stage_id": stage_id, **place, "text": text}
                 for rule in ids
                 if rule not in judged and self.rule in ("", rule)
             ]

@@ -19,7 +19,7 @@ def lines_of(story: Account) -> Iterator[str]:
     language = story["language"]
     if story["gone"] or story["responsible_id"] is not None:
         yield _title(language, story)
-    yield from (STEP + one for one in story["modes"])
+    yield from map(STEP.__add__, story["modes"])
     if story["unjudged"]:
         yield story["unjudged"]
     elif not story["visits"] and not story["no_occasion"]:

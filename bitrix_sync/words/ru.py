@@ -2447,6 +2447,7 @@ TROUBLES: dict[str, str] = {
     "{0} tells a row by half": "{0}: строка отдана наполовину",
     "{0} shows fewer rows than it counts": "{0}: строк показано меньше, чем насчитано",
     "{0} answers nothing that makes sense": "{0}: ответ не имеет смысла",
+    "{0} has no row that can be read": "{0}: нет ни одной строки, которую можно прочитать",
     "{0} has rows that cannot be read": "{0}: есть строки, которые нельзя прочитать",
     "{0} answers something else than absences": "{0}: в ответе не отсутствия",
     "{0} leaves out a funnel that has stages": "{0}: пропущена воронка, у которой есть стадии",
