@@ -104,7 +104,11 @@ def test_a_second_kind_of_items_needs_one_descriptor(
         place.portal.state.complete_task(theirs.id, by=5)
         place.run()
         assert (leads.state.deals[deal].stage_id, place.portal.state.deals[deal].stage_id) == ("PREPARATION", "NEW")
+        before = dict(place.context.portal.memory.names)
         place.restart()
+        assert place.context.portal.memory.names == before, (
+            "a start that opens from the store knows what fields are called"
+        )
         place.run()
         recheck.run(place.context)
         titles = ["Call: before its rules", "Call: A", f"Call lead {deal}", "Show"]

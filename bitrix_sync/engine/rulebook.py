@@ -61,8 +61,10 @@ class Rulebook:
         self.fruitless = 0
         fresh = read if read is not None and timedelta() <= now - read[1] < COMPANY_KEEPS else None
         known_at = known_since(store, path, now) if fresh is None and not anew else None
-        if known_at is not None and self.kept is not None:
+        if known_at is not None and self.kept is not None and self.kept.names:
             self.directory: Directory = self.kept
+            portal.memory.names.update(self.kept.names)
+            portal.memory.semantics.update({stage.id: stage.semantic for stage in self.kept.stages})
             self.read_at = self.company_at = known_at
         else:
             self.directory = self.learn(fresh[0] if fresh else None, self.kept)

@@ -257,6 +257,8 @@ class Directory:
     scopes: frozenset[str] = frozenset()
     unread: Mapping[str, Unread] = field(default_factory=dict)
     without: Mapping[str, Absent] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Name in ``crm.item.*`` of each field, by its code."""
     task_fields: Mapping[str, DealField] = field(default_factory=dict)
     group_names: Mapping[int, str] = field(default_factory=dict)
     closed_groups: frozenset[int] = frozenset()

@@ -49,6 +49,7 @@ def directory_with(known: Directory, read: Directory) -> Directory:
     plain |= {"profile": "admin", "scopes": "scopes", "task_fields": "task_fields"}
     kept |= {name: getattr(known, name) for part, name in plain.items() if part in lacking}
     kept["fields"] = fields_with(known, read, lacking)
+    kept["names"] = {**known.names, **read.names}
     kept["funnels"] = funnels_with(known, read, lacking)
     if "groups" in lacking:
         kept |= {"group_names": known.group_names, "closed_groups": known.closed_groups}

@@ -125,6 +125,7 @@ def directory(portal: Portal, *, language: str = DEFAULT, patience: float = PATI
         unread=parts.unread,
         without=parts.without,
         task_fields=task_fields,
+        names=dict(portal.memory.names),
     )
 
 
