@@ -38,7 +38,7 @@ REQUEST_SECONDS, IDLE_SECONDS, ANSWER_SECONDS = 20.0, 30.0, 120.0
 """For a whole request with its body, from its first byte; for the first byte; for taking the answer."""
 TEND_SECONDS = 1.0
 """Between two looks for connections whose time is over."""
-LOOK_SECONDS, IDLE_SECONDS = 0.5, 2.0
+LOOK_SECONDS, QUIET_SECONDS = 0.5, 2.0
 """How long the loop waits, with and without a connection, before it looks whether it is to end."""
 NEVER = 10**9
 GRACE_SECONDS = 4.0
@@ -114,7 +114,7 @@ class WebServer:
         """Answer until ``stop`` is set; then accept nothing new, and answer what has come for ``GRACE_SECONDS``."""
         try:
             while not stop.is_set():
-                self._turn(LOOK_SECONDS if self._open() else IDLE_SECONDS)
+                self._turn(LOOK_SECONDS if self._open() else QUIET_SECONDS)
             wasyncore.dispatcher.close(self._server)
             deadline = time.monotonic() + GRACE_SECONDS
             while self._busy() and time.monotonic() < deadline:
