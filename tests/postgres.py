@@ -26,6 +26,7 @@ SUITES = (
     "tests/test_store_contract.py",
     "tests/test_store_together.py",
     "tests/test_slots.py",
+    "tests/test_why.py",
 )
 _PROGRAMS = ("initdb", "postgres", "pg_ctl")
 _made: dict[str, Path] = {}
