@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from bitrix_sync.model.facts import DealField, Department, Funnel, Stage, User
+from bitrix_sync.portal.directory import directory
 from bitrix_sync.report import names
 from bitrix_sync.rules.load import load
 from tests.world.company import DIRECTORY
@@ -128,7 +129,10 @@ def test_the_portal_is_asked_and_its_workgroups_have_names(shell: Shell, place: 
     assert shell("names", "workgroups", group.name).out.splitlines()[-1].endswith("closed")
 
 
-def test_what_the_store_knows_is_told_with_its_age_where_the_portal_is_not_asked(shell: Shell, place: Office) -> None:
+def test_what_the_store_knows_is_told_with_its_age_where_the_portal_is_not_asked(
+    shell: Shell, place: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(directory.__kwdefaults__, "patience", 0.1)
     place.portal.state.funnels[0].name = "Another"
     for ran in (
         shell("names", "funnels", "--offline"),

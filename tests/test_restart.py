@@ -210,6 +210,7 @@ def test_nonsense_at_a_start_ends_nothing(
     settings = load_settings({**place.environ, "DATABASE_URL": f"sqlite:///{database}"}, None)
     place.portal.faults.next(kind, times=30)
     monkeypatch.setattr(app, "TROUBLE_PAUSES", (0.1,))
+    monkeypatch.setattr(app, "FIRST_PATIENCE", 0.1)
     service = place.service = Service(settings)
     service.prove()
     place.portal.faults.clear()
