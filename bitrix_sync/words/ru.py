@@ -1427,8 +1427,8 @@ USAGE: dict[str, str] = {
     "повторяет то, в чём портал отказал.",
     "A consistent copy of the store while the service runs; `restore` puts it back.": "Цельная копия базы, службу "
     "останавливать не нужно; вернёт её `restore`.",
-    "Put a backup into the store in place of what it holds; the service must stand still meanwhile.": "Возвращает копию "
-    "в базу вместо того, что в ней есть; служба на это время должна быть остановлена.",
+    "Put a backup into the store in place of what it holds; the service must stand still meanwhile.": "Возвращает "
+    "копию в базу вместо того, что в ней есть; служба на это время должна быть остановлена.",
     "A file that `backup` wrote.": "Файл, который записала команда `backup`.",
     "Where the copy is written; must not exist.": "Куда записать копию; такого файла ещё не должно быть.",
     "Whether it works, what is in the way, what waits, the last sweeps; all figures with --json.": "Работает ли "
