@@ -16,7 +16,7 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from dotenv.parser import Binding, parse_stream
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
@@ -69,6 +69,12 @@ def _database(value: str) -> str:
     if not rest.startswith("/") or rest == "/" or rest.startswith(("/:memory:", "/?")):
         raise ValueError("names no file (three slashes before a relative path, four before an absolute one)")
     return value
+
+
+def _password(database: str) -> str:
+    """The password in a server's address; "" without one."""
+    scheme, _, rest = database.partition("://")
+    return rest.rpartition("@")[0].partition(":")[2] if scheme == "postgresql" else ""
 
 
 def _listen(value: str) -> Listen:
@@ -245,9 +251,11 @@ class Settings(BaseModel):
     def secrets(self) -> tuple[str, ...]:
         """Everything that must never be written anywhere: for the redactor of the logs."""
         code = () if self.portal is None else (self.portal.code,)
+        database = _password(self.database_url)
         others = (self.page_password, self.https_proxy, self.heartbeat_url, self.alert_url)
         hidden = (*self.application_tokens, *(secret for secret in others if secret is not None))
-        return code + tuple(secret.get_secret_value() for secret in hidden)
+        shown = (*code, *{database, unquote(database)} - {""})
+        return shown + tuple(secret.get_secret_value() for secret in hidden)
 
 
 NAMES: Mapping[str, str] = {field.alias or name: name for name, field in Settings.model_fields.items()}

@@ -88,6 +88,13 @@ def test_every_setting_is_read() -> None:
     assert settings.secrets() == ("abc", "one", "two", "open sesame", *watched)
 
 
+def test_the_password_of_a_database_is_a_secret() -> None:
+    settings = load_settings({**PORTAL, "DATABASE_URL": "postgresql://anna:hunter%402@host/base"}, None)
+    assert {"hunter%402", "hunter@2"} <= set(settings.secrets())
+    without = load_settings({**PORTAL, "DATABASE_URL": "postgresql://anna@/base?host=/run"}, None)
+    assert without.secrets() == load_settings(PORTAL, None).secrets()
+
+
 def test_the_environment_wins_over_the_file(workdir: Path) -> None:
     Path(".env").write_text(f"BITRIX_WEBHOOK_URL={URL}\nBITRIX_RATE=5/250\nBITRIX_LOG=json\n")
     settings = load_settings({"BITRIX_RATE": "1/10"})
