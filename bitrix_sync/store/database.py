@@ -35,7 +35,6 @@ class Database:
         self._view = _View()
         self._dialect = dialect_of(url)(url, busy_seconds=busy_seconds, create=create)
         self.name = self._dialect.name
-        self.on_network = self._dialect.on_network
         try:
             with self.errors():
                 self._open()
@@ -120,6 +119,11 @@ class Database:
         """Rows of another database in place of those here, in a writing transaction of this one."""
         copy_rows(source, connection)
         self._dialect.number_on(connection)
+
+    @property
+    def on_network(self) -> str:
+        """The kind of network disk on which it lies, as ``nfs4``; "" for none."""
+        return self._dialect.on_network
 
     @property
     def size(self) -> int:

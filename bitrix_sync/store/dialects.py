@@ -51,7 +51,6 @@ class Sqlite:
         """``create``: make the file if there is none."""
         self.path = file_of(url)
         self.name = str(self.path)
-        self.on_network = network_disk(self.path.resolve(), _mounts())
         if not (create or self.path.exists()):
             raise StoreError(
                 f"database {self.path}: is not there; start `bitrix-sync run` first, or set DATABASE_URL to where the"
@@ -112,6 +111,11 @@ class Sqlite:
         """New rows get numbers above those that are there by themselves."""
 
     @property
+    def on_network(self) -> str:
+        """The kind of network disk on which the file lies, as ``nfs4``; "" for none."""
+        return network_disk(self.path.resolve(), _mounts())
+
+    @property
     def size(self) -> int:
         """Bytes of the file, with what its log beside it holds."""
         files = (self.path, self.path.with_name(f"{self.path.name}-wal"))
@@ -127,13 +131,13 @@ class Sqlite:
             copy.execute("PRAGMA journal_mode=DELETE")
 
     @staticmethod
-    def copy(url: str, copy: Path) -> None:
+    def copy(url: str, copy: Path) -> str:
         """All that a database holds now as a file of SQLite, with no trace left beside it; no file if it holds nothing.
-        Without a -shm nobody has it open, and its files can be copied as they are; opening it would make one. With one,
-        SQLite reads a consistent view beside whoever writes. Raises StoreError."""
+        The database's name. Without a -shm nobody has it open, and its files can be copied as they are; opening it
+        would make one. With one, SQLite reads a consistent view beside whoever writes. Raises StoreError."""
         original = file_of(url)
         if not original.is_file() or not original.stat().st_size:
-            return
+            return str(original)
         try:
             if not _copy_files(original, copy):
                 address = f"{original.resolve().as_uri()}?mode=ro"
@@ -144,6 +148,7 @@ class Sqlite:
                     source.backup(target)
         except (OSError, sqlite3.Error) as fault:
             raise StoreError(f"database {original}: cannot be read ({fault}); check the file and its mode") from None
+        return str(original)
 
     def _use_wal(self) -> None:
         """The switch needs the file for itself and does not wait by itself when two processes switch at once."""
@@ -253,14 +258,9 @@ def _parsed(url: str) -> URL:
         raise StoreError("DATABASE_URL is no address of a database; write sqlite:///bitrix-sync.db") from None
 
 
-def is_file(url: str) -> bool:
-    """Whether the database at an address is a file of this machine."""
-    return dialect_of(url) is Sqlite
-
-
 def unmade(url: str) -> str:
     """The name of a database that is not there yet; "" for one that is, or that a server has."""
-    if not is_file(url):
+    if dialect_of(url) is not Sqlite:
         return ""
     path = file_of(url)
     return "" if path.exists() else str(path)

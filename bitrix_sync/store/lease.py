@@ -24,6 +24,8 @@ MARGIN = timedelta(seconds=1)
 """A holder stops sending so long before anybody may succeed it."""
 
 _THIS_PROCESS = uuid4().hex
+_NOBODYS: dict[str, object] = dict.fromkeys(("holder", "process", "place", "pid", "host", "until"))
+"""What stands in the row of a portal for which nobody works."""
 ENDED = "ended"
 
 
@@ -135,17 +137,15 @@ def require(connection: Connection, epoch: int, *, hold: bool = True) -> None:
 def drop(connection: Connection, epoch: int, level: float | None = None, now: datetime | None = None) -> None:
     """The holder goes in peace, so that the next one need not wait; nothing happens if it is another one by now.
     ``level``: of its pacer, which sends nothing more."""
-    values: dict[str, object] = dict.fromkeys(("holder", "process", "place", "pid", "host", "until"))
-    if level is not None:
-        values |= {"pacer_level": level, "pacer_at": now, "until": now}
-    connection.execute(update(portal).where(portal.c.id == 1, portal.c.epoch == epoch).values(values))
+    noted = {"pacer_level": level, "pacer_at": now, "until": now} if level is not None else {}
+    held = (portal.c.id == 1) & (portal.c.epoch == epoch)
+    connection.execute(update(portal).where(held).values(_NOBODYS | noted))
 
 
 def hand_back(connection: Connection, epoch: int) -> None:
     """The row that came with a backup is nobody's, and no former holder's epoch is above it."""
-    values: dict[str, object] = dict.fromkeys(("holder", "process", "place", "pid", "host", "until"))
     later = case((portal.c.epoch > epoch, portal.c.epoch), else_=epoch)
-    connection.execute(update(portal).where(portal.c.id == 1).values(values | {"epoch": later}))
+    connection.execute(update(portal).where(portal.c.id == 1).values(_NOBODYS | {"epoch": later}))
 
 
 def read(connection: Connection) -> Lease | None:

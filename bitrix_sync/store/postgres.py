@@ -8,7 +8,7 @@ and none can be written. Statements, migrations and Python's tables are those of
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,6 @@ class Postgres:
         """``create`` makes no difference: the database is made by its administrator, tables are added to it."""
         parsed = make_url(url).set(drivername="postgresql+psycopg")
         self.name = _name(parsed)
-        self.on_network = ""
         engine = _engine(parsed, busy_seconds, portal)
         self.reader = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         self.writer = engine.execution_options(isolation_level="READ COMMITTED", queue=portal)
@@ -120,6 +119,11 @@ class Postgres:
                 connection.execute(select(func.setval(sequence, func.greatest(newest, last))))
 
     @property
+    def on_network(self) -> str:
+        """The server sees to its disks."""
+        return ""
+
+    @property
     def size(self) -> int:
         """Bytes of the whole database, whoever's rows they hold."""
         with self.reader.connect() as connection, connection.begin():
@@ -131,8 +135,9 @@ class Postgres:
             write_file(connection, part)
 
     @classmethod
-    def copy(cls, url: str, copy: Path) -> None:
-        """All that the portal's store holds now as a file of SQLite; no file if it holds nothing."""
+    def copy(cls, url: str, copy: Path) -> str:
+        """All that the portal's store holds now as a file of SQLite; no file if it holds nothing. The database's
+        name."""
         database = cls(url, busy_seconds=_SECONDS)
         try:
             with database.reader.connect() as connection, connection.begin():
@@ -142,6 +147,7 @@ class Postgres:
             raise StoreError(database.say(fault.orig)) from None
         finally:
             database.close()
+        return database.name
 
     def say(self, cause: BaseException | None) -> str:
         """One line for the administrator about what the server said."""
@@ -236,29 +242,27 @@ def _shared(seen: Any, name: str) -> Iterator[str]:
         elif kind == "INTEGER":  # numbers of the portal have no bound
             yield f'ALTER TABLE {name} ALTER COLUMN "{one["name"]}" TYPE bigint'
     key = seen.get_pk_constraint(name)
-    if key["constrained_columns"] and "portal" not in key["constrained_columns"]:
-        yield f"ALTER TABLE {name} DROP CONSTRAINT {key['name']}"
-        yield f"ALTER TABLE {name} ADD CONSTRAINT {key['name']} PRIMARY KEY (portal, {_listed(key)})"
-    unique = seen.get_unique_constraints(name)
-    for one in unique:
-        if "portal" not in one["column_names"]:
-            yield f"ALTER TABLE {name} DROP CONSTRAINT {one['name']}"
-            yield f"ALTER TABLE {name} ADD CONSTRAINT {one['name']} UNIQUE (portal, {_listed(one)})"
+    keys = [("PRIMARY KEY", key["name"], key["constrained_columns"])]
+    keys += [("UNIQUE", one["name"], one["column_names"]) for one in seen.get_unique_constraints(name)]
+    for kind, called, of in keys:
+        if of and "portal" not in of:
+            yield f"ALTER TABLE {name} DROP CONSTRAINT {called}"
+            yield f"ALTER TABLE {name} ADD CONSTRAINT {called} {kind} (portal, {_listed(of)})"
     for one in seen.get_indexes(name):
         if "duplicates_constraint" not in one and "portal" not in one["column_names"]:
-            kind = "UNIQUE INDEX" if one["unique"] else "INDEX"
+            unique = "UNIQUE " if one["unique"] else ""
             yield f"DROP INDEX {one['name']}"
-            yield f"CREATE {kind} {one['name']} ON {name} (portal, {_listed(one)})"
+            yield f"CREATE {unique}INDEX {one['name']} ON {name} (portal, {_listed(one['column_names'])})"
 
 
 def _foreign_key(name: str, key: Mapping[str, Any]) -> str:
     """The same key, within one portal."""
-    ours, theirs = ", ".join(key["constrained_columns"]), ", ".join(key["referred_columns"])
+    ours, theirs = _listed(key["constrained_columns"]), _listed(key["referred_columns"])
     return (
         f"ALTER TABLE {name} ADD CONSTRAINT {key['name']} FOREIGN KEY (portal, {ours})"
         f" REFERENCES {key['referred_table']} (portal, {theirs})"
     )
 
 
-def _listed(key: Mapping[str, Any]) -> str:
-    return ", ".join(f'"{one}"' for one in key.get("constrained_columns") or key["column_names"])
+def _listed(columns: Iterable[str]) -> str:
+    return ", ".join(f'"{one}"' for one in columns)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bitrix_sync.errors import StoreError
-from bitrix_sync.store.dialects import dialect_of, file_of, is_file
+from bitrix_sync.store.dialects import dialect_of
 from bitrix_sync.store.store import Store
 
 
@@ -20,11 +20,10 @@ def scratch_copy(url: str) -> Iterator[Store]:
     """
     with tempfile.TemporaryDirectory(prefix="bitrix-sync-") as place:
         copy = Path(place) / "store.db"
-        dialect_of(url).copy(url, copy)
+        name = dialect_of(url).copy(url, copy)
         try:
             store = Store(f"sqlite:///{copy}")
         except StoreError as fault:
-            name = str(file_of(url)) if is_file(url) else "copy"
             raise StoreError(str(fault).replace(str(copy), name)) from None
         with store:
             yield store
