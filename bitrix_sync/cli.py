@@ -272,20 +272,9 @@ def said(reason: str) -> str:
 
 
 ACCOUNT = (
-    *(
-        "released",
-        "tried_again",
-        "overdue",
-        "moves",
-        "moved",
-        "to_put_back",
-        "put_back",
-        "failed",
-        "dropped",
-        "held",
-        "still_held",
-    ),
-    *("unread", "unknown", "waiting", "remaining", "unsent", "left_alone", "messages"),
+    *("released", "tried_again", "overdue", "moves", "moved", "to_put_back", "put_back"),
+    *("failed", "dropped", "held", "still_held", "unread", "unknown", "waiting"),
+    *("remaining", "unsent", "left_alone", "messages"),
 )
 """Counts of an account that people are told, unless they are zero."""
 FLAGS = ("dry_run", "watch", "sees_no_deals", "rights_lost", "believed")

@@ -296,8 +296,7 @@ def planned_line(operation: Operation, company: Company) -> Account:
 def release(context: ServiceContext, args: Mapping[str, Any]) -> Steps:
     """Let go what the safety limits hold back. A task without an owner who works here, or whose deadline has passed
     meanwhile, is decided anew; nobody is found: it stays held. When too much had vanished from the portal to be
-    believed, the next look believes it. What the portal refused is tried again, messages of
-    the last day too."""
+    believed, the next look believes it. What the portal refused is tried again, messages of the last day too."""
     now = context.portal.now()
     believed = recheck.believe(context.store)
     drop_ended(context)

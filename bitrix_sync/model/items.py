@@ -63,6 +63,10 @@ class ItemKind:
         """Where its numbers begin. Deals were there before other kinds: their numbers are their ids."""
         return 0 if self.name == FIRST else self.entity_type * SPAN
 
+    def apart(self, sign: str) -> str:
+        """What keeps the name of something of this kind apart from the same of deals, which stands alone."""
+        return "" if self.name == FIRST else sign + self.name
+
     def holds(self, number: int) -> bool:
         """True for a number of this kind."""
         return self.first <= number < self.first + SPAN

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from bitrix_sync.model.facts import Changes, Company, Cursor, Deal, Reached, Visit
-from bitrix_sync.model.items import DEAL, Item, ItemKind
+from bitrix_sync.model.items import Item, ItemKind
 from bitrix_sync.model.known import with_absences
 from bitrix_sync.model.reading import OVERLAP, WHOLE, Reading
 from bitrix_sync.portal.client import Portal
@@ -106,7 +106,7 @@ class ChangeReader:
         portal, found, moment = self._portal, list[Source](), partial(filter_time, self._portal)
         for since in self._since:
             kind = since.kind
-            of_kind = "" if kind is DEAL else f".{kind.name}"
+            of_kind = kind.apart(".")
             newer = {">ID": since.newest} if self._by_id else {">=CREATED_TIME": moment(since.history)}
             changed = {">=updatedTime": moment(since.items)}
             if kind.has_history:

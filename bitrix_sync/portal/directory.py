@@ -171,7 +171,7 @@ def _of_kind(
     portal: Portal, kind: ItemKind, fields: Outcome, lists: list[list[Row] | Unread], parts: _Parts
 ) -> _OfKind:
     """Takes what belongs to the kind from the front of ``lists``. Remembers the names of its fields."""
-    other = "" if kind is DEAL else f":{kind.name}"
+    other = kind.apart(":")
     funnels = [_Funnel(kind, 0, kind.name)]
     if kind.has_funnels:
         read = lenient(portal, "funnel", partial(_category, kind=kind), kind)

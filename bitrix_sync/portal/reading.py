@@ -31,7 +31,7 @@ from bitrix_sync.model.items import DEAL, Item, ItemKind, by_kind
 from bitrix_sync.portal import bulk
 from bitrix_sync.portal.change_reader import WIDE as WIDE
 from bitrix_sync.portal.change_reader import ChangeReader as ChangeReader
-from bitrix_sync.portal.client import Portal
+from bitrix_sync.portal.client import PATIENCE, Portal
 from bitrix_sync.portal.dialect import parsing
 from bitrix_sync.portal.dialect.commands import Command
 from bitrix_sync.portal.dialect.names import code_of
@@ -86,16 +86,12 @@ def _reached_now(portal: Portal, kind: ItemKind) -> Reached:
 
 def visits(portal: Portal, visit_ids: Sequence[int]) -> list[Visit]:
     """These rows of the history, by id; one that is gone or hidden by rights is absent."""
-    wanted, parts = set(visit_ids), _parts(visit_ids)
-    lists = read_lists(portal, [history_source({"@ID": part}, kind=kind) for kind, part in parts]) if parts else []
-    found = [
-        visit
-        for (kind, _), rows in zip(parts, lists, strict=True)
-        for visit in facts(
-            rows, lenient(portal, "history", partial(parsing.visit, kind=kind)), lambda visit: visit.id in wanted
-        )
-    ]
-    return sorted(found, key=lambda visit: visit.id)
+    wanted = set(visit_ids)
+
+    def parser(kind: ItemKind) -> Callable[[Row], Visit | None]:
+        return lenient(portal, "history", partial(parsing.visit, kind=kind))
+
+    return _history(portal, "@ID", _parts(visit_ids), parser, lambda visit: visit.id in wanted)
 
 
 def anchors(portal: Portal, visit_ids: Sequence[int], *, patience: float) -> tuple[list[Visit], list[Visit]]:
@@ -121,7 +117,7 @@ def history_since(portal: Portal, moment: datetime, kind: ItemKind = DEAL) -> li
     """All visits of a kind of items entered at or after a moment, by id."""
     if not kind.has_history:
         return []
-    source = history_source({">=CREATED_TIME": filter_time(portal, moment)}, f"history{kind.first or ''}", kind)
+    source = history_source({">=CREATED_TIME": filter_time(portal, moment)}, f"history{kind.apart('.')}", kind)
     (found,) = read_lists(portal, [source])
     return facts(found, visit_parser(portal, kind), lambda visit: visit.entered >= second(moment))
 
@@ -129,14 +125,24 @@ def history_since(portal: Portal, moment: datetime, kind: ItemKind = DEAL) -> li
 def deal_history(portal: Portal, deal_ids: Sequence[int]) -> list[Visit]:
     """All visits of these deals, by id."""
     wanted, parts = set(deal_ids), [(kind, part) for kind, part in _parts(deal_ids) if kind.has_history]
-    sources = [history_source({"@OWNER_ID": part}, kind=kind) for kind, part in parts]
-    lists = read_lists(portal, sources, patience=LONG_PATIENCE) if sources else []
-    found = [
-        visit
-        for (kind, _), rows in zip(parts, lists, strict=True)
-        for visit in facts(rows, visit_parser(portal, kind), lambda visit: visit.deal_id in wanted)
-    ]
-    return sorted(found, key=lambda visit: visit.id)
+    parser = partial(visit_parser, portal)
+    return _history(portal, "@OWNER_ID", parts, parser, lambda visit: visit.deal_id in wanted, patience=LONG_PATIENCE)
+
+
+def _history(
+    portal: Portal,
+    column: str,
+    parts: Sequence[tuple[ItemKind, list[int]]],
+    parser: Callable[[ItemKind], Callable[[Row], Visit | None]],
+    holds: Callable[[Visit], bool],
+    *,
+    patience: float = PATIENCE,
+) -> list[Visit]:
+    """Rows of the history with these ids in a column, each kind by a reader of its own, by id."""
+    sources = [history_source({column: part}, kind=kind) for kind, part in parts]
+    lists = read_lists(portal, sources, patience=patience) if sources else []
+    read = (facts(rows, parser(kind), holds) for (kind, _), rows in zip(parts, lists, strict=True))
+    return sorted((visit for found in read for visit in found), key=lambda visit: visit.id)
 
 
 # --- deals -----------------------------------------------------------------------------------------------------------
