@@ -454,6 +454,7 @@ class Service:
                     self.renew_lease()
                 self.give_sign(LEASE)
 
+        self.renew_lease()  # a hold that was taken long ago begins with a beat of its own
         keeper = self.begin(LEASE, renew, done)
         self.keeping = True
         try:

@@ -80,3 +80,15 @@ def test_a_late_beat_ends_a_hold_for_good() -> None:
     hold.look(129.1)
     with pytest.raises(LeaseLost, match="stand still"):
         hold.require()
+
+
+def test_a_hold_that_was_taken_long_ago_is_kept_from_then_on(tmp_path: Path) -> None:
+    """Nobody beat between the two, as in a demonstration or a command that thought for a while."""
+    pause = Pause()
+    with office(tmp_path) as place:
+        place.service.close()
+        service = place.service = Service(load_settings(place.environ, None), clock=pause.clock)
+        assert service.take_lease()
+        pause.away += 60.0
+        with service.keeping_lease():
+            service.require_lease()
