@@ -92,6 +92,18 @@ class Database:
                 yield connection
 
     @contextlib.contextmanager
+    def unqueued(self) -> Iterator[Connection]:
+        """A writing transaction that waits for no writer, in rows that are no portal's."""
+        with self.errors(), self._dialect.unqueued.connect() as connection, connection.begin():
+            yield connection
+
+    @contextlib.contextmanager
+    def changing_all(self) -> Iterator[Connection]:
+        """The same, one after the other, and none while tables are changed."""
+        with self.errors(), self._dialect.migrator.connect() as connection, connection.begin():
+            yield connection
+
+    @contextlib.contextmanager
     def errors(self) -> Iterator[None]:
         """Turns what the database says into one line for the administrator."""
         try:

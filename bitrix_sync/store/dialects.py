@@ -60,7 +60,7 @@ class Sqlite:
         _prepare_files(self.path)
         self._file = self.path.stat()
         self.reader = _engine(self.path, busy_seconds)
-        self.writer = self.migrator = self.reader.execution_options(immediate=True)
+        self.writer = self.migrator = self.unqueued = self.reader.execution_options(immediate=True)
         self._look: sqlite3.Connection | None = None
         self._resolved: Path | None = self.path.resolve()
         _opened[self._resolved] += 1

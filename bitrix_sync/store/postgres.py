@@ -29,7 +29,7 @@ from sqlalchemy.exc import DBAPIError
 
 from bitrix_sync.errors import StoreError
 from bitrix_sync.store.rows import write_file
-from bitrix_sync.store.schema import metadata
+from bitrix_sync.store.schema import HEAD, OLDEST_HEAD, metadata, operators, schema_versions
 
 DEFAULT_PORTAL = 1
 """The portal of a service that serves one: its settings are the environment's."""
@@ -43,7 +43,7 @@ _IDLE = "set_config('idle_in_transaction_session_timeout', '10s', true)"
 _READS = "SELECT set_config('bitrix_sync.portal', %(portal)s, true)"
 _WRITES = f"{_READS}, {_IDLE}, pg_advisory_xact_lock({_LOCKS}, %(queue)s)"
 """Begin a transaction."""
-_PLAIN = {"alembic_version"}
+_PLAIN = {"alembic_version", *operators.tables}
 """Tables that belong to no portal."""
 
 
@@ -61,6 +61,7 @@ class Postgres:
         self.reader = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         self.writer = engine.execution_options(isolation_level="READ COMMITTED", queue=portal)
         self.migrator = engine.execution_options(isolation_level="READ COMMITTED", queue=_EVERY)
+        self.unqueued = engine.execution_options(isolation_level="READ COMMITTED")
         self._looks = itertools.count()
 
     def close(self) -> None:
@@ -97,7 +98,7 @@ class Postgres:
 
     def arrange(self, connection: Connection) -> None:
         """Gives tables, keys and indexes that a migration made what they need to hold many portals. What has it is left
-        alone. Runs in the migration's transaction."""
+        alone, and adds the operator's own tables. Runs in the migration's transaction."""
         seen = inspect(connection)
         names = sorted(set(seen.get_table_names()) - _PLAIN)
         foreign = {name: seen.get_foreign_keys(name) for name in names}
@@ -108,6 +109,9 @@ class Postgres:
         shared = (statement for name in names for statement in _shared(seen, name))
         for statement in (*dropped, *shared, *(_foreign_key(name, key) for name, key in plain)):
             connection.execute(text(statement))
+        operators.create_all(connection)
+        connection.execute(schema_versions.delete())
+        connection.execute(schema_versions.insert().values(head=HEAD, oldest=OLDEST_HEAD))
 
     def number_on(self, connection: Connection) -> None:
         """New rows get numbers above those that came with theirs."""

@@ -14,13 +14,28 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+)
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
 from bitrix_sync.model.operations import Check
 
 HEAD = "0005"
+OLDEST_HEAD = "0005"
+"""That of the oldest program that may work beside this one with tables of ``HEAD`` on PostgreSQL."""
 Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only in an INTEGER key
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -421,3 +436,56 @@ page_sessions = Table(
     Column("seal", Text, nullable=False),
     Column("began", Moment, nullable=False),
 )
+
+# --- the operator's, on PostgreSQL alone: what is told of portals, not by them ----------------------------------------
+
+operators = MetaData()
+FIRST_NUMBER = 2
+"""Portal 1 is that of a service that serves one."""
+
+portals = Table(
+    "portals",
+    operators,
+    Column("number", BigInteger, Identity(start=FIRST_NUMBER), primary_key=True),
+    Column("name", Text(collation="C"), nullable=False, unique=True),
+    Column("enabled", Boolean, nullable=False),
+    Column("removed", Boolean, nullable=False),  # the row stays, so that no name is given twice
+    Column("version", BigInteger, nullable=False),
+    Column("address", Nameless),  # NULL: removed
+    Column("webhook_user", BigInteger, nullable=False),
+    Column("webhook", LargeBinary, nullable=False),
+    Column("tokens", LargeBinary, nullable=False),
+    Column("token_marks", Listed(str), nullable=False),
+    Column("page_password", Text, nullable=False),
+    Column("rules", Text, nullable=False),
+    Column("rules_version", BigInteger, nullable=False),
+    Column("settings", Json, nullable=False),
+    Column("due", Moment),
+    Column("rung", Moment),
+    Column("trouble", Words, nullable=False),
+    Column("seen_ok", Moment),
+    Index("portals_version", "version"),
+    Index("portals_due", "due"),
+    Index("portals_address", "address", unique=True),
+)
+"""One row for each portal of a fleet. ``version`` grows over all rows with every change of what stands above ``due``;
+what begins with ``due`` is the work's own. Secrets are sealed before they come here."""
+
+rules_history = Table(
+    "rules_history",
+    operators,
+    Column("portal", BigInteger, primary_key=True, autoincrement=False),
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    Column("text", Text, nullable=False),
+    Column("at", Moment, nullable=False),
+    Column("by", Words, nullable=False),
+)
+"""The rules that a portal had, the present ones included."""
+
+schema_versions = Table(
+    "schema",
+    operators,
+    Column("head", Text, primary_key=True),
+    Column("oldest", Text, nullable=False),
+)
+"""One row: the version of the tables, and of the oldest program's tables that may work with them."""

@@ -1,0 +1,256 @@
+"""The portals of a fleet: the operator's table on PostgreSQL, which portals never see. Every method is one transaction.
+
+Secrets are sealed before they come here. ``version`` grows over all rows with every change that an administrator makes,
+so that ``changed_since`` is all that a worker or a door asks for; when a portal is due, and what became of it, are
+changed by the work without it. Moments are those of the database's clock. All raise StoreError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Connection, Row, case, cast, delete, func, insert, select, type_coerce, update
+
+from bitrix_sync.errors import StoreError
+from bitrix_sync.store import dialects
+from bitrix_sync.store.database import Database
+from bitrix_sync.store.dialects import BUSY_SECONDS, Sqlite, dialect_of
+from bitrix_sync.store.schema import Moment, portals, rules_history
+
+KEPT_RULES = 20
+"""Versions of a portal's rules that are kept."""
+c = portals.c
+CLOCK = type_coerce(cast(func.extract("epoch", func.clock_timestamp()) * 1_000_000, BigInteger), Moment)
+"""The database's present moment."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortalRow:
+    """One portal. ``address``: where it is, without the webhook's code; "" once it is removed. ``webhook``, ``tokens``:
+    sealed, empty for none; ``token_marks``: by which a token is known; ``page_password``: as ``scrypt`` keeps it.
+    ``rules_version`` is 0 while it has none; ``settings`` overrule the environment's, by their names."""
+
+    number: int = 0
+    name: str
+    enabled: bool = True
+    removed: bool = False
+    version: int = 0
+    address: str
+    webhook_user: int = 0
+    webhook: bytes = field(default=b"", repr=False)
+    tokens: bytes = field(default=b"", repr=False)
+    token_marks: tuple[str, ...] = field(default=(), repr=False)
+    page_password: str = field(default="", repr=False)
+    rules: str = field(default="", repr=False)
+    rules_version: int = 0
+    settings: Mapping[str, str] = field(default_factory=dict)
+    due: datetime | None = None
+    rung: datetime | None = None
+    trouble: str = ""
+    seen_ok: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RulesVersion:
+    """Rules that a portal had: since when, and who brought them."""
+
+    version: int
+    text: str
+    at: datetime
+    by: str
+
+
+BY_ADMINISTRATORS = frozenset(
+    {"enabled", "address", "webhook_user", "webhook", "tokens", "token_marks", "page_password", "rules", "settings"}
+)
+"""What ``change`` may change."""
+
+
+class Portals:
+    """The table of portals in the database at an address of PostgreSQL, which is brought to the present version."""
+
+    def __init__(self, url: str, *, busy_seconds: float = BUSY_SECONDS) -> None:
+        if dialect_of(url) is Sqlite:
+            raise StoreError("DATABASE_URL: many portals need PostgreSQL; write postgresql://user:password@host/name")
+        self._database = Database(url, busy_seconds=busy_seconds)
+        self.name = self._database.name
+
+    def close(self) -> None:
+        """Closes every connection."""
+        self._database.close()
+
+    def __enter__(self) -> Portals:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- what stands there -------------------------------------------------------------------------------------------
+
+    def rows(self) -> list[PortalRow]:
+        """All that were not removed, by name."""
+        return self._found(select(portals).where(~c.removed).order_by(c.name))
+
+    def named(self, name: str) -> PortalRow | None:
+        """The portal of that name, also a removed one."""
+        return next(iter(self._found(select(portals).where(c.name == name))), None)
+
+    def numbered(self, number: int) -> PortalRow | None:
+        """The portal of that number, also a removed one."""
+        return next(iter(self._found(select(portals).where(c.number == number))), None)
+
+    def changed_since(self, version: int) -> list[PortalRow]:
+        """Those that an administrator has changed, disabled or removed since that version, in the order of their
+        changes."""
+        return self._found(select(portals).where(c.version > version).order_by(c.version))
+
+    def history(self, number: int) -> list[RulesVersion]:
+        """The rules that the portal has and had, the newest first."""
+        kept = rules_history.c
+        query = select(kept.version, kept.text, kept.at, kept.by)
+        with self._database.reading() as connection:
+            found = connection.execute(query.where(kept.portal == number).order_by(kept.version.desc()))
+            return [RulesVersion(**one._mapping) for one in found]
+
+    def _found(self, query: Any) -> list[PortalRow]:
+        with self._database.reading() as connection:
+            return list(map(_row, connection.execute(query)))
+
+    # --- what an administrator changes -------------------------------------------------------------------------------
+
+    def add(self, row: PortalRow, *, by: str) -> PortalRow:
+        """A new portal, due at once if it is enabled; StoreError if its name or its address is taken."""
+        return self.write([row], {}, by=by)[0]
+
+    def change(self, number: int, *, by: str, **values: Any) -> PortalRow:
+        """Other values (``BY_ADMINISTRATORS``) for a portal, which is due at once; other rules are a new version of
+        them."""
+        return self.write([], {number: values}, by=by)[0]
+
+    def write(
+        self, added: Sequence[PortalRow], changed: Mapping[int, Mapping[str, Any]], *, by: str
+    ) -> list[PortalRow]:
+        """New portals and changes of others, all or nothing; the rows as they stand then, in the same order."""
+        with self._database.changing_all() as connection:
+            numbers = [_add(connection, row) for row in added]
+            for number, values in changed.items():
+                _change(connection, number, values)
+            numbers += changed
+            found = {}
+            for row in map(_row, connection.execute(select(portals).where(c.number.in_(numbers)))):
+                _keep_rules(connection, row, by)
+                found[row.number] = row
+        return [found[number] for number in numbers]
+
+    def take_rules(self, number: int, version: int) -> None:
+        """Rules that the portal had are in force again; the later ones stay in its history."""
+        kept = rules_history.c
+        text = select(kept.text).where(kept.portal == number, kept.version == version).scalar_subquery()
+        with self._database.changing_all() as connection:
+            values = {"rules": text, "rules_version": version, "version": _next(connection), "due": _due(c.enabled)}
+            connection.execute(update(portals).where(c.number == number).values(values))
+
+    def remove(self, number: int) -> None:
+        """Forget all of a portal but its name. What it has in the store is to be deleted before."""
+        gone = PortalRow(name="", address="", enabled=False, removed=True)
+        names = {*BY_ADMINISTRATORS, "removed", "rules_version", "due", "rung", "trouble", "seen_ok"}
+        with self._database.changing_all() as connection:
+            values = {name: getattr(gone, name) for name in names} | {"version": _next(connection)}
+            connection.execute(update(portals).where(c.number == number).values(values))
+            connection.execute(delete(rules_history).where(rules_history.c.portal == number))
+
+    # --- what the work changes ---------------------------------------------------------------------------------------
+
+    def clock(self) -> datetime:
+        """The database's present moment."""
+        with self._database.reading() as connection:
+            moment: datetime = connection.execute(select(CLOCK)).scalar_one()
+        return moment
+
+    def due(self, now: datetime, limit: int) -> list[int]:
+        """The numbers of enabled portals that are due by then, those that wait longest first."""
+        query = select(c.number).where(c.enabled, c.due <= now).order_by(c.due, c.number).limit(limit)
+        with self._database.reading() as connection:
+            return list(connection.execute(query).scalars())
+
+    def set_due(self, number: int, at: datetime | None, *, rung: datetime | None = None) -> None:
+        """When the portal is due next; that stays as it is if somebody rang since ``rung``, the last ring that the
+        turn knew of."""
+        with self._database.unqueued() as connection:
+            connection.execute(
+                update(portals).where(c.number == number, c.rung.is_not_distinct_from(rung)).values(due=at)
+            )
+
+    def ring(self, numbers: Sequence[int]) -> None:
+        """Something happened at these portals: they are due now."""
+        if numbers:
+            with self._database.unqueued() as connection:
+                connection.execute(
+                    update(portals)
+                    .where(c.number.in_(sorted(numbers)), c.enabled)
+                    .values(due=func.least(c.due, CLOCK), rung=CLOCK)
+                )
+
+    def note(self, number: int, trouble: str, seen_ok: datetime | None) -> None:
+        """What is in the way of a portal ("" for nothing), and when its last pass ended well; None: that stays."""
+        with self._database.unqueued() as connection:
+            connection.execute(
+                update(portals)
+                .where(c.number == number)
+                .values(trouble=trouble, **({} if seen_ok is None else {"seen_ok": seen_ok}))
+            )
+
+
+def _row(found: Row[Any]) -> PortalRow:
+    return PortalRow(**found._mapping)
+
+
+def _next(connection: Connection) -> int:
+    return int(connection.execute(select(func.coalesce(func.max(c.version), 0) + 1)).scalar_one())
+
+
+def _due(enabled: Any) -> Any:
+    return case((enabled, CLOCK), else_=None)
+
+
+def _add(connection: Connection, row: PortalRow) -> int:
+    if connection.execute(select(c.number).where(c.name == row.name)).first():
+        raise StoreError(f"portal {row.name}: there is or was one of that name, and none is given twice; take another")
+    _need_address(connection, row.address, 0)
+    values = {one.name: getattr(row, one.name) for one in fields(PortalRow) if one.name != "number"}
+    values |= {"version": _next(connection), "rules_version": int(bool(row.rules))}
+    made = insert(portals).values(values | {"due": CLOCK if row.enabled else None}).returning(c.number)
+    return int(connection.execute(made).scalar_one())
+
+
+def _change(connection: Connection, number: int, values: Mapping[str, Any]) -> None:
+    assert values.keys() <= BY_ADMINISTRATORS, values.keys()
+    new = {**values, "version": _next(connection), "due": _due(values.get("enabled", c.enabled))}
+    if "address" in values:
+        _need_address(connection, values["address"], number)
+    if "rules" in values:
+        kept = rules_history.c
+        newest = select(func.coalesce(func.max(kept.version), 0)).where(kept.portal == number).scalar_subquery()
+        new["rules_version"] = case((c.rules == values["rules"], c.rules_version), else_=newest + 1)
+    connection.execute(update(portals).where(c.number == number).values(new))
+
+
+def _need_address(connection: Connection, address: str, number: int) -> None:
+    other = connection.execute(select(c.name).where(c.address == address, c.number != number)).scalar()
+    if other is not None:
+        raise StoreError(f"{address} is the address of portal {other} already; a portal is served once")
+
+
+def _keep_rules(connection: Connection, row: PortalRow, by: str) -> None:
+    """The portal's rules in its history, if they are new; the oldest go."""
+    if not row.rules_version:
+        return
+    kept = rules_history.c
+    values = {"portal": row.number, "version": row.rules_version, "text": row.rules, "at": CLOCK, "by": by}
+    connection.execute(dialects.insert(connection, rules_history).values(values).on_conflict_do_nothing())
+    newest = select(kept.version).where(kept.portal == row.number).order_by(kept.version.desc()).limit(KEPT_RULES)
+    past = kept.version.not_in(newest.scalar_subquery()) & (kept.version != row.rules_version)
+    connection.execute(delete(rules_history).where(kept.portal == row.number, past))
