@@ -260,7 +260,7 @@ def find_reader() -> Language:
     from bitrix_sync.settings import spoken_language
 
     try:
-        rules = load_settings(need_portal=False).rules
+        rules = load_settings(need_portal=False).rules_path
         return named(rules.read_bytes().replace(b"\0", b"").decode("utf-8-sig", "replace"))
     except (BitrixSyncError, OSError):
         return spoken_language()

@@ -19,15 +19,17 @@ from typing import Annotated, Literal, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from dotenv.parser import Binding, parse_stream
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
 
 from bitrix_sync.errors import SettingError
+from bitrix_sync.model.rules_text import RulesText
 from bitrix_sync.model.webhook import WebhookUrl, is_loopback
 from bitrix_sync.words.language import FALL_BACK, LANGUAGES, Language
 
 _QUOTED = re.compile(r"""["'`«“„‘].*["'`»”“’]""", re.DOTALL)
 _AS_IT_IS = frozenset({"BITRIX_WEBHOOK_URL", "BITRIX_PAGE_PASSWORD"})
 """A password may have quotes; an address of a webhook says itself what is wrong with it."""
+_SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 _TOKEN = re.compile(r"[!-+\--~]{1,256}")  # visible ASCII but the comma
 
 
@@ -97,6 +99,17 @@ def _rate(value: str) -> Rate:
     return Rate(float(match[1]), int(match[2]))
 
 
+def _portal_name(value: str) -> str:
+    if not is_portal_name(value):
+        raise ValueError(f"{value[:60]!r} is no name of a portal")
+    return value
+
+
+def is_portal_name(text: str) -> bool:
+    """Whether a portal of a fleet may be called so: it stands in addresses and names of folders."""
+    return _SLUG.fullmatch(text) is not None
+
+
 def _proxy(value: str) -> str:
     try:
         return str(ipaddress.ip_address(value))
@@ -161,7 +174,7 @@ class Settings(BaseModel):
         "service lives by polling",
         examples=["the application token that the portal shows beside the outgoing webhook, several by comma"],
     )
-    rules: Path = Field(
+    rules: Path | RulesText = Field(
         default=Path("rules.yaml"), alias="BITRIX_RULES", description="the rules", examples=["a path, as rules.yaml"]
     )
     database_url: Annotated[str, BeforeValidator(_database)] = Field(
@@ -240,6 +253,48 @@ class Settings(BaseModel):
     log: Literal["text", "json"] = Field(
         default="text", alias="BITRIX_LOG", description="`text` or `json`", examples=["text or json"]
     )
+    secret_key_file: Path | None = Field(
+        default=None,
+        alias="BITRIX_SECRET_KEY_FILE",
+        description="many portals: file with the keys that seal their secrets, one a line; the first seals, all open",
+        examples=["the path of a file with a key, which `openssl rand -base64 32 | tr +/ -_` makes"],
+    )
+    wanted_portal: Annotated[str | None, BeforeValidator(_portal_name)] = Field(
+        default=None,
+        alias="BITRIX_PORTAL",
+        description="many portals: the one that commands mean when they are not given `--portal`",
+        examples=["a portal's name as `bitrix-sync portal list` shows it: small Latin letters, digits, hyphens"],
+    )
+    fleet_password: SecretStr | None = Field(
+        default=None,
+        alias="BITRIX_FLEET_PASSWORD",
+        description="many portals: password of the operator's page `/fleet`; none: it answers 404",
+        examples=["a password"],
+    )
+    _number: int = PrivateAttr(default=1)
+    _name: str = PrivateAttr(default="default")
+
+    @property
+    def number(self) -> int:
+        """The portal's number in a database of many; 1 is that of a service that serves one."""
+        return self._number
+
+    @property
+    def name(self) -> str:
+        """The portal's name in a database of many."""
+        return self._name
+
+    @property
+    def rules_path(self) -> Path:
+        """The file in which rules are written: in a fleet, that of the portal's folder (``portal apply`` reads it)."""
+        return self.rules if isinstance(self.rules, Path) else Path(self.name) / "rules.yaml"
+
+    def of_portal(self, number: int, name: str, given: Settings, rules: RulesText) -> Settings:
+        """These for a portal of a fleet: what is ``given`` for it alone overrules."""
+        alone = {one: getattr(given, one) for one in (*given.model_fields_set, *_NEVER_SHARED)}
+        made = self.model_copy(update=alone | {"rules": rules})
+        made._number, made._name = number, name
+        return made
 
     @property
     def webhook_url(self) -> WebhookUrl:
@@ -252,7 +307,7 @@ class Settings(BaseModel):
         """Everything that must never be written anywhere: for the redactor of the logs."""
         code = () if self.portal is None else (self.portal.code,)
         database = _password(self.database_url)
-        others = (self.page_password, self.https_proxy, self.heartbeat_url, self.alert_url)
+        others = (self.page_password, self.fleet_password, self.https_proxy, self.heartbeat_url, self.alert_url)
         hidden = (*self.application_tokens, *(secret for secret in others if secret is not None))
         shown = (*code, *{database, unquote(database)} - {""})
         return shown + tuple(secret.get_secret_value() for secret in hidden)
@@ -267,9 +322,14 @@ SECRETS = (
     "HTTPS_PROXY",
     "BITRIX_HEARTBEAT_URL",
     "BITRIX_ALERT_URL",
+    "BITRIX_FLEET_PASSWORD",
 )
 """Settings that may stand in a file of their own, which the same name with ``_FILE`` at its end names."""
 FILES: Mapping[str, str] = {f"{name}_FILE": name for name in SECRETS}
+SECRET_OF_A_PORTAL = ("BITRIX_WEBHOOK_URL", "BITRIX_APPLICATION_TOKEN", "BITRIX_PAGE_PASSWORD")
+OF_A_PORTAL = (*SECRET_OF_A_PORTAL, "BITRIX_RATE", "BITRIX_POLL_SECONDS", "BITRIX_SETTLE_SECONDS")
+"""What each portal of a fleet has of its own; its secrets are nobody else's, the others overrule the environment's."""
+_NEVER_SHARED = tuple(NAMES[name] for name in SECRET_OF_A_PORTAL)
 LONGEST_SECRET = 65536
 """Bytes that are read of such a file."""
 
@@ -290,15 +350,37 @@ def load_settings(
     need_portal = need_portal and not given.get("BITRIX_WEBHOOK_URL_FILE")
     if need_portal and "BITRIX_WEBHOOK_URL" not in values:
         wrong.append(_line("BITRIX_WEBHOOK_URL", "is not set"))
+    settings = _checked(values, wrong)
+    if environ is None:
+        _hand_on({**in_file, **values})
+    return settings
+
+
+def _checked(values: Mapping[str, str], wrong: list[str]) -> Settings:
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
         raise SettingError("\n".join([*wrong, *_lines(error)])) from None
     if wrong:
         raise SettingError("\n".join(wrong))
-    if environ is None:
-        _hand_on({**in_file, **values})
     return settings
+
+
+def settings_of(given: Mapping[str, str]) -> Settings:
+    """What is set for one portal of a fleet by these names. SettingError carries a line for every wrong one, and for
+    each that is no portal's own."""
+    values = {name: text.strip() for name, text in given.items() if text.strip()}
+    alien = [f"{name}: cannot be set for one portal; take the line out" for name in values if name not in OF_A_PORTAL]
+    return _checked({name: text for name, text in values.items() if name in OF_A_PORTAL}, alien)
+
+
+def read_portal_file(path: Path) -> dict[str, str]:
+    """What a file of one portal's secrets sets, each as it is written; it is closed to other users of the machine.
+    SettingError says which line is none."""
+    found, wrong = _read_dotenv(path)
+    if wrong:
+        raise SettingError("\n".join(wrong))
+    return {name: text for name, text in found.items() if name.startswith("BITRIX_") or name in NAMES}
 
 
 def _hand_on(values: Mapping[str, str]) -> None:

@@ -18,6 +18,7 @@ from bitrix_sync.errors import PortalError, PortalRefused, RulesError, UserError
 from bitrix_sync.model import known
 from bitrix_sync.model.facts import Absence, Absent, Company, Directory, Unread
 from bitrix_sync.model.items import Item
+from bitrix_sync.model.rules_text import RulesText
 from bitrix_sync.portal import reading
 from bitrix_sync.portal.client import Portal
 from bitrix_sync.portal.dialect.outcomes import NO_ACCESS, NO_METHOD, NO_SCOPE
@@ -45,7 +46,7 @@ class Rulebook:
 
     def __init__(
         self,
-        path: Path,
+        path: Path | RulesText,
         portal: Portal,
         store: Store,
         *,
@@ -341,7 +342,7 @@ class Rulebook:
             log.warning("people could not be read; those known last stay", parts=sorted(company.unread))
 
 
-def known_since(store: Store, path: Path, now: datetime) -> datetime | None:
+def known_since(store: Store, path: Path | RulesText, now: datetime) -> datetime | None:
     """When the directory in the store was read (the portal's time), if it will do for a start: all of it, within the
     hour, for the file as it is. None: the portal is to be read."""
     kept, known_at = store.flags.rules_kept, store.flags.known_at
@@ -381,32 +382,44 @@ def need_bound(loaded: Loaded, directory: Directory) -> Rules:
     return loaded.rules
 
 
-def read_file(path: Path) -> tuple[str, Stamp]:
+def read_file(path: Path | RulesText) -> tuple[str, Stamp]:
     """The file's text and its stamp; UserError when it is not there or not text."""
     try:
         stamp = file_stamp(path)
-        text = path.read_bytes().decode("utf-8-sig")
+        text = _bytes_of(path).decode("utf-8-sig")
         if "\0" not in text:  # as UTF-16 has them
             return text, stamp
     except UnicodeDecodeError:
         pass
     except OSError as fault:
-        raise UserError(f"{path}: cannot be read ({fault.strerror}); run `bitrix-sync init` to make one") from None
+        raise _unread(path, fault) from None
     raise UserError(f"{path}: not UTF-8 text; save the file in UTF-8 (in Notepad: Save as, Encoding)")
 
 
-def language_of(path: Path) -> Language:
+def language_of(path: Path | RulesText) -> Language:
     """The language that the file names, even one that cannot be loaded."""
     try:
-        return named(path.read_bytes().replace(b"\0", b"").decode("utf-8-sig", "replace"))
+        return named(_bytes_of(path).replace(b"\0", b"").decode("utf-8-sig", "replace"))
     except OSError:
         return DEFAULT
 
 
-def file_stamp(path: Path) -> Stamp:
+def file_stamp(path: Path | RulesText) -> Stamp:
     """What changes when the file does: time of change, size, and its number on the disk, if another took its place."""
+    if isinstance(path, RulesText):
+        if not path.version:
+            raise UserError(f"{path.name}: there are none; give the portal rules by `bitrix-sync portal apply`")
+        return path.version, len(path.text), 0
     try:
         stat = path.stat()
     except OSError as fault:
-        raise UserError(f"{path}: cannot be read ({fault.strerror}); run `bitrix-sync init` to make one") from None
+        raise _unread(path, fault) from None
     return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+def _bytes_of(path: Path | RulesText) -> bytes:
+    return path.text.encode() if isinstance(path, RulesText) else path.read_bytes()
+
+
+def _unread(path: Path | RulesText, fault: OSError) -> UserError:
+    return UserError(f"{path}: cannot be read ({fault.strerror}); run `bitrix-sync init` to make one")

@@ -123,7 +123,7 @@ def write_settings(language: Language, path: Path = DOTENV) -> str:
 def start(settings: Settings) -> Started:
     """Read the portal, compose the file, prove it, write it. UserError when the file is there, or cannot be written;
     BitrixSyncError when what was composed does not load (a mistake of ours)."""
-    path = settings.rules
+    path = settings.rules_path
     refuse_existing(path)
     secret = settings.webhook_url.get_secret_value()
     with closing(Portal(secret, rate=settings.rate, ca_file=settings.ca_file)) as portal:
