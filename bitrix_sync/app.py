@@ -111,7 +111,7 @@ def check_file(settings: Settings, *, restart: bool = False) -> None:
 def keeps_good_file(settings: Settings) -> bool:
     """Whether the store holds a file that was in force before."""
     try:
-        with Store(settings.database_url, create=False) as store:
+        with Store(settings.database_url, create=False, portal=settings.number) as store:
             return store.flags.rules_kept is not None
     except StoreError:
         return False
@@ -216,7 +216,7 @@ class Service:
         """Why the process must end though nobody asked for it."""
         self.tended: dict[str, Tended] = {}
         self.wake_signal = WakeSignal()
-        self.store = Store(settings.database_url)
+        self.store = Store(settings.database_url, portal=settings.number)
         self.portal = Portal(
             settings.webhook_url.get_secret_value(),
             rate=settings.rate,

@@ -797,7 +797,8 @@ def with_store(use: Callable[[Any], Any], *, create: bool = True) -> Any:
     """Open the store, use it, close it. ``create``: make an empty one if there is none."""
     from bitrix_sync.store import Store
 
-    store = Store(settings(need_portal=False).database_url, create=create)
+    loaded = settings(need_portal=False)
+    store = Store(loaded.database_url, create=create, portal=loaded.number)
     try:
         return use(store)
     finally:

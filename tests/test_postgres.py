@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from bitrix_sync.errors import StoreError
 from bitrix_sync.store import Store
 from bitrix_sync.store.schema import metadata, operators
-from bitrix_sync.store.scratch_copy import restore
+from bitrix_sync.store.scratch_copy import restore, scratch_copy
 from tests import postgres
 from tests.world.blank import blank_store
 
@@ -55,6 +55,15 @@ def test_no_portal_sees_or_changes_rows_of_another(address: str, second: object)
         assert first.take_lease("us", 1, "here", NOW) == 1
         with pytest.raises(DBAPIError, match="row-level security"), second.writer.begin() as other:  # type: ignore[attr-defined]
             other.execute(text("INSERT INTO told (portal, key, at) VALUES (1, 'x', 0)"))
+
+
+def test_a_store_is_of_the_portal_with_its_number(address: str, tmp_path: Path) -> None:
+    with Store(address, portal=7) as seventh, Store(address, portal=8) as eighth:
+        seventh.flags.trouble = "the seventh's"
+        assert eighth.flags.trouble == ""
+        assert seventh.take_lease("us", 1, "here", NOW) == eighth.take_lease("they", 1, "here", NOW) == 1
+    with scratch_copy(address, 7) as copy:
+        assert copy.flags.trouble == "the seventh's"
 
 
 def test_without_a_portal_nothing_is_seen_or_written(address: str) -> None:

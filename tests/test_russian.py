@@ -39,6 +39,7 @@ TECHNICAL = """
     Bitrix24 bitrix sync yaml server json csv sqlite http https localhost float args kwargs set filter crm com mon fri
     never text ctrl pip install workday workhours workminutes make demo IPv PostgreSQL stderr env mail true false null
     SIGTERM sonet userfieldconfig template fleet chat fsync conf linux macos windows wsl
+    cryptography portal apply
 """
 """Names, signs of the file's language and of templates that the schema does not list."""
 

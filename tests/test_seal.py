@@ -27,7 +27,7 @@ def test_the_first_key_seals_and_all_open() -> None:
     old, both = Seals([OLD]), Seals([NEW, OLD])
     assert both.open(old.seal("secret"), "x") == "secret"
     with pytest.raises(UserError, match="does not hold; put that key back"):
-        old.open(both.seal("secret"), "portal north: its webhook is")
+        old.open(both.seal("secret"), "portal north: its webhook")
     assert old.seal("secret") != old.seal("secret")
     assert b"secret" not in old.seal("secret")
     assert old.open(old.seal(""), "x") == ""

@@ -115,7 +115,7 @@ def context_of(settings: Settings) -> Iterator[PreviewContext]:
     secret = settings.webhook_url.get_secret_value()
     with (
         closing(Portal(secret, rate=settings.rate, ca_file=settings.ca_file)) as portal,
-        scratch_copy(settings.database_url) as store,
+        scratch_copy(settings.database_url, settings.number) as store,
     ):
         if store.cursor() is not None:
             identity.require(identity.look(store, portal))

@@ -41,7 +41,7 @@ def story(settings: Settings, deal_id: int, *, host: str = "", rule: str = "") -
             f"database {place}: is not there, so nothing has been decided yet. Start `bitrix-sync run`, or set "
             "DATABASE_URL to where the service runs; `bitrix-sync preview` asks the portal instead"
         )
-    with Store(settings.database_url) as store:
+    with Store(settings.database_url, portal=settings.number) as store:
         refuse_another_portal(store, settings, host)
         return story_of(store, deal_id, rule=rule)
 

@@ -17,7 +17,7 @@ from bitrix_sync.store.portals import PortalRow
 def portal_settings(base: Settings, row: PortalRow, seals: Seals) -> Settings:
     """What a service of that portal is made from, its number, name and rules included. UserError when its secrets
     cannot be opened. The page's password is not among them: nobody knows it."""
-    webhook = seals.open(row.webhook, f"portal {row.name}: its webhook is")
+    webhook = seals.open(row.webhook, f"portal {row.name}: its webhook")
     if not webhook:
         raise UserError(f"portal {row.name}: has no webhook; give it one by `bitrix-sync portal apply`")
     given = {**row.settings, "BITRIX_WEBHOOK_URL": webhook, "BITRIX_APPLICATION_TOKEN": ",".join(tokens_of(row, seals))}
@@ -27,7 +27,7 @@ def portal_settings(base: Settings, row: PortalRow, seals: Seals) -> Settings:
 
 def tokens_of(row: PortalRow, seals: Seals) -> list[str]:
     """The tokens of a portal's events."""
-    kept = seals.open(row.tokens, f"portal {row.name}: its tokens are")
+    kept = seals.open(row.tokens, f"portal {row.name}: its tokens")
     return list(json.loads(kept)) if kept else []
 
 

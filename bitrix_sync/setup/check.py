@@ -84,7 +84,7 @@ def examine(settings: Settings, *, offline: bool, now: datetime | None = None) -
 def database(settings: Settings) -> list[Line]:
     """Can the store be opened and written, and is anything written to the portal at all?"""
     try:
-        with Store(settings.database_url) as store:
+        with Store(settings.database_url, portal=settings.number) as store:
             began = "has been read before" if store.cursor() else "the first start will read the portal"
             modes = {PAUSED: store.flags.paused, WATCHED: store.flags.watch}
             lines = [Line("ok", "database", f"{store.name}, {began}"), *on_network(store.on_network)]
@@ -102,7 +102,7 @@ def on_network(kind: str) -> list[Line]:
 def the_stores_portal(settings: Settings, portal: Portal) -> list[Line]:
     """Is the portal the one that the database was made on?"""
     try:
-        with Store(settings.database_url) as store:
+        with Store(settings.database_url, portal=settings.number) as store:
             standing = identity.look(store, portal)
     except StoreError:
         return []  # said above
@@ -247,7 +247,7 @@ def calendar(country: str | None, today: date) -> list[Line]:
 def kept_rules(settings: Settings) -> list[Line]:
     """Of a file that cannot be put in force: what is in force instead."""
     try:
-        with Store(settings.database_url) as store:
+        with Store(settings.database_url, portal=settings.number) as store:
             kept = store.flags.rules_kept
     except StoreError:
         return []
@@ -258,7 +258,7 @@ def kept_rules(settings: Settings) -> list[Line]:
 def bindings(settings: Settings) -> dict[str, str]:
     """What the file's names have meant so far: after a rename the service goes on with a warning; so does check."""
     try:
-        with Store(settings.database_url) as store:
+        with Store(settings.database_url, portal=settings.number) as store:
             return store.bindings()
     except StoreError:
         return {}

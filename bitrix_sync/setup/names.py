@@ -57,7 +57,7 @@ def of_store(settings: Settings) -> Known | None:
     """What the store knows; None if it knows nothing, or is not there."""
     if unmade(settings.database_url):
         return None
-    with Store(settings.database_url) as store:
+    with Store(settings.database_url, portal=settings.number) as store:
         directory, host, at = store.flags.known, store.flags.portal_host or "", store.flags.known_at
     return None if directory is None else Known(directory, plain_host(host), at and _there(at, directory))
 

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Table, inspect, text
+from sqlalchemy import Connection, Table, inspect, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from bitrix_sync.errors import StoreError
 from bitrix_sync.store.dialects import BUSY_SECONDS, EXTRA_KEYS, dialect_of, insert, whole_file
 from bitrix_sync.store.rows import copy_rows
-from bitrix_sync.store.schema import HEAD
+from bitrix_sync.store.schema import DEFAULT_PORTAL, HEAD, portal
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -29,11 +29,13 @@ class _View(threading.local):
 class Database:
     """An opened database of the present version."""
 
-    def __init__(self, url: str, *, busy_seconds: float = BUSY_SECONDS, create: bool = True) -> None:
-        """``create``: make the database if there is none."""
+    def __init__(
+        self, url: str, *, busy_seconds: float = BUSY_SECONDS, create: bool = True, portal: int = DEFAULT_PORTAL
+    ) -> None:
+        """``create``: make the database if there is none. ``portal``: whose rows are seen where there are many."""
         self._turn = threading.Lock()
         self._view = _View()
-        self._dialect = dialect_of(url)(url, busy_seconds=busy_seconds, create=create)
+        self._dialect = dialect_of(url)(url, busy_seconds=busy_seconds, create=create, portal=portal)
         self.name = self._dialect.name
         try:
             with self.errors():
@@ -152,6 +154,11 @@ class Database:
                 if _version(connection, self.name) != HEAD:  # another process may have been quicker
                     _migrate(connection)
                     self._dialect.arrange(connection)
+        with self.reading() as connection:
+            known = connection.execute(select(portal.c.id)).first()
+        if known is None:  # one of many portals, met for the first time
+            with self.writing() as connection:
+                insert_new(connection, portal, [{"id": 1, "epoch": 0}])
 
 
 def insert_new(

@@ -23,6 +23,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from bitrix_sync.errors import StoreError
+from bitrix_sync.store.schema import DEFAULT_PORTAL
 
 if TYPE_CHECKING:
     from bitrix_sync.store.postgres import Postgres
@@ -47,8 +48,8 @@ class Sqlite:
     faults = (sqlite3.DatabaseError,)
     """What the driver itself raises."""
 
-    def __init__(self, url: str, *, busy_seconds: float, create: bool) -> None:
-        """``create``: make the file if there is none."""
+    def __init__(self, url: str, *, busy_seconds: float, create: bool, portal: int = DEFAULT_PORTAL) -> None:
+        """``create``: make the file if there is none. A file holds one portal, whatever its number."""
         self.path = file_of(url)
         self.name = str(self.path)
         if not (create or self.path.exists()):
@@ -131,7 +132,7 @@ class Sqlite:
             copy.execute("PRAGMA journal_mode=DELETE")
 
     @staticmethod
-    def copy(url: str, copy: Path) -> str:
+    def copy(url: str, copy: Path, portal: int = DEFAULT_PORTAL) -> str:
         """All that a database holds now as a file of SQLite, with no trace left beside it; no file if it holds nothing.
         The database's name. Without a -shm nobody has it open, and its files can be copied as they are; opening it
         would make one. With one, SQLite reads a consistent view beside whoever writes. Raises StoreError."""

@@ -29,10 +29,8 @@ from sqlalchemy.exc import DBAPIError
 
 from bitrix_sync.errors import StoreError
 from bitrix_sync.store.rows import write_file
-from bitrix_sync.store.schema import HEAD, OLDEST_HEAD, metadata, operators, schema_versions
+from bitrix_sync.store.schema import DEFAULT_PORTAL, HEAD, OLDEST_HEAD, metadata, operators, schema_versions
 
-DEFAULT_PORTAL = 1
-"""The portal of a service that serves one: its settings are the environment's."""
 OLDEST = 130000
 PORTAL = "nullif(current_setting('bitrix_sync.portal', true), '')::bigint"
 _LOCKS = 0x62697472
@@ -139,10 +137,10 @@ class Postgres:
             write_file(connection, part)
 
     @classmethod
-    def copy(cls, url: str, copy: Path) -> str:
+    def copy(cls, url: str, copy: Path, portal: int = DEFAULT_PORTAL) -> str:
         """All that the portal's store holds now as a file of SQLite; no file if it holds nothing. The database's
         name."""
-        database = cls(url, busy_seconds=_SECONDS)
+        database = cls(url, busy_seconds=_SECONDS, portal=portal)
         try:
             with database.reader.connect() as connection, connection.begin():
                 if inspect(connection).has_table("portal"):

@@ -34,6 +34,8 @@ from sqlalchemy.types import TypeDecorator
 from bitrix_sync.model.operations import Check
 
 HEAD = "0005"
+DEFAULT_PORTAL = 1
+"""The portal of a service that serves one: its settings are the environment's."""
 OLDEST_HEAD = "0005"
 """That of the oldest program that may work beside this one with tables of ``HEAD`` on PostgreSQL."""
 Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only in an INTEGER key
@@ -440,8 +442,7 @@ page_sessions = Table(
 # --- the operator's, on PostgreSQL alone: what is told of portals, not by them ----------------------------------------
 
 operators = MetaData()
-FIRST_NUMBER = 2
-"""Portal 1 is that of a service that serves one."""
+FIRST_NUMBER = DEFAULT_PORTAL + 1
 
 portals = Table(
     "portals",

@@ -9,18 +9,19 @@ from pathlib import Path
 
 from bitrix_sync.errors import StoreError
 from bitrix_sync.store.dialects import dialect_of
+from bitrix_sync.store.schema import DEFAULT_PORTAL
 from bitrix_sync.store.store import Store
 
 
 @contextlib.contextmanager
-def scratch_copy(url: str) -> Iterator[Store]:
-    """A store with all that the one at ``url`` holds now (an empty one if there is none), gone afterwards.
+def scratch_copy(url: str, portal: int = DEFAULT_PORTAL) -> Iterator[Store]:
+    """A store with all that the one at ``url`` holds now of a portal (an empty one if there is none), gone afterwards.
 
     Neither the original, nor its directory, nor a service that runs on it notices anything. Raises StoreError.
     """
     with tempfile.TemporaryDirectory(prefix="bitrix-sync-") as place:
         copy = Path(place) / "store.db"
-        name = dialect_of(url).copy(url, copy)
+        name = dialect_of(url).copy(url, copy, portal)
         try:
             store = Store(f"sqlite:///{copy}")
         except StoreError as fault:

@@ -42,6 +42,7 @@ from bitrix_sync.store.database import Database
 from bitrix_sync.store.dialects import BUSY_SECONDS
 from bitrix_sync.store.flags import Flags
 from bitrix_sync.store.requests import Request
+from bitrix_sync.store.schema import DEFAULT_PORTAL
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -88,10 +89,12 @@ class Store:
         crash_point: Callable[[str], None] | None = None,
         busy_seconds: float = BUSY_SECONDS,
         create: bool = True,
+        portal: int = DEFAULT_PORTAL,
     ) -> None:
-        """``crash_point``: for this store alone, not the module's. ``create``: make the file if it is missing."""
+        """``crash_point``: for this store alone, not the module's. ``create``: make the file if it is missing.
+        ``portal``: the number of the one that is served, in a database of many."""
         self._crash_point = crash_point
-        self._database = Database(url, busy_seconds=busy_seconds, create=create)
+        self._database = Database(url, busy_seconds=busy_seconds, create=create, portal=portal)
         self.view, self.look_away = self._database.view, self._database.look_away
         """Many readings of one thread as one transaction."""
         self.version = self._database.version

@@ -2721,4 +2721,32 @@ TROUBLES: dict[str, str] = {
     "what was planned is kept, and the service goes on with it": "задуманное сохранено, служба продолжит его сама",
     "unexpected error ({0}); the log of the service says where": "непредвиденная ошибка ({0}); место названо в журнале "
     "службы",
+    # many portals
+    "BITRIX_SECRET_KEY_FILE: is not set, and secrets of portals are sealed with the key in it; write the "
+    "path of a file with a key: {0}": "BITRIX_SECRET_KEY_FILE: не задан, а секреты порталов запечатаны ключом "
+    "из этого файла; укажите путь к файлу с ключом: {0}",
+    "BITRIX_SECRET_KEY_FILE: {0} {1}; write the path of the file with the keys, one a line; a new one: "
+    "{2}": "BITRIX_SECRET_KEY_FILE: {0} {1}; укажите путь к файлу с ключами, по ключу в строке; новый: {2}",
+    "{0} holds no key": "{0} — в нём нет ключа",
+    "secrets of portals are sealed by `cryptography`, which is missing: {0}": "секреты порталов запечатывает "
+    "библиотека cryptography, её нет: {0}",
+    "{0}: sealed with a key that BITRIX_SECRET_KEY_FILE does not hold; put that key back into the file "
+    "as a line, or give the portal its secrets anew by `bitrix-sync portal apply`": "{0}: ключа, которым это "
+    "запечатано, нет в файле BITRIX_SECRET_KEY_FILE; верните его туда отдельной строкой или задайте секреты "
+    "портала заново: `bitrix-sync portal apply`",
+    "portal {0}: its webhook": "портал {0}: вебхук",
+    "portal {0}: its tokens": "портал {0}: токены событий",
+    "portal {0}: has no webhook; give it one by `bitrix-sync portal apply`": "портал {0}: вебхука нет; задайте "
+    "его: `bitrix-sync portal apply`",
+    "{0} is no name of a portal": "{0} — не имя портала",
+    "{0}: cannot be set for one portal; take the line out": "{0}: для одного портала не задаётся; уберите строку",
+    "portal {0}: there is or was one of that name, and none is given twice; take another": "портал {0}: такой "
+    "уже есть или был, а имя дважды не даётся; возьмите другое",
+    "{0} is the address of portal {1} already; a portal is served once": "{0} — это адрес портала {1}; дважды "
+    "один портал не обслуживается",
+    "DATABASE_URL: many portals need PostgreSQL; write {0}": "DATABASE_URL: для многих порталов нужен "
+    "PostgreSQL; напишите {0}",
+    "{0}: there are none; give the portal rules by `bitrix-sync portal apply`": "{0}: их нет; задайте правила: "
+    "`bitrix-sync portal apply`",
+    "rules of portal {0}": "правила портала {0}",
 }
