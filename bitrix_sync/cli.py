@@ -7,7 +7,9 @@ something hands its work to the running service if there is one, else takes the 
 from __future__ import annotations
 
 import contextlib
+import getpass
 import os
+import pwd
 import re
 import socket
 import sys
@@ -31,6 +33,7 @@ from typer.main import get_command
 from bitrix_sync import __version__
 from bitrix_sync.errors import BitrixSyncError, UserError
 from bitrix_sync.model.items import Item
+from bitrix_sync.model.rules_text import RulesText
 from bitrix_sync.settings import Settings, load_settings
 from bitrix_sync.words import texts
 from bitrix_sync.words.language import Language, named
@@ -62,6 +65,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 _READER: ContextVar[Language | None] = ContextVar("reader", default=None)
+_PORTAL: ContextVar[str | None] = ContextVar("portal", default=None)
+OF_NO_PORTAL = frozenset({"demo", "fleet", "migrate", "portal", "run", "sandbox", "schema", "version", "web", "worker"})
+"""Commands that are not of one portal of a fleet."""
 out, err = Terminal(), Terminal(stderr=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON with stable keys.")]
@@ -107,11 +113,39 @@ def show_version(asked: bool) -> None:
 
 @app.callback()
 def top(
+    context: typer.Context,
+    portal: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="The portal that is meant, where there are many; before or after the command."
+        ),
+    ] = None,
     version: Annotated[
         bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=show_version)
     ] = False,
 ) -> None:
     """What stands before a command."""
+    if portal is not None and context.invoked_subcommand in OF_NO_PORTAL:
+        raise typer.BadParameter(f"--portal does not go with {context.invoked_subcommand}")
+    _PORTAL.set(portal)
+
+
+def portal_first(words: list[str]) -> list[str]:
+    """The words of a command line with ``--portal NAME`` before the command, wherever it stood."""
+    for at, word in enumerate(words):
+        if word == "--":
+            break
+        if word == "--portal" or word.startswith("--portal="):
+            end = at + 1 + (word == "--portal")
+            return [*words[at:end], *words[:at], *words[end:]]
+    return words
+
+
+def every(command: Any) -> Iterator[Any]:
+    """A command with all below it."""
+    yield command
+    for below in getattr(command, "commands", {}).values():
+        yield from every(below)
 
 
 def run_verb(language: str) -> int:
@@ -119,13 +153,13 @@ def run_verb(language: str) -> int:
     if sys.platform == "win32":
         raise UserError(ON_WINDOWS)
     command: Any = get_command(app)
-    for one in (command, *command.commands.values()):
+    for one in every(command):
         one.help = usage_text(language, one.help)
         for param in one.params:
             param.help = usage_text(language, getattr(param, "help", None) or "")
         one.context_class = _speaking(one.context_class, language)
     try:
-        code = command.main(prog_name="bitrix-sync", standalone_mode=False)
+        code = command.main(portal_first(sys.argv[1:]), prog_name="bitrix-sync", standalone_mode=False)
     except TyperException as fault:
         said = StringIO()
         fault.show(said)  # type: ignore[attr-defined]
@@ -157,12 +191,23 @@ def _speaking(context: Any, language: str) -> Any:
 
 
 def settings(*, need_portal: bool = True, quiet: bool = False) -> Settings:
-    """The settings, with the logs configured; ``quiet``: warnings are left to what the command prints."""
+    """The settings of the portal that is meant, with the logs configured; ``quiet``: warnings are left to what the
+    command prints."""
     import logging
 
     from bitrix_sync.log import configure
 
-    loaded = load_settings(need_portal=need_portal)
+    name = _PORTAL.get()
+    loaded = load_settings(need_portal=need_portal and name is None)
+    name = name or loaded.wanted_portal
+    if name is not None or (loaded.portal is None and loaded.on_server):
+        from bitrix_sync.fleet.choose import chosen
+
+        loaded = chosen(loaded, name, secrets=need_portal)
+        if isinstance(loaded.rules, RulesText) and loaded.rules.version:
+            _READER.set(named(loaded.rules.text))
+    if need_portal:
+        _ = loaded.webhook_url  # raises
     configure(loaded.log, loaded.secrets(), level=logging.ERROR if quiet else logging.WARNING)
     return loaded
 
@@ -192,6 +237,10 @@ def ask(service: Any, kind: str, args: Mapping[str, Any], told: Callable[[str], 
     from bitrix_sync.commands import changes, runs
 
     number = service.store.ask(kind, args, now=service.clock())
+    if service.settings.is_of_fleet:
+        from bitrix_sync.fleet.choose import ring
+
+        ring(service.settings)
     began = time.monotonic()
     while True:
         request = service.store.request(number)
@@ -403,7 +452,8 @@ def init(as_json: Json = False) -> None:
     from bitrix_sync.settings import spoken_language
     from bitrix_sync.setup.init import DOTENV, start, write_settings
 
-    if settings(need_portal=False).portal is None and not DOTENV.exists():
+    known = settings(need_portal=False)
+    if known.portal is None and not known.is_of_fleet and not DOTENV.exists():
         raise UserError(write_settings(spoken_language()))
     started = start(settings())
     if as_json:
@@ -694,6 +744,8 @@ def backup(
 
     with_store(copy, create=False)
     out.print(tell("command.written", file=file))
+    if settings(need_portal=False).is_of_fleet:
+        out.print(tell("command.no_secrets"))
 
 
 @app.command()
@@ -715,8 +767,17 @@ def restore(file: Annotated[Path, typer.Argument(metavar="FILE", help="A file th
         finally:
             store.drop_lease(epoch)
 
+    chosen = settings(need_portal=False)
+    if chosen.is_of_fleet:
+        from bitrix_sync.fleet.choose import need_disabled, need_portal
+
+        with fleet() as (portals, _):
+            need_disabled(need_portal(portals, chosen.name))
     with_store(put_back)
-    out.print(tell("command.restored", file=file))
+    if chosen.is_of_fleet:
+        out.print(tell("command.restored_portal", file=file, name=chosen.name))
+    else:
+        out.print(tell("command.restored", file=file))
 
 
 @app.command()
@@ -871,3 +932,266 @@ def demonstration() -> ModuleType:
 def version() -> None:
     """The program's version."""
     out.print(__version__)
+
+
+# --- many portals ----------------------------------------------------------------------------------------------------
+
+portal_app = typer.Typer(
+    name="portal",
+    help="The portals of a fleet, kept in one PostgreSQL: see `portal COMMAND --help`.",
+    no_args_is_help=True,
+)
+app.add_typer(portal_app)
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The portal's name.")]
+
+
+@contextlib.contextmanager
+def fleet() -> Iterator[tuple[Any, Settings]]:
+    """The table of portals, and the settings of the environment."""
+    from bitrix_sync.store.portals import Portals
+
+    with contextlib.ExitStack() as opened:
+        loaded = fleet_settings()
+        yield opened.enter_context(Portals(loaded.database_url)), loaded
+
+
+def fleet_settings() -> Settings:
+    """The environment's settings, with the logs configured."""
+    import logging
+
+    from bitrix_sync.log import configure
+
+    loaded = load_settings(need_portal=False)
+    configure(loaded.log, loaded.secrets(), level=logging.ERROR)
+    return loaded
+
+
+def here() -> str:
+    """Who changes something, for the history."""
+    return f"{pwd.getpwuid(os.getuid()).pw_name}@{socket.gethostname()}"
+
+
+@portal_app.command("add")
+def portal_add(
+    name: Name,
+    rules: Annotated[Path | None, typer.Option(metavar="FILE", help="The rules; they can follow by `apply`.")] = None,
+    secrets: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A file like .env with the webhook; without it the webhook is asked for."),
+    ] = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """A new portal; its webhook is asked for, or comes from a file, and its rules are proved on it."""
+    from bitrix_sync.engine.rulebook import read_file
+    from bitrix_sync.fleet.apply import Wanted, need_name
+    from bitrix_sync.settings import read_portal_file
+
+    need_name(name)
+    text = read_file(rules)[0] if rules is not None else ""
+    given = read_portal_file(secrets) if secrets is not None else {"BITRIX_WEBHOOK_URL": ask_webhook()}
+    with fleet() as (portals, _):
+        if any(row.name == name for row in portals.rows()):
+            raise UserError(f"portal {name}: is there already; change it by `bitrix-sync portal apply`")
+    carry_out([Wanted(name, text, given)], dry_run=dry_run, prune=False, whole=False, as_json=as_json)
+
+
+def ask_webhook() -> str:
+    """The address that is typed, unseen, or stands on stdin."""
+    if sys.stdin.isatty():
+        return getpass.getpass(tell("portal.webhook"), sys.stderr)
+    return sys.stdin.readline()
+
+
+@portal_app.command("apply")
+def portal_apply(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder for each portal, NAME/rules.yaml.")],
+    secrets: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where NAME.env are; else NAME/.env, if git does not keep it.")
+    ] = None,
+    prune: Annotated[bool, typer.Option("--prune", help="Disable the portals that DIR lacks.")] = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Make the portals what their folders say; all is proved on the portals first, and one error keeps all as it is."""
+    from bitrix_sync.fleet.apply import read_folders
+
+    wanted = read_folders(folder, secrets)
+    carry_out(wanted, dry_run=dry_run, prune=prune, whole=True, as_json=as_json)
+
+
+def carry_out(wanted: Any, *, dry_run: bool, prune: bool, whole: bool, as_json: bool) -> None:
+    """Make portals what is wanted, and say what became of them."""
+    from bitrix_sync.fleet.apply import apply
+    from bitrix_sync.fleet.seal import read_seals
+
+    with fleet() as (portals, loaded):
+        seals = read_seals(loaded.secret_key_file)
+        done = apply(wanted, portals, loaded, seals, by=here(), dry_run=dry_run, prune=prune, whole=whole)
+    if as_json:
+        show(done.as_dict())
+        return
+    if dry_run:
+        out.print(tell("account.dry_run"))
+    for change in done.added:
+        out.print(tell("portal.added" if change.text else "portal.added_bare", name=change.name))
+    for change in done.changed:
+        what = ", ".join(tell(f"portal.what.{one}") for one in change.what)
+        out.print(tell("portal.changed", name=change.name, what=what))
+        for line in change.diff if "rules" in change.what else ():
+            out.print(f"  {line}")
+    for name in done.missing:
+        out.print(tell("portal.pruned" if name in done.pruned else "portal.missing", name=name))
+    for name in done.off:
+        out.print(tell("portal.off", name=name))
+    if not (done.added or done.changed or done.pruned):
+        out.print(tell("portal.unchanged", count=len(done.unchanged)))
+
+
+@portal_app.command("list")
+def portal_list(as_json: Json = False) -> None:
+    """All portals: where they are, whether they are served, what is in the way."""
+    with fleet() as (portals, _):
+        rows = portals.rows()
+    if as_json:
+        show([shown_portal(row) for row in rows])
+        return
+    cells = [
+        [
+            *(row.name, row.address, for_people(row.enabled), row.rules_version or ""),
+            *(for_people(row.seen_ok), said(row.trouble)),
+        ]
+        for row in rows
+    ]
+    table(tell("portal.all"), columns("portal", "address", "enabled", "rules", "read", "trouble"), cells)
+
+
+def for_people(value: Any) -> str:
+    """A value of a portal's, in the reader's words and on this machine's clock."""
+    match value:
+        case bool():
+            return texts.choice(reader(), "yes", value)
+        case datetime():
+            return texts.moment_text(reader(), value.astimezone(), year=True)
+        case Mapping():
+            return " ".join(f"{name}={text}" for name, text in value.items())
+        case _:
+            return "" if value is None else str(value)
+
+
+def shown_portal(row: Any) -> dict[str, Any]:
+    """A portal as everybody may see it: nothing of its secrets but whether there are any."""
+    keys = ("name", "address", "enabled", "rules_version", "settings", "due", "seen_ok", "trouble")
+    more = {
+        "webhook": f"{row.address}/rest/{row.webhook_user}/***/",
+        "events": bool(row.token_marks),
+        "page_password": bool(row.page_password),
+    }
+    return {key: getattr(row, key) for key in keys} | more
+
+
+@portal_app.command("show")
+def portal_show(name: Name, as_json: Json = False) -> None:
+    """One portal: its address, settings, rules, what is in the way; of its secrets only whether there are any."""
+    from bitrix_sync.fleet.choose import need_portal
+
+    with fleet() as (portals, _):
+        row = shown_portal(need_portal(portals, name))
+    if as_json:
+        show(row)
+        return
+    for key, value in row.items():
+        out.print(f"{tell(f'column.{key}')}: {said(for_people(value)) or '-'}")
+
+
+@portal_app.command("enable")
+def portal_enable(name: Name) -> None:
+    """Serve a portal again."""
+    switch(name, enabled=True)
+
+
+@portal_app.command("disable")
+def portal_disable(name: Name) -> None:
+    """Serve a portal no more; what is known of it stays."""
+    switch(name, enabled=False)
+
+
+def switch(name: str, *, enabled: bool) -> None:
+    """Whether a portal is served."""
+    from bitrix_sync.fleet.choose import need_portal
+
+    with fleet() as (portals, _):
+        row = need_portal(portals, name)
+        if enabled and not row.rules_version:
+            raise UserError(f"portal {name}: has no rules yet; give it some by `bitrix-sync portal apply`")
+        portals.change(row.number, by=here(), enabled=enabled)
+    out.print(tell("portal.enabled" if enabled else "portal.disabled", name=name))
+
+
+@portal_app.command("remove")
+def portal_remove(name: Name) -> None:
+    """Forget a disabled portal with its data; its name is never used again."""
+    from bitrix_sync.fleet.choose import need_disabled, need_portal
+    from bitrix_sync.store import Store
+
+    with fleet() as (portals, loaded):
+        row = need_portal(portals, name)
+        need_disabled(row)
+        with Store(loaded.database_url, portal=row.number) as store:
+            store.forget()
+        portals.remove(row.number)
+    out.print(tell("portal.removed", name=name))
+
+
+@portal_app.command("rules")
+def portal_rules(
+    name: Name,
+    back: Annotated[bool, typer.Option("--back", help="Put the version before the present one in force.")] = False,
+    text: Annotated[bool, typer.Option("--text", help="Print the rules in force.")] = False,
+    as_json: Json = False,
+) -> None:
+    """The last twenty versions of a portal's rules: when they came, and from whom."""
+    from bitrix_sync.fleet.apply import take_back
+    from bitrix_sync.fleet.choose import need_portal
+    from bitrix_sync.fleet.seal import read_seals
+
+    with fleet() as (portals, loaded):
+        row = need_portal(portals, name)
+        if back:
+            before, now = take_back(row, portals, loaded, read_seals(loaded.secret_key_file))
+            out.print(tell("portal.back", name=name, before=before, now=now))
+            return
+        kept = portals.history(row.number)
+    if text:
+        sys.stdout.write(row.rules)
+    elif as_json:
+        show(
+            [
+                {"version": one.version, "at": one.at, "by": one.by, "in_force": one.version == row.rules_version}
+                for one in kept
+            ]
+        )
+    else:
+        cells = [
+            [
+                one.version,
+                for_people(one.at),
+                one.by,
+                tell("portal.in_force") if one.version == row.rules_version else "",
+            ]
+            for one in kept
+        ]
+        table(tell("portal.rules", name=name), columns("version", "since", "by", ""), cells)
+
+
+@portal_app.command("rekey")
+def portal_rekey() -> None:
+    """Seal all secrets with the first key of the file; the others can be taken out of it then."""
+    from bitrix_sync.fleet.portal_settings import sealed_anew
+    from bitrix_sync.fleet.seal import read_seals
+
+    with fleet() as (portals, loaded):
+        seals = read_seals(loaded.secret_key_file)
+        rows = portals.rows()
+        portals.write([], {row.number: sealed_anew(row, seals) for row in rows}, by=here())
+    out.print(tell("portal.rekeyed", count=len(rows)))

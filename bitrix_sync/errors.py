@@ -19,6 +19,12 @@ class SettingError(UserError):
     """A wrong setting; names it and what to write."""
 
 
+class WrongPortal(UserError):
+    """A command names no portal of the fleet, or none where there are several."""
+
+    exit_code = 2
+
+
 class RulesError(UserError):
     """A rules file with errors; ``problems`` holds them all, each with its line."""
 

@@ -29,6 +29,8 @@ from bitrix_sync.words.language import FALL_BACK, LANGUAGES, Language
 _QUOTED = re.compile(r"""["'`«“„‘].*["'`»”“’]""", re.DOTALL)
 _AS_IT_IS = frozenset({"BITRIX_WEBHOOK_URL", "BITRIX_PAGE_PASSWORD"})
 """A password may have quotes; an address of a webhook says itself what is wrong with it."""
+DEFAULT_NAME = "default"
+"""The portal that the environment alone describes."""
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 _TOKEN = re.compile(r"[!-+\--~]{1,256}")  # visible ASCII but the comma
 
@@ -272,7 +274,17 @@ class Settings(BaseModel):
         examples=["a password"],
     )
     _number: int = PrivateAttr(default=1)
-    _name: str = PrivateAttr(default="default")
+    _name: str = PrivateAttr(default=DEFAULT_NAME)
+
+    @property
+    def on_server(self) -> bool:
+        """Whether the store is on PostgreSQL, where there can be many portals."""
+        return self.database_url.startswith("postgresql://")
+
+    @property
+    def is_of_fleet(self) -> bool:
+        """Whether these are a portal's of a fleet."""
+        return isinstance(self.rules, RulesText)
 
     @property
     def number(self) -> int:
@@ -341,13 +353,14 @@ def load_settings(
 
     An empty value means the default. A file that group or others may read is closed to them (0600): it holds the
     webhook. SettingError carries one line for every wrong setting, with what to write; no line shows a secret.
-    ``need_portal``: whether a missing BITRIX_WEBHOOK_URL is one of them.
+    ``need_portal``: whether a missing BITRIX_WEBHOOK_URL is one of them, but on PostgreSQL, where portals may be known.
     """
     in_file, wrong = _read_dotenv(dotenv_path) if dotenv_path is not None else ({}, [])
     given = {**in_file, **(os.environ if environ is None else environ)}
     values, unread = _values(given)
     wrong += unread
-    need_portal = need_portal and not given.get("BITRIX_WEBHOOK_URL_FILE")
+    many = values.get("DATABASE_URL", "").startswith("postgresql://")
+    need_portal = need_portal and not many and not given.get("BITRIX_WEBHOOK_URL_FILE")
     if need_portal and "BITRIX_WEBHOOK_URL" not in values:
         wrong.append(_line("BITRIX_WEBHOOK_URL", "is not set"))
     settings = _checked(values, wrong)

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import typer
@@ -131,8 +130,7 @@ def test_wrong_usage_is_2_and_says_what_is_wrong(words: list[str], bare: Shell) 
 
 def helped() -> list[str]:
     """Every sentence of the help."""
-    command: Any = get_command(app)
-    found = [command, *command.commands.values()]
+    found = list(cli.every(get_command(app)))
     params = [param for one in found for param in one.params]
     return sorted({text for one in (*found, *params) if (text := (getattr(one, "help", None) or "").strip())})
 

@@ -300,8 +300,18 @@ def test_the_russian_table_of_settings_has_the_same_names_and_defaults() -> None
 
 
 def commands_in_code() -> dict[str, Any]:
-    """Every command of the command line by its name."""
-    return dict(typer.main.get_command(cli.app).commands)  # type: ignore[attr-defined]
+    """Every command of the command line by its name, those of a group with the group's before it."""
+    found: dict[str, Any] = {}
+    for name, command in typer.main.get_command(cli.app).commands.items():  # type: ignore[attr-defined]
+        below = getattr(command, "commands", {"": command})
+        found |= {f"{name} {one}".strip(): other for one, other in below.items()}
+    return found
+
+
+def command_named(cell: str) -> str:
+    """The name of the command in a cell of the table."""
+    words = cell.strip("`").split()[1:]
+    return " ".join(words[: 1 + (" ".join(words[:2]) in commands_in_code())])
 
 
 def options(command: Any) -> set[str]:
@@ -313,13 +323,13 @@ def options(command: Any) -> set[str]:
 def test_the_table_of_commands_has_every_command_with_its_options(language: str) -> None:
     head = {"en": ("command", "what it does"), "ru": ("команда", "что делает")}[language]
     rows = table(document(READMES[language]), *head)
-    shown = {row[0].strip("`").split()[1]: set(re.findall(r"--[a-z-]+", row[0])) for row in rows}
+    shown = {command_named(row[0]): set(re.findall(r"--[a-z-]+", row[0])) for row in rows}
     assert shown == {name: options(command) for name, command in commands_in_code().items()}
 
 
 def test_the_table_of_commands_says_what_their_help_says() -> None:
     rows = table(document("README.md"), "command", "what it does")
-    shown = {row[0].strip("`").split()[1]: row[1].replace("`", "") for row in rows}
+    shown = {command_named(row[0]): row[1].replace("`", "") for row in rows}
     said = {name: (command.help or "").split("\n\n")[0] for name, command in commands_in_code().items()}
     assert shown == {name: " ".join(text.split()).replace("`", "") for name, text in said.items()}
 

@@ -1,17 +1,26 @@
-"""The portals of a fleet: the operator's table on PostgreSQL."""
+"""The portals of a fleet: the operator's table on PostgreSQL, and the commands that fill it."""
 
 from __future__ import annotations
 
+import base64
+import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from bitrix_sync.errors import StoreError
+from bitrix_sandbox import Sandbox
+from bitrix_sync.errors import StoreError, UserError
+from bitrix_sync.fleet.apply import Wanted, difference, read_folders
+from bitrix_sync.fleet.seal import Seals, password_fits
+from bitrix_sync.settings import Settings
+from bitrix_sync.store import Store
 from bitrix_sync.store.portals import KEPT_RULES, PortalRow, Portals
 from tests import postgres
 from tests.world.blank import blank_store
+from tests.world.office import RULES
+from tests.world.shell import Shell
 
 on_server = pytest.mark.skipif(not postgres.server(), reason="needs a PostgreSQL server: make test-postgres")
 
@@ -138,3 +147,282 @@ class TestPortals:
         for text in range(5, 40):
             portals.change(number, by="anna", rules=str(text))
         assert [one.version for one in portals.history(number)] == list(range(39, 39 - KEPT_RULES, -1))
+
+
+# --- folders and the difference, without a server --------------------------------------------------------------------
+
+KEY = base64.urlsafe_b64encode(b"k" * 32).decode()
+SEALS = Seals([KEY])
+URL = "https://north.bitrix24.ru/rest/7/hunter2secret/"
+OTHER = "https://north.bitrix24.ru/rest/7/another2secret/"
+
+
+def folder(place: Path, name: str, rules: str = "version: 1\n", env: str | None = None) -> Path:
+    made = place / name
+    made.mkdir(parents=True, exist_ok=True)
+    (made / "rules.yaml").write_text(rules, encoding="utf-8")
+    if env is not None:
+        (made / ".env").write_text(env, encoding="utf-8")
+    return made
+
+
+def stored(**given: str) -> PortalRow:
+    """A row as a first apply makes it."""
+    made = difference(Wanted("north", "version: 1\n", {"BITRIX_WEBHOOK_URL": URL, **given}), None, Settings(), SEALS)
+    return PortalRow(name="north", number=2, version=1, rules_version=1, **made.values)
+
+
+def what(row: PortalRow, rules: str = "version: 1\n", **given: str) -> tuple[str, ...]:
+    return difference(Wanted("north", rules, given), row, Settings(), SEALS).what
+
+
+def test_each_folder_with_rules_is_a_portal_with_its_secrets(tmp_path: Path) -> None:
+    folder(tmp_path / "portals", "north", env=f"BITRIX_WEBHOOK_URL={URL}\nPATH=/bin\n")
+    folder(tmp_path / "portals", "south", env="BITRIX_RATE=1/10\n")
+    (tmp_path / "portals" / "docs").mkdir()
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    (secrets / "south.env").write_text("BITRIX_RATE=5/250\n")
+    assert read_folders(tmp_path / "portals", secrets) == [
+        Wanted("north", "version: 1\n", {"BITRIX_WEBHOOK_URL": URL}),
+        Wanted("south", "version: 1\n", {"BITRIX_RATE": "5/250"}),
+    ]
+    assert (secrets / "south.env").stat().st_mode & 0o077 == 0
+
+
+def test_secrets_that_git_keeps_are_refused(tmp_path: Path) -> None:
+    def git(*words: str) -> None:
+        subprocess.run(["git", "-C", tmp_path, *words], check=True, capture_output=True)
+
+    folder(tmp_path, "north", env=f"BITRIX_WEBHOOK_URL={URL}\n")
+    git("init")
+    assert len(read_folders(tmp_path, None)) == 1
+    git("add", "--force", "north/.env")
+    with pytest.raises(UserError, match=r"north/\.env: git keeps it, with the secrets in it") as caught:
+        read_folders(tmp_path, None)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_everything_that_is_wrong_with_folders_is_told_at_once(tmp_path: Path) -> None:
+    folder(tmp_path, "North")
+    folder(tmp_path, "default")
+    folder(tmp_path, "south", env="BITRIX_RATES=1\n")
+    with pytest.raises(UserError) as caught:
+        read_folders(tmp_path, None)
+    assert [line.split(":")[0] for line in str(caught.value).splitlines()] == [
+        "portal North",
+        "portal default",
+        str(tmp_path / "south/.env"),
+    ]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="there is no folder with rules"):
+        read_folders(tmp_path / "empty", None)
+    with pytest.raises(UserError, match="is no directory"):
+        read_folders(tmp_path / "nowhere", None)
+
+
+def test_what_is_as_it_shall_be_is_left_alone() -> None:
+    given = {"BITRIX_APPLICATION_TOKEN": "t1,t2", "BITRIX_PAGE_PASSWORD": "long one", "BITRIX_RATE": "5/250"}
+    row = stored(**given)
+    assert what(row, BITRIX_WEBHOOK_URL=URL, **given) == ()
+    assert what(row) == ()
+    assert (row.address, row.webhook_user, len(row.token_marks)) == ("https://north.bitrix24.ru", 7, 2)
+    assert password_fits("long one", row.page_password)
+
+
+def test_only_what_is_another_is_changed() -> None:
+    row = stored(BITRIX_APPLICATION_TOKEN="t1", BITRIX_PAGE_PASSWORD="long one", BITRIX_RATE="5/250")
+    assert what(row, "version: 2\n") == ("rules",)
+    assert what(row, BITRIX_WEBHOOK_URL=OTHER) == ("webhook",)
+    assert what(row, BITRIX_WEBHOOK_URL=OTHER.replace("north", "new")) == ("address", "webhook")
+    assert what(row, BITRIX_APPLICATION_TOKEN="t1,t2") == ("tokens",)
+    assert what(row, BITRIX_PAGE_PASSWORD="another one") == ("password",)
+    assert what(row, BITRIX_POLL_SECONDS="60") == ("settings",)
+
+
+def test_an_empty_value_takes_away_and_what_is_not_named_stays() -> None:
+    row = stored(BITRIX_APPLICATION_TOKEN="t1", BITRIX_PAGE_PASSWORD="long one", BITRIX_RATE="5/250")
+    empty = {"BITRIX_APPLICATION_TOKEN": "", "BITRIX_PAGE_PASSWORD": "", "BITRIX_RATE": ""}
+    made = difference(Wanted("north", None, empty), row, Settings(), SEALS)
+    values = {key: value for key, value in made.values.items() if key != "rules"}
+    assert values == {"settings": {}, "tokens": b"", "token_marks": (), "page_password": ""}
+
+
+def test_a_lost_key_is_healed_by_the_secrets_themselves() -> None:
+    row, new = stored(), Seals([base64.urlsafe_b64encode(b"n" * 32).decode()])
+    with pytest.raises(UserError, match="portal north: its webhook: sealed with a key"):
+        difference(Wanted("north", None, {}), row, Settings(), new)
+    made = difference(Wanted("north", None, {"BITRIX_WEBHOOK_URL": URL}), row, Settings(), new)
+    assert made.what == ("webhook",)
+
+
+def test_a_portal_without_a_webhook_or_with_wrong_settings_is_told_by_its_name() -> None:
+    for given, said in (
+        ({}, "portal north: has no webhook; write BITRIX_WEBHOOK_URL into north.env"),
+        ({"BITRIX_WEBHOOK_URL": URL, "BITRIX_RATE": "x"}, "portal north: BITRIX_RATE: 'x' is no pace"),
+        ({"BITRIX_WEBHOOK_URL": URL, "DATABASE_URL": "sqlite:///x"}, "portal north: DATABASE_URL: cannot be set"),
+    ):
+        with pytest.raises(UserError, match=f"^{said}"):
+            difference(Wanted("north", None, given), None, Settings(), SEALS)
+
+
+# --- the commands ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sandboxes() -> Iterator[tuple[Sandbox, Sandbox]]:
+    with Sandbox(rate=None) as one, Sandbox(rate=None) as two:
+        yield one, two
+
+
+@pytest.fixture
+def shell(tmp_path: Path, address: str) -> Shell:
+    (tmp_path / "keys").write_text(KEY)
+    return Shell(tmp_path, {"DATABASE_URL": address, "BITRIX_SECRET_KEY_FILE": str(tmp_path / "keys")})
+
+
+@pytest.fixture
+def two(shell: Shell, sandboxes: tuple[Sandbox, Sandbox]) -> Shell:
+    """Two portals, north and south, in folders and in the table."""
+    for name, portal in zip(("north", "south"), sandboxes, strict=True):
+        folder(shell.folder / "portals", name, RULES, f"BITRIX_WEBHOOK_URL={portal.url}\nBITRIX_RATE=100/1000\n")
+    assert shell("portal", "apply", "portals").code == 0
+    return shell
+
+
+@on_server
+class TestCommands:
+    def test_apply_says_the_difference_and_the_second_time_there_is_none(self, two: Shell) -> None:
+        assert [
+            (row["name"], row["enabled"], row["rules_version"]) for row in two("portal", "list", "--json").json
+        ] == [
+            ("north", True, 1),
+            ("south", True, 1),
+        ]
+        assert two("portal", "apply", "portals").out.startswith("nothing to change")
+        folder(two.folder / "portals", "north", RULES.replace("first-call", "call"))
+        dry = two("portal", "apply", "portals", "--dry-run")
+        assert "north: rules\n" in dry.out
+        assert "-      - id: first-call" in dry.out
+        assert "+      - id: call" in dry.out
+        done = two("portal", "apply", "portals", "--json").json
+        assert ([one["name"] for one in done["changed"]], done["unchanged"]) == (["north"], ["south"])
+        assert two("portal", "apply", "portals").out.startswith("nothing to change")
+
+    def test_one_error_and_nothing_is_applied(self, two: Shell) -> None:
+        folder(two.folder / "portals", "north", RULES.replace("first-call", "call"))
+        folder(two.folder / "portals", "south", RULES.replace("Презентация", "Нет такой"))
+        folder(two.folder / "portals", "east", RULES, "BITRIX_WEBHOOK_URL=http://127.0.0.1:9/rest/1/hunter2/\n")
+        ran = two("portal", "apply", "portals")
+        assert ran.code == 1
+        assert "south/rules.yaml:14" in ran.err
+        assert "portal east: " in ran.err
+        assert "hunter2" not in ran.err
+        assert [row["rules_version"] for row in two("portal", "list", "--json").json] == [1, 1]
+
+    def test_one_address_twice_is_refused(self, two: Shell, sandboxes: tuple[Sandbox, Sandbox]) -> None:
+        folder(two.folder / "portals", "east", RULES, f"BITRIX_WEBHOOK_URL={sandboxes[0].url}\n")
+        ran = two("portal", "apply", "portals")
+        assert (ran.code, ran.out) == (1, "")
+        assert "is the address of portal north already; a portal is served once" in ran.err
+
+    def test_what_the_folder_lacks_is_disabled_only_when_asked(self, two: Shell) -> None:
+        (two.folder / "portals/south/rules.yaml").unlink()
+        assert "south: not in the folder; stays" in two("portal", "apply", "portals").out
+        assert two("portal", "apply", "portals", "--prune", "--dry-run").code == 0
+        assert [row["enabled"] for row in two("portal", "list", "--json").json] == [True, True]
+        assert "south: not in the folder; disabled" in two("portal", "apply", "portals", "--prune").out
+        assert [row["enabled"] for row in two("portal", "list", "--json").json] == [True, False]
+
+    def test_rules_go_back_a_version(self, two: Shell) -> None:
+        assert two("portal", "rules", "north", "--back").code == 1
+        folder(two.folder / "portals", "north", RULES.replace("first-call", "call"))
+        two("portal", "apply", "portals")
+        assert [line["in_force"] for line in two("portal", "rules", "north", "--json").json] == [True, False]
+        assert two("portal", "rules", "north", "--back").out == "north: rules of version 1 in force, in place of 2\n"
+        assert two("portal", "rules", "north", "--text").out == RULES
+        assert two("--portal", "north", "check", "--offline").code == 0
+
+    def test_a_portal_is_added_without_rules_and_gets_them(
+        self, shell: Shell, sandboxes: tuple[Sandbox, Sandbox]
+    ) -> None:
+        (shell.folder / "env").write_text(f"BITRIX_WEBHOOK_URL={sandboxes[0].url}\n")
+        assert "disabled until it has rules" in shell("portal", "add", "north", "--secrets", "env").out
+        assert shell("portal", "enable", "north").code == 1
+        assert shell("portal", "add", "north", "--secrets", "env").code == 1
+        assert shell("init", "--portal", "north").code == 0
+        assert (shell.folder / "north/rules.yaml").exists()
+        assert shell("portal", "apply", ".").code == 0
+        assert shell("portal", "list", "--json").json[0]["enabled"]
+
+    def test_a_removed_portal_is_gone_with_its_data_and_its_name(self, two: Shell, address: str) -> None:
+        assert two("portal", "remove", "north").code == 1
+        assert two("pause", "--portal", "north").code == 0
+        two("portal", "disable", "north")
+        assert two("portal", "remove", "north").code == 0
+        assert two("portal", "show", "north").code == 2
+        with Store(address, portal=2) as store:
+            assert not store.flags.paused
+        assert "none is given twice" in two("portal", "apply", "portals", "--dry-run").err
+
+    def test_keys_are_changed_without_a_pause(self, two: Shell) -> None:
+        new = base64.urlsafe_b64encode(b"n" * 32).decode()
+        (two.folder / "keys").write_text(f"{new}\n{KEY}\n")
+        assert "sealed with the first key: 2" in two("portal", "rekey").out
+        (two.folder / "keys").write_text(new)
+        assert two("check", "--portal", "north").code == 0
+        (two.folder / "keys").write_text(KEY)
+        ran = two("check", "--portal", "north")
+        assert (ran.code, ran.err.count("\n")) == (1, 1)
+        assert "portal north: its webhook: sealed with a key that" in ran.err
+
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            (["status"], "say which portal: --portal NAME, or BITRIX_PORTAL; there are north, south"),
+            (["sync"], "say which portal: --portal NAME"),
+            (["status", "--portal", "nort"], "no portal is called nort; there are north"),
+            (["--portal", "zzz", "status"], "no portal is called zzz; there are north, south"),
+            (["portal", "show", "sout"], "no portal is called sout; there are south"),
+        ],
+    )
+    def test_a_portal_that_is_not_clear_is_wrong_usage(self, two: Shell, words: list[str], said: str) -> None:
+        ran = two(*words)
+        assert ran.code == 2
+        assert said in ran.err
+        assert ran.err.count("\n") == 1
+
+    def test_a_command_is_of_its_portal_wherever_the_option_stands(self, two: Shell) -> None:
+        assert two("pause", "--portal", "north").code == 0
+        assert two("--portal=north", "status", "--json").json["paused"]
+        assert not two("status", "--json", BITRIX_PORTAL="south").json["paused"]
+        assert two("sync", "--portal", "south").code == 0
+        assert two("status", "--json", BITRIX_PORTAL="south").json["cursor"]
+        assert not two("status", "--portal", "north", "--json").json["cursor"]
+
+    def test_a_backup_goes_into_a_file_of_one_portal_and_back(self, two: Shell, address: str) -> None:
+        two("sync", "--portal", "north")
+        ran = two("backup", "--portal", "north", "north.db")
+        assert "webhook, tokens and page password are not in it" in ran.out
+        alone = Shell(two.folder, {"DATABASE_URL": f"sqlite:///{two.folder / 'north.db'}", "BITRIX_WEBHOOK_URL": URL})
+        assert alone("status", "--json").json["cursor"]
+        refused = two("restore", "--portal", "south", "north.db")
+        assert (refused.code, refused.err) == (
+            1,
+            "portal south: is enabled; first `bitrix-sync portal disable south`\n",
+        )
+        two("portal", "disable", "south")
+        assert two("restore", "--portal", "south", "north.db").code == 0
+        assert two("status", "--portal", "south", "--json").json["cursor"]
+
+
+def test_a_file_holds_one_portal(tmp_path: Path) -> None:
+    shell = Shell(tmp_path, {"DATABASE_URL": f"sqlite:///{tmp_path / 'store.db'}"})
+    for words, code, said in (
+        (["status", "--portal", "north"], 2, "DATABASE_URL names a file, which holds one portal"),
+        (["portal", "list"], 1, "many portals need PostgreSQL"),
+        (["run", "--portal", "north"], 2, "--portal does not go with run"),
+    ):
+        ran = shell(*words)
+        assert ran.code == code
+        assert said in ran.err

@@ -17,7 +17,7 @@ from typer.main import get_command
 
 from bitrix_sandbox import Sandbox
 from bitrix_sandbox.state.clock import Clock
-from bitrix_sync.cli import app
+from bitrix_sync.cli import app, every
 from bitrix_sync.portal.dialect.error_text import explain
 from bitrix_sync.portal.dialect.outcomes import not_sent
 from bitrix_sync.report import REPORTS
@@ -39,7 +39,7 @@ TECHNICAL = """
     Bitrix24 bitrix sync yaml server json csv sqlite http https localhost float args kwargs set filter crm com mon fri
     never text ctrl pip install workday workhours workminutes make demo IPv PostgreSQL stderr env mail true false null
     SIGTERM sonet userfieldconfig template fleet chat fsync conf linux macos windows wsl
-    cryptography portal apply
+    cryptography git gitignore
 """
 """Names, signs of the file's language and of templates that the schema does not list."""
 
@@ -53,7 +53,7 @@ def keys(part: Any) -> Iterator[str]:
         yield from keys(below)
 
 
-COMMANDS = sorted(get_command(app).commands)  # type: ignore[attr-defined]
+COMMANDS = sorted(name for one in every(get_command(app)) for name in getattr(one, "commands", {}))
 ALLOWED = frozenset(word.lower() for word in [*TECHNICAL.split(), *keys(json_schema("en")), *COMMANDS, *REPORTS])
 CODES = re.compile(
     r"https?://\S+|\S+@\S+|[\w.~-]*/[\w./~:-]+|\b[a-z]+(?:\.[a-z]+)+\b|\b[a-z]+[A-Z]\w*|--[a-z-]+|\w+_\w+|\{\{.*?\}\}|"

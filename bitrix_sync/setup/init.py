@@ -125,6 +125,8 @@ def start(settings: Settings) -> Started:
     BitrixSyncError when what was composed does not load (a mistake of ours)."""
     path = settings.rules_path
     refuse_existing(path)
+    if settings.is_of_fleet:
+        path.parent.mkdir(exist_ok=True)
     secret = settings.webhook_url.get_secret_value()
     with closing(Portal(secret, rate=settings.rate, ca_file=settings.ca_file)) as portal:
         directory = reading.directory(portal)

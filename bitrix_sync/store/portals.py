@@ -63,6 +63,13 @@ class RulesVersion:
     by: str
 
 
+class NameTaken(StoreError):
+    """A portal of that name is there, or was."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"portal {name}: there is or was one of that name, and none is given twice; take another")
+
+
 BY_ADMINISTRATORS = frozenset(
     {"enabled", "address", "webhook_user", "webhook", "tokens", "token_marks", "page_password", "rules", "settings"}
 )
@@ -218,7 +225,7 @@ def _due(enabled: Any) -> Any:
 
 def _add(connection: Connection, row: PortalRow) -> int:
     if connection.execute(select(c.number).where(c.name == row.name)).first():
-        raise StoreError(f"portal {row.name}: there is or was one of that name, and none is given twice; take another")
+        raise NameTaken(row.name)
     _need_address(connection, row.address, 0)
     values = {one.name: getattr(row, one.name) for one in fields(PortalRow) if one.name != "number"}
     values |= {"version": _next(connection), "rules_version": int(bool(row.rules))}

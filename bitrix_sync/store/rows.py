@@ -17,12 +17,17 @@ PORTION = 1000
 def copy_rows(source: Connection, target: Connection) -> None:
     """Everything that one connection sees in place of everything that the other does. Both are of the present
     version."""
-    for one in reversed(metadata.sorted_tables):
-        target.execute(one.delete())
+    delete_rows(target)
     for one in metadata.sorted_tables:
         rows = _as_stored(one)
         for part in source.execute(select(rows)).partitions(PORTION):
             target.execute(rows.insert(), [row._asdict() for row in part])
+
+
+def delete_rows(connection: Connection) -> None:
+    """Everything that the connection sees, away."""
+    for one in reversed(metadata.sorted_tables):
+        connection.execute(one.delete())
 
 
 def write_file(source: Connection, path: Path) -> None:

@@ -42,6 +42,7 @@ from bitrix_sync.store.database import Database
 from bitrix_sync.store.dialects import BUSY_SECONDS
 from bitrix_sync.store.flags import Flags
 from bitrix_sync.store.requests import Request
+from bitrix_sync.store.rows import delete_rows
 from bitrix_sync.store.schema import DEFAULT_PORTAL
 
 P = ParamSpec("P")
@@ -300,6 +301,11 @@ class Store:
     def backup(self, target: str | PathLike[str]) -> None:
         """A consistent copy in one file (mode 0600) while the service runs; StoreError if the file is there already."""
         self._database.backup(Path(target))
+
+    def forget(self) -> None:
+        """All that is known of the portal is gone."""
+        with self.writing("forget") as connection:
+            delete_rows(connection)
 
     def take_over(self, source: Store, epoch: int) -> None:
         """All that another store holds in place of what is here, all or nothing; the lease goes back at its end. The

@@ -1153,6 +1153,50 @@ MESSAGES: dict[str, str] = {
     "sandbox.act": "Передвинуть сделку:",
     "sandbox.fault": "Пусть следующие три ответа на создание задачи пропадут (остальное — в docs/sandbox.md):",
     "sandbox.events": "Слать события службе (BITRIX_APPLICATION_TOKEN=sandbox):",
+    # many portals
+    "command.no_secrets": "вебхука, токенов и пароля страницы в копии нет: там, где вернёте её, задайте их: "
+    "`bitrix-sync portal apply`",
+    "command.restored_portal": "в портале {name} теперь то, что было в {file}; включите его: `bitrix-sync "
+    "portal enable {name}`",
+    "portal.webhook": "Входящий вебхук портала (не показывается): ",
+    "portal.added": "{name}: новый",
+    "portal.added_bare": "{name}: новый, выключен, пока нет правил: `bitrix-sync init --portal {name}`, потом "
+    "`bitrix-sync portal apply`",
+    "portal.changed": "{name}: {what}",
+    "portal.what.address": "адрес",
+    "portal.what.webhook": "вебхук",
+    "portal.what.tokens": "токены событий",
+    "portal.what.password": "пароль страницы",
+    "portal.what.settings": "настройки",
+    "portal.what.rules": "правила",
+    "portal.missing": "{name}: в папке его нет; остаётся как есть (--prune выключит)",
+    "portal.pruned": "{name}: в папке его нет; выключен",
+    "portal.off": "{name}: выключен; включить: `bitrix-sync portal enable {name}`",
+    "portal.unchanged": "менять нечего; порталов, у которых всё как надо: {count:number}",
+    "portal.all": "порталы",
+    "portal.enabled": "{name}: обслуживается",
+    "portal.disabled": "{name}: больше не обслуживается",
+    "portal.removed": "{name}: забыт",
+    "portal.back": "{name}: действуют правила версии {now}, вместо {before}",
+    "portal.in_force": "действует",
+    "portal.rules": "правила портала {name}",
+    "portal.rekeyed": "запечатано первым ключом: {count:number}; остальные ключи можно убрать из файла",
+    "column.portal": "портал",
+    "column.address": "адрес",
+    "column.enabled": "включён",
+    "column.rules": "правила",
+    "column.read": "прочитан",
+    "column.trouble": "неполадка",
+    "column.version": "версия",
+    "column.by": "кто",
+    "column.name": "имя",
+    "column.rules_version": "версия правил",
+    "column.settings": "настройки",
+    "column.due": "следующее чтение",
+    "column.seen_ok": "прочитан",
+    "column.webhook": "вебхук",
+    "column.events": "события",
+    "column.page_password": "пароль страницы",
 }
 
 FIRST_RULES: dict[str, str] = {
@@ -1451,6 +1495,40 @@ USAGE: dict[str, str] = {
     "The program's version.": "Версия программы.",
     "[OPTIONS]": "[КЛЮЧИ]",
     "COMMAND [ARGS]...": "КОМАНДА [ПАРАМЕТРЫ]...",
+    # many portals
+    "The portal that is meant, where there are many; before or after the command.": "Портал, о котором речь, "
+    "если их много; до команды или после неё.",
+    "--portal does not go with {0}": "--portal не пишется вместе с {0}",
+    "The portals of a fleet, kept in one PostgreSQL: see `portal COMMAND --help`.": "Порталы в одном "
+    "PostgreSQL: см. `portal КОМАНДА --help`.",
+    "The portal's name.": "Имя портала.",
+    "The rules; they can follow by `apply`.": "Правила; их можно задать и позже, командой `apply`.",
+    "A file like .env with the webhook; without it the webhook is asked for.": "Файл вроде .env с вебхуком; "
+    "без него вебхук спрашивается.",
+    "A new portal; its webhook is asked for, or comes from a file, and its rules are proved on it.": "Новый "
+    "портал; вебхук спрашивается или берётся из файла, правила проверяются на самом портале.",
+    "A folder for each portal, NAME/rules.yaml.": "Папка с папками порталов, ИМЯ/rules.yaml.",
+    "Where NAME.env are; else NAME/.env, if git does not keep it.": "Где лежат ИМЯ.env; иначе ИМЯ/.env, если "
+    "его не хранит git.",
+    "Disable the portals that DIR lacks.": "Выключить порталы, которых в папке нет.",
+    "Make the portals what their folders say; all is proved on the portals first, and one error keeps "
+    "all as it is.": "Делает порталы такими, как сказано в папках; сначала всё проверяется на самих порталах, "
+    "и из-за одной ошибки не меняется ничего.",
+    "All portals: where they are, whether they are served, what is in the way.": "Все порталы: адрес, "
+    "обслуживаются ли, что мешает.",
+    "One portal: its address, settings, rules, what is in the way; of its secrets only whether there are "
+    "any.": "Один портал: адрес, настройки, правила, что мешает; о секретах — только есть ли они.",
+    "Serve a portal again.": "Снова обслуживать портал.",
+    "Serve a portal no more; what is known of it stays.": "Больше не обслуживать портал; всё, что о нём "
+    "известно, остаётся.",
+    "Forget a disabled portal with its data; its name is never used again.": "Забыть выключенный портал вместе "
+    "с данными; его имя больше не используется.",
+    "Put the version before the present one in force.": "Вернуть версию, которая была перед нынешней.",
+    "Print the rules in force.": "Напечатать правила, которые действуют.",
+    "The last twenty versions of a portal's rules: when they came, and from whom.": "Последние двадцать версий "
+    "правил портала: когда появились и от кого.",
+    "Seal all secrets with the first key of the file; the others can be taken out of it then.": "Запечатать "
+    "все секреты первым ключом из файла; остальные после этого можно убрать.",
 }
 
 FAULTS: dict[str, str] = {
@@ -2749,4 +2827,37 @@ TROUBLES: dict[str, str] = {
     "{0}: there are none; give the portal rules by `bitrix-sync portal apply`": "{0}: их нет; задайте правила: "
     "`bitrix-sync portal apply`",
     "rules of portal {0}": "правила портала {0}",
+    "portal {0}: has no webhook; write BITRIX_WEBHOOK_URL into {0}.env": "портал {0}: вебхука нет; впишите "
+    "BITRIX_WEBHOOK_URL в {0}.env",
+    "portal {0}: this is no name for a portal; take small Latin letters, digits and hyphens, at most 40": "портал "
+    "{0}: так портал назвать нельзя; годятся строчные латинские буквы, цифры и дефис, не больше 40 знаков",
+    "portal {0}: this is the portal of BITRIX_WEBHOOK_URL; take another name": "портал {0}: так называется "
+    "портал из BITRIX_WEBHOOK_URL; возьмите другое имя",
+    "portal {0}: {1} is the address of portal {2} already; a portal is served once": "портал {0}: {1} — это "
+    "адрес портала {2}; дважды один портал не обслуживается",
+    "portal {0}: {1} is another portal than {2}, on which its data was made; give it a name of its own": "портал "
+    "{0}: {1} — не тот портал, на котором сделаны его данные ({2}); заведите его под своим именем",
+    "portal {0}: there are no rules before version {1}": "портал {0}: до версии {1} правил не было",
+    "portal {0}: DATABASE_URL names a file, which holds one portal; leave out --portal": "портал {0}: в "
+    "DATABASE_URL файл, а в нём один портал; уберите --portal",
+    "portal {0}: is enabled; first `bitrix-sync portal disable {1}`": "портал {0}: включён; сначала "
+    "`bitrix-sync portal disable {1}`",
+    "portal {0}: has no rules yet; give it some by `bitrix-sync portal apply`": "портал {0}: правил ещё нет; "
+    "задайте их: `bitrix-sync portal apply`",
+    "portal {0}: is there already; change it by `bitrix-sync portal apply`": "портал {0}: уже есть; изменить "
+    "его: `bitrix-sync portal apply`",
+    "say which portal: --portal NAME, or BITRIX_PORTAL; there are {0}": "укажите портал: --portal ИМЯ или "
+    "BITRIX_PORTAL; есть {0}",
+    "{0}, {1} more": "{0}, и ещё {1}",
+    "no portal is called {0}; there are {1}": "портала {0} нет; есть {1}",
+    "no portal is called {0}; there are none yet: `bitrix-sync portal add NAME`": "портала {0} нет; пока нет "
+    "ни одного: `bitrix-sync portal add ИМЯ`",
+    "{0}: git keeps it, with the secrets in it; take it out (git rm --cached), give the portal new "
+    "secrets, for these are known, and name it in .gitignore": "{0}: его хранит git вместе с секретами; "
+    "уберите его (git rm --cached), сделайте порталу новые секреты, ведь эти известны, и впишите файл в "
+    ".gitignore",
+    "{0}: is no directory; name the one with a folder for each portal": "{0}: это не папка; назовите ту, где "
+    "по папке на каждый портал",
+    "{0}: there is no folder with rules.yaml in it; make one for each portal, as {1}/north": "{0}: ни в одной "
+    "папке нет rules.yaml; сделайте по папке на портал, например {1}/north",
 }
