@@ -36,7 +36,7 @@ SIBLINGS: Mapping[str, frozenset[str]] = {
 PURE_IMPORTS = frozenset({
     "__future__", "babel", "bisect", "calendar", "collections", "contextlib", "contextvars", "copy", "dataclasses",
     "datetime", "decimal", "difflib", "enum", "fractions", "functools", "hashlib", "heapq", "html", "importlib",
-    "ipaddress", "itertools", "json", "math", "operator", "pkgutil", "re", "string", "textwrap", "types",
+    "ipaddress", "itertools", "json", "math", "operator", "pkgutil", "re", "statistics", "string", "textwrap", "types",
     "typing", "unicodedata", "urllib", "zoneinfo",
     "holidays", "jinja2", "markupsafe", "pydantic", "pydantic_core", "rich", "yaml",
 })

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from bitrix_sync.model.facts import Absence, Company, Deal, Department, User
 from bitrix_sync.model.operations import TaskRecord
+from bitrix_sync.model.presence import Presence
+from bitrix_sync.model.worktime import build_calendar
 from bitrix_sync.rules.model import (
     Creator,
     Deadline,
@@ -30,6 +32,7 @@ from bitrix_sync.rules.model import (
 from bitrix_sync.rules.persons import (
     Chosen,
     Picks,
+    StandIns,
     follow_owner,
     head_over,
     resolve_owner,
@@ -39,6 +42,7 @@ from bitrix_sync.rules.persons import (
 
 NOW = datetime(2026, 3, 10, 9, 0, tzinfo=UTC)
 DUE = NOW + timedelta(days=2)
+CALENDAR = build_calendar(zone=UTC, week={day: [(time(9), time(18))] for day in range(5)})
 
 DIRECTOR, OLGA, PETR, LENA, ANNA, IVAN, LAWYER, CLERK, FIRED, WEBHOOK, HIDDEN = 1, 2, 3, 4, 5, 6, 7, 8, 9, 50, 99
 ROOT, SALES, NORTH, LEGAL, EMPTY = 1, 10, 11, 20, 30
@@ -98,6 +102,7 @@ def owner(
     substitute: bool = False,
     deadline: datetime = DUE,
     rule_id: str = "rule",
+    named: dict[int, int] | None = None,
 ) -> Chosen:
     rule = Rule(
         rule_id,
@@ -116,6 +121,7 @@ def owner(
         fallback=fallback,
         picks=picks or Picks(),
         deadline=deadline,
+        standing=StandIns(Presence(of.absences, CALENDAR), named or {}),
         language="ru",
     )
 
@@ -254,16 +260,38 @@ def test_an_absent_owner_is_replaced_only_if_the_rule_says_so_and_the_absence_co
     away = company(away=(ANNA,))
     assert owner(Responsible(), of=away).user_id == ANNA
     assert owner(Responsible(), of=away, substitute=True).user_id == PETR
-    assert owner(Responsible(), of=away, substitute=True, deadline=NOW - timedelta(seconds=1)).user_id == ANNA
+    assert owner(Responsible(), of=away, substitute=True, deadline=NOW - timedelta(days=1)).user_id == ANNA
+    late = NOW.replace(hour=22)
+    assert owner(Responsible(), of=away, substitute=True, deadline=late).user_id == PETR
+    assert owner(Responsible(), of=away, substitute=True, deadline=NOW - timedelta(hours=3)).user_id == PETR, "that day"
     assert owner(Responsible(), of=away, substitute=True, deadline=NOW + timedelta(days=7)).user_id == ANNA
-    assert owner(Responsible(), of=company(away=(ANNA, PETR)), substitute=True).user_id == OLGA
+    both = company(away=(ANNA, PETR))
+    assert owner(Responsible(), of=both, substitute=True).user_id == ANNA, "the head alone, not further up"
 
 
 def test_an_absent_owner_keeps_the_task_when_nobody_can_stand_in():
     away = company(away=(DIRECTOR,))
     chosen = owner(UserId(DIRECTOR), of=away, substitute=True)
     assert (chosen.user_id, chosen.marked, chosen.path[-1]) == (DIRECTOR, False, "заменить некем, остаётся Директор")
-    assert owner(UserId(DIRECTOR), of=away, substitute=True, fallback=LENA).user_id == LENA
+    kept = owner(UserId(DIRECTOR), of=away, substitute=True, fallback=LENA)
+    assert kept.user_id == DIRECTOR, "the fallback owner is for the fired"
+
+
+def test_whom_the_file_names_stands_in_before_the_head_and_only_if_they_are_there():
+    named = {ANNA: CLERK, CLERK: LAWYER}
+    assert owner(Responsible(), of=company(away=(ANNA,)), substitute=True, named=named).user_id == CLERK
+    away = company(away=(ANNA, CLERK))
+    assert owner(Responsible(), of=away, substitute=True, named=named).user_id == PETR, "never a substitute's own"
+    fired = company(away=(ANNA,), fired=(CLERK,))
+    assert owner(Responsible(), of=fired, substitute=True, named=named).user_id == PETR
+    assert owner(Responsible(), of=company(away=(ANNA,)), substitute=False, named=named).user_id == ANNA
+
+
+def test_two_who_stand_in_for_each_other_are_no_circle():
+    named = {ANNA: CLERK, CLERK: ANNA}
+    assert owner(Responsible(), of=company(away=(ANNA,)), substitute=True, named=named).user_id == CLERK
+    assert owner(UserId(CLERK), of=company(away=(CLERK,)), substitute=True, named=named).user_id == ANNA
+    assert owner(UserId(CLERK), of=company(away=(ANNA, CLERK)), substitute=True, named={**named}).user_id != ANNA
 
 
 def test_the_absent_are_passed_over_in_a_pool():

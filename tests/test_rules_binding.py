@@ -597,3 +597,22 @@ def test_what_the_scopes_do_not_cover_is_a_warning() -> None:
     away = file(CALL[:-1] + ", away: substitute}", more='calendar: {hours: "09:00-18:00"}\n')
     assert lacks(away, "crm", "task", "user", "department", "im") == ["`calendar`"]
     assert lacks(away) == [], "unknown scopes are not missing"
+
+
+def test_room_and_substitutes_are_bound_to_people() -> None:
+    rules = bound(
+        file(CALL, more="room: {default: learned, people: {5: 4, user3@standart.example: none}}\naway: substitute\n"
+             "substitutes: {5: 3, Виктор Орлов: 5}\n")
+    )  # fmt: skip
+    assert [rules.room.of(user) for user in (1, 5, 3)] == ["learned", 4, None]
+    assert (rules.substitutes, rules.by_id["call"].away) == ({5: 3, 3: 5}, "substitute")
+    own = bound(file(CALL[:-1] + ", away: keep}", more="away: substitute\nroom: 8\n"))
+    assert (own.by_id["call"].away, own.room.of(1), own.room.learns) == ("keep", 8, False)
+
+
+def test_a_file_of_the_first_version_hears_once_what_its_substitutes_do_now() -> None:
+    old = file(CALL[:-1] + ", away: substitute}", "{id: two, title: B, away: substitute, deadline: {after: 1 day}}")
+    (line,) = warned(load(old, directory=DIRECTORY, bindings={}), "Since version 0.2")
+    assert "rules.yaml:6:" in line
+    said = file(CALL[:-1] + ", away: substitute}", more="away: keep\n")
+    assert warned(load(said, directory=DIRECTORY, bindings={}), "Since version 0.2") == []

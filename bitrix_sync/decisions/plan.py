@@ -56,6 +56,7 @@ from bitrix_sync.model.operations import (
     TaskRecord,
     Trace,
 )
+from bitrix_sync.model.presence import Presence
 from bitrix_sync.model.worktime import Calendar
 from bitrix_sync.rules.conditions import CannotJudge, Facts, Judgement
 from bitrix_sync.rules.context import Context, TaskFacts, build_context
@@ -80,6 +81,7 @@ from bitrix_sync.rules.model import (
 from bitrix_sync.rules.persons import (
     Chosen,
     Picks,
+    StandIns,
     follow_owner,
     head_over,
     resolve_owner,
@@ -812,8 +814,15 @@ class _Deciding:
             fallback=self.rules.fallback_owner,
             picks=self.world.picks,
             deadline=deadline,
+            standing=self.standing(rule),
             language=self.rules.language,
         )
+
+    def standing(self, rule: Rule) -> StandIns | None:
+        """Who stands in for the absent, if the rule has anybody do so."""
+        if rule.away != "substitute":
+            return None
+        return StandIns(Presence(self.world.company.absences, self.rules.calendar), self.rules.substitutes)
 
     def in_order(self) -> tuple[TaskRecord, ...]:
         """The deal's tasks in the order of making."""
@@ -1010,7 +1019,7 @@ class _Deciding:
             company=self.world.company,
             fallback=self.rules.fallback_owner,
             deadline=record.deadline or self.now,
-            substitute_away=rule.away == "substitute",
+            standing=self.standing(rule),
             language=self.rules.language,
         )
 

@@ -33,6 +33,7 @@ def remark(
     _rights(file, rules, directory, remarks, paths)
     _scopes(file, rules, directory, remarks)
     _demanded(rules, directory, remarks, paths)
+    _substitutes_of_old(file, remarks)
 
 
 def _demanded(rules: model.Rules, directory: Directory, remarks: Remarks, paths: Mapping[str, Path]) -> None:
@@ -42,6 +43,25 @@ def _demanded(rules: model.Rules, directory: Directory, remarks: Remarks, paths:
         wrong = f"{named(field)} is required by the portal in every task; it will refuse those of {which} "
         shown = ", ".join([*lacking[:LISTED], *(["…"] if len(lacking) > LISTED else [])])
         remarks.warn(paths[lacking[0]], f"{wrong}{shown}.", cure, grave=True)
+
+
+def _substitutes_of_old(file: File, remarks: Remarks) -> None:
+    """A file of 0.1 has ``away`` in tasks alone."""
+    if file.model_fields_set & {"away", "substitutes", "room"}:
+        return
+    own = [
+        (*placed.tasks_path, index, "away")
+        for placed in stages(file)
+        for index, task in enumerate(placed.stage.tasks)
+        if task.away == "substitute"
+    ]
+    if own:
+        remarks.warn(
+            own[0],
+            "Since version 0.2 `away: substitute` does more: open tasks of whoever is away are lent to the substitute "
+            "and come back, and a new task goes to whom `substitutes` names, else to the head, not further up.",
+            "Write `away: substitute` or `away: keep` for the whole file, then this line is not shown any more.",
+        )
 
 
 def _stages_without_task(

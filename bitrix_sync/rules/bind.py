@@ -14,21 +14,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from bitrix_sync.model.facts import PROGRESS, Directory
 from bitrix_sync.model.items import DEAL
 from bitrix_sync.model.reasons import Reason
 from bitrix_sync.rules import model
 from bitrix_sync.rules.consistency import cycles, warn_of_circle
-from bitrix_sync.rules.file import File, Placed, TaskEntry, stages
+from bitrix_sync.rules.file import File, Placed, RoomSection, TaskEntry, stages
 from bitrix_sync.rules.forms import DoneEvent, FilledEvent
 from bitrix_sync.rules.hours import working_calendar
 from bitrix_sync.rules.names import Names
 from bitrix_sync.rules.problem import Path, Remarks
-from bitrix_sync.rules.scalars import EVERY
+from bitrix_sync.rules.scalars import EVERY, user_of
 from bitrix_sync.rules.suggest import cure, fold
 from bitrix_sync.rules.task_binding import Parts
+
+T = TypeVar("T")
 
 
 class Bound(NamedTuple):
@@ -114,6 +116,9 @@ class _Binding:
                 supervisor=self.supervisor,
                 on_close=file.on_close,
                 overdue=overdue,
+                room=self.room(),
+                away=file.away,
+                substitutes=self.substitutes(),
                 safety=model.Safety(file.safety.max_new_tasks, file.safety.max_moves, file.safety.watch),
                 fields=frozenset(self.parts.fields),
                 uses_company="company" in self.parts.records,
@@ -328,6 +333,7 @@ class _Binding:
             checklist=tuple(parts.template(one, (*path, "checklist", i)) for i, one in enumerate(task.checklist)),
             fields=parts.fillings(task.fields, (*path, "fields"), self.zone),
             on_close=task.on_close or self.file.on_close,
+            away=task.away or self.file.away,
             overdue=self.override(task),
             **parts.plain(task, path),
             disabled="; ".join(dict.fromkeys(parts.gone)),
@@ -353,15 +359,48 @@ class _Binding:
         known = tuple(dict.fromkeys(one for one in admins if one is not None))
         return known or ((fallback,) if fallback is not None else ()), fallback
 
-    def file_person(self, said: int | str, path: Path) -> int | None:
-        """A user whom the file names outside of tasks."""
-        found = self.names.user(said, path)
+    def file_person(self, said: int | str, path: Path, *, key: bool = False) -> int | None:
+        """A user whom the file names outside of tasks; ``key``: in the place of a key."""
+        found = self.names.user(said, path, key=key)
         if found is None:
             return None
         if found.gone:
-            self.names.warn_once(path, f"{found.gone}.", "Name somebody else.")
+            self.names.warn_once(path, f"{found.gone}.", "Name somebody else.", key=key)
             return None
         return found.number
+
+    def room(self) -> model.Room:
+        """The file's ``room``; who is gone is left out, with a warning."""
+        said = self.file.room
+        if not isinstance(said, RoomSection):
+            return model.Room(_size(said))
+        people = self.by_person(said.people, ("room", "people"))
+        return model.Room(_size(said.default), {user: _size(size) for user, (size, _) in people.items()})
+
+    def substitutes(self) -> dict[int, int]:
+        """Who stands in for whom; who is gone is left out, with a warning."""
+        found: dict[int, int] = {}
+        for user, (said, path) in self.by_person(self.file.substitutes, ("substitutes",)).items():
+            other = self.file_person(said, path)
+            if other == user:
+                wrong = f"{self.directory.company.name(user)} would stand in for themselves."
+                self.remarks.fault(path, wrong, "Name somebody else, or delete the line: then the head stands in.")
+            elif other is not None:
+                found[user] = other
+        return found
+
+    def by_person(self, said: Mapping[str, T], path: Path) -> dict[int, tuple[T, Path]]:
+        """What is said of each person, with its place; of nobody twice."""
+        found: dict[int, tuple[T, Path]] = {}
+        for key, value in said.items():
+            place = (*path, key)
+            user = self.file_person(user_of(key), place, key=True)
+            if user in found:
+                wrong = f"{self.directory.company.name(user)} stands here twice."
+                self.remarks.fault(place, wrong, "Leave one of the two lines.", key=True)
+            elif user is not None:
+                found[user] = value, place
+        return found
 
     def overdue(self) -> model.Overdue | None:
         """The file's sweeps."""
@@ -377,6 +416,10 @@ class _Binding:
 
 def _policy(stage_id: str, draft: _Draft) -> model.StagePolicy:
     return model.StagePolicy(stage_id, draft.funnel_id, tuple(draft.rules), draft.limit, draft.advance_to)
+
+
+def _size(said: int | str) -> model.Size:
+    return said if isinstance(said, int) else "learned" if said == "learned" else None
 
 
 def _every(key: str) -> bool:

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, Discriminator, Field, PlainValid
 
 from bitrix_sync.rules import forms
 from bitrix_sync.rules.durations import Span
-from bitrix_sync.rules.plain_keys import DEFAULTS, TEMPLATES, Ending, PlainKeys
+from bitrix_sync.rules.plain_keys import DEFAULTS, TEMPLATES, Away, Ending, PlainKeys
 from bitrix_sync.rules.problem import Path, refusal, show
 from bitrix_sync.rules.scalars import (
     Clock,
@@ -30,6 +30,7 @@ from bitrix_sync.rules.scalars import (
     Spans,
     Text,
     User,
+    UserKey,
     WeekDays,
     Zone,
     check_week,
@@ -95,6 +96,10 @@ class TaskEntry(forms.Shape, PlainKeys):
     on_close: Ending | None = Field(
         default=None,
         description="what its open task undergoes when the deal is won or lost; default: the file's `on_close`",
+    )
+    away: Away | None = Field(
+        default=None,
+        description="`substitute` or `keep`, see [Away](#away-and-substitutes); default: the file's `away`",
     )
     overdue: (
         Annotated[
@@ -217,6 +222,50 @@ class OverdueSection(forms.Shape):
             yield "evening", self.evening
 
 
+def _read_size(value: Any) -> int | str:
+    if value in ("none", "learned"):
+        return str(value)
+    if type(value) is int and 1 <= value <= MOST_ROOM:
+        return value
+    raise refusal(
+        f"{show(value).capitalize()} is no room.",
+        f"Write how many tasks a day a person can do, from 1 to {MOST_ROOM}, or `learned`, or `none`.",
+    )
+
+
+MOST_ROOM = 1000
+RoomSize = Annotated[
+    int | str,
+    PlainValidator(_read_size),
+    WithJsonSchema({"anyOf": [{"enum": ["none", "learned"]}, {"type": "integer", "minimum": 1, "maximum": MOST_ROOM}]}),
+]
+
+
+class RoomSection(forms.Shape):
+    """How many tasks a day people can do, by person."""
+
+    default: RoomSize = Field(default="none", description="whoever is not named below")
+    people: dict[UserKey, RoomSize] = Field(
+        default={}, description="by id, e-mail or name of an employee", examples=[{5: 4, "anna@example.com": 6}]
+    )
+
+
+def _room_kind(value: Any) -> str | None:
+    if isinstance(value, dict):
+        return "=room:people"
+    return None if isinstance(value, list) else "=room:size"
+
+
+def _no_room(value: Any) -> forms.Words:
+    return f"{show(value).capitalize()} is no room.", "Write a number, `learned`, or `{default: 8, people: {5: 4}}`."
+
+
+Room = Annotated[
+    Annotated[RoomSize, Tag("=room:size")] | Annotated[RoomSection, Tag("=room:people")],
+    forms.kinds("no_room", _room_kind, _no_room),
+]
+
+
 class SafetySection(forms.Shape):
     """Limits that hold back what looks like a mistake."""
 
@@ -269,6 +318,25 @@ class File(forms.Shape):
     fallback_owner: User | None = Field(
         default=None, description="who gets a task that nobody else can take: an id, e-mail or name; default: nobody"
     )
+    room: Room = Field(
+        default="none",
+        description=(
+            "how many tasks a day a person can do, so that a sweep finds a day for each: a number, `learned`, `none`, "
+            "or `{default: learned, people: {5: 4}}`, see [Room](#room)"
+        ),
+    )
+    away: Away = Field(
+        default="keep",
+        description=(
+            "`substitute`: tasks of an employee who is away go to a substitute and come back, see "
+            "[Away](#away-and-substitutes)"
+        ),
+    )
+    substitutes: dict[UserKey, User] = Field(
+        default={},
+        description="who stands in for whom, both by id, e-mail or name; default: the head",
+        examples=[{5: 7}],
+    )
     funnels: dict[StageKey, dict[StageKey, Stage]] = Field(
         min_length=1,
         description="the rules themselves",
@@ -295,6 +363,7 @@ SHAPES: dict[str, type[BaseModel]] = {
     "=person:one_of": forms.PersonOutOf,
     "=test:wishes": forms.Wishes,
     "=overdue:own": TaskOverdue,
+    "=room:people": RoomSection,
     "=stage:tasks": TaskEntry,
     "=stage:mapping": StageMapping,
     "tasks": TaskEntry,

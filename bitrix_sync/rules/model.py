@@ -15,7 +15,7 @@ from bitrix_sync.model.items import DEAL, Item
 from bitrix_sync.model.reasons import Reason
 from bitrix_sync.model.worktime import Calendar
 from bitrix_sync.rules.durations import Duration as Duration
-from bitrix_sync.rules.plain_keys import Ending, PlainKeys
+from bitrix_sync.rules.plain_keys import Away, Ending, PlainKeys
 from bitrix_sync.rules.scalars import OnDayOff as OnDayOff
 from bitrix_sync.rules.scalars import Pick as Pick
 from bitrix_sync.words.language import Language
@@ -196,6 +196,7 @@ class Rule(PlainKeys):
     owner: Person = Responsible()
     supervisor: Person = Head()
     on_close: Ending = "keep"
+    away: Away = "keep"
     checklist: tuple[str, ...] = ()
     fields: tuple[tuple[str, tuple[Any, ...]], ...] = ()
     """Code and values of each user field of the task that it fills; texts are templates, the others ready."""
@@ -245,6 +246,27 @@ class Overdue:
     notify: frozenset[Literal["supervisor", "owner"]] = frozenset({"supervisor", "owner"})
 
 
+Size = int | Literal["learned"] | None
+"""Tasks a day, or that they are learned; None: no bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """The file's ``room``: how many tasks a day people can do."""
+
+    default: Size = None
+    people: Mapping[int, Size] = field(default_factory=dict)
+
+    def of(self, user: int) -> Size:
+        """What the file says of a person."""
+        return self.people.get(user, self.default)
+
+    @property
+    def learns(self) -> bool:
+        """True when anybody's is learned."""
+        return "learned" in (self.default, *self.people.values())
+
+
 @dataclass(frozen=True, slots=True)
 class Safety:
     """The file's ``safety`` section."""
@@ -275,6 +297,9 @@ class Rules:
     supervisor: Person = Head()
     on_close: Ending = "keep"
     overdue: Overdue | None = None
+    room: Room = Room()
+    away: Away = "keep"
+    substitutes: Mapping[int, int] = field(default_factory=dict)
     safety: Safety = Safety()
     fields: frozenset[str] = frozenset()
     uses_company: bool = False
@@ -297,6 +322,11 @@ class Rules:
         """Names of the kinds of items that the file speaks of; deals are always read."""
         funnels = {policy.funnel_id for policy in self.policies.values() if policy.says}
         return frozenset({DEAL.name, *(Item.of(funnel).kind.name for funnel in funnels)})
+
+    @property
+    def lends(self) -> bool:
+        """True when tasks of whoever is away go to substitutes."""
+        return any(rule.away == "substitute" for rule in self.by_id.values())
 
     @property
     def moves_deals(self) -> bool:

@@ -219,44 +219,45 @@ class Names:
         wrong = f"The workgroup `{called}` ({group}) is closed: the portal takes no tasks into it."
         self.warn_once(path, wrong, "Open it again in the portal, or name another one.", grave=True)
 
-    def user(self, user: int | str, path: Path) -> Found | None:
+    def user(self, user: int | str, path: Path, *, key: bool = False) -> Found | None:
         """An employee by id, e-mail or name; a fired one with a warning. An id is taken on trust when employees cannot
-        be read. None: unknown, and remarked."""
-        found = self._user_by_id(user, path) if isinstance(user, int) else self._user_by_name(user, path)
+        be read. None: unknown, and remarked; ``key``: at a key of the file."""
+        found = self._user_by_id(user, path, key) if isinstance(user, int) else self._user_by_name(user, path, key)
         known = self.directory.company.users.get(found.number) if found else None
         if known is not None and not known.active:
             self.warn_once(
                 path,
                 f"{known.name or known.email} ({known.id}) does not work here any more.",
                 "Name somebody else; until then the head over that employee stands in.",
+                key=key,
             )
         return found
 
-    def _user_by_id(self, number: int, path: Path) -> Found | None:
-        company, key = self.directory.company, f"user:{number}"
+    def _user_by_id(self, number: int, path: Path, key: bool) -> Found | None:
+        company, bond = self.directory.company, f"user:{number}"
         if number in company.users or number == company.self_id or not company.users:
-            self.bound[key] = str(number)
+            self.bound[bond] = str(number)
             return Found(str(number))
-        if lost := self._lost_user(key, str(number)):
+        if lost := self._lost_user(bond, str(number)):
             return lost
         some = candidates(user for user in company.users.values() if user.active)
         cure = f"Some of its users: {some}." if some else "Write the id of an employee."
-        self.remarks.fault(path, f"The portal has no user {number}.", cure)
+        self.remarks.fault(path, f"The portal has no user {number}.", cure, key=key)
         return None
 
-    def _user_by_name(self, name: str, path: Path) -> Found | None:
+    def _user_by_name(self, name: str, path: Path, key: bool) -> Found | None:
         """Whoever has an e-mail or bears a name; it stays bound to who did so first."""
-        users, key = self._users_meant(name), f"user:{fold(name)}"
-        bound = self.bindings.get(key, "")
+        users, bond = self._users_meant(name), f"user:{fold(name)}"
+        bound = self.bindings.get(bond, "")
         if self._is_known_user(bound):
             if "@" in name:
                 self._warn_of_new_email(name, self.directory.company.users.get(int(bound)), users, path)
-            return self._bind(key, bound)
+            return self._bind(bond, bound)
         if len(users) == 1:
-            return self._bind(key, str(users[0].id))
-        if not users and (lost := self._lost_user(key, f"`{name}`")):
+            return self._bind(bond, str(users[0].id))
+        if not users and (lost := self._lost_user(bond, f"`{name}`")):
             return lost
-        self.remarks.fault(path, *self._no_user(name, users))
+        self.remarks.fault(path, *self._no_user(name, users), key=key)
         return None
 
     def _lost_user(self, key: str, shown: str) -> Found | None:

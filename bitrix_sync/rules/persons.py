@@ -1,12 +1,13 @@
 """Who does a task, who controls it, who watches: persons of the rules language resolved to users. Pure.
 
-Source of the rules: the section Persons of the rules language. An active employee is *able*; as the owner
-of a task with ``away: substitute`` only if no absence covers the deadline. A user who is not among the
+Source of the rules: the sections Persons and Away of the rules language. An active employee is *able*; as the owner
+of a task with ``away: substitute`` only if they are there at the deadline or on its day. A user who is not among the
 employees (a hidden system user, a deleted one, 0) is nobody.
 
-The order in which an owner is sought: the person named; if that one is fired (or away), the head over them; ``else``;
-``fallback_owner``; the absent one all the same if nobody can stand in; the webhook's own user, marked; nobody. In a
-pool (``department``, ``one_of``) the fired and absent are passed over, and ``else`` comes before the heads over them.
+The order in which an owner is sought: the person named; if that one is fired, the head over them, if away, their
+substitute; ``else``; the absent one all the same if nobody can stand in; ``fallback_owner``, for the fired; the
+webhook's own user, marked; nobody. In a pool (``department``, ``one_of``) the fired and absent are passed over, and
+``else`` comes before those who stand in for them.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any, Literal, NamedTuple
 
 from bitrix_sync.model.facts import Company, Deal, Department, Unread
 from bitrix_sync.model.operations import TaskRecord
+from bitrix_sync.model.presence import Presence
 from bitrix_sync.rules import model
 from bitrix_sync.words.language import DEFAULT
 from bitrix_sync.words.texts import phrase
@@ -98,11 +100,14 @@ def resolve_owner(
     fallback: int | None,
     picks: Picks,
     deadline: datetime,
+    standing: StandIns | None = None,
     language: str = DEFAULT,
 ) -> Chosen:
-    """Who gets the rule's new task. ``tasks`` are the deal's in order of making, those of this pass included. Call
-    ``picks.add(user_id, deadline)`` once the task is certain."""
-    search = _Search(deal, company, tasks, picks, deadline, rule.away == "substitute", language, pool=rule.id)
+    """Who gets the rule's new task. ``tasks`` are the deal's in order of making, those of this pass included.
+    ``standing``: who stands in for the absent; None: nobody. Call ``picks.add(user_id, deadline)`` once the task is
+    certain."""
+    standing = standing if rule.away == "substitute" else None
+    search = _Search(deal, company, tasks, picks, deadline, standing, language, pool=rule.id)
     return _owner(rule.owner, search, fallback)
 
 
@@ -113,14 +118,14 @@ def follow_owner(
     company: Company,
     fallback: int | None,
     deadline: datetime,
-    substitute_away: bool = False,
+    standing: StandIns | None = None,
     language: str = DEFAULT,
 ) -> Chosen:
     """Who owns an open task of this form now that the deal's responsible has changed ("other" follows nobody)."""
     if form == "other":
         return Chosen(None, form)
     person = model.Head() if form == "head" else model.Responsible()
-    return _owner(person, _Search(deal, company, (), Picks(), deadline, substitute_away, language), fallback)
+    return _owner(person, _Search(deal, company, (), Picks(), deadline, standing, language), fallback)
 
 
 def resolve_supervisor(
@@ -184,6 +189,26 @@ def _departments_over(company: Company, user_id: int) -> Iterator[Department]:
         level = [one for one in dict.fromkeys(department.parent_id for department in here) if one not in seen]
 
 
+@dataclass(frozen=True, slots=True)
+class StandIns:
+    """Who is there, and whom the file has stand in for whom."""
+
+    presence: Presence
+    named: Mapping[int, int]
+
+    def instead_of(self, user_id: int, company: Company, moment: datetime) -> int | None:
+        """Who gets a task of somebody who is away: whom the file names, else the head over them, if that one is active
+        and there on the day of the moment; a substitute's own is never asked. None: they keep it."""
+        named = self.named.get(user_id)
+        head = head_over(company, user_id)
+        there = (
+            one
+            for one in (named, head)
+            if one is not None and company.active(one) and self.presence.away_on(one, moment) is None
+        )
+        return next(there, None)
+
+
 class NotRead(Exception):
     """Who it is depends on something that could not be read: nobody can be named yet. ``end`` says what."""
 
@@ -211,7 +236,7 @@ class _Search:
     tasks: Sequence[TaskRecord]
     picks: Picks
     deadline: datetime | None = None
-    substitute_away: bool = False
+    standing: StandIns | None = None
     language: str = DEFAULT
     under: int | None = None
     pool: str = ""
@@ -222,10 +247,10 @@ class _Search:
         return "" if self.silent else phrase(self.language, f"path.{key}", **values)
 
     def away(self, user_id: int) -> bool:
-        if not self.substitute_away or self.deadline is None:
+        if self.standing is None or self.deadline is None:
             return False
         self.need("absences")
-        return any(a.user_id == user_id and a.start <= self.deadline < a.end for a in self.company.absences)
+        return self.standing.presence.away_on(user_id, self.deadline) is not None
 
     def able(self, user_id: int) -> bool:
         return self.company.active(user_id) and not self.away(user_id)
@@ -256,12 +281,12 @@ def _owner(person: model.Person, search: _Search, fallback: int | None) -> Chose
     if found.user_id is not None:
         return Chosen(found.user_id, found.form, path=found.path)
     path = found.path
-    if fallback is not None and company.active(fallback):
-        return Chosen(fallback, found.form, path=(*path, search.tell("fallback", name=company.name(fallback))))
-    path = (*path, search.tell("no_fallback"))
     absent = next((user for user in found.refused if company.active(user)), None)
     if absent is not None:
         return Chosen(absent, found.form, path=(*path, search.tell("kept", name=company.name(absent))))
+    if fallback is not None and company.active(fallback):
+        return Chosen(fallback, found.form, path=(*path, search.tell("fallback", name=company.name(fallback))))
+    path = (*path, search.tell("no_fallback"))
     if company.active(company.self_id):
         path = (*path, search.tell("self", name=company.name(company.self_id)))
         return Chosen(company.self_id, found.form, marked=True, path=path)
@@ -287,13 +312,19 @@ def _find(person: model.Person, search: _Search, *, strict: bool = False) -> _Fo
 
 
 def _substitute(found: _Found, search: _Search) -> _Found:
-    """The head over the first of the refused who has an able one."""
-    path = found.path
+    """Who stands in for the first of the refused for whom anybody does: the head over whoever was fired, the substitute
+    of whoever is away."""
+    path, company = found.path, search.company
     for user in found.refused:
-        head = search.over(user)
-        if head is not None:
-            return found._replace(user_id=head, path=(*path, search.tell("head_over", name=search.company.name(head))))
-        path = (*path, search.tell("no_head", name=search.company.name(user)))
+        if company.active(user) and search.standing is not None and search.deadline is not None:
+            search.need("departments")
+            other = search.standing.instead_of(user, company, search.deadline)
+            how = "substitute" if other == search.standing.named.get(user) else "head_over"
+        else:
+            other, how = search.over(user), "head_over"
+        if other is not None:
+            return found._replace(user_id=other, path=(*path, search.tell(how, name=company.name(other))))
+        path = (*path, search.tell("no_head" if company.fired(user) else "no_stand_in", name=company.name(user)))
     return found._replace(path=path)
 
 

@@ -21,6 +21,7 @@ from bitrix_sync.rules.forms import Person
 from bitrix_sync.rules.scalars import Flag, Text, Workgroup
 
 Ending = Literal["keep", "complete", "defer", "delete"]
+Away = Literal["keep", "substitute"]
 PRIORITIES = ("low", "normal", "high")
 
 
@@ -94,10 +95,6 @@ class PlainKeys:
     supervisor_observes: Annotated[
         Flag, Field(description="`false`: reads the notices, but is no observer of the task", examples=[False])
     ] = True
-    away: Annotated[
-        Literal["substitute", "keep"],
-        Field(description="`substitute`: an owner who is away at the deadline is replaced; `keep`"),
-    ] = "keep"
     priority: Annotated[
         Literal["low", "normal", "high"],
         Field(description="`low`, `normal`, `high`"),

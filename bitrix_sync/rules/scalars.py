@@ -339,6 +339,16 @@ def _parse_user(value: Any) -> int | str:
     raise refusal(f"{show(value)} is no user.", "Write a user's id, e-mail or name, as `17` or `anna@example.com`.")
 
 
+def user_of(key: str) -> int | str:
+    """The user whom a key names: an id, else an e-mail or a name."""
+    return int(key) if key.strip().isdecimal() else key.strip()
+
+
+def _user_key(value: Any) -> str:
+    _parse_user(user_of(str(value)))
+    return str(value)
+
+
 def _parse_group(value: Any) -> int | str:
     if isinstance(value, str) and value.strip():
         return value.strip()
@@ -474,6 +484,12 @@ NAME_SCHEMA: dict[str, Any] = {
 User = Annotated[
     int | str, PlainValidator(_parse_user), WithJsonSchema({"anyOf": [USER_ID_SCHEMA, EMAIL_SCHEMA, NAME_SCHEMA]})
 ]
+UserKey = Annotated[
+    str,
+    PlainValidator(_user_key),
+    WithJsonSchema({"type": "string", "pattern": r"\S", "title": "An employee"}),
+]
+"""The same as a key, as it is written; ``user_of`` reads it."""
 Workgroup = Annotated[
     int | str,
     PlainValidator(_parse_group),

@@ -72,6 +72,13 @@ def frame(rules: model.Rules, directory: Directory) -> tuple[str, ...]:
         lines.append(words.say(f"rule.scope.{rules.overdue.tasks}"))
         if rules.overdue.limit is not None:
             lines.append(words.say("rule.limit", count=rules.overdue.limit))
+    lines += words.room()
+    if rules.away != "keep":
+        lines.append(words.say(f"rule.away.{rules.away}"))
+    name = directory.company.name
+    pairs = [words.say("rule.substitute", name=name(one), other=name(two)) for one, two in rules.substitutes.items()]
+    if pairs:
+        lines.append(words.say("rule.substitutes", pairs=", ".join(pairs)))
     lines.append(words.say("rule.safety", tasks=rules.safety.max_new_tasks, moves=rules.safety.max_moves))
     return tuple(lines)
 
@@ -157,6 +164,21 @@ class Words:
     def group(self, number: int) -> str:
         """A workgroup by its name, or its number."""
         return self.directory.group_names.get(number) or str(number)
+
+    def room(self) -> list[str]:
+        """How many tasks a day people can do."""
+        room, lines = self.rules.room, list[str]()
+        if room.default is not None:
+            kind = "learned" if room.default == "learned" else "number"
+            lines.append(self.say(f"rule.room.{kind}", count=room.default))
+        if room.people:
+            name = self.directory.company.name
+            people = ", ".join(f"{name(user)}: {self._size(size)}" for user, size in room.people.items())
+            lines.append(self.say("rule.room.people", people=people))
+        return lines
+
+    def _size(self, size: model.Size) -> str:
+        return str(size) if isinstance(size, int) else self.say(f"rule.room.{size or 'none'}_one")
 
     def task_field(self, code: str) -> str:
         """A user field of tasks by its title."""

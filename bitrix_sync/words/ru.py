@@ -380,6 +380,8 @@ MESSAGES: dict[str, str] = {
     "path.fired": "{name} больше не работает",
     "path.away": "{name} отсутствует в день срока",
     "path.head_over": "руководитель: {name}",
+    "path.substitute": "замещает {name}",
+    "path.no_stand_in": "заместить некому ({name})",
     "path.no_head": "руководителя нет ({name})",
     "path.else": "иначе (else)",
     "path.fallback": "запасной исполнитель: {name}",
@@ -508,6 +510,14 @@ MESSAGES: dict[str, str] = {
     "rule.scope.rules": "Переносятся задачи, поставленные по правилам.",
     "rule.scope.deals": "Переносятся все задачи, привязанные к сделкам.",
     "rule.scope.all": "Переносятся все задачи, какие видит вебхук.",
+    "rule.room.learned": "Задач в день — сколько человек обычно закрывает; обход выбирает день, где есть место.",
+    "rule.room.number": "До {count:of_tasks} в день на человека; обход выбирает день, где есть место.",
+    "rule.room.people": "Иначе: {people}.",
+    "rule.room.learned_one": "сколько обычно закрывает",
+    "rule.room.none_one": "без предела",
+    "rule.away.substitute": "Задачи отсутствующих передаются замещающим и потом возвращаются.",
+    "rule.substitutes": "Замещают: {pairs}.",
+    "rule.substitute": "{name} → {other}",
     "rule.limit": "После {count:of_moves} срок остаётся, а о задаче узнаёт руководитель контролёра.",
     "rule.safety": "Предохранитель: не больше {tasks:of_tasks} за десять минут и {moves:of_moves} за обход; "
     "остальное ждёт администратора.",
@@ -1311,6 +1321,15 @@ KEYS: dict[str, str] = {
     "file.fallback_owner": (
         "запасной исполнитель, id, e-mail или имя: кому отдать задачу, которую больше некому | никому"
     ),
+    "file.room": (
+        "сколько задач в день посильно человеку, чтобы обход нашёл день для каждой: число, `learned`, `none` или "
+        "`{default: learned, people: {5: 4}}`, см. [Место в дне](#место-в-дне-room)"
+    ),
+    "file.away": (
+        "`substitute`: задачи отсутствующего передаются замещающему и возвращаются, см. "
+        "[Отсутствие](#отсутствие-away-и-substitutes)"
+    ),
+    "file.substitutes": "кто кого замещает, оба по id, e-mail или имени | руководитель",
     "file.funnels": "сами правила",
     "file.overdue": "обходы | обходов нет",
     "file.safety": "предохранители и пробный режим | пределы по 1000, пробного режима нет",
@@ -1323,7 +1342,7 @@ KEYS: dict[str, str] = {
     "task.deadline": "к какому сроку, см. [Сроки](#сроки)",
     "task.supervisor": "контролёр, см. [Люди](#люди): человек, `head` или `none` | `supervisor` файла",
     "task.supervisor_observes": "`false`: сообщения читает, но наблюдателем в задаче не числится",
-    "task.away": "`substitute`: исполнителя, которого в день срока не будет, заменят; `keep`",
+    "task.away": "`substitute` или `keep`, см. [Отсутствие](#отсутствие-away-и-substitutes) | `away` файла",
     "task.observers": "список [людей](#люди): ещё наблюдатели",
     "task.participants": "список [людей](#люди): соисполнители",
     "task.checklist": "список [текстов](#тексты)",
@@ -1589,6 +1608,27 @@ FAULTS: dict[str, str] = {
     "It must begin with `version: 1`.": "Файл начинается с `version: 1`.",
     "The key {0} is missing.": "Не хватает ключа {0}.",
     "There is no key {0} here.": "Ключа {0} здесь нет.",
+    "{0} is no room.": "{0} — не число мест в дне.",
+    "Write how many tasks a day a person can do, from 1 to {0}, or `learned`, or `none`.": (
+        "Напишите, сколько задач в день посильно одному человеку, от 1 до {0}, или `learned`, или `none`."
+    ),
+    "Write a number, `learned`, or `{default: 8, people: {5: 4}}`.": (
+        "Напишите число, `learned` или `{default: 8, people: {5: 4}}`."
+    ),
+    "{0} would stand in for themselves.": "{0}: человек не может замещать сам себя.",
+    "Name somebody else, or delete the line: then the head stands in.": (
+        "Назовите другого или уберите строку: тогда замещает руководитель."
+    ),
+    "{0} stands here twice.": "{0}: человек назван дважды.",
+    "Leave one of the two lines.": "Оставьте одну из двух строк.",
+    "Since version 0.2 `away: substitute` does more: open tasks of whoever is away are lent to the substitute and come "
+    "back, and a new task goes to whom `substitutes` names, else to the head, not further up.": (
+        "С версии 0.2 `away: substitute` делает больше: открытые задачи отсутствующего передаются замещающему и потом "
+        "возвращаются, а новая достаётся тому, кого назвали в `substitutes`, иначе руководителю, но не выше."
+    ),
+    "Write `away: substitute` or `away: keep` for the whole file, then this line is not shown any more.": (
+        "Напишите `away: substitute` или `away: keep` для всего файла, и эта строка больше не появится."
+    ),
     "The keys here are {0}.": "Здесь возможны {0}.",
     "Begin the file with `version: 1`.": "Начните файл с `version: 1`.",
     "Write {0}.": "Напишите {0}.",
@@ -2330,6 +2370,21 @@ FAULTS: dict[str, str] = {
         "Что делать с просроченными задачами этого правила вместо сказанного в файле."
     ),
     "So many moves.": "Столько переносов.",
+    "How many tasks a day people can do, by person.": "Сколько задач в день посильно людям, каждому своё.",
+    "whoever is not named below": "для всех, кто не назван ниже",
+    "by id, e-mail or name of an employee": "по id, e-mail или имени сотрудника",
+    "how many tasks a day a person can do, so that a sweep finds a day for each: a number, `learned`, `none`, or "
+    "`{default: learned, people: {5: 4}}`, see Room": (
+        "сколько задач в день посильно человеку, чтобы обход нашёл день для каждой: число, `learned`, `none` или "
+        "`{default: learned, people: {5: 4}}`, см. раздел о местах"
+    ),
+    "`substitute`: tasks of an employee who is away go to a substitute and come back, see Away": (
+        "`substitute`: задачи отсутствующего передаются замещающему и возвращаются, см. раздел об отсутствии"
+    ),
+    "who stands in for whom, both by id, e-mail or name": "кто кого замещает, оба по id, e-mail или имени",
+    "the head": "руководитель",
+    "`substitute` or `keep`, see Away": "`substitute` или `keep`, см. раздел об отсутствии",
+    "the file's `away`": "`away` файла",
     "Where a sweep moves the deadline.": "Куда обход переносит срок.",
     "Tests of one field; all must hold.": "Сравнения одного поля; должны выполняться все.",
     "At least this (number, money, date).": "Не меньше этого (число, деньги, дата).",
