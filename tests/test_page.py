@@ -43,7 +43,7 @@ from tests.world.records import (
 )
 from webhooks import page
 from webhooks.callers import CLIENTS_OWN, host_of, is_loopback, network_of, plain_address
-from webhooks.page_auth import FORM, KNOWN, OF_A_CLIENT, OF_ALL, OF_MANY, SESSION, Attempts, PageAuth
+from webhooks.page_auth import FORM, KNOWN, OF_A_CLIENT, OF_ALL, OF_MANY, SESSION, Attempts, PageAuth, Password
 from webhooks.page_charts import Day, Part, bar, column, days, stay, strip
 from webhooks.page_show import environment
 from webhooks.page_tables import TABLES
@@ -688,10 +688,30 @@ def test_the_way_back_after_login_stays_on_the_page(guarded: FlaskClient, wanted
     assert (answer.status_code, answer.location) == (303, "/")
 
 
+def test_a_page_below_a_folder_stays_in_it(store: Store) -> None:
+    """Links, forms, redirects and cookies, so that many portals' pages can stand side by side on one host."""
+    furnish(store)
+    client = web(store, gate=PageAuth(Password(SecretStr(PASSWORD)), store))[0].test_client()
+    below = {"base_url": "http://localhost/p/north/"}
+    first = client.get("/overdue", **below)
+    assert first.headers["Location"] == "/p/north/login?next=/overdue"
+    form = client.get("/login?next=/overdue", **below)
+    token = re.search(r'name="token" value="([^"]+)"', form.text)
+    assert token
+    done = client.post("/login", data={"token": token[1], "password": PASSWORD, "next": "/overdue"}, **below)
+    assert done.headers["Location"] == "/p/north/overdue"
+    cookies = [*form.headers.getlist("Set-Cookie"), *done.headers.getlist("Set-Cookie")]
+    assert {re.search("Path=([^;]+)", one)[1] for one in cookies} == {"/p/north", "/p/north/login"}  # type: ignore[index]
+    shown = client.get("/", **below).text
+    inside = re.findall(r'(?:href|action)="(/[^"]*)"', form.text + shown)
+    assert len(inside) > 20
+    assert [link for link in inside if not link.startswith("/p/north/")] == []
+
+
 def test_guessing_is_slowed_down_by_address(store: Store) -> None:
     furnish(store)
     now = [0.0]
-    gate = PageAuth(SecretStr(PASSWORD), store, clock=lambda: now[0])
+    gate = PageAuth(Password(SecretStr(PASSWORD)), store, clock=lambda: now[0])
     client = web(store, gate=gate)[0].test_client()
     for _ in range(OF_A_CLIENT.burst):
         assert log_in(client, "guess").status_code == 403
@@ -731,7 +751,7 @@ def test_wrong_passwords_through_a_proxy_that_nobody_named_lock_nobody_out(store
     """Behind one address everybody may stand: it is slowed down later, and less, than a client of its own is."""
     furnish(store)
     now = [0.0]
-    gate = PageAuth(SecretStr(PASSWORD), store, clock=lambda: now[0])
+    gate = PageAuth(Password(SecretStr(PASSWORD)), store, clock=lambda: now[0])
     strangers, managers = (web(store, gate=gate)[0].test_client() for _ in range(2))
     for _ in range(OF_A_CLIENT.burst + 1):
         assert log_in(strangers, "guess", **NGINX_BY_DEFAULT).status_code == 403

@@ -28,7 +28,7 @@ from tests.world.process import ROOT, Running, event, until
 from tests.world.shell import Shell
 from tests.world.town import Town, portal_on_a_monday
 from webhooks.events import Event, genuine
-from webhooks.page_auth import PageAuth
+from webhooks.page_auth import PageAuth, Password
 
 TOKEN = "token0of0outgoing0webhook"
 PASSWORD = "correct-horse-battery"
@@ -106,7 +106,7 @@ def test_tokens_and_passwords_are_compared_in_constant_time(store: Store, monkey
         (known, TOKEN.encode()) for known in (TOKEN.encode(), b"another", TOKEN[:-1].encode(), b"another")
     ]
     compared.clear()
-    gate = PageAuth(SecretStr(PASSWORD), store)
+    gate = PageAuth(Password(SecretStr(PASSWORD)), store)
     with Flask("gate").test_request_context():
         assert gate.try_password(request, PASSWORD) == (True, 0.0)
         assert gate.try_password(request, PASSWORD[:-1]) == (False, 0.0)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import structlog
 from flask import Blueprint, Response, jsonify
 
-from bitrix_sync.app import Service
 from bitrix_sync.log import redact
+from webhooks.work_seen import WorkSeen
 
 log = structlog.get_logger(__name__)
 
 
-def blueprint(service: Service) -> Blueprint:
+def blueprint(service: WorkSeen) -> Blueprint:
     """The two addresses, for ``service``."""
     health = Blueprint("health", __name__)
 

@@ -12,8 +12,8 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from bitrix_sync import __version__
-from bitrix_sync.app import Service
 from webhooks.event_endpoint import Deliveries
+from webhooks.work_seen import WorkSeen
 
 PREFIX = "bitrix_sync_"
 LABELS: Mapping[str, str] = {"operations": "state"}
@@ -41,7 +41,7 @@ log = structlog.get_logger(__name__)
 class Figures(Collector):
     """Asks the service at every scrape; a service that cannot answer gives ``bitrix_sync_up 0`` and no figures."""
 
-    def __init__(self, service: Service, deliveries: Deliveries) -> None:
+    def __init__(self, service: WorkSeen, deliveries: Deliveries) -> None:
         self._service = service
         self._deliveries = deliveries
 
@@ -92,7 +92,7 @@ def _split(key: str) -> tuple[str, str]:
     return key, ""
 
 
-def blueprint(service: Service, deliveries: Deliveries) -> Blueprint:
+def blueprint(service: WorkSeen, deliveries: Deliveries) -> Blueprint:
     """The address, for ``service`` and what came to the event address."""
     metrics = Blueprint("metrics", __name__)
     registry = CollectorRegistry()

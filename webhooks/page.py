@@ -17,7 +17,7 @@ from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.wrappers import Response as AnyResponse
 
 from bitrix_sync import report
-from bitrix_sync.app import Service
+from bitrix_sync.app import utc_now
 from bitrix_sync.errors import StoreError
 from bitrix_sync.log import redact
 from bitrix_sync.model.items import whereabouts
@@ -25,11 +25,13 @@ from bitrix_sync.model.operations import State
 from bitrix_sync.report import names
 from bitrix_sync.report.snapshot import Snapshot
 from bitrix_sync.report.tables import csv_text
+from bitrix_sync.store import Store
 from bitrix_sync.words.texts import explain, list_separator
 from webhooks import page_charts, page_home
-from webhooks.page_auth import PageAuth
+from webhooks.page_auth import PageAuth, Password
 from webhooks.page_charts import Part
 from webhooks.page_show import Show, environment
+from webhooks.work_seen import WorkSeen
 
 log = structlog.get_logger(__name__)
 
@@ -62,17 +64,37 @@ HEADERS = {
 }
 
 
-def blueprint(service: Service, *, gate: PageAuth | None = None) -> Blueprint:
+def blueprint(service: WorkSeen, *, gate: PageAuth | None = None) -> Blueprint:
     """The page of ``service``; ``gate`` decides who may see it (by default by the settings' password)."""
-    page = Blueprint("page", "webhooks", static_folder="static", static_url_path="/static")
     settings = service.settings
     door = gate or PageAuth(
-        settings.page_password,
+        Password(settings.page_password) if settings.page_password else None,
         service.store,
         proxy=settings.trusted_proxy,
         public=bool(settings.application_tokens),
     )
-    views = Views(service, door)
+    views = Views(service.store, door, service)
+    page = behind_login(views)
+    for path, view in (
+        ("/", views.home),
+        ("/service", views.service_page),
+        ("/rules", views.rules),
+        ("/names", views.names),
+        (f"/deals/<{ID}:deal_id>", views.deal),
+        (f"/people/<{ID}:user_id>", views.person),
+        ("/find", views.find),
+        ("/csv/<name>", views.csv),
+    ):
+        page.add_url_rule(path, view_func=view, methods=["GET"])
+    for name in report.REPORTS:
+        page.add_url_rule(f"/{name}", name, views.of_report(name), methods=["GET"])
+    return page
+
+
+def behind_login(views: Frame) -> Blueprint:
+    """Pages that nobody sees but those whom the gate of ``views`` lets in, with the login itself; they are to be
+    added."""
+    page, door = Blueprint("page", "webhooks", static_folder="static", static_url_path="/static"), views.gate
 
     @page.before_request
     def guard() -> AnyResponse | None:
@@ -98,38 +120,23 @@ def blueprint(service: Service, *, gate: PageAuth | None = None) -> Blueprint:
     def refused(fault: HTTPException) -> AnyResponse:
         return views.failed("page.not_found", views.show().t("page.not_found.text"), fault.code or 500)
 
-    for path, view in (
-        ("/", views.home),
-        ("/service", views.service_page),
-        ("/rules", views.rules),
-        ("/names", views.names),
-        (f"/deals/<{ID}:deal_id>", views.deal),
-        (f"/people/<{ID}:user_id>", views.person),
-        ("/find", views.find),
-        ("/csv/<name>", views.csv),
-        ("/login", views.login),
-        ("/<path:rest>", views.nothing),
-    ):
-        page.add_url_rule(path, view_func=view, methods=["GET"])
-    for name in report.REPORTS:
-        page.add_url_rule(f"/{name}", name, views.of_report(name), methods=["GET"])
+    page.add_url_rule("/login", view_func=views.login, methods=["GET"])
+    page.add_url_rule("/<path:rest>", view_func=views.nothing, methods=["GET"])
     page.add_url_rule("/login", endpoint="log_in", view_func=views.log_in, methods=["POST"])
     page.add_url_rule("/logout", view_func=views.logout, methods=["POST"])
     return page
 
 
-class Views:
-    """One function for each address."""
+class Frame:
+    """What is around every page, and the login."""
 
-    def __init__(self, service: Service, gate: PageAuth) -> None:
-        self.service, self.store, self.gate = service, service.store, gate
-
-    # --- frame -------------------------------------------------------------------------------------------------------
+    def __init__(self, store: Store, gate: PageAuth) -> None:
+        self.store, self.gate = store, gate
 
     @property
     def now(self) -> datetime:
-        """Our own clock."""
-        return self.service.clock()
+        """The machine's clock."""
+        return utc_now()
 
     def show(self) -> Show:
         """Words and forms; of a store that does not answer, the usual ones."""
@@ -147,6 +154,7 @@ class Views:
             s=show,
             t=show.t,
             here=request.path,
+            root=request.script_root,
             logged_in=logged_in,
             logout_token=self.gate.logout_token(request) if logged_in else "",
             **values,
@@ -159,6 +167,70 @@ class Views:
             return self.gate.has_password and self.gate.admits(request)
         except StoreError:
             return False
+
+    def failed(self, title: str, text: str, status: int) -> Response:
+        """A page that says why there is none."""
+        return self.render("failed.html", status=status, title_key=title, text=text)
+
+    def nothing(self, rest: str) -> Response:
+        """Every address that does not exist."""
+        raise NotFound
+
+    # --- login -------------------------------------------------------------------------------------------------------
+
+    def login(self) -> AnyResponse:
+        """The form."""
+        if self.gate.admits(request):
+            return redirect(request.script_root + _local_path(request.args.get("next", "")), 303)
+        return self._form("", 200)
+
+    def log_in(self) -> AnyResponse:
+        """A password was given."""
+        if not self.gate.has_password:
+            raise NotFound
+        if not self.gate.login_token_fits(request, request.form.get("token", "")):
+            return self._form(self.show().t("page.login.stale"), 400)
+        right, wait = self.gate.try_password(request, request.form.get("password", ""))
+        if wait:
+            response = self._form(self.show().t("page.login.wait", seconds=int(wait)), 429)
+            response.headers["Retry-After"] = str(int(wait))
+            return response
+        if not right:
+            log.warning("a wrong password was given for the page", peer=self.gate.caller(request).address)
+            return self._form(self.show().t("page.login.wrong"), 403)
+        wanted = request.script_root + _local_path(request.form.get("next", ""))
+        answer = Response(status=303, headers={"Location": wanted})
+        self.gate.open_session(request, answer)
+        return answer
+
+    def logout(self) -> AnyResponse:
+        """The session ends."""
+        if not self.gate.logout_token_fits(request, request.form.get("token", "")):
+            return self.failed("page.logout", self.show().t("page.login.stale"), 400)
+        answer = Response(status=303, headers={"Location": url_for("page.login")})
+        self.gate.end_session(request, answer)
+        return answer
+
+    def _form(self, problem: str, status: int) -> Response:
+        answer = Response(status=status)
+        token = self.gate.login_token(request, answer)
+        wanted = _local_path(request.values.get("next", ""))
+        answer.set_data(self.render("login.html", token=token, problem=problem, next=wanted).get_data())
+        answer.mimetype = "text/html"
+        return answer
+
+
+class Views(Frame):
+    """One function for each address of a portal's page."""
+
+    def __init__(self, store: Store, gate: PageAuth, service: WorkSeen) -> None:
+        super().__init__(store, gate)
+        self.service = service
+
+    @property
+    def now(self) -> datetime:
+        """The clock of the work."""
+        return self.service.clock()
 
     def page(self, template: str, **values: Any) -> Response:
         """A page for those who were let in: with the state of the service and what is wrong."""
@@ -176,20 +248,10 @@ class Views:
             **values,
         )
 
-    def failed(self, title: str, text: str, status: int) -> Response:
-        """A page that says why there is none."""
-        return self.render("failed.html", status=status, title_key=title, text=text)
-
-    def nothing(self, rest: str) -> Response:
-        """Every address that does not exist."""
-        raise NotFound
-
     @property
     def limit(self) -> int:
         """How many rows of a list are asked for."""
         return SHOWN_ALL if request.args.get("all") else SHOWN
-
-    # --- pages -------------------------------------------------------------------------------------------------------
 
     def home(self) -> Response:
         """What a manager asks first."""
@@ -365,50 +427,9 @@ class Views:
         response.headers["Content-Disposition"] = f'attachment; filename="{name}.csv"'
         return response
 
-    # --- login -------------------------------------------------------------------------------------------------------
-
-    def login(self) -> AnyResponse:
-        """The form."""
-        if self.gate.admits(request):
-            return redirect(_local_path(request.args.get("next", "")), 303)
-        return self._form("", 200)
-
-    def log_in(self) -> AnyResponse:
-        """A password was given."""
-        if not self.gate.has_password:
-            raise NotFound
-        if not self.gate.login_token_fits(request, request.form.get("token", "")):
-            return self._form(self.show().t("page.login.stale"), 400)
-        right, wait = self.gate.try_password(request, request.form.get("password", ""))
-        if wait:
-            response = self._form(self.show().t("page.login.wait", seconds=int(wait)), 429)
-            response.headers["Retry-After"] = str(int(wait))
-            return response
-        if not right:
-            log.warning("a wrong password was given for the page", peer=self.gate.caller(request).address)
-            return self._form(self.show().t("page.login.wrong"), 403)
-        answer = Response(status=303, headers={"Location": _local_path(request.form.get("next", ""))})
-        self.gate.open_session(request, answer)
-        return answer
-
-    def logout(self) -> AnyResponse:
-        """The session ends."""
-        if not self.gate.logout_token_fits(request, request.form.get("token", "")):
-            return self.failed("page.logout", self.show().t("page.login.stale"), 400)
-        answer = Response(status=303, headers={"Location": url_for("page.login")})
-        self.gate.end_session(request, answer)
-        return answer
-
-    def _form(self, problem: str, status: int) -> Response:
-        answer = Response(status=status)
-        token = self.gate.login_token(request, answer)
-        wanted = _local_path(request.values.get("next", ""))
-        answer.set_data(self.render("login.html", token=token, problem=problem, next=wanted).get_data())
-        answer.mimetype = "text/html"
-        return answer
-
 
 def _local_path(wanted: str) -> str:
-    """A path of this page, for going back to after the login; anything else is the overview."""
+    """A path of this page, for going back to after the login, without the folder below which the page lies; anything
+    else is the overview."""
     strange = not wanted.startswith("/") or wanted[1:2] in ("/", "\\") or any(ord(sign) < 32 for sign in wanted)
     return "/" if strange else wanted

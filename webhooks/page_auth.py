@@ -74,6 +74,22 @@ class Attempts:
                 self._paid_until[who] = self._paid_until.get(who, 0.0) - allowed.every
 
 
+class Password:
+    """The page's password, as the settings say it."""
+
+    def __init__(self, password: SecretStr) -> None:
+        self._password = password.get_secret_value().encode()
+
+    def fits(self, given: str) -> bool:
+        """Whether that is the password."""
+        return hmac.compare_digest(sha256(given.encode()).digest(), sha256(self._password).digest())
+
+    def key(self, salt: bytes) -> bytes:
+        """What sessions are signed with: slow on purpose, for what the store keeps, the salt and what it signed, must
+        not help to guess the password."""
+        return scrypt(self._password, salt=salt, n=2**14, r=8, p=1, dklen=32)
+
+
 class PageAuth:
     """Lets in or keeps out. ``password`` None: only this machine is let in, and nobody when the service is ``public``,
     for what makes it public (a web server, a tunnel) can make anybody look like this machine. ``proxy`` is the address
@@ -81,14 +97,14 @@ class PageAuth:
 
     def __init__(
         self,
-        password: SecretStr | None,
+        password: Password | None,
         store: Store,
         *,
         proxy: str | None = None,
         public: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._password = password.get_secret_value().encode() if password else None
+        self._password = password
         self._store = store
         self._proxy = proxy
         self._public = public
@@ -130,9 +146,7 @@ class PageAuth:
         wait = self._attempts.begin(*counted)
         if wait > 0:
             return False, math.ceil(wait)
-        right = self._password is not None and hmac.compare_digest(
-            sha256(given.encode()).digest(), sha256(self._password).digest()
-        )
+        right = self._password is not None and self._password.fits(given)
         if right:
             self._attempts.forgive(*counted)
         return right, 0.0
@@ -153,22 +167,22 @@ class PageAuth:
         )
         self._set(request, response, SESSION, self._sign(session, "session"), SESSION_SECONDS)
         known = self._sign(secrets.token_urlsafe(18), "known")
-        self._set(request, response, KNOWN, known, KNOWN_SECONDS, path="/login")
-        response.delete_cookie(FORM, path="/login")
+        self._set(request, response, KNOWN, known, KNOWN_SECONDS, below="/login")
+        response.delete_cookie(FORM, path=f"{request.script_root}/login")
 
     def end_session(self, request: Request, response: Response) -> None:
         """End the session here, whoever else may have its cookie, and take it from the browser."""
         session = self._signed(request.cookies.get(SESSION, ""), "session", SESSION_SECONDS)
         if session is not None:
             self._store.end_session(_digest(session))
-        response.delete_cookie(SESSION, path="/")
+        response.delete_cookie(SESSION, path=request.script_root or "/")
 
     # --- forms -------------------------------------------------------------------------------------------------------
 
     def login_token(self, request: Request, response: Response) -> str:
         """A token for the login form, bound to a cookie that another site can neither read nor set."""
         nonce = self._sign(secrets.token_urlsafe(18), "form")
-        self._set(request, response, FORM, nonce, FORM_SECONDS, path="/login")
+        self._set(request, response, FORM, nonce, FORM_SECONDS, below="/login")
         return self._mac("login", nonce)
 
     def login_token_fits(self, request: Request, token: str) -> bool:
@@ -189,9 +203,9 @@ class PageAuth:
     # --- inside ------------------------------------------------------------------------------------------------------
 
     def _set(
-        self, request: Request, response: Response, name: str, value: str, seconds: int, *, path: str = "/"
+        self, request: Request, response: Response, name: str, value: str, seconds: int, *, below: str = ""
     ) -> None:
-        secure = self.caller(request).secure
+        secure, path = self.caller(request).secure, f"{request.script_root}{below}" or "/"
         response.set_cookie(name, value, max_age=seconds, path=path, secure=secure, httponly=True, samesite="Strict")
 
     def _key(self, purpose: str) -> bytes:
@@ -202,8 +216,7 @@ class PageAuth:
                     self._store.flags.page_secret = kept = secrets.token_hex(32)
                 secret = bytes.fromhex(kept)
                 if self._password is not None:
-                    # slow on purpose: what the store keeps of it must not help to guess the password
-                    secret = scrypt(self._password, salt=secret, n=2**14, r=8, p=1, dklen=32)
+                    secret = self._password.key(secret)
                 self._store.end_foreign_sessions(seal=_derived(secret, "seal").hex())
                 self._secret = secret
         return _derived(self._secret, purpose)
