@@ -934,6 +934,25 @@ def version() -> None:
     out.print(__version__)
 
 
+@app.command()
+def web() -> None:
+    """Many portals: their events, their pages, the operator's page; one process until SIGTERM or Ctrl-C."""
+    import threading
+
+    from bitrix_sync.fleet.web import serve_fleet
+    from bitrix_sync.log import configure
+    from bitrix_sync.settings import writes_to_journal
+    from webhooks.server import serve
+
+    loaded, stopping = load_settings(need_portal=False), threading.Event()
+    configure(loaded.log, loaded.secrets(), journal=writes_to_journal())
+    failed = serve_fleet(
+        loaded, stopping, lambda app: serve(app, loaded.listen, stopping, announce=lambda url: begin(url, lambda: None))
+    )
+    if failed:
+        raise typer.Exit(3)
+
+
 # --- many portals ----------------------------------------------------------------------------------------------------
 
 portal_app = typer.Typer(

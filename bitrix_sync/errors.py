@@ -55,6 +55,12 @@ class StoreError(UserError):
     """The database is locked, missing, full or of another version."""
 
 
+class StoreAway(StoreError):
+    """The database's server does not answer; trying again later may help."""
+
+    exit_code = 3
+
+
 TAKEN_OVER = "another bitrix-sync process has taken over this database; this one writes nothing more"
 NOT_RENEWED = (
     "the lease on the database was not renewed in time (did the process or its machine stand still?); what was under"

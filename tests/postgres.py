@@ -24,6 +24,7 @@ ROLE = "bitrix_sync"
 SUITES = (
     "tests/test_postgres.py",
     "tests/test_portals.py",
+    "tests/test_fleet_web.py",
     "tests/test_store_contract.py",
     "tests/test_store_together.py",
     "tests/test_slots.py",

@@ -27,6 +27,7 @@ DOWN = ("doors", "services", "outside world", "pure core")
 SIBLINGS: Mapping[str, frozenset[str]] = {
     "cli": frozenset({"webhooks", "scheduler", "demo", "fleet"}),  # the command line is what starts the others
     "demo": frozenset({"webhooks", "scheduler", "bitrix_sandbox"}),
+    "fleet": frozenset({"webhooks"}),  # the web side of many portals
     "portal": frozenset({"clock", "log"}),
     "store": frozenset({"log"}),
 }

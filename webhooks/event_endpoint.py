@@ -121,9 +121,7 @@ class EventEndpoint:
             log.warning(
                 "an event came with a foreign token; compare BITRIX_APPLICATION_TOKEN with the portal's webhook"
             )
-        line, headers, body = _ANSWERS[status]
-        start_response(line, list(headers))
-        return [] if environ.get("REQUEST_METHOD") == "HEAD" else [body]
+        return said(status, environ, start_response)
 
     def _judge(self, environ: WSGIEnvironment) -> tuple[HTTPStatus, str, Event | None]:
         if not self._tokens:
@@ -131,7 +129,7 @@ class EventEndpoint:
         if environ.get("REQUEST_METHOD") != "POST":
             return HTTPStatus.METHOD_NOT_ALLOWED, "the method is not POST", None
         try:
-            body = _read(environ)
+            body = read_body(environ)
             if body is None:
                 return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the body is longer than 64 KiB", None
             event = parse(body, environ.get("CONTENT_TYPE"))
@@ -142,7 +140,7 @@ class EventEndpoint:
         return HTTPStatus.OK, "", event
 
 
-def _read(environ: WSGIEnvironment) -> bytes | None:
+def read_body(environ: WSGIEnvironment) -> bytes | None:
     """The body, or None if it is too long; NotAnEvent if its length is nonsense."""
     declared = environ.get("CONTENT_LENGTH") or ""
     if not declared:
@@ -159,6 +157,13 @@ def _read(environ: WSGIEnvironment) -> bytes | None:
     return body
 
 
+def said(status: HTTPStatus, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """The answer to a delivery."""
+    line, headers, body = _ANSWERS[status]
+    start_response(line, list(headers))
+    return [] if environ.get("REQUEST_METHOD") == "HEAD" else [body]
+
+
 def _answer(status: HTTPStatus, text: str, *more: tuple[str, str]) -> tuple[str, list[tuple[str, str]], bytes]:
     body = f"{text}\n".encode()
     headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body))), *more]
@@ -172,4 +177,5 @@ _ANSWERS = {
     HTTPStatus.NOT_FOUND: _answer(HTTPStatus.NOT_FOUND, "Not found."),
     HTTPStatus.METHOD_NOT_ALLOWED: _answer(HTTPStatus.METHOD_NOT_ALLOWED, "Events come by POST.", ("Allow", "POST")),
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: _answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "More than 64 KiB."),
+    HTTPStatus.TOO_MANY_REQUESTS: _answer(HTTPStatus.TOO_MANY_REQUESTS, "Too many events.", ("Retry-After", "1")),
 }

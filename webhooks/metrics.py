@@ -16,13 +16,17 @@ from webhooks.event_endpoint import Deliveries
 from webhooks.work_seen import WorkSeen
 
 PREFIX = "bitrix_sync_"
-LABELS: Mapping[str, str] = {"operations": "state"}
+LABELS: Mapping[str, str] = {"operations": "state", "portals": "state"}
 """Figures that come as ``family_label`` (``operations_planned``): the name of the label."""
 HELP: Mapping[str, str] = {
     "last_pass_age_seconds": "Seconds since the last pass ended; -1 before the first",
     "last_sweep_age_seconds": "Seconds since the last sweep began, of whatever name; -1 before the first",
     "sweeps_missed": "How many of the last thirty sweeps were skipped, as their time had passed unused",
     "operations": "Operations in the store by state",
+    "portals": "Portals of the fleet by state; late ones had no pass in their time",
+    "oldest_due_seconds": "How long the portal waits that is due longest; 0 when none is",
+    "pass_age_p50_seconds": "Seconds since the last pass that ended well: half of the portals have less",
+    "pass_age_p95_seconds": "The same: of 100 portals 95 have less",
     "requests_total": "HTTP requests to the portal since the start",
     "bucket_free": "Requests that the portal would take at once",
     "rules_refused": "1 while the rules file has errors and the last good one is in force",

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, inspect, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from bitrix_sync.errors import StoreError
+from bitrix_sync.errors import StoreAway, StoreError
 from bitrix_sync.store.dialects import BUSY_SECONDS, EXTRA_KEYS, dialect_of, insert, whole_file
 from bitrix_sync.store.rows import copy_rows
 from bitrix_sync.store.schema import DEFAULT_PORTAL, HEAD, portal
@@ -113,9 +113,12 @@ class Database:
         except IntegrityError:
             raise
         except DBAPIError as error:
-            raise StoreError(self._dialect.say(error.orig)) from error
+            raise self._fault(error.orig) from error
         except self._dialect.faults as error:
-            raise StoreError(self._dialect.say(error)) from error
+            raise self._fault(error) from error
+
+    def _fault(self, cause: BaseException | None) -> StoreError:
+        return (StoreAway if self._dialect.is_away(cause) else StoreError)(self._dialect.say(cause))
 
     def version(self) -> int:
         """Another number than before once anybody has written."""

@@ -165,6 +165,10 @@ class Sqlite:
             else:
                 return
 
+    def is_away(self, cause: BaseException | None) -> bool:
+        """A file is there, or it is not."""
+        return False
+
     def say(self, cause: BaseException | None) -> str:
         """One line for the administrator about what the database said."""
         low = "disk is full" if getattr(cause, "sqlite_errorname", "") == _NO_ROOM else str(cause).lower()

@@ -151,9 +151,14 @@ class Postgres:
             database.close()
         return database.name
 
+    def is_away(self, cause: BaseException | None) -> bool:
+        """Whether nobody answers, or only that it is too early or too late."""
+        state = _state(cause)
+        return state.startswith(("08", "57P")) and not any(said in str(cause) for said in _UNREACHED)
+
     def say(self, cause: BaseException | None) -> str:
         """One line for the administrator about what the server said."""
-        state = getattr(cause, "sqlstate", None) or ("08000" if isinstance(cause, psycopg.OperationalError) else "")
+        state = _state(cause)
         words = " ".join(str(cause).split())
         for beginning, sentence in _SENTENCES.items():
             if state.startswith(beginning):
@@ -164,6 +169,11 @@ class Postgres:
                     return f"database {self.name}: {sentence}"
             return f"database {self.name}: does not answer ({words}); is the server running, is the address right?"
         return f"database {self.name}: {words}"
+
+
+def _state(cause: BaseException | None) -> str:
+    """The server's code; refusals while connecting have none."""
+    return getattr(cause, "sqlstate", None) or ("08000" if isinstance(cause, psycopg.OperationalError) else "")
 
 
 _SECONDS = 10.0

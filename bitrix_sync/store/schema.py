@@ -442,7 +442,8 @@ page_sessions = Table(
 # --- the operator's, on PostgreSQL alone: what is told of portals, not by them ----------------------------------------
 
 operators = MetaData()
-FIRST_NUMBER = DEFAULT_PORTAL + 1
+OPERATOR, FIRST_NUMBER = 0, DEFAULT_PORTAL + 1
+"""Whose sessions of his own page are kept as if of a portal; the first portal of a fleet."""
 
 portals = Table(
     "portals",

@@ -1184,6 +1184,13 @@ MESSAGES: dict[str, str] = {
     "column.webhook": "webhook",
     "column.events": "events",
     "column.page_password": "page password",
+    "fleet.title": "Portals",
+    "fleet.served": "Served",
+    "fleet.troubled": "With trouble",
+    "fleet.late": "Without a pass in their time",
+    "fleet.oldest": "Due longest",
+    "fleet.disabled": "disabled",
+    "fleet.is_late": "late",
 }
 
 FIRST_RULES: dict[str, str] = {

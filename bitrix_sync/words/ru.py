@@ -1207,6 +1207,13 @@ MESSAGES: dict[str, str] = {
     "column.webhook": "вебхук",
     "column.events": "события",
     "column.page_password": "пароль страницы",
+    "fleet.title": "Порталы",
+    "fleet.served": "Обслуживаются",
+    "fleet.troubled": "С неполадкой",
+    "fleet.late": "Не прочитаны вовремя",
+    "fleet.oldest": "Дольше всех ждёт",
+    "fleet.disabled": "выключен",
+    "fleet.is_late": "опаздывает",
 }
 
 FIRST_RULES: dict[str, str] = {
@@ -1548,6 +1555,8 @@ USAGE: dict[str, str] = {
     "правил портала: когда появились и от кого.",
     "Seal all secrets with the first key of the file; the others can be taken out of it then.": "Запечатать "
     "все секреты первым ключом из файла; остальные после этого можно убрать.",
+    "Many portals: their events, their pages, the operator's page; one process until SIGTERM or Ctrl-C.": "Много "
+    "порталов: их события, их страницы, страница оператора; один процесс до SIGTERM или Ctrl-C.",
 }
 
 FAULTS: dict[str, str] = {
@@ -2915,4 +2924,11 @@ TROUBLES: dict[str, str] = {
     "по папке на каждый портал",
     "{0}: there is no folder with rules.yaml in it; make one for each portal, as {1}/north": "{0}: ни в одной "
     "папке нет rules.yaml; сделайте по папке на портал, например {1}/north",
+    "no pass in its time: {0}": "не прочитаны вовремя: {0}",
+    "{0} and {1} more": "{0} и ещё {1}",
+    "there was no pass yet": "портал ещё ни разу не прочитан",
+    "nobody works for this portal: it is disabled": "портал никто не обслуживает: он выключен",
+    "no sign for {0} s": "нет признаков жизни {0} с",
+    "the thread that tells of events has ended ({0}); the log says where": "поток, который сообщает о "
+    "событиях, кончился ({0}); место названо в журнале",
 }
