@@ -99,6 +99,7 @@ FIRST_ANSWER = 5.0
 def check_file(settings: Settings, *, restart: bool = False) -> None:
     """Refuse a rules file that cannot be right on any portal before anything is made, even the database's file. With
     ``restart`` only if there is no last good one to go on with."""
+    _ = settings.webhook_url  # without one it is of no use
     try:
         text, _ = read_file(settings.rules)
         if refusals := load(text, settings.rules.name, directory=None, bindings={}).refusals():

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bitrix_sandbox import Sandbox
+from bitrix_sandbox.state.clock import Clock
 from bitrix_sync.errors import StoreError, UserError
 from bitrix_sync.fleet.apply import Wanted, difference, read_folders
 from bitrix_sync.fleet.seal import Seals, password_fits
@@ -19,6 +20,7 @@ from bitrix_sync.store import Store
 from bitrix_sync.store.portals import KEPT_RULES, PortalRow, Portals
 from tests import postgres
 from tests.world.blank import blank_store
+from tests.world.company import MONDAY
 from tests.world.office import RULES
 from tests.world.shell import Shell
 
@@ -334,6 +336,17 @@ class TestCommands:
         assert "south: not in the folder; disabled" in two("portal", "apply", "portals", "--prune").out
         assert [row["enabled"] for row in two("portal", "list", "--json").json] == [True, False]
 
+    def test_another_portal_under_a_new_address_is_refused(self, two: Shell) -> None:
+        two("sync", "--portal", "north")
+        clock = Clock()
+        clock.set(MONDAY)
+        with Sandbox(clock=clock, rate=None) as other:
+            (two.folder / "portals/north/.env").write_text(f"BITRIX_WEBHOOK_URL={other.url}\n")
+            ran = two("portal", "apply", "portals")
+        assert (ran.code, ran.out) == (1, "")
+        assert "is another portal than 127.0.0.1" in ran.err
+        assert two("sync", "--portal", "north").code == 0
+
     def test_rules_go_back_a_version(self, two: Shell) -> None:
         assert two("portal", "rules", "north", "--back").code == 1
         folder(two.folder / "portals", "north", RULES.replace("first-call", "call"))
@@ -414,6 +427,44 @@ class TestCommands:
         two("portal", "disable", "south")
         assert two("restore", "--portal", "south", "north.db").code == 0
         assert two("status", "--portal", "south", "--json").json["cursor"]
+
+
+@on_server
+def test_a_dump_a_log_and_what_is_printed_tell_no_secret(
+    shell: Shell, address: str, sandboxes: tuple[Sandbox, Sandbox]
+) -> None:
+    """Webhook, token, password and key are nowhere but in the files of the administrator."""
+    token, password, portal = "tokensecret42", "passwordsecret42", sandboxes[0]
+    code = portal.url.split("/")[-2]
+    secret_file = (
+        f"BITRIX_WEBHOOK_URL={portal.url}\nBITRIX_APPLICATION_TOKEN={token}\nBITRIX_PAGE_PASSWORD={password}\n"
+    )
+    folder(shell.folder, "north", RULES, secret_file)
+    said = [
+        shell("portal", "apply", "."),
+        shell("portal", "list", "--json"),
+        shell("portal", "show", "north", "--json"),
+        shell("check", "--portal", "north", BITRIX_LOG="json"),
+        shell("sync", "--portal", "north"),
+        shell("status", "--portal", "north", "--json"),
+        shell("backup", "--portal", "north", "north.db"),
+    ]
+    assert [ran.code for ran in said] == [0] * len(said)
+    said.append(shell("portal", "apply", ".", BITRIX_SECRET_KEY_FILE="nowhere"))
+    folder(shell.folder, "north", RULES, secret_file.replace("/rest/", "/nowhere/"))
+    said.append(shell("portal", "apply", "."))
+    (shell.folder / "keys").write_text(base64.urlsafe_b64encode(b"n" * 32).decode())
+    said.append(shell("sync", "--portal", "north"))
+    assert [ran.code for ran in said[-3:]] == [1] * 3
+    place = postgres.programs()
+    assert place is not None
+    name = address.partition("@/")[2].partition("?")[0]
+    dumped = subprocess.run(
+        [place / "pg_dump", "-h", postgres.server(), "-U", "postgres", name], check=True, capture_output=True
+    )
+    everywhere = b"".join([dumped.stdout, (shell.folder / "north.db").read_bytes(), repr(said).encode()])
+    assert b"127.0.0.1" in everywhere
+    assert [one for one in (code, token, password, KEY) if one.encode() in everywhere] == []
 
 
 def test_a_file_holds_one_portal(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def test_a_portals_row_overrules_the_environment() -> None:
     assert [token.get_secret_value() for token in found.application_tokens] == ["t1", "t2"]
     assert (found.number, found.name, found.rate, found.poll_seconds) == (5, "north", Rate(5, 250), 60)
     assert (found.page_password, found.log) == (None, "json")
-    assert str(found.rules) == "rules of portal north (version 3)"
+    assert str(found.rules) == "north/rules.yaml (version 3)"
     assert (base.number, base.name, base.portal) == (1, "default", None)
 
 

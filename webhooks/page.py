@@ -99,7 +99,7 @@ def behind_login(views: Frame) -> Blueprint:
     @page.before_request
     def guard() -> AnyResponse | None:
         if not door.has_password and not door.local(request):
-            return views.render("closed.html", status=403)
+            return views.render("closed.html", status=403, text=views.show().t(views.closed))
         if request.endpoint in OPEN_TO_ALL or door.admits(request):
             return None
         here = request.full_path.rstrip("?") if request.method in ("GET", "HEAD") else "/"
@@ -128,7 +128,10 @@ def behind_login(views: Frame) -> Blueprint:
 
 
 class Frame:
-    """What is around every page, and the login."""
+    """What is around every page, and the login. ``closed`` is what is said to whom it is not open, ``opened_by`` names
+    the setting that its password is in."""
+
+    closed, opened_by = "page.closed.text", "BITRIX_PAGE_PASSWORD"
 
     def __init__(self, store: Store, gate: PageAuth) -> None:
         self.store, self.gate = store, gate
@@ -215,7 +218,9 @@ class Frame:
         answer = Response(status=status)
         token = self.gate.login_token(request, answer)
         wanted = _local_path(request.values.get("next", ""))
-        answer.set_data(self.render("login.html", token=token, problem=problem, next=wanted).get_data())
+        answer.set_data(
+            self.render("login.html", token=token, problem=problem, next=wanted, setting=self.opened_by).get_data()
+        )
         answer.mimetype = "text/html"
         return answer
 
@@ -226,6 +231,8 @@ class Views(Frame):
     def __init__(self, store: Store, gate: PageAuth, service: WorkSeen) -> None:
         super().__init__(store, gate)
         self.service = service
+        if service.settings.is_of_fleet:
+            self.closed = "fleet.closed"
 
     @property
     def now(self) -> datetime:

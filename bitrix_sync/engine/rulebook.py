@@ -408,7 +408,7 @@ def file_stamp(path: Path | RulesText) -> Stamp:
     """What changes when the file does: time of change, size, and its number on the disk, if another took its place."""
     if isinstance(path, RulesText):
         if not path.version:
-            raise UserError(f"{path.name}: there are none; give the portal rules by `bitrix-sync portal apply`")
+            raise UserError(f"{path.name}: the portal has no rules; give it some by `bitrix-sync portal apply`")
         return path.version, len(path.text), 0
     try:
         stat = path.stat()

@@ -71,9 +71,10 @@ class Change:
 
     @property
     def diff(self) -> list[str]:
-        """How the rules change, line by line."""
-        before = self.row.rules if self.row else ""
-        lines = unified_diff(before.splitlines(), self.text.splitlines(), lineterm="", n=1)
+        """How the rules change, line by line; nothing for the first ones."""
+        if self.row is None or not self.row.rules_version:
+            return []
+        lines = unified_diff(self.row.rules.splitlines(), self.text.splitlines(), lineterm="", n=1)
         return [line for line in lines if not line.startswith(("---", "+++"))]
 
 

@@ -17,10 +17,14 @@ from collections.abc import Callable, Iterable, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+import structlog
+
 from bitrix_sync.fleet.seal import Seals
 from bitrix_sync.store.portals import PortalRow, Portals
-from webhooks.event_endpoint import ADDRESS, Deliveries, read_body, said
+from webhooks.event_endpoint import ADDRESS, QUIET_SECONDS, Deliveries, read_body, said
 from webhooks.events import Event, NotAnEvent, parse
+
+log = structlog.get_logger(__name__)
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -106,6 +110,7 @@ class FleetDoor:
         self._allowances = allowances or Allowances()
         self.deliveries = Deliveries()
         self._own: dict[int, Deliveries] = {}
+        self._quiet_until = 0.0
 
     def of(self, number: int) -> Deliveries:
         """What came for a portal."""
@@ -121,6 +126,9 @@ class FleetDoor:
         name = environ["PATH_INFO"][len(ADDRESS) :].strip("/")
         status, reason, event, rows = self._judge(name, environ)
         self.deliveries.note(status, reason, event)
+        if status == HTTPStatus.FORBIDDEN and time.monotonic() >= self._quiet_until:
+            self._quiet_until = time.monotonic() + QUIET_SECONDS
+            log.warning("an event came with a foreign token; compare it with the portal's webhook", portal=name)
         for row in rows:
             self.of(row.number).note(status, reason, event)
             if status == HTTPStatus.OK and row.enabled:

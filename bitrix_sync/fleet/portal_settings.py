@@ -18,7 +18,7 @@ from bitrix_sync.store.portals import PortalRow
 def portal_settings(base: Settings, row: PortalRow, seals: Seals | None) -> Settings:
     """What a service of that portal is made from, its number, name and rules included. UserError when its secrets
     cannot be opened; without ``seals`` it has none. The page's password is not among them: nobody knows it."""
-    rules = RulesText(f"rules of portal {row.name}", row.rules, row.rules_version)
+    rules = RulesText(f"{row.name}/rules.yaml", row.rules, row.rules_version)
     if seals is None:
         return base.of_portal(row.number, row.name, settings_of(row.settings), rules)
     webhook = seals.open(row.webhook, f"portal {row.name}: its webhook")

@@ -194,6 +194,8 @@ class Fleet:
 class FleetViews(page.Frame):
     """The operator's page."""
 
+    opened_by = "BITRIX_FLEET_PASSWORD"
+
     def __init__(self, fleet: Fleet, gate: PageAuth, language: Language) -> None:
         super().__init__(fleet.store, gate)
         self._fleet, self._language = fleet, language

@@ -267,7 +267,8 @@ def bindings(settings: Settings) -> dict[str, str]:
 def events(settings: Settings) -> list[Line]:
     """Will events wake us?"""
     if settings.application_tokens:
-        where = f"http://{settings.listen}/webhooks/bitrix24"
+        below = f"/{settings.name}" if settings.is_of_fleet else ""
+        where = f"http://{settings.listen}/webhooks/bitrix24{below}"
         return [Line("ok", "events", f"taken at {where}; the portal must reach it by its public address")]
     return [
         Line(

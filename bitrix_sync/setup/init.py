@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, time
 from functools import partial
 from pathlib import Path
@@ -38,6 +38,7 @@ from bitrix_sync.words.texts import phrase
 DOTENV = Path(".env")
 NEXT = {"check": "check", "preview": "preview --all", "run": "run", "backfill": "backfill"}
 """What follows ``init``: the names of the sentences and the commands."""
+NEXT_IN_FLEET = {"apply": "portal apply ."}
 SCHEMA = "rules.schema.json"
 COUNTRIES = {"BY": ("Europe/Minsk",), "KZ": ("Asia/Almaty", "Asia/Qyzylorda", "Asia/Aqtobe")}
 RUSSIAN_ZONES = frozenset(
@@ -68,13 +69,14 @@ class Draft:
 @dataclass(frozen=True, slots=True)
 class Started:
     """What ``init`` wrote. ``warnings`` are those of loading it; ``example``: where the example was put that was there
-    before, None if none was."""
+    before, None if none was; ``then``: what comes next."""
 
     rules: Path
     schema: Path
     draft: Draft
     warnings: tuple[str, ...]
     example: Path | None = None
+    then: Mapping[str, str] = field(default_factory=lambda: NEXT)
 
     def account(self) -> list[str]:
         """What was done and what is left to do, line by line."""
@@ -88,7 +90,7 @@ class Started:
             *(f"  - {line}" for line in self.warnings),
             "",
             tell("init.then"),
-            *(f"  {f'bitrix-sync {words}':<28}{tell(f'init.then.{name}')}" for name, words in NEXT.items()),
+            *(f"  {f'bitrix-sync {words}':<28}{tell(f'init.then.{name}')}" for name, words in self.then.items()),
         ]
 
     def as_dict(self) -> dict[str, Any]:
@@ -147,7 +149,7 @@ def start(settings: Settings) -> Started:
         *(phrase(draft.language, "init.unread", part=part, why=end.why) for part, end in unread.items()),
         *loaded.remarks(),
     )
-    return Started(path, schema, draft, warnings, aside)
+    return Started(path, schema, draft, warnings, aside, NEXT_IN_FLEET if settings.is_of_fleet else NEXT)
 
 
 def refuse_half(directory: Directory) -> None:

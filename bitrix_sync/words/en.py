@@ -915,7 +915,7 @@ MESSAGES: dict[str, str] = {
     "page.rules.none": "The rules have not been read yet.",
     "page.rules.frame": "For all",
     "page.login.title": "Log in",
-    "page.login.lead": "This page has a password (BITRIX_PAGE_PASSWORD).",
+    "page.login.lead": "This page has a password ({setting}).",
     "page.login.password": "Password",
     "page.login.button": "Log in",
     "page.login.wrong": "This is not the password.",
@@ -1191,6 +1191,9 @@ MESSAGES: dict[str, str] = {
     "fleet.oldest": "Due longest",
     "fleet.disabled": "disabled",
     "fleet.is_late": "late",
+    "fleet.closed": "This portal's page has no password, so it answers nobody. To open it, the administrator "
+    "writes BITRIX_PAGE_PASSWORD into the portal's file of secrets and runs `bitrix-sync portal apply`.",
+    "init.then.apply": "proves the file on the portal and puts it in force",
 }
 
 FIRST_RULES: dict[str, str] = {

@@ -939,7 +939,7 @@ MESSAGES: dict[str, str] = {
     "page.rules.frame": "Для всех",
     # login and refusals
     "page.login.title": "Вход",
-    "page.login.lead": "Страница закрыта паролем (BITRIX_PAGE_PASSWORD).",
+    "page.login.lead": "Страница закрыта паролем ({setting}).",
     "page.login.password": "Пароль",
     "page.login.button": "Войти",
     "page.login.wrong": "Пароль не подошёл.",
@@ -1214,6 +1214,10 @@ MESSAGES: dict[str, str] = {
     "fleet.oldest": "Дольше всех ждёт",
     "fleet.disabled": "выключен",
     "fleet.is_late": "опаздывает",
+    "fleet.closed": "У страницы этого портала нет пароля, поэтому она не отвечает никому. Чтобы открыть её, "
+    "администратор вписывает BITRIX_PAGE_PASSWORD в файл секретов портала и запускает `bitrix-sync portal "
+    "apply`.",
+    "init.then.apply": "проверит файл на портале и введёт его в действие",
 }
 
 FIRST_RULES: dict[str, str] = {
@@ -2888,9 +2892,8 @@ TROUBLES: dict[str, str] = {
     "один портал не обслуживается",
     "DATABASE_URL: many portals need PostgreSQL; write {0}": "DATABASE_URL: для многих порталов нужен "
     "PostgreSQL; напишите {0}",
-    "{0}: there are none; give the portal rules by `bitrix-sync portal apply`": "{0}: их нет; задайте правила: "
-    "`bitrix-sync portal apply`",
-    "rules of portal {0}": "правила портала {0}",
+    "{0}: the portal has no rules; give it some by `bitrix-sync portal apply`": "{0}: у портала нет правил; задайте "
+    "их: `bitrix-sync portal apply`",
     "portal {0}: has no webhook; write BITRIX_WEBHOOK_URL into {0}.env": "портал {0}: вебхука нет; впишите "
     "BITRIX_WEBHOOK_URL в {0}.env",
     "portal {0}: this is no name for a portal; take small Latin letters, digits and hyphens, at most 40": "портал "
