@@ -618,14 +618,48 @@ def sweep(
     if not as_json:
         keys = ("task_id", "title", "owner", "supervisor")
         tasks = result["tasks"]
-        rows = [[*(one[key] for key in keys), *_span(one), said(one["why"])] for one in tasks]
+        rows = [
+            [*(one[key] for key in keys), *_span(one), said(one["why"]) or one.get("refused_text", "")] for one in tasks
+        ]
         heads = columns("task", "title", "owner", "supervisor", "from", "to", "why not")
         table(tell("column.overdue"), heads, rows)
+        show_days(result)
         if result.get("held"):
             out.print(tell("command.sweep_held"))
         if until := result.get("until"):
             out.print(tell("command.sweep_rest", until=_minute(until)))
     show_account(result, as_json=as_json)
+
+
+def show_days(result: Mapping[str, Any]) -> None:
+    """Of a sweep that is only tried: what is handed over, the load of days before and after, the messages."""
+    if not result.get("dry_run"):
+        return
+    if result["handed_over"]:
+        rows = [
+            [one["task_id"], one["title"], one["from"], one["to"], _minute(one["until"])]
+            for one in result["handed_over"]
+        ]
+        table(tell("column.handed_over"), columns("task", "title", "from", "to", "until"), rows)
+    days = sorted({day for one in result["load"] for day in (*one["before"], *one["after"])})
+    if days:
+        rows = [
+            [
+                one["user"],
+                one["room"] or "—",
+                *(_change(one["before"].get(day, 0), one["after"].get(day, 0)) for day in days),
+            ]
+            for one in result["load"]
+        ]
+        heads = [texts.day_text(reader(), date.fromisoformat(day)) for day in days]
+        table(tell("column.load"), [*columns("owner", "room"), *heads], rows)
+    for one in result["drafts"]:
+        out.print(Text(cell(tell("command.draft", user=one["user"]))))
+        out.print(Text("\n".join(cell(line) for line in one["text"].splitlines())))
+
+
+def _change(before: int, after: int) -> str:
+    return str(after) if before == after else f"{before} → {after}"
 
 
 def _span(line: Mapping[str, Any]) -> list[str]:

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from bitrix_sync.decisions.overdue import (
+    Days,
     OverdueTask,
     away_through,
     due_days,
@@ -24,6 +25,7 @@ from bitrix_sync.model.actions import pack
 from bitrix_sync.model.facts import AWAITING, DEFERRED, DONE, IN_PROGRESS, Absence, Company, Deal, Department, User
 from bitrix_sync.model.keys import SlotId
 from bitrix_sync.model.operations import State, TaskRecord
+from bitrix_sync.model.presence import Presence
 from bitrix_sync.model.worktime import build_calendar
 from bitrix_sync.rules.model import Nobody, Overdue, OverdueOverride, Rules, Safety, Slot, UserId
 from tests.world.company import MOSCOW, NINE_TO_SIX, WEEK, after, at
@@ -68,7 +70,10 @@ def fates(
 ) -> list[OverdueTask]:
     of_gone = {name: more.pop(name) for name in ("gone", "told") if name in more}
     rules = rules_with(**more)
-    return weigh(records, rules=rules, slot=slot, company=COMPANY, deals=deals or {}, moment=NIGHT, **of_gone)
+    days = Days(Presence((), rules.calendar))
+    return weigh(
+        records, rules=rules, slot=slot, company=COMPANY, deals=deals or {}, moment=NIGHT, days=days, **of_gone
+    )
 
 
 # --- fates -----------------------------------------------------------------------------------------------------------

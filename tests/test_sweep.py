@@ -344,7 +344,7 @@ def test_the_load_says_who_is_away(place: Department) -> None:
     place.task("Offer", MARIA, "2026-03-02 12:00")
     place.sweeps("18:30")
     assert section(place.heard(HEAD, E1), "Load of your people, Tue 3 March") == [
-        "Мария Кузнецова (away until Mon 9 March): open 1, overdue 0, due that day 1"
+        "Мария Кузнецова (away until Mon 9 March): open 1, overdue 0, due that day 0"
     ]
 
 

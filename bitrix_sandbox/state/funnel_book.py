@@ -18,6 +18,8 @@ class FunnelBook(Core):
         self.stages: dict[str, Stage] = {}
         self.deal_fields: dict[str, UserField] = {}
         self.dictionaries: dict[str, list[tuple[str, str]]] = {}
+        self.currencies: dict[str, tuple[float, int]] = {"RUB": (1, 1), "USD": (90, 1), "KZT": (18, 100)}
+        """The account's own first; of others what so many are worth in it."""
         self.required: dict[str, set[str]] = {}
         self.start_numbers("stage", 99)
 

@@ -14,13 +14,13 @@ from bitrix_sync.engine import recognition
 from bitrix_sync.engine.passes import ServiceContext
 from bitrix_sync.engine.sender import UPDATE
 from bitrix_sync.errors import UserError
-from bitrix_sync.model.actions import Kind, SetDeadline
+from bitrix_sync.model.actions import Action, Kind, SetDeadline, SetPeople
 from bitrix_sync.model.facts import PortalTask
 from bitrix_sync.model.keys import Key, Purpose, SlotId
 from bitrix_sync.model.operations import Changeset, Operation, OperationResult, State, StoredOperation, TaskRecord
 from bitrix_sync.model.reasons import Reason
 from bitrix_sync.store import Store, Sweep
-from bitrix_sync.sweeps.run import Plan, carry, decide, finish, go_on
+from bitrix_sync.sweeps.run import Plan, carry, decide, finish, go_on, summary_of
 from bitrix_sync.sweeps.state import (
     CLAIMED,
     HELD,
@@ -30,12 +30,14 @@ from bitrix_sync.sweeps.state import (
     WAITING,
     count_states,
     last_run,
+    lendings_of,
     moves_of,
     note_rest,
     rest_of,
     slot_rule,
 )
-from bitrix_sync.sweeps.summary import tell_when_through
+from bitrix_sync.sweeps.summary import tell_when_through, would_tell
+from bitrix_sync.words.days import one_by_one
 
 WAIT = timedelta(seconds=30)
 """So long a command waits for what the portal puts off; then the service does it."""
@@ -54,7 +56,8 @@ def sweep(context: ServiceContext, args: Mapping[str, Any]) -> Steps:
             f'add it, e.g. {name}: {{at: "09:00", move_to: {{after: 1 workday}}}}'
         )
     if args.get("dry_run"):
-        return {**describe_plan(context, decide(context, slot, rule, now)), "dry_run": True}
+        would = decide(context, slot, rule, now)
+        return {**describe_plan(context, would), "drafts": drafts(context, would), "dry_run": True}
     last = last_run(store, slot)
     if last is not None:
         slot = last.slot
@@ -74,6 +77,17 @@ def sweep(context: ServiceContext, args: Mapping[str, Any]) -> Steps:
         "messages": now_is.summary.get("messages", 0) if now_is else 0,
         "until": clock_time(context, until),
     }
+
+
+def drafts(context: ServiceContext, plan: Plan) -> list[Account]:
+    """The messages that the sweep would write if all it does were done."""
+    would = [*plan.moves, *(one for made in plan.lent for one in made.operations)]
+    rows = [StoredOperation(0, one, State.DONE) for one in would]
+    sweep = Sweep(plan.slot, plan.moment, CLAIMED, summary_of(plan, watch=False))
+    return [
+        {"user_id": one.user, "user": context.rulebook.person(one.user), "text": one.text}
+        for one in would_tell(context, sweep, rows)
+    ]
 
 
 def next_run(slot: str, last: Sweep | None, *, again: bool) -> str:
@@ -130,7 +144,7 @@ def after_release(context: ServiceContext) -> Iterator[Wait]:
 
 def describe_plan(context: ServiceContext, plan: Plan) -> Account:
     """A plan for people and programs."""
-    names = context.rulebook.person
+    names, rules = context.rulebook.person, context.rulebook.rules
     return {
         "sweep": plan.slot,
         "overdue": plan.overdue,
@@ -138,6 +152,17 @@ def describe_plan(context: ServiceContext, plan: Plan) -> Account:
         "held": plan.held,
         "watch": context.rulebook.rules.safety.watch,
         "rights_lost": bool(plan.seen.lost),
+        "handed_over": [passed_line(context, one) for made in plan.lent for one in made.operations if passed(one)],
+        "load": [
+            {
+                "user_id": user,
+                "user": names(user),
+                "room": plan.room.get(user),
+                "before": {day.isoformat(): count for day, count in load.before.items()},
+                "after": {day.isoformat(): count for day, count in load.after.items()},
+            }
+            for user, load in plan.load.items()
+        ],
         "tasks": [
             {
                 "task_id": one.record.portal_id,
@@ -152,9 +177,45 @@ def describe_plan(context: ServiceContext, plan: Plan) -> Account:
                 "from": clock_time(context, one.record.deadline),
                 "to": clock_time(context, one.deadline),
                 "moves": one.record.moves,
+                "for_absence": one.for_absence,
+                "fits": one.place.fits if one.place else None,
+                "refused": [
+                    {
+                        "day": day.day.isoformat(),
+                        "why": day.why,
+                        "until": clock_time(context, day.until),
+                        "taken": day.taken,
+                        "room": day.room,
+                    }
+                    for day in (one.place.refused if one.place else ())
+                ],
+                "refused_text": one_by_one(rules.language, one.place.refused, rules.calendar.zone) if one.place else "",
             }
             for one in plan.late
         ],
+    }
+
+
+def passed(operation: Operation) -> bool:
+    """True of a handing over, not of the line that tells of it."""
+    return isinstance(operation.action, SetPeople)
+
+
+def passed_line(context: ServiceContext, operation: Operation) -> Account:
+    """A task that goes to a substitute, or comes back."""
+    change, names = operation.action, context.rulebook.person
+    assert isinstance(change, SetPeople)
+    (record,) = context.store.task_records(refs=[operation.task])
+    return {
+        "task_id": record.portal_id,
+        "title": record.title,
+        "deal_id": operation.deal_id,
+        "back": change.lending == "back",
+        "from_id": change.seen,
+        "from": names(change.seen or 0),
+        "to_id": change.owner,
+        "to": names(change.owner or 0),
+        "until": clock_time(context, change.until),
     }
 
 
@@ -202,7 +263,7 @@ def undo(context: ServiceContext, args: Mapping[str, Any]) -> Steps:
         return to_be_undone(context, slot)
     if context.rulebook.rules.safety.watch:
         raise UserError("rules.yaml says 'watch: true', so nothing is written to the portal; take it out, then undo")
-    moves = moves_of(store, slot)
+    moves = [*moves_of(store, slot), *lendings_of(store, slot)]
     unsent = [OperationResult(one.id, State.DROPPED, error_text=Reason.UNDONE) for one in moves if one.state in WAITING]
     finish(context, unsent)
     back = undoings(moves)
@@ -240,7 +301,7 @@ def undoable(store: Store, slot: str, *, resumed: bool) -> Sweep:
 
 def to_be_undone(context: ServiceContext, slot: str) -> Account:
     """What ``undo`` would do, from a reading of the tasks as they are now; nothing is written."""
-    moves = moves_of(context.store, slot)
+    moves = [*moves_of(context.store, slot), *lendings_of(context.store, slot)]
     back = undoings(moves)
     records = {one.ref: one for one in context.store.task_records(refs=[one.task for one in back])}
     seen = recognition.shown(context.portal, records.values())
@@ -268,6 +329,9 @@ def undone_line(
         "deal_id": back.deal_id,
         "from": clock_time(context, task.deadline if task is not None else None),
         "to": clock_time(context, back.action.deadline if isinstance(back.action, SetDeadline) else None),
+        "to_owner": context.rulebook.person(back.action.owner)
+        if isinstance(back.action, SetPeople) and back.action.owner
+        else "",
         "why": verdict.reason if verdict is not None else "",
     }
 
@@ -278,13 +342,29 @@ def undoings(moves: Iterable[StoredOperation]) -> list[Operation]:
     return [undoing(one) for one in moves if one.state in made and not one.operation.forgotten]
 
 
+def backwards(action: Action) -> SetDeadline | SetPeople:
+    """What takes a move, or a handing over, back."""
+    match action:
+        case SetDeadline():
+            return SetDeadline(action.seen, "undo", action.deadline, away=action.away)
+        case SetPeople():
+            return SetPeople(
+                action.seen,
+                action.owner,
+                supervisor=next(iter(action.drop), None),
+                drop=(action.supervisor,) if action.supervisor is not None else (),
+                lending="lend" if action.lending == "back" else "back",
+                absent=action.absent,
+            )
+    raise ValueError(f"{action.kind} is nothing that a sweep does")
+
+
 def undoing(move: StoredOperation) -> Operation:
     """The move backwards; whether anybody has touched the task since is seen just before it is sent."""
     operation = move.operation
-    assert isinstance(operation.action, SetDeadline), "sweeps move deadlines and nothing else"
     return Operation(
         str(Key(Purpose.UNDO, operation.key)),
-        SetDeadline(operation.action.seen, "undo", operation.action.deadline),
+        backwards(operation.action),
         operation.deal_id,
         operation.task,
         urgency=overdue.URGENCY,

@@ -6,17 +6,21 @@ real one, every morning and every evening, and the supervisor knows).
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from typing import Literal
 
+from bitrix_sync.decisions import placing
+from bitrix_sync.decisions.placing import Place
 from bitrix_sync.model.actions import SetDeadline
 from bitrix_sync.model.facts import AWAITING, MOVABLE_STATUSES, Absence, Company, Deal
 from bitrix_sync.model.keys import Key, Purpose, SlotId
 from bitrix_sync.model.operations import Operation, State, TaskRecord
+from bitrix_sync.model.presence import Presence
 from bitrix_sync.model.worktime import Calendar
-from bitrix_sync.rules.deadlines import counted
 from bitrix_sync.rules.model import Head, Nobody, Overdue, OverdueOverride, Rules, Slot
 from bitrix_sync.rules.persons import head_over
 
@@ -143,15 +147,22 @@ def away_through(absences: Iterable[Absence], *, moment: datetime, until: dateti
 
 @dataclass(frozen=True, slots=True)
 class OverdueTask:
-    """A task whose deadline is past, and its fate. ``supervisor``: who controls it (None: nobody); ``escalated_to`` his
-    own head, or himself at the top (``at_top``)."""
+    """A task whose deadline is past, and its fate. ``supervisor``: who controls it (None: nobody); ``escalated_to``
+    their own head, or themselves at the top (``at_top``). Of one that is moved its ``place``, and whether it is moved
+    because of an absence (``for_absence``): its deadline fell into one, or a day was refused for it."""
 
     record: TaskRecord
     fate: Fate
     supervisor: int | None
-    deadline: datetime | None = None
+    place: Place | None = None
+    for_absence: bool = False
     escalated_to: int | None = None
     at_top: bool = False
+
+    @property
+    def deadline(self) -> datetime | None:
+        """Where it is moved to; None: it is not moved."""
+        return self.place.deadline if self.place is not None else None
 
 
 def weigh(
@@ -162,22 +173,79 @@ def weigh(
     company: Company,
     deals: Mapping[int, Deal],
     moment: datetime,
+    days: Days,
     gone: Collection[int] = (),
     told: Collection[str] = (),
 ) -> list[OverdueTask]:
     """The fate of each task whose deadline is past at the sweep's ``moment``, ordered by supervisor, owner and task.
-    ``gone``: deals that are no longer in the portal; ``told``: keys of what was told once for ever."""
+    ``records``: all open tasks; ``days``: what is known of their owners' days; ``gone``: deals that are no longer in
+    the portal; ``told``: keys of what was told once for ever."""
     overdue = rules.overdue
     assert overdue is not None
+    records = list(records)
     daily = slot.name == "morning" or all(one.name != "morning" for one in overdue.slots)
     late = [
         _of_gone_deal(record, rules, company, told)
         if record.deal_id in gone
-        else _fate(record, overdue, rules, slot, company, deals, moment, daily)
+        else _fate(record, overdue, rules, company, deals, daily, days)
         for record in records
         if record.portal_id is not None and is_late(record, moment) and in_scope(record, overdue, rules)
     ]
-    return sorted(late, key=lambda one: (one.supervisor or 0, one.record.owner_id, one.record.portal_id or 0))
+    moved = {one.record.ref for one in late if one.fate == "move"}
+    places = placing.place(
+        (_misplaced(one.record, slot, rules, days.amounts) for one in late if one.fate == "move"),
+        moment=moment,
+        calendar=rules.calendar,
+        presence=days.presence,
+        room=days.room,
+        taken=taken((one for one in records if one.ref not in moved), days, rules.calendar, moment),
+    )
+    placed = (_placed(one, places.get(one.record.ref)) for one in late)
+    return sorted(placed, key=lambda one: (one.supervisor or 0, one.record.owner_id, one.record.portal_id or 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Days:
+    """What a sweep knows of people's days. ``room``: tasks a day by owner, None for no bound; ``closed``: how many of
+    everybody's tasks were closed on the sweep's day; ``amounts`` of deals in the account's currency."""
+
+    presence: Presence
+    absences: tuple[Absence, ...] = ()
+    room: Mapping[int, int | None] = field(default_factory=dict)
+    closed: Mapping[int, int] = field(default_factory=dict)
+    amounts: Mapping[int, Decimal] = field(default_factory=dict)
+
+
+def taken(records: Iterable[TaskRecord], days: Days, calendar: Calendar, moment: datetime) -> dict[int, Counter[date]]:
+    """By owner and civil day how many places are taken: by what is to be done that day, and on the day of the
+    ``moment`` by what was done."""
+    today = calendar.local(moment).date()
+    found: dict[int, Counter[date]] = defaultdict(Counter)
+    for owner, count in days.closed.items():
+        found[owner][today] += count
+    for record in records:
+        if record.deadline is not None and not record.gone and record.status in MOVABLE_STATUSES:
+            found[record.owner_id][calendar.local(record.deadline).date()] += 1
+    return found
+
+
+def _misplaced(record: TaskRecord, slot: Slot, rules: Rules, amounts: Mapping[int, Decimal]) -> placing.Misplaced:
+    own = own_overdue(record, rules)
+    return placing.Misplaced(
+        record.ref,
+        record.owner_id,
+        record.portal_id or 0,
+        slot.move_to if own is None or own.move_to is None else own.move_to,
+        priority=record.priority,
+        amount=amounts.get(record.deal_id),
+        promise=record.promised,
+    )
+
+
+def _placed(one: OverdueTask, place: Place | None) -> OverdueTask:
+    if place is None:
+        return one
+    return replace(one, place=place, for_absence=one.for_absence or place.for_absence)
 
 
 def is_late(record: TaskRecord, moment: datetime) -> bool:
@@ -234,13 +302,12 @@ def _fate(
     record: TaskRecord,
     overdue: Overdue,
     rules: Rules,
-    slot: Slot,
     company: Company,
     deals: Mapping[int, Deal],
-    moment: datetime,
     daily: bool,
+    days: Days,
 ) -> OverdueTask:
-    """``daily``: this sweep tells what is told once a day."""
+    """``daily``: this sweep tells what is told once a day. What fell due while its owner was away is nobody's fault."""
     supervisor = supervisor_of(record, company, rules=rules)
     if record.status == AWAITING:
         return OverdueTask(record, "awaiting", supervisor)
@@ -249,19 +316,27 @@ def _fate(
         return OverdueTask(record, "closed_deal" if daily else "stay", supervisor)
     own = own_overdue(record, rules)
     limit = overdue.limit if own is None or own.limit is None else own.limit
-    if limit is not None and record.moves >= limit:
+    missed = fell_due_away(record, days.presence)
+    if limit is not None and record.moves >= limit and not missed:
         if not daily:
             return OverdueTask(record, "stay", supervisor)
         above = _above(company, supervisor, record.owner_id) if supervisor else None
         return OverdueTask(record, "escalate", supervisor, escalated_to=above or supervisor, at_top=above is None)
-    move_to = slot.move_to if own is None or own.move_to is None else own.move_to
-    return OverdueTask(record, "move", supervisor, deadline=counted(move_to, moment, rules.calendar))
+    return OverdueTask(record, "move", supervisor, for_absence=missed)
 
 
-def operations(late: Iterable[OverdueTask], *, rules: Rules, slot: str) -> tuple[Operation, ...]:
-    """The moves of a sweep as operations, in the order given; held when there are more than the safety limit."""
+def fell_due_away(record: TaskRecord, presence: Presence) -> bool:
+    """True when its deadline lay in an absence of whoever had it: its owner, or whom a substitute stands in for."""
+    owners = (record.owner_id, *([record.lent_from] if record.lent_from is not None else []))
+    deadline = record.deadline
+    return deadline is not None and any(presence.away_on(owner, deadline) is not None for owner in owners)
+
+
+def operations(late: Iterable[OverdueTask], *, rules: Rules, slot: str, beside: int = 0) -> tuple[Operation, ...]:
+    """The moves of a sweep as operations, in the order given; held when there are, with as many tasks as are passed on
+    ``beside`` them, more than the safety limit."""
     moves = [one for one in late if one.fate == "move" and one.deadline is not None]
-    held = len(moves) > rules.safety.max_moves
+    held = len(moves) + beside > rules.safety.max_moves
     return tuple(
         Operation(
             str(Key(Purpose.SWEEP, slot, one.record.ref)),
@@ -271,7 +346,10 @@ def operations(late: Iterable[OverdueTask], *, rules: Rules, slot: str) -> tuple
                 one.record.deadline,
                 supervisor=one.supervisor,
                 owner=one.record.owner_id,
-                move=one.record.moves + 1,
+                move=one.record.moves + (not one.for_absence),
+                away=one.for_absence,
+                refused=tuple(day.packed for day in one.place.refused) if one.place else (),
+                fits=one.place.fits if one.place else True,
             ),
             one.record.deal_id,
             one.record.ref,

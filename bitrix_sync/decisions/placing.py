@@ -17,14 +17,12 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from math import ceil
 from statistics import median
-from typing import Literal
 
+from bitrix_sync.model.actions import RefusedDay
 from bitrix_sync.model.presence import Presence
 from bitrix_sync.model.worktime import Calendar, CalendarError
 from bitrix_sync.rules.deadlines import MINUTES, counted
 from bitrix_sync.rules.model import Deadline
-
-Why = Literal["day_off", "away", "full"]
 
 LOOKED_AT = 10
 """Working days on which the owner is there that are looked at for room."""
@@ -94,17 +92,6 @@ class Misplaced:
         known = self.amount is not None
         promised = self.promise.timestamp() if self.promise else float("inf")
         return -self.priority, not known, -(self.amount or 0), promised, self.portal_id
-
-
-@dataclass(frozen=True, slots=True)
-class RefusedDay:
-    """A day that a task was not put on. ``until``: of the absence; ``taken`` and ``room``: of a day that was full."""
-
-    day: date
-    why: Why
-    until: datetime | None = None
-    taken: int = 0
-    room: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,7 @@ from bitrix_sync.rules.persons import (
     resolve_people,
     resolve_supervisor,
 )
-from bitrix_sync.rules.plain_keys import portal_fields
+from bitrix_sync.rules.plain_keys import PRIORITIES, portal_fields
 from bitrix_sync.rules.templates import render
 from bitrix_sync.rules.values import filled
 from bitrix_sync.words import texts
@@ -114,6 +114,9 @@ ACTS = frozenset({Moment.LEFT, Moment.CLOSED})
 ENDS = (Kind.COMPLETE, Kind.DELETE)
 ENDINGS: Mapping[str, type[Ending]] = {"complete": CompleteTask, "defer": DeferTask, "delete": DeleteTask}
 
+LINES_OF_LENDING = {Purpose.LEND: Purpose.LINE_OF_LEND, Purpose.GIVE_BACK: Purpose.LINE_OF_GIVE_BACK}
+SWEPT = 60
+"""Urgency of what sweeps do."""
 URGENT, CREATE, ADVANCE, CHANGE, CHECKLIST, LINE, MESSAGE = 10, 20, 25, 30, 40, 45, 50
 """Urgency of operations: a first task with a near deadline goes before everything else."""
 LATER = 60
@@ -216,6 +219,41 @@ def change_anew(state: DealState, rules: Rules, world: World, *, refused: Operat
     return _Deciding(state, state.deal, rules, world, now).change_anew(rule, record, refused)
 
 
+def lend(
+    state: DealState,
+    rules: Rules,
+    world: World,
+    *,
+    occurrence: str,
+    to: int,
+    until: datetime,
+    slot: str,
+    now: datetime,
+) -> Decision | None:
+    """A sweep gives an open task to ``to``, who stands in for its owner until that moment; None: its rule or deal is
+    gone."""
+    record, rule = state.task(occurrence), None
+    if record is not None:
+        rule = rules.by_id.get(record.rule_id)
+    if state.deal is None or not state.visits or record is None or rule is None:
+        return None
+    deciding = _Deciding(state, state.deal, rules, world, now)
+    deciding.lend(record, rule, to, until, slot)
+    return deciding.of_sweep(slot)
+
+
+def give_back(
+    state: DealState, rules: Rules, world: World, *, occurrence: str, slot: str, now: datetime
+) -> Decision | None:
+    """A sweep gives a task that was lent to whom its rule would name now; None: its deal is gone."""
+    record = state.task(occurrence)
+    if state.deal is None or not state.visits or record is None or record.lent_from is None:
+        return None
+    deciding = _Deciding(state, state.deal, rules, world, now)
+    deciding.give_back(record, rules.by_id.get(record.rule_id), record.lent_from, slot)
+    return deciding.of_sweep(slot)
+
+
 def observe(record: TaskRecord | None, seen: PortalTask, *, at: datetime) -> tuple[TaskRecord, DeadlineChange | None]:
     """What reading a task again teaches: its status and people, and whether a person moved its deadline.
 
@@ -238,6 +276,7 @@ def observe(record: TaskRecord | None, seen: PortalTask, *, at: datetime) -> tup
         closed_by=seen.closed_by if seen.status == DONE else None,
         first_deadline=record.first_deadline or seen.deadline,
         deadline=seen.deadline,
+        priority=seen.priority,
     )
     if seen.deadline == record.deadline or seen.deadline in record.sent:
         return known, None
@@ -265,6 +304,7 @@ def meet(seen: PortalTask) -> TaskRecord:
         changed=seen.changed,
         closed=seen.closed,
         closed_by=seen.closed_by,
+        priority=seen.priority,
     )
 
 
@@ -685,6 +725,8 @@ class _Deciding:
                 sent=(computed.at,),
                 started=started,
                 created=self.now,
+                promise=computed.at,
+                priority=PRIORITIES.index(rule.priority),
             )
         )
         if owner:
@@ -974,7 +1016,9 @@ class _Deciding:
             stage_names=self.rules.stage_names,
         )
         self.add(Key(Purpose.LINE_OF_FOLLOW, record.occurrence, count), AddLine(text), record, urgency=LINE)
-        self.keep(replace(record, basis=computed.basis, sent=(*record.sent, computed.at)))
+        promised = record.promised
+        promise = computed.at if promised is None or promised > self.now else promised
+        self.keep(replace(record, basis=computed.basis, sent=(*record.sent, computed.at), promise=promise))
         self.trace(
             visit,
             rule.id,
@@ -1044,6 +1088,48 @@ class _Deciding:
         said = name(supervisor) if supervisor else "—"
         self.trace(visit, rule.id, "supervisor_followed", supervisor=said)
         return texts.say(self.rules.language, "line.supervisor_followed", supervisor=said)
+
+    # --- lending -----------------------------------------------------------------------------------------------------
+
+    def lend(self, record: TaskRecord, rule: Rule, to: int, until: datetime, slot: str) -> None:
+        """The task goes to a substitute, until its owner is back."""
+        name = self.world.company.name
+        change = replace(self.owned_by(rule, record, to), lending="lend", absent=record.owner_id, until=until)
+        said = {"owner": name(to), "absent": name(record.owner_id), "until": self.rules.calendar.local(until)}
+        self.pass_on(record, change, Purpose.LEND, slot, "lent", said)
+
+    def give_back(self, record: TaskRecord, rule: Rule | None, absent: int, slot: str) -> None:
+        """The task goes to whom its rule names now; who has gone with the file, or cannot be named, is whose it was."""
+        company = self.world.company
+        named = self.choose_owner(rule, self.now).user_id if rule and not rule.disabled else None
+        owner = named or (absent if company.active(absent) else record.owner_id)
+        if owner == record.owner_id:
+            self.keep(replace(record, lent_from=None))
+            return
+        change = self.owned_by(rule, record, owner) if rule else SetPeople(owner, record.owner_id)
+        change = replace(change, lending="back", absent=absent)
+        self.pass_on(record, change, Purpose.GIVE_BACK, slot, "given_back", {"owner": company.name(owner)})
+
+    def owned_by(self, rule: Rule, record: TaskRecord, owner: int) -> SetPeople:
+        """The task with another owner, and the supervisor whom the rule names for that one."""
+        supervisor = self.supervisor(rule, owner)
+        return people_of(rule, record, before=record.owner_id, owner=owner, supervisor=supervisor)
+
+    def pass_on(
+        self, record: TaskRecord, change: SetPeople, why: Purpose, slot: str, word: str, said: Mapping[str, Any]
+    ) -> None:
+        """A change of people that a sweep makes, with its line and its trace."""
+        self.add(Key(why, slot, record.ref), change, record, urgency=SWEPT)
+        line = Key(LINES_OF_LENDING[why], slot, record.ref)
+        self.add(line, AddLine(texts.say(self.rules.language, f"line.{word}", **said)), record, urgency=SWEPT)
+        if (visit := self.visit_of(record)) is not None:
+            told = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in said.items()}
+            self.traces.append(Trace(self.deal.id, visit.id, record.rule_id, word, self.now, told))
+
+    def of_sweep(self, slot: str) -> Decision:
+        """What was decided, as a sweep's."""
+        operations = tuple(replace(one, sweep=slot) for one in self.operations)
+        return Decision(self.deal.id, operations, tuple(self.changed.values()), tuple(self.traces), wake_at=self.now)
 
     # --- what was refused --------------------------------------------------------------------------------------------
 

@@ -6,9 +6,9 @@ class's own. Every moment is aware.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any, ClassVar, Literal, TypeAlias
 
@@ -57,9 +57,33 @@ class CreateTask:
 
 
 @dataclass(frozen=True, slots=True)
+class RefusedDay:
+    """A day that a task was not put on. ``until``: of the absence; ``taken`` and ``room``: of a day that was full."""
+
+    day: date
+    why: Literal["day_off", "away", "full"]
+    until: datetime | None = None
+    taken: int = 0
+    room: int = 0
+
+    @property
+    def packed(self) -> tuple[Any, ...]:
+        """For an operation."""
+        until = self.until.isoformat() if self.until else None
+        return self.day.isoformat(), self.why, until, self.taken, self.room
+
+    @classmethod
+    def of(cls, packed: Sequence[Any]) -> RefusedDay:
+        """As an operation has it."""
+        day, why, until, taken, room = packed
+        return cls(date.fromisoformat(day), why, datetime.fromisoformat(until) if until else None, taken, room)
+
+
+@dataclass(frozen=True, slots=True)
 class SetDeadline:
-    """``seen``: the deadline that the decision was based on. Of a sweep's: who controlled and owned the task then, and
-    which ``move`` this is."""
+    """``seen``: the deadline that the decision was based on. Of a sweep's: who controlled and owned the task then,
+    which ``move`` this is, whether it is made because of an absence (``away``), the days that were ``refused``
+    (``RefusedDay.packed``), and whether the one chosen has room (``fits``)."""
 
     kind: ClassVar[Kind] = Kind.DEADLINE
     deadline: datetime | None = None
@@ -68,12 +92,21 @@ class SetDeadline:
     supervisor: int | None = None
     owner: int = 0
     move: int = 0
+    away: bool = False
+    refused: tuple[tuple[Any, ...], ...] = ()
+    fits: bool = True
+
+    @property
+    def refused_days(self) -> tuple[RefusedDay, ...]:
+        """The days that were passed over, in their order."""
+        return tuple(map(RefusedDay.of, self.refused))
 
 
 @dataclass(frozen=True, slots=True)
 class SetPeople:
     """``supervisor`` to add, ``drop`` former ones to remove, ``creator``: who accepts the result from now on. ``seen``:
-    the owner that the decision was based on."""
+    the owner that the decision was based on. ``lending``: the task is lent to a substitute, or comes back; ``absent``:
+    whose it is, ``until`` when they are away."""
 
     kind: ClassVar[Kind] = Kind.PEOPLE
     owner: int | None = None
@@ -81,6 +114,9 @@ class SetPeople:
     supervisor: int | None = None
     drop: tuple[int, ...] = ()
     creator: int | None = None
+    lending: Literal["", "lend", "back"] = ""
+    absent: int | None = None
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,10 +221,10 @@ def title_of(action: Action) -> str:
 def _packed(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()
-    return list(value) if isinstance(value, tuple) else dict(value) if isinstance(value, Mapping) else value
+    return [*map(_packed, value)] if isinstance(value, tuple) else dict(value) if isinstance(value, Mapping) else value
 
 
 def _unpacked(name: str, value: Any) -> Any:
-    if name in ("deadline", "seen") and isinstance(value, str):
+    if name in ("deadline", "seen", "until") and isinstance(value, str):
         return datetime.fromisoformat(value)
-    return tuple(value) if isinstance(value, list) else value
+    return tuple(_unpacked("", one) for one in value) if isinstance(value, list) else value

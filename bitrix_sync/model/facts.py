@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, TypeAlias, TypeVar
 
 from bitrix_sync.model.items import DEAL, KINDS, Item, ItemKind
@@ -104,7 +105,7 @@ class Deal:
 class PortalTask:
     """A task as the portal shows it (``tasks.task.list``). ``mark`` is XML_ID ("" when none, None when the portal does
     not say); ``deal_ids`` are the D_ bindings of UF_CRM_TASK; ``deadline`` is cut to the minute, as the portal has it;
-    ``changed_by`` and ``closed_by`` are None where the portal does not say."""
+    ``changed_by`` and ``closed_by`` are None where the portal does not say. ``priority``: 0 low, 1 normal, 2 high."""
 
     id: int
     title: str
@@ -120,6 +121,7 @@ class PortalTask:
     closed: datetime | None = None
     changed_by: int | None = None
     closed_by: int | None = None
+    priority: int = 1
 
     @property
     def open(self) -> bool:
@@ -258,6 +260,8 @@ class Directory:
     unread: Mapping[str, Unread] = field(default_factory=dict)
     without: Mapping[str, Absent] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
+    currencies: Mapping[str, Decimal] = field(default_factory=dict)
+    """What one unit of each currency is worth in the account's own."""
     """Name in ``crm.item.*`` of each field, by its code."""
     task_fields: Mapping[str, DealField] = field(default_factory=dict)
     group_names: Mapping[int, str] = field(default_factory=dict)

@@ -109,6 +109,10 @@ class Purpose(StrEnum):
     ADVANCE = "advance"  # visit
     # operations of sweeps, commands and the nightly check
     SWEEP = "sweep"  # slot, ref
+    LEND = "lend"  # slot, ref
+    GIVE_BACK = "give-back"  # slot, ref
+    LINE_OF_LEND = "line:lend"  # the same
+    LINE_OF_GIVE_BACK = "line:give-back"  # the same
     UNDO = "undo"  # key
     REMOVE = "remove"  # ref
     TWIN = "twin"  # portal's id of a task

@@ -46,7 +46,7 @@ def directory_with(known: Directory, read: Directory) -> Directory:
     lacking = {*read.unread, *read.without}
     kept: dict[str, Any] = {"company": company_with(known.company, read.company)}
     plain = {"groups": "groups", "calendar": "calendar", "time_zone": "time_zone"}
-    plain |= {"profile": "admin", "scopes": "scopes", "task_fields": "task_fields"}
+    plain |= {"profile": "admin", "scopes": "scopes", "task_fields": "task_fields", "currencies": "currencies"}
     kept |= {name: getattr(known, name) for part, name in plain.items() if part in lacking}
     kept["fields"] = fields_with(known, read, lacking)
     kept["names"] = {**known.names, **read.names}

@@ -125,11 +125,31 @@ class TaskRecord:
     closed: datetime | None = None
     closed_by: int | None = None
     """Who closed it, as the portal says; None: not known."""
+    promise: datetime | None = None
+    """The deadline as its rule last gave it, but for what followed a promise that was past; None: the first one."""
+    priority: int = 1
+    """As the portal has it: 0 low, 1 normal, 2 high."""
+    moves_for_absence: int = 0
+    """Moves by sweeps that were made because of an absence; they do not count towards the limit."""
+    lent_from: int | None = None
+    """Whose it is while a substitute has it."""
+    lent_at: datetime | None = None
+    """When it was last lent or given back (the portal's time)."""
 
     @property
     def ref(self) -> str:
         """Its name in operations: the occurrence, or ``task:<portal id>`` for a foreign task."""
         return self.occurrence or foreign_ref(self.portal_id)
+
+    @property
+    def promised(self) -> datetime | None:
+        """By when it was to be done; None: it never had a deadline."""
+        return self.promise or self.first_deadline
+
+    @property
+    def lent(self) -> bool:
+        """True while it is with a substitute, and no person has given it to somebody else since."""
+        return self.lent_from is not None and self.owner_id == self.owner_sent
 
     @property
     def open(self) -> bool:
@@ -259,6 +279,8 @@ class Changeset:
     """What was held or refused and is decided anew: planned (or held) as it is here."""
     unjudged: Mapping[int, Unread] = field(default_factory=dict)
     """Deals that were to be judged, of which something needed could not be read: they are judged later."""
+    traces: tuple[Trace, ...] = ()
+    """Why something was done or not, beside those of the decisions."""
     sweep: tuple[str, str, Mapping[str, Any]] | None = None
     trial: tuple[Operation, ...] = ()
     """What would be done, if rules did not only watch: kept for reports alone."""

@@ -59,7 +59,7 @@ WEEKDAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 CHUNK = 50
 PROFILE, SCOPE, FIELDS = "profile", "scope", "crm.item.fields"
 CALENDAR, OWN_CALENDAR = "calendar.settings.get", "calendar.user.settings.get"
-TASK_FIELDS = "tasks.task.getFields"
+TASK_FIELDS, CURRENCIES = "tasks.task.getFields", "crm.currency.list"
 SINGLE = (
     Command(PROFILE),
     Command(SCOPE),
@@ -67,6 +67,7 @@ SINGLE = (
     Command(OWN_CALENDAR),
     Command(TASK_FIELDS),
     Command("task.item.userfield.getlist", {"ORDER": {"ID": "ASC"}, "FILTER": {}}),
+    Command(CURRENCIES),
 )
 GROUPS = Command("sonet_group.get", {"ORDER": {"ID": "ASC"}, "IS_ADMIN": "Y"})
 STATUSES = "crm.status.list"
@@ -75,7 +76,10 @@ ENTITY = re.compile(r"[A-Z][A-Z0-9_]{0,49}")
 NEVER_HAD = frozenset({NO_SCOPE, NO_METHOD})
 """Codes that say: this webhook, or this portal, has no such thing at all."""
 OPTIONAL = frozenset(
-    {"profile", "scopes", "groups", "calendar", "user_fields", "departments", "options", "time_zone", "task_fields"}
+    {
+        *("profile", "scopes", "groups", "calendar", "user_fields", "departments", "options", "time_zone"),
+        *("task_fields", "currencies"),
+    }
 )
 """Parts without which rules can work."""
 BAD_ROWS = "bad_rows"
@@ -93,7 +97,7 @@ def directory(portal: Portal, *, language: str = DEFAULT, patience: float = PATI
     ``patience``: seconds after which a portal that gives no answer at all is given up."""
     parts, kinds = _Parts(portal), list(KINDS.values())
     commands = [*SINGLE, *(Command(FIELDS, {"entityTypeId": kind.entity_type}) for kind in kinds)]
-    profile, scope, settings, own, of_tasks, own_of_tasks, *fields = portal.read(
+    profile, scope, settings, own, of_tasks, own_of_tasks, money, *fields = portal.read(
         commands, optional=True, patience=patience
     )
     asked = [(GROUPS, ""), *(command for kind in kinds for command in _lists_of(kind))]
@@ -104,6 +108,7 @@ def directory(portal: Portal, *, language: str = DEFAULT, patience: float = PATI
     task_fields = _task_fields(of_tasks, own_of_tasks, language)
     if not task_fields:
         parts.lack("task_fields", portal.as_unread(TASK_FIELDS, of_tasks))
+    rates = rows(money.value, "") if money.done else portal.as_unread(CURRENCIES, money)
     dictionaries = _dictionaries(portal, read, parts)
     workgroups = _groups(parts.whole("groups", groups))
     zone = _zone(portal, own, profile)
@@ -126,6 +131,7 @@ def directory(portal: Portal, *, language: str = DEFAULT, patience: float = PATI
         without=parts.without,
         task_fields=task_fields,
         names=dict(portal.memory.names),
+        currencies=dict(parts.facts("currencies", CURRENCIES, rates, lenient(portal, "currency", parsing.currency))),
     )
 
 

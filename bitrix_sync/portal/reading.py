@@ -16,6 +16,7 @@ from typing import Any
 from bitrix_sync.errors import PortalError, PortalRefused
 from bitrix_sync.model.facts import (
     DEFERRED,
+    DONE,
     OPEN_STATUSES,
     Absent,
     Contact,
@@ -346,6 +347,16 @@ def open_tasks(portal: Portal) -> list[PortalTask]:
     """Every open task that the webhook may read."""
     found = bulk.read_all(portal, tasks_source({"REAL_STATUS": sorted(OPEN_STATUSES)}))
     return facts(found, task_parser(portal), lambda task: task.open)
+
+
+def closed_tasks(portal: Portal, since: datetime) -> list[PortalTask]:
+    """Every task that the webhook may read and that was closed at or after a moment."""
+    filters = {"REAL_STATUS": DONE, ">=CLOSED_DATE": filter_time(portal, since)}
+    return facts(
+        bulk.read_all(portal, tasks_source(filters)),
+        task_parser(portal),
+        lambda task: task.status == DONE and task.closed is not None and task.closed >= second(since),
+    )
 
 
 def overdue_tasks(portal: Portal, moment: datetime) -> list[PortalTask]:

@@ -24,7 +24,7 @@ DEAL_FIELDS = (
 """Fields of items of every kind; a kind's own stand in its descriptor."""
 TASK_FIELDS = (
     *("ID", "TITLE", "STATUS", "RESPONSIBLE_ID", "CREATED_BY", "DEADLINE", "XML_ID", "UF_CRM_TASK", "AUDITORS"),
-    *("CREATED_DATE", "CHANGED_DATE", "CLOSED_DATE", "CHANGED_BY", "CLOSED_BY"),
+    *("CREATED_DATE", "CHANGED_DATE", "CLOSED_DATE", "CHANGED_BY", "CLOSED_BY", "PRIORITY"),
 )
 
 Fact = TypeVar("Fact")

@@ -31,6 +31,8 @@ from bitrix_sync.rules.suggest import cure, fold
 from bitrix_sync.rules.task_binding import Parts
 
 T = TypeVar("T")
+MONEY = frozenset({"OPPORTUNITY", "CURRENCY_ID"})
+"""What a deal is worth: the larger goes first to a day that has room."""
 
 
 class Bound(NamedTuple):
@@ -120,7 +122,8 @@ class _Binding:
                 away=file.away,
                 substitutes=self.substitutes(),
                 safety=model.Safety(file.safety.max_new_tasks, file.safety.max_moves, file.safety.watch),
-                fields=frozenset(self.parts.fields),
+                fields=frozenset(self.parts.fields)
+                | (MONEY if overdue is not None and self.file.room != "none" else set()),
                 uses_company="company" in self.parts.records,
                 uses_contact="contact" in self.parts.records,
                 uses_absences=any(rule.away == "substitute" for rule in rules.values()),

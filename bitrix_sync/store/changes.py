@@ -39,6 +39,12 @@ def note_fields(connection: Connection, read: Collection[Deal]) -> None:
         connection.execute(insert(changes), rows)
 
 
+def known_absences(connection: Connection, *, after: datetime) -> tuple[Absence, ...]:
+    """Absences that end after a moment, as the portal told them last, those that are over as they were."""
+    query = select(absences).where(absences.c.dropped.is_(None), absences.c.end > after).order_by(absences.c.id)
+    return tuple(Absence(row.user_id, row.begin, row.end) for row in connection.execute(query))
+
+
 def note_absences(connection: Connection, told: Collection[Absence], now: datetime) -> None:
     """The absences that the portal tells ``now``: new ones are known from now on, those it tells no more until now.
     One that is over stays as it was."""

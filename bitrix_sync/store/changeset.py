@@ -50,7 +50,7 @@ def write(connection: Connection, made: Changeset) -> list[int]:
     operations.renew(connection, made.renewed, made.at)
     operations.doubt(connection, made.doubted)
     operations.drop_orphans(connection, ended | acted_on, made.at)
-    traces.write(connection, [trace for decision in decisions for trace in decision.traces])
+    traces.write(connection, [*chain.from_iterable(decision.traces for decision in decisions), *made.traces])
     trial.write(connection, made.trial, made.at)
     names.note_told(connection, made.told, made.at)
     names.note_picks(connection, made.picks)

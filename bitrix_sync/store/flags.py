@@ -42,6 +42,14 @@ class SweepRest:
     until: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class LearnedRooms:
+    """How many tasks a day people can do, as counted on that day."""
+
+    day: date
+    rooms: Mapping[int, int]
+
+
 class Flag(Generic[T]):
     """One of them: ``kind`` is its type without None; ``row`` its name in the table, if another than here.
 
@@ -111,6 +119,10 @@ class Flags:
     sweep_rest = Flag[SweepRest | None](SweepRest, default=None)
     sweeps_since = Flag[Mapping[str, datetime]](dict[str, datetime], default={})
     """When the file first had each of its sweeps."""
+    closed_since = Flag[datetime | None](datetime, default=None)
+    """Since when closed tasks are known (the portal's time); None: they were never read."""
+    rooms = Flag[LearnedRooms | None](LearnedRooms, default=None)
+    """What was learned last of how many tasks people do a day."""
     let_go = Flag[datetime | None](datetime, default=None)
     """When a pause or a hold ended."""
 

@@ -516,7 +516,7 @@ def _follow(connection: Connection, ended: _Ended, now: datetime) -> set[int]:
         case SetDeadline() as change:
             _move(connection, task, change, ended.sweep, now)
         case SetPeople() as change:
-            _hand_over(connection, task, change)
+            _hand_over(connection, task, change, now)
         case CompleteTask():
             _set(connection, task, status=DONE, closed=now)
         case DeferTask():
@@ -592,13 +592,8 @@ def _move(connection: Connection, task: int, change: SetDeadline, sweep: str, no
     deadline, by = change.deadline, change.reason or "follow"
     held = connection.execute(select(tasks).where(tasks.c.id == task)).one()
     step = {"sweep": 1, "undo": -1}.get(by, 0)
-    _set(
-        connection,
-        task,
-        deadline=deadline,
-        moves=max(held.moves + step, 0),
-        moves_by_us=max(held.moves_by_us + step, 0),
-    )
+    counted = ("moves_for_absence",) if change.away else ("moves", "moves_by_us")
+    _set(connection, task, deadline=deadline, **{name: max(getattr(held, name) + step, 0) for name in counted})
     _note_sent(connection, task, deadline)
     connection.execute(
         insert(slips),
@@ -616,13 +611,15 @@ def _note_sent(connection: Connection, task: int, deadline: datetime | None) -> 
         _set(connection, task, sent=(*sent, minute))
 
 
-def _hand_over(connection: Connection, task: int, change: SetPeople) -> None:
+def _hand_over(connection: Connection, task: int, change: SetPeople, now: datetime) -> None:
     """Owner and observers are what we sent."""
     held = connection.execute(select(tasks).where(tasks.c.id == task)).one()
     owner, supervisor, dropped = change.owner, change.supervisor, change.drop
     values: dict[str, Any] = {"auditors": [user for user in held.auditors if user not in dropped]}
     if owner is not None:
         values |= {"owner_id": owner, "owner_sent": owner}
+        if owner != change.seen or change.lending:
+            values |= {"lent_from": change.absent if change.lending == "lend" else None, "lent_at": now}
     if change.creator is not None:
         values["creator_id"] = change.creator
     if supervisor is not None:

@@ -92,6 +92,13 @@ def _by_service(self_id: int) -> ColumnElement[bool]:
     return and_(tasks.c.status == DONE, exists().where(ours))
 
 
+def closings(connection: Connection, *, since: datetime, self_id: int) -> Rows:
+    """Tasks that people closed at or after a moment: rows (owner_id, closed). ``self_id``: whose the webhook is."""
+    done = and_(tasks.c.gone.is_(False), tasks.c.status == DONE, tasks.c.closed >= since)
+    query = select(tasks.c.owner_id, tasks.c.closed).where(done, ~_by_service(self_id))
+    return connection.execute(query).all()
+
+
 def _listed(by_service: ColumnElement[bool] | None = None) -> Select[Any]:
     service = false() if by_service is None else by_service
     query = select(tasks, deals.c.title.label("deal"), service.label("by_service"))

@@ -33,7 +33,7 @@ from sqlalchemy.types import TypeDecorator
 
 from bitrix_sync.model.operations import Check
 
-HEAD = "0005"
+HEAD = "0006"
 DEFAULT_PORTAL = 1
 """The portal of a service that serves one: its settings are the environment's."""
 OLDEST_HEAD = "0005"
@@ -276,6 +276,11 @@ tasks = Table(
     Column("changed", Moment),
     Column("closed", Moment),
     Column("closed_by", BigInteger),  # NULL: not told
+    Column("promise", Moment),  # NULL: the first deadline
+    Column("priority", Integer, nullable=False, server_default="1"),
+    Column("moves_for_absence", Integer, nullable=False, server_default="0"),
+    Column("lent_from", BigInteger),
+    Column("lent_at", Moment),
     Index("tasks_owner", "gone", "status", "owner_id", "deadline"),
     Index("tasks_deadline", "gone", "status", "deadline"),
     Index("tasks_deal", "deal_id"),

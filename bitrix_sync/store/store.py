@@ -203,6 +203,8 @@ class Store:
     slips = reads(tasks.deadline_changes)
     traces = reads(traces.of_deal)
     note_absences = writes("note_absences", changes.note_absences)
+    known_absences = reads(changes.known_absences)
+    closings = reads(queries.closings)
 
     def record(self, made: Changeset, epoch: int) -> list[int]:
         """Writes down a pass or sweep, all or nothing; returns the ids of the operations that are new, rising.

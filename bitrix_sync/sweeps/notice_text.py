@@ -13,11 +13,13 @@ from datetime import date, datetime
 from typing import Any
 
 from bitrix_sync.decisions.overdue import Fate, due_days
+from bitrix_sync.model.actions import SetDeadline
 from bitrix_sync.model.facts import Company, Deal
 from bitrix_sync.model.items import Item
 from bitrix_sync.model.keys import SlotId
 from bitrix_sync.model.operations import StoredOperation, TaskRecord
 from bitrix_sync.rules.model import Rules
+from bitrix_sync.words.days import in_short
 from bitrix_sync.words.texts import Markup, folded, harmless, moment_text, say, shortened
 
 LONGEST = 12_000
@@ -29,9 +31,9 @@ TITLE, NAME, REASON = 80, 60, 200
 BULLET = "• "
 
 SECTIONS = (
-    *("escalate", "escalated", "failed", "unsent", "moved", "moved_late", "remaining"),
+    *("escalate", "escalated", "failed", "unsent", "unfit", "moved", "moved_late", "remaining", "lent", "back"),
     *("awaiting", "closed_deal", "gone_deal", "stuck", "fired", "due", "load"),
-    *("own_moved", "own_due"),
+    *("own_lent", "own_back", "own_moved", "own_due"),
 )
 """In the order in which they are shown: the supervisor's, then the owner's."""
 DUE = frozenset({"due", "own_due"})
@@ -89,6 +91,7 @@ class SweepSummary:
     records: Mapping[str, TaskRecord]
     rows: Sequence[StoredOperation] = ()
     left: Sequence[StoredOperation] = ()
+    passed: Sequence[StoredOperation] = ()
     stays: Sequence[Stay] = ()
     stuck: Mapping[str, tuple[Deal, datetime]] = field(default_factory=dict)
     deals: Mapping[int, str] = field(default_factory=dict)
@@ -180,6 +183,14 @@ class Writer:
             return self.line(key, task=task, owner=self.name(owner, marked=key != "fired") if owner else "", **values)()
 
         return write
+
+    def reason(self, move: SetDeadline, moment: datetime) -> str:
+        """Why a deadline goes to a day that is not the next one, in three words; "" if it is the next one."""
+        if move.deadline is None:
+            return ""
+        chosen, moved = (one.astimezone(self.zone) for one in (move.deadline, moment))
+        why = in_short(self.language, move.refused_days, chosen=chosen, moved=moved)
+        return self.line("moved_why", why=why)() if why else ""
 
     def deal(self, key: str, deal: Deal, **values: Any) -> Line:
         """A line about a deal, its stage and its responsible."""

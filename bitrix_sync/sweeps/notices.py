@@ -8,14 +8,14 @@ from typing import Any
 
 from bitrix_sync.decisions.overdue import gone_key, in_scope, is_overdue, reader_for, supervisor_of
 from bitrix_sync.decisions.plan import MESSAGE
-from bitrix_sync.model.actions import SendMessage, SetDeadline
+from bitrix_sync.model.actions import SendMessage, SetDeadline, SetPeople
 from bitrix_sync.model.facts import AWAITING, MOVABLE_STATUSES
 from bitrix_sync.model.keys import Key, Purpose
 from bitrix_sync.model.operations import Operation, State, StoredOperation, TaskRecord
 from bitrix_sync.model.reasons import Reason
 from bitrix_sync.rules.persons import head_over
 from bitrix_sync.sweeps.notice_text import REASON, Line, Notice, Stay, SweepSummary, Writer
-from bitrix_sync.words.texts import folded, shortened
+from bitrix_sync.words.texts import Markup, folded, shortened
 
 MUST_BE_HEARD = frozenset({"escalate", "failed", "unsent", "gone_deal", "stuck", "fired"})
 """Sections whose lines go to the administrators when no supervisor can hear them."""
@@ -30,6 +30,7 @@ def messages(summary: SweepSummary) -> tuple[tuple[str, ...], tuple[Operation, .
     An operation's key is the slot and the person: whatever happens, it is sent once."""
     post = _Post(summary)
     post.moves()
+    post.passed()
     told = post.stays()
     post.open_tasks()
     told += post.stuck()
@@ -78,11 +79,16 @@ class _Post:
         supervisor, owner, count = move.supervisor, move.owner, move.move
         before, after = move.seen, move.deadline
         if row.state is State.DONE:
-            said: dict[str, Any] = {"before": before, "after": after, "count": count}
+            why = self.writer.reason(move, self.summary.moment)
+            said: dict[str, Any] = {"before": before, "after": after, "count": count, "why": Markup(why)}
             place = (-count, self.writer.name(owner), before)
-            line = write("moved", record, owner, **said)
-            if section == "moved":
-                self.tell_both(supervisor, owner, section, place, line, write("own_moved", record, **said))
+            key = "moved_away" if move.away else "moved"
+            line = write(key, record, owner, **said)
+            if not move.fits:
+                self.tell_supervisor(supervisor, owner, "unfit", place, line)
+                self.tell_both(None, owner, "moved", place, None, write(f"own_{key}", record, **said))
+            elif section == "moved":
+                self.tell_both(supervisor, owner, section, place, line, write(f"own_{key}", record, **said))
             else:
                 self.tell_supervisor(supervisor, owner, section, place, line)
         elif row.state is State.FAILED:
@@ -93,6 +99,22 @@ class _Post:
             self.tell_supervisor(supervisor, owner, "unsent", before, write("unsent", record, owner, why=why))
         elif row.state in UNFINISHED:
             self.tell_supervisor(supervisor, owner, "remaining", before, None)
+
+    def passed(self) -> None:
+        """What was lent to substitutes, and what came back: to whoever controls it, and to whom it goes."""
+        for row in self.summary.passed:
+            change, record = row.operation.action, self.summary.records.get(row.operation.task)
+            if row.state is not State.DONE or record is None or not isinstance(change, SetPeople) or not change.owner:
+                continue
+            section = "lent" if change.lending == "lend" else "back"
+            absent = self.writer.name((change.absent if section == "lent" else change.seen) or 0)
+            place = (self.writer.name(change.owner), record.portal_id)
+            line, own = (
+                self.writer.task(key, record, change.owner, absent=absent, until=change.until)
+                for key in (section, f"own_{section}")
+            )
+            supervisor = supervisor_of(record, self.company, rules=self.rules)
+            self.tell_both(supervisor, change.owner, section, place, line, own)
 
     # --- what stays --------------------------------------------------------------------------------------------------
 

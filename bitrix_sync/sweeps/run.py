@@ -6,24 +6,36 @@ what is recorded: its moves are operations, its messages too (``summary``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
 
-from bitrix_sync.decisions import overdue
-from bitrix_sync.engine.passes import ServiceContext, take_in, tell_admins
+from bitrix_sync.decisions import lending, overdue, plan
+from bitrix_sync.engine.passes import ServiceContext, picks_of, take_in, tell_admins
 from bitrix_sync.engine.recheck import OpenWork, open_work, remember
 from bitrix_sync.engine.sender import note_outcomes
-from bitrix_sync.model.actions import Kind, pack
+from bitrix_sync.model.actions import Kind, SetPeople, pack
+from bitrix_sync.model.facts import Deal
 from bitrix_sync.model.keys import Key, Purpose
-from bitrix_sync.model.operations import Changeset, Operation, OperationResult, State, StoredOperation
+from bitrix_sync.model.operations import (
+    Changeset,
+    Decision,
+    Operation,
+    OperationResult,
+    State,
+    StoredOperation,
+    TaskRecord,
+    Trace,
+)
 from bitrix_sync.model.reasons import Reason
 from bitrix_sync.portal import reading
 from bitrix_sync.rules.model import Rules, Slot
+from bitrix_sync.rules.persons import StandIns
 from bitrix_sync.store import Store, Sweep
+from bitrix_sync.sweeps.days import Load, days_of, loads, read_past
 from bitrix_sync.sweeps.state import (
     CLAIMED,
     DONE,
@@ -57,6 +69,12 @@ class Plan:
     seen: OpenWork
     late: Sequence[overdue.OverdueTask] = ()
     moves: Sequence[Operation] = ()
+    lent: Sequence[Decision] = ()
+    """What goes to substitutes, and what comes back from them."""
+    load: Mapping[int, Load] = field(default_factory=dict)
+    """Of everybody whose tasks are moved."""
+    room: Mapping[int, int | None] = field(default_factory=dict)
+    """How many tasks a day people can do; None: no bound."""
 
     @property
     def overdue(self) -> int:
@@ -75,6 +93,7 @@ class Plan:
 def run_due(context: ServiceContext) -> None:
     """Claim the slot that is due; take what goes on one step further."""
     rules = context.rulebook.rules
+    read_past(context)
     claim_due(context.store, rules, context.portal.now())
     if rules.overdue is None:
         give_up(context)
@@ -146,27 +165,31 @@ def carry(context: ServiceContext, sweep: Sweep) -> Plan | None:
         return None
     end_earlier(context, sweep)
     take_in(context)
-    plan = decide(context, sweep.slot, rule, sweep.moment)
-    remember(context, plan.seen)
-    if plan.seen.lost:
+    read_past(context)
+    decided = decide(context, sweep.slot, rule, sweep.moment)
+    remember(context, decided.seen)
+    if decided.seen.lost:
         store.close_sweep(sweep.slot, DONE, {"rights_lost": True})
-        return plan
-    settle_earlier(context, plan)
+        return decided
+    settle_earlier(context, decided)
     watch = rules.safety.watch
+    changes = [*(one for made in decided.lent for one in made.operations), *decided.moves]
     if watch:
-        log_moves(plan.moves)
-    held = plan.held and not watch
-    state, summary = HELD if held else MOVING, summary_of(plan, watch=watch)
-    operations = () if watch else (*plan.moves, *(held_notice(context, plan) if held else ()))
+        log_moves(changes)
+    held = decided.held and not watch
+    state, summary = HELD if held else MOVING, summary_of(decided, watch=watch)
+    operations = () if watch else (*decided.moves, *(held_notice(context, decided) if held else ()))
     recording = Changeset(
         at=context.portal.now(),
+        decisions=() if watch else tuple(decided.lent),
         operations=operations,
+        traces=() if watch else traces_of(decided),
         sweep=(sweep.slot, state, summary),
-        trial=tuple(plan.moves) if watch else (),
+        trial=tuple(changes) if watch else (),
     )
     store.record(recording, context.sender.epoch)
-    log.info("sweep", slot=sweep.slot, overdue=plan.overdue, moves=len(plan.moves), held=held)
-    return plan
+    log.info("sweep", slot=sweep.slot, overdue=decided.overdue, moves=len(decided.moves), held=held)
+    return decided
 
 
 def log_moves(moves: Iterable[Operation]) -> None:
@@ -185,9 +208,13 @@ def decide(context: ServiceContext, slot: str, rule: Slot, moment: datetime) -> 
         return Plan(slot, moment, seen)
     records = {record.ref: record for record in (*store.open_tasks(), *seen.tasks)}
     orphans = [record for record in records.values() if record.deal_id and record.deal_id not in seen.deals]
+    days = days_of(context, seen.deals, moment)
+    lent = pass_on(context, records.values(), seen.deals, days, slot, moment)
+    tasks = [after(record, lent) for record in records.values()]
     late = overdue.weigh(
-        records.values(),
+        tasks,
         rules=rules,
+        days=days,
         slot=rule,
         company=context.rulebook.company,
         deals=seen.deals,
@@ -195,7 +222,80 @@ def decide(context: ServiceContext, slot: str, rule: Slot, moment: datetime) -> 
         gone={record.deal_id for record in orphans},
         told=store.told([overdue.gone_key(record.ref) for record in orphans]),
     )
-    return Plan(slot, moment, seen, late, overdue.operations(late, rules=rules, slot=slot))
+    moves = overdue.operations(late, rules=rules, slot=slot, beside=len(lent))
+    held = any(move.state is State.HELD for move in moves)
+    lent = {ref: held_back(one) if held else one for ref, one in lent.items()}
+    return Plan(
+        slot, moment, seen, late, moves, tuple(lent.values()), loads(tasks, late, days, rules, moment), days.room
+    )
+
+
+def pass_on(
+    context: ServiceContext,
+    records: Iterable[TaskRecord],
+    deals: Mapping[int, Deal],
+    days: overdue.Days,
+    slot: str,
+    moment: datetime,
+) -> dict[str, Decision]:
+    """What is lent to substitutes, and what comes back from them, by task."""
+    rules, company = context.rulebook.rules, context.rulebook.company
+    standing = StandIns(days.presence, rules.substitutes)
+    wanted = lending.passings(records, rules=rules, company=company, deals=deals, standing=standing, moment=moment)
+    if not wanted:
+        return {}
+    now = context.portal.now()
+    states = context.store.deal_states([one.record.deal_id for one in wanted], now=now)
+    world = plan.World(
+        replace(company, absences=days.absences), picks_of(context), context.store.rules_loaded(), context.started
+    )
+    found: dict[str, Decision] = {}
+    for one in wanted:
+        state, name = states[one.record.deal_id], one.record.occurrence
+        if one.to is not None and one.until is not None:
+            made = plan.lend(state, rules, world, occurrence=name, to=one.to, until=one.until, slot=slot, now=now)
+        else:
+            made = plan.give_back(state, rules, world, occurrence=name, slot=slot, now=now)
+        if made is not None:
+            found[one.record.ref] = made
+    return found
+
+
+def after(record: TaskRecord, lent: Mapping[str, Decision]) -> TaskRecord:
+    """A task as it will be when what was passed on has reached the portal."""
+    change = next((one.action for one in lent[record.ref].operations), None) if record.ref in lent else None
+    if not isinstance(change, SetPeople) or change.owner is None:
+        return record
+    absent = change.absent if change.lending == "lend" else None
+    supervisor = change.supervisor or record.supervisor_id
+    return replace(record, owner_id=change.owner, owner_sent=change.owner, lent_from=absent, supervisor_id=supervisor)
+
+
+def held_back(decision: Decision) -> Decision:
+    """What waits for an administrator with the moves of its sweep."""
+    return replace(decision, operations=tuple(replace(one, state=State.HELD) for one in decision.operations))
+
+
+def traces_of(plan: Plan) -> tuple[Trace, ...]:
+    """Why each task of a rule goes to the day that it goes to."""
+    return tuple(
+        Trace(
+            one.record.deal_id,
+            one.record.visit_id,
+            one.record.rule_id,
+            "swept",
+            plan.moment,
+            {
+                "sweep": plan.slot,
+                "before": one.record.deadline.isoformat() if one.record.deadline else "",
+                "after": one.place.deadline.isoformat(),
+                "fits": one.place.fits,
+                "refused": [day.packed for day in one.place.refused],
+            },
+        )
+        for one in plan.late
+        if one.place is not None and one.record.rule_id and one.record.deal_id
+    )
 
 
 def held_notice(context: ServiceContext, plan: Plan) -> tuple[Operation, ...]:
@@ -268,8 +368,9 @@ def give_up(context: ServiceContext) -> None:
 
 
 def drop_unsent(context: ServiceContext, why: Callable[[StoredOperation], str], *, apart: str = "") -> None:
-    """Moves of sweeps that were not sent yet are not to be sent; those of the slot ``apart`` stay."""
+    """What sweeps had not sent yet is not to be sent; what is of the slot ``apart`` stays."""
     rows = [row for row in context.store.operations(state=WAITING, kind=Kind.DEADLINE) if is_move(row)]
+    rows += [row for row in context.store.operations(state=WAITING, kind=Kind.PEOPLE) if row.operation.sweep]
     finish(
         context,
         [OperationResult(row.id, State.DROPPED, error_text=why(row)) for row in rows if row.operation.sweep != apart],

@@ -13,7 +13,7 @@ from datetime import datetime
 from bitrix_sync.engine.passes import ServiceContext
 from bitrix_sync.engine.sender import UPDATE
 from bitrix_sync.model.actions import Kind, SetDeadline
-from bitrix_sync.model.keys import Purpose, SlotId
+from bitrix_sync.model.keys import Purpose, SlotId, purpose_of
 from bitrix_sync.model.operations import State, StoredOperation
 from bitrix_sync.rules.model import Rules, Slot
 from bitrix_sync.store import Store, Sweep, SweepRest
@@ -52,6 +52,12 @@ def is_move(row: StoredOperation) -> bool:
 def moves_of(store: Store, slot: str) -> list[StoredOperation]:
     """The moves of a sweep, in the order of deciding."""
     return [row for row in store.operations(sweep=slot, kind=Kind.DEADLINE) if is_move(row)]
+
+
+def lendings_of(store: Store, slot: str) -> list[StoredOperation]:
+    """What a sweep lent to substitutes and gave back, in the order of deciding."""
+    rows = store.operations(sweep=slot, kind=Kind.PEOPLE)
+    return [row for row in rows if purpose_of(row.operation.key) in (Purpose.LEND, Purpose.GIVE_BACK)]
 
 
 def deadline_of(row: StoredOperation) -> datetime | None:

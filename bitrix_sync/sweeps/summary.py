@@ -11,7 +11,7 @@ import structlog
 from bitrix_sync.decisions import overdue
 from bitrix_sync.decisions.plan import passed_limit
 from bitrix_sync.engine.passes import ServiceContext, look_first
-from bitrix_sync.model.actions import SetDeadline
+from bitrix_sync.model.actions import Kind, SendMessage, SetDeadline, SetPeople
 from bitrix_sync.model.facts import Deal, Visit
 from bitrix_sync.model.keys import Key, Purpose, SlotId
 from bitrix_sync.model.operations import Changeset, Operation, State, StoredOperation
@@ -21,7 +21,7 @@ from bitrix_sync.store import Store, Sweep
 from bitrix_sync.sweeps import notices
 from bitrix_sync.sweeps.notice_text import Stay, SweepSummary
 from bitrix_sync.sweeps.notices import UNFINISHED
-from bitrix_sync.sweeps.state import DONE, RECENT, count_states, moves_of, rest_of, slot_rule, unfinished
+from bitrix_sync.sweeps.state import DONE, RECENT, count_states, lendings_of, moves_of, rest_of, slot_rule, unfinished
 
 log = structlog.get_logger(__name__)
 
@@ -47,7 +47,8 @@ def tell(context: ServiceContext, sweep: Sweep, rows: list[StoredOperation]) -> 
     """One message for each person who has something to hear; with what is told once, in one transaction."""
     watch, drafts = context.rulebook.rules.safety.watch, tuple[Operation, ...]()
     moves = would_be(context.store, sweep.slot) if watch else []
-    told, operations = notices.messages(as_if_moved(summarize(context, sweep, [*rows, *moves]), moves))
+    passed = [*lendings_of(context.store, sweep.slot), *(one for one in moves if one.operation.kind is Kind.PEOPLE)]
+    told, operations = notices.messages(as_if_moved(summarize(context, sweep, [*rows, *moves], passed), moves))
     if not on_time(context, sweep):
         operations = look_first(operations)
     if watch:
@@ -68,17 +69,29 @@ def tell(context: ServiceContext, sweep: Sweep, rows: list[StoredOperation]) -> 
     log.info("sweep told", slot=sweep.slot, messages=len(operations), **count_states(rows))
 
 
+def would_tell(context: ServiceContext, sweep: Sweep, rows: Sequence[StoredOperation]) -> list[SendMessage]:
+    """The messages of a sweep as if these operations were done; nothing is written."""
+    moves = [one for one in rows if one.operation.kind is Kind.DEADLINE]
+    passed = [one for one in rows if one.operation.kind is Kind.PEOPLE]
+    _, operations = notices.messages(as_if_moved(summarize(context, sweep, moves, passed), rows))
+    return [one.action for one in operations if isinstance(one.action, SendMessage)]
+
+
 def would_be(store: Store, slot: str) -> list[StoredOperation]:
     """The moves that the sweep would have made, as if they were made: so the draft of a message reads."""
     return [StoredOperation(0, move, State.DONE) for move in store.trial_of_sweep(slot)]
 
 
 def as_if_moved(summary: SweepSummary, moves: Sequence[StoredOperation]) -> SweepSummary:
-    """The same after these moves: what would have been moved is not overdue any more."""
-    actions = {one.operation.task: one.operation.action for one in moves}
-    new = {ref: action.deadline for ref, action in actions.items() if isinstance(action, SetDeadline)}
-    moved = [replace(one, deadline=new.get(one.ref, one.deadline)) for one in summary.open_tasks]
-    return replace(summary, open_tasks=moved)
+    """The same after these changes: what would have been moved is not overdue any more, what would have been handed
+    over is somebody else's."""
+    tasks = {one.ref: one for one in summary.open_tasks}
+    for ref, action in ((one.operation.task, one.operation.action) for one in moves):
+        if ref in tasks and isinstance(action, SetDeadline):
+            tasks[ref] = replace(tasks[ref], deadline=action.deadline)
+        elif ref in tasks and isinstance(action, SetPeople) and action.owner:
+            tasks[ref] = replace(tasks[ref], owner_id=action.owner, owner_sent=action.owner)
+    return replace(summary, open_tasks=list(tasks.values()))
 
 
 def on_time(context: ServiceContext, sweep: Sweep) -> bool:
@@ -90,14 +103,16 @@ def on_time(context: ServiceContext, sweep: Sweep) -> bool:
     return context.rulebook.rules.calendar.moment(SlotId.parse(sweep.slot).day, rule.at) > context.started
 
 
-def summarize(context: ServiceContext, sweep: Sweep, rows: Sequence[StoredOperation]) -> SweepSummary:
-    """All that the messages of a sweep are made of."""
+def summarize(
+    context: ServiceContext, sweep: Sweep, rows: Sequence[StoredOperation], passed: Sequence[StoredOperation] = ()
+) -> SweepSummary:
+    """All that the messages of a sweep are made of. ``passed``: what was lent to substitutes, and what came back."""
     rules, store, rulebook = context.rulebook.rules, context.store, context.rulebook
     stays = [Stay(**{**one, "since": datetime.fromisoformat(one["since"])}) for one in sweep.summary.get("stays", ())]
     left = left_before(store, sweep)
     open_tasks = store.open_tasks()
     records = {record.ref: record for record in open_tasks}
-    spoken_of = {row.operation.task for row in (*rows, *left)} | {one.ref for one in stays}
+    spoken_of = {row.operation.task for row in (*rows, *left, *passed)} | {one.ref for one in stays}
     records |= {record.ref: record for record in store.task_records(refs=spoken_of - records.keys())}
     until = rest_of(context, sum(row.state in UNFINISHED for row in rows))
     return SweepSummary(
@@ -111,6 +126,7 @@ def summarize(context: ServiceContext, sweep: Sweep, rows: Sequence[StoredOperat
         records=records,
         rows=rows,
         left=left,
+        passed=passed,
         stays=stays,
         stuck=stuck_deals(context, sweep.moment),
         deals=store.deal_titles({record.deal_id for record in records.values() if record.deal_id}),

@@ -52,6 +52,9 @@ VERDICTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "advance_brake": ("stage",),
         "advance_refused": ("code", "text"),
         "history": (),
+        "swept": ("before", "after", "sweep", "fits"),
+        "lent": ("owner", "absent", "until"),
+        "given_back": ("owner",),
     }
 )
 """Words of ``Trace.verdict`` and the keys of ``Trace.data`` that their sentences need; more may be there, and what is

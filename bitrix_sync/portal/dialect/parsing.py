@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, time, timedelta, timezone
+from decimal import Decimal, InvalidOperation
 from types import MappingProxyType
 from typing import Any
 
@@ -241,6 +242,7 @@ def task(row: Row) -> PortalTask:
         closed=moment(row.get("closedDate")),
         changed_by=whole_or(row.get("changedBy")) or None,
         closed_by=whole_or(row.get("closedBy")) or None,
+        priority=max(0, min(whole_or(row.get("priority"), 1), 2)),
     )
 
 
@@ -291,6 +293,26 @@ def department(row: Row) -> Department:
         parent_id=count(row, "PARENT") if "PARENT" in row else 0,
         head_id=count(row, "UF_HEAD") if "UF_HEAD" in row else 0,
     )
+
+
+def currency(row: Row) -> tuple[str, Decimal]:
+    """A row of crm.currency.list: its code, and what one unit is worth in the account's own currency."""
+    worth, count_ = (_decimal(row, key) for key in ("AMOUNT", "AMOUNT_CNT"))
+    if yes(row.get("BASE"), default=False):
+        return line(row, "CURRENCY"), Decimal(1)
+    if worth <= 0 or count_ <= 0:
+        raise UnreadableRow("AMOUNT is no rate")
+    return line(row, "CURRENCY"), worth / count_
+
+
+def _decimal(row: Row, key: str) -> Decimal:
+    try:
+        found = Decimal(str(row.get(key)))
+    except InvalidOperation:
+        raise UnreadableRow(f"{key} is no number") from None
+    if not found.is_finite():
+        raise UnreadableRow(f"{key} is no number")
+    return found
 
 
 def events(value: Any) -> list[tuple[int, Row]] | None:
