@@ -619,7 +619,7 @@ def sweep(
         keys = ("task_id", "title", "owner", "supervisor")
         tasks = result["tasks"]
         rows = [
-            [*(one[key] for key in keys), *_span(one), said(one["why"]) or one.get("refused_text", "")] for one in tasks
+            [*(one[key] for key in keys), *_span(one), said(one["why"]) or _refused(one["refused"])] for one in tasks
         ]
         heads = columns("task", "title", "owner", "supervisor", "from", "to", "why not")
         table(tell("column.overdue"), heads, rows)
@@ -655,7 +655,16 @@ def show_days(result: Mapping[str, Any]) -> None:
         table(tell("column.load"), [*columns("owner", "room"), *heads], rows)
     for one in result["drafts"]:
         out.print(Text(cell(tell("command.draft", user=one["user"]))))
-        out.print(Text("\n".join(cell(line) for line in one["text"].splitlines())))
+        out.print(Text("\n".join(cell(line) for line in texts.unmarked(one["text"]).splitlines())))
+
+
+def _refused(days: Iterable[Mapping[str, Any]]) -> str:
+    """The days on which a task was not put, and why."""
+    from bitrix_sync.model.actions import RefusedDay
+    from bitrix_sync.words.days import one_by_one
+
+    read = [RefusedDay.of([one[name] for name in ("day", "why", "until", "taken", "room")]) for one in days]
+    return one_by_one(reader(), read)
 
 
 def _change(before: int, after: int) -> str:

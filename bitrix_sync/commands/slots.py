@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -37,7 +37,6 @@ from bitrix_sync.sweeps.state import (
     slot_rule,
 )
 from bitrix_sync.sweeps.summary import tell_when_through, would_tell
-from bitrix_sync.words.days import one_by_one
 
 WAIT = timedelta(seconds=30)
 """So long a command waits for what the portal puts off; then the service does it."""
@@ -144,7 +143,7 @@ def after_release(context: ServiceContext) -> Iterator[Wait]:
 
 def describe_plan(context: ServiceContext, plan: Plan) -> Account:
     """A plan for people and programs."""
-    names, rules = context.rulebook.person, context.rulebook.rules
+    names = context.rulebook.person
     return {
         "sweep": plan.slot,
         "overdue": plan.overdue,
@@ -180,16 +179,9 @@ def describe_plan(context: ServiceContext, plan: Plan) -> Account:
                 "for_absence": one.for_absence,
                 "fits": one.place.fits if one.place else None,
                 "refused": [
-                    {
-                        "day": day.day.isoformat(),
-                        "why": day.why,
-                        "until": clock_time(context, day.until),
-                        "taken": day.taken,
-                        "room": day.room,
-                    }
+                    asdict(day) | {"day": day.day.isoformat(), "until": clock_time(context, day.until)}
                     for day in (one.place.refused if one.place else ())
                 ],
-                "refused_text": one_by_one(rules.language, one.place.refused, rules.calendar.zone) if one.place else "",
             }
             for one in plan.late
         ],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 from typing import Any
 
@@ -14,9 +13,7 @@ from bitrix_sync.report.declaration import DEADLINE, DEAL, Column, Form, Line, R
 from bitrix_sync.store import Store, queries
 from bitrix_sync.store.mapping import action_of
 from bitrix_sync.store.tasks import task_records
-
-_MARKUP = re.compile(r"\[/?(?:b|i|u|s|url|user)(?:=[^\]]*)?\]", re.IGNORECASE)
-
+from bitrix_sync.words.texts import unmarked
 
 UNMADE = TaskRecord("")
 """Of a task that is not there yet nothing is known but what would be made."""
@@ -61,7 +58,7 @@ def _told(here: ReportContext, row: Any) -> Line:
         case SetPeople(owner=int() as owner):
             return {"owner_id": owner}
         case SendMessage(user=user, text=text):
-            return {"owner_id": user, "text": _MARKUP.sub("", text)}
+            return {"owner_id": user, "text": unmarked(text)}
         case MoveDeal(stage=stage):
             return {"title": here.known.stage_name(stage)}
     return {}

@@ -25,8 +25,9 @@ def in_short(language: str, refused: Sequence[RefusedDay], *, chosen: datetime, 
     return "; ".join(said)
 
 
-def one_by_one(language: str, refused: Iterable[RefusedDay], zone: tzinfo) -> str:
-    """Every day that was refused, and why; neighbours of the same reason as one."""
+def one_by_one(language: str, refused: Iterable[RefusedDay], zone: tzinfo | None = None) -> str:
+    """Every day that was refused, and why; neighbours of the same reason as one. ``zone``: None for moments in the zone
+    that they carry."""
     parts = []
     for _, days in groupby(refused, key=lambda one: (one.why, one.until, one.taken, one.room)):
         alike = list(days)
@@ -34,7 +35,8 @@ def one_by_one(language: str, refused: Iterable[RefusedDay], zone: tzinfo) -> st
         span = day_text(language, first.day)
         if last is not first:
             span = phrase(language, "days.span", first=span, last=day_text(language, last.day))
-        until = day_text(language, first.until.astimezone(zone).date()) if first.until else ""
+        end = first.until.astimezone(zone) if first.until and zone else first.until
+        until = day_text(language, end.date()) if end else ""
         why = phrase(language, f"days.why.{first.why}", until=until, taken=first.taken, room=first.room)
         parts.append(f"{span} — {why}")
     return "; ".join(parts)

@@ -72,6 +72,7 @@ _CLOSING = re.compile(r"&(?:amp;)*(?:#0*93(?!\d)|#x0*5d(?![\da-f])|(?:rbrack|rsq
 _UNPRINTABLE = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _UNSENDABLE = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff]")
 _QUOTES = re.compile(r">{2,}")
+_MARKUP = re.compile(r"\[/?(?:b|i|u|s|url|user)(?:=[^\]]*)?\]", re.IGNORECASE)
 _SUSPECT = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\\[\\]&>]|-{20}")
 """Whatever any of the others could change; most texts have none of it."""
 _QUOTE_START = re.compile(r"^([ \t]*)>", re.MULTILINE)
@@ -325,6 +326,11 @@ def _how(value: str) -> str:
 def check_text(language: str, check: Check) -> str:
     """``✓ Сумма: 150 000; нужно: не меньше 100 000``."""
     return phrase(language, "why.check", ok=check.ok, what=check.what, seen=check.seen, wanted=check.wanted)
+
+
+def unmarked(text: str) -> str:
+    """A message as it reads: links are their titles, nothing else is marked up."""
+    return _MARKUP.sub("", text)
 
 
 def _clean(value: Any) -> str:
