@@ -66,6 +66,20 @@ def test_a_store_is_of_the_portal_with_its_number(address: str, tmp_path: Path) 
         assert copy.flags.trouble == "the seventh's"
 
 
+def test_portals_of_one_process_share_its_connections(address: str) -> None:
+    stores = [Store(address, portal=number) for number in range(20, 60)]
+    for store in stores:
+        assert store.flags.trouble == ""
+    count = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name <> ''"
+    with stores[0].reading() as connection:
+        assert connection.execute(text(count)).scalar_one() <= 2
+    for store in stores[:-1]:
+        store.close()
+        store.close()  # twice is once
+    assert stores[-1].flags.trouble == ""
+    stores[-1].close()
+
+
 def test_without_a_portal_nothing_is_seen_or_written(address: str) -> None:
     Store(address).close()
     with postgres.connect(address.partition("@/")[2].partition("?")[0], postgres.ROLE) as plain:

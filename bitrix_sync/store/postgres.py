@@ -8,7 +8,10 @@ and none can be written. Statements, migrations and Python's tables are those of
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,16 +58,20 @@ class Postgres:
         """``create`` makes no difference: the database is made by its administrator, tables are added to it."""
         parsed = make_url(url).set(drivername="postgresql+psycopg")
         self.name = _name(parsed)
-        engine = _engine(parsed, busy_seconds, portal)
-        self.reader = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-        self.writer = engine.execution_options(isolation_level="READ COMMITTED", queue=portal)
-        self.migrator = engine.execution_options(isolation_level="READ COMMITTED", queue=_EVERY)
-        self.unqueued = engine.execution_options(isolation_level="READ COMMITTED")
+        self._pool = _take_pool(parsed, busy_seconds)
+        options = partial(self._pool.engine.execution_options, portal=portal)
+        self.reader = options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        self.writer = options(isolation_level="READ COMMITTED", queue=portal)
+        self.migrator = options(isolation_level="READ COMMITTED", queue=_EVERY)
+        self.unqueued = options(isolation_level="READ COMMITTED")
+        self._open = True
         self._looks = itertools.count()
 
     def close(self) -> None:
-        """Closes every connection."""
-        self.reader.dispose()
+        """Gives the connections back; the last portal of an address closes them."""
+        if self._open:
+            self._open = False
+            _leave_pool(self._pool)
 
     def require(self) -> None:
         """The server itself says when it is gone."""
@@ -211,7 +218,36 @@ def _name(url: URL) -> str:
     return f"{url.database or url.username} on {host}"
 
 
-def _engine(url: URL, busy_seconds: float, portal: int) -> Engine:
+@dataclass(slots=True)
+class _Pool:
+    """The connections of this process to an address, and how many portals use them."""
+
+    key: tuple[URL, float]
+    engine: Engine
+    users: int = 0
+
+
+_pools: dict[tuple[URL, float], _Pool] = {}
+_pooling = threading.Lock()
+
+
+def _take_pool(url: URL, busy_seconds: float) -> _Pool:
+    key = (url, busy_seconds)
+    with _pooling:
+        pool = _pools.get(key) or _pools.setdefault(key, _Pool(key, _engine(url, busy_seconds)))
+        pool.users += 1
+        return pool
+
+
+def _leave_pool(pool: _Pool) -> None:
+    with _pooling:
+        pool.users -= 1
+        if not pool.users:
+            del _pools[pool.key]
+            pool.engine.dispose()
+
+
+def _engine(url: URL, busy_seconds: float) -> Engine:
     options = f"{url.query.get('options', '')} -c lock_timeout={int(busy_seconds * 1000)}".strip()
     engine = create_engine(
         url,
@@ -232,9 +268,9 @@ def _engine(url: URL, busy_seconds: float, portal: int) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        queue = connection.get_execution_options().get("queue")
-        said = {"portal": str(portal), "queue": queue}
-        connection.exec_driver_sql(_READS if queue is None else _WRITES, said)
+        options = connection.get_execution_options()
+        said = {"portal": str(options["portal"]), "queue": options.get("queue")}
+        connection.exec_driver_sql(_READS if said["queue"] is None else _WRITES, said)
 
     return engine
 
