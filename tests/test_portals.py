@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -12,16 +14,18 @@ import pytest
 
 from bitrix_sandbox import Sandbox
 from bitrix_sandbox.state.clock import Clock
+from bitrix_sync.app import Service
 from bitrix_sync.errors import StoreError, UserError
 from bitrix_sync.fleet.apply import Wanted, difference, read_folders
 from bitrix_sync.fleet.seal import Seals, password_fits
+from bitrix_sync.model.rules_text import RulesText
 from bitrix_sync.settings import Settings
 from bitrix_sync.store import Store
 from bitrix_sync.store.portals import KEPT_RULES, PortalRow, Portals
 from tests import postgres
 from tests.world.blank import blank_store
 from tests.world.company import MONDAY
-from tests.world.office import RULES
+from tests.world.office import RULES, office
 from tests.world.shell import Shell
 
 on_server = pytest.mark.skipif(not postgres.server(), reason="needs a PostgreSQL server: make test-postgres")
@@ -266,6 +270,40 @@ def test_a_portal_without_a_webhook_or_with_wrong_settings_is_told_by_its_name()
     ):
         with pytest.raises(UserError, match=f"^{said}"):
             difference(Wanted("north", None, given), None, Settings(), SEALS)
+
+
+def test_a_service_takes_other_rules_as_soon_as_its_row_has_them(tmp_path: Path) -> None:
+    with office(tmp_path) as place:
+        rules = RulesText("north/rules.yaml", RULES, 1)
+        place.service.close()
+        given = Settings(BITRIX_WEBHOOK_URL=place.portal.url)
+        place.service = Service(place.service.settings.of_portal(2, "north", given, rules))
+        assert place.service.take_lease()
+        book = place.service.open().rulebook
+        assert not book.is_changed()
+        rules.put(RULES.replace("first-call", "call"), 2)
+        assert book.is_changed()
+        assert book.reload_if_changed()
+        assert "call" in book.rules.by_id
+        rules.put("version: 1\nfunnels: {Nowhere: {}}\n", 3)
+        assert not book.reload_if_changed()
+        assert book.error.startswith("north/rules.yaml:2:")
+        assert "call" in book.rules.by_id, "the last good ones go on"
+
+
+def test_a_service_of_one_portal_has_nothing_of_this(tmp_path: Path) -> None:
+    seen = (
+        "import atexit, sys; from bitrix_sync.cli import main; import bitrix_sync.app, webhooks.page, scheduler;"
+        "atexit.register(lambda: print([one for one in sys.modules"
+        " if one.startswith(('bitrix_sync.fleet', 'psycopg', 'cryptography', 'procrastinate'))]));"
+        "sys.argv = ['bitrix-sync', 'status', '--json']; main()"
+    )
+    address = {"BITRIX_WEBHOOK_URL": URL, "DATABASE_URL": f"sqlite:///{tmp_path / 'store.db'}"}
+    ran = subprocess.run(
+        [sys.executable, "-c", seen], env={**os.environ, **address}, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.splitlines()[-1] == "[]"
 
 
 # --- the commands ----------------------------------------------------------------------------------------------------

@@ -316,13 +316,16 @@ def apply(
 def _differences(
     wanted: Iterable[Wanted], rows: Mapping[str, PortalRow], base: Settings, seals: Seals
 ) -> tuple[list[Change], list[str]]:
-    changes, wrong = [], []
-    for one in wanted:
+    def found(one: Wanted) -> Change | list[str]:
         try:
-            changes.append(difference(one, rows.get(one.name), base, seals))
+            return difference(one, rows.get(one.name), base, seals)
         except UserError as fault:
-            wrong += str(fault).splitlines()
-    return changes, wrong
+            return str(fault).splitlines()
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:  # passwords take their time
+        results = list(pool.map(found, wanted))
+    changes = [one for one in results if isinstance(one, Change)]
+    return changes, [line for one in results if isinstance(one, list) for line in one]
 
 
 def _twice(changes: Iterable[Change], rows: Iterable[PortalRow]) -> list[str]:
