@@ -137,7 +137,7 @@ def portal_first(words: list[str]) -> list[str]:
             break
         if word == "--portal" or word.startswith("--portal="):
             end = at + 1 + (word == "--portal")
-            return [*words[at:end], *words[:at], *words[end:]]
+            return [*words[at:end], *words[:at], *words[end:]] if end <= len(words) else [word]  # that says what lacks
     return words
 
 

@@ -105,6 +105,9 @@ def test_the_version_is_told_at_the_top(bare: Shell) -> None:
     [
         ["nosuch"],
         ["status", "--nosuch"],
+        ["schema", "--portal", "north"],
+        ["portal", "nosuch"],
+        ["portal", "show"],
         ["why"],
         ["why", "abc"],
         ["why", "0"],
@@ -155,6 +158,8 @@ def test_all_help_is_there_in_every_language(language: str) -> None:
         (["remove"], 2, "Не хватает ключа '--rule'."),
         (["preview", "--deal"], 2, "Ключу '--deal' нужно значение."),
         (["status", "x"], 2, "Лишнее: x"),
+        (["status", "--portal"], 2, "Ключу '--portal' нужно значение."),
+        (["portal", "apply", "--help"], 0, "Выключить порталы, которых в папке нет."),
     ],
 )
 def test_help_and_usage_are_in_the_readers_language(words: list[str], code: int, told: str, bare: Shell) -> None:

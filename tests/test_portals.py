@@ -207,6 +207,12 @@ def test_secrets_that_git_keeps_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"north/\.env: git keeps it, with the secrets in it") as caught:
         read_folders(tmp_path, None)
     assert "hunter2" not in str(caught.value)
+    git("rm", "--cached", "--quiet", "north/.env")
+    assert len(read_folders(tmp_path, None)) == 1
+    (tmp_path / "north.env").write_text(f"BITRIX_WEBHOOK_URL={URL}\n")
+    git("add", "north.env")
+    with pytest.raises(UserError, match=r"north\.env: git keeps it"):
+        read_folders(tmp_path, tmp_path)
 
 
 def test_everything_that_is_wrong_with_folders_is_told_at_once(tmp_path: Path) -> None:

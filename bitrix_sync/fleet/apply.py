@@ -10,11 +10,13 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from difflib import unified_diff
 from pathlib import Path
 from typing import Any
+
+from pydantic import SecretStr
 
 from bitrix_sync.engine import identity
 from bitrix_sync.engine.rulebook import need_bound, read_file
@@ -124,17 +126,15 @@ def read_folders(place: Path, secrets: Path | None) -> list[Wanted]:
 
 def _read_folder(folder: Path, secrets: Path | None) -> Wanted:
     need_name(folder.name)
-    own = folder / SECRETS
-    if own.exists() and _is_tracked(own):
+    places = [secrets / f"{folder.name}.env"] if secrets is not None else []
+    files = [file for file in (*places, folder / SECRETS) if file.exists()]
+    if tracked := next(filter(_is_tracked, files), None):
         raise UserError(
-            f"{own}: git keeps it, with the secrets in it; take it out (git rm --cached), give the portal new secrets,"
-            " for these are known, and name it in .gitignore"
+            f"{tracked}: git keeps it, with the secrets in it; take it out (git rm --cached), give the portal new"
+            " secrets, for these are known, and name it in .gitignore"
         )
-    file = secrets / f"{folder.name}.env" if secrets is not None else own
-    if not file.exists():
-        file = own
     text, _ = read_file(folder / RULES)
-    return Wanted(folder.name, text, read_portal_file(file) if file.exists() else {})
+    return Wanted(folder.name, text, read_portal_file(files[0]) if files else {})
 
 
 def need_name(name: str) -> None:
@@ -148,12 +148,13 @@ def need_name(name: str) -> None:
 
 
 def _is_tracked(file: Path) -> bool:
-    """Whether git keeps the file; where there is a repository, but no git that could say so, it is taken to."""
-    git = shutil.which("git")
-    if git is None:
-        return any((parent / ".git").exists() for parent in file.resolve().parents)
+    """Whether git keeps the file; where there is a repository, but no git that says so, it is taken to."""
+    if not any((parent / ".git").exists() for parent in file.resolve().parents):
+        return False
+    if (git := shutil.which("git")) is None:
+        return True
     asked = [git, "-C", str(file.parent), "ls-files", "--error-unmatch", "--", file.name]
-    return subprocess.run(asked, capture_output=True, check=False).returncode == 0  # noqa: S603
+    return subprocess.run(asked, capture_output=True, check=False).returncode != 1  # noqa: S603
 
 
 # --- the difference --------------------------------------------------------------------------------------------------
@@ -162,7 +163,7 @@ def _is_tracked(file: Path) -> bool:
 def difference(wanted: Wanted, row: PortalRow | None, base: Settings, seals: Seals) -> Change:
     """What a portal lacks of what is wanted. SettingError for settings that are none."""
     given = {name: text.strip() for name, text in wanted.given.items()}
-    kept = {} if row is None else dict(row.settings)
+    kept = {} if row is None else row.settings
     plain = {**kept, **{name: text for name, text in given.items() if name not in SECRET_OF_A_PORTAL}}
     plain = {name: text for name, text in plain.items() if text}
     webhook = given.get(WEBHOOK) or _opened(row, seals)
@@ -173,22 +174,13 @@ def difference(wanted: Wanted, row: PortalRow | None, base: Settings, seals: Sea
     except UserError as fault:
         lines = str(fault).splitlines()
         raise UserError("\n".join(f"portal {wanted.name}: {line}" for line in lines)) from None
-    values: dict[str, Any] = {}
-    if row is None or plain != kept:
-        values["settings"] = plain
-    if row is None or (given.get(WEBHOOK) and not _is(webhook, row, seals)):
-        url = WebhookUrl(webhook)
-        values |= {"webhook": seals.seal(url.get_secret_value()), "webhook_user": url.user_id}
-        if row is None or address_of(url) != row.address:
-            values["address"] = address_of(url)
-    if TOKENS in given:
-        values |= _new_tokens([one.get_secret_value() for one in whole.application_tokens], row, seals)
-    if PASSWORD in given and not _same_password(given[PASSWORD], row):
-        values["page_password"] = password_kept(given[PASSWORD])
-    if wanted.rules is not None and (row is None or wanted.rules != row.rules):
-        values["rules"] = wanted.rules
-        if row is not None and not row.rules_version:
-            values["enabled"] = True
+    values = {
+        **({} if row is not None and plain == kept else {"settings": plain}),
+        **_new_webhook(whole.webhook_url, row, seals),
+        **(_new_tokens(whole.application_tokens, row, seals) if TOKENS in given else {}),
+        **(_new_password(given[PASSWORD], row) if PASSWORD in given else {}),
+        **({} if wanted.rules is None else _new_rules(wanted.rules, row)),
+    }
     what = tuple(word for name, word in _WORDS.items() if name in values)
     settings = base.model_copy(update={name: getattr(whole, name) for name in whole.model_fields_set})
     return Change(wanted.name, row, values, what, settings)
@@ -209,27 +201,34 @@ def _opened(row: PortalRow | None, seals: Seals) -> str:
     return "" if row is None else seals.open(row.webhook, f"portal {row.name}: its webhook")
 
 
-def _is(webhook: str, row: PortalRow, seals: Seals) -> bool:
-    """Whether the row's webhook is that; one that nobody can open is not."""
-    try:
-        return WebhookUrl(_opened(row, seals)) == WebhookUrl(webhook)
-    except (UserError, ValueError):
-        return False
+def _new_webhook(url: WebhookUrl, row: PortalRow | None, seals: Seals) -> dict[str, Any]:
+    """One that nobody can open any more is another one, too."""
+    with suppress(UserError):
+        if row is not None and WebhookUrl(_opened(row, seals)) == url:
+            return {}
+    values = {"webhook": seals.seal(url.get_secret_value()), "webhook_user": url.user_id}
+    return values if row is not None and row.address == address_of(url) else values | {"address": address_of(url)}
 
 
-def _new_tokens(tokens: list[str], row: PortalRow | None, seals: Seals) -> dict[str, Any]:
-    try:
-        before = [] if row is None else tokens_of(row, seals)
-    except UserError:
-        before = None
-    if tokens == before:
-        return {}
+def _new_tokens(given: Iterable[SecretStr], row: PortalRow | None, seals: Seals) -> dict[str, Any]:
+    tokens = [token.get_secret_value() for token in given]
+    with suppress(UserError):
+        if tokens == ([] if row is None else tokens_of(row, seals)):
+            return {}
     return {"tokens": sealed_tokens(tokens, seals), "token_marks": tuple(map(seals.mark, tokens))}
 
 
-def _same_password(given: str, row: PortalRow | None) -> bool:
+def _new_password(given: str, row: PortalRow | None) -> dict[str, Any]:
     kept = row.page_password if row is not None else ""
-    return password_fits(given, kept) if given and kept else given == kept
+    same = password_fits(given, kept) if given and kept else given == kept
+    return {} if same else {"page_password": password_kept(given)}
+
+
+def _new_rules(text: str, row: PortalRow | None) -> dict[str, Any]:
+    """A portal that had none is served from now on."""
+    if row is not None and row.rules == text:
+        return {}
+    return {"rules": text, "enabled": True} if row is not None and not row.rules_version else {"rules": text}
 
 
 # --- judging ---------------------------------------------------------------------------------------------------------

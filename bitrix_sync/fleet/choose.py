@@ -23,7 +23,9 @@ def chosen(base: Settings, name: str | None, *, secrets: bool) -> Settings:
     if not base.on_server:
         if name is None:
             return base
-        raise WrongPortal(f"portal {name}: DATABASE_URL names a file, which holds one portal; leave out --portal")
+        raise WrongPortal(
+            f"portal {name}: DATABASE_URL names a file, which holds one portal; leave out --portal, BITRIX_PORTAL"
+        )
     with Portals(base.database_url) as portals:
         row = need_portal(portals, name) if name is not None else _only(portals.rows())
     return base if row is None else portal_settings(base, row, read_seals(base.secret_key_file) if secrets else None)

@@ -2945,8 +2945,8 @@ TROUBLES: dict[str, str] = {
     "portal {0}: {1} is another portal than {2}, on which its data was made; give it a name of its own": "портал "
     "{0}: {1} — не тот портал, на котором сделаны его данные ({2}); заведите его под своим именем",
     "portal {0}: there are no rules before version {1}": "портал {0}: до версии {1} правил не было",
-    "portal {0}: DATABASE_URL names a file, which holds one portal; leave out --portal": "портал {0}: в "
-    "DATABASE_URL файл, а в нём один портал; уберите --portal",
+    "portal {0}: DATABASE_URL names a file, which holds one portal; leave out --portal, BITRIX_PORTAL": "портал {0}: "
+    "в DATABASE_URL файл, а в нём один портал; уберите --portal, BITRIX_PORTAL",
     "portal {0}: is enabled; first `bitrix-sync portal disable {1}`": "портал {0}: включён; сначала "
     "`bitrix-sync portal disable {1}`",
     "portal {0}: has no rules yet; give it some by `bitrix-sync portal apply`": "портал {0}: правил ещё нет; "
