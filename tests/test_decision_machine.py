@@ -25,6 +25,7 @@ from bitrix_sync.model.actions import Kind, pack
 from bitrix_sync.model.facts import DEFERRED, DONE, IN_PROGRESS, OPEN_STATUSES, WAITING, Deal, PortalTask, Visit
 from bitrix_sync.model.keys import MARK, SlotId
 from bitrix_sync.model.operations import DealState, Decision, Operation, State, TaskRecord
+from bitrix_sync.model.presence import Presence
 from bitrix_sync.rules.model import Deadline, Done, Duration, Entered, Filled, Head, Overdue, Rules, Slot, UserId
 from bitrix_sync.rules.persons import Picks
 from tests.world.company import MOSCOW, after, at
@@ -239,6 +240,7 @@ class Office:
             rules=self.rules,
             slot=slot,
             company=COMPANY,
+            days=overdue.Days(Presence((), self.rules.calendar)),
             deals={DEAL: self.deal},
             moment=moment,
         )
