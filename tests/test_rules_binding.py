@@ -62,7 +62,8 @@ def test_the_shipped_example_is_bound_to_the_department() -> None:
     assert rules.policies["PREPARATION"].advance_to == "UC_OFFER1"
     assert [one.id for one in rules.policies["FINAL_INVOICE"].rules] == ["prepayment", "shipment"]
     assert rules.fields == {
-        *("TITLE", "OPPORTUNITY", "UF_CRM_SIGN_DATE", "UF_CRM_INVOICE_DATE", "UF_CRM_SHIP_DATE", "UF_CRM_LOGIST")
+        *("TITLE", "OPPORTUNITY", "CURRENCY_ID", "UF_CRM_SIGN_DATE", "UF_CRM_INVOICE_DATE", "UF_CRM_SHIP_DATE"),
+        "UF_CRM_LOGIST",
     }
     assert rules.overdue is not None
     assert [(slot.name, slot.at) for slot in rules.overdue.slots] == [("morning", time(9)), ("evening", time(18, 30))]

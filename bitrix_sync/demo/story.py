@@ -42,6 +42,7 @@ class Story:
         for task in portal.state.tasks.values():
             if not task.finished:
                 portal.state.complete_task(task.id, task.responsible_id)
+        self.remember_weeks()
         self.shown = set(portal.state.tasks)
         self.deals = {deal.title: deal.id for deal in portal.state.deals.values()}
 
@@ -58,10 +59,19 @@ class Story:
             self.limit,
             self.why,
             self.backfill,
+            self.spread,
             self.load,
         ):
             self.pause()
             scene()
+
+    def remember_weeks(self) -> None:
+        """What the sellers closed in the weeks before: two tasks a day each."""
+        for day in (at(-week * 7 + weekday, 16) for week in (1, 2) for weekday in range(5)):
+            for seller in (MARIA, IGOR, OLGA, PAVEL):
+                for _ in range(2):
+                    number = self.act("add_task", title="Звонок", responsible=seller, by=seller, at=day)
+                    self.act("complete_task", task_id=number, by=seller, at=day)
 
     # --- Monday ------------------------------------------------------------------------------------------------------
 
@@ -165,6 +175,16 @@ class Story:
         self.scene("backfill", at(4, 9, 30))
         made = changes.perform(self.context, "backfill", {})
         self.teller.say(self.word("demo.backfill", count=len(made["planned"])))
+
+    def spread(self) -> None:
+        """Much is overdue at once, and somebody is on leave."""
+        leave = at(8, 0), at(11, 0)
+        self.act("add_absence", user_id=OLGA, start=leave[0], end=leave[1])
+        self.scene("spread", at(8, 9))
+        self.sweep()
+        owner = self.portal.state.users[OLGA].full_name
+        self.teller.say(self.word("demo.spread", owner=owner, until=leave[1].date()))
+        self.show_message(HEAD)
 
     def load(self) -> None:
         """Who has how much to do."""

@@ -171,6 +171,9 @@ def _scopes(file: File, rules: model.Rules, directory: Directory, remarks: Remar
     away = next((rule for rule in rules.by_id.values() if rule.away == "substitute"), None)
     if away is not None:
         needs.append((("funnels",), ("calendar",), f"to know who is away (`away: substitute` of {away.id})"))
+    elif file.overdue is not None:
+        why = "to know who is away: sweeps may put deadlines into absences"
+        needs.append((("overdue",), ("calendar",), why))
     if file.calendar is None:
         needs.append(
             (("calendar",), ("calendar",), "to read the portal's working hours, as the file has no `calendar`")

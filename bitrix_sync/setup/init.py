@@ -302,6 +302,11 @@ def _people(directory: Directory, language: Language, fill_in: list[str]) -> Ite
     yield "supervisor: head"
     yield from _comment(words["on_close"])
     yield "on_close: keep"
+    yield ""
+    yield from _comment(words["room"])
+    yield "room: learned"
+    yield from _comment(words["away"])
+    yield "away: substitute"
 
 
 def responsible_for_all(directory: Directory) -> User | None:

@@ -1158,6 +1158,9 @@ MESSAGES: dict[str, str] = {
     "demo.backfill.title": "Deals that were in their stages before (bitrix-sync backfill)",
     "demo.backfill": "A first start buries nobody: tasks for these deals are made by a command of their own. Made: "
     "{count:tasks}.",
+    "demo.spread.title": "Much is overdue at once, and somebody is away",
+    "demo.spread": "A weekend and a holiday have passed. {owner} is on leave until {until:day}: a substitute has the "
+    "tasks meanwhile. The sweep has put the others on days that have room. This is what the head got:",
     "demo.load.title": "Who has how much to do (bitrix-sync report load)",
     "demo.to": "to: {name}",
     "demo.column.deal": "Deal",
@@ -1252,6 +1255,8 @@ Every key with examples: docs/en/rules.md. An editor that knows YAML suggests th
     "fallback": "Who gets a task that nobody else can take.",
     "supervisor": "Who controls the tasks (an observer): head is the head over the owner. An id or none will do, too.",
     "on_close": "What the open tasks of a won or lost deal undergo: keep, complete, defer or delete.",
+    "room": "How many tasks a day a person can do: learned is as many as they usually close; a number or none will do.",
+    "away": "Tasks of whoever is away: substitute is to the head (or whom substitutes names) and back; or keep.",
     "calendar": "Working time from the portal's calendar settings. Without this section the portal is asked each time.",
     "no_calendar": "The portal did not show its working time (scope calendar). Write yours.",
     "country": "  # public holidays and moved working days of the country; take the line out if you keep none",
