@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 SANDBOX := $(VENV)/.sandbox
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: install test test-postgres lint audit docs demo chaos bench lock clean
+.PHONY: install test test-postgres lint audit docs demo chaos bench quarter lock clean
 
 install: $(STAMP)
 
@@ -55,6 +55,10 @@ chaos: install $(SANDBOX)
 
 bench: install $(SANDBOX)
 	$(BIN)/python -m tests.bench
+
+# do the dates hold that sweeps choose? thirteen weeks, with and without room, in minutes
+quarter: install $(SANDBOX)
+	$(BIN)/python -m tests.quarter
 
 lock: install
 	$(BIN)/pip-compile --quiet --extra dev --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-options --output-file requirements.lock pyproject.toml
