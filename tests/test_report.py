@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from time import thread_time
@@ -20,7 +21,7 @@ from bitrix_sync import report
 from bitrix_sync.cli import app
 from bitrix_sync.errors import UserError
 from bitrix_sync.model.actions import CompleteTask, Kind, unpack
-from bitrix_sync.model.facts import AWAITING, DEFERRED, DONE, Deal, Visit
+from bitrix_sync.model.facts import AWAITING, DEFERRED, DONE, Absence, Deal, Visit
 from bitrix_sync.model.operations import DeadlineChange, Operation, State
 from bitrix_sync.model.reading import Reading
 from bitrix_sync.report import snapshot, tables
@@ -43,10 +44,11 @@ from bitrix_sync.rules.model import (
     OwnerOf,
     Person,
     Responsible,
+    Room,
     Test,
     UserId,
 )
-from bitrix_sync.store import Store
+from bitrix_sync.store import LearnedRooms, Store
 from tests.world.company import after
 from tests.world.office import office as office_of
 from tests.world.records import (
@@ -121,6 +123,29 @@ def test_a_day_off_is_shown_only_if_something_is_due_on_it(store: Store, office:
     office.task("в субботу", IVAN, NOW + 2 * DAY)
     assert loads(store)[IVAN]["by_day"]["2026-03-14"] == 1
     assert "2026-03-15" not in loads(store)[IVAN]["by_day"]
+
+
+def test_load_tells_room_and_free_places_by_day_and_who_is_away(store: Store, office: Recorder) -> None:
+    rules = replace(book(), room=Room("learned", {IVAN: 2}))
+    store.flags.snapshot = snapshot.pack(DIRECTORY, rules, portal=PORTAL)
+    store.flags.rooms = LearnedRooms(NOW.date(), {ANNA: 3})
+    for number in range(4):
+        office.task(f"в пятницу {number}", ANNA, NOW + DAY)
+    office.task("отложенная", ANNA, NOW + DAY, status=DEFERRED)
+    office.task("в пятницу", IVAN, NOW + DAY)
+    store.note_absences([Absence(IVAN, NOW - HOUR, NOW + 20 * HOUR)], NOW)
+    found = loads(store)
+    assert (found[ANNA]["room"], found[IVAN]["room"]) == (3, 2)
+    assert found[ANNA]["free_by_day"][FRIDAY] == 0, "four of three"
+    assert found[ANNA]["free_by_day"][MONDAY] == 3
+    assert found[IVAN]["free_by_day"][FRIDAY] == 1
+    assert found[IVAN]["away_until"] == NOW + 20 * HOUR
+    assert found[ANNA]["away_until"] is None
+
+
+def test_without_room_nothing_is_told_of_it(store: Store, office: Recorder) -> None:
+    office.task("в пятницу", ANNA, NOW + DAY)
+    assert (loads(store)[ANNA]["room"], loads(store)[ANNA]["free_by_day"]) == (None, {})
 
 
 def test_what_is_done_gone_or_not_yet_in_the_portal_is_no_load(store: Store, office: Recorder) -> None:

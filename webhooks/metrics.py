@@ -21,6 +21,9 @@ LABELS: Mapping[str, str] = {"operations": "state", "portals": "state"}
 HELP: Mapping[str, str] = {
     "last_pass_age_seconds": "Seconds since the last pass ended; -1 before the first",
     "last_sweep_age_seconds": "Seconds since the last sweep began, of whatever name; -1 before the first",
+    "sweep_unfit": "Tasks for which the last sweep found no day with room",
+    "tasks_lent": "Open tasks that are with a substitute while their owner is away",
+    "moves_for_absence": "Moves of deadlines by sweeps because of absences, in all",
     "sweeps_missed": "How many of the last thirty sweeps were skipped, as their time had passed unused",
     "operations": "Operations in the store by state",
     "portals": "Portals of the fleet by state; late ones had no pass in their time",

@@ -26,7 +26,8 @@ from bitrix_sync.report import names
 from bitrix_sync.report.snapshot import Snapshot
 from bitrix_sync.report.tables import csv_text
 from bitrix_sync.store import Store
-from bitrix_sync.words.texts import explain, list_separator
+from bitrix_sync.words.days import explain
+from bitrix_sync.words.texts import list_separator
 from webhooks import page_charts, page_home
 from webhooks.page_auth import PageAuth, Password
 from webhooks.page_charts import Part

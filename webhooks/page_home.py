@@ -28,11 +28,15 @@ def next_day(show: Show) -> date:
 
 
 def overloaded(lines: list[dict[str, Any]], day: date) -> tuple[set[int], float]:
-    """Who is overloaded on the day, and the average. What is overdue now must be done that day too."""
+    """Who is overloaded on the day, and the average. What is overdue now must be done that day too. Who has a room is
+    overloaded beyond it; only of the others the average tells."""
     loads = {line["user_id"]: burden(line, day) for line in lines}
     busy = [load for load in loads.values() if load]
     average = sum(busy) / len(busy) if busy else 0.0
-    return {user for user, load in loads.items() if load >= OVERLOAD_FROM and load >= OVERLOAD_SHARE * average}, average
+    rooms = {line["user_id"]: line["room"] for line in lines}
+    beyond = {user for user, load in loads.items() if rooms[user] is not None and load > rooms[user]}
+    usual = max(OVERLOAD_FROM, OVERLOAD_SHARE * average)
+    return beyond | {user for user, load in loads.items() if rooms[user] is None and load >= usual}, average
 
 
 def burden(line: dict[str, Any], day: date) -> int:
@@ -148,12 +152,28 @@ def load_table(show: Show, lines: list[dict[str, Any]]) -> Answer:
                 "late_chart": _column(line["overdue"], most, "late", late),
             }
         )
-    return {"columns": columns, "departments": departments, "day": day, "average": round(average, 1)}
+    return {
+        "columns": columns,
+        "departments": departments,
+        "day": day,
+        "average": round(average, 1),
+        "rooms": any(line["room"] is not None for line in lines),
+    }
 
 
 def _cell(show: Show, line: dict[str, Any], day: date, most: int) -> Answer:
-    count = line["by_day"].get(day.isoformat(), 0)
-    return {"count": count, "chart": _column(count, most, "fill", f"{show.day(day)}: {count}")}
+    name = day.isoformat()
+    count, free, away = line["by_day"].get(name, 0), line["free_by_day"].get(name), name in line["away_days"]
+    note = show.t("page.load.away") if away else "" if free is None else show.t("page.load.free", free=free)
+    label = f"{show.day(day)}: {count}{', ' if note else ''}{note}"
+    return {
+        "count": count,
+        "chart": _column(count, most, "fill", label),
+        "free": free,
+        "away": away,
+        "note": note,
+        "full": free == 0 and not away,
+    }
 
 
 def _column(count: int, most: int, kind: str, label: str) -> Any:

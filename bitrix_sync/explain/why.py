@@ -16,7 +16,7 @@ from bitrix_sync.decisions.plan import taken_away
 from bitrix_sync.engine.identity import plain_host
 from bitrix_sync.errors import UserError
 from bitrix_sync.log import redact
-from bitrix_sync.model.actions import Action, AddItem, Kind, MoveDeal, RefusedDay, SendMessage, SetDeadline
+from bitrix_sync.model.actions import Action, AddItem, Kind, MoveDeal, SendMessage, SetDeadline
 from bitrix_sync.model.facts import Visit
 from bitrix_sync.model.keys import Occurrence
 from bitrix_sync.model.operations import DeadlineChange, DealState, State, StoredOperation, TaskRecord, Trace
@@ -27,7 +27,7 @@ from bitrix_sync.settings import Settings
 from bitrix_sync.store import Store, queries
 from bitrix_sync.store.dialects import unmade
 from bitrix_sync.words import texts
-from bitrix_sync.words.days import one_by_one
+from bitrix_sync.words.days import explain
 
 Account = dict[str, Any]
 ADVANCE = "advance_to"
@@ -212,13 +212,11 @@ class _Telling:
         return visit.id in self.state.handled or (loaded is not None and visit.entered < loaded.replace(microsecond=0))
 
     def decision(self, trace: Trace) -> Account:
-        words = texts.explain(self.language, trace, zone=self.calendar.zone, deal_fields=self.known.fields)
-        refused = [RefusedDay.of(day) for day in trace.data.get("refused") or ()]
-        days = one_by_one(self.language, refused, self.calendar.zone) if refused else ""
+        words = explain(self.language, trace, zone=self.calendar.zone, deal_fields=self.known.fields)
         return {
             "at": self.local(trace.at),
             "verdict": trace.verdict,
-            "text": f"{words[0]}. {self.say('days.refused', days=days)}" if days else words[0],
+            "text": words[0],
             "watch": bool(trace.data.get("watch")),
             "checks": [asdict(check) for check in trace.checks],
         }

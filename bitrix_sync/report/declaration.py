@@ -39,6 +39,7 @@ class Form(StrEnum):
     LIMIT = auto()
     OVER = auto()
     DAYS = auto()
+    ROOM = auto()
     MOVER = auto()
     BAR = auto()
     OF_DONE = auto()

@@ -100,12 +100,16 @@ def _counted(name: str, rows: Callable[..., list[Line]], who: Column) -> Report:
 
 BY_PERSON = _counted("by_person", slips_by_person, OWNER)
 BY_RULE = _counted("by_rule", slips_by_rule, Column("rule_id", Form.RULE, "rule", empty="report.no_rule"))
-_MOVED = (Column("moves_by_us", Form.COUNT, "by_us"), Column("moves_by_people", Form.COUNT, "by_people"))
+_MOVED = (
+    Column("moves_by_us", Form.COUNT, "by_us"),
+    Column("moves_for_absence", Form.COUNT, "for_absence"),
+    Column("moves_by_people", Form.COUNT, "by_people"),
+)
 MOVES = Report(
     "moves",
     moves,
     keys=("task_id", "title", "rule", "owner_id", "owner", "deal_id", "deal", "moves_by_us", "moves_by_people",
-          "first_deadline", "deadline", "slip_hours", "mover_ids", "movers"),
+          "moves_for_absence", "first_deadline", "deadline", "slip_hours", "mover_ids", "movers"),
     columns=(TASK, OWNER, *_MOVED, Column("movers"), FIRST_DEADLINE, DEADLINE),
     page=(Column("rule", Form.TASK_OF_RULE, "task"), OWNER, *_MOVED, Column("movers"),
           FIRST_DEADLINE, DEADLINE, Column("slip_hours", Form.SLIP, "slip")),

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from bitrix_sync.model.facts import Company, DealField, Directory, Funnel, Stage
 from bitrix_sync.model.worktime import Calendar, build_calendar
-from bitrix_sync.rules.model import Duration, Rules, plain_title
+from bitrix_sync.rules.model import Duration, Room, Rules, plain_title
 from bitrix_sync.words.language import DEFAULT, Language
 
 USUAL = build_calendar(zone=UTC, week={day: [(time(9), time(18))] for day in range(5)})
@@ -49,6 +49,7 @@ class Snapshot:
     calendar: Calendar = USUAL
     limits: Mapping[str, Duration] = field(default_factory=dict)
     slots: tuple[Slot, ...] = ()
+    room: Room = field(default_factory=Room)
     rules: int = 0
     sheets: tuple[Mapping[str, Any], ...] = ()
     frame: tuple[str, ...] = ()
@@ -100,6 +101,7 @@ def pack(directory: Directory, rules: Rules, *, portal: str, **more: Any) -> str
         language=rules.language,
         calendar=replace(rules.calendar),  # without the years that it has reckoned
         limits={stage: policy.limit for stage, policy in rules.policies.items() if policy.limit is not None},
+        room=rules.room,
         slots=tuple(Slot(slot.name, slot.at, slot.every_day) for slot in slots),
         rules=len(rules.by_id),
         **more,

@@ -93,9 +93,19 @@ def _moment(known: Snapshot, line: Line, key: str) -> str:
 
 
 def _days(known: Snapshot, line: Line, key: str) -> str:
-    """The days ahead that something is due on: ``пт 13: 3, пн 16: 1``."""
-    days = [(date.fromisoformat(day), count) for day, count in sorted(line[key].items())[1:] if count]
-    return ", ".join(f"{texts.date_text(known.language, day, 'EEE d')}: {count}" for day, count in days)
+    """The days ahead that something is due on, and those on which the person is away: ``пт 13: 3, пн 16: нет``."""
+    away = texts.phrase(known.language, "report.away")
+    counts = {day: str(count) for day, count in sorted(line[key].items())[1:] if count}
+    counts |= {day: f"{counts[day]}, {away}" if day in counts else away for day in line["away_days"]}
+    shown = [(date.fromisoformat(day), count) for day, count in sorted(counts.items())]
+    return ", ".join(f"{texts.date_text(known.language, day, 'EEE d')}: {count}" for day, count in shown)
+
+
+def _room(known: Snapshot, line: Line, key: str) -> str:
+    """How many tasks a day: ``8``; of whoever is away now until when."""
+    size = "—" if line[key] is None else str(line[key])
+    until = line["away_until"]
+    return size if until is None else texts.phrase(known.language, "report.room_away", room=size, until=until)
 
 
 def _person(known: Snapshot, line: Line, key: str) -> str:
@@ -118,6 +128,7 @@ FORMS: Mapping[str, Callable[[Snapshot, Line, str], str]] = {
     Form.LIMIT: lambda known, line, key: duration_text(known.language, Duration(*line[key])) if line[key] else "",
     Form.OVER: lambda known, line, key: str(line[key]) if line["limit"] else "—",
     Form.DAYS: _days,
+    Form.ROOM: _room,
     Form.SEMANTIC: lambda known, line, key: texts.phrase(known.language, "names.ends", how=line[key]),
     Form.FIELD_OF: lambda known, line, key: texts.phrase(known.language, "names.whose", item=line[key]),
     Form.FIELD_TYPE: lambda known, line, key: texts.phrase(

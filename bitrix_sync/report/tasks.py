@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Row
 
 from bitrix_sync.decisions.overdue import is_overdue, supervisor_of
+from bitrix_sync.decisions.placing import UNLEARNED
 from bitrix_sync.model.facts import AWAITING
 from bitrix_sync.model.operations import TaskRecord
+from bitrix_sync.model.presence import Presence
 from bitrix_sync.report.context import ReportContext, hours_of, scene
 from bitrix_sync.report.declaration import (
     DEADLINE,
@@ -27,8 +31,9 @@ from bitrix_sync.report.declaration import (
     Line,
     Report,
 )
+from bitrix_sync.rules.model import Room
 from bitrix_sync.rules.persons import head_over
-from bitrix_sync.store import Store, queries
+from bitrix_sync.store import Flags, Store, changes, queries
 from bitrix_sync.store.mapping import from_row
 
 NEXT_DAYS = 7
@@ -43,7 +48,9 @@ MOVED = Column("moves_at_all", Form.COUNT, "moves")
 
 
 def load(store: Store, *, now: datetime, idle: bool = False) -> list[Line]:
-    """A row for each owner of open tasks, by department: open, overdue, due today, in the next working days, by day.
+    """A row for each owner of open tasks, by department: open, overdue, due today, in the next working days, by day;
+    how many tasks a day they can do (``room``), how many more on each working day (``free_by_day``, none on those on
+    which they are away), until when they are away now.
 
     ``by_day`` maps ISO dates to counts: today, the next ``NEXT_DAYS`` working days, and days off between them that
     something is due on. A task that was due earlier today is both overdue and due today. ``idle``: also active
@@ -56,13 +63,51 @@ def load(store: Store, *, now: datetime, idle: bool = False) -> list[Line]:
             now=here.now,
             midnights=[here.midnight(day) for day in (*days, days[-1] + timedelta(days=1))],
         )
-        found: dict[int, dict[int | None, tuple[int, int]]] = {}
+        found: dict[int, dict[int | None, Counted]] = {}
         for row in counted:
-            found.setdefault(row.owner_id, {})[row.day] = (row.open, row.late)
+            found.setdefault(row.owner_id, {})[row.day] = Counted(row.open, row.late, row.to_do)
         if idle:
             found |= {owner: {} for owner in _idle(here, found)}
-        lines = [_load_line(here, owner, by_bucket, days) for owner, by_bucket in found.items()]
+        people = People.read(here)
+        lines = [_load_line(here, owner, by_bucket, days, people) for owner, by_bucket in found.items()]
     return sorted(lines, key=lambda one: (one["department"] or "\uffff", -one["open"], one["user"], one["user_id"]))
+
+
+class Counted(NamedTuple):
+    """Open tasks of a person on a day: all, those late, those still to be done."""
+
+    open: int = 0
+    late: int = 0
+    to_do: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """What is known of people's days: who is away, how many tasks a day they can do, what they closed today."""
+
+    presence: Presence
+    room: Room
+    learned: Mapping[int, int]
+    closed: Mapping[int, int]
+
+    @classmethod
+    def read(cls, here: ReportContext) -> People:
+        """From the store."""
+        known = here.known
+        absences = changes.known_absences(here.connection, after=here.midnight(here.today))
+        learned = Flags.rooms.read(here.connection)
+        closed = queries.closings(here.connection, since=here.midnight(here.today), self_id=known.company.self_id)
+        return cls(
+            Presence(absences, known.calendar),
+            known.room,
+            learned.rooms if learned is not None else {},
+            Counter(row.owner_id for row in closed),
+        )
+
+    def size(self, user: int) -> int | None:
+        """How many tasks a day a person can do; None: no bound."""
+        size = self.room.of(user)
+        return self.learned.get(user, UNLEARNED) if size == "learned" else size
 
 
 def _idle(here: ReportContext, busy: Collection[int]) -> list[int]:
@@ -79,10 +124,14 @@ def _days(here: ReportContext) -> list[date]:
 
 
 def _load_line(
-    here: ReportContext, owner: int, by_bucket: Mapping[int | None, tuple[int, int]], days: Sequence[date]
+    here: ReportContext, owner: int, by_bucket: Mapping[int | None, Counted], days: Sequence[date], people: People
 ) -> Line:
     """``by_bucket``: 0 before today, 1 today, and so on, after the last day ``len(days) + 1``."""
-    due = {day: by_bucket.get(number, (0, 0))[0] for number, day in enumerate(days, start=1)}
+    counted = {day: by_bucket.get(number, Counted()) for number, day in enumerate(days, start=1)}
+    due = {day: one.open for day, one in counted.items()}
+    room, working = people.size(owner), [day for day in days if here.known.calendar.is_working(day)]
+    away = {day: until for day in working if (until := people.presence.away_all_day(owner, day))}
+    taken = {day: counted[day].to_do + (people.closed.get(owner, 0) if day == here.today else 0) for day in working}
     department_id, department = here.department(owner)
     planned = {
         day: count for day, count in due.items() if count or day == here.today or here.known.calendar.is_working(day)
@@ -93,13 +142,19 @@ def _load_line(
         "department_id": department_id,
         "department": department,
         "active": here.known.company.active(owner) or owner not in here.known.company.users,
-        "open": sum(count for count, _ in by_bucket.values()),
-        "overdue": sum(late for _, late in by_bucket.values()),
+        "open": sum(one.open for one in by_bucket.values()),
+        "overdue": sum(one.late for one in by_bucket.values()),
         "today": due[here.today],
         "next_7_workdays": sum(due.values()) - due[here.today],
-        "later": by_bucket.get(len(days) + 1, (0, 0))[0],
-        "no_deadline": by_bucket.get(None, (0, 0))[0],
+        "later": by_bucket.get(len(days) + 1, Counted()).open,
+        "no_deadline": by_bucket.get(None, Counted()).open,
         "by_day": {day.isoformat(): count for day, count in planned.items()},
+        "room": room,
+        "free_by_day": {
+            day.isoformat(): 0 if day in away else max(room - taken[day], 0) for day in working if room is not None
+        },
+        "away_until": here.local(people.presence.away_at(owner, here.now) or away.get(here.today)),
+        "away_days": [day.isoformat() for day in away],
     }
 
 
@@ -107,13 +162,14 @@ LOAD = Report(
     "load",
     load,
     keys=("user_id", "user", "department_id", "department", "open", "overdue", "today", "next_7_workdays", "later",
-          "no_deadline", "by_day"),
+          "no_deadline", "by_day", "room", "free_by_day", "away_until"),
     columns=(
         Column("department", empty="report.no_department"),
         Column("user", Form.PERSON, "employee"),
         Column("open", Form.NUMBER),
         Column("overdue", Form.NUMBER),
         Column("today", Form.NUMBER),
+        Column("room", Form.ROOM),
         Column("by_day", Form.DAYS, "next"),
     ),
 )  # fmt: skip
@@ -185,6 +241,8 @@ def task_line(here: ReportContext, row: Row[Any]) -> Line:
         "moves": record.moves,
         "moves_by_us": record.moves_by_us,
         "moves_by_people": record.moves_by_people,
+        "moves_for_absence": record.moves_for_absence,
+        "lent_from": here.name(record.lent_from) if record.lent else "",
         "moves_at_all": record.moves_by_us + record.moves_by_people,
         "age_hours": hours_of(late),
         "slip_hours": hours_of(slipped),
@@ -221,7 +279,7 @@ def employee(store: Store, user_id: int, *, now: datetime) -> Line | None:
             "department": here.department(user_id)[1],
             "head_id": head,
             "head": here.name(head),
-            "load": next(iter(mine), None) or _load_line(here, user_id, {}, _days(here)),
+            "load": next(iter(mine), None) or _load_line(here, user_id, {}, _days(here), People.read(here)),
             "tasks": open_,
             "done": done,
             "by_service": sum(map(itemgetter("by_service"), done)),

@@ -59,7 +59,8 @@ def _number(column: Column[Any]) -> ColumnElement[int]:
 
 
 def open_by_owner(connection: Connection, *, now: datetime, midnights: Sequence[datetime]) -> Rows:
-    """Open tasks counted by owner and day: rows (owner_id, day, open, late). ``day`` is how many of the rising
+    """Open tasks counted by owner and day: rows (owner_id, day, open, late, to_do); what awaits acceptance, or is put
+    off, is not to do. ``day`` is how many of the rising
     ``midnights`` are not after the deadline, NULL without a deadline."""
     day = case(
         (tasks.c.deadline.is_(None), None),
@@ -67,11 +68,9 @@ def open_by_owner(connection: Connection, *, now: datetime, midnights: Sequence[
         else_=len(midnights),
     )
     late = func.sum(case((_late(now), 1), else_=0))
-    query = (
-        select(tasks.c.owner_id, day.label("day"), func.count().label("open"), late.label("late"))
-        .where(OPEN)
-        .group_by(tasks.c.owner_id, day)
-    )
+    to_do = func.sum(case((tasks.c.status.in_(MOVABLE_STATUSES), 1), else_=0))
+    counts = (func.count().label("open"), late.label("late"), to_do.label("to_do"))
+    query = select(tasks.c.owner_id, day.label("day"), *counts).where(OPEN).group_by(tasks.c.owner_id, day)
     return connection.execute(query).all()
 
 
@@ -90,6 +89,16 @@ def _by_service(self_id: int) -> ColumnElement[bool]:
         ),
     )
     return and_(tasks.c.status == DONE, exists().where(ours))
+
+
+def lending_counts(connection: Connection) -> dict[str, int]:
+    """How many tasks are with substitutes now, and how many moves there were because of absences."""
+    lent = select(func.count()).where(OPEN, tasks.c.lent_from.is_not(None), tasks.c.owner_id == tasks.c.owner_sent)
+    moves = select(func.coalesce(func.sum(tasks.c.moves_for_absence), 0))
+    return {
+        "tasks_lent": int(connection.execute(lent).scalar_one()),
+        "moves_for_absence": int(connection.execute(moves).scalar_one()),
+    }
 
 
 def closings(connection: Connection, *, since: datetime, self_id: int) -> Rows:
@@ -124,7 +133,7 @@ def due_tasks(connection: Connection, *, since: datetime, until: datetime, limit
 
 def slipped_tasks(connection: Connection, *, limit: int | None = None) -> Rows:
     """Open tasks whose deadline sweeps or people have moved, those moved most first."""
-    moved = tasks.c.moves_by_us + tasks.c.moves_by_people
+    moved = tasks.c.moves_by_us + tasks.c.moves_by_people + tasks.c.moves_for_absence
     query = _listed().where(OPEN, moved > 0).order_by(moved.desc(), tasks.c.first_deadline.nulls_first(), tasks.c.id)
     return connection.execute(query.limit(limit)).all()
 

@@ -205,6 +205,7 @@ class Store:
     note_absences = writes("note_absences", changes.note_absences)
     known_absences = reads(changes.known_absences)
     closings = reads(queries.closings)
+    lending_counts = reads(queries.lending_counts)
 
     def record(self, made: Changeset, epoch: int) -> list[int]:
         """Writes down a pass or sweep, all or nothing; returns the ids of the operations that are new, rising.

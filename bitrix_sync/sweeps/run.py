@@ -323,7 +323,9 @@ def summary_of(plan: Plan, *, watch: bool) -> dict[str, Any]:
         for one in plan.late
         if one.fate not in ("move", "stay")
     ]
-    return {"overdue": plan.overdue, "moves": len(plan.moves), "watch": watch, "stays": stays}
+    unfit = sum(one.place is not None and not one.place.fits for one in plan.late)
+    counts = {"overdue": plan.overdue, "moves": len(plan.moves), "unfit": unfit, "passed": len(plan.lent)}
+    return {**counts, "watch": watch, "stays": stays}
 
 
 # --- the sweep before ------------------------------------------------------------------------------------------------

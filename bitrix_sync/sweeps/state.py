@@ -122,4 +122,6 @@ def numbers(store: Store, now: datetime) -> dict[str, float]:
     return {
         "last_sweep_age_seconds": (now - ran[0].moment).total_seconds() if ran else -1.0,
         "sweeps_missed": float(sum(one.state == SKIPPED for one in recent)),
+        "sweep_unfit": float(ran[0].summary.get("unfit", 0)) if ran else 0.0,
+        **{name: float(count) for name, count in store.lending_counts().items()},
     }

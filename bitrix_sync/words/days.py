@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, tzinfo
 from itertools import groupby
 
 from bitrix_sync.model.actions import RefusedDay
+from bitrix_sync.model.facts import DealField
+from bitrix_sync.model.operations import Trace
 from bitrix_sync.words.texts import choice, day_text, phrase
+from bitrix_sync.words.texts import explain as texts_explain
 
 WEEK = 7
 
@@ -23,6 +26,17 @@ def in_short(language: str, refused: Sequence[RefusedDay], *, chosen: datetime, 
     if away := [one.until for one in refused if one.why == "away" and one.until is not None]:
         said.append(phrase(language, "days.away", until=_day(language, max(away).astimezone(chosen.tzinfo))))
     return "; ".join(said)
+
+
+def explain(
+    language: str, trace: Trace, *, zone: tzinfo, deal_fields: Mapping[str, DealField] | None = None
+) -> list[str]:
+    """A trace in words, see ``texts.explain``; of a sweep's also the days that were refused."""
+    first, *checks = texts_explain(language, trace, zone=zone, deal_fields=deal_fields)
+    refused = [RefusedDay.of(day) for day in trace.data.get("refused") or ()]
+    if refused:
+        first = f"{first}. {phrase(language, 'days.refused', days=one_by_one(language, refused, zone))}"
+    return [first, *checks]
 
 
 def one_by_one(language: str, refused: Iterable[RefusedDay], zone: tzinfo | None = None) -> str:

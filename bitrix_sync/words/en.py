@@ -536,6 +536,9 @@ MESSAGES: dict[str, str] = {
     "report.open": "Open",
     "report.overdue": "Overdue",
     "report.today": "Today",
+    "report.room": "Room a day",
+    "report.away": "away",
+    "report.room_away": "{room}, away until {until:day}",
     "report.next": "Next 7 working days",
     "report.task": "Task",
     "report.deal": "Deal",
@@ -563,6 +566,7 @@ MESSAGES: dict[str, str] = {
     "report.draft": "Draft of the message",
     "report.rule": "Rule",
     "report.by_us": "By sweeps",
+    "report.for_absence": "For absences",
     "report.by_people": "By people",
     "report.entered": "Entered",
     "report.left": "Left",
@@ -794,6 +798,10 @@ MESSAGES: dict[str, str] = {
     "page.load.title": "Load by day and employee",
     "page.load.lead": "How many open tasks everybody has, and on which day they are due. The next working day is "
     "highlighted; ▲ marks whoever is overloaded on it.",
+    "page.load.away": "away",
+    "page.load.free": "free places: {free}",
+    "page.load.rooms": "“+” is how many places of the day are free; absences are hatched. Overloaded: more tasks than "
+    "room, those overdue included.",
     "page.load.sum": "{open:number} open, {late:number} overdue",
     "page.load.late": "Late",
     "page.load.later": "Later",

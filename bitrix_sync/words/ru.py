@@ -549,6 +549,9 @@ MESSAGES: dict[str, str] = {
     "report.open": "Открыто",
     "report.overdue": "Просрочено",
     "report.today": "Сегодня",
+    "report.room": "Мест в дне",
+    "report.away": "нет",
+    "report.room_away": "{room}, нет до {until:day}",
     "report.next": "Ещё 7 раб. дней",
     "report.task": "Задача",
     "report.deal": "Сделка",
@@ -576,6 +579,7 @@ MESSAGES: dict[str, str] = {
     "report.draft": "Черновик сообщения",
     "report.rule": "Правило",
     "report.by_us": "Обходами",
+    "report.for_absence": "Из-за отсутствия",
     "report.by_people": "Людьми",
     "report.entered": "Вошла",
     "report.left": "Ушла",
@@ -811,6 +815,10 @@ MESSAGES: dict[str, str] = {
     "page.load.title": "Загрузка по дням и сотрудникам",
     "page.load.lead": "Сколько открытых задач у каждого и на какой день у них срок. Выделен следующий рабочий день; "
     "значок ▲ у того, кто в этот день перегружен.",
+    "page.load.away": "отсутствует",
+    "page.load.free": "свободных мест: {free}",
+    "page.load.rooms": "«+» — сколько мест в дне ещё свободно; заштриховано отсутствие. Перегрузка: задач вместе с "
+    "просроченными больше, чем мест.",
     "page.load.sum": "открыто {open:number}, просрочено {late:number}",
     "page.load.late": "Просроч.",
     "page.load.later": "Позже",
