@@ -111,10 +111,15 @@ class Watch:
     complaints: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
 
+    def note_failure(self, request: Any) -> None:
+        """A request that failed; not one that the browser itself gave up, as the next page was opened."""
+        if request.failure != "net::ERR_ABORTED":
+            self.complaints.append(f"failed: {request.url}")
+
     def over(self, page: Page) -> None:
         page.on("console", lambda message: self.complaints.append(f"{message.type}: {message.text}"))
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("requestfailed", lambda request: self.complaints.append(f"failed: {request.url}"))
+        page.on("requestfailed", self.note_failure)
         page.on("response", lambda answer: self.complaints.append(answer.url) if answer.status >= 400 else None)
         page.on("request", lambda request: self.asked.append(request.url))
 
