@@ -248,3 +248,78 @@ def test_closed_tasks_are_read_once_and_teach_how_many_a_day_takes(tmp_path: Pat
         tasks = [place.task(f"Offer {n}", MARIA, "2026-03-02 12:00") for n in range(9)]
         place.sweeps("18:30")
         assert Counter(place.due(task)[:10] for task in tasks) == {"2026-03-03": 8, "2026-03-04": 1}, "8 to begin with"
+
+
+# --- crashes ---------------------------------------------------------------------------------------------------------
+
+STEPS = frozenset({"send:before", "send:after"}) | {
+    f"{name}:after-commit" for name in ("claim_sweep", "record", "mark_sending", "finish")
+}
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def test_killed_at_any_moment_it_hands_over_once_and_chooses_the_same_days(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every evening the process is killed one step later. One day Maria is away, the next she is back: each evening
+    every task changes hands once, and goes to the next day, which has room for all three."""
+    evening_only = 'overdue: {tasks: rules, evening: {at: "18:30", move_to: {after: 1 workday}}}\n'
+    rules = LENDING.partition("overdue:")[0].replace("away:", "room: 3\naway:") + evening_only
+    step = {"left": 0}
+
+    def count_down(name: str) -> None:
+        if name in STEPS:
+            step["left"] -= 1
+            if step["left"] == 0:
+                raise Killed(name)
+
+    monkeypatch.setattr("bitrix_sync.store.store.crash_point", count_down)
+    monkeypatch.setattr("bitrix_sync.engine.sender.crash_point", count_down)
+    with department(tmp_path, rules) as place:
+        tasks = [first_call(place, MARIA) for _ in range(3)]
+        evening, killed = place.at("2026-03-02 18:30"), list[str]()
+        while True:
+            place.portal.clock.set(evening)
+            sweeps = len(place.store.sweeps())
+            if sweeps % 2 == 0:
+                begin = evening.replace(hour=0, minute=0)
+                place.portal.state.add_absence(MARIA, begin, begin + timedelta(days=1))
+            step["left"] = len(killed) + 1
+            try:
+                for _ in range(2):
+                    place.turn()
+            except Killed as death:
+                killed.append(str(death))
+                place.die()
+                place.start()
+                for _ in range(3):
+                    place.turn()
+            (row,) = place.store.sweeps(limit=1)
+            assert (row.slot, row.state) == (f"{evening:%Y-%m-%d}/evening", "done"), killed[-1]
+            holder = IGOR if sweeps % 2 == 0 else MARIA
+            shown = [place.portal.state.tasks[task] for task in tasks]
+            assert {one.responsible_id for one in shown} == {holder}, killed[-1]
+            handed = [sum(change.field == "RESPONSIBLE_ID" for change in one.log) for one in shown]
+            assert set(handed) == {sweeps + 1}, killed[-1]
+            moved = [sum(change.field == "DEADLINE" for change in one.log) for one in shown]
+            assert set(moved) == {sweeps + 1}, killed[-1]
+            if len(killed) <= sweeps:
+                step["left"] = 0
+                break
+            evening += timedelta(days=3 if evening.weekday() == 4 else 1)
+    assert set(killed) == STEPS
+
+
+def test_an_idle_hour_asks_nothing_more(place: Department) -> None:
+    """Absences are read at sweeps alone, closed tasks once."""
+    place.until("13:00")
+    place.turn()
+    before = Counter(place.portal.calls)
+    for minute in range(10, 60, 10):
+        place.until(f"13:{minute}")
+        place.turn()
+    asked = {name for name, count in (Counter(place.portal.calls) - before).items() if count}
+    assert not asked & {"calendar.accessibility.get", "crm.currency.list"}, asked
