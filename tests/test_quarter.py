@@ -63,4 +63,4 @@ def test_an_escalation_for_absence_is_seen_by_the_moves_that_no_absence_was_the_
     evening(missed, TUE, {0: WED})
     evening(missed, THU, {0: THU})
     found = evening(missed, FRI, {0: THU})
-    assert (found.escalated, found.escalated_for_absence) == (1, 1)
+    assert (found.for_absence, found.escalated, found.escalated_for_absence) == (1, 1, 1)

@@ -18,6 +18,7 @@ from tests.quarter.world import HEAVY, ROOMS, Outcome, Plan, run
 ROWS: Mapping[str, Callable[[Count], str]] = {
     "swept dates kept": lambda one: f"{one.share_kept:.1%}",
     "moves a late task": lambda one: f"{one.moves_each:.2f}",
+    "moves because of an absence": lambda one: f"{one.for_absence:,}",
     "dates inside an absence": lambda one: f"{one.into_absence:,}",
     "days over room, another of ten free": lambda one: f"{one.over_room:,}",
     "escalations because of absence": lambda one: f"{one.escalated_for_absence:,}",
@@ -32,7 +33,7 @@ LEAST_KEPT, MOST_MOVES = 0.9, 1.3
 def main() -> int:
     """0: with learned room the dates hold; 1: they do not."""
     options = arguments()
-    plan = Plan(options.weeks, options.owners)
+    plan = Plan(options.weeks, options.owners, options.newer_first)
     print(f"seed {options.seed}: {plan.weeks} weeks, {plan.owners} owners, two sweeps a working day", flush=True)
     began = time.monotonic()
     quiet = partial(log.configure, level=logging.ERROR)
@@ -51,6 +52,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="another quarter (default: %(default)s)")
     parser.add_argument("--weeks", type=int, default=13, help="how many weeks (default: %(default)s)")
     parser.add_argument("--owners", type=int, default=40, help="how many owners (default: %(default)s)")
+    parser.add_argument("--newer-first", action="store_true", help="of what is due on a day people do the newer first")
     return parser.parse_args()
 
 

@@ -38,6 +38,8 @@ class Count:
     kept_promises: int = 0
     moves: int = 0
     moved: int = 0
+    for_absence: int = 0
+    """Moves that an absence was the reason of."""
     kept: int = 0
     broken: int = 0
     into_absence: int = 0
@@ -64,7 +66,7 @@ class Ledger:
         self.lives: dict[int, Life] = {}
         self.into_absence: Counter[int] = Counter()
         self.over_room: Counter[int] = Counter()
-        self.for_absence: Counter[int] = Counter()
+        self.escalated_for_absence: Counter[int] = Counter()
 
     def given(self, task: int, owner: int, due: date) -> None:
         """Somebody was given a task."""
@@ -106,7 +108,7 @@ class Ledger:
     def _escalated(self, life: Life) -> None:
         if not life.escalated:
             life.broken += bool(life.swept)
-            self.for_absence[life.owner] += life.blamed < LIMIT or life.due in self.away[life.owner]
+            self.escalated_for_absence[life.owner] += life.blamed < LIMIT or life.due in self.away[life.owner]
         life.escalated = True
 
     def _looked_at(self, owner: int, first: date) -> list[date]:
@@ -128,13 +130,14 @@ class Ledger:
             found.late += life.closed is None or life.closed > life.promised
             found.moves += len(life.swept)
             found.moved += bool(life.swept)
+            found.for_absence += len(life.swept) - life.blamed
             found.kept += life.kept
             found.broken += life.broken
             found.escalated += life.escalated
         for owner in chosen:
             found.into_absence += self.into_absence[owner]
             found.over_room += self.over_room[owner]
-            found.escalated_for_absence += self.for_absence[owner]
+            found.escalated_for_absence += self.escalated_for_absence[owner]
         return found
 
 

@@ -51,6 +51,8 @@ class Plan:
 
     weeks: int
     owners: int
+    newer_first: bool = False
+    """Of equally urgent tasks of a day people do the newer first, and leave what sweeps have put there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ def run(seed: int, plan: Plan, room: str) -> Outcome:
         portal.limits.cost_factor = 0.01
         place = Department(portal, Path(folder), RULES.format(room=room, limit=LIMIT))
         try:
-            world = World(place, people(seed, weeks=plan.weeks, owners=plan.owners), learns=room == "learned")
+            world = World(place, people(seed, weeks=plan.weeks, owners=plan.owners), plan, learns=room == "learned")
             days = workdays(plan.weeks)
             for day in days:
                 world.play(day)
@@ -95,8 +97,8 @@ class World:
     """The department with its people. ``learns``: the measure of a day is what the service has learned, otherwise what
     its owner can do."""
 
-    def __init__(self, place: Department, persons: list[Person], *, learns: bool) -> None:
-        self.place, self.learns = place, learns
+    def __init__(self, place: Department, persons: list[Person], plan: Plan, *, learns: bool) -> None:
+        self.place, self.newer_first, self.learns = place, plan.newer_first, learns
         state: PortalState = place.portal.state
         owners = sorted(user for user in state.users if user != 1)
         self.staff: Mapping[int, Person] = dict(zip(owners, persons, strict=True))
@@ -148,15 +150,17 @@ class World:
 
     def work(self, day: date) -> None:
         """Whoever is there does what is due, as much as they can: the urgent first, then the sooner due, then the
-        older."""
+        older (or the newer)."""
         due: dict[int, list[tuple[int, datetime, int]]] = {owner: [] for owner in self.staff}
         for task in self.open():
             if task.deadline and task.deadline.astimezone(MOSCOW).date() <= day:
-                due[task.responsible_id].append((-task.priority, task.deadline, task.id))
+                due[task.responsible_id].append(
+                    (-task.priority, task.deadline, -task.id if self.newer_first else task.id)
+                )
         for owner, one in self.staff.items():
-            for _, _, task_id in sorted(due[owner])[: 0 if day in one.away else one.capacity]:
-                self.state.complete_task(task_id, owner)
-                self.ledger.closed(task_id, day)
+            for _, _, number in sorted(due[owner])[: 0 if day in one.away else one.capacity]:
+                self.state.complete_task(abs(number), owner)
+                self.ledger.closed(abs(number), day)
 
     def open(self) -> list[Task]:
         """What is not done yet."""
