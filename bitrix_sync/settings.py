@@ -329,6 +329,7 @@ NAMES: Mapping[str, str] = {field.alias or name: name for name, field in Setting
 """Environment name → attribute of ``Settings``."""
 SECRETS = (
     "BITRIX_WEBHOOK_URL",
+    "DATABASE_URL",
     "BITRIX_APPLICATION_TOKEN",
     "BITRIX_PAGE_PASSWORD",
     "HTTPS_PROXY",

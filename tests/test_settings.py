@@ -142,8 +142,11 @@ def test_the_file_may_have_comments_quotes_a_mark_of_windows_and_other_programs_
 def test_secrets_may_stand_in_files_of_their_own(workdir: Path, end: str) -> None:
     Path("webhook").write_text(URL + end)
     Path("token").write_text(f"\ufeffone,two{end}", encoding="utf-8")
+    Path("database").write_text(f"postgresql://me:hidden@server/name{end}")
     Path(".env").write_text("BITRIX_APPLICATION_TOKEN_FILE=token\n")
-    settings = load_settings({"BITRIX_WEBHOOK_URL_FILE": "webhook"})
+    settings = load_settings({"BITRIX_WEBHOOK_URL_FILE": "webhook", "DATABASE_URL_FILE": "database"})
+    assert settings.database_url == "postgresql://me:hidden@server/name"
+    assert "hidden" in settings.secrets()
     assert settings.webhook_url.get_secret_value() == URL
     assert [token.get_secret_value() for token in settings.application_tokens] == ["one", "two"]
     assert stat.S_IMODE(Path("webhook").stat().st_mode) & 0o077, "the file is not ours to close"
