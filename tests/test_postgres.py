@@ -3,6 +3,7 @@ The suites of the store run on it too: ``make test-postgres``."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -182,3 +183,25 @@ def test_a_backup_is_a_database_of_sqlite(address: str, tmp_path: Path) -> None:
         lease = copy.lease()
         assert lease is not None
         assert lease.epoch == epoch
+
+
+def test_a_command_is_heard_without_a_look_at_the_store(address: str, tmp_path: Path) -> None:
+    """And when the connection that listened is lost, everybody looks for himself until there is another."""
+    name = address.partition("@/")[2].partition("?")[0]
+    with Store(address, portal=3) as asked, Store(address, portal=4) as other:
+        asked.version(), other.version()
+        before = asked.version(), other.version()
+        assert (asked.version(), other.version()) == before
+        asked.flags.trouble = "no command"
+        assert asked.version() == before[0]
+        asked.ask("sync", {}, now=NOW)
+        until = time.monotonic() + 10
+        while asked.version() == before[0] and time.monotonic() < until:
+            time.sleep(0.001)  # the server tells when it comes to it
+        assert asked.version() != before[0]
+        assert other.version() == before[1]
+        with postgres.connect() as server:
+            server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+        lost = {other.version() for _ in range(3)}
+        assert len(lost) == 3
+        assert other.is_asked() is False

@@ -121,7 +121,7 @@ class Database:
         return (StoreAway if self._dialect.is_away(cause) else StoreError)(self._dialect.say(cause))
 
     def version(self) -> int:
-        """Another number than before once anybody has written."""
+        """Another number than before once a command may have asked something."""
         self._dialect.require()
         with self.errors():
             return self._dialect.version()

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy import Connection, Engine, Table, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
@@ -261,6 +261,14 @@ def _parsed(url: str) -> URL:
         return make_url(url)
     except ArgumentError:
         raise StoreError("DATABASE_URL is no address of a database; write sqlite:///bitrix-sync.db") from None
+
+
+def announce(connection: Connection) -> None:
+    """Tells whoever listens that something is asked of the portal of this transaction, once it is committed."""
+    if connection.dialect.name == "postgresql":
+        from bitrix_sync.store.postgres import ASKED, PORTAL
+
+        connection.execute(text(f"SELECT pg_notify('{ASKED}', ({PORTAL})::text)"))
 
 
 def unmade(url: str) -> str:

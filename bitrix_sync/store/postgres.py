@@ -7,8 +7,10 @@ and none can be written. Statements, migrations and Python's tables are those of
 
 from __future__ import annotations
 
-import itertools
+import contextlib
 import threading
+import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -35,11 +37,13 @@ from bitrix_sync.store.rows import write_file
 from bitrix_sync.store.schema import DEFAULT_PORTAL, HEAD, OLDEST_HEAD, metadata, operators, schema_versions
 
 OLDEST = 130000
+ASKED = "bitrix_sync_asked"
+"""The channel on which a command tells for which portal it asks."""
 PORTAL = "nullif(current_setting('bitrix_sync.portal', true), '')::bigint"
 _LOCKS = 0x62697472
 """First half of the numbers by which our writers queue; the second is the portal, or 0 for all of them."""
 _EVERY = 0
-_IDLE = "set_config('idle_in_transaction_session_timeout', '10s', true)"
+_IDLE = "set_config('idle_in_transaction_session_timeout', '4s', true)"
 """A writer that was stopped in the middle of a transaction must not keep the others waiting for ever."""
 _READS = "SELECT set_config('bitrix_sync.portal', %(portal)s, true)"
 _WRITES = f"{_READS}, {_IDLE}, pg_advisory_xact_lock({_LOCKS}, %(queue)s)"
@@ -65,7 +69,7 @@ class Postgres:
         self.migrator = options(isolation_level="READ COMMITTED", queue=_EVERY)
         self.unqueued = options(isolation_level="READ COMMITTED")
         self._open = True
-        self._looks = itertools.count()
+        self._portal = str(portal)
 
     def close(self) -> None:
         """Gives the connections back; the last portal of an address closes them."""
@@ -77,8 +81,8 @@ class Postgres:
         """The server itself says when it is gone."""
 
     def version(self) -> int:
-        """The server keeps no such number: always another one, so that whoever asks looks for himself."""
-        return next(self._looks)
+        """Another number than before once a command has asked, as far as the server could tell; no look at it."""
+        return self._pool.ear.heard(self._portal)
 
     def set_up(self) -> None:
         """Nothing is kept where what was committed may be lost, or where portals would see each other."""
@@ -218,12 +222,60 @@ def _name(url: URL) -> str:
     return f"{url.database or url.username} on {host}"
 
 
+class _Ear:
+    """Hears, on a connection of its own, which portals commands ask something of. Whenever it may have missed one,
+    everybody looks for himself: so it is until it listens, and after its connection was lost."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._turn = threading.Lock()
+        self._connection: Any = None
+        self._tried = -_SECONDS
+        self._missed = 0
+        self._said: Counter[str] = Counter()
+
+    def heard(self, portal: str) -> int:
+        """Another number once somebody may have asked something of the portal."""
+        with self._turn:
+            try:
+                self._listen()
+            except (psycopg.Error, DBAPIError):
+                self.close()
+                self._missed += 1
+            return self._said[portal] + self._missed
+
+    def close(self) -> None:
+        """Listens no more."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(psycopg.Error):
+                connection.close()
+
+    def _listen(self) -> None:
+        if self._connection is None:
+            self._missed += 1
+            if time.monotonic() - self._tried < _SECONDS / 2:
+                return
+            self._tried = time.monotonic()
+            pooled = self._engine.raw_connection()
+            self._connection = pooled.driver_connection
+            pooled.detach()
+            self._connection.rollback()
+            self._connection.autocommit = True
+            self._connection.execute(f"LISTEN {ASKED}")
+        for note in self._connection.notifies(timeout=0):
+            match note:
+                case psycopg.Notify(payload=portal):
+                    self._said[portal] += 1
+
+
 @dataclass(slots=True)
 class _Pool:
     """The connections of this process to an address, and how many portals use them."""
 
     key: tuple[URL, float]
     engine: Engine
+    ear: _Ear
     users: int = 0
 
 
@@ -234,7 +286,10 @@ _pooling = threading.Lock()
 def _take_pool(url: URL, busy_seconds: float) -> _Pool:
     key = (url, busy_seconds)
     with _pooling:
-        pool = _pools.get(key) or _pools.setdefault(key, _Pool(key, _engine(url, busy_seconds)))
+        pool = _pools.get(key)
+        if pool is None:
+            engine = _engine(url, busy_seconds)
+            pool = _pools[key] = _Pool(key, engine, _Ear(engine))
         pool.users += 1
         return pool
 
@@ -244,6 +299,7 @@ def _leave_pool(pool: _Pool) -> None:
         pool.users -= 1
         if not pool.users:
             del _pools[pool.key]
+            pool.ear.close()
             pool.engine.dispose()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, or_, select, update
 
+from bitrix_sync.store.dialects import announce
 from bitrix_sync.store.schema import requests
 
 ASKED, TAKEN, ANSWERED, REFUSED, WITHDRAWN = "asked", "taken", "answered", "refused", "withdrawn"
@@ -31,6 +32,7 @@ class Request:
 def ask(connection: Connection, kind: str, args: Mapping[str, Any], *, now: datetime) -> int:
     """Asks the running service for something; returns the request's id. ``now`` is our clock."""
     values = {"kind": kind, "args": dict(args), "state": ASKED, "asked": now}
+    announce(connection)
     return int(connection.execute(insert(requests).values(values).returning(requests.c.id)).scalar_one())
 
 
