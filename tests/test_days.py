@@ -323,3 +323,15 @@ def test_an_idle_hour_asks_nothing_more(place: Department) -> None:
         place.turn()
     asked = {name for name, count in (Counter(place.portal.calls) - before).items() if count}
     assert not asked & {"calendar.accessibility.get", "crm.currency.list"}, asked
+
+
+def test_what_comes_back_is_told_from_the_task_as_it_is_now(lending: Department) -> None:
+    """Its title was changed since it was last read, and its substitute is whom its rule names now."""
+    task = lent_task(lending)
+    deal = lending.portal.state.deals[lending.record(task).deal_id]
+    lending.portal.state.set_responsible(deal.id, IGOR, by=HEAD)
+    lending.turn()
+    lending.portal.state.set_title(task, "Call them at last", by=IGOR)
+    lending.sweeps("2026-03-05 09:00")
+    record = lending.record(task)
+    assert (owner(lending, task), record.lent_from, record.title) == (IGOR, None, "Call them at last")

@@ -245,7 +245,11 @@ def pass_on(
     if not wanted:
         return {}
     now = context.portal.now()
-    states = context.store.deal_states([one.record.deal_id for one in wanted], now=now)
+    read = {one.record.ref: one.record for one in wanted}
+    states = {
+        deal: replace(state, tasks=tuple(read.get(task.ref, task) for task in state.tasks))
+        for deal, state in context.store.deal_states([one.record.deal_id for one in wanted], now=now).items()
+    }
     world = plan.World(
         replace(company, absences=days.absences), picks_of(context), context.store.rules_loaded(), context.started
     )
