@@ -26,8 +26,9 @@ $(SANDBOX): $(STAMP) bitrix_sandbox/pyproject.toml
 	$(PIP) --no-deps --no-build-isolation -e ./bitrix_sandbox
 	@touch $@
 
+# four on two cores: many tests wait in real time for what a process does
 test: install $(SANDBOX)
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 4 --dist worksteal
 
 # the suites of the store once more, on a PostgreSQL server of their own; says so where none is installed
 test-postgres: install $(SANDBOX)
