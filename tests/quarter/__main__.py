@@ -33,7 +33,7 @@ LEAST_KEPT, MOST_MOVES = 0.9, 1.3
 def main() -> int:
     """0: with learned room the dates hold; 1: they do not."""
     options = arguments()
-    plan = Plan(options.weeks, options.owners, options.newer_first)
+    plan = Plan(options.weeks, options.owners, newer_first=options.newer_first)
     print(f"seed {options.seed}: {plan.weeks} weeks, {plan.owners} owners, two sweeps a working day", flush=True)
     began = time.monotonic()
     quiet = partial(log.configure, level=logging.ERROR)

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
-LIMIT = 3
-"""Moves after which a task is escalated, those for an absence apart."""
 LOOKED_AT = 10
 """Working days on which its owner is there that a sweep looks at."""
 
@@ -50,7 +48,7 @@ class Count:
     @property
     def share_kept(self) -> float:
         """Of the swept dates that have passed."""
-        return self.kept / max(1, self.kept + self.broken)
+        return 1 - self.broken / max(1, self.kept + self.broken)
 
     @property
     def moves_each(self) -> float:
@@ -59,10 +57,11 @@ class Count:
 
 
 class Ledger:
-    """The tasks of one run. ``away``: days on which an owner is known to be away, kept up by whoever plays."""
+    """The tasks of one run. ``away``: days on which an owner is known to be away, kept up by whoever plays;
+    ``limit``: moves after which a task is escalated, those for an absence apart."""
 
-    def __init__(self, away: Mapping[int, set[date]]) -> None:
-        self.away = away
+    def __init__(self, away: Mapping[int, set[date]], *, limit: int) -> None:
+        self.away, self.limit = away, limit
         self.lives: dict[int, Life] = {}
         self.into_absence: Counter[int] = Counter()
         self.over_room: Counter[int] = Counter()
@@ -108,7 +107,7 @@ class Ledger:
     def _escalated(self, life: Life) -> None:
         if not life.escalated:
             life.broken += bool(life.swept)
-            self.escalated_for_absence[life.owner] += life.blamed < LIMIT or life.due in self.away[life.owner]
+            self.escalated_for_absence[life.owner] += life.blamed < self.limit or life.due in self.away[life.owner]
         life.escalated = True
 
     def _looked_at(self, owner: int, first: date) -> list[date]:

@@ -14,7 +14,7 @@ from bitrix_sandbox.state import seed as portals
 from bitrix_sandbox.state.clock import Clock
 from bitrix_sandbox.state.portal import PortalState
 from bitrix_sandbox.state.task_records import Task
-from tests.quarter.ledger import LIMIT, Count, Ledger
+from tests.quarter.ledger import Count, Ledger
 from tests.quarter.script import FIRST_DAY, Person, next_workday, people, workdays
 from tests.world.company import MOSCOW
 from tests.world.sweeps import Department
@@ -51,6 +51,8 @@ class Plan:
 
     weeks: int
     owners: int
+    limit: int = 3
+    """Moves after which a task is escalated."""
     newer_first: bool = False
     """Of equally urgent tasks of a day people do the newer first, and leave what sweeps have put there."""
 
@@ -74,7 +76,7 @@ def run(seed: int, plan: Plan, room: str) -> Outcome:
     state = portals.build_big(clock, deals=plan.owners, owners=plan.owners, departments=max(2, plan.owners // 8))
     with tempfile.TemporaryDirectory() as folder, Sandbox(state) as portal:
         portal.limits.cost_factor = 0.01
-        place = Department(portal, Path(folder), RULES.format(room=room, limit=LIMIT))
+        place = Department(portal, Path(folder), RULES.format(room=room, limit=plan.limit))
         try:
             world = World(place, people(seed, weeks=plan.weeks, owners=plan.owners), plan, learns=room == "learned")
             days = workdays(plan.weeks)
@@ -103,7 +105,7 @@ class World:
         owners = sorted(user for user in state.users if user != 1)
         self.staff: Mapping[int, Person] = dict(zip(owners, persons, strict=True))
         self.known = {owner: set(one.leave) for owner, one in self.staff.items()}
-        self.ledger = Ledger(self.known)
+        self.ledger = Ledger(self.known, limit=plan.limit)
         for owner, one in self.staff.items():
             if one.leave:
                 self.absent(owner, min(one.leave), max(one.leave))
