@@ -185,6 +185,15 @@ def test_a_backup_is_a_database_of_sqlite(address: str, tmp_path: Path) -> None:
         assert lease.epoch == epoch
 
 
+def wait_for_another(store: Store, version: int) -> int:
+    """The server tells when it comes to it."""
+    until = time.monotonic() + 10
+    while (seen := store.version()) == version:
+        assert time.monotonic() < until, "nothing was heard"
+        time.sleep(0.001)
+    return seen
+
+
 def test_a_command_is_heard_without_a_look_at_the_store(address: str, tmp_path: Path) -> None:
     """And when the connection that listened is lost, everybody looks for himself until there is another."""
     name = address.partition("@/")[2].partition("?")[0]
@@ -195,13 +204,10 @@ def test_a_command_is_heard_without_a_look_at_the_store(address: str, tmp_path: 
         asked.flags.trouble = "no command"
         assert asked.version() == before[0]
         asked.ask("sync", {}, now=NOW)
-        until = time.monotonic() + 10
-        while asked.version() == before[0] and time.monotonic() < until:
-            time.sleep(0.001)  # the server tells when it comes to it
-        assert asked.version() != before[0]
+        wait_for_another(asked, before[0])
         assert other.version() == before[1]
         with postgres.connect() as server:
             server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
-        lost = {other.version() for _ in range(3)}
-        assert len(lost) == 3
+        lost = wait_for_another(other, before[1])
+        assert len({lost, other.version(), other.version()}) == 3
         assert other.is_asked() is False
