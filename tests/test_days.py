@@ -335,3 +335,21 @@ def test_what_comes_back_is_told_from_the_task_as_it_is_now(lending: Department)
     lending.sweeps("2026-03-05 09:00")
     record = lending.record(task)
     assert (owner(lending, task), record.lent_from, record.title) == (IGOR, None, "Call them at last")
+
+
+def test_what_was_undone_is_not_moved_again_before_the_evening_of_the_next_working_day(place: Department) -> None:
+    task = place.task("Offer", MARIA, "2026-03-02 12:00")
+    place.sweeps("18:30")
+    changes.perform(place.context, "undo", {"slot": E1})
+    place.sweeps("2026-03-03 09:00")
+    assert place.due(task) == "2026-03-02 12:00"
+    place.sweeps("2026-03-03 18:30")
+    assert place.due(task) == "2026-03-04 18:00"
+
+
+def test_what_was_undone_is_moved_when_the_sweep_is_run_again(place: Department) -> None:
+    task = place.task("Offer", MARIA, "2026-03-02 12:00")
+    place.sweeps("18:30")
+    changes.perform(place.context, "undo", {"slot": E1})
+    changes.perform(place.context, "sweep", {"name": "evening", "rerun": True})
+    assert place.due(task) == "2026-03-03 18:00"

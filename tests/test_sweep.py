@@ -490,12 +490,12 @@ def test_a_sweep_is_undone_once(place: Department) -> None:
         changes.perform(place.context, "undo", {"slot": "2026-03-01/evening"})
 
 
-def test_what_was_undone_is_moved_by_the_next_sweep_as_if_for_the_first_time(place: Department) -> None:
+def test_what_was_undone_is_moved_by_a_later_sweep_as_if_for_the_first_time(place: Department) -> None:
     task = place.task("Offer", MARIA, "2026-03-02 12:00")
     place.sweeps("18:30")
     changes.perform(place.context, "undo", {"slot": E1})
-    place.sweeps("2026-03-03 09:00")
-    assert place.due(task) == "2026-03-03 18:00"
+    place.sweeps("2026-03-03 18:30")
+    assert place.due(task) == "2026-03-04 18:00"
     assert place.record(task).moves == 1
 
 

@@ -187,7 +187,7 @@ def weigh(
     late = [
         _of_gone_deal(record, rules, company, told)
         if record.deal_id in gone
-        else _fate(record, overdue, rules, company, deals, daily, days)
+        else _fate(record, overdue, rules, company, deals, daily, days, moment)
         for record in records
         if record.portal_id is not None and is_late(record, moment) and in_scope(record, overdue, rules)
     ]
@@ -207,13 +207,15 @@ def weigh(
 @dataclass(frozen=True, slots=True)
 class Days:
     """What a sweep knows of people's days. ``room``: tasks a day by owner, None for no bound; ``closed``: how many of
-    everybody's tasks were closed on the sweep's day; ``amounts`` of deals in the account's currency."""
+    everybody's tasks were closed on the sweep's day; ``amounts`` of deals in the account's currency; ``undone``: tasks
+    (refs) whose move was taken back lately, and when."""
 
     presence: Presence
     absences: tuple[Absence, ...] = ()
     room: Mapping[int, int | None] = field(default_factory=dict)
     closed: Mapping[int, int] = field(default_factory=dict)
     amounts: Mapping[int, Decimal] = field(default_factory=dict)
+    undone: Mapping[str, datetime] = field(default_factory=dict)
 
 
 def taken(records: Iterable[TaskRecord], days: Days, calendar: Calendar, moment: datetime) -> dict[int, Counter[date]]:
@@ -306,6 +308,7 @@ def _fate(
     deals: Mapping[int, Deal],
     daily: bool,
     days: Days,
+    moment: datetime,
 ) -> OverdueTask:
     """``daily``: this sweep tells what is told once a day. What fell due while its owner was away is nobody's fault."""
     supervisor = supervisor_of(record, company, rules=rules)
@@ -316,6 +319,8 @@ def _fate(
         return OverdueTask(record, "closed_deal" if daily else "stay", supervisor)
     own = own_overdue(record, rules)
     limit = overdue.limit if own is None or own.limit is None else own.limit
+    if record.ref in days.undone and moment < rests_until(days.undone[record.ref], overdue, rules.calendar):
+        return OverdueTask(record, "stay", supervisor)
     missed = fell_due_away(record, days.presence)
     if limit is not None and record.moves >= limit and not missed:
         if not daily:
@@ -323,6 +328,13 @@ def _fate(
         above = _above(company, supervisor, record.owner_id) if supervisor else None
         return OverdueTask(record, "escalate", supervisor, escalated_to=above or supervisor, at_top=above is None)
     return OverdueTask(record, "move", supervisor, for_absence=missed)
+
+
+def rests_until(undone: datetime, overdue: Overdue, calendar: Calendar) -> datetime:
+    """The evening of the working day after a move was taken back: until then it is not repeated."""
+    day = calendar.next_working(calendar.local(undone).date(), inclusive=False)
+    evening = next((slot.at for slot in overdue.slots if slot.name == "evening"), calendar.end_of(day))
+    return calendar.moment(day, evening)
 
 
 def fell_due_away(record: TaskRecord, presence: Presence) -> bool:

@@ -29,7 +29,7 @@ from sqlalchemy import (
 
 from bitrix_sync.model.actions import Kind, MoveDeal
 from bitrix_sync.model.facts import DONE, MOVABLE_STATUSES, OPEN_STATUSES, PROGRESS
-from bitrix_sync.model.keys import Purpose
+from bitrix_sync.model.keys import Purpose, foreign_ref
 from bitrix_sync.model.operations import Operation, State
 from bitrix_sync.store.mapping import action_of, chunks
 from bitrix_sync.store.schema import deals, operations, slips, tasks, traces, trial, visits
@@ -89,6 +89,17 @@ def _by_service(self_id: int) -> ColumnElement[bool]:
         ),
     )
     return and_(tasks.c.status == DONE, exists().where(ours))
+
+
+def undone_since(connection: Connection, since: datetime) -> dict[str, datetime]:
+    """Tasks (refs) of which a sweep's move was taken back since a moment, and when that was last."""
+    query = (
+        select(tasks.c.occurrence, tasks.c.portal_id, func.max(slips.c.at).label("at"))
+        .join(tasks, tasks.c.id == slips.c.task_row)
+        .where(slips.c.by == "undo", slips.c.at >= since)
+        .group_by(tasks.c.id, tasks.c.occurrence, tasks.c.portal_id)
+    )
+    return {row.occurrence or foreign_ref(row.portal_id): row.at for row in connection.execute(query)}
 
 
 def lending_counts(connection: Connection) -> dict[str, int]:

@@ -205,6 +205,7 @@ class Store:
     note_absences = writes("note_absences", changes.note_absences)
     known_absences = reads(changes.known_absences)
     closings = reads(queries.closings)
+    undone_since = reads(queries.undone_since)
     lending_counts = reads(queries.lending_counts)
 
     def record(self, made: Changeset, epoch: int) -> list[int]:

@@ -29,8 +29,8 @@ LOOK_BACK = timedelta(days=31)
 """How far back absences are read: what fell due in one is not held against its owner."""
 
 
-def days_of(context: ServiceContext, deals: Mapping[int, Deal], moment: datetime) -> Days:
-    """What is known at the sweep's moment."""
+def days_of(context: ServiceContext, deals: Mapping[int, Deal], moment: datetime, *, again: bool = False) -> Days:
+    """What is known at the sweep's moment. ``again``: it is run once more, so what was taken back is moved again."""
     rules, book = context.rulebook.rules, context.rulebook
     known = absences(context, moment)
     presence = Presence(known, rules.calendar)
@@ -40,6 +40,7 @@ def days_of(context: ServiceContext, deals: Mapping[int, Deal], moment: datetime
         room=rooms(context.store, rules, book.company, presence, moment),
         closed=closed_today(context.store, rules, book.company, moment),
         amounts=amounts(deals.values(), book.directory.currencies),
+        undone={} if again else context.store.undone_since(moment - LOOK_BACK),
     )
 
 

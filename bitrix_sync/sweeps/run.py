@@ -19,7 +19,7 @@ from bitrix_sync.engine.recheck import OpenWork, open_work, remember
 from bitrix_sync.engine.sender import note_outcomes
 from bitrix_sync.model.actions import Kind, SetPeople, pack
 from bitrix_sync.model.facts import Deal
-from bitrix_sync.model.keys import Key, Purpose
+from bitrix_sync.model.keys import Key, Purpose, SlotId
 from bitrix_sync.model.operations import (
     Changeset,
     Decision,
@@ -208,7 +208,7 @@ def decide(context: ServiceContext, slot: str, rule: Slot, moment: datetime) -> 
         return Plan(slot, moment, seen)
     records = {record.ref: record for record in (*store.open_tasks(), *seen.tasks)}
     orphans = [record for record in records.values() if record.deal_id and record.deal_id not in seen.deals]
-    days = days_of(context, seen.deals, moment)
+    days = days_of(context, seen.deals, moment, again=SlotId.parse(slot).run > 1)
     lent = pass_on(context, records.values(), seen.deals, days, slot, moment)
     tasks = [after(record, lent) for record in records.values()]
     late = overdue.weigh(
