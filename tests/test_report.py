@@ -664,7 +664,8 @@ def test_the_service_keeps_what_reports_need_without_asking_the_portal(tmp_path:
     assert (known.language, known.portal) == ("en", place.portal.url.partition("/rest/")[0])
     assert known.source == place.rules.read_text(encoding="utf-8")
     assert [sheet["stage"] for sheet in known.sheets] == ["Новая заявка", "Презентация", "КП отправлено"]
-    assert place.portal.url.split("/")[5] not in store_text(tmp_path / "store.db")
+    place.service.store.backup(copy := tmp_path / "copy.db")
+    assert place.portal.url.split("/")[5] not in store_text(copy)
 
 
 def test_metrics_tell_what_is_worth_an_alert(tmp_path: Path) -> None:
