@@ -28,6 +28,7 @@ SUITES = (
     "tests/test_store_contract.py",
     "tests/test_store_together.py",
     "tests/test_slots.py",
+    "tests/test_days.py",
     "tests/test_why.py",
     "tests/test_report.py",
     "tests/test_preview.py",
