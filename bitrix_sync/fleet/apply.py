@@ -287,6 +287,22 @@ def apply(
     UserError with a line for everything that is wrong."""
     ever = {row.name: row for row in portals.changed_since(0)}
     rows = {name: row for name, row in ever.items() if not row.removed}
+    changes = _proved(wanted, ever, rows, base, seals)
+    became = _sorted(wanted, changes, rows, dry_run=dry_run, prune=prune, whole=whole)
+    if not dry_run:
+        _write(became, rows, portals, by=by)
+    return became
+
+
+def _proved(
+    wanted: Sequence[Wanted],
+    ever: Mapping[str, PortalRow],
+    rows: Mapping[str, PortalRow],
+    base: Settings,
+    seals: Seals,
+) -> list[Change]:
+    """What is to be changed, each portal judged. ``ever``: rows of portals that there are or were; ``rows``: of those
+    there are. UserError with a line for everything that is wrong."""
     changes, wrong = _differences(wanted, rows, base, seals)
     wrong += [str(NameTaken(one.name)) for one in wanted if one.name in ever.keys() - rows.keys()]
     wrong += _twice(changes, rows.values())
@@ -295,21 +311,40 @@ def apply(
             wrong = [line for lines in pool.map(judge, changes) for line in lines]
     if wrong:
         raise UserError("\n".join(wrong))
-    added = tuple(change for change in changes if change.row is None)
-    changed = tuple(change for change in changes if change.row is not None and change.values)
+    return changes
+
+
+def _sorted(
+    wanted: Sequence[Wanted],
+    changes: Sequence[Change],
+    rows: Mapping[str, PortalRow],
+    *,
+    dry_run: bool,
+    prune: bool,
+    whole: bool,
+) -> WhatBecame:
+    """Changes by what they are, and the portals of which nothing was said."""
     names = {one.name for one in wanted}
-    missing = tuple(name for name in rows if name not in names) if whole else ()
-    pruned = tuple(name for name in missing if prune and rows[name].enabled)
-    if not dry_run:
-        new = [PortalRow(name=one.name, enabled=bool(one.text), **one.values) for one in added]
-        other: dict[int, Mapping[str, Any]] = {one.row.number: one.values for one in changed if one.row is not None}
-        other |= {rows[name].number: {"enabled": False} for name in pruned}
-        portals.write(new, other, by=by)
-    unchanged = tuple(one.name for one in changes if one.row is not None and not one.values)
-    off = tuple(name for name in names & rows.keys() if not rows[name].enabled and rows[name].rules_version)
+    known = [change for change in changes if change.row is not None]
+    missing = sorted(name for name in rows if name not in names) if whole else []
+    off = sorted(name for name in names & rows.keys() if not rows[name].enabled and rows[name].rules_version)
     return WhatBecame(
-        added, changed, unchanged, tuple(sorted(missing)), tuple(sorted(pruned)), tuple(sorted(off)), dry_run
+        tuple(change for change in changes if change.row is None),
+        tuple(change for change in known if change.values),
+        tuple(change.name for change in known if not change.values),
+        tuple(missing),
+        tuple(name for name in missing if prune and rows[name].enabled),
+        tuple(off),
+        dry_run,
     )
+
+
+def _write(became: WhatBecame, rows: Mapping[str, PortalRow], portals: Portals, *, by: str) -> None:
+    """All of it in one transaction."""
+    new = [PortalRow(name=one.name, enabled=bool(one.text), **one.values) for one in became.added]
+    other: dict[int, Mapping[str, Any]] = {one.row.number: one.values for one in became.changed if one.row is not None}
+    other |= {rows[name].number: {"enabled": False} for name in became.pruned}
+    portals.write(new, other, by=by)
 
 
 def _differences(

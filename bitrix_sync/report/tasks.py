@@ -129,9 +129,6 @@ def _load_line(
     """``by_bucket``: 0 before today, 1 today, and so on, after the last day ``len(days) + 1``."""
     counted = {day: by_bucket.get(number, Counted()) for number, day in enumerate(days, start=1)}
     due = {day: one.open for day, one in counted.items()}
-    room, working = people.size(owner), [day for day in days if here.known.calendar.is_working(day)]
-    away = {day: until for day in working if (until := people.presence.away_all_day(owner, day))}
-    taken = {day: counted[day].to_do + (people.closed.get(owner, 0) if day == here.today else 0) for day in working}
     department_id, department = here.department(owner)
     planned = {
         day: count for day, count in due.items() if count or day == here.today or here.known.calendar.is_working(day)
@@ -149,10 +146,19 @@ def _load_line(
         "later": by_bucket.get(len(days) + 1, Counted()).open,
         "no_deadline": by_bucket.get(None, Counted()).open,
         "by_day": {day.isoformat(): count for day, count in planned.items()},
+        **_free_places(here, owner, {day: one.to_do for day, one in counted.items()}, people),
+    }
+
+
+def _free_places(here: ReportContext, owner: int, to_do: Mapping[date, int], people: People) -> Line:
+    """How many tasks a day a person can do, how many more on each working day, and when they are away."""
+    room, working = people.size(owner), [day for day in to_do if here.known.calendar.is_working(day)]
+    away = {day: until for day in working if (until := people.presence.away_all_day(owner, day))}
+    taken = Counter({here.today: people.closed.get(owner, 0)}) + Counter(to_do)
+    free = {day: 0 if day in away else max(room - taken[day], 0) for day in working} if room is not None else {}
+    return {
         "room": room,
-        "free_by_day": {
-            day.isoformat(): 0 if day in away else max(room - taken[day], 0) for day in working if room is not None
-        },
+        "free_by_day": {day.isoformat(): count for day, count in free.items()},
         "away_until": here.local(people.presence.away_at(owner, here.now) or away.get(here.today)),
         "away_days": [day.isoformat() for day in away],
     }
