@@ -8,7 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bitrix_sandbox.methods import crm_clients, crm_currency, crm_deals, crm_directory, crm_history, crm_userfields
+from bitrix_sandbox.methods import (
+    crm_activities,
+    crm_clients,
+    crm_currency,
+    crm_deals,
+    crm_directory,
+    crm_history,
+    crm_userfields,
+)
 from bitrix_sandbox.methods.crm_select import records_of, select_records
 from bitrix_sandbox.methods.protocol import Answer, Caller, method
 from bitrix_sandbox.state import values
@@ -18,7 +26,15 @@ from bitrix_sandbox.state.errors import RestError
 from bitrix_sandbox.state.portal import PortalState
 from bitrix_sandbox.state.records import Deal, Stage
 
-__all__ = ["crm_clients", "crm_currency", "crm_deals", "crm_directory", "crm_history", "crm_userfields"]
+__all__ = [
+    "crm_activities",
+    "crm_clients",
+    "crm_currency",
+    "crm_deals",
+    "crm_directory",
+    "crm_history",
+    "crm_userfields",
+]
 
 
 @method("crm.item.get", "crm")

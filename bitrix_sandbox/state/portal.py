@@ -11,12 +11,12 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Any
 
+from bitrix_sandbox.state.activity_book import ActivityBook
 from bitrix_sandbox.state.clock import Clock
 from bitrix_sandbox.state.deal_book import DealBook
 from bitrix_sandbox.state.records import Deal, HistoryRow, Webhook
 from bitrix_sandbox.state.staff_book import StaffBook
 from bitrix_sandbox.state.switches import Switches
-from bitrix_sandbox.state.task_book import TaskBook
 from bitrix_sandbox.state.task_records import Task
 
 __all__ = ["PortalState", "Switches", "Webhook"]
@@ -25,7 +25,7 @@ OF_THE_MACHINE = frozenset({"backup", "clock", "emit", "ignored_filters", "lock"
 """What a backup of the portal does not hold."""
 
 
-class PortalState(DealBook, TaskBook, StaffBook):
+class PortalState(DealBook, ActivityBook, StaffBook):
     """One portal. ``emit(event, data)`` is called for every documented event; a server sets it."""
 
     def __init__(self, clock: Clock, *, switches: Switches | None = None) -> None:

@@ -200,6 +200,27 @@ class HistoryRow:
 
 
 @dataclass(slots=True)
+class Activity:
+    """A planned or completed activity (call, meeting, to-do, a task of a deal). ``owner_type``: 2 deal, 3 contact;
+    ``kind``: 1 meeting, 2 call, 3 task, 4 mail, 6 by its provider; ``bindings``: its owner, and what else it belongs
+    to; ``associated``: the task that it shows."""
+
+    id: int
+    owner_type: int
+    owner_id: int
+    kind: int
+    provider: str
+    subject: str
+    responsible_id: int
+    created: datetime
+    updated: datetime
+    deadline: datetime | None = None
+    completed: bool = False
+    associated: int = 0
+    bindings: dict[tuple[int, int], None] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class Client:
     """A company or a contact."""
 

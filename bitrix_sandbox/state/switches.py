@@ -43,6 +43,10 @@ class Switches:
     """An unknown filter key of ``tasks.task.list``, ``user.get`` and the like is an error instead of being ignored."""
     plain_user_deals: str = "all"
     """What a user who is no administrator may read of deals: ``all`` or ``own``."""
+    tasks_as_activities: str = "new"
+    """A new task of a deal is an activity too: ``new`` (of CRM_TASKS_TASK), ``old`` (of TASKS, type 3) or ``none``."""
+    no_deadline_null: bool = False
+    """An activity without a deadline tells null; False: the year 9999, as documented."""
     result_spares_creator: bool = False
     """A required result is not asked of administrators and of the task's creator (seen in the product's source)."""
     assign_to_anyone: bool = True
