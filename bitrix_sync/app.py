@@ -196,7 +196,7 @@ class WakeSignal:
 class Service:
     """One portal's service. ``clock``: its time, or what that is driven by; ``sleep`` waits for it (seconds).
     ``same_portal``: an administrator says that the portal is the one that the store was made on, though nothing shows
-    it."""
+    it. ``patience``: seconds that no reading tries for longer."""
 
     def __init__(
         self,
@@ -205,6 +205,7 @@ class Service:
         clock: Callable[[], datetime] | None = None,
         sleep: Callable[[float], object] | None = None,
         same_portal: bool = False,
+        patience: float = float("inf"),
     ) -> None:
         self.settings = settings
         self.same_portal = same_portal
@@ -223,6 +224,7 @@ class Service:
             rate=settings.rate,
             ca_file=settings.ca_file,
             clock=self.time.seconds,
+            patience=patience,
             sleep=sleep,
             stop=self.stopping,
             on_request=self.store.look_away,
@@ -246,6 +248,10 @@ class Service:
         """Nobody knows what was missed: the next reading takes in all."""
         self.wish = schedule.Wish()
         """When the next turn is wanted."""
+        self.turn_until = float("inf")
+        """When others have a turn: then writing goes on in the next one."""
+        self.slot_delay = timedelta()
+        """How much later than their moments sweeps begin."""
         self.look: tuple[datetime, datetime] | None = None
         """Between these moments of the portal's time nothing of sweeps and of the recheck is due."""
         self.rules_met: tuple[Rules, str] | None = None
@@ -573,6 +579,24 @@ class Service:
                 self.tend()
         log.info("ended", reason=self.failed or "asked for")
 
+    def take_turns(self, seconds: float) -> float:
+        """For whoever drives the service from outside, instead of ``work``: the turns that are wanted now, for so many
+        seconds; after how many the next one is wanted."""
+        self.turn_until = self.portal.clock() + seconds
+        with contextlib.suppress(Stopped):
+            while not self.stopping.is_set():
+                left = self.until_turn()
+                if left > schedule.TICK or self.portal.clock() + left >= self.turn_until:
+                    break
+                self.portal.rate_limiter.rest(left)
+                self.tend()
+        return self.until_turn()
+
+    def until_turn(self) -> float:
+        """Seconds until a turn is wanted."""
+        at = schedule.NEVER if self.wake_signal.has_reason() else self.wish.at
+        return max(0.0, max(at, self.wish.rest) - self.portal.clock())
+
     def tend(self) -> None:
         """Wait until a turn is wanted, and take it. Trouble with the portal is told once, and tried again with growing
         pauses."""
@@ -684,7 +708,7 @@ class Service:
         run.run_due(context)
         recheck.run_due(context)
         tell_failures(context)
-        self.look = now, min(filter(None, [recheck.next_run(context), run.next_slot(context)]))
+        self.look = now, min(filter(None, [recheck.next_run(context), run.next_slot(context)])) + self.slot_delay
         if run.goes_on(context) or recheck.resent_unlooked(context, self.time()):
             self.look_soon()
 
@@ -794,7 +818,8 @@ class Service:
         """Asked between two batches: is something else due?"""
         events = self.wake_signal.has_reason(schedule.ECHOES)
         read = schedule.interrupts(self.portal.clock(), self.last, events=events, batch=self.batch_seconds())
-        return self.stopping.is_set() or read or self.store.is_asked()
+        over = self.portal.clock() >= self.turn_until
+        return self.stopping.is_set() or read or over or self.store.is_asked()
 
     def show_clock(self) -> None:
         """For reports, which ask no portal: how far its clock is ahead of the machine's, in whole minutes."""

@@ -219,6 +219,11 @@ def perform(kind: str, args: Mapping[str, Any] | None = None) -> dict[str, Any]:
 
     loaded = settings(quiet=True)
     check_file(loaded, restart=kind != "backfill")
+    if loaded.is_of_fleet:
+        from bitrix_sync.fleet.ask import ask as ask_workers
+
+        with progress() as told:
+            return answer_of(ask_workers(load_settings(need_portal=False), loaded, kind, args or {}, told))
     service = Service(loaded)
     try:
         with progress() as told:
@@ -237,10 +242,6 @@ def ask(service: Any, kind: str, args: Mapping[str, Any], told: Callable[[str], 
     from bitrix_sync.commands import changes, runs
 
     number = service.store.ask(kind, args, now=service.clock())
-    if service.settings.is_of_fleet:
-        from bitrix_sync.fleet.choose import ring
-
-        ring(service.settings)
     began = time.monotonic()
     while True:
         request = service.store.request(number)
@@ -255,6 +256,11 @@ def ask(service: Any, kind: str, args: Mapping[str, Any], told: Callable[[str], 
         if late and service.store.withdraw(number):
             raise UserError("the running service does not answer; look at `bitrix-sync status`, restart it if need be")
         time.sleep(ANSWER_POLL)
+    return answer_of(request)
+
+
+def answer_of(request: Any) -> dict[str, Any]:
+    """What a command is answered; what it was refused for is raised."""
     if request.ok:
         return dict(request.result)
     refused = UserError(request.result["error"])
@@ -994,6 +1000,55 @@ def web() -> None:
     )
     if failed:
         raise typer.Exit(3)
+
+
+@app.command()
+def worker() -> None:
+    """Many portals: takes turns at them, on as many machines as there are workers, until SIGTERM or Ctrl-C."""
+    from bitrix_sync.fleet.worker import start
+    from bitrix_sync.log import configure
+    from bitrix_sync.settings import writes_to_journal
+
+    loaded = load_settings(need_portal=False)
+    configure(loaded.log, loaded.secrets(), journal=writes_to_journal())
+    if code := start(loaded):
+        raise typer.Exit(code)
+
+
+@app.command()
+def migrate() -> None:
+    """Brings the database's tables, those of many portals and of their queue included, to this program's version."""
+    from bitrix_sync.fleet.queue import set_up
+    from bitrix_sync.store.schema import HEAD
+
+    loaded = fleet_settings()
+    with fleet():
+        set_up(loaded.database_url)
+    out.print(tell("fleet.migrated", version=HEAD))
+
+
+@app.command("fleet")
+def show_fleet(as_json: Json = False) -> None:
+    """Many portals: the workers, how many portals are served, which wait longest, what is in the way."""
+    from bitrix_sync.fleet.overview import overview
+
+    with fleet() as (portals, loaded):
+        found = overview(portals, loaded)
+    if as_json:
+        show(found)
+        return
+    keys = ("name", "host", "pid", "version", "portals", "turns", "seen_seconds")
+    cells = [[*(one[key] for key in keys), tell("fleet.lost") if one["lost"] else ""] for one in found["workers"]]
+    table(tell("fleet.workers"), columns("worker", "host", "pid", "version", "portals", "turns", "beat_age", ""), cells)
+    if not found["workers"]:
+        out.print(tell("fleet.no_workers"))
+    counts = found["portals"]
+    for key in ("served", "disabled", "troubled", "late"):
+        out.print(f"{tell(f'fleet.{key}')}: {counts[key]}")
+    out.print(f"{tell('fleet.oldest')}: {found['oldest_due_seconds']:.0f} s")
+    troubles = [[one["portal"], said(one["trouble"])] for one in found["troubles"]]
+    if troubles:
+        table(tell("fleet.troubled"), columns("portal", "trouble"), troubles)
 
 
 # --- many portals ----------------------------------------------------------------------------------------------------

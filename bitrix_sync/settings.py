@@ -267,6 +267,31 @@ class Settings(BaseModel):
         description="many portals: the one that commands mean when they are not given `--portal`",
         examples=["a portal's name as `bitrix-sync portal list` shows it: small Latin letters, digits, hyphens"],
     )
+    worker_threads: int = Field(
+        default=16,
+        alias="BITRIX_WORKER_THREADS",
+        ge=1,
+        le=64,
+        description="many portals: at how many a worker works at once",
+        examples=["a number from 1 to 64, as 16"],
+    )
+    worker_portals: int = Field(
+        default=2000,
+        alias="BITRIX_WORKER_PORTALS",
+        ge=1,
+        le=100000,
+        description="many portals: how many a worker keeps in memory between its turns; the others it reads anew",
+        examples=["a number, as 2000"],
+    )
+    lost_seconds: float = Field(
+        default=5,
+        alias="BITRIX_LOST_SECONDS",
+        ge=3,
+        le=60,
+        allow_inf_nan=False,
+        description="many portals: a worker that gave no sign for so long is succeeded",
+        examples=["seconds from 3 to 60, as 5"],
+    )
     fleet_password: SecretStr | None = Field(
         default=None,
         alias="BITRIX_FLEET_PASSWORD",

@@ -8,12 +8,12 @@ import json
 import re
 import threading
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import text
 from werkzeug.test import Client
 
 from bitrix_sync.fleet.door import AT_ONCE, Allowances, FleetDoor, KnownPortals, Rings
@@ -196,6 +196,18 @@ def log_in(client: Client, place: str, password: str) -> int:
     return int(client.post(f"{place}/login", data={"token": token[1], "password": password}).status_code)
 
 
+def had_a_turn(web: FleetWeb, number: int, *, trouble: str = "", ago: float = 0.0) -> None:
+    """A worker had a turn at a portal, so many seconds ago."""
+    portals = web.fleet.portals
+    turn = portals.take(number, "a worker", "here", 1)
+    portals.end_turn(turn, after=3600.0, trouble=trouble, level=0.0, passed=not trouble)
+    with portals._database.unqueued() as connection:
+        connection.execute(
+            text("UPDATE portals SET seen_ok = seen_ok - :ago WHERE number = :number"),
+            {"ago": int(ago * 1e6), "number": number},
+        )
+
+
 @on_server
 class TestPages:
     def test_a_portals_password_opens_its_page_and_no_other(self, web: FleetWeb) -> None:
@@ -228,7 +240,7 @@ class TestPages:
         client = Client(web)
         assert log_in(client, "/fleet", PASSWORD) == 403
         assert log_in(client, "/fleet", OPERATORS) == 303
-        web.fleet.portals.note(3, "the webhook is refused", None)
+        had_a_turn(web, 3, trouble="the webhook is refused")
         shown = client.get("/fleet/").text
         assert shown.index("/p/south/") < shown.index("/p/north/"), "trouble comes first"
         assert "the webhook is refused" in shown
@@ -243,11 +255,10 @@ class TestPages:
         assert client.get("/healthz").status_code == 200
         late = client.get("/readyz")
         assert (late.status_code, json.loads(late.text)["reason"]) == (503, "no pass in its time: north, south")
-        now = portals.clock()
-        portals.note(2, "", now)
-        portals.note(3, "", now - timedelta(seconds=140))
+        had_a_turn(web, 2)
+        had_a_turn(web, 3, ago=140)
         assert client.get("/readyz").status_code == 200
-        portals.note(3, "", now - timedelta(seconds=151))
+        had_a_turn(web, 3, ago=151)
         assert client.get("/readyz").status_code == 503
         portals.change(3, by="anna", settings={"BITRIX_POLL_SECONDS": "120"})
         assert client.get("/readyz").status_code == 200
@@ -269,13 +280,12 @@ class TestPages:
 
     def test_rings_make_portals_due_in_one_statement(self, web: FleetWeb) -> None:
         portals = web.fleet.portals
-        later = portals.clock() + timedelta(hours=1)
         for number in (2, 3):
-            portals.set_due(number, later)
+            had_a_turn(web, number)
         for _ in range(5):
             post(web.door, f"{AT}/north", "tn")
         web.rings.tell(portals)
-        assert portals.due(portals.clock(), 10) == [2]
+        assert portals.claim_due(10) == [2]
 
     def test_the_door_answers_while_the_database_is_away(self, web: FleetWeb, address: str) -> None:
         name, portals, stopping = address.partition("@/")[2].partition("?")[0], web.fleet.portals, threading.Event()

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -51,6 +50,12 @@ def south(**values: object) -> PortalRow:
     return north(**{"name": "south", "address": "https://south.bitrix24.ru", **values})
 
 
+def rest(portals: Portals, number: int, *, after: float = 3600.0, trouble: str = "", level: float = 0.0) -> None:
+    """A worker has a turn at a portal, after which that is due so many seconds later."""
+    turn = portals.take(number, "w", "here", 1)
+    portals.end_turn(turn, after=after, trouble=trouble, level=level, passed=not trouble)
+
+
 def test_a_file_of_sqlite_holds_no_portals(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="many portals need PostgreSQL"):
         Portals(f"sqlite:///{tmp_path / 'store.db'}")
@@ -80,9 +85,8 @@ class TestPortals:
 
     def test_what_the_work_notes_is_no_change(self, portals: Portals) -> None:
         row = portals.add(north(), by="anna")
-        portals.note(row.number, "the portal does not answer", None)
+        rest(portals, row.number, trouble="the portal does not answer")
         portals.ring([row.number])
-        portals.set_due(row.number, portals.clock())
         assert portals.changed_since(row.version) == []
         assert portals.named("north").trouble == "the portal does not answer"  # type: ignore[union-attr]
 
@@ -108,30 +112,55 @@ class TestPortals:
             portals.add(north(), by="anna")
         portals.add(north(name="north-2"), by="anna")  # its address is free
 
-    def test_who_waits_longest_is_due_first(self, portals: Portals) -> None:
+    def test_who_waits_longest_is_due_first_and_is_claimed_once(self, portals: Portals) -> None:
         one, two = portals.write([north(), south()], {}, by="anna")
-        later = portals.clock() + timedelta(minutes=1)
-        assert portals.due(later, 10) == [one.number, two.number]
-        portals.set_due(one.number, later)
-        assert portals.due(later, 10) == [two.number, one.number]
-        assert portals.due(later, 1) == [two.number]
-        assert portals.due(later - timedelta(minutes=1), 10) == [two.number]
-        portals.change(two.number, by="anna", enabled=False)
-        assert portals.due(later, 10) == [one.number]
+        assert portals.claim_due(10) == [one.number, two.number]
+        assert portals.claim_due(10) == []
+        rest(portals, two.number, after=0.0)
+        rest(portals, one.number, after=0.0)
+        assert portals.claim_due(1) == [two.number]
+        portals.change(one.number, by="anna", enabled=False)
+        assert portals.claim_due(10) == []
 
     def test_a_ring_makes_due_at_once_and_is_not_lost_in_a_turn(self, portals: Portals) -> None:
         one, two = portals.write([north(), south()], {}, by="anna")
-        later = portals.clock() + timedelta(hours=1)
         for row in (one, two):
-            portals.set_due(row.number, later)
+            rest(portals, row.number)
         portals.ring([one.number])
-        assert portals.due(portals.clock(), 10) == [one.number]
-        rung = portals.numbered(one.number).rung  # type: ignore[union-attr]
+        assert portals.claim_due(10) == [one.number]
+        turn = portals.take(one.number, "w", "here", 1)
         portals.ring([one.number])  # while its turn goes on
-        portals.set_due(one.number, later, rung=rung)
-        assert portals.due(portals.clock(), 10) == [one.number]
-        portals.set_due(one.number, later, rung=portals.numbered(one.number).rung)  # type: ignore[union-attr]
-        assert portals.due(portals.clock(), 10) == []
+        portals.end_turn(turn, after=3600.0, trouble="", level=0.0, passed=True)
+        assert portals.claim_due(10) == [one.number]
+        rest(portals, one.number)
+        assert portals.claim_due(10) == []
+
+    def test_the_epoch_grows_with_every_other_worker(self, portals: Portals) -> None:
+        row = portals.add(north(), by="anna")
+        epochs = [portals.take(row.number, worker, "here", 1).epoch for worker in ("a", "a", "b", "a")]
+        assert epochs == [1, 1, 2, 3]
+
+    def test_the_level_of_the_pacer_is_final_only_when_the_turn_had_an_end(self, portals: Portals) -> None:
+        number = portals.add(north(), by="anna").number
+        assert portals.take(number, "a", "here", 1).pace is None
+        rest(portals, number, level=7.0)
+        ended = portals.take(number, "b", "here", 1).pace
+        assert ended is not None
+        assert (ended.level, ended.final) == (7.0, True)
+        killed = portals.take(number, "c", "here", 1).pace
+        assert killed is not None
+        assert not killed.final
+
+    def test_a_worker_that_was_succeeded_notes_no_level(self, portals: Portals) -> None:
+        number = portals.add(north(), by="anna").number
+        former = portals.take(number, "a", "here", 1)
+        portals.take(number, "b", "here", 1)
+        portals.end_turn(former, after=0.0, trouble="", level=3.0, passed=False)
+        assert portals.take(number, "c", "here", 1).pace is None
+
+    def test_a_disabled_portal_has_no_turn(self, portals: Portals) -> None:
+        row = portals.add(north(enabled=False), by="anna")
+        assert not portals.take(row.number, "a", "here", 1).enabled
 
     def test_rules_keep_their_last_versions_and_go_back(self, portals: Portals) -> None:
         number = portals.add(north(rules="1"), by="anna").number

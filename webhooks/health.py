@@ -6,12 +6,12 @@ import structlog
 from flask import Blueprint, Response, jsonify
 
 from bitrix_sync.log import redact
-from webhooks.work_seen import WorkSeen
+from webhooks.work_seen import HealthSeen
 
 log = structlog.get_logger(__name__)
 
 
-def blueprint(service: WorkSeen) -> Blueprint:
+def blueprint(service: HealthSeen) -> Blueprint:
     """The two addresses, for ``service``."""
     health = Blueprint("health", __name__)
 

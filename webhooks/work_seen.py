@@ -12,7 +12,17 @@ from bitrix_sync.settings import Settings
 from bitrix_sync.store import Store
 
 
-class WorkSeen(Protocol):
+class HealthSeen(Protocol):
+    """A process, as whoever looks after it sees it."""
+
+    def alive(self) -> Health:
+        """Whether the process can do its work at all."""
+
+    def health(self) -> Health:
+        """Whether the work is done."""
+
+
+class WorkSeen(HealthSeen, Protocol):
     """A portal's settings and store, since when somebody works or looks, and how that goes."""
 
     @property
@@ -30,12 +40,6 @@ class WorkSeen(Protocol):
     @property
     def clock(self) -> Callable[[], datetime]:
         """The present moment."""
-
-    def alive(self) -> Health:
-        """Whether the process can do its work at all."""
-
-    def health(self) -> Health:
-        """Whether the work is done."""
 
     def numbers(self) -> Mapping[str, float]:
         """Figures for /metrics."""

@@ -60,9 +60,3 @@ def need_disabled(row: PortalRow) -> None:
     """Raise UserError while a portal is enabled: what is to be done with it needs it to stand still."""
     if row.enabled:
         raise UserError(f"portal {row.name}: is enabled; first `bitrix-sync portal disable {row.name}`")
-
-
-def ring(settings: Settings) -> None:
-    """Somebody asks something of the portal: it is due."""
-    with Portals(settings.database_url) as portals:
-        portals.ring([settings.number])

@@ -16,7 +16,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import structlog
@@ -26,6 +26,7 @@ from bitrix_sync.app import FRESH, Health, utc_now
 from bitrix_sync.engine.watchers import Trouble
 from bitrix_sync.errors import BitrixSyncError, StoreAway, StoreError
 from bitrix_sync.fleet.door import FleetDoor, KnownPortals, Rings
+from bitrix_sync.fleet.overview import is_late, limit_of, workers_of
 from bitrix_sync.fleet.portal_settings import portal_settings
 from bitrix_sync.fleet.seal import Seals, password_fits, read_seals
 from bitrix_sync.log import redact
@@ -64,16 +65,6 @@ def opened_portals(url: str, *, stopping: threading.Event) -> Portals:
         except StoreAway:
             if time.monotonic() > until or stopping.wait(AGAIN_SECONDS):
                 raise
-
-
-def limit_of(row: PortalRow, base: Settings) -> timedelta:
-    """How old the last pass of a portal may be."""
-    return timedelta(seconds=3 * float(row.settings.get("BITRIX_POLL_SECONDS", base.poll_seconds)) + FRESH)
-
-
-def is_late(row: PortalRow, base: Settings, now: datetime) -> bool:
-    """Whether a portal that is served had no pass in its time."""
-    return row.enabled and (row.seen_ok is None or now - row.seen_ok > limit_of(row, base))
 
 
 class KeptPassword(Password):
@@ -231,6 +222,7 @@ class FleetViews(page.Frame):
             late=sum(late for _, late in rows),
             troubled=sum(bool(row.trouble) for row in served),
             oldest=max(waits, default=None),
+            workers=[one | {"age": timedelta(seconds=one["seen_seconds"])} for one in workers_of(fleet.settings)],
         )
 
 

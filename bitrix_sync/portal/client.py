@@ -72,7 +72,8 @@ class Stats:
 class Portal:
     """One portal through one incoming webhook. ``rate`` is (requests a second, size of the bucket). ``on_request`` is
     called before each request waits for its slot, ``on_answer`` after it; ``fence`` raises LeaseLost when no more may
-    leave. ``ca_file`` holds certificates to believe beside the usual ones. Thread-safe, one request at a time."""
+    leave. ``ca_file`` holds certificates to believe beside the usual ones. ``patience``: see there. Thread-safe, one
+    request at a time."""
 
     def __init__(
         self,
@@ -88,12 +89,15 @@ class Portal:
         timeouts: tuple[float, float] = (CONNECT_SECONDS, READ_SECONDS),
         ca_file: Path | None = None,
         fence: Callable[[], None] = lambda: None,
+        patience: float = float("inf"),
     ) -> None:
         try:
             self.webhook = WebhookUrl(url)
         except ValueError as error:
             raise SettingError(f"the webhook's address {error}; copy it from the portal") from None
         self.clock = clock or Clock().seconds
+        self.patience = patience
+        """Seconds that no reading tries for longer, whatever patience it asks for."""
         self.timeouts = timeouts
         """Seconds for a connection and for a byte; their sum is what a whole exchange may take."""
         self.trust = trusted(ca_file)
@@ -211,6 +215,7 @@ class Portal:
         the whole portal is raised: a refusal of everything, or that it answers nothing at all.
         """
         reading = _Reading(commands)
+        patience = min(patience, self.patience)
         begun = self.clock()
         delay = FIRST_DELAY
         while True:

@@ -22,11 +22,13 @@ SHOWN = 5
 """Deals, rules and messages that are named one by one."""
 
 
-def verdict(things: Line, *, now: datetime | None, poll_seconds: float) -> str:
-    """``works``, or what is to be known first: ``new``, ``stopped``, ``trouble``, ``stale``, ``paused``, ``watch``.
-    ``now``: our clock; None: nobody looks how old anything is."""
+def verdict(things: Line, *, now: datetime | None, poll_seconds: float, by_turns: bool = False) -> str:
+    """``works``, or what is to be known first: ``new``, ``stopped``, ``waiting``, ``trouble``, ``stale``,
+    ``paused``, ``watch``. ``now``: our clock; None: nobody looks how old anything is. ``by_turns``: a worker's."""
     last, holder = _moment(things["last_pass"]), things["holder"]
-    if holder is None or _is_over(_moment(holder["until"]), now):
+    if by_turns and not last and not things["trouble"]:
+        return "waiting"
+    if holder is None or (not by_turns and _is_over(_moment(holder["until"]), now)):
         return "stopped" if last else "new"
     if things["trouble"]:
         return "trouble"

@@ -77,7 +77,10 @@ def state_of_things(
         ],
         "last_backup": iso(flags.last_backup),
     }
-    return {"verdict": verdict(things, now=now, poll_seconds=settings.poll_seconds), **things}
+    return {
+        "verdict": verdict(things, now=now, poll_seconds=settings.poll_seconds, by_turns=settings.is_of_fleet),
+        **things,
+    }
 
 
 def status(store: Store, settings: Settings, *, now: datetime, moved: timedelta = timedelta()) -> list[str]:

@@ -94,6 +94,12 @@ class Database:
                 yield connection
 
     @contextlib.contextmanager
+    def writing_of(self, portal: int) -> Iterator[Connection]:
+        """A writing transaction of a portal, for whoever has no store of it open."""
+        with self.errors(), self._dialect.writer_of(portal).connect() as connection, connection.begin():
+            yield connection
+
+    @contextlib.contextmanager
     def unqueued(self) -> Iterator[Connection]:
         """A writing transaction that waits for no writer, in rows that are no portal's."""
         with self.errors(), self._dialect.unqueued.connect() as connection, connection.begin():
@@ -150,11 +156,11 @@ class Database:
 
     def _open(self) -> None:
         with self.reading() as connection:
-            version = _version(connection, self.name)
+            version = self._version(connection)
         self._dialect.set_up()
-        if version != HEAD:
+        if version is None or version < HEAD:
             with self._dialect.migrator.connect() as connection, connection.begin():
-                if _version(connection, self.name) != HEAD:  # another process may have been quicker
+                if (self._version(connection) or "") < HEAD:  # another process may have been quicker
                     _migrate(connection)
                     self._dialect.arrange(connection)
         with self.reading() as connection:
@@ -162,6 +168,21 @@ class Database:
         if known is None:  # one of many portals, met for the first time
             with self.writing() as connection:
                 insert_new(connection, portal, [{"id": 1, "epoch": 0}])
+
+    def _version(self, connection: Connection) -> str | None:
+        """The version of the schema; None where there are no tables yet."""
+        tables = set(inspect(connection).get_table_names())
+        if not tables:
+            return None
+        if not {"alembic_version", "portal", "operations"} <= tables:
+            raise StoreError(f"database {self.name}: belongs to another program; point DATABASE_URL elsewhere")
+        version = str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one())
+        if version > HEAD and not self._dialect.tolerates(connection):
+            raise StoreError(
+                f"database {self.name}: made by a newer bitrix-sync (schema {version}, this program knows {HEAD});"
+                " install that version or put back the backup made before the update"
+            )
+        return version
 
 
 def insert_new(
@@ -186,22 +207,6 @@ def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any
     new = {name: statement.excluded[name] for name in rows[0] if name not in keys}
     whole = [*EXTRA_KEYS[connection.dialect.name], *keys]
     connection.execute(statement.on_conflict_do_update(index_elements=whole, set_=new), rows)
-
-
-def _version(connection: Connection, name: str) -> str | None:
-    """The version of the schema; None for an empty file."""
-    tables = set(inspect(connection).get_table_names())
-    if not tables:
-        return None
-    if not {"alembic_version", "portal", "operations"} <= tables:
-        raise StoreError(f"database {name}: belongs to another program; point DATABASE_URL elsewhere")
-    version = str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one())
-    if version > HEAD:
-        raise StoreError(
-            f"database {name}: made by a newer bitrix-sync (schema {version}, this program knows {HEAD});"
-            " install that version or put back the backup made before the update"
-        )
-    return version
 
 
 def _migrate(connection: Connection) -> None:

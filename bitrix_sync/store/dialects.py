@@ -105,6 +105,14 @@ class Sqlite:
                 Path(f"{self.path}{name}").chmod(0o600)
         self._use_wal()
 
+    def writer_of(self, portal: int) -> Engine:
+        """A file holds one portal."""
+        return self.writer
+
+    def tolerates(self, connection: Connection) -> bool:
+        """A file is one program's."""
+        return False
+
     def arrange(self, connection: Connection) -> None:
         """Migrations are written for SQLite."""
 

@@ -159,6 +159,8 @@ class Flags:
     """Seconds by which the portal's clock is ahead of ours."""
     portal_host = Flag[str | None](str, default=None)
     """Whose portal the store's is."""
+    identified = Flag[datetime | None](datetime, default=None)
+    """When a worker of many portals last asked whether it is that one still."""
     portal_member = Flag[str | None](str, default=None)
     """The member id of that portal, which its events tell."""
     portal_member_heard = Flag[str | None](str, default=None)

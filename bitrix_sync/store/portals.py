@@ -9,22 +9,42 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Row, case, cast, delete, func, insert, select, type_coerce, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Row,
+    case,
+    cast,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    type_coerce,
+    update,
+)
 
 from bitrix_sync.errors import StoreError
-from bitrix_sync.store import dialects
-from bitrix_sync.store.database import Database
+from bitrix_sync.store import clocks, dialects, lease
+from bitrix_sync.store.database import Database, insert_new
 from bitrix_sync.store.dialects import BUSY_SECONDS, Sqlite, dialect_of
 from bitrix_sync.store.schema import Moment, portals, rules_history
+from bitrix_sync.store.schema import portal as leases
 
 KEPT_RULES = 20
 """Versions of a portal's rules that are kept."""
 c = portals.c
 CLOCK = type_coerce(cast(func.extract("epoch", func.clock_timestamp()) * 1_000_000, BigInteger), Moment)
 """The database's present moment."""
+BEGUN = type_coerce(cast(func.extract("epoch", func.now()) * 1_000_000, BigInteger), Moment)
+"""When the database began the transaction: the same wherever it stands in that."""
+CLAIMED = timedelta(seconds=20)
+"""After so long a portal is due again whose turn has said nothing, be it lost or long."""
+THE_SERVER = "the server"
+"""Whose clock the moments of portals that workers serve are by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +81,21 @@ class RulesVersion:
     text: str
     at: datetime
     by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A worker's turn at a portal: what it must know of the row. ``rung``: the last ring that it knows of. ``at``: when
+    it began. ``pace``: what is known of the last holder's pacer."""
+
+    number: int
+    name: str
+    version: int
+    enabled: bool
+    rung: datetime | None = None
+    epoch: int = 0
+    at: datetime | None = None
+    pace: lease.Pace | None = None
 
 
 HEAVY = frozenset({"webhook", "tokens", "rules"})
@@ -188,19 +223,64 @@ class Portals:
             moment: datetime = connection.execute(select(CLOCK)).scalar_one()
         return moment
 
-    def due(self, now: datetime, limit: int) -> list[int]:
-        """The numbers of enabled portals that are due by then, those that wait longest first."""
-        query = select(c.number).where(c.enabled, c.due <= now).order_by(c.due, c.number).limit(limit)
-        with self._database.reading() as connection:
-            return list(connection.execute(query).scalars())
-
-    def set_due(self, number: int, at: datetime | None, *, rung: datetime | None = None) -> None:
-        """When the portal is due next; that stays as it is if somebody rang since ``rung``, the last ring that the
-        turn knew of."""
+    def claim_due(self, limit: int) -> list[int]:
+        """The numbers of enabled portals that are due, those that wait longest first; each is due again in ``CLAIMED``
+        unless a turn says something else by then."""
+        waiting = select(c.number).where(c.enabled, c.due <= CLOCK).order_by(c.due, c.number).limit(limit)
         with self._database.unqueued() as connection:
+            found = list(connection.execute(waiting.with_for_update(skip_locked=True)).scalars())
+            if found:
+                connection.execute(update(portals).where(c.number.in_(found)).values(due=CLOCK + span_of(CLAIMED)))
+        return found
+
+    def take(self, number: int, worker: str, host: str, pid: int) -> Turn:
+        """A turn of a portal begins: the worker that may take it, since the queue gave it to no other, holds the
+        portal's lease from now on. The epoch stays if that one held it last."""
+        held = leases.c
+        epoch = case((held.holder == worker, held.epoch), else_=held.epoch + 1)
+        values = {
+            "epoch": epoch,
+            "holder": worker,
+            "process": worker,
+            "place": "",
+            "pid": pid,
+            "host": host,
+            "until": CLOCK + span_of(lease.TERM),
+        }
+        with self._database.writing_of(number) as connection:
+            row = connection.execute(
+                select(c.name, c.version, c.enabled, c.removed, c.rung).where(c.number == number)
+            ).one()
+            if not row.enabled or row.removed:
+                return Turn(number, row.name, row.version, enabled=False)
+            before = connection.execute(select(held.epoch, held.pacer_level, held.pacer_at, held.until)).first()
+            if before is None:
+                insert_new(connection, leases, [{"id": 1, "epoch": 0}])
+            taken = connection.execute(update(leases).values(values).returning(held.epoch, CLOCK)).one()
+            now: datetime = taken[1]
+            if before is None or before.epoch != taken.epoch:
+                clocks.hand_over(connection, base=0.0, now=now, boot=THE_SERVER)
+        pace = None
+        if before is not None and before.pacer_level is not None:
+            pace = lease.Pace(before.pacer_level, before.pacer_at, final=before.until == before.pacer_at)
+        return Turn(
+            number, row.name, row.version, enabled=True, rung=row.rung, epoch=int(taken.epoch), at=now, pace=pace
+        )
+
+    def end_turn(self, turn: Turn, *, after: float | None, trouble: str, level: float, passed: bool) -> None:
+        """What became of a turn: the portal is due again ``after`` so many seconds (None: never), but at once if
+        somebody rang meanwhile; ``passed``: a pass ended well. ``level``: of the pacer, for whoever goes on."""
+        at = None if after is None else CLOCK + span_of(timedelta(seconds=max(0.0, after)))
+        later = case((c.rung.is_not_distinct_from(turn.rung), at), else_=CLOCK)
+        held = leases.c
+        with self._database.writing_of(turn.number) as connection:
             connection.execute(
-                update(portals).where(c.number == number, c.rung.is_not_distinct_from(rung)).values(due=at)
+                update(portals)
+                .where(c.number == turn.number, c.enabled)
+                .values(due=later, trouble=trouble, **({"seen_ok": CLOCK} if passed else {}))
             )
+            noted = {"pacer_level": level, "pacer_at": BEGUN, "until": BEGUN}  # the same moment: nothing was sent since
+            connection.execute(update(leases).where(held.epoch == turn.epoch).values(noted))
 
     def ring(self, numbers: Sequence[int]) -> None:
         """Something happened at these portals: they are due now."""
@@ -212,14 +292,10 @@ class Portals:
                     .values(due=func.least(c.due, CLOCK), rung=CLOCK)
                 )
 
-    def note(self, number: int, trouble: str, seen_ok: datetime | None) -> None:
-        """What is in the way of a portal ("" for nothing), and when its last pass ended well; None: that stays."""
-        with self._database.unqueued() as connection:
-            connection.execute(
-                update(portals)
-                .where(c.number == number)
-                .values(trouble=trouble, **({} if seen_ok is None else {"seen_ok": seen_ok}))
-            )
+
+def span_of(span: timedelta) -> Any:
+    """To be added to a moment of the database."""
+    return literal(span // timedelta(microseconds=1), BigInteger)
 
 
 def _row(found: Row[Any]) -> PortalRow:

@@ -50,6 +50,8 @@ _WRITES = f"{_READS}, {_IDLE}, pg_advisory_xact_lock({_LOCKS}, %(queue)s)"
 """Begin a transaction."""
 _PLAIN = {"alembic_version", *operators.tables}
 """Tables that belong to no portal."""
+_QUEUE = "procrastinate_"
+"""How the names of the queue's own tables begin."""
 
 
 class Postgres:
@@ -68,6 +70,7 @@ class Postgres:
         self.writer = options(isolation_level="READ COMMITTED", queue=portal)
         self.migrator = options(isolation_level="READ COMMITTED", queue=_EVERY)
         self.unqueued = options(isolation_level="READ COMMITTED")
+        self._options = options
         self._open = True
         self._portal = str(portal)
 
@@ -76,6 +79,17 @@ class Postgres:
         if self._open:
             self._open = False
             _leave_pool(self._pool)
+
+    def writer_of(self, portal: int) -> Engine:
+        """The writer of another portal."""
+        return self._options(isolation_level="READ COMMITTED", portal=portal, queue=portal)
+
+    def tolerates(self, connection: Connection) -> bool:
+        """Whether this program may work with tables that a newer one has made, as that one said."""
+        if not inspect(connection).has_table(schema_versions.name):
+            return False
+        oldest = connection.execute(select(schema_versions.c.oldest)).scalar()
+        return oldest is not None and str(oldest) <= HEAD
 
     def require(self) -> None:
         """The server itself says when it is gone."""
@@ -109,7 +123,7 @@ class Postgres:
         """Gives tables, keys and indexes that a migration made what they need to hold many portals. What has it is left
         alone, and adds the operator's own tables. Runs in the migration's transaction."""
         seen = inspect(connection)
-        names = sorted(set(seen.get_table_names()) - _PLAIN)
+        names = sorted(name for name in set(seen.get_table_names()) - _PLAIN if not name.startswith(_QUEUE))
         foreign = {name: seen.get_foreign_keys(name) for name in names}
         plain = [
             (name, key) for name, keys in foreign.items() for key in keys if "portal" not in key["constrained_columns"]
@@ -317,8 +331,8 @@ def _engine(url: URL, busy_seconds: float) -> Engine:
             "options": options,
         },
         hide_parameters=True,  # they are what the customers wrote
-        pool_size=5,
-        max_overflow=20,
+        pool_size=20,  # as many as a worker's threads use; opened when they are needed
+        max_overflow=80,
         pool_pre_ping=True,  # a server that was started anew is no fault
     )
 

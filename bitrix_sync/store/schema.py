@@ -489,6 +489,22 @@ rules_history = Table(
 )
 """The rules that a portal had, the present ones included."""
 
+workers = Table(
+    "workers",
+    operators,
+    Column("name", Text(collation="C"), primary_key=True),
+    Column("engine", BigInteger, nullable=False),  # its number in the queue, another one after each outage
+    Column("host", Text, nullable=False),
+    Column("pid", BigInteger, nullable=False),
+    Column("program", Text, nullable=False),
+    Column("threads", BigInteger, nullable=False),
+    Column("portals", BigInteger, nullable=False),
+    Column("ahead", Float, nullable=False),  # seconds that its machine's clock is ahead of the server's
+    Column("began", Moment, nullable=False),
+    Column("seen", Moment, nullable=False),
+)
+"""Who works for the portals, and when each gave its last beat; those that went in peace are not there."""
+
 schema_versions = Table(
     "schema",
     operators,

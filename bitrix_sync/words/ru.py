@@ -655,6 +655,7 @@ MESSAGES: dict[str, str] = {
     "status.stale": "не читает портал: последнее чтение {ago} назад; подробности в журнале",
     "status.stopped": "не запущена; портал прочитан {ago} назад. Запустить: `bitrix-sync run`",
     "status.new": "ещё ни разу не запускалась. Запустить: `bitrix-sync run`",
+    "status.waiting": "ни один исполнитель ещё не обслуживал этот портал; исполнителей показывает `bitrix-sync fleet`",
     "status.read": "прочитан до {until:moment}",
     "status.no_deals": "с первого запуска ({since:moment}) не видно ни одной: можно ли пользователю вебхука "
     "читать сделки? Что делать, скажет `bitrix-sync check`",
@@ -1242,6 +1243,12 @@ MESSAGES: dict[str, str] = {
     "portal.rules": "правила портала {name}",
     "portal.rekeyed": "запечатано первым ключом: {count:number}; остальные ключи можно убрать из файла",
     "column.portal": "портал",
+    "column.worker": "исполнитель",
+    "column.host": "машина",
+    "column.pid": "процесс",
+    "column.portals": "порталов в памяти",
+    "column.turns": "в работе",
+    "column.beat_age": "последний сигнал",
     "column.address": "адрес",
     "column.enabled": "включён",
     "column.rules": "правила",
@@ -1264,6 +1271,10 @@ MESSAGES: dict[str, str] = {
     "fleet.oldest": "Дольше всех ждёт",
     "fleet.disabled": "выключен",
     "fleet.is_late": "опаздывает",
+    "fleet.workers": "исполнители",
+    "fleet.lost": "потерян",
+    "fleet.no_workers": "Нет ни одного исполнителя, порталы никто не обслуживает. Запустить: `bitrix-sync worker`",
+    "fleet.migrated": "версия базы: {version}",
     "fleet.closed": "У страницы этого портала нет пароля, поэтому она не отвечает никому. Чтобы открыть её, "
     "администратор вписывает BITRIX_PAGE_PASSWORD в файл секретов портала и запускает `bitrix-sync portal "
     "apply`.",
@@ -1611,6 +1622,12 @@ USAGE: dict[str, str] = {
     "правил портала: когда появились и от кого.",
     "Seal all secrets with the first key of the file; the others can be taken out of it then.": "Запечатать "
     "все секреты первым ключом из файла; остальные после этого можно убрать.",
+    "Many portals: takes turns at them, on as many machines as there are workers, until SIGTERM or Ctrl-C.": "Много "
+    "порталов: исполнитель обслуживает их по очереди; запускается на любом числе машин, работает до SIGTERM или Ctrl-C.",
+    "Brings the database's tables, those of many portals and of their queue included, to this program's "
+    "version.": "Привести таблицы базы, в том числе для многих порталов и их очереди, к версии этой программы.",
+    "Many portals: the workers, how many portals are served, which wait longest, what is in the way.": "Много "
+    "порталов: исполнители, сколько порталов обслуживается, какие ждут дольше всех, что мешает.",
     "Many portals: their events, their pages, the operator's page; one process until SIGTERM or Ctrl-C.": "Много "
     "порталов: их события, их страницы, страница оператора; один процесс до SIGTERM или Ctrl-C.",
 }
@@ -2986,6 +3003,17 @@ TROUBLES: dict[str, str] = {
     "no pass in its time: {0}": "не прочитаны вовремя: {0}",
     "{0} and {1} more": "{0} и ещё {1}",
     "there was no pass yet": "портал ещё ни разу не прочитан",
+    "portal {0}: is disabled; first `bitrix-sync portal enable {1}`": "портал {0} выключен; сначала `bitrix-sync "
+    "portal enable {1}`",
+    "the workers do not answer; look at `bitrix-sync fleet`, start them anew if need be": "исполнители не отвечают; "
+    "посмотрите `bitrix-sync fleet` и, если нужно, перезапустите их",
+    "database {0}: its queue is of another version; stop all workers, drop the tables `procrastinate_*` with their "
+    "functions and types, then `bitrix-sync migrate` makes them anew": "база {0}: её очередь другой версии; остановите "
+    "всех исполнителей, удалите таблицы `procrastinate_*` с их функциями и типами, и `bitrix-sync migrate` создаст их "
+    "заново",
+    "a beat has not come back for {0} s": "сигнал не возвращается уже {0} с",
+    "a look into the queue has not come back for {0} s": "обращение к очереди не возвращается уже {0} с",
+    "no beat has reached the database yet": "ни один сигнал ещё не дошёл до базы",
     "nobody works for this portal: it is disabled": "портал никто не обслуживает: он выключен",
     "no sign for {0} s": "нет признаков жизни {0} с",
     "the thread that tells of events has ended ({0}); the log says where": "поток, который сообщает о "
