@@ -215,8 +215,8 @@ def set_up(url: str) -> None:
                 known = connection.execute(text("SELECT to_regproc('procrastinate_fetch_job_v2') IS NOT NULL")).scalar()
                 if not known:
                     raise UserError(
-                        f"database {database.name}: its queue is of another version; stop all workers, drop the tables"
-                        " `procrastinate_*` with their functions and types, then `bitrix-sync migrate` makes them anew"
+                        f"database {database.name}: its queue is of another version; stop all workers, drop the queue's"
+                        " tables, functions and types, then `bitrix-sync migrate` makes them anew"
                     )
                 return
             driver = connection.connection.driver_connection

@@ -1623,7 +1623,8 @@ USAGE: dict[str, str] = {
     "Seal all secrets with the first key of the file; the others can be taken out of it then.": "Запечатать "
     "все секреты первым ключом из файла; остальные после этого можно убрать.",
     "Many portals: takes turns at them, on as many machines as there are workers, until SIGTERM or Ctrl-C.": "Много "
-    "порталов: исполнитель обслуживает их по очереди; запускается на любом числе машин, работает до SIGTERM или Ctrl-C.",
+    "порталов: исполнитель обслуживает их по очереди; запускается на скольких угодно машинах, работает до SIGTERM или "
+    "Ctrl-C.",
     "Brings the database's tables, those of many portals and of their queue included, to this program's "
     "version.": "Привести таблицы базы, в том числе для многих порталов и их очереди, к версии этой программы.",
     "Many portals: the workers, how many portals are served, which wait longest, what is in the way.": "Много "
@@ -3007,9 +3008,9 @@ TROUBLES: dict[str, str] = {
     "portal enable {1}`",
     "the workers do not answer; look at `bitrix-sync fleet`, start them anew if need be": "исполнители не отвечают; "
     "посмотрите `bitrix-sync fleet` и, если нужно, перезапустите их",
-    "database {0}: its queue is of another version; stop all workers, drop the tables `procrastinate_*` with their "
-    "functions and types, then `bitrix-sync migrate` makes them anew": "база {0}: её очередь другой версии; остановите "
-    "всех исполнителей, удалите таблицы `procrastinate_*` с их функциями и типами, и `bitrix-sync migrate` создаст их "
+    "database {0}: its queue is of another version; stop all workers, drop the queue's tables, functions "
+    "and types, then `bitrix-sync migrate` makes them anew": "база {0}: её очередь другой версии; остановите "
+    "всех исполнителей, удалите таблицы, функции и типы очереди, и `bitrix-sync migrate` создаст их "
     "заново",
     "a beat has not come back for {0} s": "сигнал не возвращается уже {0} с",
     "a look into the queue has not come back for {0} s": "обращение к очереди не возвращается уже {0} с",
