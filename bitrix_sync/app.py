@@ -67,7 +67,7 @@ from bitrix_sync.rules.load import load
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.settings import Settings
 from bitrix_sync.store import Hold, QueueRest, Store
-from bitrix_sync.sweeps import run, state
+from bitrix_sync.sweeps import idle, run, state
 
 log = structlog.get_logger(__name__)
 
@@ -317,6 +317,7 @@ class Service:
         now = self.time()
         counts = self.store.counts()
         budget = self.portal.rate_limiter.budget()
+        rules = self.context.rulebook.rules if self.context else None
         return {
             "last_pass_age_seconds": (now - self.last_pass).total_seconds() if self.last_pass else -1.0,
             "requests_total": float(self.requests),
@@ -331,6 +332,7 @@ class Service:
             "bad_rows": float(self.portal.memory.bad.causes().total()),
             **{f"operations_{state.value}": float(counts.get(state, 0)) for state in State},
             **state.numbers(self.store, self.portal.now()),
+            "idle": float(len(idle.idle_deals(self.store, rules, self.portal.now()))) if rules else 0.0,
         }
 
     def count_answer(self) -> None:

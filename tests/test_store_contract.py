@@ -642,7 +642,7 @@ def test_an_operation_on_a_task_never_heard_of_gives_it_a_row(store: Store, epoc
 
 
 def test_open_tasks_are_ours_and_foreign_ones_that_are_neither_done_nor_gone(store: Store, epoch: int) -> None:
-    open_ones = [make_task(1, 10), TaskRecord("", portal_id=2, owner_id=3, status=6, deadline=NOW)]
+    open_ones = [make_task(1, 10), TaskRecord("", portal_id=2, owner_id=3, status=6, deadline=NOW, ended=NOW)]
     others = [
         make_task(3, 10, status=5, portal_id=3),
         make_task(4, 10, gone=True, portal_id=4),

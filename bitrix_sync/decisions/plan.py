@@ -15,6 +15,8 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+from bitrix_sync.decisions.idle import idle_for, idle_since
+from bitrix_sync.decisions.sleeping import asleep
 from bitrix_sync.model.actions import (
     Action,
     AddItem,
@@ -71,6 +73,7 @@ from bitrix_sync.rules.model import (
     Event,
     Filled,
     Head,
+    Idle,
     Person,
     Responsible,
     Rule,
@@ -277,7 +280,8 @@ def observe(record: TaskRecord | None, seen: PortalTask, *, at: datetime) -> tup
         first_deadline=record.first_deadline or seen.deadline,
         deadline=seen.deadline,
         priority=seen.priority,
-    )
+        bound=bound_elsewhere(seen, record.deal_id or deal_of(seen)),
+    ).noticed(at)
     if seen.deadline == record.deadline or seen.deadline in record.sent:
         return known, None
     moved = replace(known, follow_off=True, moves=0, moves_by_people=record.moves_by_people + 1)
@@ -305,7 +309,13 @@ def meet(seen: PortalTask) -> TaskRecord:
         closed=seen.closed,
         closed_by=seen.closed_by,
         priority=seen.priority,
+        bound=bound_elsewhere(seen, deal_of(seen)),
     )
+
+
+def bound_elsewhere(seen: PortalTask, deal_id: int) -> tuple[int, ...] | None:
+    """The deals that a task is bound to; None: to this one alone, or to none where it is nobody's."""
+    return None if seen.deal_ids == ((deal_id,) if deal_id else ()) else seen.deal_ids
 
 
 def deal_of(seen: PortalTask) -> int:
@@ -510,7 +520,7 @@ class _Deciding:
         """An event happens when it happens, though the rule that counts from it has no task yet."""
         happened = self.happened(visit)
         for rule in policy.rules:
-            if rule.start is not None:
+            if rule.start is not None and not isinstance(rule.start, Idle):
                 happened(rule.start)
             deadline: Deadline | None = rule.deadline
             while deadline is not None:
@@ -524,7 +534,7 @@ class _Deciding:
             if reason := self.out_of_reach(rule, visit, over):
                 self.trace(visit, rule.id, *reason[:1], **reason[1])
                 if rule.unread:
-                    self.wake_at = min(self.wake_at or self.now + UNREAD_RESTS, self.now + UNREAD_RESTS)
+                    self.look_at_deal(self.now + UNREAD_RESTS)
             else:
                 self.attempt(rule, visit, self.make_or_repeat)
 
@@ -617,6 +627,9 @@ class _Deciding:
     def make_or_repeat(self, rule: Rule, visit: Visit) -> None:
         made = self.of_rule(rule.id, visit)
         last = made[-1] if made else None
+        if isinstance(rule.start, Idle):
+            self.when_idle(rule, rule.start, visit, last)
+            return
         if last is not None and not self.comes_anew(rule, last):
             self.repeat(rule, visit, last)
             return
@@ -633,7 +646,7 @@ class _Deciding:
         started = self.counted_from(rule, visit)
         if last is not None and last.started is not None:
             started = max(started, last.started)
-        if rule.start is None:
+        if rule.start is None or isinstance(rule.start, Idle):
             return started
         begun = self.happened(visit)(rule.start)
         if begun is None:
@@ -641,6 +654,45 @@ class _Deciding:
             self.trace(visit, rule.id, "waiting_start", judged.checks, event=_event_words(rule.start), by=by)
             return None
         return max(begun, started)
+
+    def when_idle(self, rule: Rule, start: Idle, visit: Visit, last: TaskRecord | None) -> None:
+        """``start: {idle}``: a task for each time that the deal has had no next step for so long."""
+        judged = self.facts.judge(rule.condition)
+        if not judged.holds:
+            self.trace(visit, rule.id, "condition_false", judged.checks)
+            return
+        at, by = self.idle_at(rule, start, visit), self.brought_by(rule, visit, last)
+        if at is None:
+            self.trace(visit, rule.id, "waiting_start", judged.checks, event=_idle_words(start), by=by)
+            return
+        started = self.counted_from(rule, visit)
+        if last is not None and last.started is not None and not self.comes_anew(rule, last):
+            if at <= last.started:
+                return  # this spell has had its task
+            started = max(started, last.started)
+        if at > self.now:
+            self.look_at_deal(at)
+        elif not self.stands_already(rule, visit, max(at, started), judged):
+            number = last.number + 1 if last else 1
+            self.make(rule, visit, number=number, started=max(at, started), checks=judged.checks)
+
+    def idle_at(self, rule: Rule, start: Idle, visit: Visit) -> datetime | None:
+        """When the deal has had, or will have had, no next step for so long; None: nobody can say."""
+        steps = self.state.steps
+        if visit is not self.latest or self.deal.closed or asleep(self.deal, self.rules, self.now):
+            return None
+        if steps is None:
+            self.look_at_deal(self.state.look_again or self.now + UNREAD_RESTS)
+            return None
+        since = idle_since(steps, self.rules.next_steps.get(visit.stage_id, start.span), self.rules.calendar)
+        at = None if since is None else idle_for(since, start.span, self.rules.calendar)
+        if since is not None and at is not None and at > self.now:
+            self.trace(visit, rule.id, "waiting_idle", since=since.isoformat(), at=at.isoformat())
+        return at
+
+    def look_at_deal(self, at: datetime) -> None:
+        """The deal is looked at again then, if not before."""
+        self.wake_at = min(self.wake_at or at, at)
 
     def stands_already(self, rule: Rule, visit: Visit, started: datetime, judged: Judgement) -> bool:
         """True when a task of an earlier visit stands for the new one, as ``repeat`` says."""
@@ -676,7 +728,7 @@ class _Deciding:
             return
         next_at = next_start(rule.again, max(last.done_at, visit.entered), self.rules.calendar)
         if next_at > self.now:
-            self.wake_at = min(self.wake_at or next_at, next_at)
+            self.look_at_deal(next_at)
             self.trace(visit, rule.id, "again", number=last.number + 1, at=next_at.isoformat())
             return
         judged = self.facts.judge(rule.condition)
@@ -1244,6 +1296,10 @@ def people_of(rule: Rule, record: TaskRecord, *, before: int, owner: int, superv
         drop=(record.supervisor_id,) if record.supervisor_id and changed else (),
         creator=supervisor if rule.control and changed else None,
     )
+
+
+def _idle_words(start: Idle) -> str:
+    return f"idle: {start.span.amount} {start.span.unit}"
 
 
 def _event_words(event: Event) -> str:

@@ -11,12 +11,13 @@ import structlog
 
 from bitrix_sync.decisions import failures, plan
 from bitrix_sync.decisions.guards import is_stranger
-from bitrix_sync.engine import identity, recognition
+from bitrix_sync.decisions.idle import idle_for, idle_since
+from bitrix_sync.engine import identity, recognition, steps
 from bitrix_sync.engine.rulebook import NO_STAGE, Rulebook
 from bitrix_sync.engine.sender import STRANGER_CODE, Applied, Sender, apply, send
 from bitrix_sync.errors import PortalError
 from bitrix_sync.model.actions import Kind, MoveDeal, SendMessage, title_of
-from bitrix_sync.model.facts import Absent, Changes, Contact, Cursor, Deal, End, PortalTask, Unread, Visit
+from bitrix_sync.model.facts import Absent, Ahead, Changes, Contact, Cursor, Deal, End, PortalTask, Unread, Visit
 from bitrix_sync.model.items import KINDS, Item, ItemKind
 from bitrix_sync.model.keys import Key, Purpose, Refusal, foreign_ref, hour, minute, occurrence_in, told_mark
 from bitrix_sync.model.operations import (
@@ -25,6 +26,7 @@ from bitrix_sync.model.operations import (
     Decision,
     Operation,
     State,
+    Steps,
     StoredOperation,
     TaskRecord,
 )
@@ -32,7 +34,7 @@ from bitrix_sync.model.reading import OVERLAP, WHOLE, Reading
 from bitrix_sync.portal import reading
 from bitrix_sync.portal.client import Portal
 from bitrix_sync.portal.dialect.writing import METHODS
-from bitrix_sync.rules.model import Rules
+from bitrix_sync.rules.model import Idle, Rules
 from bitrix_sync.rules.persons import NotRead, Picks, head_over
 from bitrix_sync.store import Store
 from bitrix_sync.words import texts
@@ -46,6 +48,8 @@ MARKS = {"first": Purpose.MARKS_FIRST, "start": Purpose.MARKS_START, "running": 
 """When tasks of ours were met that the database does not know → what is told of it."""
 FEW = 20
 """More tasks that vanish at once are no deletions by people, unless they are few among all."""
+STEPS_AGAIN = timedelta(minutes=10)
+"""When it is asked for again what is planned with deals, where that could not be read."""
 JUDGE_AGAIN = timedelta(minutes=10)
 """When a deal is looked at again that could not be judged for a reason that nobody expected."""
 
@@ -61,6 +65,10 @@ class ServiceContext:
     sender: Sender
     started: datetime
     catching_up: bool = True
+    looking: tuple[frozenset[str], list[int]] | None = None
+    """Stages, and the deals in them of which it is still to be read what was planned with them."""
+    steps_refused: datetime | None = None
+    """When it could not be read what is planned."""
 
 
 @dataclass(slots=True)
@@ -80,6 +88,19 @@ class Gathered:
     seen: recognition.Observed = field(default_factory=recognition.Observed)
     companies: dict[int, Contact] = field(default_factory=dict)
     contacts: dict[int, Contact] = field(default_factory=dict)
+    ahead: Ahead | None = None
+    """What was read of activities; None: nothing."""
+    steps: dict[int, Steps] = field(default_factory=dict)
+    """What is planned with deals to be judged of which that matters, and is known for sure."""
+    look_again: dict[int, datetime] = field(default_factory=dict)
+    """When others of these are to be judged again."""
+
+    @property
+    def stepped(self) -> set[int]:
+        """Deals of which something planned is new, or over, that the store does not know yet."""
+        of_tasks = {deal for record in self.tasks.values() for deal in record.deals}
+        of_ahead = {deal for one in self.ahead.planned for deal in one.deals} if self.ahead else set()
+        return of_tasks | of_ahead | (self.ahead.ends.keys() if self.ahead else set())
 
     @property
     def released(self) -> tuple[str, ...]:
@@ -137,6 +158,7 @@ class Gathered:
             picks=picks,
             released=self.released,
             doubted=tuple(self.seen.doubted),
+            ahead=self.ahead,
         )
 
 
@@ -224,6 +246,7 @@ def gather(context: ServiceContext, wanted: Reading, *, applied: Applied | None 
         raise PortalError("the portal has not been read for the first time yet; start `bitrix-sync run` or `sync`")
     if new := context.rulebook.rules.kinds - cursor.kinds.keys():
         cursor = take_up(context, cursor, [KINDS[name] for name in sorted(new)])
+    cursor = keep_steps(context, cursor)
     book, now = context.rulebook, context.portal.now()
     news = reading.ChangeReader(
         context.portal,
@@ -253,11 +276,13 @@ def sift(context: ServiceContext, changes: Changes, *, ask: Iterable[int] = ()) 
         ask = {*ask, *(visit.deal_id for visit in lost)}
     facts = Gathered(portal.now(), changes, visits=found.new)
     observe_tasks(context, facts)
+    observe_activities(context, facts)
     doubt_open_tasks(context, facts)
-    gather_deals(context, facts, ask)
+    gather_deals(context, facts, {*ask, *ended_steps(context, facts.tasks.values(), facts.ahead)})
     gather_clients(portal, context.rulebook.rules, facts)
     context.rulebook.meet_stages((deal.funnel_id, deal.stage_id) for deal in facts.present)
     set_aside(facts, lambda deal: context.rulebook.unread_stage(deal.funnel_id, deal.stage_id))
+    gather_steps(context, facts)
     if facts.deals:
         context.rulebook.freshen_company(facts.now)
     return facts
@@ -316,6 +341,65 @@ def adopt(context: ServiceContext, facts: Gathered) -> None:
         facts.tasks.pop(foreign_ref(record.portal_id), None)
         facts.tasks[record.ref] = record
         facts.touched.add(record.deal_id)
+
+
+def observe_activities(context: ServiceContext, facts: Gathered) -> None:
+    """What the activities read teach. If that cannot be said, they are read once more."""
+    changes = facts.changes
+    if changes.activities is None or changes.activities_since is None:
+        return
+    known = [task.id for task in changes.tasks]
+    found = steps.observed(
+        context.store, context.portal, changes.activities, since=changes.activities_since, tasks=known
+    )
+    if isinstance(found, Unread):
+        log.warning("what activities are bound to could not be read", problem=found.why)
+        before = context.store.cursor()
+        cursor = changes.cursor and replace(changes.cursor, activities_time=before.activities_time if before else None)
+        facts.changes = replace(changes, cursor=cursor, activities=None)
+    else:
+        facts.ahead = found
+
+
+def ended_steps(context: ServiceContext, tasks: Iterable[TaskRecord], ahead: Ahead | None) -> set[int]:
+    """Deals with which a task or an activity is over, where a rule waits for them to be idle."""
+    stages = context.rulebook.rules.idle_starts
+    if not stages:
+        return set()
+    over = {deal for record in tasks if not record.ahead for deal in record.deals}
+    over |= ahead.ends.keys() if ahead else set()
+    return {deal.id for deal in context.store.deals(over).values() if deal.stage_id in stages}
+
+
+def gather_steps(context: ServiceContext, facts: Gathered) -> None:
+    """What is planned with the deals to be judged of which a rule waits until they are idle. Of those for which it is
+    time the portal is asked once more. What this reading changed is judged when it is recorded, so at the next one."""
+    store, rules, now = context.store, context.rulebook.rules, facts.now
+    waiting = [deal.id for deal in facts.present if deal.stage_id in rules.idle_starts]
+    if not waiting:
+        return
+    if facts.changes.activities is None or not steps.are_known(store, rules):
+        facts.look_again = dict.fromkeys(waiting, now + timedelta(minutes=1))
+        return
+    known, changed = store.steps(ids=waiting), facts.stepped
+    late = [deal for deal, one in known.items() if deal not in changed and is_idle(rules, one, now)]
+    seen = steps.looked_at(store, context.portal, late) if late else Ahead()
+    if isinstance(seen, Unread):
+        facts.look_again = dict.fromkeys(late, now + STEPS_AGAIN)
+    else:
+        facts.ahead = steps.joined(facts.ahead, seen)
+    arrived = {visit.deal_id for visit in facts.visits}
+    facts.look_again |= dict.fromkeys((facts.stepped | arrived) & set(waiting), now)
+    facts.steps = {deal: one for deal, one in known.items() if deal not in facts.look_again}
+
+
+def is_idle(rules: Rules, known: Steps, now: datetime) -> bool:
+    """True when a rule of the deal's stage has waited until it is idle, and it is."""
+    stage, calendar = known.visit.stage_id, rules.calendar
+    policy = rules.policies.get(stage)
+    spans = [rule.start.span for rule in (policy.rules if policy else ()) if isinstance(rule.start, Idle)]
+    since = [idle_since(known, rules.next_steps.get(stage, span), calendar) for span in spans]
+    return any(at and idle_for(at, span, calendar) <= now for at, span in zip(since, spans, strict=True))
 
 
 def doubt_open_tasks(context: ServiceContext, facts: Gathered) -> None:
@@ -423,6 +507,8 @@ def judge_deals(
                 deal=deal,
                 visits=(*remembered.visits, *visits.get(deal_id, ())),
                 tasks=tuple(facts.tasks.get(record.ref, record) for record in remembered.tasks),
+                steps=facts.steps.get(deal_id),
+                look_again=facts.look_again.get(deal_id),
             ),
             context.rulebook.rules,
             world,
@@ -747,6 +833,55 @@ def take_up(context: ServiceContext, cursor: Cursor, kinds: Collection[ItemKind]
     )
     log.info("kinds of items are read from now on", kinds=[kind.name for kind in kinds], items=len(past.deals))
     return begun
+
+
+def keep_steps(context: ServiceContext, cursor: Cursor) -> Cursor:
+    """Begin to read what is planned with deals when the file asks for it, of more deals when it does so for more
+    stages, and end it when it does no more. Which activities were over before is asked deal by deal, some at a time."""
+    store, rules, now = context.store, context.rulebook.rules, context.portal.now()
+    wanted, known = steps.scope(rules), store.flags.steps_scope
+    refused = context.steps_refused
+    if wanted <= known and (wanted or cursor.activities_time is None):
+        return cursor
+    if refused is not None and timedelta() <= now - refused < STEPS_AGAIN:
+        return cursor
+    if not wanted:
+        return change_steps(context, replace(cursor, activities_time=None), None)
+    if cursor.activities_time is None:
+        begun = steps.beginning(store, context.portal)
+        if isinstance(begun, Unread):
+            return refuse_steps(context, begun, cursor)
+        store.forget_activities()
+        cursor = change_steps(context, replace(cursor, activities_time=now), begun)
+    if context.looking is None or context.looking[0] != wanted:
+        context.looking = wanted, steps.to_look_at(store.steps(stages=wanted - known))
+    _, left = context.looking
+    portion, left = left[: steps.PORTION], left[steps.PORTION :]
+    seen = steps.looked_at(store, context.portal, portion)
+    if isinstance(seen, Unread):
+        context.looking = None
+        return refuse_steps(context, seen, cursor)
+    observe_seen(context, reading.tasks_of_deals(context.portal, portion))
+    store.record(Changeset(at=now, ahead=seen), context.sender.epoch)
+    context.looking = (wanted, left) if left else None
+    if not left:
+        store.flags.steps_scope = wanted
+        log.info("what is planned with deals is known", stages=len(wanted))
+    return cursor
+
+
+def change_steps(context: ServiceContext, cursor: Cursor, begun: Ahead | None) -> Cursor:
+    """Activities are read from another moment on, or no more: nothing is known of them for sure until all was seen."""
+    context.store.flags.steps_scope = frozenset()
+    context.store.record(Changeset(at=context.portal.now(), cursor=cursor, ahead=begun), context.sender.epoch)
+    return cursor
+
+
+def refuse_steps(context: ServiceContext, end: Unread, cursor: Cursor) -> Cursor:
+    """What is planned could not be read: nobody is idle until it can be."""
+    context.steps_refused = context.portal.now()
+    log.warning("what is planned with deals could not be read; no deal is idle until it is", problem=end.why)
+    return cursor
 
 
 def first_start(context: ServiceContext) -> None:

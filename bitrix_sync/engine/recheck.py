@@ -12,13 +12,14 @@ from datetime import datetime, time, timedelta
 import structlog
 
 from bitrix_sync.decisions.guards import is_of_deal
-from bitrix_sync.engine import recognition
+from bitrix_sync.engine import recognition, steps
 from bitrix_sync.engine.passes import (
     FEW,
     Gathered,
     ServiceContext,
     carry_out,
     decide,
+    ended_steps,
     has_changed,
     look_whose,
     notices_of_tasks,
@@ -27,7 +28,7 @@ from bitrix_sync.engine.passes import (
     tell_admins,
 )
 from bitrix_sync.model.actions import DeleteTask
-from bitrix_sync.model.facts import Absent, Changes, Deal, PortalTask, Unread
+from bitrix_sync.model.facts import Absent, Ahead, Changes, Deal, PortalTask, Unread
 from bitrix_sync.model.items import ItemKind
 from bitrix_sync.model.keys import Key, Purpose, foreign_ref, mark_of, occurrence_in
 from bitrix_sync.model.operations import Changeset, DeadlineChange, Operation, StoredOperation, TaskRecord
@@ -74,6 +75,8 @@ class OpenWork:
     """What the admins hear of tasks that are not those remembered."""
     released: tuple[str, ...] = ()
     doubted: tuple[str, ...] = ()
+    ahead: Ahead | None = None
+    """What is new of known planned activities; None: they could not be read, or are not."""
 
 
 def run_due(context: ServiceContext) -> None:
@@ -153,6 +156,11 @@ def open_work(context: ServiceContext, *, fresh: Sequence[PortalTask] = ()) -> O
     deals = look_at_deals(context, [*known, *facts.tasks.values()])
     vanished = {"tasks": len(missing), "deals": len(deals.gone) + len(deals.hidden)}
     of = {"tasks": len(known), "deals": deals.remembered}
+    planned = steps.seen_again(context.store, context.portal, facts.now) if context.store.flags.steps_scope else None
+    if isinstance(planned, Unread):
+        log.warning("planned activities could not be read again; those known last stay", problem=planned.why)
+    elif planned is not None:
+        _, vanished["activities"], of["activities"] = planned
     believed = context.store.flags.vanished_believed is not None
     return OpenWork(
         at=facts.now,
@@ -167,6 +175,7 @@ def open_work(context: ServiceContext, *, fresh: Sequence[PortalTask] = ()) -> O
         released=facts.released,
         doubted=tuple(facts.seen.doubted),
         unread=deals.hidden,
+        ahead=planned[0] if isinstance(planned, tuple) else None,
     )
 
 
@@ -208,13 +217,15 @@ def remember(context: ServiceContext, seen: OpenWork) -> None:
             operations=seen.operations,
             released=seen.released,
             doubted=seen.doubted,
+            ahead=seen.ahead,
         ),
         context.sender.epoch,
     )
     store.flags.vanished = store.flags.vanished_believed = None
     judged = {record.deal_id for record in seen.tasks if record.rule_id and record.deal_id in seen.deals}
+    judged |= ended_steps(context, seen.tasks, seen.ahead)
     if judged:
-        read = Changes(deals=tuple(seen.deals[deal_id] for deal_id in sorted(judged - seen.unread)))
+        read = Changes(deals=tuple(seen.deals[one] for one in sorted(seen.deals.keys() & judged - seen.unread)))
         recording, _ = decide(context, sift(context, read, ask=judged))
         store.record(recording, context.sender.epoch)
 

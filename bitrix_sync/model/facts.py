@@ -130,6 +130,32 @@ class PortalTask:
 
 
 @dataclass(frozen=True, slots=True)
+class Activity:
+    """An activity ("дело") as ``crm.activity.list`` shows it. ``deals``: what it is bound to among deals; of one whose
+    owner is none, the row does not tell, and they are asked for (``owned`` False). ``deadline`` None: it has none.
+    ``task_id``: the task that it shows, or 0."""
+
+    id: int
+    completed: bool
+    deadline: datetime | None
+    changed: datetime
+    created: datetime
+    deals: tuple[int, ...] = ()
+    owned: bool = True
+    task_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """What is planned with deals besides tasks, as it was read. ``planned``: activities that are not completed, with
+    all their deals; ``ended``: those (ids) that are over or gone; ``ends``: by deal, when the last one was over."""
+
+    planned: tuple[Activity, ...] = ()
+    ended: frozenset[int] = frozenset()
+    ends: Mapping[int, datetime] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class User:
     """An employee. ``departments`` in the portal's order; ``email`` may be "" (scope user_brief)."""
 
@@ -302,6 +328,8 @@ class Cursor:
 
     kinds: Mapping[str, Reached]
     tasks_time: datetime
+    activities_time: datetime | None = None
+    """The newest change of an activity seen; None: they are not read."""
 
     @property
     def deals(self) -> Reached:
@@ -328,11 +356,14 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """One reading of the portal after a cursor (overlap included, so much of it may be known already)."""
+    """One reading of the portal after a cursor (overlap included, so much of it may be known already).
+    ``activities`` None: they were not read; ``activities_since``: from when on they were."""
 
     visits: tuple[Visit, ...] = ()
     deals: tuple[Deal, ...] = ()
     tasks: tuple[PortalTask, ...] = ()
+    activities: tuple[Activity, ...] | None = None
+    activities_since: datetime | None = None
     cursor: Cursor | None = None
     company: Company | None = None
     """The people, if they were asked for and read whole in the same request."""

@@ -23,7 +23,7 @@ FOREIGN = "task:"
 _VISIT = r"((?:[A-Z][A-Z0-9_]*\.)?[0-9]+)"
 _OCCURRENCE = re.compile(r"([^:]+):([^:]+)(?::([1-9][0-9]{0,8}))?")
 _SLOT = re.compile(r"(\d{4}-\d\d-\d\d)/(\w+)(?:/(\d{1,9}))?")
-_NAMED = re.compile(rf"(?:^|:)(?:create|advance|brake|nobody|stuck|twins):{_VISIT}(?::|$)")
+_NAMED = re.compile(rf"(?:^|:)(?:create|advance|brake|nobody|stuck|idle|twins):{_VISIT}(?::|$)")
 """The visit in a key that names no task of ours, or in what was told."""
 _ENTERED = re.compile(rf"^(?:leave|close|resume|line:taken):.+:{_VISIT}$")
 """The visit whose beginning was the reason for a change of a task of another visit."""
@@ -125,6 +125,7 @@ class Purpose(StrEnum):
     # what is told
     BAD_ROWS = "bad-rows"  # day, digest
     DEALS_SEEN = "deals-seen"  # moment
+    IDLE = "idle"  # visit, minute
     HELD = "held"  # hour
     MARKS_FIRST = "marks-first"  # day
     MARKS_START = "marks-start"  # day

@@ -7,13 +7,13 @@ Whatever changes the portal is an ``Operation`` with a unique key that says what
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Literal
 
 from bitrix_sync.model.actions import Action, Kind
-from bitrix_sync.model.facts import DONE, OPEN_STATUSES, WAITING, Cursor, Deal, Unread, Visit
+from bitrix_sync.model.facts import DEFERRED, DONE, OPEN_STATUSES, WAITING, Ahead, Cursor, Deal, Unread, Visit
 from bitrix_sync.model.keys import foreign_ref
 
 OwnerForm = Literal["responsible", "head", "other"]
@@ -135,6 +135,10 @@ class TaskRecord:
     """Whose it is while a substitute has it."""
     lent_at: datetime | None = None
     """When it was last lent or given back (the portal's time)."""
+    bound: tuple[int, ...] | None = None
+    """The deals that it is bound to, where that is not ``deal_id`` alone."""
+    ended: datetime | None = None
+    """Since when it is no step ahead of its deals any more: done, put off, or noticed to be gone."""
 
     @property
     def ref(self) -> str:
@@ -155,6 +159,25 @@ class TaskRecord:
     def open(self) -> bool:
         """Not gone and in an open status (one that is still on its way to the portal is open)."""
         return not self.gone and self.status in OPEN_STATUSES
+
+    @property
+    def deals(self) -> tuple[int, ...]:
+        """The deals that it is bound to."""
+        return ((self.deal_id,) if self.deal_id else ()) if self.bound is None else self.bound
+
+    @property
+    def ahead(self) -> bool:
+        """True of a step that is still to be done: open and not put off."""
+        return self.open and self.status != DEFERRED
+
+    def noticed(self, at: datetime) -> TaskRecord:
+        """The same, with its end, if it has come to one that was not noticed before ``at``."""
+        if self.ahead or self.status == 0:
+            return self if self.ended is None else replace(self, ended=None)
+        if self.done_at is not None:
+            return replace(self, ended=self.done_at)
+        put_off = self.changed if self.status == DEFERRED and not self.gone else None
+        return replace(self, ended=self.ended or put_off or at)
 
     @property
     def done_at(self) -> datetime | None:
@@ -192,6 +215,17 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class Steps:
+    """What was, and is, planned with a deal. ``visit``: its present one; ``busy``: a task of it is to be done;
+    ``ended``: when the last task or activity was over; ``planned``: the deadlines of its planned activities."""
+
+    visit: Visit
+    busy: bool = False
+    ended: datetime | None = None
+    planned: tuple[datetime | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Trace:
     """Why a rule did, or did not do, something on a visit. ``verdict`` is a word of ``texts.VERDICTS``; ``data`` are
     the values its sentence needs. Kept only when it differs from the last one of the same (visit, rule)."""
@@ -225,6 +259,9 @@ class DealState:
     """Occurrences whose creation is held, has failed or was dropped."""
     underway: Mapping[tuple[str, Kind], tuple[Action, ...]] = field(default_factory=dict)
     """(occurrence, DEADLINE, PEOPLE, COMPLETE or DELETE) → such changes that have no end yet, the newest last."""
+    steps: Steps | None = None
+    """What is planned with it; None: not known now, to be asked at ``look_again``."""
+    look_again: datetime | None = None
 
     def task(self, occurrence: str) -> TaskRecord | None:
         """The record of an occurrence."""
@@ -282,6 +319,8 @@ class Changeset:
     traces: tuple[Trace, ...] = ()
     """Why something was done or not, beside those of the decisions."""
     sweep: tuple[str, str, Mapping[str, Any]] | None = None
+    ahead: Ahead | None = None
+    """What was read of activities; None: nothing."""
     trial: tuple[Operation, ...] = ()
     """What would be done, if rules did not only watch: kept for reports alone."""
 

@@ -10,12 +10,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 
-from bitrix_sync.model.facts import Changes, Company, Cursor, Deal, Reached, Visit
+import structlog
+
+from bitrix_sync.model.facts import Activity, Changes, Company, Cursor, Deal, Reached, Unread, Visit
 from bitrix_sync.model.items import Item, ItemKind
 from bitrix_sync.model.known import with_absences
 from bitrix_sync.model.reading import OVERLAP, WHOLE, Reading
+from bitrix_sync.portal import activities
 from bitrix_sync.portal.client import Portal
+from bitrix_sync.portal.dialect import parsing
 from bitrix_sync.portal.dialect.commands import Command
 from bitrix_sync.portal.dialect.outcomes import Outcome
 from bitrix_sync.portal.dialect.parsing import Row
@@ -32,6 +37,8 @@ from bitrix_sync.portal.sources import (
     tasks_source,
     visit_parser,
 )
+
+log = structlog.get_logger(__name__)
 
 HISTORY_RESTS, CHANGE_RESTS = timedelta(minutes=50), timedelta(seconds=10)
 """How far the cursor stays behind the time of a whole reading: rows of the history may become visible so late, and the
@@ -100,6 +107,8 @@ class ChangeReader:
         self._employed = [user.id for user in people.users.values() if user.active] if people and away else []
         self._seen_whole = portal.now() if portal.clock_known else None
         self._lists = Lists(portal, self._sources(wanted))
+        begun = cursor.activities_time
+        self._activities_from = None if begun is None else second(begun - (wanted.overlap or timedelta()))
 
     def _sources(self, wanted: Reading) -> list[Source]:
         name = WIDE if wanted.overlap is not None else NARROW_LATE if wanted.late else NARROW
@@ -134,7 +143,9 @@ class ChangeReader:
         begun = portal.stats.requests
         staff = [] if self._people is None else company_commands(self._people)
         absent = absence_commands(self._employed, *self._away) if self._away and self._employed else []
-        (*rows, task_rows), beside = self._lists.finish([*staff, *absent])
+        ahead = [] if self._activities_from is None else [activities.command(self._bound(), {"ID": "ASC"}, -1)]
+        (*rows, task_rows), beside = self._lists.finish([*ahead, *staff, *absent])
+        planned, beside = self._planned(beside[: len(ahead)]), beside[len(ahead) :]
         parsed, lists = portal.clock(), iter(rows)
         visits, deals, kinds = list[Visit](), list[Deal](), dict(cursor.kinds)
         read = [(since, next(lists) if since.kind.has_history else [], next(lists)) for since in self._since]
@@ -153,10 +164,38 @@ class ChangeReader:
             visits=tuple(visits),
             deals=tuple(deals),
             tasks=tuple(tasks),
-            cursor=Cursor(kinds, self._after(cursor.tasks_time, [task.changed for task in tasks if task.changed])),
+            activities=planned,
+            activities_since=self._activities_from,
+            cursor=Cursor(
+                kinds,
+                self._after(cursor.tasks_time, [task.changed for task in tasks if task.changed]),
+                self._activities_time(planned),
+            ),
             company=self._company(beside[: len(staff)], beside[len(staff) :]),
             requests=portal.stats.requests - begun,
         )
+
+    def _bound(self) -> dict[str, Any]:
+        """Which activities have changed."""
+        since = filter_time(self._portal, self._activities_from) if self._activities_from else ""
+        return {"BINDINGS": activities.OF_DEALS, ">=LAST_UPDATED": since}
+
+    def _planned(self, beside: Sequence[Outcome]) -> tuple[Activity, ...] | None:
+        """What has changed of activities; None: that was not read, and will be the next time."""
+        if not beside:
+            return None
+        (outcome,) = beside
+        rows = parsing.rows(outcome.value, "") if outcome.done else self._portal.as_unread(activities.METHOD, outcome)
+        if not isinstance(rows, Unread):
+            rows = activities.rest_of_page(self._portal, self._bound(), rows)
+        if isinstance(rows, Unread):
+            log.warning("activities could not be read; those known last stay", problem=rows.why)
+            return None
+        return tuple(one for one in activities.parsed(self._portal, rows))
+
+    def _activities_time(self, read: Sequence[Activity] | None) -> datetime | None:
+        before = self._cursor.activities_time
+        return before if before is None or read is None else self._after(before, [one.changed for one in read])
 
     def _visits(self, since: Since, rows: Iterable[Row]) -> list[Visit]:
         entered_since = second(since.history)

@@ -6,14 +6,13 @@ not know. An empty list of ids asks nothing. All of them raise PortalError and P
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
 
-from bitrix_sync.errors import PortalError, PortalRefused
+from bitrix_sync.errors import PortalError
 from bitrix_sync.model.facts import (
     DEFERRED,
     DONE,
@@ -36,16 +35,16 @@ from bitrix_sync.portal.client import PATIENCE, Portal
 from bitrix_sync.portal.dialect import parsing
 from bitrix_sync.portal.dialect.commands import Command
 from bitrix_sync.portal.dialect.names import code_of
-from bitrix_sync.portal.dialect.outcomes import GARBAGE, NO_SCOPE, WHOLE_PORTAL, Outcome
+from bitrix_sync.portal.dialect.outcomes import GARBAGE, Outcome
 from bitrix_sync.portal.dialect.parsing import Row
 from bitrix_sync.portal.directory import absences as absences
 from bitrix_sync.portal.directory import company as company
 from bitrix_sync.portal.directory import directory as directory
 from bitrix_sync.portal.directory import with_left_out as with_left_out
 from bitrix_sync.portal.paging import LONG_PATIENCE, Source, read_lists
-from bitrix_sync.portal.rate_limiter import Stopped
 from bitrix_sync.portal.read_hints import NAMELESS
 from bitrix_sync.portal.sources import (
+    NO_ANSWER,
     TASK_FIELDS,
     deal_parser,
     deals_source,
@@ -57,14 +56,12 @@ from bitrix_sync.portal.sources import (
     second,
     task_parser,
     tasks_source,
+    tolerance,
     visit_parser,
 )
 
 CHUNK = 50
 """Ids in one filter: as many rows as a page holds."""
-NOTHING_GOES = WHOLE_PORTAL | {NO_SCOPE, "redirect"}
-"""Codes of refusals that concern more than what was asked for."""
-NO_ANSWER = "no_answer"
 CONTACT, COMPANY = 3, 4
 """entityTypeId of contacts and companies."""
 
@@ -167,22 +164,6 @@ def deals(portal: Portal, deal_ids: Sequence[int], *, fields: frozenset[str]) ->
         for kind, part in _parts(left):
             found |= _each(portal, kind, part, fields)
     return {number: found[number] for number in sorted(wanted)}
-
-
-@contextlib.contextmanager
-def tolerance() -> Iterator[list[Unread]]:
-    """What a reading raises becomes its end, unless it concerns the whole portal."""
-    ends: list[Unread] = []
-    try:
-        yield ends
-    except PortalRefused as fault:
-        if fault.code.lower() in NOTHING_GOES:
-            raise
-        ends.append(Unread(fault.code.lower() or "refused", str(fault)))
-    except Stopped:
-        raise
-    except PortalError as fault:
-        ends.append(Unread(NO_ANSWER, str(fault)))
 
 
 def _each(portal: Portal, kind: ItemKind, ids: Sequence[int], fields: frozenset[str]) -> dict[int, End[Deal]]:

@@ -4,17 +4,21 @@ asks: tasks.task.list ignores a filter key it does not know.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, TypeVar
 
-from bitrix_sync.model.facts import Deal, PortalTask, Visit
+from bitrix_sync.errors import PortalError, PortalRefused
+from bitrix_sync.model.facts import Deal, PortalTask, Unread, Visit
 from bitrix_sync.model.items import DEAL, ItemKind
 from bitrix_sync.portal.client import Portal
 from bitrix_sync.portal.dialect import parsing
 from bitrix_sync.portal.dialect.names import item_name
+from bitrix_sync.portal.dialect.outcomes import NO_SCOPE, WHOLE_PORTAL
 from bitrix_sync.portal.dialect.parsing import Row, whole_or
 from bitrix_sync.portal.paging import Source
+from bitrix_sync.portal.rate_limiter import Stopped
 from bitrix_sync.portal.read_hints import NAMELESS, UnreadableRow
 
 DEAL_FIELDS = (
@@ -28,6 +32,9 @@ TASK_FIELDS = (
 )
 
 Fact = TypeVar("Fact")
+NOTHING_GOES = WHOLE_PORTAL | {NO_SCOPE, "redirect"}
+"""Codes of refusals that concern more than what was asked for."""
+NO_ANSWER = "no_answer"
 
 
 def history_params(kind: ItemKind) -> dict[str, Any]:
@@ -109,6 +116,22 @@ def lenient(
         return fact
 
     return read
+
+
+@contextlib.contextmanager
+def tolerance() -> Iterator[list[Unread]]:
+    """What a reading raises becomes its end, unless it concerns the whole portal."""
+    ends: list[Unread] = []
+    try:
+        yield ends
+    except PortalRefused as fault:
+        if fault.code.lower() in NOTHING_GOES:
+            raise
+        ends.append(Unread(fault.code.lower() or "refused", str(fault)))
+    except Stopped:
+        raise
+    except PortalError as fault:
+        ends.append(Unread(NO_ANSWER, str(fault)))
 
 
 def facts(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bitrix_sync.report import deals, slips, tasks, trial
+from bitrix_sync.report import deals, idle, slips, tasks, trial
 from bitrix_sync.report.context import frame
 from bitrix_sync.report.deals import Present, deal_path, deals_in_stages, search, stages, stages_and_deals
 from bitrix_sync.report.declaration import Report
@@ -20,7 +20,7 @@ from bitrix_sync.report.tasks import employee, load, overdue, overdue_ages, toda
 from bitrix_sync.report.work import held_back, last_sweeps, operations, standing, state_of_things, status, sweeps
 
 REPORTS: Mapping[str, Report] = {
-    one.name: one for one in (*tasks.REPORTS, *deals.REPORTS, *slips.REPORTS, *trial.REPORTS)
+    one.name: one for one in (*tasks.REPORTS, *deals.REPORTS, *idle.REPORTS, *slips.REPORTS, *trial.REPORTS)
 }
 """By the names of ``report``, in the order of the page."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -48,6 +49,10 @@ class Snapshot:
     language: Language = DEFAULT
     calendar: Calendar = USUAL
     limits: Mapping[str, Duration] = field(default_factory=dict)
+    next_steps: Mapping[str, Duration] = field(default_factory=dict)
+    """How long deals may stand without a next step, by full stage id."""
+    currencies: Mapping[str, Decimal] = field(default_factory=dict)
+    """What one unit of each is worth in the account's own."""
     slots: tuple[Slot, ...] = ()
     room: Room = field(default_factory=Room)
     rules: int = 0
@@ -70,6 +75,11 @@ class Snapshot:
     def stage(self, stage_id: str) -> Stage | None:
         """The stage with this full id, or None for one that is gone."""
         return next((stage for stage in self.stages if stage.id == stage_id), None)
+
+    @property
+    def currency(self) -> str:
+        """The account's own currency; "" if it is not known."""
+        return next((code for code, worth in self.currencies.items() if worth == 1), "")
 
     def rule_title(self, rule_id: str) -> str:
         """The title of a rule's task, or its id when the file has it no more."""
@@ -101,6 +111,8 @@ def pack(directory: Directory, rules: Rules, *, portal: str, **more: Any) -> str
         language=rules.language,
         calendar=replace(rules.calendar),  # without the years that it has reckoned
         limits={stage: policy.limit for stage, policy in rules.policies.items() if policy.limit is not None},
+        next_steps=rules.next_steps,
+        currencies=directory.currencies,
         room=rules.room,
         slots=tuple(Slot(slot.name, slot.at, slot.every_day) for slot in slots),
         rules=len(rules.by_id),

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
-from typing import NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 from bitrix_sync.model.facts import PROGRESS, Directory
 from bitrix_sync.model.items import DEAL
@@ -22,7 +22,7 @@ from bitrix_sync.model.reasons import Reason
 from bitrix_sync.rules import model
 from bitrix_sync.rules.consistency import cycles, warn_of_circle
 from bitrix_sync.rules.file import File, Placed, RoomSection, TaskEntry, stages
-from bitrix_sync.rules.forms import DoneEvent, FilledEvent
+from bitrix_sync.rules.forms import DoneEvent, FilledEvent, IdleEvent
 from bitrix_sync.rules.hours import working_calendar
 from bitrix_sync.rules.names import Names
 from bitrix_sync.rules.problem import Path, Remarks
@@ -32,7 +32,7 @@ from bitrix_sync.rules.task_binding import Parts
 
 T = TypeVar("T")
 MONEY = frozenset({"OPPORTUNITY", "CURRENCY_ID"})
-"""What a deal is worth: the larger goes first to a day that has room."""
+"""What a deal is worth: the larger goes first to a day that has room, and idle ones are told with it."""
 
 
 class Bound(NamedTuple):
@@ -69,6 +69,8 @@ class _Draft:
     advance_to: str | None = None
     advance_rank: int = -1
     advance_path: Path = ()
+    next_step: model.Duration | Literal["none"] = "none"
+    next_rank: int = -1
 
 
 def bind(file: File, directory: Directory, bindings: Mapping[str, str], remarks: Remarks, *, digest: str) -> Bound:
@@ -85,6 +87,7 @@ class _Binding:
         self.drafts: dict[str, _Draft] = {}
         self.paths: dict[str, Path] = {}
         self.zone: tzinfo = UTC
+        self.in_file: dict[str, tuple[list[int], str]] = {}
         self._mentioned: dict[str, frozenset[str]] = {}
         self.stage_names = tuple(dict.fromkeys(stage.name for stage in directory.stages))
 
@@ -104,6 +107,8 @@ class _Binding:
             self.say_of_stages(spot)
         self.warn_of_circles()
         overdue = self.overdue()
+        next_steps = self.next_steps()
+        worth = next_steps or (overdue is not None and self.file.room != "none")
         if calendar is None:
             return Bound(None, names.bound, self.paths)
         return Bound(
@@ -122,8 +127,8 @@ class _Binding:
                 away=file.away,
                 substitutes=self.substitutes(),
                 safety=model.Safety(file.safety.max_new_tasks, file.safety.max_moves, file.safety.watch),
-                fields=frozenset(self.parts.fields)
-                | (MONEY if overdue is not None and self.file.room != "none" else set()),
+                next_steps=next_steps,
+                fields=frozenset(self.parts.fields) | (MONEY if worth else set()),
                 uses_company="company" in self.parts.records,
                 uses_contact="contact" in self.parts.records,
                 uses_absences=any(rule.away == "substitute" for rule in rules.values()),
@@ -145,7 +150,7 @@ class _Binding:
                 ("funnels",), "No funnel can be read.", "Give the webhook's user a CRM role that reads deals.", key=True
             )
             return [_Spot(placed) for placed in stages(self.file)]
-        funnels = self.funnels()
+        funnels = self.in_file = self.funnels()
         spots = [_Spot(placed) for placed in stages(self.file)]
         seen: dict[tuple[str, str], str] = {}
         for spot in spots:
@@ -235,6 +240,8 @@ class _Binding:
         targets = self.targets(spot)
         for stage, funnel in spot.stages.items():
             draft = self.drafts.setdefault(stage, _Draft(funnel))
+            if placed.stage.next_step is not None and rank >= draft.next_rank:
+                draft.next_step, draft.next_rank = placed.stage.next_step, rank
             if placed.stage.limit is not None and rank >= draft.limit_rank:
                 draft.limit, draft.limit_rank = placed.stage.limit, rank
             target = targets.get(funnel)
@@ -248,6 +255,17 @@ class _Binding:
                 continue
             draft.advance_to, draft.advance_rank = target, rank
             draft.advance_path = (*placed.path, "advance_to")
+
+    def next_steps(self) -> dict[str, model.Duration]:
+        """How long deals may stand without a next step, by stage in progress: as the stage says, else the file."""
+        funnels = {funnel for one, _ in self.in_file.values() for funnel in one if DEAL.holds(funnel)}
+        said = {
+            stage.id: draft.next_step if draft is not None and draft.next_rank >= 0 else self.file.next_step
+            for stage in self.directory.stages
+            if stage.semantic == PROGRESS and stage.funnel_id in funnels
+            for draft in (self.drafts.get(stage.id),)
+        }
+        return {stage: span for stage, span in said.items() if span != "none"}
 
     def targets(self, spot: _Spot) -> dict[int, str]:
         """Where the deals of an entry advance to, by funnel."""
@@ -312,11 +330,13 @@ class _Binding:
         """One task entry, compiled."""
         parts = self.parts
         condition = parts.condition(task.condition, (*path, "if")) if task.condition is not None else model.AllOf(())
-        start: model.Done | model.Filled | None = None
+        start: model.Done | model.Filled | model.Idle | None = None
         if isinstance(task.start, DoneEvent):
             start = parts.done(task.start)
         elif isinstance(task.start, FilledEvent):
             start = model.Filled(parts.field(task.start.filled, (*path, "start", "filled"))[0])
+        elif isinstance(task.start, IdleEvent):
+            start = model.Idle(task.start.idle)
         supervisor: model.Person
         if task.supervisor is not None:
             supervisor = parts.person(task.supervisor, (*path, "supervisor"))

@@ -213,6 +213,13 @@ def _judge_repeats(task: TaskEntry, path: Path, remarks: Remarks) -> None:
     """What moves an overdue deadline, what makes the next task."""
     if isinstance(task.overdue, TaskOverdue) and task.overdue.move_to is not None:
         _judge_time(task.overdue.move_to, (*path, "overdue", "move_to"), remarks)
+    if task.again is not None and isinstance(task.start, forms.IdleEvent):
+        remarks.fault(
+            (*path, "again"),
+            "`again` does not go with `start: {idle: ...}`, which makes the next task by itself.",
+            "Leave one of them out.",
+            key=True,
+        )
     if task.again is not None and task.repeat == "once":
         remarks.warn(
             (*path, "again"), "`again` makes no next task where `repeat: once` allows one for ever.", "Leave one out."

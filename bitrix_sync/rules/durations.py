@@ -101,13 +101,14 @@ def _units_pattern() -> str:
     return f"^\\s*(0+\\s*workdays?|{long})\\s*$"
 
 
+SPAN_PATTERN = _units_pattern()
 Span = Annotated[
     Duration,
     PlainValidator(read_duration),
     WithJsonSchema(
         {
             "type": "string",
-            "pattern": _units_pattern(),
+            "pattern": SPAN_PATTERN,
             "description": f"A whole number and a unit: {', '.join(UNITS)}; 0 only with workdays.",
             "examples": ["2 workdays", "30 workminutes", "1 week"],
         }

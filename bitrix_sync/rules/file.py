@@ -12,10 +12,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, Discriminator, Field, PlainValidator, Strict, Tag, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Discriminator,
+    Field,
+    PlainValidator,
+    Strict,
+    Tag,
+    WithJsonSchema,
+)
 
 from bitrix_sync.rules import forms
-from bitrix_sync.rules.durations import Span
+from bitrix_sync.rules.durations import SPAN_PATTERN, Duration, Span, read_duration
 from bitrix_sync.rules.plain_keys import DEFAULTS, TEMPLATES, Away, Ending, PlainKeys
 from bitrix_sync.rules.problem import Path, refusal, show
 from bitrix_sync.rules.scalars import (
@@ -110,10 +119,25 @@ class TaskEntry(forms.Shape, PlainKeys):
     ) = Field(default=None, description="`never`, or own `limit` and `move_to`; default: the file's")
 
 
+def _read_next_step(value: Any) -> Duration | Literal["none"]:
+    return "none" if value == "none" else read_duration(value)
+
+
+NextStep = Annotated[
+    Duration | Literal["none"],
+    PlainValidator(_read_next_step),
+    WithJsonSchema({"anyOf": [{"const": "none"}, {"type": "string", "pattern": SPAN_PATTERN}]}),
+]
+"""How long a deal may stand without a next step."""
+
+
 class StageMapping(forms.Shape):
     """A stage with more than tasks."""
 
     tasks: list[TaskEntry] = Field(default=[], description="The tasks that the stage asks for.")
+    next_step: NextStep | None = Field(
+        default=None, description="The same as the file's, for this stage; `none`: it asks for no next step."
+    )
     limit: Span | None = Field(default=None, description="Longer than that in the stage: the supervisor hears of it.")
     advance_to: Name | None = Field(
         default=None, description="All tasks of the visit done: the deal moves to this stage."
@@ -337,6 +361,14 @@ class File(forms.Shape):
         description="who stands in for whom, both by id, e-mail or name; default: the head",
         examples=[{5: 7}],
     )
+    next_step: NextStep = Field(
+        default="none",
+        description=(
+            "`1 workday`: a deal in progress that has had no open task and no planned activity for longer than that is "
+            "told to its responsible and their head, see [Next step](#next-step); default: `none`"
+        ),
+        examples=["1 workday"],
+    )
     funnels: dict[StageKey, dict[StageKey, Stage]] = Field(
         min_length=1,
         description="the rules themselves",
@@ -353,6 +385,7 @@ SHAPES: dict[str, type[BaseModel]] = {
     "=event:filled": forms.FilledEvent,
     "=start:done": forms.DoneEvent,
     "=start:filled": forms.FilledEvent,
+    "=start:idle": forms.IdleEvent,
     "=deadline:event": forms.ByEvent,
     "=deadline:field": forms.ByField,
     "=deadline:date": forms.OnDate,

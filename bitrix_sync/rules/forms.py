@@ -94,8 +94,14 @@ class FilledEvent(Shape):
     filled: Name = Field(description="Code or exact title of a field of the deal.", examples=["UF_CRM_INVOICE_DATE"])
 
 
+class IdleEvent(Shape):
+    """Nothing has been planned with the deal for so long."""
+
+    idle: Span = Field(description="So long without an open task and a planned activity.", examples=["2 workdays"])
+
+
 _EVENTS = {"done": "=event:done", "stage": "=event:stage", "filled": "=event:filled"}
-_STARTS = {"done": "=start:done", "filled": "=start:filled"}
+_STARTS = {"done": "=start:done", "filled": "=start:filled", "idle": "=start:idle"}
 
 
 def _no_event(value: Any) -> Words:
@@ -107,7 +113,7 @@ def _no_event(value: Any) -> Words:
 def _no_start(value: Any) -> Words:
     if isinstance(value, dict) and "stage" in value:
         return "A task does not start when a stage is entered.", "Put it under that stage."
-    cure = _near_key(value, _STARTS) or "Write `{done: rule id}` or `{filled: FIELD}`."
+    cure = _near_key(value, _STARTS) or "Write `{done: rule id}`, `{filled: FIELD}` or `{idle: 2 workdays}`."
     return "This does not say what the task starts with.", cure
 
 
@@ -118,7 +124,9 @@ Event = Annotated[
     kinds("no_event", by_key(_EVENTS), _no_event),
 ]
 Start = Annotated[
-    Annotated[DoneEvent, Tag("=start:done")] | Annotated[FilledEvent, Tag("=start:filled")],
+    Annotated[DoneEvent, Tag("=start:done")]
+    | Annotated[FilledEvent, Tag("=start:filled")]
+    | Annotated[IdleEvent, Tag("=start:idle")],
     kinds("no_start", by_key(_STARTS), _no_start),
 ]
 

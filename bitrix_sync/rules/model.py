@@ -49,6 +49,13 @@ Event = Done | Entered | Filled
 
 
 @dataclass(frozen=True, slots=True)
+class Idle:
+    """What a task may start with: nothing has been planned with the deal for so long."""
+
+    span: Duration
+
+
+@dataclass(frozen=True, slots=True)
 class Deadline:
     """One deadline entry. What it counts from: ``field`` (a field's date), ``date``, ``event``, or, when all three are
     None, the moment the task is due to appear (entry, start, again). ``offset`` with ``direction`` +1 (after) or -1
@@ -192,7 +199,7 @@ class Rule(PlainKeys):
     title: str
     deadline: Deadline
     condition: Condition = AllOf(())
-    start: Done | Filled | None = None
+    start: Done | Filled | Idle | None = None
     owner: Person = Responsible()
     supervisor: Person = Head()
     on_close: Ending = "keep"
@@ -300,6 +307,8 @@ class Rules:
     room: Room = Room()
     away: Away = "keep"
     substitutes: Mapping[int, int] = field(default_factory=dict)
+    next_steps: Mapping[str, Duration] = field(default_factory=dict)
+    """How long a deal may stand without a next step, by stage; other stages ask for none."""
     safety: Safety = Safety()
     fields: frozenset[str] = frozenset()
     uses_company: bool = False
@@ -322,6 +331,20 @@ class Rules:
         """Names of the kinds of items that the file speaks of; deals are always read."""
         funnels = {policy.funnel_id for policy in self.policies.values() if policy.says}
         return frozenset({DEAL.name, *(Item.of(funnel).kind.name for funnel in funnels)})
+
+    @property
+    def idle_starts(self) -> frozenset[str]:
+        """The stages with a task that starts when a deal is idle."""
+        return frozenset(
+            stage
+            for stage, policy in self.policies.items()
+            if any(isinstance(rule.start, Idle) and not rule.disabled for rule in policy.rules)
+        )
+
+    @property
+    def asks_for_steps(self) -> bool:
+        """True when it matters what is planned with deals besides tasks."""
+        return bool(self.next_steps or self.idle_starts)
 
     @property
     def lends(self) -> bool:

@@ -72,6 +72,7 @@ def frame(rules: model.Rules, directory: Directory) -> tuple[str, ...]:
         lines.append(words.say(f"rule.scope.{rules.overdue.tasks}"))
         if rules.overdue.limit is not None:
             lines.append(words.say("rule.limit", count=rules.overdue.limit))
+    lines += words.next_steps()
     lines += words.room()
     if rules.away != "keep":
         lines.append(words.say(f"rule.away.{rules.away}"))
@@ -151,7 +152,7 @@ class Words:
                 return self._span(value)
             case model.Deadline():
                 return self.deadline(value)
-            case model.Done() | model.Filled():
+            case model.Done() | model.Filled() | model.Idle():
                 return self.event(value)
             case model.Test() | model.AllOf() | model.AnyOf() | model.Not():
                 return self.condition(value)
@@ -164,6 +165,18 @@ class Words:
     def group(self, number: int) -> str:
         """A workgroup by its name, or its number."""
         return self.directory.group_names.get(number) or str(number)
+
+    def next_steps(self) -> list[str]:
+        """How long deals may stand without a next step, and where, if not everywhere alike."""
+        stages: dict[model.Duration, list[str]] = {}
+        for stage, span in self.rules.next_steps.items():
+            stages.setdefault(span, []).append(self.stage(stage))
+        texts = {span: duration_text(self.rules.language, span) for span in stages}
+        if len(stages) == 1:
+            return [self.say("rule.next_step", span=text) for text in texts.values()]
+        return [
+            self.say("rule.next_step_in", span=texts[span], stages=", ".join(names)) for span, names in stages.items()
+        ]
 
     def room(self) -> list[str]:
         """How many tasks a day people can do."""
@@ -217,13 +230,15 @@ class Words:
     def _span(self, duration: model.Duration | None) -> str:
         return duration_text(self.rules.language, duration, after=True) if duration else ""
 
-    def event(self, event: model.Event) -> str:
+    def event(self, event: model.Event | model.Idle) -> str:
         """What is waited for."""
         match event:
             case model.Done(rule=name):
                 return self.say("event.done", name=name)
             case model.Filled(field=code):
                 return self.say("event.filled", name=self.field(code))
+            case model.Idle(span=span):
+                return self.say("event.idle", name=duration_text(self.rules.language, span))
             case model.Entered(stages=stages):
                 names = dict.fromkeys(self.stage(one) for one in sorted(stages))
                 return self.say("event.stage", name=" / ".join(names))

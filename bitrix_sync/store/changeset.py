@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select, update
 from bitrix_sync.model.facts import Cursor, Reached
 from bitrix_sync.model.items import DEAL
 from bitrix_sync.model.operations import Changeset
-from bitrix_sync.store import changes, deals, names, operations, sweeps, tasks, traces, trial, visits
+from bitrix_sync.store import changes, deals, names, operations, steps, sweeps, tasks, traces, trial, visits
 from bitrix_sync.store.database import upsert
 from bitrix_sync.store.mapping import from_row, to_row
 from bitrix_sync.store.schema import cursors, portal
@@ -22,7 +22,7 @@ def cursor(connection: Connection) -> Cursor | None:
     if row.history_id is None:
         return None
     others = {one.kind: from_row(Reached, one) for one in connection.execute(select(cursors).order_by(cursors.c.kind))}
-    return Cursor({DEAL.name: from_row(Reached, row), **others}, row.tasks_time)
+    return Cursor({DEAL.name: from_row(Reached, row), **others}, row.tasks_time, row.activities_time)
 
 
 def write(connection: Connection, made: Changeset) -> list[int]:
@@ -42,8 +42,11 @@ def write(connection: Connection, made: Changeset) -> list[int]:
     visits.note_movers(connection, made.deals)
     deals.note_unjudged(connection, made)
     deals.wake(connection, decisions)
-    ended = released | tasks.write(connection, chain(made.tasks, *(decision.tasks for decision in decisions)))
+    records = chain(made.tasks, *(decision.tasks for decision in decisions))
+    ended = released | tasks.write(connection, [record.noticed(made.at) for record in records])
     tasks.write_deadline_changes(connection, made.slips)
+    if made.ahead is not None:
+        steps.write(connection, made.ahead)
     visits.write_moments(connection, decisions)
     planned = [*chain.from_iterable(decision.operations for decision in decisions), *made.operations]
     ids, acted_on = operations.write(connection, planned, made.at)
@@ -60,6 +63,7 @@ def write(connection: Connection, made: Changeset) -> list[int]:
     if made.cursor is not None:
         others = {kind: reached for kind, reached in made.cursor.kinds.items() if kind != DEAL.name}
         upsert(connection, cursors, [to_row(reached, kind=kind) for kind, reached in others.items()])
-        read = to_row(made.cursor.deals, tasks_time=made.cursor.tasks_time)
+        times = {"tasks_time": made.cursor.tasks_time, "activities_time": made.cursor.activities_time}
+        read = to_row(made.cursor.deals, **times)
     connection.execute(update(portal).where(portal.c.id == 1).values(recorded=made.at, **read))
     return ids

@@ -123,6 +123,8 @@ class Flags:
     """Since when closed tasks are known (the portal's time); None: they were never read."""
     rooms = Flag[LearnedRooms | None](LearnedRooms, default=None)
     """What was learned last of how many tasks people do a day."""
+    steps_scope = Flag[frozenset[str]](frozenset[str], default=frozenset())
+    """Stages of whose deals all that is planned is known."""
     let_go = Flag[datetime | None](datetime, default=None)
     """When a pause or a hold ended."""
 

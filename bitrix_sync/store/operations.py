@@ -518,14 +518,14 @@ def _follow(connection: Connection, ended: _Ended, now: datetime) -> set[int]:
         case SetPeople() as change:
             _hand_over(connection, task, change, now)
         case CompleteTask():
-            _set(connection, task, status=DONE, closed=now)
+            _set(connection, task, status=DONE, closed=now, ended=now)
         case DeferTask():
-            _set(connection, task, status=DEFERRED)
+            _set(connection, task, status=DEFERRED, ended=now)
         case ResumeTask():
             put_off = update(tasks).where(tasks.c.id == task, tasks.c.status == DEFERRED)
-            connection.execute(put_off.values(status=PENDING))
+            connection.execute(put_off.values(status=PENDING, ended=None))
         case DeleteTask():
-            _set(connection, task, gone=True)
+            _set(connection, task, gone=True, ended=now)
             return {task}
     return set()
 

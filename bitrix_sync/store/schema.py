@@ -33,7 +33,7 @@ from sqlalchemy.types import TypeDecorator
 
 from bitrix_sync.model.operations import Check
 
-HEAD = "0006"
+HEAD = "0007"
 DEFAULT_PORTAL = 1
 """The portal of a service that serves one: its settings are the environment's."""
 OLDEST_HEAD = "0005"
@@ -167,6 +167,7 @@ portal = Table(
     Column("history_time", Moment),
     Column("deals_time", Moment),
     Column("tasks_time", Moment),
+    Column("activities_time", Moment),  # NULL: activities are not read
     Column("recorded", Moment),  # `at` of the latest recording, the portal's time
     Column("epoch", BigInteger, nullable=False),
     Column("holder", Text),
@@ -230,6 +231,7 @@ deals = Table(
     Column("fields", Json, nullable=False),
     Column("wake_at", Moment),
     Column("gone", Boolean, nullable=False),
+    Column("steps_ended", Moment),  # when its last activity was over
     Index("deals_wake", "wake_at"),
     Index("deals_stage", "semantic", "funnel_id", "stage_id"),
 )
@@ -281,12 +283,26 @@ tasks = Table(
     Column("moves_for_absence", Integer, nullable=False, server_default="0"),
     Column("lent_from", BigInteger),
     Column("lent_at", Moment),
+    Column("bound", Listed(int)),  # NULL: to deal_id alone
+    Column("ended", Moment),
+    Index("tasks_bound", "bound"),
     Index("tasks_owner", "gone", "status", "owner_id", "deadline"),
     Index("tasks_deadline", "gone", "status", "deadline"),
     Index("tasks_deal", "deal_id"),
     Index("tasks_rule", "rule_id", "created"),
     Index("tasks_closed", "gone", "status", "closed"),
 )
+
+activities = Table(
+    "activities",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=False),
+    Column("deal_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("task_id", BigInteger, nullable=False),
+    Column("deadline", Moment),
+    Index("activities_deal", "deal_id"),
+)
+"""Planned activities, once for each deal that they are bound to."""
 
 slips = Table(
     "slips",

@@ -32,6 +32,7 @@ from bitrix_sync.store import (
     queries,
     requests,
     retention,
+    steps,
     sweeps,
     tasks,
     traces,
@@ -201,6 +202,10 @@ class Store:
     tasks_made = reads(tasks.tasks_made)
     open_deadlines = reads(tasks.open_deadlines)
     slips = reads(tasks.deadline_changes)
+    activity_ends = reads(steps.activity_ends)
+    planned_activities = reads(steps.planned_activities)
+    forget_activities = writes("forget_activities", steps.forget)
+    steps = reads(steps.steps)
     traces = reads(traces.of_deal)
     note_absences = writes("note_absences", changes.note_absences)
     known_absences = reads(changes.known_absences)

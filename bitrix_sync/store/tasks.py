@@ -20,7 +20,7 @@ from bitrix_sync.store.mapping import change_with, from_row, rows_with, to_row
 from bitrix_sync.store.schema import operations, slips, tasks
 
 SEEN = ("title", "status", "gone", "owner_id", "creator_id", "auditors", "deadline", "created", "changed", "closed",
-        "closed_by", "priority")  # fmt: skip
+        "closed_by", "priority", "bound", "ended")  # fmt: skip
 """What the portal shows of a task; the rest is what we know of it."""
 
 

@@ -32,8 +32,8 @@ BULLET = "• "
 
 SECTIONS = (
     *("escalate", "escalated", "failed", "unsent", "unfit", "moved", "moved_late", "remaining", "lent", "back"),
-    *("awaiting", "closed_deal", "gone_deal", "stuck", "fired", "due", "load"),
-    *("own_lent", "own_back", "own_moved", "own_due"),
+    *("awaiting", "closed_deal", "gone_deal", "stuck", "idle", "fired", "due", "load"),
+    *("own_lent", "own_back", "own_moved", "own_idle", "own_due"),
 )
 """In the order in which they are shown: the supervisor's, then the owner's."""
 DUE = frozenset({"due", "own_due"})
@@ -94,6 +94,8 @@ class SweepSummary:
     passed: Sequence[StoredOperation] = ()
     stays: Sequence[Stay] = ()
     stuck: Mapping[str, tuple[Deal, datetime]] = field(default_factory=dict)
+    idle: Mapping[str, tuple[Deal, datetime]] = field(default_factory=dict)
+    """Deals without a next step, each since when, likewise."""
     deals: Mapping[int, str] = field(default_factory=dict)
     away: Mapping[int, datetime] = field(default_factory=dict)
     until: datetime | None = None

@@ -17,7 +17,7 @@ from bitrix_sync.rules.persons import head_over
 from bitrix_sync.sweeps.notice_text import REASON, Line, Notice, Stay, SweepSummary, Writer
 from bitrix_sync.words.texts import Markup, folded, shortened
 
-MUST_BE_HEARD = frozenset({"escalate", "failed", "unsent", "gone_deal", "stuck", "fired"})
+MUST_BE_HEARD = frozenset({"escalate", "failed", "unsent", "gone_deal", "stuck", "idle", "fired"})
 """Sections whose lines go to the administrators when no supervisor can hear them."""
 UNFINISHED = frozenset({State.PLANNED, State.HELD, State.SENDING, State.UNKNOWN})
 UNSENT = frozenset({Reason.NEXT_BEGAN, Reason.NOT_RELEASED, Reason.DEADLINE_PASSED})
@@ -34,6 +34,7 @@ def messages(summary: SweepSummary) -> tuple[tuple[str, ...], tuple[Operation, .
     told = post.stays()
     post.open_tasks()
     told += post.stuck()
+    told += post.idle()
     post.load()
     operations = [
         Operation(
@@ -202,6 +203,17 @@ class _Post:
                 told.append(key)
         return tuple(told)
 
+    def idle(self) -> tuple[str, ...]:
+        """Deals without a next step, to whoever is responsible and the head over them; the keys of those that somebody
+        hears of."""
+        told: list[str] = []
+        for key, (deal, since) in self.summary.idle.items():
+            head = head_over(self.company, deal.responsible_id)
+            line, own = (self.writer.deal(name, deal, since=since) for name in ("idle", "own_idle"))
+            if self.tell_both(head, deal.responsible_id, "idle", since, line, own):
+                told.append(key)
+        return tuple(told)
+
     def load(self) -> None:
         """The load of his people, to each supervisor who hears anything at all: open, overdue and due tasks, counted as
         ``report load`` does, whatever the sweep's scope is; the most loaded first."""
@@ -226,14 +238,13 @@ class _Post:
 
     def tell_both(
         self, supervisor: int | None, owner: int, section: str, place: Any, line: Line | None, own: Line | None
-    ) -> None:
-        """The same to supervisor and owner, each in his section; to one who is both, once."""
-        if supervisor != owner:
-            self.tell_supervisor(supervisor, owner, section, place, line)
+    ) -> bool:
+        """The same to supervisor and owner, each in his section; to one who is both, once. False: nobody hears it."""
+        heard = supervisor != owner and self.tell_supervisor(supervisor, owner, section, place, line)
         if "owner" in self.overdue.notify and self.company.active(owner):
             self.notice(owner).put(f"own_{section}", place, own)
-        elif supervisor == owner:
-            self.tell_supervisor(supervisor, owner, section, place, line)
+            return True
+        return heard or (supervisor == owner and self.tell_supervisor(supervisor, owner, section, place, line))
 
     def tell_supervisor(self, user: int | None, owner: int, section: str, place: Any, line: Line | None) -> bool:
         """A line for a supervisor, if the file wants supervisors told; what must be heard goes to the administrators

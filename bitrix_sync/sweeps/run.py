@@ -36,6 +36,7 @@ from bitrix_sync.rules.model import Rules, Slot
 from bitrix_sync.rules.persons import StandIns
 from bitrix_sync.store import Store, Sweep
 from bitrix_sync.sweeps.days import Load, days_of, loads, read_past
+from bitrix_sync.sweeps.idle import made_sure
 from bitrix_sync.sweeps.state import (
     CLAIMED,
     DONE,
@@ -172,12 +173,13 @@ def carry(context: ServiceContext, sweep: Sweep) -> Plan | None:
         store.close_sweep(sweep.slot, DONE, {"rights_lost": True})
         return decided
     settle_earlier(context, decided)
+    idle = made_sure(context, sweep.moment) if decided.seen.ahead is not None else ()
     watch = rules.safety.watch
     changes = [*(one for made in decided.lent for one in made.operations), *decided.moves]
     if watch:
         log_moves(changes)
     held = decided.held and not watch
-    state, summary = HELD if held else MOVING, summary_of(decided, watch=watch)
+    state, summary = HELD if held else MOVING, {**summary_of(decided, watch=watch), "idle": idle}
     operations = () if watch else (*decided.moves, *(held_notice(context, decided) if held else ()))
     recording = Changeset(
         at=context.portal.now(),

@@ -19,6 +19,7 @@ from bitrix_sync.portal import reading
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.store import Store, Sweep
 from bitrix_sync.sweeps import notices
+from bitrix_sync.sweeps.idle import Idle, untold
 from bitrix_sync.sweeps.notice_text import Stay, SweepSummary
 from bitrix_sync.sweeps.notices import UNFINISHED
 from bitrix_sync.sweeps.state import DONE, RECENT, count_states, lendings_of, moves_of, rest_of, slot_rule, unfinished
@@ -56,7 +57,7 @@ def tell(context: ServiceContext, sweep: Sweep, rows: list[StoredOperation]) -> 
         for one in operations:
             log.info("watch: would tell", key=one.key, sweep=sweep.slot)
         told, operations = (), ()
-    summary = {name: value for name, value in sweep.summary.items() if name != "stays"}
+    summary = {name: value for name, value in sweep.summary.items() if name not in ("stays", "idle")}
     summary |= {"messages": len(operations), "left": [row.id for row in rows if row.state in UNFINISHED]}
     recording = Changeset(
         at=context.portal.now(),
@@ -129,6 +130,7 @@ def summarize(
         passed=passed,
         stays=stays,
         stuck=stuck_deals(context, sweep.moment),
+        idle=idle_to_tell(context, sweep),
         deals=store.deal_titles({record.deal_id for record in records.values() if record.deal_id}),
         away=away_now(context, sweep),
         until=until,
@@ -149,6 +151,13 @@ def stuck_deals(context: ServiceContext, moment: datetime) -> dict[str, tuple[De
     deals = context.store.deals([visit.deal_id for key, visit in late.items() if key not in told])
     found = {key: (deals.get(visit.deal_id), visit.entered) for key, visit in late.items()}
     return {key: (deal, entered) for key, (deal, entered) in found.items() if deal is not None and not deal.closed}
+
+
+def idle_to_tell(context: ServiceContext, sweep: Sweep) -> Idle:
+    """Deals without a next step, of whom the sweep made sure; of a sweep that is only tried, all that are known."""
+    sure = sweep.summary.get("idle")
+    found = untold(context.store, context.rulebook.rules, sweep.moment)
+    return found if sure is None else {key: found[key] for key in sure if key in found}
 
 
 def late_visits(store: Store, rules: Rules, moment: datetime) -> dict[str, Visit]:

@@ -161,6 +161,7 @@ CHOICES: dict[str, dict[str, str]] = {
         "deal": "deal",
         "task": "task",
         "mark": "task",
+        "activity": "activity",
         "client": "client",
         "funnel": "funnel",
         "stage": "stage",
@@ -315,6 +316,8 @@ MESSAGES: dict[str, str] = {
     "why.cannot_judge": "The condition cannot be judged: the field “{field}” holds “{value}”, but what is needed is "
     "{wanted}. Correct the value in the deal or the condition in the rules.",
     "why.waiting_start": "The task will appear later. Waiting until {event}.",
+    "why.waiting_idle": "The deal has had no next step since {since:moment}. If nothing is planned, the task appears "
+    "on {at:moment}.",
     "why.exists": "No new task: {repeat:took}.",
     "why.visit_over": "The deal had already left the stage, and on leaving this task is {on_leave:on_leave}, so it was "
     "not made.",
@@ -345,6 +348,7 @@ MESSAGES: dict[str, str] = {
     "why.check": "{ok:checked} {what}: {seen}; wanted: {wanted}",
     "event.done": "the task “{name}” is done",
     "event.filled": "the field “{name}” is filled",
+    "event.idle": "the deal has had no next step for {name}",
     "event.stage": "the deal enters the stage “{name}”",
     "cause.field": "the deal's field “{name}” changed, it is now {value}",
     "cause.filled": "the deal's field “{name}” was filled: {value}",
@@ -518,6 +522,9 @@ MESSAGES: dict[str, str] = {
     "rule.scope.rules": "Tasks made by the rules are moved.",
     "rule.scope.deals": "Every task bound to a deal is moved.",
     "rule.scope.all": "Every task that the webhook sees is moved.",
+    "rule.next_step": "A deal in progress without an open task or a planned activity for longer than {span}: its "
+    "responsible and their head hear of it.",
+    "rule.next_step_in": "The same for longer than {span} in: {stages}.",
     "rule.room.learned": "A day takes as many tasks as the person usually closes; sweeps choose a day that has room.",
     "rule.room.number": "Up to {count:of_tasks} a day for each; sweeps choose a day that has room.",
     "rule.room.people": "Otherwise: {people}.",
@@ -571,6 +578,10 @@ MESSAGES: dict[str, str] = {
     "report.entered": "Entered",
     "report.left": "Left",
     "report.lasted": "Stayed",
+    "report.since": "Since",
+    "report.idle_for": "For",
+    "report.amount": "Amount",
+    "report.currency": "Currency",
     "report.moved_by": "Moved by",
     "report.status": "State",
     "report.slip": "Shift",
@@ -582,11 +593,13 @@ MESSAGES: dict[str, str] = {
     "report.about.overdue": "tasks whose deadline is past",
     "report.about.today": "tasks that are due today",
     "report.about.stages": "how many deals are in each stage, and how long they stay",
+    "report.about.idle": "deals without a next step for longer than the rules allow, and what they are worth",
     "report.about.moves": "open tasks whose deadline was moved",
     "report.title.load": "Load of employees",
     "report.title.overdue": "Overdue tasks",
     "report.title.today": "Due today",
     "report.title.stages": "Deals by stage",
+    "report.title.idle": "Deals without a next step",
     "report.title.moves": "Moves of deadlines",
     "report.title.path": "The deal's path",
     "report.title.by_person": "Whose deadlines slip: 30 days",
@@ -607,6 +620,7 @@ MESSAGES: dict[str, str] = {
     "page.nav.overdue": "Overdue",
     "page.nav.today": "Today",
     "page.nav.stages": "Stages",
+    "page.nav.idle": "No next step",
     "page.nav.moves": "Moves",
     "page.nav.service": "Service",
     "page.nav.rules": "Rules",
@@ -1079,6 +1093,8 @@ MESSAGES: dict[str, str] = {
     "sweep.title.closed_deal": "Deal closed, task still open: {count:tasks}",
     "sweep.title.gone_deal": "Deal deleted or hidden from the webhook, task still open: {count:tasks}",
     "sweep.title.stuck": "Stuck in a stage: {count:deals}",
+    "sweep.title.idle": "Without a next step: {count:deals}",
+    "sweep.title.own_idle": "Your deals without a next step: {count:deals}",
     "sweep.title.fired": "Owned by people who have left: {count:tasks}",
     "sweep.title.due": "Due today: {count:tasks}",
     "sweep.title.due_next": "Due {day:day}: {count:tasks}",
@@ -1119,6 +1135,8 @@ MESSAGES: dict[str, str] = {
     "sweep.line.of_moved": "and {count:tasks} of those moved",
     "sweep.line.all_moved": "only those moved, see above",
     "sweep.line.stuck": "{deal}: in “{stage}” since {since:moment}, responsible {owner}",
+    "sweep.line.idle": "{deal}: “{stage}”, nothing planned since {since:moment}, responsible {owner}",
+    "sweep.line.own_idle": "{deal}: “{stage}”, nothing planned since {since:moment}. Make a task or plan an activity",
     "sweep.line.load": "{name}: open {open}, overdue {late}, due that day {due}",
     "sweep.line.load_until": "{name}: open {open}, overdue {late}, due by then {due}",
     "admin.moves_held": "Moves held back: {count}. The sweep “{sweep}” wanted to move more than {limit:of_deadlines}. "
@@ -1126,6 +1144,9 @@ MESSAGES: dict[str, str] = {
     "admin.rights_lost_tasks": "The portal no longer shows {missing} of {known:of_tasks}. The webhook seems to have "
     "lost rights, so nothing was changed. Check the webhook's rights: bitrix-sync check. If people have deleted the "
     "tasks: bitrix-sync release.",
+    "admin.rights_lost_activities": "The portal no longer shows {missing} of {known} planned activities. The webhook "
+    "seems to have lost rights, so nothing was changed. Check the webhook's rights: bitrix-sync check. If people have "
+    "deleted the activities: bitrix-sync release.",
     "admin.rights_lost_deals": "The portal no longer shows {missing} of {known:of_deals}. The webhook seems to have "
     "lost rights, so nothing was changed. Check the webhook's rights: bitrix-sync check. If people have deleted the "
     "deals: bitrix-sync release.",

@@ -170,6 +170,7 @@ CHOICES: dict[str, dict[str, str]] = {
         "deal": "сделка",
         "task": "задача",
         "mark": "задача",
+        "activity": "дело",
         "client": "клиент",
         "funnel": "воронка",
         "stage": "стадия",
@@ -323,6 +324,8 @@ MESSAGES: dict[str, str] = {
     "why.cannot_judge": "Условие нельзя проверить: в поле «{field}» стоит «{value}», а нужно {wanted}. Исправьте "
     "значение в сделке или условие в правилах.",
     "why.waiting_start": "Задача появится позже. Ждём: {event}.",
+    "why.waiting_idle": "У сделки нет следующего шага с {since:moment}. Если ничего не запланируют, задача появится "
+    "{at:moment}.",
     "why.exists": "Новой задачи нет: {repeat:took}.",
     "why.visit_over": "Сделка уже ушла со стадии, а при уходе эта задача {on_leave:on_leave}, поэтому её и не ставили.",
     "why.deal_closed": "Сделка уже закрыта, задача не нужна.",
@@ -352,6 +355,7 @@ MESSAGES: dict[str, str] = {
     # what is waited for
     "event.done": "будет выполнена задача «{name}»",
     "event.filled": "будет заполнено поле «{name}»",
+    "event.idle": "сделка простоит без следующего шага {name}",
     "event.stage": "сделка войдёт в стадию «{name}»",
     # what made a deadline follow
     "cause.field": "в сделке изменилось поле «{name}», теперь {value}",
@@ -530,6 +534,9 @@ MESSAGES: dict[str, str] = {
     "rule.scope.rules": "Переносятся задачи, поставленные по правилам.",
     "rule.scope.deals": "Переносятся все задачи, привязанные к сделкам.",
     "rule.scope.all": "Переносятся все задачи, какие видит вебхук.",
+    "rule.next_step": "Если у сделки в работе дольше чем {span} нет ни открытой задачи, ни запланированного дела, об "
+    "этом узнают её ответственный и его руководитель.",
+    "rule.next_step_in": "То же дольше чем {span} на стадиях: {stages}.",
     "rule.room.learned": "Задач в день — сколько человек обычно закрывает; обход выбирает день, где есть место.",
     "rule.room.number": "До {count:of_tasks} в день на человека; обход выбирает день, где есть место.",
     "rule.room.people": "Иначе: {people}.",
@@ -584,6 +591,10 @@ MESSAGES: dict[str, str] = {
     "report.entered": "Вошла",
     "report.left": "Ушла",
     "report.lasted": "Пробыла",
+    "report.since": "С какого времени",
+    "report.idle_for": "Сколько",
+    "report.amount": "Сумма",
+    "report.currency": "Валюта",
     "report.moved_by": "Кто перевёл",
     "report.status": "Состояние",
     "report.slip": "Сдвиг",
@@ -595,11 +606,13 @@ MESSAGES: dict[str, str] = {
     "report.about.overdue": "задачи со сроком в прошлом",
     "report.about.today": "задачи со сроком сегодня",
     "report.about.stages": "сколько сделок на каждой стадии и сколько они там проводят",
+    "report.about.idle": "сделки, у которых дольше положенного нет следующего шага, и сколько они стоят",
     "report.about.moves": "открытые задачи, чей срок переносили",
     "report.title.load": "Загрузка сотрудников",
     "report.title.overdue": "Просроченные задачи",
     "report.title.today": "Срок сегодня",
     "report.title.stages": "Сделки по стадиям",
+    "report.title.idle": "Сделки без следующего шага",
     "report.title.moves": "Переносы сроков",
     "report.title.path": "Путь сделки",
     "report.title.by_person": "Чьи сроки сдвигаются: за 30 дней",
@@ -622,6 +635,7 @@ MESSAGES: dict[str, str] = {
     "page.nav.overdue": "Просрочено",
     "page.nav.today": "Сегодня",
     "page.nav.stages": "Стадии",
+    "page.nav.idle": "Без шага",
     "page.nav.moves": "Переносы",
     "page.nav.service": "Служба",
     "page.nav.rules": "Правила",
@@ -1103,6 +1117,8 @@ MESSAGES: dict[str, str] = {
     "sweep.title.closed_deal": "Сделка закрыта, а задача открыта: {count:tasks}",
     "sweep.title.gone_deal": "Сделка удалена или не видна вебхуку, а задача открыта: {count:tasks}",
     "sweep.title.stuck": "Застряли на стадии: {count:deals}",
+    "sweep.title.idle": "Без следующего шага: {count:deals}",
+    "sweep.title.own_idle": "Ваши сделки без следующего шага: {count:deals}",
     "sweep.title.fired": "У тех, кто больше не работает: {count:tasks}",
     "sweep.title.due": "Срок сегодня: {count:tasks}",
     "sweep.title.due_next": "Срок {day:day}: {count:tasks}",
@@ -1144,6 +1160,9 @@ MESSAGES: dict[str, str] = {
     "sweep.line.of_moved": "и {count:tasks} из перенесённых",
     "sweep.line.all_moved": "только перенесённые, см. выше",
     "sweep.line.stuck": "{deal}: «{stage}» с {since:moment}, ответственный: {owner}",
+    "sweep.line.idle": "{deal}: «{stage}», ничего не запланировано с {since:moment}, ответственный: {owner}",
+    "sweep.line.own_idle": "{deal}: «{stage}», ничего не запланировано с {since:moment}. Поставьте задачу или "
+    "запланируйте дело",
     "sweep.line.load": "{name}: открыто {open}, просрочено {late}, срок в этот день {due}",
     "sweep.line.load_until": "{name}: открыто {open}, просрочено {late}, срок по этот день {due}",
     "admin.moves_held": "Придержано переносов: {count}. Обход «{sweep}» захотел перенести больше {limit:of_deadlines}. "
@@ -1151,6 +1170,9 @@ MESSAGES: dict[str, str] = {
     "admin.rights_lost_tasks": "Портал перестал показывать {missing} из {known:of_tasks}. Похоже, у вебхука отобрали "
     "права, поэтому ничего не изменено. Проверьте права вебхука: bitrix-sync check. Если задачи удалили люди: "
     "bitrix-sync release.",
+    "admin.rights_lost_activities": "Портал перестал показывать запланированные дела: {missing} из {known}. Похоже, у "
+    "вебхука отобрали права, поэтому ничего не изменено. Проверьте права вебхука: bitrix-sync check. Если дела удалили "
+    "люди: bitrix-sync release.",
     "admin.rights_lost_deals": "Портал перестал показывать {missing} из {known:of_deals}. Похоже, у вебхука отобрали "
     "права, поэтому ничего не изменено. Проверьте права вебхука: bitrix-sync check. Если сделки удалили люди: "
     "bitrix-sync release.",
@@ -1404,6 +1426,10 @@ KEYS: dict[str, str] = {
         "[Отсутствие](#отсутствие-away-и-substitutes)"
     ),
     "file.substitutes": "кто кого замещает, оба по id, e-mail или имени | руководитель",
+    "file.next_step": (
+        "`1 workday`: о сделке в работе, у которой дольше нет ни открытой задачи, ни запланированного дела, узнают её "
+        "ответственный и его руководитель, см. [Следующий шаг](#следующий-шаг-next_step) | `none`"
+    ),
     "file.funnels": "сами правила",
     "file.overdue": "обходы | обходов нет",
     "file.safety": "предохранители и пробный режим | пределы по 1000, пробного режима нет",
@@ -2026,6 +2052,9 @@ FAULTS: dict[str, str] = {
     "If nobody corrects it there, use a date field of your own.": (
         "Если там её никто не исправляет, возьмите своё поле с датой."
     ),
+    "`again` does not go with `start: {idle: ...}`, which makes the next task by itself.": (
+        "`again` не пишется вместе со `start: {idle: ...}`: следующая задача и так появится сама."
+    ),
     "`at` does not go with {0}, which lead to a time of day themselves.": (
         "`at` не пишется вместе с `{0}`: они и так приводят к времени дня."
     ),
@@ -2402,6 +2431,11 @@ FAULTS: dict[str, str] = {
     "The task of a rule is completed.": "Завершена задача правила.",
     "Id of the rule whose task is completed.": "Id правила, задача которого завершена.",
     "A field of the deal is filled.": "Заполнено поле сделки.",
+    "Nothing has been planned with the deal for so long.": "Со сделкой столько времени ничего не запланировано.",
+    "So long without an open task and a planned activity.": "Столько без открытой задачи и запланированного дела.",
+    "The same as the file's, for this stage; `none`: it asks for no next step.": (
+        "То же, что в файле, для этой стадии; `none`: следующий шаг здесь не нужен."
+    ),
     "Code or exact title of a field of the deal.": "Код или точное название поля сделки.",
     "Where an overdue deadline is moved, counted from the sweep's moment.": (
         "Куда переносится просроченный срок, считая от часа обхода."
@@ -2895,6 +2929,7 @@ TROUBLES: dict[str, str] = {
     "отметьте право user_basic в форме вебхука",
     "{0} does not end: more than {1} rows; none was taken": "{0}: список не кончается, в нём больше {1} строк; ничего "
     "не взято",
+    "{0} answers a row without an id": "{0}: строка без номера",
     "{0} answers rows without ids or not in the order asked for; none was taken": "{0}: строки без номеров или не в "
     "том порядке; ничего не взято",
     "deal {0}: it could not be read ({1})": "сделка {0}: прочитать не удалось ({1})",

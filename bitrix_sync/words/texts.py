@@ -33,6 +33,7 @@ VERDICTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "condition_false": (),
         "cannot_judge": ("field", "value", "wanted"),
         "waiting_start": ("event",),
+        "waiting_idle": ("since", "at"),
         "exists": ("repeat",),
         "visit_over": ("on_leave",),
         "deal_closed": (),
@@ -219,6 +220,9 @@ def _event_text(language: str, event: str, titles: Mapping[str, str]) -> str:
     """``done: call`` in words; as it stands if it is none that we know."""
     kind, _, name = event.partition(": ")
     known = f"event.{kind}" in MESSAGES[FALL_BACK]
+    if kind == "idle":
+        amount, _, unit = name.partition(" ")
+        return phrase(language, "event.idle", name=counted(language, int(amount), unit))
     return phrase(language, f"event.{kind}", name=titles.get(name) or name) if known else event
 
 

@@ -155,6 +155,7 @@ def book(language: str = "ru", *, limits: bool = True, sweeps: bool = True) -> R
         policies,
         rules,
         overdue=Overdue(slots=slots, limit=3) if sweeps else None,
+        next_steps={"NEW": Duration(1, "workdays"), "AGREEMENT": Duration(1, "workdays")},
         fields=frozenset(FIELDS),
         stage_names={stage.id: stage.name for funnel in FUNNELS for stage in funnel.stages},
         funnel_names={funnel.id: funnel.name for funnel in FUNNELS},
@@ -309,6 +310,7 @@ def bustle(store: Store, *, seed: int = 7) -> Recorder:
     """A busy month: sixty deals on their way, a hundred open tasks, slips, sweeps, a refusal, something held."""
     office, chance = Recorder(store), random.Random(seed)
     furnish(store)
+    store.flags.steps_scope = frozenset({"NEW", "AGREEMENT"})
     office.record(trial=(Operation("notice:trial", SendMessage(ANNA, "[b]Утро[/b]\nСрок сегодня: 1 задача")),))
     sellers = [ANNA, IVAN, OLGA, 8]
     buyers = ("Вектор", "Северсталь-Сервис", "Ромашка", "Альфа-Трейд", "Тёплый дом", "ГорСтрой", "Меридиан", "Лотос")

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from textwrap import dedent
-from typing import Any
+from typing import Any, TypeVar
 
 from bitrix_sandbox.http.server import Sandbox
 from bitrix_sandbox.state import seed
@@ -146,6 +146,9 @@ class Department(Office):
         return [user for user in sorted(self.portal.state.users) if self.heard(user, slot)]
 
 
+D = TypeVar("D", bound=Department)
+
+
 def forget(place: Department) -> None:
     """The service ends, and its database is lost."""
     place.die()
@@ -174,9 +177,16 @@ def section(text: str, title: str) -> list[str]:
 
 @contextmanager
 def department(
-    folder: Path, rules: str = RULES + SWEEPS, *, at: datetime = MONDAY, quick: bool = True, **settings: str
-) -> Iterator[Department]:
-    """A department on a Monday morning, without any task. ``quick``: the portal's commands take no time to speak of."""
+    folder: Path,
+    rules: str = RULES + SWEEPS,
+    *,
+    at: datetime = MONDAY,
+    quick: bool = True,
+    kind: type[D] = Department,  # type: ignore[assignment]
+    **settings: str,
+) -> Iterator[D]:
+    """A department on a Monday morning, without any task. ``quick``: the portal's commands take no time to speak of;
+    ``kind``: one with other words, in a portal without any deal."""
     clock = Clock()
     clock.set(at)
     clock.freeze()
@@ -185,7 +195,9 @@ def department(
             portal.state.delete_task(task_id)
         if quick:
             portal.limits.cost_factor = 0.01
-        place = Department(portal, folder, dedent(rules), **settings)
+        for deal_id in list(portal.state.deals) if kind is not Department else ():
+            portal.state.delete_deal(deal_id)
+        place = kind(portal, folder, dedent(rules), **settings)
         try:
             place.turn()
             yield place

@@ -91,6 +91,8 @@ LISTS: Mapping[str, str] = {
     "crm.item.list": "items",
     "crm.category.list": "categories",
     "crm.status.list": "",
+    "crm.activity.list": "",
+    "crm.activity.binding.list": "",
     **{kind.user_fields: "" for kind in KINDS.values()},
     "tasks.task.list": "tasks",
     "task.checklistitem.getlist": "",

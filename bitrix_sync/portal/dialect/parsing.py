@@ -13,7 +13,7 @@ from decimal import Decimal, InvalidOperation
 from types import MappingProxyType
 from typing import Any
 
-from bitrix_sync.model.facts import LOST, PROGRESS, WON, Absence, Deal, Department, PortalTask, User, Visit
+from bitrix_sync.model.facts import LOST, PROGRESS, WON, Absence, Activity, Deal, Department, PortalTask, User, Visit
 from bitrix_sync.model.items import DEAL, SPAN, Item, ItemKind, bound
 from bitrix_sync.model.yes_no import yes_or_no
 from bitrix_sync.portal.dialect.names import values
@@ -28,6 +28,10 @@ STAGE = re.compile(r"([A-Z][A-Z0-9_]{0,30}:)?[A-Za-z0-9_-]{1,60}")
 TITLE_LIMIT = 1000
 DEPTH = 30
 """Longest title that is kept, and how far a value may be nested."""
+NEVER = "9999-"
+"""How the deadline of what has none begins."""
+TASK_TYPE, TASK_PROVIDERS = 3, ("CRM_TASKS_TASK", "TASKS")
+"""An activity that shows a task."""
 _NOTHING: tuple[Any, ...] = ("", None, False, "0", "null", [])
 
 
@@ -256,6 +260,34 @@ def task_or_mark(row: Row, *, marked: bool = False) -> PortalTask:
     except UnreadableRow:
         deals = _deals(row.get("ufCrmTask"))
         return PortalTask(own_id(row, "id"), "", 0, 0, 0, None, mark=line(row, "xmlId"), deal_ids=deals)
+
+
+def activity(row: Row) -> Activity:
+    """A row of crm.activity.list. That it has no deadline may be said by one at the end of time."""
+    changed, owner = nullable_moment(row, "LAST_UPDATED"), count(row, "OWNER_ID")
+    if changed is None:
+        raise UnreadableRow("LAST_UPDATED is missing")
+    if not 0 <= owner < SPAN:
+        raise UnreadableRow("OWNER_ID is no id")
+    endless = str(row.get("DEADLINE") or "").startswith(NEVER)
+    owned = count(row, "OWNER_TYPE_ID") == DEAL.entity_type
+    is_task = whole_or(row.get("TYPE_ID")) == TASK_TYPE or row.get("PROVIDER_ID") in TASK_PROVIDERS
+    return Activity(
+        id=own_id(row, "ID"),
+        completed=flag(row, "COMPLETED") if row.get("COMPLETED") is not None else False,
+        deadline=None if endless else nullable_moment(row, "DEADLINE"),
+        changed=changed,
+        created=moment(row.get("CREATED")) or changed,
+        deals=(Item(DEAL, owner).number,) if owned and owner else (),
+        owned=owned,
+        task_id=whole_or(row.get("ASSOCIATED_ENTITY_ID")) if is_task else 0,
+    )
+
+
+def bound_deals(value: Any) -> tuple[int, ...]:
+    """The deals among the rows of crm.activity.binding.list."""
+    told = [(whole_or(row.get("entityTypeId")), whole_or(row.get("entityId"))) for row in rows(value, "")]
+    return tuple(Item(DEAL, number).number for kind, number in told if kind == DEAL.entity_type and 0 < number < SPAN)
 
 
 def _deals(bindings: Any) -> tuple[int, ...]:
