@@ -802,7 +802,7 @@ class Service:
             recheck.meet_deals(context)
         context.rulebook.show()
         self.last_pass = self.time()
-        self.store.flags.last_pass = self.clock()
+        self.note_pass()
         self.show_clock()
         if report.recorded or report.visits:
             log.info(
@@ -815,6 +815,10 @@ class Service:
                 failed=len(report.applied.failed),
             )
         return report
+
+    def note_pass(self) -> None:
+        """For other processes: when the last pass ended."""
+        self.store.flags.last_pass = self.clock()
 
     def must_pause(self) -> bool:
         """Asked between two batches: is something else due?"""

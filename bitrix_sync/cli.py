@@ -818,15 +818,31 @@ def restore(file: Annotated[Path, typer.Argument(metavar="FILE", help="A file th
 
     chosen = settings(need_portal=False)
     if chosen.is_of_fleet:
-        from bitrix_sync.fleet.choose import need_disabled, need_portal
-
-        with fleet() as (portals, _):
-            need_disabled(need_portal(portals, chosen.name))
-    with_store(put_back)
-    if chosen.is_of_fleet:
+        restore_portal(chosen, file)
         out.print(tell("command.restored_portal", file=file, name=chosen.name))
     else:
+        with_store(put_back)
         out.print(tell("command.restored", file=file))
+
+
+def restore_portal(chosen: Settings, file: Path) -> None:
+    """The same for a portal of a fleet, which must be disabled: then no worker has a turn at it any more."""
+    from bitrix_sync.app import holder_name
+    from bitrix_sync.fleet.choose import need_disabled, need_portal
+    from bitrix_sync.store.scratch_copy import restore as take_back
+
+    with fleet() as (portals, _):
+        need_disabled(need_portal(portals, chosen.name))
+        turn = portals.take(chosen.number, holder_name(), socket.gethostname(), os.getpid(), disabled=True)
+
+    def put_back(store: Any) -> None:
+        try:
+            take_back(store, file, turn.epoch)
+            store.flags.identified = None  # whose portal it is has to be asked anew
+        finally:
+            store.drop_lease(turn.epoch)
+
+    with_store(put_back)
 
 
 @app.command()

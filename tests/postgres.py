@@ -93,6 +93,11 @@ def programs() -> Path | None:
     return None
 
 
+def options(home: str) -> str:
+    """Of a server whose files are there."""
+    return f"-c listen_addresses='' -c unix_socket_directories='{home}' -c max_connections=300"
+
+
 @contextlib.contextmanager
 def running(place: Path) -> Iterator[str]:
     """A server of its own; the directory of its socket. PostgreSQL refuses to be run by root."""
@@ -103,8 +108,7 @@ def running(place: Path) -> Iterator[str]:
             shutil.chown(home, "postgres", "postgres")
         run: Any = lambda *words: subprocess.run(words, check=True, cwd=home, stdout=subprocess.DEVNULL, **user)  # noqa: E731
         run(str(place / "initdb"), "-D", f"{home}/data", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C")
-        options = f"-c listen_addresses='' -c unix_socket_directories='{home}' -c max_connections=300"
-        run(str(place / "pg_ctl"), "-D", f"{home}/data", "-w", "-l", f"{home}/log", "-o", options, "start")
+        run(str(place / "pg_ctl"), "-D", f"{home}/data", "-w", "-l", f"{home}/log", "-o", options(home), "start")
         try:
             os.environ[ADDRESS] = home
             with connect() as connection:

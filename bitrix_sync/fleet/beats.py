@@ -74,6 +74,7 @@ class Beats:
         """Version of the oldest program that may work with the tables."""
         self.ahead = 0.0
         self._told_ahead = False
+        self._soon = threading.Event()
 
     def clock(self) -> Clock:
         """A clock that goes as the database's."""
@@ -83,6 +84,15 @@ class Beats:
         """The queue knows the worker by this number from now on."""
         self.engine = engine
         self.beat()
+
+    def leave(self) -> None:
+        """Nobody is to give this worker a turn any more; those that it has go on."""
+        self._row = replace(self._row, threads=0)
+        self.wake()
+
+    def wake(self) -> None:
+        """The next beat is wanted now."""
+        self._soon.set()
 
     def beat(self) -> None:
         """Give one, if the worker has a number."""
@@ -126,11 +136,13 @@ class Beats:
             raise LeaseLost(NOT_RENEWED)
 
     def go_on(self, done: threading.Event) -> None:
-        """Give beats until done."""
+        """Give beats until done, and awoken."""
         while True:
             self.sign = time.monotonic()
             self.beat()
-            if done.wait(self.lost / BEATS):
+            self._soon.wait(self.lost / BEATS)
+            self._soon.clear()
+            if done.is_set():
                 return
 
 

@@ -236,10 +236,15 @@ VALUES (:queue, :task, :lock, jsonb_build_object('portal', CAST(:portal AS bigin
 ON CONFLICT DO NOTHING RETURNING id
 """)
 _SHARE = """
-UPDATE procrastinate_jobs AS waiting SET queue_name = %(common)s
-WHERE waiting.status = 'todo' AND waiting.task_name = %(task)s AND waiting.queue_name <> %(common)s
-  AND NOT EXISTS (SELECT FROM procrastinate_jobs AS other WHERE other.lock = waiting.lock AND other.status = 'doing')
-  AND (waiting.queue_name <> ALL (%(queues)s::varchar[]) OR EXISTS (
-    SELECT FROM procrastinate_events AS put WHERE put.job_id = waiting.id AND put.type = 'deferred'
-      AND put.at < now() - make_interval(secs => %(patience)s)))
+WITH shared AS (
+  UPDATE procrastinate_jobs AS waiting SET queue_name = %(common)s
+  WHERE waiting.status = 'todo' AND waiting.task_name = %(task)s AND waiting.queue_name <> %(common)s
+    AND NOT EXISTS (SELECT FROM procrastinate_jobs AS other WHERE other.lock = waiting.lock AND other.status = 'doing')
+    AND (waiting.queue_name <> ALL (%(queues)s::varchar[]) OR EXISTS (
+      SELECT FROM procrastinate_events AS put WHERE put.job_id = waiting.id AND put.type = 'deferred'
+        AND put.at < now() - make_interval(secs => %(patience)s)))
+  RETURNING id
+)
+SELECT pg_notify('procrastinate_queue_v1#' || %(common)s, json_build_object('type', 'job_inserted', 'job_id', id)::text)
+FROM shared LIMIT 1
 """

@@ -29,6 +29,8 @@ class PortalService(Service):
         self.slot_delay = timedelta(seconds=delay_of(settings.number))
         self.rung: datetime | None = None
         """The last ring that was heard."""
+        self.identified: datetime | None = None
+        """When was last asked whose portal it is, as far as is known here."""
 
     def enter(self, turn: Turn, hold: Hold) -> None:
         """A turn: the lease is held, by another epoch if somebody else held it meanwhile; then all is opened anew."""
@@ -47,17 +49,20 @@ class PortalService(Service):
 
     def is_identity_old(self) -> bool:
         """Whether nobody has asked for long whose portal it is."""
-        known = self.store.flags.identified
-        return known is None or not timedelta() <= self.time() - known < IDENTIFIED_FOR
+        return self.identified is None or not timedelta() <= self.time() - self.identified < IDENTIFIED_FOR
 
     def identify(self, *, patience: float = identity.PATIENCE) -> identity.Standing:
         """As the store knows it, if that was asked lately and at this address; else the portal is asked."""
         flags, host = self.store.flags, identity.host_of(self.portal)
+        self.identified = flags.identified
         if flags.portal_host == host and flags.portal_member_heard is None and not self.is_identity_old():
             return identity.Standing(host, before=host)
         standing = super().identify(patience=patience)
-        flags.identified = self.time()
+        self.identified = flags.identified = self.time()
         return standing
+
+    def note_pass(self) -> None:
+        """The end of the turn does it."""
 
     def restore_pace(self) -> None:
         """The turn has brought it."""

@@ -127,12 +127,12 @@ class Worker:
         try:
             warm = self._warmed(turn)
         except UserError as fault:
-            self.portals.end_turn(turn, after=FAULT_AGAIN, trouble=str(fault), level=0.0, passed=False)
+            self.portals.end_turn(turn, after=FAULT_AGAIN, trouble=str(fault), level=0.0, passed=None)
             return
         slow = warm.slow
         if slow and not self._slow.acquire(blocking=False):
             level, trouble = warm.service.portal.rate_limiter.level, warm.service.trouble
-            self.portals.end_turn(turn, after=SLOW_AGAIN, trouble=trouble, level=level, passed=False)
+            self.portals.end_turn(turn, after=SLOW_AGAIN, trouble=trouble, level=level, passed=None)
             return
         try:
             self._serve(turn, warm, WorkerHold(turn.epoch, self.beats, generation))
@@ -156,7 +156,7 @@ class Worker:
                 after=0.0 if self.stopping.is_set() else after,
                 trouble=trouble,
                 level=service.portal.rate_limiter.level,
-                passed=service.last_pass is not None and service.last_pass != before,
+                passed=service.last_pass if service.last_pass != before else None,
             )
 
     def _warmed(self, turn: Turn) -> Warm:
@@ -211,6 +211,7 @@ class Worker:
             asyncio.run(self._work())
         finally:
             done.set()
+            self.beats.wake()
             self._close()
         log.info("ended", reason=self.failed or "asked for")
         return 3 if self.failed else 0
@@ -227,11 +228,13 @@ class Worker:
                     self.stopping.wait(TICK)
         finally:
             done.set()
+            self.beats.wake()
             self._close()
 
     def stop(self) -> None:
         """Begin no new turn; those under way end, or leave what is in flight as unknown."""
         self.stopping.set()
+        self.beats.leave()
         with self._lock:
             services = [warm.service for warm in self._warm.values()]
         for service in services:

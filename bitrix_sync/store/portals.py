@@ -31,6 +31,7 @@ from bitrix_sync.errors import StoreError
 from bitrix_sync.store import clocks, dialects, lease
 from bitrix_sync.store.database import Database, insert_new
 from bitrix_sync.store.dialects import BUSY_SECONDS, Sqlite, dialect_of
+from bitrix_sync.store.flags import Flags
 from bitrix_sync.store.schema import Moment, portals, rules_history
 from bitrix_sync.store.schema import portal as leases
 
@@ -233,9 +234,10 @@ class Portals:
                 connection.execute(update(portals).where(c.number.in_(found)).values(due=CLOCK + span_of(CLAIMED)))
         return found
 
-    def take(self, number: int, worker: str, host: str, pid: int) -> Turn:
+    def take(self, number: int, worker: str, host: str, pid: int, *, disabled: bool = False) -> Turn:
         """A turn of a portal begins: the worker that may take it, since the queue gave it to no other, holds the
-        portal's lease from now on. The epoch stays if that one held it last."""
+        portal's lease from now on. The epoch stays if that one held it last. ``disabled``: of a portal that no worker
+        may take."""
         held = leases.c
         epoch = case((held.holder == worker, held.epoch), else_=held.epoch + 1)
         values = {
@@ -251,7 +253,7 @@ class Portals:
             row = connection.execute(
                 select(c.name, c.version, c.enabled, c.removed, c.rung).where(c.number == number)
             ).one()
-            if not row.enabled or row.removed:
+            if row.enabled is disabled or row.removed:
                 return Turn(number, row.name, row.version, enabled=False)
             before = connection.execute(select(held.epoch, held.pacer_level, held.pacer_at, held.until)).first()
             if before is None:
@@ -267,18 +269,20 @@ class Portals:
             number, row.name, row.version, enabled=True, rung=row.rung, epoch=int(taken.epoch), at=now, pace=pace
         )
 
-    def end_turn(self, turn: Turn, *, after: float | None, trouble: str, level: float, passed: bool) -> None:
-        """What became of a turn: the portal is due again ``after`` so many seconds (None: never), but at once if
-        somebody rang meanwhile; ``passed``: a pass ended well. ``level``: of the pacer, for whoever goes on."""
-        at = None if after is None else CLOCK + span_of(timedelta(seconds=max(0.0, after)))
+    def end_turn(self, turn: Turn, *, after: float, trouble: str, level: float, passed: datetime | None) -> None:
+        """What became of a turn: the portal is due again ``after`` so many seconds, but at once if somebody rang
+        meanwhile; ``passed``: when a pass ended well in it. ``level``: of the pacer, for whoever goes on."""
+        at = CLOCK + span_of(timedelta(seconds=max(0.0, after)))
         later = case((c.rung.is_not_distinct_from(turn.rung), at), else_=CLOCK)
         held = leases.c
         with self._database.writing_of(turn.number) as connection:
             connection.execute(
                 update(portals)
                 .where(c.number == turn.number, c.enabled)
-                .values(due=later, trouble=trouble, **({"seen_ok": CLOCK} if passed else {}))
+                .values(due=later, trouble=trouble, **({"seen_ok": passed} if passed else {}))
             )
+            if passed:
+                Flags.last_pass.write(connection, passed)
             noted = {"pacer_level": level, "pacer_at": BEGUN, "until": BEGUN}  # the same moment: nothing was sent since
             connection.execute(update(leases).where(held.epoch == turn.epoch).values(noted))
 

@@ -30,7 +30,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 
 from bitrix_sync.errors import StoreError
 from bitrix_sync.store.rows import write_file
@@ -202,6 +202,8 @@ def _state(cause: BaseException | None) -> str:
 
 
 _SECONDS = 10.0
+_RESTED = 2.0
+"""Seconds after which a connection is asked whether its server is still there, before it is used again."""
 _SERVER = """
 SELECT current_setting('server_version_num')::int AS version, current_setting('fsync') AS fsync,
        current_setting('synchronous_commit') AS commits, current_setting('server_encoding') AS encoding,
@@ -333,8 +335,19 @@ def _engine(url: URL, busy_seconds: float) -> Engine:
         hide_parameters=True,  # they are what the customers wrote
         pool_size=20,  # as many as a worker's threads use; opened when they are needed
         max_overflow=80,
-        pool_pre_ping=True,  # a server that was started anew is no fault
     )
+
+    @event.listens_for(engine, "checkin")
+    def _rest(_connection: Any, record: Any) -> None:
+        record.info["rests_since"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def _ask(connection: Any, record: Any, _proxy: Any) -> None:
+        if time.monotonic() - record.info.get("rests_since", time.monotonic()) > _RESTED:
+            try:  # a server that was started anew meanwhile is no fault
+                engine.dialect.do_ping(connection)
+            except psycopg.Error:
+                raise DisconnectionError from None
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:

@@ -24,7 +24,8 @@ _ENGINE_BEAT = text("UPDATE procrastinate_workers SET last_heartbeat = now() WHE
 
 @dataclass(frozen=True, slots=True)
 class WorkerRow:
-    """A process that works for portals. ``engine``: its number in the queue. ``portals``: how many it keeps in memory.
+    """A process that works for portals. ``engine``: its number in the queue. ``threads``: at how many portals it
+    works at once, 0 when it is about to end. ``portals``: how many it keeps in memory.
     ``ahead``: seconds that its machine's clock is ahead of the database's."""
 
     name: str
@@ -106,7 +107,7 @@ class Workers:
         ]
 
     def living(self, lost: float) -> list[str]:
-        """The names of those that gave a beat within so many seconds, sorted."""
-        query = select(c.name).where(c.seen > CLOCK - span_of(timedelta(seconds=lost))).order_by(c.name)
+        """The names of those that gave a beat within so many seconds and take turns, sorted."""
+        query = select(c.name).where(c.threads > 0, c.seen > CLOCK - span_of(timedelta(seconds=lost))).order_by(c.name)
         with self._database.reading() as connection:
             return list(connection.execute(query).scalars())

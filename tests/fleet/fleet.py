@@ -6,11 +6,12 @@ import base64
 import itertools
 import os
 import signal
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from random import Random
 
 from bitrix_sandbox import Sandbox
 from bitrix_sandbox.state.clock import Clock
@@ -18,36 +19,72 @@ from bitrix_sync.fleet.portal_settings import address_of, sealed_tokens
 from bitrix_sync.fleet.queue import set_up
 from bitrix_sync.fleet.seal import Seals
 from bitrix_sync.model.webhook import WebhookUrl
+from bitrix_sync.store import Store
 from bitrix_sync.store.portals import PortalRow, Portals
-from tests.chaos.office import CODE, RULES, SELLERS, build
+from tests.chaos.office import RULES, SELLERS, build
 from tests.world.process import Running, until
 
 KEY = base64.urlsafe_b64encode(b"k" * 32).decode()
 SEALS = Seals([KEY])
 
 
+RULES_OF = {"NEW": ("call", "note"), "MEETING": ("meet", "ship"), "OFFER": ("offer",), "CONTRACT": ("sign", "file")}
+"""Rules of the stages."""
+STAGES = tuple(RULES_OF)
+
+
 @dataclass(eq=False)
 class Member:
-    """A portal of the fleet, and the deals that were moved in it."""
+    """A portal of the fleet, and the deals that people moved in it."""
 
     name: str
     portal: Sandbox
     number: int = 0
-    deals: dict[int, list[str]] = field(default_factory=dict)
-    """A deal → the marks of tasks that it must have."""
+    deals: set[int] = field(default_factory=set)
 
-    def add_deal(self, stage: str = "NEW") -> int:
-        """A new deal, whose tasks are wanted."""
+    def add_deal(self) -> int:
+        """A new deal in the first stage."""
         state = self.portal.state
         with state.lock:
-            deal = int(state.add_deal(f"Deal of {self.name}", stage=stage, responsible=SELLERS[0]))
-        self.deals[deal] = []
+            deal = int(state.add_deal(f"Deal of {self.name}", stage=STAGES[0], responsible=SELLERS[0]))
+        self.deals.add(deal)
         return deal
 
-    def tasks_of(self, deal: int) -> list[Any]:
-        """The tasks of a deal that are there."""
+    def move(self, deal: int) -> bool:
+        """A person moves a deal one stage on; False at the end."""
+        state = self.portal.state
+        with state.lock:
+            place = STAGES.index(state.deals[deal].stage_id)
+            if place + 1 == len(STAGES):
+                return False
+            state.move_deal(deal, STAGES[place + 1], by=SELLERS[0])
+        return True
+
+    def play(self, chance: Random) -> None:
+        """People do something: a deal moves on, or a new one comes."""
+        if not (self.deals and chance.random() < 0.6 and self.move(chance.choice(sorted(self.deals)))):
+            self.add_deal()
+
+    def wanted(self) -> set[str]:
+        """The marks that tasks of the moved deals must have."""
         with self.portal.state.lock:
-            return [task for task in self.portal.state.tasks.values() if f"D_{deal}" in task.crm]
+            rows = [row for row in self.portal.state.history.values() if row.deal_id in self.deals]
+        return {f"bitrix-sync:{row.id}:{rule}" for row in rows for rule in RULES_OF[row.stage_id]}
+
+    def marks(self) -> Counter[str]:
+        """The marks of all tasks of ours, and how many tasks have each."""
+        with self.portal.state.lock:
+            return Counter(str(task.xml_id) for task in self.portal.state.tasks.values() if task.xml_id)
+
+    @property
+    def lost(self) -> set[str]:
+        """Marks that no task has."""
+        return self.wanted() - self.marks().keys()
+
+    @property
+    def doubled(self) -> set[str]:
+        """Marks that two tasks have."""
+        return {mark for mark, count in self.marks().items() if count > 1}
 
 
 class Fleet:
@@ -81,19 +118,39 @@ class Fleet:
         member = self.members[name] = Member(name, portal, self.portals.add(row, by="a test").number)
         return member
 
-    def worker(self) -> Running:
-        """One more worker, as a process in a folder of its own."""
+    def worker(self, play: str = "", **settings: str) -> Running:
+        """One more worker, as a process in a folder of its own; ``play``: see ``player``."""
         folder = self.folder / f"worker{next(self._count)}"
         folder.mkdir()
-        made = Running(folder, self.environ, "worker")
+        environ = {**self.environ, **settings, "FLEET_PLAY": play}
+        script = "tests/fleet/player.py" if play else ""
+        made = Running(folder, environ, "worker", script=script)
         self.workers.append(made)
         return made
 
-    def command(self, *words: str) -> Running:
-        """A command of the program, in the operator's environment."""
+    def command(self, *words: str) -> tuple[int, str]:
+        """A command of the program in the operator's environment: its exit code, and all that it said."""
         folder = self.folder / f"command{next(self._count)}"
         folder.mkdir()
-        return Running(folder, self.environ, *words)
+        made = Running(folder, self.environ, *words)
+        return made.wait(), made.said
+
+    def ring(self, *members: Member) -> None:
+        """What the web side does when events of these portals come."""
+        self.portals.ring([one.number for one in members or self.members.values()])
+
+    def owner(self, member: Member) -> Running:
+        """The worker that has the portal's lease now."""
+        alive = {one.process.pid: one for one in self.workers if one.process is not None and one.process.poll() is None}
+        self.ring(member)
+
+        def owner() -> Running | None:
+            with Store(self.url, portal=member.number) as store:
+                lease = store.lease()
+            return alive.get(lease.pid) if lease is not None else None
+
+        found: Running = until(owner, seconds=30)
+        return found
 
     def rows(self) -> Mapping[str, PortalRow]:
         """What stands in the table."""
@@ -127,4 +184,4 @@ def fleet(folder: Path, url: str, names: list[str], **settings: str) -> Iterator
         made.close()
 
 
-__all__ = ["CODE", "Fleet", "Member", "fleet", "until"]
+__all__ = ["Fleet", "Member", "fleet", "until"]
