@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 SANDBOX := $(VENV)/.sandbox
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: install test test-postgres lint audit docs demo chaos bench quarter lock clean
+.PHONY: install test test-postgres lint audit docs demo chaos bench quarter fleet lock clean
 
 install: $(STAMP)
 
@@ -60,6 +60,10 @@ bench: install $(SANDBOX)
 # do the dates hold that sweeps choose? thirteen weeks, with and without room, in minutes
 quarter: install $(SANDBOX)
 	$(BIN)/python -m tests.quarter
+
+# many portals, several workers, kills, pauses, outages, on a PostgreSQL server of its own; FLEET=--full for the long ones
+fleet: install $(SANDBOX)
+	$(BIN)/python -m tests.fleet $(FLEET)
 
 lock: install
 	$(BIN)/pip-compile --quiet --extra dev --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-options --output-file requirements.lock pyproject.toml

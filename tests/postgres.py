@@ -25,6 +25,7 @@ SUITES = (
     "tests/test_postgres.py",
     "tests/test_portals.py",
     "tests/test_fleet_web.py",
+    "tests/test_workers.py",
     "tests/test_store_contract.py",
     "tests/test_store_together.py",
     "tests/test_slots.py",

@@ -57,6 +57,8 @@ ORPHANED = 10.0
 """After so long the engine need not think any more that we do what we have done."""
 HANGS = 15.0
 """A process whose beat or look into the queue has not come back for so long is ended: it may never come back."""
+STOOD_STILL = 4.0
+"""Seconds between two looks of the watchdog after which the whole process was stopped meanwhile."""
 END_SECONDS = 8.0
 """How long turns may take to end when the worker is to end."""
 CLAIM = 2000
@@ -105,6 +107,8 @@ class Worker:
         self._engine: asyncio.Task[None] | None = None
         self._fetching_since: float | None = None
         self._away = ""
+        self._awoke = time.monotonic()
+        """When the whole process went on after it had been stopped."""
 
     # --- turns -------------------------------------------------------------------------------------------------------
 
@@ -381,15 +385,20 @@ class Worker:
 
     def _hangs(self) -> str:
         now, since = time.monotonic(), self._fetching_since
-        if now - self.beats.sign > HANGS:
-            return f"a beat has not come back for {now - self.beats.sign:.0f} s"
-        if since is not None and now - since > HANGS:
-            return f"a look into the queue has not come back for {now - since:.0f} s"
+        beat = now - max(self.beats.sign, self._awoke)
+        if beat > HANGS:
+            return f"a beat has not come back for {beat:.0f} s"
+        if since is not None and (look := now - max(since, self._awoke)) > HANGS:
+            return f"a look into the queue has not come back for {look:.0f} s"
         return ""
 
     def _watch(self, done: threading.Event) -> None:
-        """Ends the process when it hangs, or may not work any more."""
+        """Ends the process when it hangs, or may not work any more. One that was stopped as a whole does not hang."""
+        looked = time.monotonic()
         while not done.wait(1.0):
+            before, looked = looked, time.monotonic()
+            if looked - before > STOOD_STILL:
+                self._awoke = looked
             if hangs := self._hangs():
                 log.critical("stopping", problem=hangs)
                 os._exit(3)

@@ -80,8 +80,8 @@ class Database:
         """This thread sees the last commit again when it reads next: call it before anything that takes long."""
         connection, self._view.connection = self._view.connection, None
         if connection is not None:
-            with contextlib.suppress(DBAPIError, *self._dialect.faults):
-                connection.close()
+            with contextlib.suppress(DBAPIError, *self._dialect.faults), connection:
+                connection.commit()  # to roll it back would have the driver of PostgreSQL forget what it has prepared
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:

@@ -335,6 +335,7 @@ def _engine(url: URL, busy_seconds: float) -> Engine:
         hide_parameters=True,  # they are what the customers wrote
         pool_size=20,  # as many as a worker's threads use; opened when they are needed
         max_overflow=80,
+        pool_use_lifo=True,  # the connection that was used last knows the statements best
     )
 
     @event.listens_for(engine, "checkin")

@@ -26,9 +26,7 @@ def main() -> int:
     options = parser.parse_args()
     place = postgres.programs()
     if place is None:
-        print(
-            "make fleet: no PostgreSQL server is installed here (Debian: apt-get install postgresql); nothing is checked"
-        )
+        print("no PostgreSQL server is installed here (Debian: apt-get install postgresql); nothing is checked")
         return 0
     failed = 0
     began = time.monotonic()

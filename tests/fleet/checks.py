@@ -217,7 +217,7 @@ def resume(stage: Stage) -> None:
 
 def crowd(stage: Stage) -> None:
     """A thousand portals at one sandbox without limits."""
-    count, watched = (1000, 90.0) if stage.full else (300, 35.0)
+    count, watched = (1000, 90.0) if stage.full else (300, 60.0)
     fleet = stage.fleet(0, BITRIX_POLL_SECONDS="30")
     state = build(Clock())
     portal = stage._open.enter_context(Sandbox(state, host="0.0.0.0", rate=None, operating_limit=None))
@@ -238,10 +238,10 @@ def crowd(stage: Stage) -> None:
     used = sum(map(cpu_of, workers)) - cpu
     wanted = count * span / 30
     stage.say(f"{count} portals, {made} polls in {span:.0f} s ({made / wanted:.2f} of those due)")
-    if made < 0.95 * wanted - count * 0.02:
+    if made < 0.95 * wanted:
         stage.wrong(f"{made} polls, {wanted:.0f} were due")
     stage.at_most("requests a poll", asked / max(made, 1), 1.05)
-    stage.at_most("ms of a worker's processor a pass", 1000 * used / max(made, 1), 12.0)
+    stage.at_most("ms of a worker's processor a pass", 1000 * used / max(made, 1), 20.0)
     kept = [one["portals"] for one in living(fleet)]
     stage.say(f"portals by worker {kept}")
     if max(kept) > 2 * min(kept):
@@ -363,7 +363,7 @@ def secrets(stage: Stage) -> None:
     _, listed = fleet.command("portal", "list", "--json")
     _, shown = fleet.command("status", "--portal", "broken", "--json")
     key = (fleet.folder / "key").read_text().strip()
-    for what, text in {
+    for what, heard in {
         "a dump": dump,
         "the log": said(fleet),
         "fleet": overview,
@@ -371,7 +371,7 @@ def secrets(stage: Stage) -> None:
         "status": shown,
     }.items():
         for secret in (CODE, "secretcode77", key):
-            stage.must(f"secrets in {what}", secret in said_there, False)
+            stage.must(f"secrets in {what}", secret in heard, False)
     stage.say(f"{len(dump) // 1024} KB of dump, logs and four commands: none")
     stage.must("the overview knows the trouble", "broken" in overview, True)
 
