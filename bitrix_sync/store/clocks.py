@@ -23,22 +23,23 @@ LONGEST_WAIT = timedelta(minutes=11)
 IN_DOUBT = (State.SENDING.value, State.UNKNOWN.value)
 
 
-def shift(connection: Connection, base: float, boot: str = lease.THIS_BOOT) -> timedelta | None:
-    """What to add to the last holder's moments; None: it lived in another boot, or did not say."""
+def shift(connection: Connection, base: float, boot: str = "") -> timedelta | None:
+    """What to add to the last holder's moments; None: it lived in another boot, or did not say. ``boot``: another than
+    ours."""
     known, _, origin = Flags.clock_origin.read(connection).rpartition(" ")
-    if not known or known != boot:
+    if not known or known != (boot or lease.THIS_BOOT):
         return None
     moved = base - float(origin)
     return timedelta(seconds=moved) if abs(moved) > SAME else timedelta()
 
 
-def hand_over(connection: Connection, *, base: float, now: datetime, boot: str = lease.THIS_BOOT) -> None:
+def hand_over(connection: Connection, *, base: float, now: datetime, boot: str = "") -> None:
     """From now on moments of unfinished work are those of the clock with this ``base``, which reads ``now``: that of
     this boot, or another one."""
     moved = shift(connection, base, boot)
     if moved != timedelta():
         _move(connection, moved, now)
-    Flags.clock_origin.write(connection, f"{boot} {base!r}")
+    Flags.clock_origin.write(connection, f"{boot or lease.THIS_BOOT} {base!r}")
 
 
 def _move(connection: Connection, moved: timedelta | None, now: datetime) -> None:
