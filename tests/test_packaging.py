@@ -17,11 +17,12 @@ from bitrix_sync import __version__
 ROOT = Path(__file__).parent.parent
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
-UNITS = sorted((ROOT / "deploy").glob("*@.*"))
+UNITS = sorted((ROOT / "deploy").glob("bitrix-sync*.*"))
 SOURCES = ("bitrix_sync", "webhooks")
 KEYS = {
     *("profiles", "build", "image", "restart", "ports", "environment", "secrets", "volumes", "depends_on"),
     *("healthcheck", "read_only", "tmpfs", "cap_drop", "security_opt", "stop_grace_period", "network_mode"),
+    *("command", "deploy"),
 }
 WITHOUT = """
 import sys

@@ -669,7 +669,7 @@ MESSAGES: dict[str, str] = {
     "status.stale": "не читает портал: последнее чтение {ago} назад; подробности в журнале",
     "status.stopped": "не запущена; портал прочитан {ago} назад. Запустить: `bitrix-sync run`",
     "status.new": "ещё ни разу не запускалась. Запустить: `bitrix-sync run`",
-    "status.waiting": "ни один исполнитель ещё не обслуживал этот портал; исполнителей показывает `bitrix-sync fleet`",
+    "status.waiting": "ни один работник ещё не обслуживал этот портал; работников показывает `bitrix-sync fleet`",
     "status.read": "прочитан до {until:moment}",
     "status.no_deals": "с первого запуска ({since:moment}) не видно ни одной: можно ли пользователю вебхука "
     "читать сделки? Что делать, скажет `bitrix-sync check`",
@@ -1265,7 +1265,7 @@ MESSAGES: dict[str, str] = {
     "portal.rules": "правила портала {name}",
     "portal.rekeyed": "запечатано первым ключом: {count:number}; остальные ключи можно убрать из файла",
     "column.portal": "портал",
-    "column.worker": "исполнитель",
+    "column.worker": "работник",
     "column.host": "машина",
     "column.pid": "процесс",
     "column.portals": "порталов в памяти",
@@ -1293,9 +1293,9 @@ MESSAGES: dict[str, str] = {
     "fleet.oldest": "Дольше всех ждёт",
     "fleet.disabled": "выключен",
     "fleet.is_late": "опаздывает",
-    "fleet.workers": "исполнители",
+    "fleet.workers": "работники",
     "fleet.lost": "потерян",
-    "fleet.no_workers": "Нет ни одного исполнителя, порталы никто не обслуживает. Запустить: `bitrix-sync worker`",
+    "fleet.no_workers": "Нет ни одного работника, порталы никто не обслуживает. Запустить: `bitrix-sync worker`",
     "fleet.migrated": "версия базы: {version}",
     "fleet.closed": "У страницы этого портала нет пароля, поэтому она не отвечает никому. Чтобы открыть её, "
     "администратор вписывает BITRIX_PAGE_PASSWORD в файл секретов портала и запускает `bitrix-sync portal "
@@ -1649,12 +1649,12 @@ USAGE: dict[str, str] = {
     "Seal all secrets with the first key of the file; the others can be taken out of it then.": "Запечатать "
     "все секреты первым ключом из файла; остальные после этого можно убрать.",
     "Many portals: takes turns at them, on as many machines as there are workers, until SIGTERM or Ctrl-C.": "Много "
-    "порталов: исполнитель обслуживает их по очереди; запускается на скольких угодно машинах, работает до SIGTERM или "
+    "порталов: работник обслуживает их по очереди; запускается на скольких угодно машинах, работает до SIGTERM или "
     "Ctrl-C.",
     "Brings the database's tables, those of many portals and of their queue included, to this program's "
     "version.": "Привести таблицы базы, в том числе для многих порталов и их очереди, к версии этой программы.",
     "Many portals: the workers, how many portals are served, which wait longest, what is in the way.": "Много "
-    "порталов: исполнители, сколько порталов обслуживается, какие ждут дольше всех, что мешает.",
+    "порталов: работники, сколько порталов обслуживается, какие ждут дольше всех, что мешает.",
     "Many portals: their events, their pages, the operator's page; one process until SIGTERM or Ctrl-C.": "Много "
     "порталов: их события, их страницы, страница оператора; один процесс до SIGTERM или Ctrl-C.",
 }
@@ -3041,11 +3041,11 @@ TROUBLES: dict[str, str] = {
     "there was no pass yet": "портал ещё ни разу не прочитан",
     "portal {0}: is disabled; first `bitrix-sync portal enable {1}`": "портал {0} выключен; сначала `bitrix-sync "
     "portal enable {1}`",
-    "the workers do not answer; look at `bitrix-sync fleet`, start them anew if need be": "исполнители не отвечают; "
+    "the workers do not answer; look at `bitrix-sync fleet`, start them anew if need be": "работники не отвечают; "
     "посмотрите `bitrix-sync fleet` и, если нужно, перезапустите их",
     "database {0}: its queue is of another version; stop all workers, drop the queue's tables, functions "
     "and types, then `bitrix-sync migrate` makes them anew": "база {0}: её очередь другой версии; остановите "
-    "всех исполнителей, удалите таблицы, функции и типы очереди, и `bitrix-sync migrate` создаст их "
+    "всех работников, удалите таблицы, функции и типы очереди, и `bitrix-sync migrate` создаст их "
     "заново",
     "a beat has not come back for {0} s": "сигнал не возвращается уже {0} с",
     "a look into the queue has not come back for {0} s": "обращение к очереди не возвращается уже {0} с",
