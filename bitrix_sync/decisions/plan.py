@@ -97,6 +97,7 @@ from bitrix_sync.rules.values import filled
 from bitrix_sync.words import texts
 
 TITLE_LIMIT = 250
+MOST_DEALS = 100
 OLD_NEWS = timedelta(minutes=10)
 AUTOMATIC_MOVES = 5
 DAY = timedelta(days=1)
@@ -314,8 +315,9 @@ def meet(seen: PortalTask) -> TaskRecord:
 
 
 def bound_elsewhere(seen: PortalTask, deal_id: int) -> tuple[int, ...] | None:
-    """The deals that a task is bound to; None: to this one alone, or to none where it is nobody's."""
-    return None if seen.deal_ids == ((deal_id,) if deal_id else ()) else seen.deal_ids
+    """The deals that a task is bound to, not more than anybody binds by hand; None: to this one alone, or to none where
+    it is nobody's."""
+    return None if seen.deal_ids == ((deal_id,) if deal_id else ()) else seen.deal_ids[:MOST_DEALS]
 
 
 def deal_of(seen: PortalTask) -> int:

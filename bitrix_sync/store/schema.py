@@ -288,7 +288,7 @@ tasks = Table(
     Index("tasks_bound", "bound"),
     Index("tasks_owner", "gone", "status", "owner_id", "deadline"),
     Index("tasks_deadline", "gone", "status", "deadline"),
-    Index("tasks_deal", "deal_id"),
+    Index("tasks_steps", "deal_id", "bound", "ended"),
     Index("tasks_rule", "rule_id", "created"),
     Index("tasks_closed", "gone", "status", "closed"),
 )

@@ -70,13 +70,14 @@ def activity_ends(connection: Connection, ids: Iterable[int]) -> dict[int, datet
 def steps(
     connection: Connection, *, stages: Collection[str] = (), ids: Iterable[int] | None = None
 ) -> dict[int, Steps]:
-    """What is planned with deals in progress, by deal: of those that stand in one of these stages, or of these. One
-    whose stay is not known is left out."""
+    """What is planned with deals in progress, by deal: of those that stand in one of these stages and are not busy, or
+    of these. One whose stay is not known is left out."""
     rows = _deals(connection, stages, ids)
     wanted = [row.deal_id for row in rows]
     elsewhere = _bound_elsewhere(connection)
     busy = _busy(connection, wanted, whole=ids is None) | {deal for deal, row in elsewhere if _is_ahead(row)}
     idle = [deal for deal in wanted if deal not in busy]
+    rows = rows if ids is not None else [row for row in rows if row.deal_id not in busy]
     ended = _ends(connection, idle)
     for deal, row in elsewhere:
         if row.ended is not None and not _is_ahead(row):
@@ -131,7 +132,7 @@ def _busy(connection: Connection, wanted: Sequence[int], *, whole: bool) -> set[
 def _ends(connection: Connection, wanted: Sequence[int]) -> dict[int, datetime]:
     """When the last task of each of these deals was over."""
     last = func.max(tasks.c.ended).label("ended")
-    query = _of_tasks(select(tasks.c.deal_id, last).where(~AHEAD, tasks.c.ended.is_not(None))).group_by(tasks.c.deal_id)
+    query = _of_tasks(select(tasks.c.deal_id, last).where(tasks.c.ended.is_not(None))).group_by(tasks.c.deal_id)
     return {row.deal_id: row.ended for row in rows_with(connection, query, tasks.c.deal_id, wanted)}
 
 

@@ -28,4 +28,6 @@ def upgrade() -> None:
     op.add_column("tasks", sa.Column("bound", sa.Text()))
     op.add_column("tasks", sa.Column("ended", sa.BigInteger()))
     op.create_index("tasks_bound", "tasks", ["bound"])
+    op.create_index("tasks_steps", "tasks", ["deal_id", "bound", "ended"])
+    op.drop_index("tasks_deal", "tasks")
     op.execute("UPDATE tasks SET ended = coalesce(closed, changed) WHERE gone OR status IN (5, 6)")
