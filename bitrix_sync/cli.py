@@ -877,28 +877,51 @@ def report(
     deal: Annotated[
         int | None, typer.Option(help="With stages: every movement of one deal.", min=1, max=LAST_ID, metavar="ID")
     ] = None,
+    department: Annotated[
+        str | None, typer.Option(help="Only of this department and those below it (name or id).", metavar="NAME")
+    ] = None,
+    person: Annotated[str | None, typer.Option(help="Only of this employee (name or id).", metavar="NAME")] = None,
+    funnel: Annotated[str | None, typer.Option(help="Only of this funnel (name or id).", metavar="NAME")] = None,
+    rule: Annotated[str | None, typer.Option(help="Only of this rule (id or title).", metavar="ID")] = None,
+    since: Annotated[str | None, typer.Option(help="From this day on: 2026-03-01.", metavar="DATE")] = None,
+    until: Annotated[str | None, typer.Option(help="Up to this day, inclusive: 2026-03-31.", metavar="DATE")] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(help="With done: what a row is counted for.", metavar="person|department|rule|funnel"),
+    ] = None,
     as_json: Json = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, headed by the keys of --json.")] = False,
+    excel: Annotated[
+        bool, typer.Option("--excel", help="With --csv: as a spreadsheet in Russian opens it (BOM, `;`, `0,5`).")
+    ] = False,
 ) -> None:
     """A table made from what the store knows; the reports are listed below."""
     from bitrix_sync import report as reports
     from bitrix_sync.app import utc_now
     from bitrix_sync.report import tables
 
-    filters = {"deal": deal} if deal is not None else {}
-    chosen = chosen_report(name, filters)
+    chosen = chosen_report(name, {"deal": deal} if deal is not None else {})
     if as_json and as_csv:
         raise typer.BadParameter("choose --json or --csv")
+    if excel and not as_csv:
+        raise typer.BadParameter("--excel goes with --csv")
     shown = (chosen,) if as_json or as_csv else (chosen, *chosen.beside)
+    written = {"department": department, "person": person, "funnel": funnel, "rule": rule, "since": since}
+    written |= {"until": until, "by": by}
+    asked = {filter_name: text for filter_name, text in written.items() if text is not None}
 
     def read(store: Any) -> tuple[list[Any], Any]:
-        return [one.rows(store, now=utc_now(), **filters) for one in shown], reports.frame(store)
+        known, now = reports.frame(store), utc_now()
+        choice = reports.choose(store, known, chosen, asked)
+        more = {"chosen": choice} if chosen.takes else {"deal": deal} if deal is not None else {}
+        return [one.rows(store, now=now, **more) for one in shown], known
 
     found, known = with_store(read)
     if as_json:
         show(tables.json_rows(chosen, found[0]))
     elif as_csv:
-        sys.stdout.write(tables.csv_text(chosen, found[0]))
+        form = tables.EXCEL if excel else tables.PLAIN
+        sys.stdout.buffer.write(tables.csv_text(chosen, found[0], form).encode())
     else:
         for one, lines in zip(shown, found, strict=True):
             table(*tables.terminal(one, lines, known))
@@ -912,10 +935,10 @@ def chosen_report(name: str, filters: Iterable[str]) -> Any:
         raise typer.BadParameter(f"no report is called '{name}'; write one of: {', '.join(REPORTS)}")
     chosen = REPORTS[name]
     for option in filters:
-        if option not in chosen.filters:
-            takers = ", ".join(one.name for one in REPORTS.values() if option in one.filters)
+        if option not in chosen.instead:
+            takers = ", ".join(one.name for one in REPORTS.values() if option in one.instead)
             raise typer.BadParameter(f"--{option} goes with {takers}")
-        chosen = chosen.filters[option]
+        chosen = chosen.instead[option]
     return chosen
 
 

@@ -25,6 +25,12 @@ class WrongPortal(UserError):
     exit_code = 2
 
 
+class WrongFilter(UserError):
+    """A filter that a report does not take, or that is written wrongly."""
+
+    exit_code = 2
+
+
 class RulesError(UserError):
     """A rules file with errors; ``problems`` holds them all, each with its line."""
 

@@ -38,7 +38,9 @@ FLAGS = [
 PAGES = (
     "/",
     "/load",
-    "/overdue",
+    "/late",
+    "/done",
+    "/week",
     "/today",
     "/stages",
     "/moves",
@@ -210,7 +212,7 @@ def test_every_section_can_be_reached_by_the_keyboard_and_the_search(opened: Pag
 
 
 def test_a_link_to_the_portal_opens_there_and_tells_it_nothing(opened: Page) -> None:
-    opened.goto("/overdue")
+    opened.goto("/late")
     link = opened.locator("td.main a").first
     assert (link.get_attribute("href") or "").startswith("https://example.bitrix24.ru/company/personal/user/")
     assert link.get_attribute("target") == "_blank"

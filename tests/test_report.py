@@ -230,7 +230,8 @@ def test_a_long_list_can_be_cut(store: Store, office: Recorder) -> None:
     for number in range(5):
         office.task(f"дело {number}", ANNA, NOW - (number + 1) * HOUR)
     assert [line["title"] for line in report.overdue(store, now=NOW, limit=2)] == ["дело 4", "дело 3"]
-    assert len(report.overdue_ages(store, now=NOW)) == 5
+    assert [line["title"] for line in report.late(store, now=NOW, limit=2)] == ["дело 4", "дело 3"]
+    assert len(report.late_ages(store, now=NOW)) == 5
 
 
 def test_today_lists_what_is_due_today_also_when_its_hour_is_past(store: Store, office: Recorder) -> None:
@@ -714,7 +715,7 @@ INTERFACE = {
 TABLES = {
     one.name: one
     for declared in report.REPORTS.values()
-    for one in (declared, *declared.beside, *declared.filters.values())
+    for one in (declared, *declared.beside, *declared.instead.values())
 }
 
 
@@ -773,7 +774,7 @@ def test_a_wrong_usage_exits_with_2(workdir: Path, wrong: list[str]) -> None:
 
 def test_a_deal_that_was_never_seen_is_the_users_turn(store: Store) -> None:
     with pytest.raises(UserError, match="never seen"):
-        report.REPORTS["stages"].filters["deal"].rows(store, deal=5, now=NOW)
+        report.REPORTS["stages"].instead["deal"].rows(store, deal=5, now=NOW)
 
 
 @pytest.mark.parametrize("language", ["ru", "en"])
@@ -828,7 +829,7 @@ def test_no_cell_is_a_formula_whichever_separator_the_file_is_opened_with(
 ) -> None:
     for title in EVIL:
         office.task(title, ANNA, NOW - DAY)
-    text = tables.csv_text(report.REPORTS["overdue"], report.overdue(store, now=NOW), separator=written)
+    text = tables.csv_text(report.REPORTS["overdue"], report.overdue(store, now=NOW), tables.CsvForm(written))
     read = list(csv.reader(io.StringIO(text, newline=""), delimiter=opened, quoting=quoting))
     assert len(read) == len(EVIL) + 1, "a row is a row"
     for cell in (cell for row in read[1:] for cell in row):

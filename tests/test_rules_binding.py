@@ -463,7 +463,7 @@ def test_every_field_that_the_file_uses_is_known() -> None:
         deadline: {field: UF_CRM_SIGN_DATE, else: {event: {filled: UF_CRM_SHIP_DATE}, else: {after: 1 day}}}}"""
     assert bound(file(task)).fields == {
         *("TITLE", "UF_CRM_PLACES", "OPPORTUNITY", "SOURCE_ID", "UF_CRM_LOGIST", "UF_CRM_ADDRESS", "UF_CRM_DELIVERY"),
-        *("UF_CRM_SIGN_DATE", "UF_CRM_SHIP_DATE"),
+        *("UF_CRM_SIGN_DATE", "UF_CRM_SHIP_DATE", "CURRENCY_ID"),
     }
 
 

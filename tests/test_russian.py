@@ -39,7 +39,7 @@ TECHNICAL = """
     Bitrix24 bitrix sync yaml server json csv sqlite http https localhost float args kwargs set filter crm com mon fri
     never text ctrl pip install workday workhours workminutes make demo IPv PostgreSQL stderr env mail true false null
     SIGTERM sonet userfieldconfig template fleet chat fsync conf linux macos windows wsl
-    cryptography git gitignore
+    cryptography git gitignore person rule funnel
 """
 """Names, signs of the file's language and of templates that the schema does not list."""
 
@@ -214,7 +214,8 @@ LOOKS = [one.split() for one in (
     *(f"report {name}" for name in REPORTS),
 )]  # fmt: skip
 """Commands, right and wrong, in the order in which they are tried; ``{deal}`` is one that has seen much."""
-PAGES = ("/", "/load", "/overdue", "/today", "/stages", "/moves", "/service", "/rules", "/names", "/names?of=fields",
+PAGES = ("/", "/load", "/late", "/today", "/stages", "/moves", "/done", "/deals", "/week", "/service",
+         "/rules", "/names", "/names?of=fields",
          "/names?q=мария", "/find?q=ром", "/find?q=неттакого", "/deals/{deal}", "/deals/99999", "/people/5",
          "/people/25", "/trial", "/nosuch")  # fmt: skip
 ECHOED = {"nosuch", "statsu", "abc"}

@@ -60,7 +60,7 @@ def reports(language: str) -> str:
     """The rows of the reports: what each shows, and its keys."""
     return "".join(
         f"| `{one.name}` | {texts.phrase(language, f'report.about.{one.name}')} | "
-        f"{', '.join(f'`{key}`' for key in one.keys)} |\n"
+        f"{' '.join(f'`--{name}`' for name in one.takes) or '—'} | {', '.join(f'`{key}`' for key in one.keys)} |\n"
         for one in REPORTS.values()
     )
 

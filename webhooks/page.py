@@ -7,6 +7,7 @@ templates. Who may look is decided by ``page_login``; what is shown by ``page_ho
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -18,19 +19,21 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from bitrix_sync import report
 from bitrix_sync.app import utc_now
-from bitrix_sync.errors import StoreError
+from bitrix_sync.errors import StoreError, UserError
 from bitrix_sync.log import redact
 from bitrix_sync.model.items import whereabouts
 from bitrix_sync.model.operations import State
 from bitrix_sync.report import names
 from bitrix_sync.report.snapshot import Snapshot
-from bitrix_sync.report.tables import csv_text
+from bitrix_sync.report.tables import CsvForm, csv_text
 from bitrix_sync.store import Store
 from bitrix_sync.words.days import explain
 from bitrix_sync.words.texts import list_separator
+from bitrix_sync.words.usage import trouble_text
 from webhooks import page_charts, page_home
 from webhooks.page_auth import PageAuth, Password
 from webhooks.page_charts import Part
+from webhooks.page_filters import Query
 from webhooks.page_show import Show, environment
 from webhooks.work_seen import WorkSeen
 
@@ -128,6 +131,21 @@ def behind_login(views: Frame) -> Blueprint:
     return page
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What of a report the address asks for; ``problem``: what is wrong with that, in words, or ""."""
+
+    name: str
+    takes: tuple[str, ...]
+    choice: report.Selection
+    problem: str = ""
+
+    @property
+    def asked(self) -> dict[str, report.Selection]:
+        """As the rows of the report take it."""
+        return {"chosen": self.choice} if self.takes else {}
+
+
 class Frame:
     """What is around every page, and the login. ``closed`` is what is said to whom it is not open, ``opened_by`` names
     the setting that its password is in."""
@@ -158,6 +176,7 @@ class Frame:
             s=show,
             t=show.t,
             here=request.path,
+            q=Query.of(request.args, request.script_root + request.path),
             root=request.script_root,
             logged_in=logged_in,
             logout_token=self.gate.logout_token(request) if logged_in else "",
@@ -269,6 +288,7 @@ class Views(Frame):
         return self.page(
             "home.html",
             open_tasks=sum(line["open"] for line in lines),
+            late=len(report.late_ages(self.store, now=self.now)),
             overdue=sum(line["overdue"] for line in lines),
             due_today=sum(line["today"] for line in lines),
             deals=deals.deals,
@@ -279,10 +299,11 @@ class Views(Frame):
             work=report.operations(self.store, now=self.now, limit=page_home.ROWS),
         )
 
-    def of_report(self, name: str) -> Callable[[], Response]:
+    def of_report(self, name: str) -> Callable[[], AnyResponse]:
         """The view of a report: its own, or its table."""
-        own: dict[str, Callable[[], Response]] = {
+        own: dict[str, Callable[[], AnyResponse]] = {
             "load": self.load,
+            "late": self.late,
             "overdue": self.overdue,
             "today": partial(self.table, "today", "today.html"),
             "stages": self.stages,
@@ -290,21 +311,42 @@ class Views(Frame):
         }
         return own.get(name, partial(self.table, name))
 
+    @property
+    def query(self) -> Query:
+        """What the address asks for."""
+        return Query.of(request.args)
+
+    def chosen(self, name: str) -> Asked:
+        """What of a report the address asks for. A filter that is wrong chooses nothing, and is told."""
+        found, query = report.REPORTS[name], self.query
+        try:
+            choice = report.choose(self.store, report.frame(self.store), found, query.filters(found.takes))
+        except UserError as fault:
+            told = trouble_text(self.show().language, str(fault))
+            return Asked(name, found.takes, report.Selection(people=frozenset()), told)
+        return Asked(name, found.takes, choice)
+
     def table(self, name: str, template: str = "report.html", **values: Any) -> Response:
         """A report as its table."""
-        found = report.REPORTS[name]
-        lines = [line for line in found.rows(self.store, now=self.now) if found.shows(line)]
-        return self.page(template, name=name, count=len(lines), lines=lines[: self.limit], **values)
+        found, chosen = report.REPORTS[name], self.chosen(name)
+        lines = [line for line in found.rows(self.store, now=self.now, **chosen.asked) if found.shows(line)]
+        lines = self.query.in_order(lines, found.on_page)
+        return self.page(template, name=name, chosen=chosen, count=len(lines), lines=lines[: self.limit], **values)
 
     def load(self) -> Response:
         """Load as bars by day and person."""
-        return self.page(
-            "load.html", table=page_home.load_table(self.show(), report.load(self.store, now=self.now, idle=True))
-        )
+        chosen = self.chosen("load")
+        lines = report.load(self.store, now=self.now, idle=True, chosen=chosen.choice)
+        return self.page("load.html", chosen=chosen, table=page_home.load_table(self.show(), lines))
 
-    def overdue(self) -> Response:
-        """What is overdue, by age."""
-        ages = report.overdue_ages(self.store, now=self.now)
+    def overdue(self) -> AnyResponse:
+        """What is overdue is among what is late, and marked there."""
+        return redirect(self.query.url(url_for("page.late"), sort="overdue", desc="1"), 303)
+
+    def late(self) -> Response:
+        """What is late, by age."""
+        chosen = self.chosen("late")
+        ages = report.late_ages(self.store, now=self.now, chosen=chosen.choice)
         counts = [0] * (len(AGES) + 1)
         for age in ages:
             counts[sum(age >= timedelta(days=days) for days in AGES)] += 1
@@ -317,17 +359,21 @@ class Views(Frame):
             }
             for number, count in enumerate(counts)
         ]
-        lines = report.overdue(self.store, now=self.now, limit=self.limit)
-        return self.page("overdue.html", name="overdue", ages=bars, count=len(ages), lines=lines)
+        cut = None if self.query.get("sort") else self.limit
+        lines = report.late(self.store, now=self.now, limit=cut, chosen=chosen.choice)
+        lines = self.query.in_order(lines, report.REPORTS["late"].on_page)[: self.limit]
+        return self.page("late.html", name="late", chosen=chosen, ages=bars, count=len(ages), lines=lines)
 
     def stages(self) -> Response:
         """Funnels with time in stage, and the deals over the limit."""
-        show, (lines, deals) = self.show(), report.stages_and_deals(self.store, now=self.now, limit=self.limit)
+        show, chosen = self.show(), self.chosen("stages")
+        lines, deals = report.stages_and_deals(self.store, now=self.now, limit=self.limit, chosen=chosen.choice)
         funnels: dict[int, list[dict[str, Any]]] = {}
         for line in lines:
             funnels.setdefault(line["funnel_id"], []).append(line)
         return self.page(
             "stages.html",
+            chosen=chosen,
             funnels=[page_home.funnel_table(show, own) for own in funnels.values()],
             over=[deal for deal in deals.lines if deal["over"]],
             count=deals.over,
@@ -336,9 +382,9 @@ class Views(Frame):
 
     def moves(self) -> Response:
         """Whose deadlines slip, of which rules, and which open tasks were moved."""
-        show = self.show()
+        show, chosen = self.show(), self.chosen("moves")
         people, rules = (
-            page_home.slip_table(show, found(self.store, now=self.now))
+            page_home.slip_table(show, found(self.store, now=self.now, chosen=chosen.choice))
             for found in (report.slips_by_person, report.slips_by_rule)
         )
         return self.table("moves", "moves.html", people=people, rules=rules)
@@ -429,8 +475,12 @@ class Views(Frame):
         """A report for a spreadsheet: with the byte order mark and the separator that it expects."""
         if name not in report.REPORTS:
             raise NotFound
-        chosen, separator = report.REPORTS[name], list_separator(self.show().language)
-        text = "\ufeff" + csv_text(chosen, chosen.rows(self.store, now=self.now), separator=separator)
+        found, chosen = report.REPORTS[name], self.chosen(name)
+        if chosen.problem:
+            raise NotFound
+        separator = list_separator(self.show().language)
+        form = CsvForm(separator, "," if separator == ";" else ".", mark=True)
+        text = csv_text(found, found.rows(self.store, now=self.now, **chosen.asked), form)
         response = Response(text, mimetype="text/csv")
         response.headers["Content-Disposition"] = f'attachment; filename="{name}.csv"'
         return response

@@ -13,11 +13,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from bitrix_sync.model.items import Item
 from bitrix_sync.report import REPORTS
 from bitrix_sync.report.snapshot import Snapshot
-from bitrix_sync.report.tables import age_text, span_text
+from bitrix_sync.report.tables import age_text, counted_text, money_text, share_text, span_text, week_text
 from bitrix_sync.rules.model import Duration
 from bitrix_sync.rules.words import duration_text
 from bitrix_sync.words import texts
 from bitrix_sync.words.language import Language
+from webhooks.page_filters import MOST_PEOPLE, day_of
 from webhooks.page_tables import TABLES
 
 DASH = "—"
@@ -26,7 +27,8 @@ environment = Environment(
     loader=PackageLoader("webhooks"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
 )
 """Every value that a template shows is escaped; a name that is missing is a mistake of ours and fails loudly."""
-environment.globals |= {"tables": TABLES, "sections": ("home", *REPORTS, "service", "rules", "names")}
+_SECTIONS = ("home", *(name for name in REPORTS if name != "overdue"), "service", "rules", "names")
+environment.globals |= {"tables": TABLES, "sections": _SECTIONS, "day_of": day_of, "most_people": MOST_PEOPLE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,22 @@ class Show:
         """A stage's limit as the file has it: ``5 рабочих дней``."""
         return duration_text(self.language, Duration(*limit)) if limit else self.t("page.stages.no_limit")
 
+    def share(self, share: float | None) -> str:
+        """``83 %``."""
+        return share_text(self.language, share)
+
+    def money(self, amount: float | int | None, currency: str) -> str:
+        """``1 200 000 RUB``."""
+        return money_text(self.language, amount, currency)
+
+    def week(self, line: Mapping[str, Any]) -> str:
+        """``2 марта – 8 марта``."""
+        return week_text(self.language, line["from"], line["to"])
+
+    def counted(self, line: Mapping[str, Any]) -> str:
+        """Whose row of ``done`` it is."""
+        return counted_text(self.known, line)
+
     # --- addresses ---------------------------------------------------------------------------------------------------
 
     @property
@@ -108,6 +126,28 @@ class Show:
         if not self.known.portal or not line["task_id"]:
             return ""
         return f"{self.known.portal}/company/personal/user/{line['owner_id'] or 0}/tasks/task/view/{line['task_id']}/"
+
+    @property
+    def people(self) -> list[tuple[int, str]]:
+        """Everybody, those who work here first, by name; the others are marked."""
+        users = sorted(self.known.company.users.values(), key=lambda user: (not user.active, user.name.casefold()))
+        return [(user.id, texts.person_text(self.language, self.known.company, user.id)) for user in users]
+
+    @property
+    def departments(self) -> list[tuple[int, str]]:
+        """The company tree, each department below the one that it belongs to, set in by its depth."""
+        known, found = self.known.company.departments, list[tuple[int, str]]()
+        below: dict[int, list[int]] = {}
+        for one in sorted(known.values(), key=lambda one: one.name.casefold()):
+            below.setdefault(one.parent_id if one.parent_id in known else 0, []).append(one.id)
+
+        def walk(parent: int, depth: int) -> None:
+            for one in below.pop(parent, ()):
+                found.append((one, "\u2003" * depth + known[one].name))
+                walk(one, depth + 1)
+
+        walk(0, 0)
+        return found
 
     def deal_name(self, deal_id: int) -> str:
         """A deal as people name it."""

@@ -11,34 +11,48 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bitrix_sync.report import deals, idle, slips, tasks, trial
+from bitrix_sync.report import deals, done, idle, outcomes, slips, tasks, trial, weeks
+from bitrix_sync.report.choice import ALL, Selection, choose
 from bitrix_sync.report.context import frame
 from bitrix_sync.report.deals import Present, deal_path, deals_in_stages, search, stages, stages_and_deals
 from bitrix_sync.report.declaration import Report
 from bitrix_sync.report.slips import moves, slips_by_person, slips_by_rule
-from bitrix_sync.report.tasks import employee, load, overdue, overdue_ages, today
+from bitrix_sync.report.tasks import employee, late, late_ages, load, overdue, today
+from bitrix_sync.report.weeks import kept_by_person, week
 from bitrix_sync.report.work import held_back, last_sweeps, operations, standing, state_of_things, status, sweeps
 
-REPORTS: Mapping[str, Report] = {
-    one.name: one for one in (*tasks.REPORTS, *deals.REPORTS, *idle.REPORTS, *slips.REPORTS, *trial.REPORTS)
-}
+_DECLARED = (
+    *weeks.REPORTS,
+    *tasks.REPORTS,
+    *deals.REPORTS,
+    *idle.REPORTS,
+    *done.REPORTS,
+    *outcomes.REPORTS,
+    *slips.REPORTS,
+)
+REPORTS: Mapping[str, Report] = {one.name: one for one in (*_DECLARED, *trial.REPORTS)}
 """By the names of ``report``, in the order of the page."""
 
 __all__ = [
+    "ALL",
     "REPORTS",
     "Present",
     "Report",
+    "Selection",
+    "choose",
     "deal_path",
     "deals_in_stages",
     "employee",
     "frame",
     "held_back",
+    "kept_by_person",
     "last_sweeps",
+    "late",
+    "late_ages",
     "load",
     "moves",
     "operations",
     "overdue",
-    "overdue_ages",
     "search",
     "slips_by_person",
     "slips_by_rule",
@@ -49,4 +63,5 @@ __all__ = [
     "status",
     "sweeps",
     "today",
+    "week",
 ]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 
 from sqlalchemy import Connection
 
@@ -42,6 +43,18 @@ class ReportContext:
     def marked_name(self, user_id: int | None) -> str:
         """A person's name for people: who does not work here any more is marked."""
         return texts.person_text(self.known.language, self.known.company, user_id) if user_id else ""
+
+    def departments(self, user_id: int) -> list[int]:
+        """All departments of the person that are known."""
+        user = self.known.company.users.get(user_id)
+        return [one for one in dict.fromkeys(user.departments if user else ()) if one in self.known.company.departments]
+
+    def money(self, amount: Decimal | None) -> float | int | None:
+        """An amount in the account's currency, for programs; None while that is not known."""
+        if amount is None or not self.known.currency:
+            return None
+        rounded = round(amount, 2)
+        return int(rounded) if rounded == int(rounded) else float(rounded)
 
     def department(self, user_id: int) -> tuple[int, str]:
         """The first department of the person that is known: its id (0: none) and name."""

@@ -6,7 +6,6 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from heapq import nsmallest
 from typing import Any
 
@@ -14,6 +13,7 @@ from bitrix_sync.errors import UserError
 from bitrix_sync.model.facts import PROGRESS, WON, Stage
 from bitrix_sync.model.items import Item
 from bitrix_sync.model.operations import Trace
+from bitrix_sync.report.choice import ALL, Selection
 from bitrix_sync.report.context import ReportContext, hours_of, scene
 from bitrix_sync.report.declaration import FUNNEL, Column, Form, Line, Report
 from bitrix_sync.report.snapshot import unpack
@@ -37,7 +37,7 @@ class Present:
     lines: list[Line]
 
 
-def stages(store: Store, *, now: datetime) -> list[Line]:
+def stages(store: Store, *, now: datetime, chosen: Selection = ALL) -> list[Line]:
     """A row for each stage of each funnel, in the portal's order: deals now, median and 90th percentile of hours (by
     the clock) that deals stay, how many are over the limit.
 
@@ -45,7 +45,7 @@ def stages(store: Store, *, now: datetime) -> list[Line]:
     stages have no time: a closed deal stays for ever.
     """
     with scene(store, now) as here:
-        return _stages(here, _Now(here))
+        return [line for line in _stages(here, _Now(here)) if chosen.has_funnel(line["funnel_id"])]
 
 
 def deals_in_stages(store: Store, *, now: datetime, limit: int | None = None) -> Present:
@@ -55,18 +55,22 @@ def deals_in_stages(store: Store, *, now: datetime, limit: int | None = None) ->
         return _present(here, _Now(here), limit)
 
 
-def stages_and_deals(store: Store, *, now: datetime, limit: int) -> tuple[list[Line], Present]:
+def stages_and_deals(
+    store: Store, *, now: datetime, limit: int | None, chosen: Selection = ALL
+) -> tuple[list[Line], Present]:
     """Both, in one look."""
     with scene(store, now) as here:
-        seen = _Now(here)
-        return _stages(here, seen), _present(here, seen, limit)
+        seen = _Now(here, chosen)
+        lines = [line for line in _stages(here, seen) if chosen.has_funnel(line["funnel_id"])]
+        return lines, _present(here, seen, limit)
 
 
 class _Now:
     """Deals in progress by stage, with their present visits; parted into those over the stage's limit, and the rest."""
 
-    def __init__(self, here: ReportContext) -> None:
-        self.rows = queries.deals_now(here.connection)
+    def __init__(self, here: ReportContext, chosen: Selection = ALL) -> None:
+        rows = queries.deals_now(here.connection)
+        self.rows = [row for row in rows if chosen.has_funnel(row.funnel_id) and chosen.has(row.responsible_id)]
         self.over: dict[str, list[Any]] = {}
         self.within: dict[str, list[Any]] = {}
         last_over = _last_over(here, self.rows)
@@ -110,15 +114,15 @@ def _stage_line(here: ReportContext, stage: Stage, seen: _Now, lasted: list[floa
         "stage": stage.name,
         "semantic": stage.semantic,
         "deals": len(rows) if going else closed,
-        "median_hours": _share(hours, 0.5),
-        "p90_hours": _share(hours, 0.9),
+        "median_hours": share_of(hours, 0.5),
+        "p90_hours": share_of(hours, 0.9),
         "over_limit": len(seen.over.get(stage.id, ())),
         "limit": [limit.amount, limit.unit] if limit else None,
         "stays": len(hours),
     }
 
 
-def _share(hours: Sequence[float], share: float) -> float | None:
+def share_of(hours: Sequence[float], share: float) -> float | None:
     """The value below which that share of the rising ``hours`` lies, between neighbours in proportion."""
     if not hours:
         return None
@@ -176,14 +180,16 @@ def _last_over(here: ReportContext, rows: Sequence[Any]) -> dict[str, datetime]:
     found: dict[str, datetime] = {}
     for stage_id, moments in entries.items():
         moments.sort()
-        within = bisect_left(moments, True, key=partial(_within, here, stage_id))
-        if within:
-            found[stage_id] = moments[within - 1]
+        if latest := last_over(here, stage_id, moments, here.now):
+            found[stage_id] = latest
     return found
 
 
-def _within(here: ReportContext, stage_id: str, entered: datetime) -> bool:
-    return here.now <= counted(Deadline(offset=here.known.limits[stage_id]), entered, here.known.calendar)
+def last_over(here: ReportContext, stage_id: str, moments: Sequence[datetime], at: datetime) -> datetime | None:
+    """Of the rising moments of entering a stage with a limit the last that is over it at a moment."""
+    limit = Deadline(offset=here.known.limits[stage_id])
+    within = bisect_left(moments, True, key=lambda entered: at <= counted(limit, entered, here.known.calendar))
+    return moments[within - 1] if within else None
 
 
 # --- one deal --------------------------------------------------------------------------------------------------------
@@ -308,7 +314,8 @@ STAGES = Report(
         Column("over_limit", Form.OVER, "over"),
     ),
     shows=lambda line: line["semantic"] == PROGRESS,
-    filters={"deal": PATH},
+    takes=("funnel",),
+    instead={"deal": PATH},
 )  # fmt: skip
 
 

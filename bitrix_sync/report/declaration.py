@@ -15,6 +15,13 @@ from typing import Any
 Line = dict[str, Any]
 
 
+WHO, WHAT = ("department", "person"), ("funnel", "rule")
+SINCE, UNTIL = "since", "until"
+WHEN = (SINCE, UNTIL)
+FILTERS = (*WHO, *WHAT, *WHEN)
+"""The names of filters: options of the command line, parts of the page's addresses."""
+
+
 class Form(StrEnum):
     """How a cell is shown: as text by the function of this name in ``report.tables``, on the page by the macro of this
     name in ``webhooks/templates/cells.html``."""
@@ -48,6 +55,12 @@ class Form(StrEnum):
     FIELD_TYPE = auto()
     ACTIVE = auto()
     CLOSED = auto()
+    SHARE = auto()
+    MONEY = auto()
+    MARK = auto()
+    WEEK = auto()
+    COUNTED = auto()
+    LENGTH = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +82,9 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A report. ``rows`` reads them from the store (and takes ``now``); ``keys`` are those of ``--json`` and ``--csv``,
-    in order; ``columns`` those of the terminal, and of the page unless it has its own."""
+    """A report. ``rows`` reads them from the store: it takes ``now``, and ``chosen`` if the report ``takes`` filters;
+    ``keys`` are those of ``--json`` and ``--csv``, in order; ``columns`` those of the terminal, and of the page unless
+    it has its own."""
 
     name: str
     rows: Callable[..., list[Line]]
@@ -79,8 +93,10 @@ class Report:
     page: tuple[Column, ...] = ()
     shows: Callable[[Line], bool] = lambda line: True
     """Whether people see the row; programs see all."""
-    filters: Mapping[str, Report] = field(default_factory=dict)
-    """Options of the command line that it takes, each with the report that answers it."""
+    takes: tuple[str, ...] = ()
+    """The names of the filters that it takes (see ``report.choice``)."""
+    instead: Mapping[str, Report] = field(default_factory=dict)
+    """Options of the command line with which another report answers."""
     beside: tuple[Report, ...] = ()
     """Tables that people see below it."""
 
@@ -95,6 +111,7 @@ DEAL = Column("deal", Form.DEAL)
 OWNER = Column("owner", Form.PERSON)
 SUPERVISOR = Column("supervisor", Form.PERSON)
 DEADLINE = Column("deadline", Form.MOMENT)
+PROMISE = Column("promise", Form.MOMENT)
 FIRST_DEADLINE = Column("first_deadline", Form.MOMENT)
 FUNNEL = Column("funnel")
 STATUS = Column("status", Form.STATUS)

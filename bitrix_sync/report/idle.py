@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from bitrix_sync.decisions.idle import too_long
+from bitrix_sync.model.money import worth
+from bitrix_sync.report.choice import ALL, Selection
 from bitrix_sync.report.context import ReportContext, hours_of, scene
-from bitrix_sync.report.declaration import DEAL, FUNNEL, Column, Form, Line, Report
+from bitrix_sync.report.declaration import DEAL, FUNNEL, WHO, Column, Form, Line, Report
 from bitrix_sync.store import Flags, Store, steps
 from bitrix_sync.store.deals import known_deals
 
 
-def idle(store: Store, *, now: datetime) -> list[Line]:
+def idle(store: Store, *, now: datetime, chosen: Selection = ALL) -> list[Line]:
     """A row for each deal in progress that has no next step for longer than its stage allows, the longest first. Of
     stages of whose deals it is not known yet what is planned there are none."""
     with scene(store, now) as here:
@@ -23,7 +23,12 @@ def idle(store: Store, *, now: datetime) -> list[Line]:
         known = steps.steps(here.connection, stages=wanted) if wanted else {}
         late = too_long(known, wanted, here.known.calendar, here.now)
         found = known_deals(here.connection, late)
-        return [_line(here, found[deal], since) for since, deal in sorted((at, one) for one, at in late.items())]
+        shown = [(since, found[deal]) for since, deal in sorted((at, one) for one, at in late.items())]
+        return [
+            _line(here, deal, since)
+            for since, deal in shown
+            if chosen.has(deal.responsible_id) and chosen.has_funnel(deal.funnel_id)
+        ]
 
 
 def _line(here: ReportContext, deal: Any, since: datetime) -> Line:
@@ -36,19 +41,9 @@ def _line(here: ReportContext, deal: Any, since: datetime) -> Line:
         "responsible": here.name(deal.responsible_id),
         "since": here.local(since),
         "hours": hours_of(here.now - since),
-        "amount": amount_of(deal.fields, here.known.currencies),
+        "amount": here.money(worth(deal.fields, here.known.currencies)),
         "currency": here.known.currency,
     }
-
-
-def amount_of(fields: Mapping[str, Any], currencies: Mapping[str, Decimal]) -> float | None:
-    """What a deal is worth in the account's own currency; None where that cannot be said."""
-    rate = currencies.get(str(fields.get("CURRENCY_ID") or ""))
-    try:
-        amount = Decimal(str(fields.get("OPPORTUNITY")))
-    except InvalidOperation:
-        return None
-    return round(float(amount * rate), 2) if rate is not None and amount.is_finite() else None
 
 
 REPORTS = (
@@ -57,6 +52,7 @@ REPORTS = (
         idle,
         keys=("deal_id", "deal", "funnel", "stage", "responsible_id", "responsible", "since", "hours", "amount",
               "currency"),
+        takes=(*WHO, "funnel"),
         columns=(
             DEAL,
             FUNNEL,
@@ -64,8 +60,7 @@ REPORTS = (
             Column("responsible", Form.PERSON),
             Column("since", Form.MOMENT),
             Column("hours", Form.HOURS, "idle_for"),
-            Column("amount", Form.NUMBER),
-            Column("currency"),
+            Column("amount", Form.MONEY),
         ),
     ),
 )  # fmt: skip

@@ -81,6 +81,11 @@ class Snapshot:
         """The account's own currency; "" if it is not known."""
         return next((code for code, worth in self.currencies.items() if worth == 1), "")
 
+    @property
+    def rule_ids(self) -> list[str]:
+        """The ids of all rules of the file, in its order."""
+        return list(dict.fromkeys(str(task["id"]) for sheet in self.sheets for task in sheet["tasks"]))
+
     def rule_title(self, rule_id: str) -> str:
         """The title of a rule's task, or its id when the file has it no more."""
         tasks = (task for sheet in self.sheets for task in sheet["tasks"])
@@ -112,10 +117,10 @@ def pack(directory: Directory, rules: Rules, *, portal: str, **more: Any) -> str
         calendar=replace(rules.calendar),  # without the years that it has reckoned
         limits={stage: policy.limit for stage, policy in rules.policies.items() if policy.limit is not None},
         next_steps=rules.next_steps,
-        currencies=directory.currencies,
         room=rules.room,
         slots=tuple(Slot(slot.name, slot.at, slot.every_day) for slot in slots),
         rules=len(rules.by_id),
+        currencies=directory.currencies,
         **more,
     )
     return _KEPT.dump_json(snapshot).decode()

@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -29,27 +30,46 @@ def json_rows(report: Report, lines: Sequence[Line]) -> list[Line]:
     return [{key: _plain(key, line[key]) for key in report.keys} for line in lines]
 
 
-def csv_text(report: Report, lines: Sequence[Line], *, separator: str = ",") -> str:
+@dataclass(frozen=True, slots=True)
+class CsvForm:
+    """How a spreadsheet expects its text: what stands between cells, and before a fraction; whether a byte order mark
+    begins it."""
+
+    separator: str = ","
+    fraction: str = "."
+    mark: bool = False
+
+
+PLAIN, EXCEL = CsvForm(), CsvForm(";", ",", mark=True)
+"""For programs, and for a spreadsheet in Russian."""
+
+
+def csv_text(report: Report, lines: Sequence[Line], form: CsvForm = PLAIN) -> str:
     """The same for a spreadsheet; ``by_day`` also as a column for each day. Text that a spreadsheet would take for a
     formula begins with an apostrophe."""
     rows = json_rows(report, lines)
     days = sorted({day for row in rows for day in row.get("by_day", ())})
     text = io.StringIO()
-    writer = csv.writer(text, delimiter=separator, lineterminator="\r\n")
+    writer = csv.writer(text, delimiter=form.separator, lineterminator="\r\n")
     writer.writerow([*report.keys, *days])
     for row in rows:
         by_day = row.get("by_day", {})
-        writer.writerow([*map(_cell, row.values()), *(by_day.get(day, 0) for day in days)])
-    return text.getvalue()
+        cells = (_cell(value, form) for value in row.values())
+        writer.writerow([*cells, *(by_day.get(day, 0) for day in days)])
+    return ("\ufeff" if form.mark else "") + text.getvalue()
 
 
 def _plain(key: str, value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat(timespec="seconds")
+    if isinstance(value, date):
+        return value.isoformat()
     return " ".join(map(str, value)) if key == "limit" and value else value
 
 
-def _cell(value: Any) -> Any:
+def _cell(value: Any, form: CsvForm) -> Any:
+    if isinstance(value, float):
+        return str(value).replace(".", form.fraction)
     if isinstance(value, dict):
         return json.dumps(value, ensure_ascii=False)
     return safe_cell(value) if isinstance(value, str) else "" if value is None else value
@@ -134,11 +154,43 @@ FORMS: Mapping[str, Callable[[Snapshot, Line, str], str]] = {
     Form.FIELD_TYPE: lambda known, line, key: texts.phrase(
         known.language, "names.kind", type=line[key], many=line["multiple"]
     ),
+    Form.SHARE: lambda known, line, key: share_text(known.language, line[key]),
+    Form.MONEY: lambda known, line, key: money_text(known.language, line[key], line["currency"]),
+    Form.MARK: lambda known, line, key: texts.phrase(known.language, "report.yes") if line[key] else "",
+    Form.WEEK: lambda known, line, key: week_text(known.language, line["from"], line["to"]),
+    Form.LENGTH: lambda known, line, key: "—" if line[key] is None else span_text(known.language, line[key] * 24),
+    Form.COUNTED: lambda known, line, key: counted_text(known, line),
     Form.CLOSED: lambda known, line, key: "" if line[key] else texts.phrase(known.language, "names.closed"),
     Form.ACTIVE: lambda known, line, key: "" if line[key] else texts.phrase(known.language, "page.load.fired"),
     Form.MOVER: lambda known, line, key: "" if line["by_service"] else line[key],
 }
 """How a cell is written; the other forms show the value as it is."""
+
+
+def share_text(language: str, share: float | None) -> str:
+    """``83 %``; a dash for a share of nothing."""
+    return "—" if share is None else f"{texts.number_text(language, round(share * 100))}\u00a0%"
+
+
+def money_text(language: str, amount: float | int | None, currency: str) -> str:
+    """``1 200 000 RUB``, to the unit; a dash where it is not known."""
+    return "—" if amount is None else f"{texts.number_text(language, round(amount))}\u00a0{currency}"
+
+
+def week_text(language: str, first: date, last: date) -> str:
+    """``2–8 марта``, ``23 февраля – 1 марта``."""
+    end = texts.day_text(language, last, weekday=False)
+    begin = texts.day_text(language, first, weekday=False)
+    return f"{begin} – {end}"
+
+
+def counted_text(known: Snapshot, line: Mapping[str, Any]) -> str:
+    """Whose row of ``done`` it is: a fired person is marked; of nobody, no department, no rule, no deal."""
+    if line["id"] is None:
+        return texts.phrase(known.language, f"report.none.{line['by']}")
+    if line["by"] == "person":
+        return texts.person_text(known.language, known.company, line["id"])
+    return str(line["name"])
 
 
 def age_text(language: str, span: timedelta | None) -> str:

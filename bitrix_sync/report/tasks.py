@@ -16,16 +16,20 @@ from bitrix_sync.decisions.placing import UNLEARNED
 from bitrix_sync.model.facts import AWAITING
 from bitrix_sync.model.operations import TaskRecord
 from bitrix_sync.model.presence import Presence
+from bitrix_sync.report.choice import ALL, PERIOD, Selection
 from bitrix_sync.report.context import ReportContext, hours_of, scene
 from bitrix_sync.report.declaration import (
     DEADLINE,
     DEAL,
     FIRST_DEADLINE,
     OWNER,
+    PROMISE,
     STATUS,
     SUPERVISOR,
     TASK,
     TASK_KEYS,
+    WHAT,
+    WHO,
     Column,
     Form,
     Line,
@@ -38,8 +42,6 @@ from bitrix_sync.store.mapping import from_row
 
 NEXT_DAYS = 7
 """Working days after today that the load is planned for."""
-PERIOD = timedelta(days=30)
-"""How far back slips and done tasks are counted."""
 MOVED = Column("moves_at_all", Form.COUNT, "moves")
 """By sweeps and by people."""
 
@@ -47,7 +49,7 @@ MOVED = Column("moves_at_all", Form.COUNT, "moves")
 # --- load ------------------------------------------------------------------------------------------------------------
 
 
-def load(store: Store, *, now: datetime, idle: bool = False) -> list[Line]:
+def load(store: Store, *, now: datetime, idle: bool = False, chosen: Selection = ALL) -> list[Line]:
     """A row for each owner of open tasks, by department: open, overdue, due today, in the next working days, by day;
     how many tasks a day they can do (``room``), how many more on each working day (``free_by_day``, none on those on
     which they are away), until when they are away now.
@@ -62,12 +64,13 @@ def load(store: Store, *, now: datetime, idle: bool = False) -> list[Line]:
             here.connection,
             now=here.now,
             midnights=[here.midnight(day) for day in (*days, days[-1] + timedelta(days=1))],
+            only=chosen.tasks,
         )
         found: dict[int, dict[int | None, Counted]] = {}
         for row in counted:
             found.setdefault(row.owner_id, {})[row.day] = Counted(row.open, row.late, row.to_do)
         if idle:
-            found |= {owner: {} for owner in _idle(here, found)}
+            found |= {owner: {} for owner in _idle(here, found) if chosen.has(owner)}
         people = People.read(here)
         lines = [_load_line(here, owner, by_bucket, days, people) for owner, by_bucket in found.items()]
     return sorted(lines, key=lambda one: (one["department"] or "\uffff", -one["open"], one["user"], one["user_id"]))
@@ -169,6 +172,7 @@ LOAD = Report(
     load,
     keys=("user_id", "user", "department_id", "department", "open", "overdue", "today", "next_7_workdays", "later",
           "no_deadline", "by_day", "room", "free_by_day", "away_until"),
+    takes=WHO,
     columns=(
         Column("department", empty="report.no_department"),
         Column("user", Form.PERSON, "employee"),
@@ -184,45 +188,64 @@ LOAD = Report(
 # --- tasks -----------------------------------------------------------------------------------------------------------
 
 
-def overdue(store: Store, *, now: datetime, limit: int | None = None) -> list[Line]:
+def overdue(store: Store, *, now: datetime, limit: int | None = None, chosen: Selection = ALL) -> list[Line]:
     """Overdue tasks, the oldest deadline first; ``limit`` cuts the list."""
     with scene(store, now) as here:
-        return [task_line(here, row) for row in queries.late_tasks(here.connection, now=here.now, limit=limit)]
+        rows = queries.late_tasks(here.connection, now=here.now, only=chosen.tasks, limit=limit)
+        return [task_line(here, row) for row in rows]
 
 
-def overdue_ages(store: Store, *, now: datetime) -> list[timedelta]:
-    """How long each overdue task has been overdue."""
+def late(store: Store, *, now: datetime, limit: int | None = None, chosen: Selection = ALL) -> list[Line]:
+    """Open tasks whose promise is past, also those whose deadline is ahead again, the oldest promise first."""
     with scene(store, now) as here:
-        return [here.now - deadline for deadline in queries.late_deadlines(here.connection, now=here.now)]
+        rows = queries.broken_promises(here.connection, now=here.now, only=chosen.tasks, limit=limit)
+        return [task_line(here, row) for row in rows]
 
 
-def today(store: Store, *, now: datetime, limit: int | None = None) -> list[Line]:
+def late_ages(store: Store, *, now: datetime, chosen: Selection = ALL) -> list[timedelta]:
+    """How long ago the promise of each late task was."""
+    with scene(store, now) as here:
+        return [here.now - one for one in queries.promises_broken(here.connection, now=here.now, only=chosen.tasks)]
+
+
+def today(store: Store, *, now: datetime, limit: int | None = None, chosen: Selection = ALL) -> list[Line]:
     """Open tasks that are due today, by deadline, also those whose hour is past."""
     with scene(store, now) as here:
         since, until = here.midnight(here.today), here.midnight(here.today + timedelta(days=1))
-        return [
-            task_line(here, row) for row in queries.due_tasks(here.connection, since=since, until=until, limit=limit)
-        ]
+        rows = queries.due_tasks(here.connection, since=since, until=until, only=chosen.tasks, limit=limit)
+        return [task_line(here, row) for row in rows]
 
 
 OVERDUE = Report(
     "overdue",
     overdue,
     keys=(*TASK_KEYS, "age_hours"),
+    takes=(*WHO, *WHAT),
     columns=(TASK, OWNER, SUPERVISOR, Column("age_hours", Form.LATE, "age"), Column("moves", Form.NUMBER),
              FIRST_DEADLINE, DEAL),
     page=(TASK, Column("age_hours", Form.LATE, "age"), Column("deadline", Form.DEADLINE), MOVED, OWNER, SUPERVISOR),
+)  # fmt: skip
+LATE = Report(
+    "late",
+    late,
+    keys=(*TASK_KEYS, "promise", "late_hours", "overdue"),
+    takes=(*WHO, *WHAT),
+    columns=(TASK, OWNER, SUPERVISOR, PROMISE, Column("late_hours", Form.LATE, "late_by"), Column("overdue", Form.MARK,
+             "overdue_now"), Column("moves_at_all", Form.COUNT, "moves"), DEADLINE, STATUS, DEAL),
+    page=(TASK, Column("late_hours", Form.LATE, "late_by"), PROMISE, Column("overdue", Form.MARK, "overdue_now"),
+          Column("deadline", Form.DEADLINE), MOVED, OWNER, SUPERVISOR, STATUS),
 )  # fmt: skip
 TODAY = Report(
     "today",
     today,
     keys=(*TASK_KEYS, "overdue"),
+    takes=(*WHO, *WHAT),
     columns=(DEADLINE, TASK, OWNER, SUPERVISOR, DEAL),
     page=(Column("deadline", Form.DUE), TASK, OWNER, SUPERVISOR, STATUS),
 )
 
 
-REPORTS = (LOAD, OVERDUE, TODAY)
+REPORTS = (LOAD, LATE, OVERDUE, TODAY)
 
 
 def task_line(here: ReportContext, row: Row[Any]) -> Line:
@@ -231,6 +254,7 @@ def task_line(here: ReportContext, row: Row[Any]) -> Line:
     record = from_row(TaskRecord, row)
     supervisor = supervisor_of(record, here.known.company)
     late = here.now - record.deadline if record.deadline else None
+    promise = record.promised
     slipped = record.deadline - record.first_deadline if record.deadline and record.first_deadline else None
     return {
         "task_id": record.portal_id,
@@ -244,6 +268,8 @@ def task_line(here: ReportContext, row: Row[Any]) -> Line:
         "supervisor": here.name(supervisor),
         "deadline": here.local(record.deadline),
         "first_deadline": here.local(record.first_deadline),
+        "promise": here.local(promise),
+        "late_hours": hours_of(here.now - promise) if promise else None,
         "moves": record.moves,
         "moves_by_us": record.moves_by_us,
         "moves_by_people": record.moves_by_people,

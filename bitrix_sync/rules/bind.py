@@ -32,7 +32,7 @@ from bitrix_sync.rules.task_binding import Parts
 
 T = TypeVar("T")
 MONEY = frozenset({"OPPORTUNITY", "CURRENCY_ID"})
-"""What a deal is worth: the larger goes first to a day that has room, and idle ones are told with it."""
+"""What a deal is worth: for reports, and for sweeps that take the larger amount first."""
 
 
 class Bound(NamedTuple):
@@ -108,7 +108,6 @@ class _Binding:
         self.warn_of_circles()
         overdue = self.overdue()
         next_steps = self.next_steps()
-        worth = next_steps or (overdue is not None and self.file.room != "none")
         if calendar is None:
             return Bound(None, names.bound, self.paths)
         return Bound(
@@ -128,7 +127,7 @@ class _Binding:
                 substitutes=self.substitutes(),
                 safety=model.Safety(file.safety.max_new_tasks, file.safety.max_moves, file.safety.watch),
                 next_steps=next_steps,
-                fields=frozenset(self.parts.fields) | (MONEY if worth else set()),
+                fields=frozenset(self.parts.fields) | MONEY,
                 uses_company="company" in self.parts.records,
                 uses_contact="contact" in self.parts.records,
                 uses_absences=any(rule.away == "substitute" for rule in rules.values()),

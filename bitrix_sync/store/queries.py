@@ -24,11 +24,12 @@ from sqlalchemy import (
     func,
     or_,
     select,
+    true,
     type_coerce,
 )
 
 from bitrix_sync.model.actions import Kind, MoveDeal
-from bitrix_sync.model.facts import DONE, MOVABLE_STATUSES, OPEN_STATUSES, PROGRESS
+from bitrix_sync.model.facts import DONE, LOST, MOVABLE_STATUSES, OPEN_STATUSES, PROGRESS, WON
 from bitrix_sync.model.keys import Purpose, foreign_ref
 from bitrix_sync.model.operations import Operation, State
 from bitrix_sync.store.mapping import action_of, chunks
@@ -46,19 +47,47 @@ SOON = HOUR // 6
 """Within this after we closed a task, its closing is ours."""
 
 
+promised = func.coalesce(tasks.c.promise, tasks.c.first_deadline, type_=tasks.c.promise.type)
+"""By when a task was to be done; NULL: it never had a deadline."""
+ANY = true()
+"""No condition: all tasks."""
+
+
 def _late(now: datetime) -> ColumnElement[bool]:
     return and_(tasks.c.status.in_(MOVABLE_STATUSES), tasks.c.deadline < now)
 
 
-def _number(column: Column[Any]) -> ColumnElement[int]:
+def _number(column: ColumnElement[Any]) -> ColumnElement[int]:
     """A moment as the microseconds that are stored."""
     return type_coerce(column, BigInteger)
+
+
+# --- filters ---------------------------------------------------------------------------------------------------------
+
+
+def chosen_tasks(people: Collection[int] | None, funnel: int | None, rule: str | None) -> ColumnElement[bool]:
+    """The tasks of these owners, of the deals of this funnel, of this rule; None: of any."""
+    of_funnel = select(deals.c.id).where(deals.c.funnel_id == funnel)
+    return and_(
+        ANY,
+        ANY if people is None else tasks.c.owner_id.in_(people),
+        ANY if funnel is None else tasks.c.deal_id.in_(of_funnel),
+        ANY if rule is None else tasks.c.rule_id == rule,
+    )
+
+
+def rules_of_tasks(connection: Connection) -> list[str]:
+    """The ids of all rules that ever made a task."""
+    query = select(tasks.c.rule_id).where(tasks.c.rule_id != "").distinct().order_by(tasks.c.rule_id)
+    return list(connection.execute(query).scalars())
 
 
 # --- tasks -----------------------------------------------------------------------------------------------------------
 
 
-def open_by_owner(connection: Connection, *, now: datetime, midnights: Sequence[datetime]) -> Rows:
+def open_by_owner(
+    connection: Connection, *, now: datetime, midnights: Sequence[datetime], only: ColumnElement[bool] = ANY
+) -> Rows:
     """Open tasks counted by owner and day: rows (owner_id, day, open, late, to_do); what awaits acceptance, or is put
     off, is not to do. ``day`` is how many of the rising
     ``midnights`` are not after the deadline, NULL without a deadline."""
@@ -70,7 +99,7 @@ def open_by_owner(connection: Connection, *, now: datetime, midnights: Sequence[
     late = func.sum(case((_late(now), 1), else_=0))
     to_do = func.sum(case((tasks.c.status.in_(MOVABLE_STATUSES), 1), else_=0))
     counts = (func.count().label("open"), late.label("late"), to_do.label("to_do"))
-    query = select(tasks.c.owner_id, day.label("day"), *counts).where(OPEN).group_by(tasks.c.owner_id, day)
+    query = select(tasks.c.owner_id, day.label("day"), *counts).where(OPEN, only).group_by(tasks.c.owner_id, day)
     return connection.execute(query).all()
 
 
@@ -125,46 +154,148 @@ def _listed(by_service: ColumnElement[bool] | None = None) -> Select[Any]:
     return query.outerjoin(deals, deals.c.id == tasks.c.deal_id)
 
 
-def late_tasks(connection: Connection, *, now: datetime, limit: int | None = None) -> Rows:
+def late_tasks(
+    connection: Connection, *, now: datetime, only: ColumnElement[bool] = ANY, limit: int | None = None
+) -> Rows:
     """Overdue tasks with the title of their deal, the oldest deadline first."""
-    query = _listed().where(LATE_STATUS, tasks.c.deadline < now).order_by(tasks.c.deadline, tasks.c.id)
+    query = _listed().where(LATE_STATUS, tasks.c.deadline < now, only).order_by(tasks.c.deadline, tasks.c.id)
     return connection.execute(query.limit(limit)).all()
 
 
-def late_deadlines(connection: Connection, *, now: datetime) -> list[datetime]:
-    """The deadlines of overdue tasks, for counting them by age."""
-    return list(connection.execute(select(tasks.c.deadline).where(LATE_STATUS, tasks.c.deadline < now)).scalars())
+def broken_promises(
+    connection: Connection, *, now: datetime, only: ColumnElement[bool] = ANY, limit: int | None = None
+) -> Rows:
+    """Open tasks whose promise is past, the oldest promise first."""
+    query = _listed().where(OPEN, promised < now, only).order_by(promised, tasks.c.id)
+    return connection.execute(query.limit(limit)).all()
 
 
-def due_tasks(connection: Connection, *, since: datetime, until: datetime, limit: int | None = None) -> Rows:
+def promises_broken(connection: Connection, *, now: datetime, only: ColumnElement[bool] = ANY) -> list[datetime]:
+    """The promises of open tasks that are past, for counting them by age."""
+    return list(connection.execute(select(promised).where(OPEN, promised < now, only)).scalars())
+
+
+def due_tasks(
+    connection: Connection,
+    *,
+    since: datetime,
+    until: datetime,
+    only: ColumnElement[bool] = ANY,
+    limit: int | None = None,
+) -> Rows:
     """Open tasks whose deadline lies in [since, until), by deadline."""
-    due = and_(tasks.c.deadline >= since, tasks.c.deadline < until)
-    return connection.execute(_listed().where(OPEN, due).order_by(tasks.c.deadline, tasks.c.id).limit(limit)).all()
+    query = _listed().where(OPEN, tasks.c.deadline >= since, tasks.c.deadline < until, only)
+    return connection.execute(query.order_by(tasks.c.deadline, tasks.c.id).limit(limit)).all()
 
 
-def slipped_tasks(connection: Connection, *, limit: int | None = None) -> Rows:
-    """Open tasks whose deadline sweeps or people have moved, those moved most first."""
+def slipped_tasks(
+    connection: Connection,
+    *,
+    only: ColumnElement[bool] = ANY,
+    period: tuple[datetime, datetime] | None = None,
+    limit: int | None = None,
+) -> Rows:
+    """Open tasks whose deadline sweeps or people have moved (in [since, until), if a ``period`` is given), those moved
+    most first."""
     moved = tasks.c.moves_by_us + tasks.c.moves_by_people + tasks.c.moves_for_absence
-    query = _listed().where(OPEN, moved > 0).order_by(moved.desc(), tasks.c.first_deadline.nulls_first(), tasks.c.id)
+    query = _listed().where(OPEN, moved > 0, only)
+    if period is not None:
+        then = and_(slips.c.at >= period[0], slips.c.at < period[1], slips.c.by.in_(("sweep", "people")))
+        query = query.where(tasks.c.id.in_(select(slips.c.task_row).where(then)))
+    query = query.order_by(moved.desc(), tasks.c.first_deadline.nulls_first(), tasks.c.id)
     return connection.execute(query.limit(limit)).all()
 
 
-def slips_since(connection: Connection, since: datetime) -> Rows:
-    """Changes of deadlines counted by owner and rule: rows (owner_id, rule_id, by, slips, moved), ``moved`` the tasks
-    concerned. Only postponements by sweeps and people; what was undone since is no slip."""
+def _postponed() -> ColumnElement[int]:
+    """Of a change of a deadline how often it counts as moved: 1 for a postponement by a sweep or people, -1 for what
+    was undone, else 0."""
     later = or_(slips.c.before.is_(None), slips.c.after > slips.c.before)
-    made = or_(and_(slips.c.by.in_(["sweep", "people"]), later), slips.c.by == "undo")
+    return case((and_(slips.c.by.in_(("sweep", "people")), later), 1), (slips.c.by == "undo", -1), else_=0)
+
+
+def slips_between(connection: Connection, since: datetime, until: datetime, *, only: ColumnElement[bool] = ANY) -> Rows:
+    """Moves in [since, until) counted by owner, rule and funnel (None: no deal): rows (owner_id, rule_id, funnel_id,
+    by, slips). Only postponements by sweeps and people; those "undo" took back are below 0."""
+    moved = func.sum(_postponed())
+    keys = (tasks.c.owner_id, tasks.c.rule_id, deals.c.funnel_id, slips.c.by)
+    query = (
+        select(*keys, moved.label("slips"))
+        .join(tasks, tasks.c.id == slips.c.task_row)
+        .outerjoin(deals, deals.c.id == tasks.c.deal_id)
+        .where(slips.c.at >= since, slips.c.at < until, only)
+        .group_by(*keys)
+        .having(moved != 0)
+    )
+    return connection.execute(query).all()
+
+
+def _part(column: ColumnElement[Any], bounds: Sequence[datetime]) -> ColumnElement[int]:
+    """Between which two of the rising ``bounds`` a moment lies: 1 for the first two."""
+    return case(*((column < bound, number) for number, bound in enumerate(bounds)), else_=len(bounds))
+
+
+def moves_by_part(connection: Connection, bounds: Sequence[datetime], *, only: ColumnElement[bool] = ANY) -> Rows:
+    """Postponements by sweeps and people between each two of the rising ``bounds``: rows (owner_id, part, moves)."""
+    part = _part(slips.c.at, bounds).label("part")
+    query = (
+        select(tasks.c.owner_id, part, func.sum(_postponed()).label("moves"))
+        .join(tasks, tasks.c.id == slips.c.task_row)
+        .where(slips.c.at >= bounds[0], slips.c.at < bounds[-1], only)
+        .group_by(tasks.c.owner_id, part)
+    )
+    return connection.execute(query).all()
+
+
+def promises_by_part(
+    connection: Connection,
+    bounds: Sequence[datetime],
+    *,
+    now: datetime,
+    self_id: int,
+    only: ColumnElement[bool] = ANY,
+) -> Rows:
+    """Tasks whose promise fell between each two of the rising ``bounds``, and is past: rows (owner_id, part, due,
+    kept). Neither what is gone nor what the service closed."""
+    part = _part(promised, bounds).label("part")
+    kept = and_(tasks.c.status == DONE, tasks.c.closed <= promised)
+    query = (
+        select(
+            tasks.c.owner_id,
+            part,
+            func.count().label("due"),
+            func.sum(case((kept, 1), else_=0)).label("kept"),
+        )
+        .where(
+            tasks.c.gone.is_(False),
+            tasks.c.portal_id.is_not(None),
+            or_(tasks.c.status.in_(OPEN_STATUSES), tasks.c.status == DONE),
+            promised >= bounds[0],
+            promised < min(bounds[-1], now),
+            ~_by_service(self_id),
+            only,
+        )
+        .group_by(tasks.c.owner_id, part)
+    )
+    return connection.execute(query).all()
+
+
+def closings_between(
+    connection: Connection, since: datetime, until: datetime, *, self_id: int, only: ColumnElement[bool] = ANY
+) -> Rows:
+    """Tasks closed in [since, until): rows (owner_id, rule_id, funnel_id, closed, promise, created, by_service), the
+    moments as microseconds."""
     query = (
         select(
             tasks.c.owner_id,
             tasks.c.rule_id,
-            slips.c.by,
-            func.count().label("slips"),
-            func.count(slips.c.task_row.distinct()).label("moved"),
+            deals.c.funnel_id,
+            _number(tasks.c.closed).label("closed"),
+            _number(promised).label("promise"),
+            _number(tasks.c.created).label("created"),
+            _by_service(self_id).label("by_service"),
         )
-        .join(tasks, tasks.c.id == slips.c.task_row)
-        .where(slips.c.at >= since, made)
-        .group_by(tasks.c.owner_id, tasks.c.rule_id, slips.c.by)
+        .outerjoin(deals, deals.c.id == tasks.c.deal_id)
+        .where(tasks.c.gone.is_(False), tasks.c.status == DONE, tasks.c.closed >= since, tasks.c.closed < until, only)
     )
     return connection.execute(query).all()
 
@@ -198,10 +329,12 @@ def movers(connection: Connection, *, self_id: int) -> Rows:
     return connection.execute(query.order_by(slips.c.id.desc())).all()
 
 
-def kept_since(connection: Connection, since: datetime, *, self_id: int) -> Rows:
-    """Tasks closed since then, counted by owner and rule: rows (owner_id, rule_id, done, first, last, by_service);
-    ``first`` and ``last`` of those done were closed by their first, by their last deadline; those that the service
-    closed are counted apart. Tasks without a deadline do not count."""
+def kept_between(
+    connection: Connection, since: datetime, until: datetime, *, self_id: int, only: ColumnElement[bool] = ANY
+) -> Rows:
+    """Tasks closed in [since, until), counted by owner and rule: rows (owner_id, rule_id, done, first, last,
+    by_service); ``first`` and ``last`` of those done were closed by their first, by their last deadline; those that the
+    service closed are counted apart. Tasks without a deadline do not count."""
     by_service = _by_service(self_id)
 
     def counted(condition: ColumnElement[bool]) -> ColumnElement[int]:
@@ -221,6 +354,8 @@ def kept_since(connection: Connection, since: datetime, *, self_id: int) -> Rows
         )
         .where(
             tasks.c.closed >= since,
+            tasks.c.closed < until,
+            only,
             tasks.c.status == DONE,
             tasks.c.gone.is_(False),
             tasks.c.first_deadline.is_not(None),
@@ -290,6 +425,55 @@ def deals_now(connection: Connection) -> Rows:
         .outerjoin(visits, visits.c.id == latest)
         .where(IN_PROGRESS)
         .order_by(deals.c.id)
+    )
+    return connection.execute(query).all()
+
+
+def deals_open(connection: Connection) -> Rows:
+    """Deals in progress: rows (id, funnel_id, responsible_id, created, fields)."""
+    d = deals.c
+    return connection.execute(select(d.id, d.funnel_id, d.responsible_id, d.created, d.fields).where(IN_PROGRESS)).all()
+
+
+def deals_closed(connection: Connection, since: datetime) -> Rows:
+    """Deals that were won or lost since then, and still are: rows (funnel_id, responsible_id, semantic, created,
+    closed). Those whose closing nobody saw are not among them."""
+    d = deals.c
+    latest = (
+        select(func.max(visits.c.id))
+        .where(visits.c.deal_id == d.id, visits.c.stage_id == d.stage_id)
+        .correlate(deals)
+        .scalar_subquery()
+    )
+    query = (
+        select(d.funnel_id, d.responsible_id, d.semantic, d.created, visits.c.entered.label("closed"))
+        .join(visits, visits.c.id == latest)
+        .where(d.gone.is_(False), d.semantic.in_((WON, LOST)), visits.c.entered >= since)
+    )
+    return connection.execute(query).all()
+
+
+def stays_in(connection: Connection, stages: Collection[str], since: datetime) -> Rows:
+    """Stays in these stages that ended after then or go on, of deals that there are: rows (deal_id, stage_id,
+    responsible_id, fields, entered, left); ``left`` is NULL while the deal is there."""
+    later, after = visits.alias("later"), visits.alias("after")
+    following = (
+        select(func.min(later.c.id))
+        .where(later.c.deal_id == visits.c.deal_id, later.c.id > visits.c.id)
+        .correlate(visits)
+        .scalar_subquery()
+    )
+    v, d = visits.c, deals.c
+    query = (
+        select(v.deal_id, v.stage_id, d.responsible_id, d.fields, v.entered, after.c.entered.label("left"))
+        .join(deals, d.id == v.deal_id)
+        .outerjoin(after, after.c.id == following)
+        .where(
+            d.gone.is_(False),
+            or_(d.semantic == PROGRESS, d.changed >= since),
+            v.stage_id.in_(stages),
+            or_(after.c.entered.is_(None), after.c.entered > since),
+        )
     )
     return connection.execute(query).all()
 

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 import structlog
 
@@ -17,6 +17,7 @@ from bitrix_sync.engine.passes import Gathered, ServiceContext, notices_of_tasks
 from bitrix_sync.engine.rulebook import ABSENCES_AHEAD
 from bitrix_sync.errors import PortalError, PortalRefused
 from bitrix_sync.model.facts import Absence, Absent, Changes, Company, Deal
+from bitrix_sync.model.money import worth
 from bitrix_sync.model.operations import Changeset, TaskRecord
 from bitrix_sync.model.presence import Presence
 from bitrix_sync.portal import reading
@@ -168,13 +169,4 @@ def loads(
 
 def amounts(deals: Iterable[Deal], currencies: Mapping[str, Decimal]) -> dict[int, Decimal]:
     """What deals are worth in the account's currency, of those of which that can be said."""
-    found: dict[int, Decimal] = {}
-    for deal in deals:
-        rate = currencies.get(str(deal.fields.get("CURRENCY_ID") or ""))
-        try:
-            amount = Decimal(str(deal.fields.get("OPPORTUNITY")))
-        except InvalidOperation:
-            continue
-        if rate is not None and amount.is_finite():
-            found[deal.id] = amount * rate
-    return found
+    return {deal.id: amount for deal in deals if (amount := worth(deal.fields, currencies)) is not None}

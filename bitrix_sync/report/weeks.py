@@ -1,0 +1,172 @@
+"""The weeks side by side: promises kept, moves, what stood still at each week's end, and what it was worth."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from bitrix_sync.model.money import worth
+from bitrix_sync.report.choice import ALL, Selection
+from bitrix_sync.report.context import ReportContext, scene
+from bitrix_sync.report.deals import last_over
+from bitrix_sync.report.declaration import WHEN, WHO, Column, Form, Line, Report
+from bitrix_sync.store import Store, queries
+
+SHOWN = 9
+"""Weeks that are shown unless others are asked for: the running one, and those before it."""
+WEEK = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True)
+class Weeks:
+    """Weeks from Monday to Sunday: their first days, rising, and the moments between which they lie."""
+
+    first: Sequence[date]
+    bounds: Sequence[datetime]
+
+    @classmethod
+    def of(cls, here: ReportContext, chosen: Selection = ALL) -> Weeks:
+        """Those that the period touches; none is after the running one."""
+        last = monday(min(chosen.until or here.today, here.today))
+        begin = monday(chosen.since) if chosen.since else last - (SHOWN - 1) * WEEK
+        first = [begin + number * WEEK for number in range((last - begin).days // 7 + 1)]
+        return cls(first, [here.midnight(day) for day in (*first, *([first[-1] + WEEK] if first else []))])
+
+
+def monday(day: date) -> date:
+    """The Monday of its week."""
+    return day - timedelta(days=day.weekday())
+
+
+def week(store: Store, *, now: datetime, chosen: Selection = ALL) -> list[Line]:
+    """A row a week, the oldest first: tasks whose promise fell into it, and is past; how many of them were done by it;
+    moves; and at its end (of the running one: now) deals over their stage's limit, and what those are worth now."""
+    with scene(store, now) as here:
+        weeks = Weeks.of(here, chosen)
+        return _lines(here, weeks, chosen) if weeks.first else []
+
+
+def _lines(here: ReportContext, weeks: Weeks, chosen: Selection) -> list[Line]:
+    due, kept, moves = ([0] * (len(weeks.first) + 1) for _ in range(3))
+    for row in promises(here, weeks, chosen):
+        due[row.part] += row.due
+        kept[row.part] += row.kept
+    for row in queries.moves_by_part(here.connection, weeks.bounds, only=chosen.tasks):
+        moves[row.part] += row.moves
+    ends = [min(bound, here.now) for bound in weeks.bounds[1:]]
+    stuck = over_limit(here, ends, chosen)
+    return [
+        {
+            "from": day,
+            "to": day + WEEK - timedelta(days=1),
+            "fell_due": due[number],
+            "kept": kept[number],
+            "kept_share": round(kept[number] / due[number], 4) if due[number] else None,
+            "late": due[number] - kept[number],
+            "moves": moves[number],
+            "idle": 0,
+            "over_limit": stuck[number - 1].deals,
+            "undone": 0,
+            "amount_stuck": here.money(stuck[number - 1].amount),
+            "currency": here.known.currency,
+        }
+        for number, day in enumerate(weeks.first, start=1)
+    ]
+
+
+def promises(here: ReportContext, weeks: Weeks, chosen: Selection) -> Sequence[Any]:
+    """By owner and week (``part``, from 1): promises that fell due, and those kept."""
+    self_id = here.known.company.self_id
+    return queries.promises_by_part(here.connection, weeks.bounds, now=here.now, self_id=self_id, only=chosen.tasks)
+
+
+def kept_by_person(store: Store, *, now: datetime, chosen: Selection = ALL) -> list[Line]:
+    """A row for each owner of tasks whose promise fell into the last whole week or the four before it: fallen due and
+    kept in the last, and in the four before together. Whoever kept the least of the last week comes first."""
+    with scene(store, now) as here:
+        last = monday(min(chosen.until or here.today, here.today)) - WEEK
+        first = [last - number * WEEK for number in range(4, -1, -1)]
+        weeks = Weeks(first, [here.midnight(day) for day in (*first, last + WEEK)])
+        found: dict[int, Line] = {}
+        for row in promises(here, weeks, chosen):
+            line = found.setdefault(row.owner_id, dict.fromkeys(("due", "kept", "due_before", "kept_before"), 0))
+            before = "" if row.part == len(first) else "_before"
+            line[f"due{before}"] += row.due
+            line[f"kept{before}"] += row.kept
+        lines = [
+            {
+                "owner_id": owner,
+                "owner": here.name(owner),
+                **line,
+                "late": line["due"] - line["kept"],
+                "kept_share": line["kept"] / line["due"] if line["due"] else None,
+                "share_before": line["kept_before"] / line["due_before"] if line["due_before"] else None,
+                "from": last,
+                "to": last + WEEK - timedelta(days=1),
+            }
+            for owner, line in found.items()
+            if line["due"]
+        ]
+    return sorted(lines, key=lambda line: (line["kept_share"], -line["due"], line["owner"], line["owner_id"]))
+
+
+# --- what stood still ------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Stuck:
+    """Deals over their stage's limit, and what they are worth in the account's currency."""
+
+    deals: int = 0
+    amount: Decimal = Decimal(0)
+
+
+def over_limit(here: ReportContext, moments: Sequence[datetime], chosen: Selection = ALL) -> list[Stuck]:
+    """What was over its stage's limit at each of the rising moments, by the limits of today."""
+    found = [Stuck() for _ in moments]
+    if not here.known.limits:
+        return found
+    rows = queries.stays_in(here.connection, list(here.known.limits), moments[0])
+    entries: defaultdict[str, list[datetime]] = defaultdict(list)
+    for row in rows:
+        entries[row.stage_id].append(row.entered)
+    for one in entries.values():
+        one.sort()
+    for moment, stuck in zip(moments, found, strict=True):
+        last = {stage: last_over(here, stage, known[: bisect_right(known, moment)], moment)
+                for stage, known in entries.items()}  # fmt: skip
+        for row in rows:
+            latest = last[row.stage_id]
+            if latest is None or row.entered > latest or (row.left is not None and row.left <= moment):
+                continue
+            if chosen.has(row.responsible_id):
+                stuck.deals += 1
+                stuck.amount += worth(row.fields, here.known.currencies) or 0
+    return found
+
+
+REPORT = Report(
+    "week",
+    week,
+    keys=("from", "to", "fell_due", "kept", "kept_share", "late", "moves", "idle", "over_limit", "undone",
+          "amount_stuck", "currency"),
+    takes=(*WHEN, *WHO),
+    columns=(
+        Column("from", Form.WEEK, "week"),
+        Column("fell_due", Form.NUMBER),
+        Column("kept", Form.NUMBER),
+        Column("kept_share", Form.SHARE),
+        Column("late", Form.NUMBER, "not_kept"),
+        Column("moves", Form.NUMBER),
+        Column("idle", Form.NUMBER),
+        Column("over_limit", Form.NUMBER, "over"),
+        Column("undone", Form.NUMBER),
+        Column("amount_stuck", Form.MONEY),
+    ),
+)  # fmt: skip
+REPORTS = (REPORT,)
