@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bitrix_sync import report
+from bitrix_sync.explain import preview, why
+from bitrix_sync.settings import load_settings
+from bitrix_sync.setup.check import examine
 from tests.world.sweeps import HEAD, IGOR, MARIA, SWEEPS, Department, department, section
 
 RULES = """
@@ -335,3 +339,98 @@ def test_a_foreign_task_puts_it_off(place: Idleness) -> None:
     assert place.marks(deal) == []
     place.turn_at("2026-03-06 18:01")
     assert place.marks(deal) == ["what-next"]
+
+
+# --- kills -----------------------------------------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def test_killed_at_any_moment_each_spell_is_told_once_and_has_its_one_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every evening the process is killed some steps later, until it is through before that."""
+    step = {"left": 0}
+
+    def count_down(name: str) -> None:
+        step["left"] -= 1
+        if step["left"] == 0:
+            raise Killed(name)
+
+    monkeypatch.setattr("bitrix_sync.store.store.crash_point", count_down)
+    monkeypatch.setattr("bitrix_sync.engine.sender.crash_point", count_down)
+    with department(tmp_path, RULES + SWEEPS, kind=Idleness) as place:
+        killed, steps, day = list[str](), 1, place.at("2026-03-02 10:00")
+        while len(killed) == steps // 3:
+            told, tasked = place.deal(f"Told {steps}"), place.deal(f"Tasked {steps}", "PREPAYMENT_INVOICE")
+            place.portal.clock.set(day)
+            place.turn()
+            evening = (day + timedelta(days=3 if day.weekday() == 4 else 1)).replace(hour=18, minute=30)
+            place.portal.clock.set(evening)
+            step["left"] = steps
+            try:
+                for _ in range(3):
+                    place.turn()
+            except Killed as death:
+                killed.append(str(death))
+                place.die()
+                place.start()
+            step["left"] = 0
+            for _ in range(3):
+                place.turn()
+            slot = f"{evening:%Y-%m-%d}/evening"
+            for reader in (HEAD, MARIA):
+                assert place.heard(reader, slot).count(f"Told {steps}") == 1, killed
+            assert place.marks(tasked) == ["what-next"], killed
+            place.portal.state.move_deal(told, "LOSE")
+            place.portal.state.move_deal(tasked, "LOSE")
+            steps, day = steps + 3, evening.replace(hour=19, minute=0)
+        assert len(set(killed)) > 5
+
+
+# --- what is said of it ----------------------------------------------------------------------------------------------
+
+
+def test_preview_and_why_say_whether_the_deal_has_a_next_step(place: Idleness) -> None:
+    deal = place.deal()
+    place.turn_at("2026-03-02 10:00")
+    none = (
+        "Without a next step from Mon 2 March, 08:01 on, unless something is planned; after Tue 3 March, 18:00 its "
+        "responsible and their head hear of it."
+    )
+    seen = load_settings(place.environ, None)
+    assert preview.of_deal(seen, deal).next_step == none
+    assert why.story_of(place.store, deal)["next_step"] == none
+    place.portal.state.add_activity("Meet", contact=7, also=[deal])
+    assert preview.of_deal(seen, deal).next_step == "The deal has a next step."
+    place.turn()
+    assert why.story_of(place.store, deal)["next_step"] == "The deal has a next step."
+
+
+def test_preview_and_why_say_when_a_task_comes_of_it(place: Idleness) -> None:
+    deal = place.deal(stage="PREPAYMENT_INVOICE")
+    place.turn_at("2026-03-02 10:00")
+    waits = (
+        "The deal has had no next step since Mon 2 March 2026, 08:01. If nothing is planned, the task appears on "
+        "Tue 3 March 2026, 18:00."
+    )
+    seen = load_settings(place.environ, None)
+    assert preview.of_deal(seen, deal).lines[0]["why"] == [waits]
+    place.rest(60)
+    place.turn()
+    (rule,) = why.story_of(place.store, deal)["visits"][0]["rules"]
+    assert rule["decisions"][-1]["text"] == waits
+    place.portal.state.add_activity("Meet", deal=deal)
+    assert preview.of_deal(seen, deal).lines[0]["why"] == [
+        "The task will appear later. Waiting until the deal has had no next step for 1 working day."
+    ]
+
+
+def test_check_says_that_activities_cannot_be_read(place: Idleness) -> None:
+    seen = load_settings(place.environ, None)
+    assert not [line for line in examine(seen, offline=False) if "no deal is told" in line.text]
+    place.portal.faults.next("refuse", method="crm.activity.list", times=1, code="ACCESS_DENIED")
+    (said,) = [line for line in examine(seen, offline=False) if "no deal is told" in line.text]
+    assert said.level == "warning"

@@ -844,6 +844,61 @@ ERRORS: Proofs = {
     ),
 }
 
+NEXT_STEP: Proofs = {
+    "next_step: a duration; a stage may have its own, or none": (
+        "idle::test_a_stage_has_its_own_time_or_asks_for_no_step",
+        "broken_rules/start: next steps that are none",
+    ),
+    "a deal in progress is idle while it has no open task other than a deferred one bound to it": (
+        "idle_reckoned::test_a_deal_is_idle_since_the_latest_of_what_was_there",
+        "idle::test_a_task_of_several_deals_is_a_step_of_each",
+        "idle::test_a_task_that_awaits_acceptance_is_a_step",
+    ),
+    "no planned activity that has no DEADLINE or one that is ahead or past by no more than next_step": (
+        "idle::test_a_planned_activity_is_a_step_until_it_is_past_for_too_long"
+    ),
+    "the deal's own or bound to it, not completed": (
+        "idle::test_an_activity_of_a_contact_counts_for_the_deal_that_it_is_bound_to",
+        "idle::test_before_people_are_told_the_portal_is_asked_what_else_is_bound_to_the_deal",
+    ),
+    "tasks that show among the activities are counted once": (
+        "idle::test_a_task_that_shows_among_the_activities_is_counted_once"
+    ),
+    "since the latest of its entry, its last task's and last activity's end, and the activity that counts no more": (
+        "idle_reckoned::test_a_deal_is_idle_since_the_latest_of_what_was_there",
+        "idle::test_a_deal_is_idle_since_its_last_activity_was_completed",
+        "idle_reckoned::test_two_weeks_of_work_are_told_as_they_were_each_spell_once",
+    ),
+    "a deferral counts as an end; also before our first start": (
+        "idle::test_what_was_done_before_the_first_start_counts",
+        "idle::test_a_task_that_shows_among_the_activities_is_counted_once",
+    ),
+    "a deletion ends it when noticed; known planned activities are read again at sweeps": (
+        "idle::test_a_deletion_is_noticed_at_the_next_sweep"
+    ),
+    "its responsible and their head are told in the next sweep's message, once per idle spell": (
+        "idle::test_a_deal_with_nothing_planned_is_told_once_to_whoever_is_responsible_and_the_head",
+        "idle::test_a_deal_that_is_busy_again_and_idle_again_is_told_again",
+        "idle_reckoned::test_in_a_year_each_spell_is_told_once",
+        "idle::test_killed_at_any_moment_each_spell_is_told_once_and_has_its_one_task",
+    ),
+    "it stands in report idle and on the page until that ends": (
+        "idle_reckoned::test_the_report_is_that_of_the_reckoning",
+        "idle_reckoned::test_two_weeks_of_work_are_told_as_they_were_each_spell_once",
+    ),
+    "start: {idle: 2 workdays} makes the task when the deal has been idle so long, once per spell, n as with again": (
+        "idle::test_a_task_comes_when_the_deal_has_been_idle_for_so_long_and_again_the_next_time",
+        "idle::test_no_task_comes_where_something_is_planned_though_nobody_saw_it",
+        "idle::test_a_foreign_task_puts_it_off",
+    ),
+    "which does not go together with it": "broken_rules/start: idle with again",
+    "a reading that failed is not an absence": (
+        "idle::test_where_activities_cannot_be_read_no_deal_is_idle",
+        "idle::test_where_they_cannot_be_read_once_nobody_is_told_until_they_can",
+        "idle::test_check_says_that_activities_cannot_be_read",
+    ),
+}
+
 SECTIONS: Mapping[str, Proofs] = {
     "the file": FILE,
     "Words": WORDS,
@@ -855,6 +910,7 @@ SECTIONS: Mapping[str, Proofs] = {
     "Conditions": CONDITIONS,
     "Templates": TEMPLATES,
     "Overdue": OVERDUE,
+    "What must not fall through: next_step": NEXT_STEP,
     "Errors": ERRORS,
 }
 

@@ -31,7 +31,7 @@ LISTS = 3
 """History, deals and tasks: a reading has a page of each at least."""
 QUIET = frozenset({"ONTASKADD", "ONTASKCOMMENTADD"})
 """Events that nothing is decided upon: the next reading sees what they tell of. Most of them echo our own writes."""
-ECHOES = frozenset({"ONTASKUPDATE", "ONTASKDELETE"})
+ECHOES = frozenset({"ONTASKUPDATE", "ONTASKDELETE", "ONCRMACTIVITYADD", "ONCRMACTIVITYUPDATE", "ONCRMACTIVITYDELETE"})
 """Events that wait while operations are being written: then most of them echo our own writes."""
 
 

@@ -16,9 +16,10 @@ import structlog
 
 from bitrix_sync.decisions import plan
 from bitrix_sync.decisions.guards import is_stranger
-from bitrix_sync.engine import identity, passes, recognition
+from bitrix_sync.engine import identity, passes, recognition, steps
 from bitrix_sync.engine.rulebook import Rulebook, read_file
 from bitrix_sync.errors import RulesError, UserError
+from bitrix_sync.explain import next_step
 from bitrix_sync.explain.preview_lines import Preview, nothing, of_changes, of_load, of_rules, rules_of, uncovered
 from bitrix_sync.model.facts import Changes, Cursor, Deal, Directory, PortalTask, Stage, Visit
 from bitrix_sync.model.items import Item
@@ -213,11 +214,17 @@ def _judge(
     for task in reading.tasks_of_deals(context.portal, ids):
         for deal_id in task.deal_ids:
             tasks.setdefault(deal_id, []).append(task)
+    stages = steps.scope(context.rules) if preview.deal is not None else context.rules.idle_starts
+    ahead = next_step.looked_at(context.portal, [deal.id for deal in deals if deal.stage_id in stages])
     for deal in deals:
         if end := facts.unread.get(deal.id):
             preview.lines.append(nothing(context.rules, deal, "preview.unread", why=end.why))
             continue
         state = _state(context, cursor, known[deal.id], deal, visits.get(deal.id, []), tasks.get(deal.id, []))
+        state = next_step.with_steps(state, tasks.get(deal.id, []), ahead if deal.stage_id in stages else None)
+        if preview.deal is not None and state.steps and (patience := context.rules.next_steps.get(deal.stage_id)):
+            language, calendar = context.rules.language, context.rules.calendar
+            preview.next_step = next_step.said_of(language, state.steps, patience, calendar)
         if into is not None:
             state = _entering(context, cursor, state, deal, into)
         _tell(context, world, deal, known[deal.id].deal, state, preview)

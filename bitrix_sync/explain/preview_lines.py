@@ -39,6 +39,7 @@ class Preview:
 
     ``changes``: what else would be done to tasks and deals. ``uncovered``: stages with deals and without a rule.
     ``load``: open tasks by owner, now and with the new ones. Moments are aware, on the clocks of the file's zone.
+    ``next_step``: of one deal, whether something is planned with it, "" where nobody asks for that or nobody can say.
     ``deal``: the number of the one deal that is looked at, None for all; ``entering``: the stage it is put into.
     """
 
@@ -51,6 +52,7 @@ class Preview:
     uncovered: list[Line] = field(default_factory=list)
     load: list[Line] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    next_step: str = ""
     watch: bool = False
     max_new_tasks: int = 0
 
@@ -79,7 +81,7 @@ def lines_of(preview: Preview, *, width: int | None = None) -> Iterator[Part]:
     table."""
     parts: tuple[Callable[[Preview], Iterator[Part | str]], ...]
     tasks = _stages if width and preview.deal is None else _table
-    parts = (tasks, _reasons, _uncovered, _changes, _load, _closing)
+    parts = (tasks, _reasons, _next_step, _uncovered, _changes, _load, _closing)
     for part in parts:
         for one in part(preview):
             found = Part(one) if isinstance(one, str) else one
@@ -133,6 +135,11 @@ def _reasons(preview: Preview) -> Iterator[Part | str]:
         if line["why"]:
             yield f"  {line['rule']}:"
             yield from (f"    {one}" for one in line["why"])
+
+
+def _next_step(preview: Preview) -> Iterator[Part | str]:
+    if preview.next_step:
+        yield preview.next_step
 
 
 def _uncovered(preview: Preview) -> Iterator[Part | str]:

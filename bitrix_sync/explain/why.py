@@ -15,6 +15,7 @@ from typing import Any
 from bitrix_sync.decisions.plan import taken_away
 from bitrix_sync.engine.identity import plain_host
 from bitrix_sync.errors import UserError
+from bitrix_sync.explain.next_step import said_of
 from bitrix_sync.log import redact
 from bitrix_sync.model.actions import Action, AddItem, Kind, MoveDeal, SendMessage, SetDeadline
 from bitrix_sync.model.facts import Visit
@@ -82,6 +83,11 @@ class _Telling:
         for slip in store.slips([record.ref for record in state.tasks]):
             self.slips.setdefault(slip.ref, []).append(slip)
         self.unjudged = store.unjudged().get(state.deal_id)
+        known, patience = store.steps(ids=[state.deal_id]).get(state.deal_id), None
+        if known is not None and known.visit.stage_id in store.flags.steps_scope:
+            patience = self.known.next_steps.get(known.visit.stage_id)
+        self.next_step = said_of(self.language, known, patience, self.calendar) if known and patience else ""
+        """Whether something is planned with the deal; "" where nobody asks for that, or it is not known."""
         with store.reading() as connection:
             self.row = queries.deal(connection, state.deal_id)
         self.sheets = {str(sheet["stage_id"]): sheet for sheet in self.known.sheets}
@@ -106,6 +112,7 @@ class _Telling:
             "unjudged": self.say("preview.unread", why=redact(self.unjudged[1].why)) if self.unjudged else "",
             "language": self.language,
             "modes": self.modes,
+            "next_step": self.next_step,
             **self.deal(),
             "visits": [one for one in visits if one["rules"] or not self.rule],
             "no_occasion": self.no_occasion({rule["rule"] for visit in visits for rule in visit["rules"]}),

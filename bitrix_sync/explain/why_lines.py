@@ -20,6 +20,8 @@ def lines_of(story: Account) -> Iterator[str]:
     if story["gone"] or story["responsible_id"] is not None:
         yield _title(language, story)
     yield from map(STEP.__add__, story["modes"])
+    if story["next_step"]:
+        yield STEP + story["next_step"]
     if story["unjudged"]:
         yield story["unjudged"]
     elif not story["visits"] and not story["no_occasion"]:

@@ -52,6 +52,12 @@ def planned(portal: Portal) -> list[Activity] | Unread:
     return failed[0] if failed else with_deals(portal, found)
 
 
+def unreadable(portal: Portal) -> Unread | None:
+    """Why activities cannot be read; None: they can."""
+    outcome = portal.read_one(command({"BINDINGS": OF_DEALS, "ID": 1}, {"ID": "ASC"}, -1), optional=True)
+    return None if outcome.done else portal.as_unread(METHOD, outcome)
+
+
 def with_deals(portal: Portal, read: Sequence[Activity]) -> list[Activity] | Unread:
     """The same, those whose owner is no deal with the deals that they are bound to."""
     strangers = [one.id for one in read if not one.owned]

@@ -15,11 +15,12 @@ from bitrix_sync.engine import identity
 from bitrix_sync.engine.rulebook import language_of, read_file
 from bitrix_sync.errors import BitrixSyncError, StoreError, UserError
 from bitrix_sync.model import known
-from bitrix_sync.model.facts import PEOPLE_SCOPES, Directory
+from bitrix_sync.model.facts import PEOPLE_SCOPES, Directory, Unread
 from bitrix_sync.model.worktime import moved_days_known_until
-from bitrix_sync.portal import reading
+from bitrix_sync.portal import activities, reading
 from bitrix_sync.portal.client import Portal
 from bitrix_sync.rules.load import load
+from bitrix_sync.rules.model import Rules
 from bitrix_sync.settings import Settings
 from bitrix_sync.store import Store
 from bitrix_sync.words.texts import phrase, reason_text
@@ -76,7 +77,8 @@ def examine(settings: Settings, *, offline: bool, now: datetime | None = None) -
             lines += the_stores_portal(settings, portal) if directory is not None else []
     if directory is not None and known.nowhere(directory):  # told above
         directory = None
-    lines += rules_file(settings, directory, offline=offline, now=now)
+    found, rules = rules_file(settings, directory, offline=offline, now=now)
+    lines += [*found, *(planned(settings) if rules is not None and rules.asks_for_steps else ())]
     lines += events(settings)
     return lines
 
@@ -200,12 +202,14 @@ def no_deals(name: str) -> str:
     )
 
 
-def rules_file(settings: Settings, directory: Directory | None, *, offline: bool, now: datetime | None) -> list[Line]:
-    """Is the file right, by itself and on this portal?"""
+def rules_file(
+    settings: Settings, directory: Directory | None, *, offline: bool, now: datetime | None
+) -> tuple[list[Line], Rules | None]:
+    """Is the file right, by itself and on this portal? And the rules, if it is."""
     try:
         text, _ = read_file(settings.rules)
     except UserError as fault:
-        return [Line("error", "rules", str(fault)), *kept_rules(settings)]
+        return [Line("error", "rules", str(fault)), *kept_rules(settings)], None
     loaded = load(text, settings.rules.name, directory=directory, bindings=bindings(settings), now=now)
     lines = [Line("error", "rules", refusal) for refusal in loaded.refusals()]
     lines += [
@@ -213,13 +217,31 @@ def rules_file(settings: Settings, directory: Directory | None, *, offline: bool
         for problem in loaded.warnings
     ]
     if loaded.errors:
-        return [*lines, *kept_rules(settings)]
+        return [*lines, *kept_rules(settings)], None
     if loaded.rules is not None:
         days = loaded.rules.calendar
         lines.append(Line("ok", "rules", f"{len(loaded.rules.by_id)} rules for {len(loaded.rules.policies)} stages"))
-        return [*lines, *(calendar(days.country, days.local(now).date()) if now is not None else ())]
+        lines += calendar(days.country, days.local(now).date()) if now is not None else []
+        return lines, loaded.rules
     what = "the file is right by itself" if offline else "not compared with the portal"
-    return [*lines, Line("ok" if offline else "warning", "rules", f"{what}; names of the portal were not looked up")]
+    return [
+        *lines,
+        Line("ok" if offline else "warning", "rules", f"{what}; names of the portal were not looked up"),
+    ], None
+
+
+def planned(settings: Settings) -> list[Line]:
+    """Can it be read what is planned with deals? Where it cannot, the file's rules for that rest."""
+    with closing(
+        Portal(settings.webhook_url.get_secret_value(), rate=settings.rate, ca_file=settings.ca_file)
+    ) as portal:
+        try:
+            end = activities.unreadable(portal)
+        except BitrixSyncError as fault:
+            end = Unread("", str(fault))
+    if end is None:
+        return []
+    return [Line("warning", "readings", f"no deal is told to have no next step, no task starts with one: {end.why}")]
 
 
 def calendar(country: str | None, today: date) -> list[Line]:

@@ -346,6 +346,9 @@ MESSAGES: dict[str, str] = {
     "why.lent": "With a substitute meanwhile, {owner}: {absent} is away until {until:day}.",
     "why.given_back": "The substitution is over; the task is with {owner} again.",
     "why.check": "{ok:checked} {what}: {seen}; wanted: {wanted}",
+    "next_step.ahead": "The deal has a next step.",
+    "next_step.none": "Without a next step from {since:moment} on, unless something is planned; after {at:moment} its "
+    "responsible and their head hear of it.",
     "event.done": "the task “{name}” is done",
     "event.filled": "the field “{name}” is filled",
     "event.idle": "the deal has had no next step for {name}",

@@ -353,6 +353,9 @@ MESSAGES: dict[str, str] = {
     "why.given_back": "Замещение закончилось, задачу снова ведёт {owner}.",
     "why.check": "{ok:checked} {what}: {seen}; нужно: {wanted}",
     # what is waited for
+    "next_step.ahead": "Следующий шаг у сделки есть.",
+    "next_step.none": "Без следующего шага с {since:moment}, если ничего не запланируют; после {at:moment} об этом "
+    "узнают её ответственный и его руководитель.",
     "event.done": "будет выполнена задача «{name}»",
     "event.filled": "будет заполнено поле «{name}»",
     "event.idle": "сделка простоит без следующего шага {name}",
@@ -2996,6 +2999,9 @@ TROUBLES: dict[str, str] = {
     "отметьте право user_basic в форме вебхука",
     "{0} does not end: more than {1} rows; none was taken": "{0}: список не кончается, в нём больше {1} строк; ничего "
     "не взято",
+    "no deal is told to have no next step, no task starts with one: {0}": (
+        "о сделках без следующего шага никому не скажут и задач по ним не поставят: {0}"
+    ),
     "{0} answers a row without an id": "{0}: строка без номера",
     "{0} answers rows without ids or not in the order asked for; none was taken": "{0}: строки без номеров или не в "
     "том порядке; ничего не взято",
