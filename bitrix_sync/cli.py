@@ -508,6 +508,76 @@ def show_names(
 
 
 @app.command()
+def audit(
+    details: Annotated[bool, typer.Option("--details", help="What stands behind each missing point.")] = False,
+    as_json: Json = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, headed by the keys of --json.")] = False,
+) -> None:
+    """The portal against the standards 4 to 7, as it is: by department and person; reads only, needs no rules."""
+    from bitrix_sync.report.tables import csv_of
+    from bitrix_sync.setup.audit import audit as judge
+
+    if as_json and as_csv:
+        raise typer.BadParameter("choose --json or --csv")
+    language = reader()
+    found = judge(settings(quiet=True), language, advance)
+    rows = found.details() if details else found.rows()
+    if as_json:
+        show(rows)
+    elif as_csv:
+        keys = ("standard", "deal_id", "task_id", "person_id", "why") if details else AUDIT_KEYS
+        sys.stdout.write(csv_of(keys, rows))
+    else:
+        show_audit(found, details=details)
+    for part, why in found.unread.items():
+        err.print(tell("audit.unread", part=tell(f"audit.part.{part}"), why=why))
+
+
+AUDIT_KEYS = ("scope", "id", "name", "s4", "s5", "s6", "s7", "score", "deals", "tasks")
+
+
+def show_audit(found: Any, *, details: bool) -> None:
+    """The scores in tables, the whole first; what each standard asks for; with ``details`` what lacks."""
+    language, company = reader(), found.company
+
+    def percent(value: float | None) -> str:
+        return "—" if value is None else texts.number_text(language, value)
+
+    scopes = {"all": "audit.all", "department": "audit.departments", "person": "audit.people"}
+    for scope, title in scopes.items():
+        rows = [one for one in found.rows() if one["scope"] == scope]
+        cells = [
+            [
+                texts.person_text(language, company, one["id"])
+                if scope == "person"
+                else one["name"] or tell("audit.whole"),
+                *(percent(one[key]) for key in ("s4", "s5", "s6", "s7", "score")),
+                one["deals"],
+                one["tasks"],
+            ]
+            for one in rows
+        ]
+        if cells:
+            heads = columns("whose", "s4", "s5", "s6", "s7", "score", "deals", "open tasks")
+            table(tell(title), heads, cells)
+    out.print(tell("audit.legend"))
+    if details:
+        cells = [
+            [
+                one["standard"],
+                one["deal_id"] or "",
+                one["task_id"] or "",
+                texts.person_text(language, company, one["person_id"]),
+                tell(f"audit.why.{why.name.lower()}"),
+            ]
+            for one, why in zip(found.details(), (row.why for row in found.missing), strict=True)
+        ]
+        table(tell("audit.details"), columns("standard", "deal", "task", "whose", "why"), cells)
+    elif found.missing:
+        out.print(tell("audit.more", count=len(found.missing)))
+
+
+@app.command()
 def preview(
     deal: Annotated[int | None, typer.Option(help="One deal, by its number.", min=1, max=LAST_ID, metavar="ID")] = None,
     stage: Annotated[str, typer.Option(help="As if it entered this stage now (name or id).", metavar="NAME")] = "",

@@ -59,6 +59,14 @@ def csv_text(report: Report, lines: Sequence[Line], form: CsvForm = PLAIN) -> st
     return ("\ufeff" if form.mark else "") + text.getvalue()
 
 
+def csv_of(keys: Sequence[str], rows: Sequence[Line]) -> str:
+    """Rows that are no report's, the same way."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerows([keys, *([_cell(row[key]) for key in keys] for row in rows)])
+    return text.getvalue()
+
+
 def _plain(key: str, value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat(timespec="seconds")

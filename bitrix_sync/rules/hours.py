@@ -42,6 +42,15 @@ def working_calendar(file: File, directory: Directory, remarks: Remarks) -> Cale
         return None
 
 
+def portal_calendar(directory: Directory) -> Calendar:
+    """The portal's own, for whoever has no file."""
+    found = working_calendar(
+        File.model_construct(version=1, funnels={}, calendar=None, timezone=None), directory, Remarks()
+    )
+    assert found is not None, "only what a file says can be wrong"
+    return found
+
+
 def _zone(file: File, directory: Directory, remarks: Remarks) -> tzinfo:
     if file.timezone is not None:
         return ZoneInfo(file.timezone)
