@@ -71,6 +71,9 @@ OF_NO_PORTAL = frozenset({"demo", "fleet", "migrate", "portal", "run", "sandbox"
 out, err = Terminal(), Terminal(stderr=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON with stable keys.")]
+Excel = Annotated[
+    bool, typer.Option("--excel", help="With --csv: as a spreadsheet in Russian opens it (BOM, `;`, `0,5`).")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done and write nothing.")]
 
 
@@ -512,13 +515,16 @@ def audit(
     details: Annotated[bool, typer.Option("--details", help="What stands behind each missing point.")] = False,
     as_json: Json = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, headed by the keys of --json.")] = False,
+    excel: Excel = False,
 ) -> None:
     """The portal against the standards 4 to 7, as it is: by department and person; reads only, needs no rules."""
-    from bitrix_sync.report.tables import csv_of
+    from bitrix_sync.report.tables import EXCEL, PLAIN, csv_of
     from bitrix_sync.setup.audit import audit as judge
 
     if as_json and as_csv:
         raise typer.BadParameter("choose --json or --csv")
+    if excel and not as_csv:
+        raise typer.BadParameter("--excel goes with --csv")
     language = reader()
     found = judge(settings(quiet=True), language, advance)
     rows = found.details() if details else found.rows()
@@ -526,7 +532,7 @@ def audit(
         show(rows)
     elif as_csv:
         keys = ("standard", "deal_id", "task_id", "person_id", "why") if details else AUDIT_KEYS
-        sys.stdout.write(csv_of(keys, rows))
+        sys.stdout.write(csv_of(keys, rows, EXCEL if excel else PLAIN))
     else:
         show_audit(found, details=details)
     for part, why in found.unread.items():
@@ -961,9 +967,7 @@ def report(
     ] = None,
     as_json: Json = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, headed by the keys of --json.")] = False,
-    excel: Annotated[
-        bool, typer.Option("--excel", help="With --csv: as a spreadsheet in Russian opens it (BOM, `;`, `0,5`).")
-    ] = False,
+    excel: Excel = False,
 ) -> None:
     """A table made from what the store knows; the reports are listed below."""
     from bitrix_sync import report as reports

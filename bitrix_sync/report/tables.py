@@ -49,22 +49,17 @@ def csv_text(report: Report, lines: Sequence[Line], form: CsvForm = PLAIN) -> st
     formula begins with an apostrophe."""
     rows = json_rows(report, lines)
     days = sorted({day for row in rows for day in row.get("by_day", ())})
+    by_day = [{**row, **{day: row.get("by_day", {}).get(day, 0) for day in days}} for row in rows]
+    return csv_of([*report.keys, *days], by_day, form)
+
+
+def csv_of(keys: Sequence[str], rows: Sequence[Line], form: CsvForm = PLAIN) -> str:
+    """Rows as they are, below their keys."""
     text = io.StringIO()
     writer = csv.writer(text, delimiter=form.separator, lineterminator="\r\n")
-    writer.writerow([*report.keys, *days])
-    for row in rows:
-        by_day = row.get("by_day", {})
-        cells = (_cell(value, form) for value in row.values())
-        writer.writerow([*cells, *(by_day.get(day, 0) for day in days)])
+    writer.writerow(keys)
+    writer.writerows([_cell(row[key], form) for key in keys] for row in rows)
     return ("\ufeff" if form.mark else "") + text.getvalue()
-
-
-def csv_of(keys: Sequence[str], rows: Sequence[Line]) -> str:
-    """Rows that are no report's, the same way."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerows([keys, *([_cell(row[key]) for key in keys] for row in rows)])
-    return text.getvalue()
 
 
 def _plain(key: str, value: Any) -> Any:
