@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -20,6 +20,7 @@ from bitrix_sync.store import Store, queries
 SHOWN = 9
 """Weeks that are shown unless others are asked for: the running one, and those before it."""
 WEEK = timedelta(days=7)
+NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,17 +138,24 @@ def over_limit(here: ReportContext, moments: Sequence[datetime], chosen: Selecti
         entries[row.stage_id].append(row.entered)
     for one in entries.values():
         one.sort()
-    for moment, stuck in zip(moments, found, strict=True):
-        last = {stage: last_over(here, stage, known[: bisect_right(known, moment)], moment)
-                for stage, known in entries.items()}  # fmt: skip
-        for row in rows:
-            latest = last[row.stage_id]
-            if latest is None or row.entered > latest or (row.left is not None and row.left <= moment):
-                continue
-            if chosen.has(row.responsible_id):
+    latest = {stage: _latest_over(here, stage, known, moments) for stage, known in entries.items()}
+    for row in rows:
+        first = bisect_left(latest[row.stage_id], row.entered)
+        end = len(moments) if row.left is None else bisect_left(moments, row.left)
+        if first < end and chosen.has(row.responsible_id):
+            amount = worth(row.fields, here.known.currencies) or Decimal(0)
+            for stuck in found[first:end]:
                 stuck.deals += 1
-                stuck.amount += worth(row.fields, here.known.currencies) or 0
+                stuck.amount += amount
     return found
+
+
+def _latest_over(
+    here: ReportContext, stage: str, entries: Sequence[datetime], moments: Sequence[datetime]
+) -> list[datetime]:
+    """At each of the rising moments the latest of the rising entries that is over the limit; rising too."""
+    shown = [entries[: bisect_right(entries, moment)] for moment in moments]
+    return [last_over(here, stage, known, moment) or NEVER for known, moment in zip(shown, moments, strict=True)]
 
 
 REPORT = Report(

@@ -266,9 +266,9 @@ def promises_by_part(
             func.sum(case((kept, 1), else_=0)).label("kept"),
         )
         .where(
-            tasks.c.gone.is_(False),
+            ~func.coalesce(tasks.c.gone, true()),  # by an index of nearly all rows it would take ten times as long
             tasks.c.portal_id.is_not(None),
-            or_(tasks.c.status.in_(OPEN_STATUSES), tasks.c.status == DONE),
+            tasks.c.status != 0,  # its creation failed
             promised >= bounds[0],
             promised < min(bounds[-1], now),
             ~_by_service(self_id),
