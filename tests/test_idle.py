@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from bitrix_sync import report
+from bitrix_sync.engine.passes import take_in
 from bitrix_sync.explain import preview, why
+from bitrix_sync.model.reading import Reading
 from bitrix_sync.settings import load_settings
 from bitrix_sync.setup.check import examine
 from tests.world.sweeps import HEAD, IGOR, MARIA, SWEEPS, Department, department, section
@@ -241,6 +243,35 @@ def test_what_was_done_before_the_first_start_counts(tmp_path: Path) -> None:
         since = {line["deal_id"]: line["since"] for line in place.lines()}
         assert since.keys() == {by_task, by_activity, never}
         assert since[by_task] == since[by_activity] == place.at("2026-03-06 10:00")
+
+
+def test_what_was_done_before_is_asked_some_deals_at_a_time_also_by_the_next_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bitrix_sync.engine.steps.PORTION", 2)
+    with department(tmp_path, RULES.replace("next_step: 1 workday", "") + SWEEPS, kind=Idleness) as place:
+        for number in range(5):
+            place.deal(f"Deal {number}")
+        place.turn_at("2026-03-06 10:00")
+        place.rules.write_text(RULES + SWEEPS)
+        for _ in range(2):
+            place.die()
+            place.start()
+            assert place.idle() == []
+        place.rest(60)
+        assert len(place.idle()) == 5
+
+
+def test_activities_travel_with_what_is_written_too(place: Idleness) -> None:
+    place.turn_at("2026-03-02 10:00")
+    waiting = place.deal(stage="PREPAYMENT_INVOICE")
+    place.turn()
+    place.until("2026-03-03 18:01")
+    take_in(place.context)
+    place.portal.state.add_activity("Meet", deal=waiting)
+    place.run(wanted=Reading(along=True))
+    assert place.marks(waiting) == ["what-next"]
+    assert len(place.store.planned_activities()) == 1
 
 
 def test_a_deal_that_was_deleted_is_not_told_of(place: Idleness) -> None:

@@ -36,7 +36,7 @@ from bitrix_sync.portal.client import Portal
 from bitrix_sync.portal.dialect.writing import METHODS
 from bitrix_sync.rules.model import Idle, Rules
 from bitrix_sync.rules.persons import NotRead, Picks, head_over
-from bitrix_sync.store import Store
+from bitrix_sync.store import LookedAt, Store
 from bitrix_sync.words import texts
 
 log = structlog.get_logger(__name__)
@@ -65,8 +65,6 @@ class ServiceContext:
     sender: Sender
     started: datetime
     catching_up: bool = True
-    looking: tuple[frozenset[str], list[int]] | None = None
-    """Stages, and the deals in them of which it is still to be read what was planned with them."""
     steps_refused: datetime | None = None
     """When it could not be read what is planned."""
 
@@ -853,18 +851,18 @@ def keep_steps(context: ServiceContext, cursor: Cursor) -> Cursor:
             return refuse_steps(context, begun, cursor)
         store.forget_activities()
         cursor = change_steps(context, replace(cursor, activities_time=now), begun)
-    if context.looking is None or context.looking[0] != wanted:
-        context.looking = wanted, steps.to_look_at(store.steps(stages=wanted - known))
-    _, left = context.looking
-    portion, left = left[: steps.PORTION], left[steps.PORTION :]
+    looked = store.flags.steps_looked
+    looked = looked if looked is not None and looked.stages == wanted else LookedAt(wanted)
+    left = [deal for deal in steps.to_look_at(store.steps(stages=wanted - known)) if deal > looked.last]
+    portion = left[: steps.PORTION]
     seen = steps.looked_at(store, context.portal, portion)
     if isinstance(seen, Unread):
-        context.looking = None
         return refuse_steps(context, seen, cursor)
     observe_seen(context, reading.tasks_of_deals(context.portal, portion))
     store.record(Changeset(at=now, ahead=seen), context.sender.epoch)
-    context.looking = (wanted, left) if left else None
-    if not left:
+    through = portion == left
+    store.flags.steps_looked = None if through else replace(looked, last=portion[-1])
+    if through:
         store.flags.steps_scope = wanted
         log.info("what is planned with deals is known", stages=len(wanted))
     return cursor
@@ -872,7 +870,7 @@ def keep_steps(context: ServiceContext, cursor: Cursor) -> Cursor:
 
 def change_steps(context: ServiceContext, cursor: Cursor, begun: Ahead | None) -> Cursor:
     """Activities are read from another moment on, or no more: nothing is known of them for sure until all was seen."""
-    context.store.flags.steps_scope = frozenset()
+    context.store.flags.steps_scope, context.store.flags.steps_looked = frozenset(), None
     context.store.record(Changeset(at=context.portal.now(), cursor=cursor, ahead=begun), context.sender.epoch)
     return cursor
 

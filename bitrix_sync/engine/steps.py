@@ -32,7 +32,7 @@ def are_known(store: Store, rules: Rules) -> bool:
 
 def to_look_at(steps: dict[int, Steps]) -> list[int]:
     """The deals that may be idle, of which it matters when the last activity was over."""
-    return [deal for deal, one in steps.items() if not one.busy and None not in one.planned]
+    return sorted(deal for deal, one in steps.items() if not one.busy and None not in one.planned)
 
 
 def beginning(store: Store, portal: Portal) -> Ahead | Unread:

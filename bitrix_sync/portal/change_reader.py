@@ -107,6 +107,7 @@ class ChangeReader:
         self._employed = [user.id for user in people.users.values() if user.active] if people and away else []
         self._seen_whole = portal.now() if portal.clock_known else None
         self._lists = Lists(portal, self._sources(wanted))
+        self._travels, self._brought = 0, list[Outcome]()
         begun = cursor.activities_time
         self._activities_from = None if begun is None else second(begun - (wanted.overlap or timedelta()))
 
@@ -126,16 +127,25 @@ class ChangeReader:
 
     def size(self, most: int) -> int:
         """How many commands the ``opening`` has if there is room for ``most``."""
-        return self._lists.size(most)
+        return min(most, self._lists.size(most) + len(self._ahead()))
 
     def opening(self, place: int, room: int) -> list[Command]:
         """The first pages, to be sent as the last commands of a batch, the first of them as its command ``k<place>``;
         none if there is no room for them."""
-        return self._lists.opening(place, room)
+        ahead = [] if self._portal.rate_limiter.resting_until(activities.METHOD) is not None else self._ahead()
+        found = self._lists.opening(place, room - len(ahead))
+        self._travels = len(ahead) if found else 0
+        return [*found, *ahead] if found else []
 
     def receive(self, outcomes: Sequence[Outcome]) -> None:
         """What became of the ``opening``; called once, or never."""
-        self._lists.receive(outcomes)
+        through = len(outcomes) - self._travels
+        self._lists.receive(outcomes[:through])
+        self._brought = list(outcomes[through:])
+
+    def _ahead(self) -> list[Command]:
+        """What is asked for of activities, if they are read."""
+        return [] if self._activities_from is None else [activities.command(self._bound(), {"ID": "ASC"}, -1)]
 
     def finish(self) -> Changes:
         """Read what has not been read yet. Raises PortalError and PortalRefused as ``Portal.read`` does."""
@@ -143,9 +153,9 @@ class ChangeReader:
         begun = portal.stats.requests
         staff = [] if self._people is None else company_commands(self._people)
         absent = absence_commands(self._employed, *self._away) if self._away and self._employed else []
-        ahead = [] if self._activities_from is None else [activities.command(self._bound(), {"ID": "ASC"}, -1)]
+        ahead = [] if self._brought else self._ahead()
         (*rows, task_rows), beside = self._lists.finish([*ahead, *staff, *absent])
-        planned, beside = self._planned(beside[: len(ahead)]), beside[len(ahead) :]
+        planned, beside = self._planned(self._brought or beside[: len(ahead)]), beside[len(ahead) :]
         parsed, lists = portal.clock(), iter(rows)
         visits, deals, kinds = list[Visit](), list[Deal](), dict(cursor.kinds)
         read = [(since, next(lists) if since.kind.has_history else [], next(lists)) for since in self._since]

@@ -43,6 +43,14 @@ class SweepRest:
 
 
 @dataclass(frozen=True, slots=True)
+class LookedAt:
+    """Deals in these stages are looked at by their numbers, up to this one so far."""
+
+    stages: frozenset[str]
+    last: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class LearnedRooms:
     """How many tasks a day people can do, as counted on that day."""
 
@@ -125,6 +133,8 @@ class Flags:
     """What was learned last of how many tasks people do a day."""
     steps_scope = Flag[frozenset[str]](frozenset[str], default=frozenset())
     """Stages of whose deals all that is planned is known."""
+    steps_looked = Flag[LookedAt | None](LookedAt, default=None)
+    """How far their deals have been looked at, while that goes on."""
     let_go = Flag[datetime | None](datetime, default=None)
     """When a pause or a hold ended."""
 
