@@ -307,6 +307,8 @@ def _people(directory: Directory, language: Language, fill_in: list[str]) -> Ite
     yield "room: learned"
     yield from _comment(words["away"])
     yield "away: substitute"
+    yield from _comment(words["next_step"])
+    yield "next_step: 1 workday"
 
 
 def responsible_for_all(directory: Directory) -> User | None:
