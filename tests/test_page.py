@@ -18,8 +18,8 @@ from jinja2 import nodes
 from pydantic import SecretStr
 
 from bitrix_sync.model.actions import Kind, unpack
-from bitrix_sync.model.facts import Company, Deal, Department, Directory, Funnel, Stage, User, Visit
-from bitrix_sync.model.operations import Decision, Operation, State, Trace
+from bitrix_sync.model.facts import DONE, Company, Deal, Department, Directory, Funnel, Stage, User, Visit
+from bitrix_sync.model.operations import DeadlineChange, Decision, Operation, State, Trace
 from bitrix_sync.report import REPORTS
 from bitrix_sync.report.declaration import Form
 from bitrix_sync.store import Store
@@ -29,8 +29,10 @@ from tests.world.office import office as office_of
 from tests.world.records import (
     ANNA,
     DAY,
+    FIRED,
     HOUR,
     IVAN,
+    LAWYER,
     NOW,
     PORTAL,
     Door,
@@ -228,6 +230,109 @@ def test_links_open_task_and_deal_in_the_portal(client: FlaskClient) -> None:
     assert any(re.fullmatch(rf"{PORTAL}/crm/deal/details/\d+/", one["href"]) for one in outside)
     assert all(one["href"].startswith(f"{PORTAL}/") for one in outside)
     assert all(one["rel"] == "noopener noreferrer" for one in outside)
+
+
+def test_what_is_late_stays_on_its_list_after_a_sweep_and_is_marked_if_overdue_now(store: Store) -> None:
+    furnish(store)
+    office = Recorder(store)
+    office.task("Перенесённая", ANNA, NOW + DAY, first_deadline=NOW - 3 * DAY, moves_by_us=1)
+    office.task("Просроченная", IVAN, NOW - DAY)
+    office.task("Впереди", IVAN, NOW + DAY)
+    client = web(store)[0].test_client()
+    told = plain(read(client, "/late"))
+    assert "Перенесённая" in told
+    assert "Впереди" not in told
+    assert told.count("▲ да") == 1
+    assert client.get("/overdue?person=6").headers["Location"] == "/late?person=6&sort=overdue&desc=1"
+
+
+def titles(client: FlaskClient, path: str) -> list[str]:
+    return re.findall(r"дело \w", plain(read(client, path)))
+
+
+def test_lists_are_filtered_and_sorted_by_the_address(store: Store) -> None:
+    furnish(store)
+    office = Recorder(store)
+    office.task("дело б", ANNA, NOW - 3 * DAY, rule_id="offer")
+    office.task("дело а", IVAN, NOW - 2 * DAY)
+    office.task("дело в", LAWYER, NOW - DAY)
+    client = web(store)[0].test_client()
+    assert titles(client, "/late") == ["дело б", "дело а", "дело в"]
+    assert titles(client, "/late?sort=task") == ["дело а", "дело б", "дело в"]
+    assert titles(client, "/late?sort=task&desc=1") == ["дело в", "дело б", "дело а"]
+    assert titles(client, "/late?department=4") == ["дело в"]
+    assert titles(client, f"/late?person={ANNA}") == ["дело б"]
+    assert titles(client, "/late?rule=offer") == ["дело б"]
+    assert titles(client, "/late?department=3&sort=owner&desc=1") == ["дело а", "дело б"]
+    assert {"/late?department=3&sort=task", "/csv/late?department=3"} <= read(client, "/late?department=3").links()
+    assert "Анна Петрова" not in client.get("/csv/late?department=4").text
+    chosen = [
+        attrs for tag, attrs in read(client, "/late?department=3").tags if tag == "option" and "selected" in attrs
+    ]
+    assert [one["value"] for one in chosen] == ["3"]
+
+
+@pytest.mark.parametrize("wrong", ["department=нет", "person=4711", "funnel=99", "rule=нет"])
+def test_a_filter_that_means_nothing_is_told_on_the_page(client: FlaskClient, wrong: str) -> None:
+    answer = client.get("/late", query_string=wrong)
+    assert 'class="alert bad"' in answer.text
+    assert "<tbody>" not in answer.text
+    assert client.get("/csv/late", query_string=wrong).status_code == 404
+
+
+def test_the_weeks_stand_side_by_side_and_their_numbers_lead_to_their_tasks(store: Store) -> None:
+    furnish(store)
+    office, last = Recorder(store), NOW - 7 * DAY
+    office.task("дело а", ANNA, last, status=DONE, closed=last - HOUR)
+    office.task("дело б", ANNA, last, status=DONE, closed=last + HOUR)
+    office.task("дело в", IVAN, last)
+    client = web(store)[0].test_client()
+    reader = read(client, "/week")
+    assert "Сдержано обещаний" in plain(reader)
+    assert "2 марта – 8 марта 3 1 2 33" in plain(reader).replace("\u00a0", " ")
+    period = "since=2026-03-02&until=2026-03-08"
+    assert f"/tasks?what=late&{period}" in reader.links()
+    assert titles(client, f"/tasks?what=due&{period}") == ["дело а", "дело б", "дело в"]
+    assert titles(client, f"/tasks?what=kept&{period}") == ["дело а"]
+    assert titles(client, f"/tasks?what=late&{period}") == ["дело б", "дело в"]
+    assert titles(client, f"/tasks?what=done&{period}&person={IVAN}") == []
+    people = plain(reader).partition("Кто сдержал обещания прошлой недели")[2]
+    assert people.index("Иван Сидоров") < people.index("Анна Петрова"), "whoever kept the least comes first"
+
+
+def test_a_department_is_told_with_its_people_and_its_weeks(store: Store) -> None:
+    furnish(store)
+    Recorder(store).task("дело а", LAWYER, NOW - 7 * DAY)
+    client = web(store)[0].test_client()
+    told = plain(read(client, "/departments/4"))
+    assert "Юридический отдел Руководитель: Лариса Котова" in told
+    assert "Юрий Белов" in told, "also those who have nothing to do"
+    assert {"/departments/1", "/late?department=4", f"/people/{LAWYER}"} <= read(client, "/departments/4").links()
+    assert client.get("/departments/44").status_code == 404
+
+
+def test_the_history_of_a_deadline_has_names_and_reasons(store: Store) -> None:
+    furnish(store)
+    office = Recorder(store)
+    deal = office.deal("Станки", ("PREPARATION", NOW - 5 * DAY))
+    task = office.task("Предложение", ANNA, NOW + DAY, rule_id="offer", deal_id=deal, first_deadline=NOW - 2 * DAY)
+    slot = "2026-03-11/evening"
+    office.slip(task, "sweep", sweep=slot)
+    office.record(slips=(DeadlineChange(task.ref, NOW, NOW + DAY, "people", NOW, mover=FIRED),))
+    data = {"sweep": slot, "before": "", "after": (NOW + DAY).isoformat(), "fits": False, "refused": []}
+    trace = Trace(deal, task.visit_id, "offer", "swept", NOW - DAY, data)
+    office.record(decisions=(Decision(deal, traces=(trace,)),))
+    told = plain(read(web(store)[0].test_client(), f"/deals/{deal}")).partition("Как менялись сроки")[2]
+    assert "Первый срок: вт 10 марта" in told
+    assert "обход 2026-03-11/evening" in told
+    assert "Фёдор Бывший больше не работает" in told
+    assert told.index("обход") < told.index("места") < told.index("Фёдор"), "why the sweep chose that day"
+
+
+def test_an_open_tab_refreshes_itself_and_says_how_old_it_is(client: FlaskClient) -> None:
+    reader = read(client, "/late?department=3")
+    assert ("meta", {"http-equiv": "refresh", "content": "300"}) in reader.tags
+    assert "Данные на чт 12 марта, 14:00" in plain(reader)
 
 
 def test_every_link_of_the_page_leads_somewhere(client: FlaskClient) -> None:

@@ -7,7 +7,7 @@ templates. Who may look is decided by ``page_login``; what is shown by ``page_ho
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -35,6 +35,7 @@ from webhooks.page_auth import PageAuth, Password
 from webhooks.page_charts import Part
 from webhooks.page_filters import Query
 from webhooks.page_show import Show, environment
+from webhooks.page_tables import TABLES
 from webhooks.work_seen import WorkSeen
 
 log = structlog.get_logger(__name__)
@@ -86,6 +87,8 @@ def blueprint(service: WorkSeen, *, gate: PageAuth | None = None) -> Blueprint:
         ("/names", views.names),
         (f"/deals/<{ID}:deal_id>", views.deal),
         (f"/people/<{ID}:user_id>", views.person),
+        (f"/departments/<{ID}:department_id>", views.department),
+        ("/tasks", views.tasks),
         ("/find", views.find),
         ("/csv/<name>", views.csv),
     ):
@@ -308,6 +311,7 @@ class Views(Frame):
             "today": partial(self.table, "today", "today.html"),
             "stages": self.stages,
             "moves": self.moves,
+            "week": self.week,
         }
         return own.get(name, partial(self.table, name))
 
@@ -316,9 +320,10 @@ class Views(Frame):
         """What the address asks for."""
         return Query.of(request.args)
 
-    def chosen(self, name: str) -> Asked:
+    def chosen(self, name: str, *, without: str = "") -> Asked:
         """What of a report the address asks for. A filter that is wrong chooses nothing, and is told."""
         found, query = report.REPORTS[name], self.query
+        found = replace(found, takes=tuple(one for one in found.takes if one != without))
         try:
             choice = report.choose(self.store, report.frame(self.store), found, query.filters(found.takes))
         except UserError as fault:
@@ -389,6 +394,46 @@ class Views(Frame):
         )
         return self.table("moves", "moves.html", people=people, rules=rules)
 
+    def week(self) -> Response:
+        """The weeks side by side, and who kept the promises of the last one."""
+        show, chosen = self.show(), self.chosen("week")
+        lines = report.week(self.store, now=self.now, chosen=chosen.choice)
+        return self.page(
+            "week.html",
+            name="week",
+            chosen=chosen,
+            lines=lines[::-1],
+            charts=page_home.week_charts(show, lines),
+            people=report.kept_by_person(self.store, now=self.now, chosen=chosen.choice),
+        )
+
+    def tasks(self) -> Response:
+        """The tasks behind a number: what fell due, was kept, was not, was done in a period."""
+        what = self.query.get("what")
+        if what not in report.BEHIND:
+            raise NotFound
+        chosen = self.chosen("done", without="by")
+        lines = report.behind(self.store, what, now=self.now, chosen=chosen.choice)
+        lines = self.query.in_order(lines, TABLES["tasks"])
+        return self.page("tasks.html", what=what, chosen=chosen, count=len(lines), lines=lines[: self.limit])
+
+    def department(self, department_id: int) -> Response:
+        """One department: its people, and its weeks."""
+        found = report.department(self.store, department_id, now=self.now)
+        if found is None:
+            raise NotFound
+        show = self.show()
+        weeks = report.week(self.store, now=self.now, chosen=found["selection"])
+        kept = {line["owner_id"]: line for line in report.kept_by_person(self.store, now=self.now)}
+        people = [line | page_home.kept_of(kept.get(line["user_id"])) for line in found["people"]]
+        return self.page(
+            "department.html",
+            department=found,
+            people=people,
+            charts=page_home.week_charts(show, weeks),
+            week=weeks[-2],
+        )
+
     def deal(self, deal_id: int) -> Response:
         """One deal's path."""
         deal = report.deal_path(self.store, deal_id, now=self.now)
@@ -408,6 +453,8 @@ class Views(Frame):
             "deal.html",
             deal=deal,
             strip=page_home.path_strip(show, deal["path"]),
+            histories=[task for task in deal["tasks"] if task["history"]],
+            told=lambda trace: explain(show.language, trace, zone=zone, deal_fields=fields)[0],
             why=why[: self.limit],
             count=len(why),
         )
@@ -417,8 +464,11 @@ class Views(Frame):
         person = report.employee(self.store, user_id, now=self.now)
         if person is None:
             raise NotFound
-        chart = page_home.day_chart(self.show(), person["load"])
-        return self.page("person.html", person=person, chart=chart, limit=self.limit)
+        show = self.show()
+        chart = page_home.day_chart(show, person["load"])
+        weeks = report.week(self.store, now=self.now, chosen=report.Selection(people=frozenset({user_id})))
+        charts = page_home.week_charts(show, weeks)
+        return self.page("person.html", person=person, chart=chart, charts=charts, limit=self.limit)
 
     def service_page(self) -> Response:
         """What the service did last, what it holds, what failed and why."""

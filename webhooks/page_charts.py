@@ -23,12 +23,13 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """One column of a chart of days."""
+    """One column of a chart of days, or weeks; ``text`` is what stands over it, if not the value."""
 
     label: str
     value: int
     kind: str = ""
     note: str = ""
+    text: str = ""
 
 
 def bar(parts: Sequence[Part], *, of: float, label: str) -> Markup:
@@ -92,7 +93,7 @@ def days(columns: Sequence[Day], *, label: str) -> Markup:
             kind, _number(number * wide + 8), _number(top + high - height), wide - 16, _number(height), one.note
         )
         pieces += Markup('<text class="value" x="{}" y="{}">{}</text>').format(
-            _number(middle), _number(top + high - height - 4), one.value
+            _number(middle), _number(top + high - height - 4), one.text or one.value
         )
         pieces += Markup('<text class="day {}" x="{}" y="{}">{}</text>').format(
             one.kind, _number(middle), top + high + foot - 3, one.label

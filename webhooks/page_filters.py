@@ -52,6 +52,11 @@ class Query:
         kept = {name: text for name, text in self.parts.items() if name in FILTERS}
         return Query(kept, path).url(**parts)
 
+    @property
+    def cleared(self) -> str:
+        """The address without filters."""
+        return Query({name: self.parts[name] for name in ("what",) if name in self.parts}, self.path).url()
+
     # --- order -------------------------------------------------------------------------------------------------------
 
     def sorts(self, column: Column) -> bool:

@@ -11,6 +11,7 @@ from bitrix_sync.model.keys import SlotId
 from bitrix_sync.report import Present
 from bitrix_sync.rules.deadlines import counted
 from bitrix_sync.rules.model import Deadline, Duration
+from bitrix_sync.words import texts
 from webhooks.page_charts import Day, Part, bar, column, days, stay, strip
 from webhooks.page_show import Show
 
@@ -196,6 +197,60 @@ def day_chart(show: Show, line: dict[str, Any]) -> Any:
     columns.append(Day(show.t("page.load.later"), line["later"], "later", show.t("page.load.later")))
     said = ", ".join(f"{one.label}: {one.value}" for one in columns)
     return days(columns, label=said)
+
+
+def week_charts(show: Show, lines: list[dict[str, Any]]) -> list[Answer]:
+    """A small chart for each figure of the weeks; of what nobody knows there is none."""
+    found: list[Answer] = []
+    for key, kind in (("kept_share", ""), ("late", "late"), ("moves", ""), ("idle", "later"), ("over_limit", "late"),
+                      ("undone", "late"), ("amount_stuck", "later")):  # fmt: skip
+        columns = [
+            Day(
+                texts.date_text(show.language, line["from"], "dd.MM"),
+                _week_value(key, line[key]),
+                kind,
+                f"{show.week(line)}: {_week_words(show, key, line)}",
+                _week_short(show, key, line[key]),
+            )
+            for line in lines
+        ]
+        if any(line[key] for line in lines) or key in ("kept_share", "late", "moves"):
+            said = f"{show.t(f'page.week.{key}')}: " + ", ".join(f"{one.label} {one.text}" for one in columns)
+            found.append({"key": key, "chart": days(columns, label=said)})
+    return found
+
+
+def _week_value(key: str, value: Any) -> int:
+    return round((value or 0) * 100) if key == "kept_share" else round(value or 0)
+
+
+def _week_short(show: Show, key: str, value: Any) -> str:
+    """What stands over a column."""
+    if value is None:
+        return "–"
+    if key == "kept_share":
+        return f"{round(value * 100)}%"
+    return compact(show, value) if key == "amount_stuck" else str(value)
+
+
+def compact(show: Show, amount: float) -> str:
+    """An amount in four signs or so: ``1,2M``, ``340k``."""
+    if amount >= 1_000_000:
+        return show.t("page.week.millions", number=round(amount / 1_000_000, 1))
+    return show.t("page.week.thousands", number=round(amount / 1000)) if amount >= 1000 else str(round(amount))
+
+
+def _week_words(show: Show, key: str, line: dict[str, Any]) -> str:
+    if key == "kept_share":
+        return f"{show.share(line[key])} ({line['kept']}/{line['fell_due']})"
+    return show.money(line[key], line["currency"]) if key == "amount_stuck" else str(line[key])
+
+
+def kept_of(line: dict[str, Any] | None) -> Answer:
+    """What somebody kept of last week's promises, for a table of people."""
+    if line is None:
+        return {"due": 0, "kept": 0, "late": 0, "kept_share": None, "share_before": None}
+    return {key: line[key] for key in ("due", "kept", "late", "kept_share", "share_before")}
 
 
 def slip_table(show: Show, lines: list[dict[str, Any]]) -> list[Answer]:

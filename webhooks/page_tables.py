@@ -25,6 +25,22 @@ _STAY = (
 TABLES: Mapping[str, tuple[Column, ...]] = {
     **{one.name: one.on_page for report in REPORTS.values() for one in (report, *report.beside)},
     **{f"names_{one.name}": one.on_page for one in NAMES.values()},
+    "tasks": (
+        TASK,
+        Column("promise", Form.MOMENT),
+        Column("status", "end_status"),
+        Column("kept", "promise_kept", "kept_share"),
+        MOVED,
+        OWNER,
+    ),
+    "kept_by_person": (
+        OWNER,
+        Column("due", "due_count", "fell_due"),
+        Column("kept", "kept_count"),
+        Column("late", "late_count", "not_kept"),
+        Column("kept_share", Form.SHARE),
+        Column("share_before", Form.SHARE),
+    ),
     "tasks_of_person": (Column("deadline", "late_deadline"), TASK, MOVED, SUPERVISOR, STATUS),
     "done_of_person": (Column("closed", "closed"), TASK, DEADLINE, Column("kept", "kept", "status")),
     "tasks_of_deal": (

@@ -198,6 +198,13 @@ def names_visit(key: str, ids: Iterable[int], *, entered: bool = True) -> bool:
     return any(visit is not None and visit.number in ids for visit in visits)
 
 
+def visit_in(key: str) -> int:
+    """The number of the visit that a key bears; 0 for none."""
+    found = _NAMED.search(key)
+    visit = Item.parse(found[1]) if found else None
+    return visit.number if visit else 0
+
+
 def told_mark(about: Key | Refusal, user: int) -> str:
     """Mark of the message to a user about something that is told: by it the message is found in the portal."""
     return f"{about}:{user}"

@@ -16,8 +16,9 @@ from bitrix_sync.report.choice import ALL, Selection, choose
 from bitrix_sync.report.context import frame
 from bitrix_sync.report.deals import Present, deal_path, deals_in_stages, search, stages, stages_and_deals
 from bitrix_sync.report.declaration import Report
+from bitrix_sync.report.done import BEHIND, behind
 from bitrix_sync.report.slips import moves, slips_by_person, slips_by_rule
-from bitrix_sync.report.tasks import employee, late, late_ages, load, overdue, today
+from bitrix_sync.report.tasks import department, employee, late, late_ages, load, overdue, today
 from bitrix_sync.report.weeks import kept_by_person, week
 from bitrix_sync.report.work import held_back, last_sweeps, operations, standing, state_of_things, status, sweeps
 
@@ -35,13 +36,16 @@ REPORTS: Mapping[str, Report] = {one.name: one for one in (*_DECLARED, *trial.RE
 
 __all__ = [
     "ALL",
+    "BEHIND",
     "REPORTS",
     "Present",
     "Report",
     "Selection",
+    "behind",
     "choose",
     "deal_path",
     "deals_in_stages",
+    "department",
     "employee",
     "frame",
     "held_back",

@@ -207,13 +207,39 @@ def deal_path(store: Store, deal_id: int, *, now: datetime) -> Line | None:
             "deal_id": deal_id,
             **(_GONE_DEAL | {"title": f"#{Item.of(deal_id)}"} if deal is None else _deal(here, deal)),
             "path": _path(here, deal_id, visits),
-            "tasks": [task_line(here, row) for row in _tasks(here, deal_id)],
-            "traces": [from_row(Trace, row) for row in queries.traces_of_deal(here.connection, deal_id)],
+            **_tasks(here, deal_id),
         }
 
 
-def _tasks(here: ReportContext, deal_id: int) -> Sequence[Any]:
-    return queries.tasks_of_deal(here.connection, deal_id, self_id=here.known.company.self_id)
+def _tasks(here: ReportContext, deal_id: int) -> Line:
+    """Its ``tasks``, each with the ``history`` of its deadline, and the ``traces`` of what was decided about it."""
+    rows = queries.tasks_of_deal(here.connection, deal_id, self_id=here.known.company.self_id)
+    traces = [from_row(Trace, row) for row in queries.traces_of_deal(here.connection, deal_id)]
+    slips: dict[int, list[Any]] = {}
+    for slip in queries.slips_of_deal(here.connection, deal_id):
+        slips.setdefault(slip.task_row, []).append(slip)
+    tasks = [task_line(here, row) | {"history": _history(here, row, slips.get(row.id, ()), traces)} for row in rows]
+    return {"tasks": tasks, "traces": traces}
+
+
+def _history(here: ReportContext, task: Any, slips: Sequence[Any], traces: Sequence[Trace]) -> list[Line]:
+    """Every change of a task's deadline, oldest first: when, from when to when, ``by`` whom or what, and of a sweep the
+    ``trace`` of why it chose that day."""
+    own = [one for one in traces if (one.rule_id, one.visit_id, one.verdict) == (task.rule_id, task.visit_id, "swept")]
+    by_sweep = {one.data.get("sweep"): one for one in own}
+    return [
+        {
+            "at": here.local(slip.at),
+            "before": here.local(slip.before),
+            "after": here.local(slip.after),
+            "by": slip.by,
+            "sweep": slip.sweep,
+            "mover_id": slip.mover if slip.mover != here.known.company.self_id else None,
+            "mover": here.name(slip.mover) if slip.mover != here.known.company.self_id else "",
+            "trace": by_sweep.get(slip.sweep) if slip.by == "sweep" else None,
+        }
+        for slip in slips
+    ]
 
 
 _GONE_DEAL: Line = {

@@ -11,6 +11,7 @@ from bitrix_sync.report.choice import ALL, Selection
 from bitrix_sync.report.context import ReportContext, scene
 from bitrix_sync.report.deals import share_of
 from bitrix_sync.report.declaration import WHAT, WHEN, WHO, Column, Form, Line, Report
+from bitrix_sync.report.tasks import task_line
 from bitrix_sync.store import Store, queries
 
 
@@ -101,6 +102,23 @@ def _name(here: ReportContext, by: str, one: Any) -> str:
             return here.known.company.departments[one].name
 
 
+def behind(store: Store, what: str, *, now: datetime, chosen: Selection = ALL) -> list[Line]:
+    """The tasks behind a number: ``due``, whose promise fell into the period and is past; those of them that were done
+    by it (``kept``) and those that were not (``late``); ``done``, closed in the period by people."""
+    with scene(store, now) as here:
+        since, until = chosen.period(here)
+        self_id, only = here.known.company.self_id, chosen.tasks
+        if what == "done":
+            rows = queries.tasks_closed(here.connection, since, until, self_id=self_id, only=only)
+            return [task_line(here, row) for row in rows if not row.by_service]
+        end = min(until, here.now)
+        rows = queries.tasks_promised(here.connection, since, end, self_id=self_id, only=only)
+        lines = [task_line(here, row) for row in rows]
+    return lines if what == "due" else [line for line in lines if line["kept"] == (what == "kept")]
+
+
+BEHIND = ("due", "kept", "late", "done")
+"""What ``behind`` can tell."""
 DONE = Report(
     "done",
     done,

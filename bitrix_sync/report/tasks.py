@@ -16,8 +16,8 @@ from bitrix_sync.decisions.placing import UNLEARNED
 from bitrix_sync.model.facts import AWAITING
 from bitrix_sync.model.operations import TaskRecord
 from bitrix_sync.model.presence import Presence
-from bitrix_sync.report.choice import ALL, PERIOD, Selection
-from bitrix_sync.report.context import ReportContext, hours_of, scene
+from bitrix_sync.report.choice import ALL, PERIOD, Selection, members, within
+from bitrix_sync.report.context import ReportContext, frame, hours_of, scene
 from bitrix_sync.report.declaration import (
     DEADLINE,
     DEAL,
@@ -283,13 +283,37 @@ def task_line(here: ReportContext, row: Row[Any]) -> Line:
         "awaiting": record.status == AWAITING,
         "open": record.open,
         "closed": here.local(record.closed),
+        "kept": bool(record.done_at and promise and record.done_at <= promise),
         "by_service": bool(row.by_service),
         "closed_by_id": record.closed_by,
         "closed_by": here.name(record.closed_by),
     }
 
 
-# --- one person ------------------------------------------------------------------------------------------------------
+# --- one department, one person --------------------------------------------------------------------------------------
+
+
+def department(store: Store, department_id: int, *, now: datetime) -> Line | None:
+    """One department: its head, the departments right below it, and the load of its people, also of those who have
+    nothing to do, with those of the departments below. None for one that is not known."""
+    people = members(frame(store).company, within(frame(store).company, department_id))
+    lines = load(store, now=now, idle=True, chosen=Selection(people=people))
+    with scene(store, now) as here:
+        known = here.known.company.departments
+        own = known.get(department_id)
+        if own is None:
+            return None
+        return {
+            "department_id": own.id,
+            "department": own.name,
+            "parent_id": own.parent_id if own.parent_id in known else 0,
+            "parent": known[own.parent_id].name if own.parent_id in known else "",
+            "head_id": own.head_id,
+            "head": here.name(own.head_id),
+            "below": sorted((one.name, one.id) for one in known.values() if one.parent_id == own.id),
+            "people": lines,
+            "selection": Selection(people=people),
+        }
 
 
 def employee(store: Store, user_id: int, *, now: datetime) -> Line | None:
@@ -308,6 +332,7 @@ def employee(store: Store, user_id: int, *, now: datetime) -> Line | None:
             "user_id": user_id,
             "user": here.name(user_id),
             "active": company.active(user_id) or not known,
+            "department_id": here.department(user_id)[0],
             "department": here.department(user_id)[1],
             "head_id": head,
             "head": here.name(head),
@@ -331,5 +356,7 @@ def _done_line(here: ReportContext, row: Row[Any]) -> Line:
     """What the service closed is no person's work and keeps no deadline."""
     line = task_line(here, row)
     closed = None if line["by_service"] else line["closed"]
-    kept = {key: bool(closed and line[key] and closed <= line[key]) for key in ("first_deadline", "deadline")}
-    return line | {"kept_first": kept["first_deadline"], "kept_last": kept["deadline"]}
+    kept = {
+        key: bool(closed and line[key] and closed <= line[key]) for key in ("first_deadline", "deadline", "promise")
+    }
+    return line | {"kept": kept["promise"], "kept_first": kept["first_deadline"], "kept_last": kept["deadline"]}

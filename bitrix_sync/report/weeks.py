@@ -5,16 +5,18 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from bitrix_sync.model.keys import Purpose
 from bitrix_sync.model.money import worth
 from bitrix_sync.report.choice import ALL, Selection
 from bitrix_sync.report.context import ReportContext, scene
 from bitrix_sync.report.deals import last_over
 from bitrix_sync.report.declaration import WHEN, WHO, Column, Form, Line, Report
+from bitrix_sync.report.idle import idle
 from bitrix_sync.store import Store, queries
 
 SHOWN = 9
@@ -46,10 +48,16 @@ def monday(day: date) -> date:
 
 def week(store: Store, *, now: datetime, chosen: Selection = ALL) -> list[Line]:
     """A row a week, the oldest first: tasks whose promise fell into it, and is past; how many of them were done by it;
-    moves; and at its end (of the running one: now) deals over their stage's limit, and what those are worth now."""
+    moves; deals of which it was told that they have no next step (of the running week: that have none now); and at its
+    end (of the running one: now) deals over their stage's limit, and what those are worth now."""
     with scene(store, now) as here:
         weeks = Weeks.of(here, chosen)
-        return _lines(here, weeks, chosen) if weeks.first else []
+        lines = _lines(here, weeks, chosen) if weeks.first else []
+        running = bool(lines) and lines[-1]["from"] == monday(here.today)
+    if running:
+        people = replace(chosen, since=None, until=None)
+        lines[-1]["idle"] = len(idle(store, now=now, chosen=people))
+    return lines
 
 
 def _lines(here: ReportContext, weeks: Weeks, chosen: Selection) -> list[Line]:
@@ -61,6 +69,10 @@ def _lines(here: ReportContext, weeks: Weeks, chosen: Selection) -> list[Line]:
         moves[row.part] += row.moves
     ends = [min(bound, here.now) for bound in weeks.bounds[1:]]
     stuck = over_limit(here, ends, chosen)
+    idle_deals: defaultdict[int, set[int]] = defaultdict(set)
+    for deal, user, at in queries.told_of_visits(here.connection, Purpose.IDLE, weeks.bounds[0]):
+        if chosen.has(user):
+            idle_deals[bisect_right(weeks.bounds, at)].add(deal)
     return [
         {
             "from": day,
@@ -70,7 +82,7 @@ def _lines(here: ReportContext, weeks: Weeks, chosen: Selection) -> list[Line]:
             "kept_share": round(kept[number] / due[number], 4) if due[number] else None,
             "late": due[number] - kept[number],
             "moves": moves[number],
-            "idle": 0,
+            "idle": len(idle_deals[number]),
             "over_limit": stuck[number - 1].deals,
             "undone": 0,
             "amount_stuck": here.money(stuck[number - 1].amount),

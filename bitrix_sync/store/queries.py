@@ -30,10 +30,10 @@ from sqlalchemy import (
 
 from bitrix_sync.model.actions import Kind, MoveDeal
 from bitrix_sync.model.facts import DONE, LOST, MOVABLE_STATUSES, OPEN_STATUSES, PROGRESS, WON
-from bitrix_sync.model.keys import Purpose, foreign_ref
+from bitrix_sync.model.keys import Purpose, foreign_ref, visit_in
 from bitrix_sync.model.operations import Operation, State
-from bitrix_sync.store.mapping import action_of, chunks
-from bitrix_sync.store.schema import deals, operations, slips, tasks, traces, trial, visits
+from bitrix_sync.store.mapping import action_of, chunks, rows_with
+from bitrix_sync.store.schema import deals, operations, slips, tasks, told, traces, trial, visits
 
 Rows = Sequence[Any]
 """Rows of a result: their columns are attributes."""
@@ -265,18 +265,41 @@ def promises_by_part(
             func.count().label("due"),
             func.sum(case((kept, 1), else_=0)).label("kept"),
         )
-        .where(
-            ~func.coalesce(tasks.c.gone, true()),  # by an index of nearly all rows it would take ten times as long
-            tasks.c.portal_id.is_not(None),
-            tasks.c.status != 0,  # its creation failed
-            promised >= bounds[0],
-            promised < min(bounds[-1], now),
-            ~_by_service(self_id),
-            only,
-        )
+        .where(_fell_due(bounds[0], min(bounds[-1], now), self_id), only)
         .group_by(tasks.c.owner_id, part)
     )
     return connection.execute(query).all()
+
+
+def _fell_due(since: datetime, until: datetime, self_id: int) -> ColumnElement[bool]:
+    """The promise lay in [since, until); neither what is gone nor what the service closed."""
+    there = ~func.coalesce(tasks.c.gone, true())  # by an index of nearly all rows it would take ten times as long
+    made = and_(there, tasks.c.portal_id.is_not(None), tasks.c.status != 0)
+    return and_(made, promised >= since, promised < until, ~_by_service(self_id))
+
+
+def tasks_promised(
+    connection: Connection, since: datetime, until: datetime, *, self_id: int, only: ColumnElement[bool] = ANY
+) -> Rows:
+    """Tasks whose promise lay in [since, until), by promise; neither what is gone nor what the service closed."""
+    query = _listed().where(_fell_due(since, until, self_id), only)
+    return connection.execute(query.order_by(promised, tasks.c.id)).all()
+
+
+def tasks_closed(
+    connection: Connection, since: datetime, until: datetime, *, self_id: int, only: ColumnElement[bool] = ANY
+) -> Rows:
+    """Tasks closed in [since, until), the latest first, also those that the service closed."""
+    closed = and_(tasks.c.gone.is_(False), tasks.c.status == DONE, tasks.c.closed >= since, tasks.c.closed < until)
+    query = _listed(_by_service(self_id)).where(closed, only)
+    return connection.execute(query.order_by(tasks.c.closed.desc(), tasks.c.id)).all()
+
+
+def slips_of_deal(connection: Connection, deal_id: int) -> Rows:
+    """Every change of the deadlines of a deal's tasks, oldest first: rows (task_row, before, after, by, at, sweep,
+    mover)."""
+    query = select(slips).join(tasks, tasks.c.id == slips.c.task_row).where(tasks.c.deal_id == deal_id)
+    return connection.execute(query.order_by(slips.c.at, slips.c.id)).all()
 
 
 def closings_between(
@@ -476,6 +499,15 @@ def stays_in(connection: Connection, stages: Collection[str], since: datetime) -
         )
     )
     return connection.execute(query).all()
+
+
+def told_of_visits(connection: Connection, purpose: Purpose, since: datetime) -> list[tuple[int, int, datetime]]:
+    """What was told since then of visits, for a purpose: deal, its responsible, when."""
+    query = select(told.c.key, told.c.at).where(told.c.key.startswith(purpose.beginning), told.c.at >= since)
+    found = [(visit_in(row.key), row.at) for row in connection.execute(query)]
+    whose = select(visits.c.id, visits.c.deal_id, deals.c.responsible_id).join(deals, deals.c.id == visits.c.deal_id)
+    known = {row.id: row for row in rows_with(connection, whose, visits.c.id, {visit for visit, _ in found})}
+    return [(known[visit].deal_id, known[visit].responsible_id, at) for visit, at in found if visit in known]
 
 
 def closed_by_stage(connection: Connection) -> Rows:
