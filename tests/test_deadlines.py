@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from bitrix_sync.model.facts import DealField
 from bitrix_sync.model.worktime import Calendar, build_calendar
 from bitrix_sync.rules.deadlines import Computed, DeadlineError, compute
-from bitrix_sync.rules.model import Deadline, Done, Duration, Entered, Event, Filled
+from bitrix_sync.rules.model import Becomes, Deadline, Done, Duration, Entered, Event, Test
 
 MOSCOW, BERLIN = ZoneInfo("Europe/Moscow"), ZoneInfo("Europe/Berlin")
 NINE_TO_SIX = dict.fromkeys(range(5), ((time(9), time(18)),))
@@ -388,7 +388,13 @@ def test_a_day_off_that_is_kept_and_has_no_at_the_end_of_a_usual_working_day() -
 
 
 @pytest.mark.parametrize(
-    "event", [OFFER, Done("offer", same_stage=False), Entered(frozenset({"C5:NEW"})), Filled("UF_CRM_INVOICE_DATE")]
+    "event",
+    [
+        OFFER,
+        Done("offer", same_stage=False),
+        Entered(frozenset({"C5:NEW"})),
+        Becomes(Test("UF_CRM_INVOICE_DATE", "filled", True)),
+    ],
 )
 def test_a_certain_event_counts_from_its_moment(event: Event) -> None:
     deadline = Deadline(Duration(1, "workdays"), event=event, otherwise=after(10, "workdays"))
@@ -653,7 +659,7 @@ def test_nothing_that_is_counted_before_a_moment_ends_after_it() -> None:
         (before(5, "days", field=DAY, at=time(9)), f"field:{DAY}=2026-03-20"),
         (Deadline(field=WHEN), f"field:{WHEN}=2026-03-20T12:00:00Z"),
         (Deadline(event=OFFER), "event:done:offer@2026-03-17T08:00:00Z"),
-        (Deadline(event=Filled(DAY)), f"event:filled:{DAY}@2026-03-18T08:00:00Z"),
+        (Deadline(event=Becomes(Test(DAY, "filled", True))), f"event:filled:{DAY}@2026-03-18T08:00:00Z"),
         (Deadline(event=Entered(frozenset({"WON", "C5:NEW"}))), "event:stage:C5:NEW,WON@2026-03-19T08:00:00Z"),
     ],
 )
@@ -661,7 +667,7 @@ def test_the_basis_names_what_was_counted_from_and_none_of_the_rules_numbers(dea
     fields = {DAY: "2026-03-20T02:00:00+02:00", WHEN: "2026-03-20T15:00:00+03:00"}
     events: dict[Event, str] = {
         OFFER: "2026-03-17 11:00",
-        Filled(DAY): "2026-03-18 11:00",
+        Becomes(Test(DAY, "filled", True)): "2026-03-18 11:00",
         Entered(frozenset({"C5:NEW", "WON"})): "2026-03-19 11:00",
     }
     assert computed(deadline, fields=fields, events=events).basis == basis

@@ -26,7 +26,7 @@ from bitrix_sync.model.facts import DEFERRED, DONE, IN_PROGRESS, OPEN_STATUSES, 
 from bitrix_sync.model.keys import MARK, SlotId
 from bitrix_sync.model.operations import DealState, Decision, Operation, State, TaskRecord
 from bitrix_sync.model.presence import Presence
-from bitrix_sync.rules.model import Deadline, Done, Duration, Entered, Filled, Head, Overdue, Rules, Slot, UserId
+from bitrix_sync.rules.model import Becomes, Deadline, Done, Duration, Entered, Head, Overdue, Rules, Slot, Test, UserId
 from bitrix_sync.rules.persons import Picks
 from tests.world.company import MOSCOW, after, at
 from tests.world.story import COMPANY, LAWYER, OTHER, OWNER, book, rule
@@ -42,7 +42,9 @@ EVENING = Slot("evening", at("2026-03-02 18:30").astimezone(MOSCOW).time(), afte
 SHIP = Deadline(field="UF_CRM_SHIP", otherwise=after(10))
 OFFERED = Deadline(event=Entered(frozenset({"OFFER"})), offset=Duration(2, "days"), otherwise=after(20))
 SHOWN = Deadline(event=Done("show", same_stage=False), offset=Duration(3, "workdays"), otherwise=after(15))
-PAID = Deadline(event=Filled("UF_CRM_INVOICE"), offset=Duration(5, "workdays"), otherwise=after(12))
+PAID = Deadline(
+    event=Becomes(Test("UF_CRM_INVOICE", "filled", True)), offset=Duration(5, "workdays"), otherwise=after(12)
+)
 
 EVERYTHING = book(
     rule("call", deadline=after(1), checklist=("one", "two")),

@@ -12,14 +12,15 @@ from bitrix_sync.model.facts import AWAITING, DONE, IN_PROGRESS
 from bitrix_sync.model.operations import State
 from bitrix_sync.rules.model import (
     AllOf,
+    Becomes,
     Creator,
     Deadline,
     Done,
     Duration,
     Entered,
-    Filled,
     Head,
     Nobody,
+    Not,
     OwnerOf,
     Responsible,
     Test,
@@ -27,6 +28,8 @@ from bitrix_sync.rules.model import (
 )
 from tests.world.company import after, at
 from tests.world.story import BOSS, COMPANY, FIRED, HEAD, LAWYER, OTHER, OWNER, Story, book, rule
+
+INVOICED, SHIPPED = (Becomes(Test(field, "filled", True)) for field in ("UF_CRM_INVOICE", "UF_CRM_SHIP"))
 
 
 def test_a_deal_enters_a_stage_and_its_task_appears() -> None:
@@ -183,7 +186,7 @@ def test_start_done_makes_the_task_when_that_one_is_done() -> None:
 
 
 def test_start_filled_makes_the_task_when_the_field_is_filled() -> None:
-    story = Story(book(rule("ship", start=Filled("UF_CRM_SHIP")))).enters("NEW")
+    story = Story(book(rule("ship", start=SHIPPED))).enters("NEW")
     assert story.wait(days=1).sets(UF_CRM_SHIP="2026-03-20").made() == ["ship"]
     assert story.due("ship") == "2026-03-04 18:00"
 
@@ -400,7 +403,7 @@ def test_an_edited_rule_moves_no_deadline_by_itself() -> None:
 
 
 def test_deadline_of_an_event_follows_when_it_happens_and_what_has_happened_stays() -> None:
-    paid = Deadline(event=Filled("UF_CRM_INVOICE"), offset=Duration(5, "workdays"), otherwise=after(10))
+    paid = Deadline(event=INVOICED, offset=Duration(5, "workdays"), otherwise=after(10))
     story = Story(book(rule("pay", deadline=paid))).enters("NEW")
     assert story.due("pay") == "2026-03-16 18:00"
     story.wait(days=1).sets(UF_CRM_INVOICE="2026-03-01")
@@ -410,7 +413,7 @@ def test_deadline_of_an_event_follows_when_it_happens_and_what_has_happened_stay
 
 
 def test_an_event_already_filled_at_entry_counts_from_entry() -> None:
-    paid = Deadline(event=Filled("UF_CRM_INVOICE"), offset=Duration(5, "workdays"), otherwise=after(10))
+    paid = Deadline(event=INVOICED, offset=Duration(5, "workdays"), otherwise=after(10))
     story = Story(book(rule("pay", deadline=paid)), fields={"UF_CRM_INVOICE": "2026-02-01"}).enters("NEW")
     assert story.due("pay") == "2026-03-09 18:00"
 
@@ -505,7 +508,7 @@ def test_a_task_in_progress_counts_as_open() -> None:
 
 
 def test_a_field_that_was_filled_on_entry_counts_from_entry_though_the_condition_holds_only_later() -> None:
-    paid = Deadline(event=Filled("UF_CRM_INVOICE"), offset=Duration(5, "workdays"), otherwise=after(10))
+    paid = Deadline(event=INVOICED, offset=Duration(5, "workdays"), otherwise=after(10))
     filled = {"OPPORTUNITY": 1, "UF_CRM_INVOICE": "2026-02-01"}
     story = Story(book(rule("pay", deadline=paid, condition=BIG)), fields=filled).enters("NEW")
     assert story.wait(days=2).sets(OPPORTUNITY=150_000).made() == ["pay"]
@@ -595,7 +598,12 @@ def test_a_task_is_taken_over_when_its_start_comes_in_the_new_visit() -> None:
 
 
 def test_again_after_a_start_counts_from_the_closing_of_the_last() -> None:
-    touch = rule("touch", start=Filled("UF_CRM_SHIP"), again=Duration(2, "days"), deadline=after(1, "hours"))
+    touch = rule(
+        "touch",
+        start=SHIPPED,
+        again=Duration(2, "days"),
+        deadline=after(1, "hours"),
+    )
     story = Story(book(touch)).enters("NEW").wait(hours=1).sets(UF_CRM_SHIP="2026-03-20")
     assert story.due("touch") == "2026-03-02 12:00"
     story.wait(days=1).completes("touch")
@@ -643,3 +651,53 @@ def test_moves_by_sweeps_do_not_stop_following() -> None:
     story.put([replace(story.task("ship"), deadline=swept, sent=(*story.task("ship").sent, swept), moves=1)])
     assert story.sees("ship", deadline=swept).did(Kind.DEADLINE) == []
     assert story.sets(UF_CRM_SHIP="2026-03-20").due("ship") == "2026-03-20 18:00"
+
+
+# --- becomes ---------------------------------------------------------------------------------------------------------
+
+BECAME_PAID = AllOf((Test("UF_CRM_STATE", "eq", "paid"), Not(Test("UF_CRM_INVOICE", "filled", False))))
+
+
+def test_a_task_starts_when_the_deal_comes_to_fulfil_conditions() -> None:
+    story = Story(book(rule("ship", start=Becomes(BECAME_PAID), deadline=after(1, "days")))).enters("NEW")
+    assert list(story.state.tasks) == []
+    assert story.verdict("ship") == "waiting_start"
+    story.sets(UF_CRM_STATE="paid")
+    assert list(story.state.tasks) == []
+    story.wait(days=1).sets(UF_CRM_INVOICE="2026-03-03")
+    assert [task.rule_id for task in story.state.tasks] == ["ship"]
+    assert story.task("ship").started == story.deal.changed
+
+
+def test_conditions_that_held_at_the_entry_count_from_it() -> None:
+    story = Story(book(rule("ship", start=Becomes(BECAME_PAID), deadline=after(1, "days"))))
+    story.sets(UF_CRM_STATE="paid", UF_CRM_INVOICE="2026-03-03").enters("NEW")
+    assert story.task("ship").started == story.state.visits[-1].entered
+
+
+def test_what_became_so_stays_so() -> None:
+    wait = Deadline(event=Becomes(BECAME_PAID), offset=Duration(2, "days"), otherwise=after(30, "days"))
+    story = Story(book(rule("ship", deadline=wait))).enters("NEW")
+    later = story.due("ship")
+    story.wait(days=1).sets(UF_CRM_STATE="paid", UF_CRM_INVOICE="2026-03-03")
+    due = story.due("ship")
+    assert due < later
+    story.wait(days=1).sets(UF_CRM_STATE="", UF_CRM_INVOICE=None)
+    assert story.due("ship") == due
+
+
+def test_other_conditions_are_another_event_and_filled_is_the_short_form() -> None:
+    one, other = Becomes(BECAME_PAID), Becomes(Not(BECAME_PAID))
+    assert one.name != other.name
+    assert one.name == Becomes(AllOf(BECAME_PAID.parts)).name
+    short = Test("UF_CRM_INVOICE", "filled", True)
+    assert Becomes(short).name == Becomes(AllOf((short,))).name == "filled:UF_CRM_INVOICE"
+
+
+def test_a_test_that_cannot_be_judged_is_an_error_of_that_rule_alone() -> None:
+    amount = Test("OPPORTUNITY", "min", 5)
+    rules = book(rule("ship", start=Becomes(amount)), rule("call"))
+    story = Story(rules)
+    story.sets(OPPORTUNITY="many").enters("NEW")
+    assert [task.rule_id for task in story.state.tasks] == ["call"]
+    assert story.verdict("ship") == "cannot_judge"

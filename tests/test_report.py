@@ -29,12 +29,12 @@ from bitrix_sync.rules import words
 from bitrix_sync.rules.model import (
     AllOf,
     AnyOf,
+    Becomes,
     Creator,
     Deadline,
     Done,
     Duration,
     Entered,
-    Filled,
     FromDepartment,
     FromField,
     Head,
@@ -599,7 +599,7 @@ def test_every_rule_is_told_in_words(language: str) -> None:
         (Deadline(date=date(2026, 12, 25)), "25 декабря 2026"),
         (Deadline(event=Done("offer", True)), "в тот день, когда будет выполнена задача «offer»"),
         (
-            Deadline(offset=Duration(5, "workdays"), event=Filled("UF_CRM_SIGN")),
+            Deadline(offset=Duration(5, "workdays"), event=Becomes(Test("UF_CRM_SIGN", "filled", True))),
             "через 5 рабочих дней после того, как будет заполнено поле «Дата подписания»",
         ),
         (Deadline(event=Entered(frozenset({"WON"}))), "в тот день, когда сделка войдёт в стадию «Сделка успешна»"),

@@ -23,7 +23,7 @@ from ruamel.yaml.nodes import ScalarNode, SequenceNode
 from bitrix_sync.model.facts import Directory
 from bitrix_sync.rules import model, suggest, validation
 from bitrix_sync.rules.load import MOST_SHOWN, Loaded, load
-from bitrix_sync.rules.model import Deadline, Done, Duration, Filled, Head, Nobody, OneOf, OwnerOf, UserId
+from bitrix_sync.rules.model import Becomes, Deadline, Done, Duration, Head, Nobody, OneOf, OwnerOf, Test, UserId
 from bitrix_sync.rules.schema import json_schema
 from bitrix_sync.rules.tree import flaws
 from bitrix_sync.rules.yaml import Unreadable, read, scalar
@@ -246,7 +246,7 @@ def test_durations(written: str, meant: Duration) -> None:
             "{event: {filled: Дата счёта}, after: 5 workdays, else: {after: 10 workdays}}",
             Deadline(
                 Duration(5, "workdays"),
-                event=Filled("UF_CRM_INVOICE_DATE"),
+                event=Becomes(Test("UF_CRM_INVOICE_DATE", "filled", True)),
                 otherwise=Deadline(Duration(10, "workdays")),
             ),
         ),

@@ -9,7 +9,7 @@ following; then advancing.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -66,12 +66,12 @@ from bitrix_sync.rules.deadlines import MINUTES, Computed, DeadlineError, comput
 from bitrix_sync.rules.fields import TEXTS, Unfit, fit
 from bitrix_sync.rules.filters import TemplateFault
 from bitrix_sync.rules.model import (
+    Becomes,
     Deadline,
     Done,
     Duration,
     Entered,
     Event,
-    Filled,
     Head,
     Idle,
     Person,
@@ -93,7 +93,6 @@ from bitrix_sync.rules.persons import (
 )
 from bitrix_sync.rules.plain_keys import PRIORITIES, portal_fields
 from bitrix_sync.rules.templates import render
-from bitrix_sync.rules.values import filled
 from bitrix_sync.words import texts
 
 TITLE_LIMIT = 250
@@ -455,11 +454,10 @@ class _Deciding:
                 case Entered(stages=stages):
                     later = (v for v in self.visits if v.id > visit.id and v.stage_id in stages)
                     return next((v.entered for v in later), None)
-                case Filled(field=code):
-                    name = Moment.FILLED.of(code)
+                case Becomes(condition=condition, name=name):
                     if known := self.moment(visit, name):
                         return known
-                    if not filled(self.deal.fields.get(code), self.rules.deal_fields.get(code)):
+                    if not self.facts.judge(condition).holds:
                         return None
                     first_look = self.moment(visit, Moment.SEEN) is None
                     return self.remember(visit, name, visit.entered if first_look else self.deal.changed)
@@ -522,13 +520,9 @@ class _Deciding:
         """An event happens when it happens, though the rule that counts from it has no task yet."""
         happened = self.happened(visit)
         for rule in policy.rules:
-            if rule.start is not None and not isinstance(rule.start, Idle):
-                happened(rule.start)
-            deadline: Deadline | None = rule.deadline
-            while deadline is not None:
-                if deadline.event is not None:
-                    happened(deadline.event)
-                deadline = deadline.otherwise
+            for event in _events_of(rule):
+                with contextlib.suppress(CannotJudge):  # told when the rule needs it
+                    happened(event)
 
     def look_at(self, policy: StagePolicy, visit: Visit, over: bool) -> None:
         """Each rule of the stage in the file's order; a fault of one stops neither the others nor other deals."""
@@ -545,8 +539,7 @@ class _Deciding:
         try:
             act(rule, visit)
         except CannotJudge as fault:
-            said = {"field": fault.field, "value": fault.value, "wanted": fault.wanted}
-            self.trace(visit, rule.id, "cannot_judge", fault.checks, **said)
+            self.trace(visit, rule.id, "cannot_judge", fault.checks, **fault.said)
         except TemplateFault as fault:
             self.trace(visit, rule.id, "template_error", message=str(fault))
         except DeadlineError as fault:
@@ -652,8 +645,10 @@ class _Deciding:
             return started
         begun = self.happened(visit)(rule.start)
         if begun is None:
-            by = self.brought_by(rule, visit, last)
-            self.trace(visit, rule.id, "waiting_start", judged.checks, event=_event_words(rule.start), by=by)
+            by, checks = self.brought_by(rule, visit, last), judged.checks
+            if isinstance(rule.start, Becomes) and not rule.start.field:
+                checks += self.facts.judge(rule.start.condition).checks
+            self.trace(visit, rule.id, "waiting_start", checks, event=_event_words(rule.start), by=by)
             return None
         return max(begun, started)
 
@@ -1039,6 +1034,9 @@ class _Deciding:
             except DeadlineError as fault:
                 self.trace(visit, rule.id, "deadline_error", field=fault.field, value=str(fault.value))
                 continue
+            except CannotJudge as fault:
+                self.trace(visit, rule.id, "cannot_judge", fault.checks, **fault.said)
+                continue
             if computed.basis == record.basis:
                 continue
             if computed.at == self.deadline_to_be(record):
@@ -1300,6 +1298,17 @@ def people_of(rule: Rule, record: TaskRecord, *, before: int, owner: int, superv
     )
 
 
+def _events_of(rule: Rule) -> Iterator[Event]:
+    """What a rule waits for or counts from."""
+    if rule.start is not None and not isinstance(rule.start, Idle):
+        yield rule.start
+    deadline: Deadline | None = rule.deadline
+    while deadline is not None:
+        if deadline.event is not None:
+            yield deadline.event
+        deadline = deadline.otherwise
+
+
 def _idle_words(start: Idle) -> str:
     return f"idle: {start.span.amount} {start.span.unit}"
 
@@ -1308,7 +1317,7 @@ def _event_words(event: Event) -> str:
     match event:
         case Done(rule=rule):
             return f"done: {rule}"
-        case Filled(field=code):
-            return f"filled: {code}"
+        case Becomes():
+            return f"filled: {event.field}" if event.field else "becomes"
         case Entered(stages=stages):
             return f"stage: {', '.join(sorted(stages))}"

@@ -22,7 +22,7 @@ from bitrix_sync.model.reasons import Reason
 from bitrix_sync.rules import model
 from bitrix_sync.rules.consistency import cycles, warn_of_circle
 from bitrix_sync.rules.file import File, Placed, RoomSection, TaskEntry, stages
-from bitrix_sync.rules.forms import DoneEvent, FilledEvent, IdleEvent
+from bitrix_sync.rules.forms import BecomesEvent, DoneEvent, FilledEvent, IdleEvent
 from bitrix_sync.rules.hours import working_calendar
 from bitrix_sync.rules.names import Names
 from bitrix_sync.rules.problem import Path, Remarks
@@ -329,11 +329,11 @@ class _Binding:
         """One task entry, compiled."""
         parts = self.parts
         condition = parts.condition(task.condition, (*path, "if")) if task.condition is not None else model.AllOf(())
-        start: model.Done | model.Filled | model.Idle | None = None
+        start: model.Done | model.Becomes | model.Idle | None = None
         if isinstance(task.start, DoneEvent):
             start = parts.done(task.start)
-        elif isinstance(task.start, FilledEvent):
-            start = model.Filled(parts.field(task.start.filled, (*path, "start", "filled"))[0])
+        elif isinstance(task.start, FilledEvent | BecomesEvent):
+            start = parts.becomes(task.start, (*path, "start"))
         elif isinstance(task.start, IdleEvent):
             start = model.Idle(task.start.idle)
         supervisor: model.Person

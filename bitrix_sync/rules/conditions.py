@@ -59,6 +59,11 @@ class CannotJudge(UserError):
         self.wanted = wanted
         self.checks = checks
 
+    @property
+    def said(self) -> dict[str, str]:
+        """For a trace."""
+        return {"field": self.field, "value": self.value, "wanted": self.wanted}
+
 
 class Judgement(NamedTuple):
     """``holds``, and each comparison with what was seen and what was wanted, in the file's order."""

@@ -204,6 +204,8 @@ def _judge_task(
         _judge_deadline(deadline, (*path, *below), task, placed, known, remarks)
     if task.condition is not None:
         _judge_conditions(task.condition, (*path, "if"), remarks)
+    if isinstance(task.start, forms.BecomesEvent):
+        _judge_event(task.start, (*path, "start"), remarks)
     _judge_endings(task, path, file, remarks)
     _judge_control(task, path, file, remarks)
     _judge_repeats(task, path, remarks)
@@ -269,6 +271,8 @@ def _judge_deadline(
     if isinstance(deadline, forms.ByEvent):
         if isinstance(deadline.event, forms.DoneEvent):
             _refer((*path, "event", "done"), deadline.event.done, task.id, known, remarks)
+        elif isinstance(deadline.event, forms.BecomesEvent):
+            _judge_event(deadline.event, (*path, "event"), remarks)
         elif isinstance(deadline.event, forms.StageEvent) and fold(deadline.event.stage) == fold(placed.name):
             remarks.fault(
                 (*path, "event", "stage"), "The deal is in this very stage already.", "Name another stage to wait for."
@@ -315,6 +319,15 @@ def _judge_time(timed: forms.Counted | forms.MoveTo, path: Path, remarks: Remark
             "Leave `at` out, or count in days or workdays.",
             key=True,
         )
+
+
+def _judge_event(event: forms.BecomesEvent, path: Path, remarks: Remarks) -> None:
+    """Conditions that something waits for."""
+    said = event.becomes
+    if not (said.model_extra or said.any_of or said.no):
+        wrong = "No condition stands here, so it holds from the beginning."
+        remarks.fault((*path, "becomes"), wrong, "Write one, as `{UF_CRM_STATE: Paid}`.", key=True)
+    _judge_conditions(said, (*path, "becomes"), remarks)
 
 
 def _judge_conditions(conditions: forms.Conditions, path: Path, remarks: Remarks) -> None:

@@ -190,7 +190,7 @@ def _event(event: Event) -> str:
         return f"done:{event.rule}"
     if isinstance(event, Entered):
         return f"stage:{','.join(sorted(event.stages))}"
-    return f"filled:{event.field}"
+    return event.name
 
 
 # --- counting --------------------------------------------------------------------------------------------------------

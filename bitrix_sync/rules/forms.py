@@ -94,38 +94,64 @@ class FilledEvent(Shape):
     filled: Name = Field(description="Code or exact title of a field of the deal.", examples=["UF_CRM_INVOICE_DATE"])
 
 
+class BecomesEvent(Shape):
+    """The deal fulfils conditions, as `if` has them."""
+
+    becomes: Conditions = Field(
+        description="[Conditions](#conditions) on the deal.", examples=[{"UF_CRM_STATE": "Paid"}]
+    )
+
+
 class IdleEvent(Shape):
     """Nothing has been planned with the deal for so long."""
 
     idle: Span = Field(description="So long without an open task and a planned activity.", examples=["2 workdays"])
 
 
-_EVENTS = {"done": "=event:done", "stage": "=event:stage", "filled": "=event:filled"}
-_STARTS = {"done": "=start:done", "filled": "=start:filled", "idle": "=start:idle"}
+_EVENTS = {
+    "done": "=event:done",
+    "stage": "=event:stage",
+    "filled": "=event:filled",
+    "becomes": "=event:becomes",
+}
+_STARTS = {
+    "done": "=start:done",
+    "filled": "=start:filled",
+    "becomes": "=start:becomes",
+    "idle": "=start:idle",
+}
 
 
 def _no_event(value: Any) -> Words:
     what = "This mapping" if isinstance(value, dict) else show(value).capitalize()
-    cure = _near_key(value, _EVENTS) or "Write `{done: rule id}`, `{stage: name}` or `{filled: FIELD}`."
+    cure = (
+        _near_key(value, _EVENTS)
+        or "Write `{done: rule id}`, `{stage: name}`, `{filled: FIELD}` or `{becomes: conditions}`."
+    )
     return f"{what} is no event.", cure
 
 
 def _no_start(value: Any) -> Words:
     if isinstance(value, dict) and "stage" in value:
         return "A task does not start when a stage is entered.", "Put it under that stage."
-    cure = _near_key(value, _STARTS) or "Write `{done: rule id}`, `{filled: FIELD}` or `{idle: 2 workdays}`."
+    cure = (
+        _near_key(value, _STARTS)
+        or "Write `{done: rule id}`, `{filled: FIELD}`, `{becomes: conditions}` or `{idle: 2 workdays}`."
+    )
     return "This does not say what the task starts with.", cure
 
 
 Event = Annotated[
     Annotated[DoneEvent, Tag("=event:done")]
     | Annotated[StageEvent, Tag("=event:stage")]
-    | Annotated[FilledEvent, Tag("=event:filled")],
+    | Annotated[FilledEvent, Tag("=event:filled")]
+    | Annotated[BecomesEvent, Tag("=event:becomes")],
     kinds("no_event", by_key(_EVENTS), _no_event),
 ]
 Start = Annotated[
     Annotated[DoneEvent, Tag("=start:done")]
     | Annotated[FilledEvent, Tag("=start:filled")]
+    | Annotated[BecomesEvent, Tag("=start:becomes")]
     | Annotated[IdleEvent, Tag("=start:idle")],
     kinds("no_start", by_key(_STARTS), _no_start),
 ]
@@ -193,7 +219,9 @@ class ByField(Timed):
 class ByEvent(Timed):
     """So long after an event."""
 
-    event: Event = Field(description="one of `{done: rule}`, `{stage: name}`, `{filled: FIELD}`")
+    event: Event = Field(
+        description="one of `{done: rule}`, `{stage: name}`, `{filled: FIELD}`, `{becomes: conditions}`"
+    )
     after: Span | None = Field(default=None, description=_AFTER)
     otherwise: Deadline = _ELSE
 
@@ -367,5 +395,14 @@ class Conditions(BaseModel):
     no: Conditions | None = Field(default=None, alias="not", description="This does not hold.")
 
 
-for _model in (ByField, ByEvent, PersonFromField, PersonOfTask, PersonFromDepartment, PersonOutOf, Conditions):
+for _model in (
+    BecomesEvent,
+    ByField,
+    ByEvent,
+    PersonFromField,
+    PersonOfTask,
+    PersonFromDepartment,
+    PersonOutOf,
+    Conditions,
+):
     _model.model_rebuild()

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, time
+from hashlib import blake2b
 from typing import Any, Literal
 
 from bitrix_sync.model.items import DEAL, Item
@@ -39,13 +40,28 @@ class Entered:
 
 
 @dataclass(frozen=True, slots=True)
-class Filled:
-    """The event "this field of the deal is filled"."""
+class Becomes:
+    """The event "the deal fulfils these conditions"."""
 
-    field: str
+    condition: Condition
+
+    @property
+    def field(self) -> str:
+        """The field that is to be filled, if nothing else is asked; "" for other conditions."""
+        match self.condition:
+            case Test(field=code, op="filled", value=True) | AllOf(parts=(Test(field=code, op="filled", value=True),)):
+                return code
+        return ""
+
+    @property
+    def name(self) -> str:
+        """By which it is remembered that it has happened: other conditions are another event."""
+        if self.field:
+            return f"filled:{self.field}"
+        return f"became:{blake2b(repr(self.condition).encode(), digest_size=8).hexdigest()}"
 
 
-Event = Done | Entered | Filled
+Event = Done | Entered | Becomes
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +215,7 @@ class Rule(PlainKeys):
     title: str
     deadline: Deadline
     condition: Condition = AllOf(())
-    start: Done | Filled | Idle | None = None
+    start: Done | Becomes | Idle | None = None
     owner: Person = Responsible()
     supervisor: Person = Head()
     on_close: Ending = "keep"

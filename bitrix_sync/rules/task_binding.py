@@ -191,15 +191,23 @@ class Parts:
                 path, f"{_titled(field)} holds no dates.", "Name a field of the type date or date and time."
             )
 
-    def event(self, said: forms.DoneEvent | forms.StageEvent | forms.FilledEvent, path: Path) -> model.Event:
+    def event(
+        self, said: forms.DoneEvent | forms.StageEvent | forms.FilledEvent | forms.BecomesEvent, path: Path
+    ) -> model.Event:
         """An event. A rule that stands wherever this one stands is meant as of the same visit."""
         match said:
             case forms.DoneEvent():
                 return self.done(said)
-            case forms.FilledEvent():
-                return model.Filled(self.field(said.filled, (*path, "filled"))[0])
+            case forms.FilledEvent() | forms.BecomesEvent():
+                return self.becomes(said, path)
             case forms.StageEvent():
                 return model.Entered(self._entered(said.stage, (*path, "stage")))
+
+    def becomes(self, said: forms.FilledEvent | forms.BecomesEvent, path: Path) -> model.Becomes:
+        """That the deal fulfils conditions; ``filled`` is their short form."""
+        if isinstance(said, forms.FilledEvent):
+            return model.Becomes(model.Test(self.field(said.filled, (*path, "filled"))[0], "filled", True))
+        return model.Becomes(self.condition(said.becomes, (*path, "becomes")))
 
     def done(self, said: forms.DoneEvent) -> model.Done:
         """That another rule's task is completed."""

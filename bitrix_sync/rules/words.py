@@ -152,7 +152,7 @@ class Words:
                 return self._span(value)
             case model.Deadline():
                 return self.deadline(value)
-            case model.Done() | model.Filled() | model.Idle():
+            case model.Done() | model.Becomes() | model.Idle():
                 return self.event(value)
             case model.Test() | model.AllOf() | model.AnyOf() | model.Not():
                 return self.condition(value)
@@ -235,8 +235,10 @@ class Words:
         match event:
             case model.Done(rule=name):
                 return self.say("event.done", name=name)
-            case model.Filled(field=code):
-                return self.say("event.filled", name=self.field(code))
+            case model.Becomes(condition=condition):
+                if event.field:
+                    return self.say("event.filled", name=self.field(event.field))
+                return self.say("event.becomes", name=self.condition(condition))
             case model.Idle(span=span):
                 return self.say("event.idle", name=duration_text(self.rules.language, span))
             case model.Entered(stages=stages):

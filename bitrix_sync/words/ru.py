@@ -367,6 +367,8 @@ MESSAGES: dict[str, str] = {
     "узнают её ответственный и его руководитель.",
     "event.done": "будет выполнена задача «{name}»",
     "event.filled": "будет заполнено поле «{name}»",
+    "event.becomes": "в сделке выполнится: {name}",
+    "event.becomes_so": "сделка будет отвечать условиям ниже",
     "event.idle": "сделка простоит без следующего шага {name}",
     "event.stage": "сделка войдёт в стадию «{name}»",
     # what made a deadline follow
@@ -376,6 +378,7 @@ MESSAGES: dict[str, str] = {
     "cause.event.done": "выполнена задача «{name}»",
     "cause.event.stage": "сделка вошла в стадию «{name}»",
     "cause.event.filled": "в сделке заполнено поле «{name}»",
+    "cause.event.became": "сделка стала отвечать условиям правила",
     "cause.changed": "изменилось то, от чего он считается",
     # what a condition wants and sees
     "want.eq": "{value}",
@@ -1571,7 +1574,7 @@ KEYS: dict[str, str] = {
     "deadline.before": "на столько раньше даты в поле",
     "deadline.field": "поле сделки с датой или датой и временем: код или точное название",
     "deadline.date": "день, один для всех сделок",
-    "deadline.event": "одно из `{done: правило}`, `{stage: стадия}`, `{filled: ПОЛЕ}`",
+    "deadline.event": "одно из `{done: правило}`, `{stage: стадия}`, `{filled: ПОЛЕ}`, `{becomes: условия}`",
     "deadline.at": 'время суток, `"15:00"` | конец рабочих часов этого дня',
     "deadline.on_day_off": (
         "если выпало на выходной: `next` (вперёд), `previous` (назад), `keep` (оставить) | см. [ниже](#выходные)"
@@ -2184,6 +2187,9 @@ FAULTS: dict[str, str] = {
         "`at` не пишется вместе с `{0}`: они и так приводят к времени дня."
     ),
     "Leave `at` out, or count in days or workdays.": "Уберите `at` или считайте в `days` или `workdays`.",
+    "No condition stands here, so it holds from the beginning.": "Здесь нет ни одного условия, значит, выполнено оно с "
+    "самого начала.",
+    "Write one, as `{UF_CRM_STATE: Paid}`.": "Напишите условие: `{UF_CRM_STATE: Оплачено}`.",
     "Nothing is at least {0} and at most {1}.": "Ничто не бывает не меньше {0} и не больше {1}.",
     "Swap the two.": "Поменяйте их местами.",
     "`hours` says already which days are working days.": "Рабочие дни уже названы в `hours`.",
@@ -2556,6 +2562,8 @@ FAULTS: dict[str, str] = {
     "The task of a rule is completed.": "Завершена задача правила.",
     "Id of the rule whose task is completed.": "Id правила, задача которого завершена.",
     "A field of the deal is filled.": "Заполнено поле сделки.",
+    "The deal fulfils conditions, as `if` has them.": "Сделка отвечает условиям, таким же, как в `if`.",
+    "Conditions on the deal.": "Условия на сделку.",
     "Nothing has been planned with the deal for so long.": "Со сделкой столько времени ничего не запланировано.",
     "So long without an open task and a planned activity.": "Столько без открытой задачи и запланированного дела.",
     "The same as the file's, for this stage; `none`: it asks for no next step.": (

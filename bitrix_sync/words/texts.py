@@ -223,6 +223,8 @@ def _event_text(language: str, event: str, titles: Mapping[str, str]) -> str:
     if kind == "idle":
         amount, _, unit = name.partition(" ")
         return phrase(language, "event.idle", name=counted(language, int(amount), unit))
+    if kind == "becomes":
+        return phrase(language, "event.becomes_so")
     return phrase(language, f"event.{kind}", name=titles.get(name) or name) if known else event
 
 
@@ -285,7 +287,7 @@ def cause(
 
 _BASIS = re.compile(
     r"(?:else:)*(?:(?:entry|date)$|field:(?P<field>[^=]+)=(?P<value>.*)|"
-    r"event:(?P<event>done|stage|filled):(?P<of>.*)@[^@]*$)",
+    r"event:(?P<event>done|stage|filled|became):(?P<of>.*)@[^@]*$)",
     re.DOTALL,
 )
 """The forms of ``Computed.basis``."""
@@ -305,7 +307,7 @@ def _cause(
         shown = _time_text(language, value.replace("Z", "+00:00"), _how(value), zone=zone, clean=str, year=True)
         return phrase(language, key, name=titles.get(code) or code, value=shown)
     if event := now.get("event"):
-        return _happened(language, event, now["of"], {"done": {}, "stage": stages, "filled": titles}[event])
+        return _happened(language, event, now["of"], {"stage": stages, "filled": titles}.get(event, {}))
     return phrase(language, "cause.emptied" if before else "cause.changed", name=titles.get(before or "") or before)
 
 
