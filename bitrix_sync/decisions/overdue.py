@@ -61,12 +61,17 @@ def due_slots(
         first = max(calendar.local(began).date(), today - timedelta(days=LOOK_BACK_DAYS))
         for offset in range((today - first).days + 1):
             day = first + timedelta(days=offset)
-            moment = calendar.moment(day, slot.at)
+            moment = moment_of(slot, day, calendar)
             if began < moment <= now and (slot.every_day or calendar.is_working(day)):
                 past.append((moment, SlotId(day, slot.name)))
     past.sort()
     newest = past[-1][1] if past and past[-1][1].day == today else None
     return [SlotDue(str(slot), moment, runs=slot == newest) for moment, slot in past if str(slot) not in claimed]
+
+
+def moment_of(slot: Slot, day: date, calendar: Calendar) -> datetime:
+    """When a sweep is due on a day."""
+    return calendar.moment(day, slot.at or calendar.start_of(day))
 
 
 def next_slot(overdue: Overdue, *, calendar: Calendar, now: datetime) -> datetime | None:
@@ -75,7 +80,7 @@ def next_slot(overdue: Overdue, *, calendar: Calendar, now: datetime) -> datetim
     for offset in range(LOOK_BACK_DAYS):
         day = today + timedelta(days=offset)
         moments = [
-            calendar.moment(day, slot.at) for slot in overdue.slots if slot.every_day or calendar.is_working(day)
+            moment_of(slot, day, calendar) for slot in overdue.slots if slot.every_day or calendar.is_working(day)
         ]
         if later := [moment for moment in moments if moment > now]:
             return min(later)
@@ -317,6 +322,8 @@ def _fate(
     deal = deals.get(record.deal_id)
     if deal is not None and deal.closed:
         return OverdueTask(record, "closed_deal" if daily else "stay", supervisor)
+    if not overdue.moves:
+        return OverdueTask(record, "stay", supervisor)
     own = own_overdue(record, rules)
     limit = overdue.limit if own is None or own.limit is None else own.limit
     if record.ref in days.undone and moment < rests_until(days.undone[record.ref], overdue, rules.calendar):
@@ -333,8 +340,8 @@ def _fate(
 def rests_until(undone: datetime, overdue: Overdue, calendar: Calendar) -> datetime:
     """The evening of the working day after a move was taken back: until then it is not repeated."""
     day = calendar.next_working(calendar.local(undone).date(), inclusive=False)
-    evening = next((slot.at for slot in overdue.slots if slot.name == "evening"), calendar.end_of(day))
-    return calendar.moment(day, evening)
+    evening = next((slot.at for slot in overdue.slots if slot.name == "evening"), None)
+    return calendar.moment(day, evening or calendar.end_of(day))
 
 
 def fell_due_away(record: TaskRecord, presence: Presence) -> bool:

@@ -25,10 +25,10 @@ USUAL = build_calendar(zone=UTC, week={day: [(time(9), time(18))] for day in ran
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A daily sweep of the file: ``morning`` or ``evening``."""
+    """A daily sweep of the file: ``morning`` or ``evening``. ``at`` None: when the day's hours begin."""
 
     name: str
-    at: time
+    at: time | None
     every_day: bool = False
 
 

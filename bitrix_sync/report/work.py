@@ -250,7 +250,7 @@ def _last_slot(here: ReportContext, slot: Slot, rows: dict[str, Line], since: da
     for back in range(LOOK_BACK_DAYS):
         day = here.today - timedelta(days=back)
         name = str(SlotId(day, slot.name))
-        due = calendar.moment(day, slot.at)
+        due = calendar.moment(day, slot.at or calendar.start_of(day))
         if name in rows:
             verdict = _VERDICTS.get(rows[name]["state"], "missed")
             return {**rows[name], "name": slot.name, "due": here.local(due), "verdict": verdict}

@@ -106,8 +106,8 @@ class _Binding:
         for spot in spots:
             self.say_of_stages(spot)
         self.warn_of_circles()
-        overdue = self.overdue()
         next_steps = self.next_steps()
+        overdue = self.overdue(next_steps)
         if calendar is None:
             return Bound(None, names.bound, self.paths)
         return Bound(
@@ -424,11 +424,16 @@ class _Binding:
                 found[user] = value, place
         return found
 
-    def overdue(self) -> model.Overdue | None:
-        """The file's sweeps."""
+    def tells(self, next_steps: Mapping[str, model.Duration]) -> bool:
+        """Whether the morning's message has something to tell beside what is overdue."""
+        lends = any(rule.away == "substitute" for draft in self.drafts.values() for rule in draft.rules)
+        return bool(next_steps or lends or any(draft.limit for draft in self.drafts.values()))
+
+    def overdue(self, next_steps: Mapping[str, model.Duration]) -> model.Overdue | None:
+        """The file's sweeps; without any the morning's message goes, if the file has something to be told of in it."""
         said = self.file.overdue
         if said is None:
-            return None
+            return model.JUST_TELLING if self.tells(next_steps) else None
         slots = [
             model.Slot(name, one.at, self.parts.move_to(one.move_to), one.days == "every_day")
             for name, one in said.sweeps()

@@ -251,10 +251,10 @@ class StagePolicy:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A daily sweep: ``morning`` or ``evening``."""
+    """A daily sweep: ``morning`` or ``evening``. ``at`` None: when the day's hours begin."""
 
     name: Literal["morning", "evening"]
-    at: time
+    at: time | None
     move_to: Deadline
     every_day: bool = False
 
@@ -267,6 +267,12 @@ class Overdue:
     slots: tuple[Slot, ...] = ()
     limit: int | None = None
     notify: frozenset[Literal["supervisor", "owner"]] = frozenset({"supervisor", "owner"})
+    moves: bool = True
+    """False: the file has no such section, and the morning's message alone goes."""
+
+
+JUST_TELLING = Overdue(slots=(Slot("morning", None, Deadline(offset=Duration(0, "workdays"))),), moves=False)
+"""The sweeps of a file that has none, and something to be told of in the morning."""
 
 
 Size = int | Literal["learned"] | None

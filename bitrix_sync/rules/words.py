@@ -62,12 +62,15 @@ def frame(rules: model.Rules, directory: Directory) -> tuple[str, ...]:
     lines: list[str] = []
     if rules.safety.watch:
         lines.append(words.say("rule.watch"))
-    if rules.overdue is None:
+    if rules.overdue is None or not rules.overdue.moves:
         lines.append(words.say("rule.no_sweeps"))
-    if rules.overdue:
+    if rules.overdue is not None and not rules.overdue.moves:
+        lines.append(words.say("rule.just_telling"))
+    if rules.overdue is not None and rules.overdue.moves:
         lines += [
             words.say(f"rule.sweep.{slot.name}", at=f"{slot.at:%H:%M}", to=words.deadline(slot.move_to))
             for slot in rules.overdue.slots
+            if slot.at is not None
         ]
         lines.append(words.say(f"rule.scope.{rules.overdue.tasks}"))
         if rules.overdue.limit is not None:

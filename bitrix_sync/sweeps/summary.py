@@ -101,7 +101,7 @@ def on_time(context: ServiceContext, sweep: Sweep) -> bool:
     rule = slot_rule(context.rulebook.rules, sweep.slot)
     if rule is None:
         return False
-    return context.rulebook.rules.calendar.moment(SlotId.parse(sweep.slot).day, rule.at) > context.started
+    return overdue.moment_of(rule, SlotId.parse(sweep.slot).day, context.rulebook.rules.calendar) > context.started
 
 
 def summarize(

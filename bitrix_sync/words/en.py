@@ -532,6 +532,7 @@ MESSAGES: dict[str, str] = {
     "rule.note.overdue_move": "When overdue it is moved: {value}",
     "rule.watch": "Watching only (watch): decisions are made and shown here, nothing is written to the portal.",
     "rule.no_sweeps": "No sweeps: the file has no overdue section, overdue deadlines are not moved.",
+    "rule.just_telling": "The morning's message goes all the same, when the working hours begin.",
     "rule.sweep.morning": "Morning sweep at {at}: what is overdue gets a new deadline {to}.",
     "rule.sweep.evening": "Evening sweep at {at}: what is overdue gets a new deadline {to}.",
     "rule.scope.rules": "Tasks made by the rules are moved.",
