@@ -179,6 +179,19 @@ def test_an_activity_of_a_contact_counts_for_the_deal_that_it_is_bound_to(place:
     assert place.lines()[0]["since"] == place.at("2026-03-04 10:00")
 
 
+def test_a_call_that_was_bound_to_another_deal_is_noticed_at_the_next_sweep(place: Idleness) -> None:
+    one, other = place.deal("One"), place.deal("Other")
+    place.turn_at("2026-03-02 10:00")
+    state = place.portal.state
+    call = state.add_activity("Call", contact=7, also=[one])
+    place.turn()
+    state.bind_activity(call, other)
+    state.unbind_activity(call, one)
+    place.sweeps("18:30")
+    place.turn_at("2026-03-04 10:00")
+    assert place.idle() == ["One"]
+
+
 def test_before_people_are_told_the_portal_is_asked_what_else_is_bound_to_the_deal(place: Idleness) -> None:
     one, other = place.deal("One"), place.deal("Other")
     place.turn_at("2026-03-02 10:00")
@@ -288,8 +301,10 @@ def test_where_activities_cannot_be_read_no_deal_is_idle(tmp_path: Path) -> None
         place.turn_at("2026-03-02 10:00")
         place.portal.faults.next("refuse", method="crm.activity.list", times=1000, code="ACCESS_DENIED")
         place.rules.write_text(RULES + SWEEPS)
-        place.rest(20)
+        place.die()
+        place.start()
         place.turn()
+        assert place.context.steps_refused
         assert place.readers(place.sweeps("2026-03-04 09:00")) == []
         assert place.idle() == []
         place.portal.faults.clear()
@@ -319,6 +334,25 @@ def test_a_poll_brings_what_is_planned_in_its_one_request(place: Idleness) -> No
     place.turn()
     assert place.service.portal.stats.requests - before == 1
     assert place.store.planned_activities()
+
+
+def test_a_burst_of_activities_is_read_whole(place: Idleness) -> None:
+    deal = place.deal()
+    place.turn_at("2026-03-02 10:00")
+    for _ in range(170):
+        place.portal.state.add_activity("Meet", deal=deal)
+    place.turn()
+    assert len(place.store.planned_activities()) == 170
+
+
+def test_a_call_that_was_noted_is_asked_for_once_what_it_is_bound_to(place: Idleness) -> None:
+    deal = place.deal()
+    place.turn_at("2026-03-02 10:00")
+    place.portal.state.add_activity("They called", contact=7, also=[deal], completed=True)
+    for _ in range(4):
+        place.rest(40)
+        place.turn()
+    assert place.portal.calls["crm.activity.binding.list"] == 1
 
 
 # --- start: {idle} ---------------------------------------------------------------------------------------------------

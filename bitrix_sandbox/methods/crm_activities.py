@@ -101,7 +101,9 @@ def _tests(state: PortalState, wanted: Mapping[str, Any]) -> list[Keep]:
             state.ignore_filter("crm.activity.list", key)
         elif not filters.empty(one.value):
             kind, read = _KEYS[one.name]
-            passes = filters.predicate(one.op, kind, one.value, state.clock.zone)
+            # PHP casts a filled array to 1: a reference of a batch may lead to one
+            value = 1 if isinstance(one.value, list) and one.op in (">", ">=", "<", "<=") else one.value
+            passes = filters.predicate(one.op, kind, value, state.clock.zone)
             tests.append(lambda row, read=read, passes=passes: passes(read(row)))  # type: ignore[misc]
     return tests
 

@@ -88,6 +88,12 @@ class ActivityBook(TaskBook):
         self.activities_by_binding[(DEAL, deal)].add(activity_id)
         self.touch()
 
+    def unbind_activity(self, activity_id: int, deal: int) -> None:
+        """A person takes a deal away from an activity; the same."""
+        del self.activities[activity_id].bindings[(DEAL, deal)]
+        self.activities_by_binding[(DEAL, deal)].discard(activity_id)
+        self.touch()
+
     def delete_activity(self, activity_id: int) -> None:
         """A person deletes an activity."""
         self._drop(activity_id)

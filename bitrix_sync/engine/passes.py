@@ -65,6 +65,8 @@ class ServiceContext:
     sender: Sender
     started: datetime
     catching_up: bool = True
+    over: dict[int, datetime] = field(default_factory=dict)
+    """Activities that were read as completed, by their last change: they are read again for what may come late."""
     steps_refused: datetime | None = None
     """When it could not be read what is planned."""
 
@@ -347,16 +349,18 @@ def observe_activities(context: ServiceContext, facts: Gathered) -> None:
     if changes.activities is None or changes.activities_since is None:
         return
     known = [task.id for task in changes.tasks]
-    found = steps.observed(
-        context.store, context.portal, changes.activities, since=changes.activities_since, tasks=known
-    )
+    read = [one for one in changes.activities if context.over.get(one.id) != one.changed]
+    found = steps.observed(context.store, context.portal, read, since=changes.activities_since, tasks=known)
     if isinstance(found, Unread):
         log.warning("what activities are bound to could not be read", problem=found.why)
         before = context.store.cursor()
         cursor = changes.cursor and replace(changes.cursor, activities_time=before.activities_time if before else None)
         facts.changes = replace(changes, cursor=cursor, activities=None)
-    else:
-        facts.ahead = found
+        return
+    facts.ahead = found
+    horizon = facts.now - 2 * OVERLAP
+    context.over = {number: at for number, at in context.over.items() if at > horizon}
+    context.over |= {one.id: one.changed for one in changes.activities if one.completed}
 
 
 def ended_steps(context: ServiceContext, tasks: Iterable[TaskRecord], ahead: Ahead | None) -> set[int]:

@@ -51,19 +51,28 @@ def tasks_known(store: Store, read: Iterable[Activity]) -> set[int]:
 
 
 def observed(
-    store: Store, portal: Portal, read: Sequence[Activity], *, since: datetime, tasks: Collection[int] = ()
+    store: Store,
+    portal: Portal,
+    read: Sequence[Activity],
+    *,
+    since: datetime,
+    tasks: Collection[int] = (),
+    again: bool = False,
 ) -> Ahead | Unread:
     """What activities that were read teach. ``since``: from when on all changes were read; a completed one that was
-    made before, and that nobody knows, was over before too. ``tasks``: known beside those of the store."""
+    made before, and that nobody knows, was over before too. ``tasks``: known beside those of the store. ``again``: what
+    known ones are bound to is asked for once more."""
     known = store.planned_activities([one.id for one in read])
-    asked = activities.with_deals(portal, [one for one in read if not (one.completed and one.id in known)])
+    asked = activities.with_deals(portal, [one for one in read if one.id not in known or (again and not one.completed)])
     if isinstance(asked, Unread):
         return asked
+    there = {one.id for one in asked}
     shown = tasks_known(store, read).union(tasks)
     planned, ends = list[Activity](), dict[int, datetime]()
-    for one in (*asked, *(one for one in read if one.completed and one.id in known)):
+    for one in (*asked, *(one for one in read if one.id not in there)):
         before, _ = known.get(one.id, ((), None))
-        deals = tuple(dict.fromkeys((*one.deals, *before))) if one.owned or one.completed else one.deals
+        told = not one.owned and one.id in there
+        deals = one.deals if told else tuple(dict.fromkeys((*one.deals, *before)))
         if one.task_id in shown:
             continue
         if not one.completed:
@@ -93,7 +102,7 @@ def seen_again(store: Store, portal: Portal, at: datetime) -> tuple[Ahead, int, 
     read = activities.shown(portal, known.keys())
     if isinstance(read, Unread):
         return read
-    found = observed(store, portal, read, since=at)
+    found = observed(store, portal, read, since=at, again=True)
     if isinstance(found, Unread):
         return found
     gone = known.keys() - {one.id for one in read} - portal.memory.bad.ids("activity")

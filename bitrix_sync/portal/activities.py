@@ -19,7 +19,7 @@ from bitrix_sync.portal.dialect import parsing
 from bitrix_sync.portal.dialect.commands import Command
 from bitrix_sync.portal.dialect.outcomes import GARBAGE, Outcome
 from bitrix_sync.portal.dialect.parsing import Row
-from bitrix_sync.portal.paging import LONG_PATIENCE, PAGE, Source
+from bitrix_sync.portal.paging import LONG_PATIENCE, PAGE, Source, read_lists
 from bitrix_sync.portal.sources import facts, lenient, tolerance
 
 METHOD = "crm.activity.list"
@@ -95,23 +95,19 @@ def shown(portal: Portal, ids: Collection[int]) -> list[Activity] | Unread:
             if not outcome.done:
                 return portal.as_unread(METHOD, outcome)
             found += [one for one in parsed(portal, parsing.rows(outcome.value, "")) if one.id in ids]
-    return failed[0] if failed else with_deals(portal, found)
+    return failed[0] if failed else found
 
 
 def rest_of_page(portal: Portal, filters: Mapping[str, Any], page: Sequence[Row]) -> list[Row] | Unread:
-    """What follows a full page of a list by id."""
-    found = list(page)
+    """A page of a list by id, and what follows it, if it is full."""
+    if len(page) < PAGE:
+        return list(page)
+    last = parsing.whole_or(page[-1].get("ID"))
+    if not last:
+        return Unread(GARBAGE, f"portal {portal.host}: {METHOD} answers a row without an id")
+    params, found = {"select": list(FIELDS), "filter": {**filters, ">ID": last}}, list(page)
     with tolerance() as failed:
-        while len(page) == PAGE:
-            last = parsing.whole_or(page[-1].get("ID"))
-            if not last:
-                return Unread(GARBAGE, f"portal {portal.host}: {METHOD} answers a row without an id")
-            beyond = {**filters, ">ID": last}
-            outcome = portal.read_one(command(beyond, {"ID": "ASC"}, -1), optional=True)
-            if not outcome.done:
-                return portal.as_unread(METHOD, outcome)
-            page = parsing.rows(outcome.value, "")
-            found += page
+        found += read_lists(portal, [Source(METHOD, params, "", "ID", "ID", "activities")])[0]
     return failed[0] if failed else found
 
 

@@ -1410,7 +1410,7 @@ Every key with examples: docs/en/rules.md. An editor that knows YAML suggests th
     "on_close": "What the open tasks of a won or lost deal undergo: keep, complete, defer or delete.",
     "room": "How many tasks a day a person can do: learned is as many as they usually close; a number or none will do.",
     "away": "Tasks of whoever is away: substitute is to the head (or whom substitutes names) and back; or keep.",
-    "next_step": "A deal in progress with nothing planned, no task and no activity, is told after so long; or none.",
+    "next_step": "A deal in progress with neither task nor activity for so long is told; none: nobody asks.",
     "calendar": "Working time from the portal's calendar settings. Without this section the portal is asked each time.",
     "no_calendar": "The portal did not show its working time (scope calendar). Write yours.",
     "country": "  # public holidays and moved working days of the country; take the line out if you keep none",
