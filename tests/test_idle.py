@@ -305,6 +305,7 @@ def test_where_activities_cannot_be_read_no_deal_is_idle(tmp_path: Path) -> None
         place.start()
         place.turn()
         assert place.context.steps_refused
+        assert "nobody is told of deals without a next step" in place.mail(1)[-1]
         assert place.readers(place.sweeps("2026-03-04 09:00")) == []
         assert place.idle() == []
         place.portal.faults.clear()

@@ -110,6 +110,8 @@ FORMS: Mapping[type[Person], OwnerForm] = {Responsible: "responsible", Head: "he
 """Owners that go along with the deal's responsible."""
 UNREAD_RESTS = timedelta(hours=1)
 """When a deal is looked at again of which a rule is off because something that it names could not be read."""
+STEPS_REST = timedelta(minutes=1)
+"""When a deal is looked at again of which it is not known what is planned with it."""
 UNMADE = "unmade"
 """Basis of a task whose deadline was to follow, which the portal refused."""
 ACTS = frozenset({Moment.LEFT, Moment.CLOSED})
@@ -678,14 +680,18 @@ class _Deciding:
         steps = self.state.steps
         if visit is not self.latest or self.deal.closed or asleep(self.deal, self.rules, self.now):
             return None
-        if steps is None:
-            self.look_at_deal(self.state.look_again or self.now + UNREAD_RESTS)
+        if steps is None or any(map(self.is_coming, self.records.values())):
+            self.look_at_deal(self.state.look_again or self.now + STEPS_REST)
             return None
         since = idle_since(steps, self.rules.next_steps.get(visit.stage_id, start.span), self.rules.calendar)
         at = None if since is None else idle_for(since, start.span, self.rules.calendar)
         if since is not None and at is not None and at > self.now:
             self.trace(visit, rule.id, "waiting_idle", since=since.isoformat(), at=at.isoformat())
         return at
+
+    def is_coming(self, record: TaskRecord) -> bool:
+        """True of a task that is on its way to the portal."""
+        return record.open and record.portal_id is None and record.occurrence not in self.state.unmade
 
     def look_at_deal(self, at: datetime) -> None:
         """The deal is looked at again then, if not before."""

@@ -381,7 +381,8 @@ def gather_steps(context: ServiceContext, facts: Gathered) -> None:
     if not waiting:
         return
     if facts.changes.activities is None or not steps.are_known(store, rules):
-        facts.look_again = dict.fromkeys(waiting, now + timedelta(minutes=1))
+        rest = plan.STEPS_REST if steps.are_known(store, rules) else STEPS_AGAIN
+        facts.look_again = dict.fromkeys(waiting, now + rest)
         return
     known, changed = store.steps(ids=waiting), facts.stepped
     late = [deal for deal, one in known.items() if deal not in changed and is_idle(rules, one, now)]
@@ -880,8 +881,13 @@ def change_steps(context: ServiceContext, cursor: Cursor, begun: Ahead | None) -
 
 
 def refuse_steps(context: ServiceContext, end: Unread, cursor: Cursor) -> Cursor:
-    """What is planned could not be read: nobody is idle until it can be."""
-    context.steps_refused = context.portal.now()
+    """What is planned could not be read: nobody is idle until it can be, and the admins hear of it once a day."""
+    now, rules = context.portal.now(), context.rulebook.rules
+    context.steps_refused = now
+    text = texts.say(rules.language, "admin.steps_unread", why=end.why)
+    key = Key(Purpose.UNREAD, rules.calendar.local(now).date(), steps.METHOD)
+    notices = () if rules.safety.watch else tell_admins(context.rulebook, key, text)
+    context.store.record(Changeset(at=now, operations=notices), context.sender.epoch)
     log.warning("what is planned with deals could not be read; no deal is idle until it is", problem=end.why)
     return cursor
 

@@ -12,6 +12,7 @@ from datetime import datetime
 from bitrix_sync.model.facts import Activity, Ahead, Unread
 from bitrix_sync.model.operations import Steps
 from bitrix_sync.portal import activities
+from bitrix_sync.portal.activities import METHOD as METHOD
 from bitrix_sync.portal.client import Portal
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.store import Store

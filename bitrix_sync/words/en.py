@@ -466,6 +466,8 @@ MESSAGES: dict[str, str] = {
     "admin.unjudged": "Not dealt with yet: {count:deals}, No. {deal} for example. This could not be read: "
     "{why:reason}. As soon as it can be, the rules will act by themselves.",
     "admin.unread": "Could not be read from the portal ({parts}): {why:reason}. What was known before stays in force.",
+    "admin.steps_unread": "It could not be read what is planned with deals: {why:reason}. Until it can be, nobody is "
+    "told of deals without a next step, and no task starts with one.",
     "admin.bad_rows": "Some rows of the portal cannot be read; they are left out, and all other work goes on: {rows}. "
     "Their numbers are in the log of the service. Correct the value in the portal, or write to its support.",
     "admin.twin": "Two tasks are the same: the extra one, No. {task} “{title}”, is already being worked on, so it was "
