@@ -63,6 +63,7 @@ from bitrix_sync.portal.dialect.outcomes import NO_ACCESS, NO_SCOPE, WHOLE_PORTA
 from bitrix_sync.portal.dialect.writing import METHODS
 from bitrix_sync.portal.paging import PAGE
 from bitrix_sync.portal.rate_limiter import Stopped
+from bitrix_sync.report import weeks
 from bitrix_sync.rules.load import load
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.settings import Settings
@@ -332,6 +333,7 @@ class Service:
             "bad_rows": float(self.portal.memory.bad.causes().total()),
             **{f"operations_{state.value}": float(counts.get(state, 0)) for state in State},
             **state.numbers(self.store, self.portal.now()),
+            **weeks.numbers(self.store, now=now),
             "idle": float(len(idle.idle_deals(self.store, rules, self.portal.now()))) if rules else 0.0,
         }
 

@@ -23,6 +23,8 @@ HELP: Mapping[str, str] = {
     "last_sweep_age_seconds": "Seconds since the last sweep began, of whatever name; -1 before the first",
     "sweep_unfit": "Tasks for which the last sweep found no day with room",
     "tasks_lent": "Open tasks that are with a substitute while their owner is away",
+    "late": "Open tasks that were not done by what was promised, whatever their deadline is now",
+    "over_limit": "Deals in progress over their stage's limit",
     "idle": "Deals in progress without a next step for longer than the rules allow",
     "moves_for_absence": "Moves of deadlines by sweeps because of absences, in all",
     "sweeps_missed": "How many of the last thirty sweeps were skipped, as their time had passed unused",

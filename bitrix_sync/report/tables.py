@@ -183,8 +183,9 @@ def money_text(language: str, amount: float | int | None, currency: str) -> str:
 def week_text(language: str, first: date, last: date) -> str:
     """``2–8 марта``, ``23 февраля – 1 марта``."""
     end = texts.day_text(language, last, weekday=False)
-    begin = texts.day_text(language, first, weekday=False)
-    return f"{begin} – {end}"
+    if first.month == last.month:
+        return f"{first.day}–{end}"
+    return f"{texts.day_text(language, first, weekday=False)} – {end}"
 
 
 def counted_text(known: Snapshot, line: Mapping[str, Any]) -> str:

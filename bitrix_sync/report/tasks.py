@@ -233,7 +233,7 @@ LATE = Report(
     columns=(TASK, OWNER, SUPERVISOR, PROMISE, Column("late_hours", Form.LATE, "late_by"), Column("overdue", Form.MARK,
              "overdue_now"), Column("moves_at_all", Form.COUNT, "moves"), DEADLINE, STATUS, DEAL),
     page=(TASK, Column("late_hours", Form.LATE, "late_by"), PROMISE, Column("overdue", Form.MARK, "overdue_now"),
-          Column("deadline", Form.DEADLINE), MOVED, OWNER, SUPERVISOR, STATUS),
+          Column("deadline", Form.MOMENT), MOVED, OWNER, SUPERVISOR),
 )  # fmt: skip
 TODAY = Report(
     "today",

@@ -128,6 +128,16 @@ def kept_by_person(store: Store, *, now: datetime, chosen: Selection = ALL) -> l
     return sorted(lines, key=lambda line: (line["kept_share"], -line["due"], line["owner"], line["owner_id"]))
 
 
+def numbers(store: Store, *, now: datetime) -> dict[str, float]:
+    """Gauges: open tasks whose promise is past, deals over their stage's limit. ``now``: our clock."""
+    with scene(store, now) as here:
+        (stuck,) = over_limit(here, [here.now])
+        return {
+            "late": float(queries.count_broken(here.connection, now=here.now)),
+            "over_limit": float(stuck.deals),
+        }
+
+
 # --- what stood still ------------------------------------------------------------------------------------------------
 
 

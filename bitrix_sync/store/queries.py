@@ -175,6 +175,11 @@ def promises_broken(connection: Connection, *, now: datetime, only: ColumnElemen
     return list(connection.execute(select(promised).where(OPEN, promised < now, only)).scalars())
 
 
+def count_broken(connection: Connection, *, now: datetime) -> int:
+    """How many open tasks have a promise that is past."""
+    return int(connection.execute(select(func.count()).select_from(tasks).where(OPEN, promised < now)).scalar_one())
+
+
 def due_tasks(
     connection: Connection,
     *,
