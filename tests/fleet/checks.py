@@ -9,9 +9,12 @@ import statistics
 import subprocess
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from datetime import datetime, timedelta
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -21,14 +24,14 @@ from sqlalchemy.engine import make_url
 
 from bitrix_sandbox import Sandbox
 from bitrix_sandbox.state.clock import Clock
+from bitrix_sync.fleet.portal_settings import sealed_tokens
 from bitrix_sync.store import Store
 from tests import postgres
 from tests.chaos.office import CODE, RULES, build
-from tests.fleet.fleet import Fleet, Member
-from tests.world.process import Running, until
+from tests.fleet.fleet import SEALS, Fleet, Member
+from tests.world.process import Running, event, until
 
-LOST = 5.0
-EPOCH = datetime(1970, 1, 1).astimezone()
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
 class Stage:
@@ -325,26 +328,35 @@ def fairness(stage: Stage) -> None:
 def slots(stage: Stage) -> None:
     """A sweep in three zones, with workers killed around it."""
     fleet = stage.fleet(0, BITRIX_POLL_SECONDS="5")
-    zones = ("Europe/Moscow", "Asia/Yekaterinburg", "Europe/Kaliningrad")
+    zones = ("Europe/Moscow", "Asia/Yekaterinburg", "Europe/Kaliningrad") * 2
     members = []
-    for number, zone in enumerate(zones * 2):
+    for number, zone in enumerate(zones):
         rules = RULES.replace("Europe/Moscow", zone)
-        members.append(stage.member(fleet, f"slot-{number}", at=before_nine(zone, 60), rules=rules))
+        members.append(stage.member(fleet, f"slot-{number}", at=before_nine(zone, 2, -3600), rules=rules))
     workers = started(stage, fleet, 2)
-    for member, zone in zip(members, zones * 2, strict=True):
-        member.portal.clock.set(before_nine(zone, 10))
-    end = time.monotonic() + 150
+    for member in members:
+        for _ in range(3):
+            member.add_deal()
+    fleet.ring()
+    until(lambda: not any(one.lost for one in members), seconds=60)
+    for member, zone in zip(members, zones, strict=True):
+        member.portal.clock.set(before_nine(zone, 4, 5))
+    end, kills = time.monotonic() + 180, 0
     while time.monotonic() < end and not all(swept(stage, one) for one in members):
+        time.sleep(6.0)
         victim = stage.random.choice(workers)
         victim.kill()
         victim.start()
-        time.sleep(8.0)
-    states = {one.name: swept(stage, one) for one in members}
-    stage.must("each sweep once", {name: len(found) for name, found in states.items()}, dict.fromkeys(states, 1))
+        kills += 1
+    until(lambda: all(told(one) for one in members), seconds=90)
+    time.sleep(5.0)
+    stage.must(
+        "each sweep once", {one.name: len(swept(stage, one)) for one in members}, {one.name: 1 for one in members}
+    )
+    stage.must("tasks moved once", {one.name: moved(one) for one in members}, {one.name: [1, 1, 1] for one in members})
     for member in members:
-        notices = [told for told in messages(member) if "2026-03-03/morning" in told]
-        stage.must(f"messages of {member.name} twice", len(notices), len(set(notices)))
-    stage.say(f"{len(members)} portals in {len(zones)} zones: one sweep each")
+        stage.must(f"messages of {member.name} that came twice", [m for m, n in told(member).items() if n > 1], [])
+    stage.say(f"{len(members)} portals in 3 zones, {kills} kills: one sweep each, each task moved once, each told once")
 
 
 def secrets(stage: Stage) -> None:
@@ -444,6 +456,35 @@ def rolling(stage: Stage) -> None:
     stage.say("both served; the older one laid its work down when it was told to")
 
 
+def door(stage: Stage) -> None:
+    """Events of fifty portals at once, with their own tokens and others', also while the database is away."""
+    fleet = stage.fleet(50)
+    tokens = {name: f"token-of-{name}" for name in fleet.members}
+    for name, member in fleet.members.items():
+        marks = {"tokens": sealed_tokens([tokens[name]], SEALS), "token_marks": (SEALS.mark(tokens[name]),)}
+        fleet.portals.change(member.number, by="a test", **marks)
+    folder = fleet.folder / "web"
+    folder.mkdir()
+    web = Running(folder, {**fleet.environ, "BITRIX_LISTEN": "127.0.0.1:0"}, "web")
+    names = sorted(tokens)
+    port = int(web.url.rpartition(":")[2])
+    until(lambda: send(port, names[0], tokens[names[0]], 1) == Counter({200: 1}), seconds=30)
+    count, began = (20_000 if stage.full else 5_000) // len(names), time.monotonic()
+    with ThreadPoolExecutor(4) as pool:
+        sent = list(pool.map(lambda name: send(port, name, tokens[name], count), names))
+    span = time.monotonic() - began
+    stage.must("answers", sum(sent, Counter()), Counter({200: count * len(names)}))
+    stage.say(f"{count * len(names)} events in {span:.1f} s")
+    stage.must("another's token", send(port, names[0], tokens[names[1]], 1), Counter({403: 1}))
+    stage.must("an unknown name", send(port, "nowhere", tokens[names[0]], 1), Counter({404: 1}))
+    stop_server(stage)
+    away = send(port, names[0], tokens[names[0]], 200)
+    start_server(stage)
+    stage.must("while the database is away", away, Counter({200: 200}))
+    until(lambda: fleet.rows()[names[0]].rung is not None, seconds=30)
+    stage.must("the end", web.end(), 0)
+
+
 # --- what they are made of -------------------------------------------------------------------------------------------
 
 
@@ -527,6 +568,19 @@ def rung(fleet: Fleet, member: Member) -> bool:
     return True
 
 
+def send(port: int, name: str, token: str, count: int) -> Counter[int]:
+    """So many events of a portal over one connection; the answers."""
+    body, found = event(token), Counter[int]()
+    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    for _ in range(count):
+        connection.request("POST", f"/webhooks/bitrix24/{name}", body, FORM)
+        with connection.getresponse() as answer:
+            answer.read()
+            found[answer.status] += 1
+    connection.close()
+    return found
+
+
 def stop_server(stage: Stage) -> None:
     """At once, as a crash does."""
     _server(stage, "stop", "-m", "immediate")
@@ -545,9 +599,9 @@ def _server(stage: Stage, *words: str) -> None:
     run(command, check=True, cwd=stage.home, stdout=subprocess.DEVNULL, **user)
 
 
-def before_nine(zone: str, seconds: float) -> datetime:
-    """So many seconds before a morning's sweep."""
-    return datetime(2026, 3, 3, 9, tzinfo=ZoneInfo(zone)) - timedelta(seconds=seconds)
+def before_nine(zone: str, day: int, seconds: float) -> datetime:
+    """So many seconds before the sweep of a morning in March."""
+    return datetime(2026, 3, day, 9, tzinfo=ZoneInfo(zone)) - timedelta(seconds=seconds)
 
 
 def epochs_of(store: Store) -> list[int]:
@@ -557,16 +611,28 @@ def epochs_of(store: Store) -> list[int]:
         return [int(epoch) for epoch in found.scalars() if epoch is not None]
 
 
+MORNING = "2026-03-04/morning"
+
+
 def swept(stage: Stage, member: Member) -> list[str]:
-    """The sweeps of a portal that are through."""
+    """The sweeps of that morning that are through."""
     with Store(stage.url, portal=member.number) as store:
-        return [one.slot for one in store.sweeps() if one.state == "done" and one.slot == "2026-03-03/morning"]
+        return [one.slot for one in store.sweeps() if one.state == "done" and one.slot == MORNING]
 
 
-def messages(member: Member) -> list[str]:
-    """What people were told in chats."""
+def moved(member: Member) -> list[int]:
+    """How often the deadline of each overdue task was changed."""
     with member.portal.state.lock:
-        return [f"{one.to}: {one.text}" for one in member.portal.state.messages]
+        tasks = [task for task in member.portal.state.tasks.values() if str(task.xml_id).endswith(":call")]
+        return [task.deadline_moves for task in tasks]
+
+
+def told(member: Member) -> Counter[tuple[int, str]]:
+    """What people were told in chats of a sweep, and how often."""
+    with member.portal.state.lock:
+        return Counter(
+            (one.chat_id, one.text) for one in member.portal.state.messages.values() if "Deadline moved" in one.text
+        )
 
 
 ALL: Mapping[str, Callable[[Stage], None]] = {
@@ -581,4 +647,5 @@ ALL: Mapping[str, Callable[[Stage], None]] = {
     "secrets": secrets,
     "backup": backup,
     "rolling": rolling,
+    "door": door,
 }
