@@ -32,7 +32,7 @@ ANYBODYS = "portals"
 """The queue that every worker serves."""
 TEND, LOOK = "tend", "look"
 EVERY_SECOND = "* * * * * *"
-PATIENCE = 3.0
+PATIENCE = 5.0
 """Seconds that a turn waits for its own worker; after that anybody takes it."""
 _STATEMENT = 8000
 """Milliseconds after which a statement of the queue is given up."""
