@@ -49,6 +49,8 @@ log = structlog.get_logger(__name__)
 
 TURN_SECONDS = 2.0
 """How long a portal may have a thread while others wait."""
+FIRST_SECONDS = 6.0
+"""The same when it has to be opened first."""
 SLOW_SECONDS = 5.0
 """Portals whose last turn took longer share half of the threads."""
 SLOW_AGAIN, FAULT_AGAIN = 1.0, 60.0
@@ -146,13 +148,14 @@ class Worker:
 
     def _serve(self, turn: Turn, warm: Warm, hold: WorkerHold) -> None:
         service, began, before = warm.service, time.monotonic(), warm.service.last_pass
-        after, trouble = FAULT_AGAIN, "unexpected error; the log of the worker says where"
+        first, after, trouble = False, FAULT_AGAIN, "unexpected error; the log of the worker says where"
         try:
             service.enter(turn, hold)
-            after = 0.0 if self.stopping.is_set() else service.take_turns(TURN_SECONDS)
+            first = service.context is None
+            after = 0.0 if self.stopping.is_set() else service.take_turns(FIRST_SECONDS if first else TURN_SECONDS)
             trouble = service.trouble
         finally:
-            warm.slow = time.monotonic() - began > SLOW_SECONDS
+            warm.slow = time.monotonic() - began > SLOW_SECONDS and not (first and service.context)
             if after > CLOSE_AFTER:
                 service.portal.close()
             self.portals.end_turn(
