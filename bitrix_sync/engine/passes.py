@@ -353,14 +353,20 @@ def observe_activities(context: ServiceContext, facts: Gathered) -> None:
     found = steps.observed(context.store, context.portal, read, since=changes.activities_since, tasks=known)
     if isinstance(found, Unread):
         log.warning("what activities are bound to could not be read", problem=found.why)
-        before = context.store.cursor()
-        cursor = changes.cursor and replace(changes.cursor, activities_time=before.activities_time if before else None)
-        facts.changes = replace(changes, cursor=cursor, activities=None)
+        facts.changes = without_activities(changes, context.store.cursor())
         return
     facts.ahead = found
     horizon = facts.now - 2 * OVERLAP
     context.over = {number: at for number, at in context.over.items() if at > horizon}
     context.over |= {one.id: one.changed for one in changes.activities if one.completed}
+
+
+def without_activities(changes: Changes, before: Cursor | None) -> Changes:
+    """The same as if activities had not been read; ``before``: how far they had been."""
+    if changes.cursor is None or before is None:
+        return replace(changes, activities=None)
+    cursor = replace(changes.cursor, activities_time=before.activities_time)
+    return replace(changes, cursor=cursor, activities=None)
 
 
 def ended_steps(context: ServiceContext, tasks: Iterable[TaskRecord], ahead: Ahead | None) -> set[int]:
@@ -385,15 +391,21 @@ def gather_steps(context: ServiceContext, facts: Gathered) -> None:
         facts.look_again = dict.fromkeys(waiting, now + rest)
         return
     known, changed = store.steps(ids=waiting), facts.stepped
-    late = [deal for deal, one in known.items() if deal not in changed and is_idle(rules, one, now)]
-    seen = steps.looked_at(store, context.portal, late) if late else Ahead()
+    make_sure_of_idle(
+        context, facts, [deal for deal in known if deal not in changed and is_idle(rules, known[deal], now)]
+    )
+    arrived = {visit.deal_id for visit in facts.visits}
+    facts.look_again |= dict.fromkeys((facts.stepped | arrived).intersection(waiting), now)
+    facts.steps = {deal: one for deal, one in known.items() if deal not in facts.look_again}
+
+
+def make_sure_of_idle(context: ServiceContext, facts: Gathered, late: Sequence[int]) -> None:
+    """Ask the portal what is planned with deals for which it is time."""
+    seen = steps.looked_at(context.store, context.portal, late) if late else Ahead()
     if isinstance(seen, Unread):
-        facts.look_again = dict.fromkeys(late, now + STEPS_AGAIN)
+        facts.look_again = dict.fromkeys(late, facts.now + STEPS_AGAIN)
     else:
         facts.ahead = steps.joined(facts.ahead, seen)
-    arrived = {visit.deal_id for visit in facts.visits}
-    facts.look_again |= dict.fromkeys((facts.stepped | arrived) & set(waiting), now)
-    facts.steps = {deal: one for deal, one in known.items() if deal not in facts.look_again}
 
 
 def is_idle(rules: Rules, known: Steps, now: datetime) -> bool:
@@ -856,15 +868,21 @@ def keep_steps(context: ServiceContext, cursor: Cursor) -> Cursor:
             return refuse_steps(context, begun, cursor)
         store.forget_activities()
         cursor = change_steps(context, replace(cursor, activities_time=now), begun)
-    looked = store.flags.steps_looked
+    return look_at_past(context, cursor, wanted)
+
+
+def look_at_past(context: ServiceContext, cursor: Cursor, wanted: frozenset[str]) -> Cursor:
+    """Read of some deals in stages that are new in the file when the last task and activity were over."""
+    store, looked = context.store, context.store.flags.steps_looked
     looked = looked if looked is not None and looked.stages == wanted else LookedAt(wanted)
-    left = [deal for deal in steps.to_look_at(store.steps(stages=wanted - known)) if deal > looked.last]
+    new = store.steps(stages=wanted - store.flags.steps_scope)
+    left = [deal for deal in steps.to_look_at(new) if deal > looked.last]
     portion = left[: steps.PORTION]
     seen = steps.looked_at(store, context.portal, portion)
     if isinstance(seen, Unread):
         return refuse_steps(context, seen, cursor)
     observe_seen(context, reading.tasks_of_deals(context.portal, portion))
-    store.record(Changeset(at=now, ahead=seen), context.sender.epoch)
+    store.record(Changeset(at=context.portal.now(), ahead=seen), context.sender.epoch)
     through = portion == left
     store.flags.steps_looked = None if through else replace(looked, last=portion[-1])
     if through:

@@ -156,11 +156,7 @@ def open_work(context: ServiceContext, *, fresh: Sequence[PortalTask] = ()) -> O
     deals = look_at_deals(context, [*known, *facts.tasks.values()])
     vanished = {"tasks": len(missing), "deals": len(deals.gone) + len(deals.hidden)}
     of = {"tasks": len(known), "deals": deals.remembered}
-    planned = steps.seen_again(context.store, context.portal, facts.now) if context.store.flags.steps_scope else None
-    if isinstance(planned, Unread):
-        log.warning("planned activities could not be read again; those known last stay", problem=planned.why)
-    elif planned is not None:
-        _, vanished["activities"], of["activities"] = planned
+    ahead, vanished["activities"], of["activities"] = planned_again(context, facts.now)
     believed = context.store.flags.vanished_believed is not None
     return OpenWork(
         at=facts.now,
@@ -175,8 +171,16 @@ def open_work(context: ServiceContext, *, fresh: Sequence[PortalTask] = ()) -> O
         released=facts.released,
         doubted=tuple(facts.seen.doubted),
         unread=deals.hidden,
-        ahead=planned[0] if isinstance(planned, tuple) else None,
+        ahead=ahead,
     )
+
+
+def planned_again(context: ServiceContext, at: datetime) -> tuple[Ahead | None, int, int]:
+    """What is new of known planned activities, how many are gone, and of how many; None: that is not known."""
+    planned = steps.seen_again(context.store, context.portal, at) if context.store.flags.steps_scope else None
+    if isinstance(planned, Unread):
+        log.warning("planned activities could not be read again; those known last stay", problem=planned.why)
+    return planned if isinstance(planned, tuple) else (None, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)

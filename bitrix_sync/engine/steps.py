@@ -5,7 +5,7 @@ Nothing is concluded where a reading failed: a deal of which nobody can say what
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -17,6 +17,9 @@ from bitrix_sync.portal.client import Portal
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.store import Store
 
+Planned = tuple[tuple[int, ...], datetime | None]
+"""The deals and the deadline of a planned activity."""
+NOT_PLANNED: Planned = ((), None)
 PORTION = 250
 """Deals looked at closer between two readings: some ten requests."""
 
@@ -67,22 +70,29 @@ def observed(
     asked = activities.with_deals(portal, [one for one in read if one.id not in known or (again and not one.completed)])
     if isinstance(asked, Unread):
         return asked
-    there = {one.id for one in asked}
+    told = {one.id: one for one in asked if not one.owned}
     shown = tasks_known(store, read).union(tasks)
-    planned, ends = list[Activity](), dict[int, datetime]()
-    for one in (*asked, *(one for one in read if one.id not in there)):
-        before, _ = known.get(one.id, ((), None))
-        told = not one.owned and one.id in there
-        deals = one.deals if told else tuple(dict.fromkeys((*one.deals, *before)))
-        if one.task_id in shown:
-            continue
-        if not one.completed:
-            planned.append(replace(one, deals=deals))
-            continue
-        over = one.changed if one.id in known or one.created >= since else one.created
-        ends |= {deal: max(over, ends.get(deal, over)) for deal in deals}
+    whole = [_with_all_deals(one, told.get(one.id), known) for one in read if one.task_id not in shown]
+    planned = tuple(one for one in whole if not one.completed)
     ended = {one.id for one in read} - {one.id for one in planned}
-    return news(store, Ahead(tuple(planned), frozenset(ended & known.keys()), ends))
+    ends = _ends((one for one in whole if one.completed), known, since)
+    return news(store, Ahead(planned, frozenset(ended & known.keys()), ends))
+
+
+def _ends(completed: Iterable[Activity], known: Collection[int], since: datetime) -> dict[int, datetime]:
+    """When the last of these was over, by deal."""
+    ends: dict[int, datetime] = {}
+    for one in completed:
+        over = one.changed if one.id in known or one.created >= since else one.created
+        ends |= {deal: max(over, ends.get(deal, over)) for deal in one.deals}
+    return ends
+
+
+def _with_all_deals(one: Activity, told: Activity | None, known: Mapping[int, Planned]) -> Activity:
+    """The activity with the deals that it is bound to: as the portal told them just now, else those known and its
+    own."""
+    before, _ = known.get(one.id, NOT_PLANNED)
+    return told or replace(one, deals=tuple(dict.fromkeys((*one.deals, *before))))
 
 
 def news(store: Store, read: Ahead) -> Ahead:
@@ -118,7 +128,7 @@ def looked_at(store: Store, portal: Portal, deal_ids: Sequence[int]) -> Ahead | 
         return found
     known, tasks = store.planned_activities([one.id for one in found.planned]), tasks_known(store, found.planned)
     planned = (
-        replace(one, deals=tuple(dict.fromkeys((*one.deals, *known.get(one.id, ((), None))[0]))))
+        replace(one, deals=tuple(dict.fromkeys((*one.deals, *known.get(one.id, NOT_PLANNED)[0]))))
         for one in found.planned
         if one.task_id not in tasks
     )

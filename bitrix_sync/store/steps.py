@@ -83,15 +83,16 @@ def steps(
         if row.ended is not None and not _is_ahead(row):
             ended[deal] = max(row.ended, ended.get(deal, row.ended))
     planned = _planned(connection, idle)
-    return {
-        row.deal_id: Steps(
-            from_row(Visit, row),
-            row.deal_id in busy,
-            max((at for at in (ended.get(row.deal_id), row.steps_ended) if at is not None), default=None),
-            tuple(planned.get(row.deal_id, ())),
-        )
-        for row in rows
-    }
+    return {row.deal_id: _steps(row, busy, ended, planned) for row in rows}
+
+
+def _steps(
+    row: Any, busy: Collection[int], ended: Mapping[int, datetime], planned: Mapping[int, list[datetime | None]]
+) -> Steps:
+    """What is planned with the deal of a row, from what is known of all."""
+    ends = [at for at in (ended.get(row.deal_id), row.steps_ended) if at is not None]
+    ahead = tuple(planned.get(row.deal_id, ()))
+    return Steps(from_row(Visit, row), row.deal_id in busy, max(ends, default=None), ahead)
 
 
 def _deals(connection: Connection, stages: Collection[str], ids: Iterable[int] | None) -> Sequence[Any]:
