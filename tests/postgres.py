@@ -31,6 +31,7 @@ SUITES = (
     "tests/test_slots.py",
     "tests/test_days.py",
     "tests/test_why.py",
+    "tests/test_promises.py",
     "tests/test_report.py",
     "tests/test_preview.py",
 )

@@ -41,6 +41,8 @@ PAGES = (
     "/late",
     "/done",
     "/week",
+    "/deals",
+    "/departments/3",
     "/today",
     "/stages",
     "/moves",

@@ -497,6 +497,18 @@ def test_an_unknown_name_is_told_with_the_nearest(past: World, written: dict[str
     assert told.value.exit_code == 1
 
 
+def test_what_is_unknown_is_told_in_the_files_language(past: World) -> None:
+    known = report.frame(past.store)
+    for written, words in (
+        ({"rule": "оффер"}, "Правила `оффер` нет. Здесь есть правила `first-call`, `offer`, `contract`."),
+        ({"department": "Продаж"}, "В портале нет отдела"),
+        ({"person": "Сидорова"}, "Может быть, `Иван Сидоров`?"),
+    ):
+        with pytest.raises(UserError) as told:
+            report.choose(past.store, known, REPORTS["late"], written)
+        assert words in str(told.value)
+
+
 @pytest.mark.parametrize(
     "written",
     [

@@ -297,6 +297,8 @@ class Views(Frame):
             deals=deals.deals,
             tomorrow=page_home.tomorrow(show, lines),
             stuck=page_home.stuck(show, deals),
+            kept=report.kept_by_person(self.store, now=self.now)[: page_home.ROWS],
+            idle=report.REPORTS["idle"].rows(self.store, now=self.now) if show.known.next_steps else None,
             slips=page_home.slips(show, report.slips_by_person(self.store, now=self.now)),
             answers=page_home.sweeps(report.last_sweeps(self.store, now=self.now)),
             work=report.operations(self.store, now=self.now, limit=page_home.ROWS),

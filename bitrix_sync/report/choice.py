@@ -147,7 +147,9 @@ class _Look:
     def _sure(self, found: Found | None) -> Found:
         if found is not None and not found.gone:
             return found
-        faults = [f"{one.wrong} {one.cure}" for one in self.remarks.faults] or [found.gone if found else ""]
+        faults = [part for one in self.remarks.faults for part in (one.wrong, one.cure)] or [
+            found.gone if found else ""
+        ]
         raise UserError(" ".join(fault_text(self.known.language, part) for part in faults).strip())
 
 

@@ -808,6 +808,7 @@ MESSAGES: dict[str, str] = {
     "page.alert.sweep_missed": "A sweep was missed: {sweep}, {at:moment}.",
     "page.home.title": "Overview",
     "page.home.open": "open tasks",
+    "page.home.idle": "deals without a next step",
     "page.home.late": "late",
     "page.home.overdue": "overdue now",
     "page.home.today": "due today",

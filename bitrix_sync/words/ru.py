@@ -822,6 +822,7 @@ MESSAGES: dict[str, str] = {
     # the overview
     "page.home.title": "Обзор",
     "page.home.open": "открыто задач",
+    "page.home.idle": "сделок без шага",
     "page.home.late": "опаздывают",
     "page.home.overdue": "просрочено сейчас",
     "page.home.today": "срок сегодня",
