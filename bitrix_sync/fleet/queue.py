@@ -103,7 +103,8 @@ class Queue:
                     continue
 
     async def share(self, workers: Sequence[str]) -> None:
-        """Turns that wait for a worker that is gone, or has been busy for long, are anybody's."""
+        """Turns that wait for a worker that is gone are anybody's; also for one that has been busy for long while
+        another has nothing to do: a portal that changes hands costs an opening."""
         queues = [ANYBODYS, *map(queue_of, workers)]
         await self._jobs.connector.execute_query_async(
             _SHARE, task=TEND, common=ANYBODYS, queues=queues, patience=PATIENCE
@@ -240,9 +241,11 @@ WITH shared AS (
   UPDATE procrastinate_jobs AS waiting SET queue_name = %(common)s
   WHERE waiting.status = 'todo' AND waiting.task_name = %(task)s AND waiting.queue_name <> %(common)s
     AND NOT EXISTS (SELECT FROM procrastinate_jobs AS other WHERE other.lock = waiting.lock AND other.status = 'doing')
-    AND (waiting.queue_name <> ALL (%(queues)s::varchar[]) OR EXISTS (
-      SELECT FROM procrastinate_events AS put WHERE put.job_id = waiting.id AND put.type = 'deferred'
-        AND put.at < now() - make_interval(secs => %(patience)s)))
+    AND (waiting.queue_name <> ALL (%(queues)s::varchar[]) OR (
+      EXISTS (SELECT FROM procrastinate_events AS put WHERE put.job_id = waiting.id AND put.type = 'deferred'
+        AND put.at < now() - make_interval(secs => %(patience)s))
+      AND EXISTS (SELECT FROM unnest(%(queues)s::varchar[]) AS idle WHERE idle <> %(common)s AND NOT EXISTS (
+        SELECT FROM procrastinate_jobs AS its WHERE its.status = 'todo' AND its.queue_name = idle))))
   RETURNING id
 )
 SELECT pg_notify('procrastinate_queue_v1#' || %(common)s, json_build_object('type', 'job_inserted', 'job_id', id)::text)
