@@ -163,7 +163,7 @@ def test_two_workers_serve_and_one_takes_over_from_the_other(place: Fleet) -> No
     assert '"served": 2' in overview
     workers[0].kill()
     os.kill(workers[1].process.pid, signal.SIGTERM)  # type: ignore[union-attr]
-    workers[1].wait()
+    assert workers[1].wait() == 0, workers[1].said
     place.worker()
     for one in (north, south):
         one.add_deal()

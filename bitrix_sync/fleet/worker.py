@@ -97,7 +97,7 @@ class Worker:
         self.portals = Portals(base.database_url)
         self.table = Workers(base.database_url)
         row = WorkerRow(self.name, 0, self.host, self.pid, __version__, self.threads)
-        self.beats = Beats(self.table, row, lost=self.lost, unknown=self._enter_anew)
+        self.beats = Beats(self.table, row, lost=self.lost, unknown=self._is_forgotten)
         self.clock = self.beats.clock()
         self._warm: OrderedDict[int, Warm] = OrderedDict()
         self._at_work: dict[int, int] = {}
@@ -323,9 +323,14 @@ class Worker:
         if not engine.cancelled():
             engine.result()  # raises
 
+    def _is_forgotten(self) -> None:
+        """The queue does not know the engine's number any more; so it is, too, when all is to end."""
+        if not self.stopping.is_set():
+            self._enter_anew()
+
     def _enter_anew(self) -> None:
         """The engine ends what it does, and takes a new number."""
-        if self._loop is not None:
+        if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(lambda: self._engine is not None and self._engine.cancel())
 
     async def _look(self, jobs: queue.Queue) -> None:

@@ -209,7 +209,8 @@ def resume(stage: Stage) -> None:
             if fate == "pause":
                 os.kill(pid(owner), signal.SIGCONT)
             else:
-                owner.wait()
+                ended = owner.wait()
+                stage.must(f"exit code after {fate}", ended in (0, -signal.SIGKILL), True)
                 owner.start()
             until(lambda: len(living(fleet)) == 3, seconds=60)
             time.sleep(1.0)
