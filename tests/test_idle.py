@@ -500,3 +500,13 @@ def test_check_says_that_activities_cannot_be_read(place: Idleness) -> None:
     place.portal.faults.next("refuse", method="crm.activity.list", times=1, code="ACCESS_DENIED")
     (said,) = [line for line in examine(seen, offline=False) if "no deal is told" in line.text]
     assert said.level == "warning"
+
+
+def test_without_sweeps_it_is_told_in_the_morning_all_the_same(tmp_path: Path) -> None:
+    with department(tmp_path, RULES, kind=Idleness) as place:
+        place.turn_at("2026-03-02 10:00")
+        place.deal(fields={"OPPORTUNITY": 1200})
+        place.turn()
+        assert place.readers(place.sweeps("2026-03-04 09:00")) == [HEAD, MARIA]
+        assert place.idle() == ["Romashka"]
+        assert place.readers(place.sweeps("2026-03-05 09:00")) == []
