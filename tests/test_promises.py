@@ -242,6 +242,35 @@ def test_late_is_what_was_not_done_by_its_promise(past: World, chosen: dict[str,
         assert line["overdue"] == (movable and line["deadline"] is not None and line["deadline"] < NOW)
 
 
+@pytest.mark.parametrize("chosen", CHOICES, ids=str)
+def test_other_lists_of_tasks_hold_what_is_asked_for(past: World, chosen: dict[str, Any]) -> None:
+    open_tasks = [task for task in past.tasks if not task.gone and task.status in OPEN_STATUSES]
+    mine = [task for task in open_tasks if wanted(past, task, chosen)]
+    midnight = NOW.replace(hour=0, minute=0)
+    late = {task.portal_id for task in mine if task.status in (2, 3) and task.deadline and task.deadline < NOW}
+    due = {task.portal_id for task in mine if task.deadline and midnight <= task.deadline < midnight + DAY}
+    assert {line["task_id"] for line in rows(past, "overdue", chosen)} == late
+    assert {line["task_id"] for line in rows(past, "today", chosen)} == due
+    if not {"funnel", "rule"} & set(chosen):
+        found = rows(past, "load", chosen)
+        assert sum(line["open"] for line in found) == len(mine), "somebody in several departments counts once"
+        assert sum(line["overdue"] for line in found) == len(late)
+
+
+def test_moves_of_a_period_are_of_tasks_that_were_moved_in_it(store: Store) -> None:
+    furnish(store)
+    office = Recorder(store)
+    for title, days in (("вчера", 1), ("давно", 20)):
+        task = office.task(title, ANNA, NOW + DAY, moves_by_us=1, moves=1)
+        office.slip(task, "sweep", at=NOW - days * DAY)
+    found = REPORTS["moves"]
+    chosen = report.choose(store, report.frame(store), found, {"since": "2026-03-10"})
+    assert [line["title"] for line in found.rows(store, now=NOW, chosen=chosen)] == ["вчера"]
+    assert len(found.rows(store, now=NOW)) == 2
+    (person,) = report.slips_by_person(store, now=NOW, chosen=chosen)
+    assert person["total"] == 1
+
+
 KEYS: dict[str, Callable[[World, TaskRecord], set[Any]]] = {
     "person": lambda past, task: {task.owner_id},
     "department": lambda past, task: departments(task.owner_id) or {None},

@@ -6,6 +6,7 @@ The macro ``rows`` of ``templates/table.html`` draws them; a form is the macro o
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from bitrix_sync.report import REPORTS
 from bitrix_sync.report.declaration import DEAL, OWNER, STATUS, SUPERVISOR, TASK, Column, Form
@@ -25,6 +26,7 @@ _STAY = (
 TABLES: Mapping[str, tuple[Column, ...]] = {
     **{one.name: one.on_page for report in REPORTS.values() for one in (report, *report.beside)},
     **{f"names_{one.name}": one.on_page for one in NAMES.values()},
+    "done": tuple(replace(one, form="done_count") if one.key == "done" else one for one in REPORTS["done"].on_page),
     "tasks": (
         TASK,
         Column("promise", Form.MOMENT),
