@@ -23,9 +23,10 @@ from bitrix_sync.cli import app
 from bitrix_sync.errors import UserError, WrongFilter
 from bitrix_sync.model.actions import CompleteTask
 from bitrix_sync.model.facts import DONE, OPEN_STATUSES, Deal, User, Visit
-from bitrix_sync.model.keys import Occurrence
+from bitrix_sync.model.items import Item
+from bitrix_sync.model.keys import Key, Occurrence, Purpose
 from bitrix_sync.model.operations import DeadlineChange, Operation, OperationResult, State, TaskRecord
-from bitrix_sync.report import REPORTS, Selection, tables
+from bitrix_sync.report import REPORTS, Selection, tables, weeks
 from bitrix_sync.report.declaration import FILTERS
 from bitrix_sync.rules.deadlines import counted
 from bitrix_sync.rules.model import Deadline
@@ -424,6 +425,29 @@ def test_the_weeks_asked_for_are_those_that_the_period_touches(past: World) -> N
     ahead = rows(past, "week", {"since": "2026-03-01", "until": "2027-01-01"})
     assert ahead[-1]["from"] == date(2026, 3, 9), "the running one is the last"
     assert rows(past, "week", {"since": "2026-04-01", "until": "2026-05-01"}) == []
+
+
+def test_a_week_counts_each_deal_once_of_which_it_was_told_that_it_has_no_next_step(store: Store) -> None:
+    furnish(store)
+    office = Recorder(store)
+    for days, by in ((9, ANNA), (9, IVAN), (20, ANNA)):
+        office.deal("Сделка", ("NEW", NOW - days * DAY), by=by)
+    for visit, minutes, at in ((101, "1", 5), (101, "2", 4), (102, "1", 5), (103, "1", 12)):
+        office.record(at=NOW - at * DAY, told=(str(Key(Purpose.IDLE, Item.of(visit), minutes)),))
+
+    def idle(**chosen: Any) -> list[int]:
+        return [line["idle"] for line in report.week(store, now=NOW, chosen=Selection(**chosen))][-4:-1]
+
+    assert idle() == [0, 1, 2]
+    assert idle(people=frozenset({IVAN})) == [0, 0, 1]
+
+
+def test_the_gauges_are_as_many_as_the_reports_have_rows(past: World) -> None:
+    running = rows(past, "week", {})[-1]
+    assert weeks.numbers(past.store, now=NOW) == {
+        "late": len(rows(past, "late", {})),
+        "over_limit": running["over_limit"],
+    }
 
 
 def test_who_kept_the_promises_of_last_week_and_who_did_not(past: World) -> None:
