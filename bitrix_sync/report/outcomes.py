@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import TypeAlias
 
 from bitrix_sync.model.facts import WON
 from bitrix_sync.model.money import worth
@@ -33,29 +34,18 @@ class _Portfolio:
     days: list[float] = field(default_factory=list)
 
 
+Sums: TypeAlias = defaultdict[tuple[int, int], _Portfolio]
+"""By funnel and responsible."""
+
+
 def deals(store: Store, *, now: datetime, chosen: Selection = ALL) -> list[Line]:
     """A row for each funnel and responsible: deals won and lost in the period, within how many days half and nine
     tenths of those won were, open deals now, how many of them are older than half of what the funnel won in the last
     ``NORM`` took, and what the open ones are worth in the account's ``currency`` (None while that is not known)."""
     with scene(store, now) as here:
-        since, until = chosen.period(here)
-        sums: defaultdict[tuple[int, int], _Portfolio] = defaultdict(_Portfolio)
-        norms: defaultdict[int, list[float]] = defaultdict(list)
-        for row in queries.deals_closed(here.connection, min(since, here.now - NORM)):
-            days = (row.closed - row.created) / DAY
-            if row.semantic == WON and row.closed >= here.now - NORM:
-                norms[row.funnel_id].append(days)
-            if since <= row.closed < until:
-                one = sums[row.funnel_id, row.responsible_id]
-                one.won += row.semantic == WON
-                one.lost += row.semantic != WON
-                one.days += [days] if row.semantic == WON else []
-        usual = {funnel: share_of(sorted(days), 0.5) for funnel, days in norms.items()}
-        for row in queries.deals_open(here.connection):
-            one, norm = sums[row.funnel_id, row.responsible_id], usual.get(row.funnel_id)
-            one.open += 1
-            one.over_norm += norm is not None and (here.now - row.created) / DAY > norm
-            one.amount += worth(row.fields, here.known.currencies) or 0
+        sums: Sums = defaultdict(_Portfolio)
+        usual = _count_closed(here, sums, *chosen.period(here))
+        _count_open(here, sums, usual)
         order = {funnel.id: place for place, funnel in enumerate(here.known.funnels)}
         lines = [
             _line(here, funnel, user, one)
@@ -63,6 +53,30 @@ def deals(store: Store, *, now: datetime, chosen: Selection = ALL) -> list[Line]
             if chosen.has_funnel(funnel) and chosen.has(user)
         ]
     return sorted(lines, key=lambda line: (_place(order, line), -line["open"], -line["won"], line["responsible"]))
+
+
+def _count_closed(here: ReportContext, sums: Sums, since: datetime, until: datetime) -> Mapping[int, float | None]:
+    """Counts what was won and lost in the period; within how many days each funnel won half of its deals."""
+    norms: defaultdict[int, list[float]] = defaultdict(list)
+    for row in queries.deals_closed(here.connection, min(since, here.now - NORM)):
+        won, days = row.semantic == WON, (row.closed - row.created) / DAY
+        if won and row.closed >= here.now - NORM:
+            norms[row.funnel_id].append(days)
+        if since <= row.closed < until:
+            one = sums[row.funnel_id, row.responsible_id]
+            one.won += won
+            one.lost += not won
+            one.days += [days] if won else []
+    return {funnel: share_of(sorted(days), 0.5) for funnel, days in norms.items()}
+
+
+def _count_open(here: ReportContext, sums: Sums, usual: Mapping[int, float | None]) -> None:
+    """Counts open deals, and those older than what is usual in their funnel."""
+    for row in queries.deals_open(here.connection):
+        one, norm = sums[row.funnel_id, row.responsible_id], usual.get(row.funnel_id)
+        one.open += 1
+        one.over_norm += norm is not None and (here.now - row.created) / DAY > norm
+        one.amount += worth(row.fields, here.known.currencies) or 0
 
 
 def _place(order: Mapping[int, int], line: Line) -> tuple[int, int]:
