@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 import hmac
+import html
 import re
 import sqlite3
 import urllib.request
@@ -48,7 +49,7 @@ def page_of(service: Running) -> str:
     token = re.search(r'name="token" value="([^"]+)"', read("/login"))
     assert token
     first = read("/login", urlencode({"token": token[1], "password": PASSWORD, "next": "/"}).encode())
-    paths = sorted(set(re.findall(r'href="(/[^"#?]*)', first)))
+    paths = sorted({html.unescape(path) for path in re.findall(r'href="(/[^"#]*)', first)})
     assert len(paths) > 3
     return first + "".join(read(path) for path in paths)
 
