@@ -5,10 +5,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from uuid import uuid4
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import DBAPIError
 
@@ -18,6 +23,7 @@ from bitrix_sync.store.schema import metadata, operators
 from bitrix_sync.store.scratch_copy import restore, scratch_copy
 from tests import postgres
 from tests.world.blank import blank_store
+from tests.world.records import Recorder
 
 pytestmark = pytest.mark.skipif(not postgres.server(), reason="needs a PostgreSQL server: make test-postgres")
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
@@ -211,3 +217,51 @@ def test_a_command_is_heard_without_a_look_at_the_store(address: str, tmp_path: 
         lost = wait_for_another(other, before[1])
         assert len({lost, other.version(), other.version()}) == 3
         assert other.is_asked() is False
+
+
+# --- two portals side by side ----------------------------------------------------------------------------------------
+
+SLOTS = ("2026-03-02/morning", "2026-03-02/evening")
+DEEDS = {
+    "pause": lambda store, number: setattr(store.flags, "paused", bool(number % 2)),
+    "trouble": lambda store, number: setattr(store.flags, "trouble", f"trouble {number}"),
+    "bind": lambda store, number: store.bind({f"name {number}": f"C{number}"}),
+    "claim": lambda store, number: store.claim_sweep(SLOTS[number % 2], NOW),
+    "deal": lambda store, number: Recorder(store).deal(f"Deal {number}", ("NEW", NOW)),
+    "told": lambda store, number: Recorder(store).record(told=(f"key {number}",)),
+    "ask": lambda store, number: store.ask("sync", {"number": number}, now=NOW),
+    "forget": lambda store, number: number == 4 and store.forget(),
+}
+"""What may be done to a store."""
+
+
+def held(store: Store) -> list[object]:
+    """All that it knows, but for numbers that rows were given."""
+    with store.reading() as connection:
+        return [
+            (table.name, sorted(repr({name: value for name, value in row._mapping.items() if name not in NUMBERS})))
+            for table in metadata.sorted_tables
+            for row in connection.execute(table.select())
+        ]
+
+
+NUMBERS = frozenset({"id", "task_row", "process", "place", "epoch", "recorded"})
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(st.tuples(st.sampled_from([1, 2]), st.sampled_from(sorted(DEEDS)), st.integers(0, 5)), max_size=14))
+def test_two_portals_side_by_side_are_each_as_if_alone(deeds: list[tuple[int, str, int]]) -> None:
+    together = postgres.new_database(f"side_{uuid4().hex[:12]}")
+    with TemporaryDirectory() as folder, ExitStack() as opened:
+        pairs = {
+            number: (
+                opened.enter_context(Store(together, portal=number)),
+                opened.enter_context(Store(f"sqlite:///{folder}/{number}.db")),
+            )
+            for number in (1, 2)
+        }
+        for number, name, value in deeds:
+            for store in pairs[number]:
+                DEEDS[name](store, value)
+        for one, alone in pairs.values():
+            assert sorted(map(str, held(one))) == sorted(map(str, held(alone)))
