@@ -34,6 +34,19 @@ SUITES = (
     "tests/test_promises.py",
     "tests/test_report.py",
     "tests/test_preview.py",
+    "tests/test_sweep.py",
+    "tests/test_recheck.py",
+    "tests/test_notices.py",
+    "tests/test_life.py",
+    "tests/test_life_rules.py",
+    "tests/test_road.py",
+    "tests/test_page.py",
+    "tests/test_identity.py",
+    "tests/test_failures.py",
+    "tests/test_lies.py",
+    "tests/test_status.py",
+    "tests/test_backfill.py",
+    "tests/test_idle.py",
 )
 LENIENT = ("-W", "ignore::pytest.PytestUnraisableExceptionWarning")
 """A test that is over may leave its store open: this driver complains of that, the one of SQLite does not."""
@@ -131,9 +144,8 @@ def main(words: list[str]) -> int:
 
     with running(place):
         Store(new_database(TEMPLATE)).close()
-        return subprocess.run(
-            [sys.executable, "-m", "pytest", *LENIENT, *(words or ["-n", "2", *SUITES])], check=False
-        ).returncode
+        words = words or ["-n", "4", "--dist", "worksteal", *SUITES]
+        return subprocess.run([sys.executable, "-m", "pytest", *LENIENT, *words], check=False).returncode
 
 
 if __name__ == "__main__":

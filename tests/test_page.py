@@ -24,6 +24,7 @@ from bitrix_sync.report import REPORTS
 from bitrix_sync.report.declaration import Form
 from bitrix_sync.store import Store
 from bitrix_sync.words.language import MESSAGES
+from tests import postgres
 from tests.world.blank import blank_store
 from tests.world.office import office as office_of
 from tests.world.records import (
@@ -494,6 +495,7 @@ def test_no_name_of_this_machine_is_an_error(guarded: FlaskClient, client: Flask
             assert browser.get(path, headers={"X-Forwarded-For": host, "Cookie": host}).status_code < 500
 
 
+@pytest.mark.skipif(bool(postgres.server()), reason="of a file")
 def test_a_store_that_does_not_answer_is_told(store: Store) -> None:
     furnish(store)
     client = web(store)[0].test_client()

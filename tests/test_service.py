@@ -12,6 +12,7 @@ import pytest
 
 from bitrix_sandbox.http.server import Sandbox
 from bitrix_sandbox.state.seed import CODE, SCOPES
+from tests import postgres
 from tests.world.company import MONDAY
 from tests.world.office import RULES
 from tests.world.process import Running, event, until
@@ -194,6 +195,7 @@ def test_a_killed_service_neither_loses_nor_doubles_a_task(polling: tuple[Town, 
     assert [town.rules_of(deal) for deal in deals] == [["first-call"]] * 60
 
 
+@pytest.mark.skipif(bool(postgres.server()), reason="of a file")
 def test_a_second_service_on_the_same_database_waits(polling: tuple[Town, Running], tmp_path: Path) -> None:
     town, service = polling
     service.ready()

@@ -18,7 +18,10 @@ from bitrix_sandbox.state.clock import Clock
 from bitrix_sync.app import Service
 from bitrix_sync.engine.passes import carry_out
 from bitrix_sync.settings import load_settings
+from bitrix_sync.store import Store
 from bitrix_sync.sweeps import run
+from tests import postgres
+from tests.world.blank import blank_store
 from tests.world.company import MOSCOW
 from tests.world.office import Office
 
@@ -152,6 +155,9 @@ D = TypeVar("D", bound=Department)
 def forget(place: Department) -> None:
     """The service ends, and its database is lost."""
     place.die()
+    if postgres.server():
+        with Store(blank_store(place.folder / "store.db")) as store:
+            store.forget()
     for file in place.folder.glob("store.db*"):
         file.unlink()
 
