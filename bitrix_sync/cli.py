@@ -1118,12 +1118,15 @@ def web() -> None:
 @app.command()
 def worker() -> None:
     """Many portals: takes turns at them, on as many machines as there are workers, until SIGTERM or Ctrl-C."""
-    from bitrix_sync.fleet.worker import start
+    from bitrix_sync.fleet.seal import need_queue
     from bitrix_sync.log import configure
     from bitrix_sync.settings import writes_to_journal
 
     loaded = load_settings(need_portal=False)
     configure(loaded.log, loaded.secrets(), journal=writes_to_journal())
+    need_queue()
+    from bitrix_sync.fleet.worker import start
+
     if code := start(loaded):
         raise typer.Exit(code)
 
@@ -1131,11 +1134,14 @@ def worker() -> None:
 @app.command()
 def migrate() -> None:
     """Brings the database's tables, those of many portals and of their queue included, to this program's version."""
-    from bitrix_sync.fleet.queue import set_up
+    from bitrix_sync.fleet.seal import need_queue
     from bitrix_sync.store.schema import HEAD
 
     loaded = fleet_settings()
     with fleet():
+        need_queue()
+        from bitrix_sync.fleet.queue import set_up
+
         set_up(loaded.database_url)
     out.print(tell("fleet.migrated", version=HEAD))
 

@@ -27,7 +27,7 @@ KEYS = {
 WITHOUT = """
 import sys
 sys.path.insert(0, sys.argv.pop(1))
-sys.modules |= dict.fromkeys(("bitrix_sandbox", "psycopg", "cryptography"))
+sys.modules |= dict.fromkeys(("bitrix_sandbox", "psycopg", "cryptography", "procrastinate"))
 from bitrix_sync.cli import main
 main()
 """
@@ -61,7 +61,13 @@ def test_the_wheel_is_the_program_whole_and_nothing_else(wheel: Path) -> None:
 
 @pytest.mark.parametrize(
     ("words", "code", "told"),
-    [("--version", 0, __version__), ("schema", 0, '"$schema"'), ("init", 1, ".env"), ("check --offline", 1, "rules")],
+    [
+        ("--version", 0, __version__),
+        ("schema", 0, '"$schema"'),
+        ("init", 1, ".env"),
+        ("check --offline", 1, "rules"),
+        ("worker", 1, "pip install"),
+    ],
 )
 def test_it_works_without_sandbox_and_extra(wheel: Path, workdir: Path, words: str, code: int, told: str) -> None:
     ran = subprocess.run(

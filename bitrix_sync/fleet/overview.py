@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from bitrix_sync.app import FRESH
-from bitrix_sync.fleet.queue import Turns, turns_under_way
 from bitrix_sync.log import redact
 from bitrix_sync.settings import Settings
 from bitrix_sync.store.portals import PortalRow, Portals
@@ -48,12 +48,11 @@ def overview(portals: Portals, base: Settings) -> dict[str, Any]:
 def workers_of(base: Settings) -> list[dict[str, Any]]:
     """The workers, with those that were lost lately."""
     with Workers(base.database_url) as workers:
-        seen = workers.all()
-    turns = turns_under_way(base.database_url)
+        seen, turns = workers.all(), workers.turns()
     return [_worker(one, turns, base.lost_seconds) for one in seen]
 
 
-def _worker(one: Seen, turns: Turns, lost: float) -> dict[str, Any]:
+def _worker(one: Seen, turns: Mapping[int, int], lost: float) -> dict[str, Any]:
     row = one.row
     return {
         "name": row.name,

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import blake2b
 
 from procrastinate import App, PsycopgConnector
@@ -190,23 +190,6 @@ def alone(url: str, portal: int, register: Callable[[int], object]) -> Iterator[
         database.close()
 
 
-Turns = Mapping[int, int]
-"""A worker's number in the queue → its turns under way."""
-
-
-def turns_under_way(url: str) -> Turns:
-    """Of all workers; none where there is no queue yet. Raises StoreError."""
-    database = Database(url)
-    try:
-        with database.reading() as connection:
-            if not inspect(connection).has_table("procrastinate_jobs"):
-                return {}
-            found = connection.execute(text(_UNDER_WAY), {"task": TEND})
-            return {int(one.worker_id): int(one.turns) for one in found}
-    finally:
-        database.close()
-
-
 def set_up(url: str) -> None:
     """Makes the queue's tables if they are not there. Raises StoreError."""
     database = Database(url)
@@ -227,10 +210,6 @@ def set_up(url: str) -> None:
         database.close()
 
 
-_UNDER_WAY = """
-SELECT worker_id, count(*) AS turns FROM procrastinate_jobs
-WHERE status = 'doing' AND task_name = :task AND worker_id IS NOT NULL GROUP BY worker_id
-"""
 _ALONE = text("""
 INSERT INTO procrastinate_jobs (queue_name, task_name, lock, args, status, worker_id)
 VALUES (:queue, :task, :lock, jsonb_build_object('portal', CAST(:portal AS bigint)), 'doing', :worker)

@@ -10,6 +10,7 @@ import hmac
 import secrets
 from collections.abc import Sequence
 from hashlib import scrypt
+from importlib.util import find_spec
 from pathlib import Path
 
 from bitrix_sync.errors import SettingError, UserError
@@ -88,6 +89,12 @@ def read_seals(path: Path | None) -> Seals:
         raise UserError(
             "secrets of portals are sealed by `cryptography`, which is missing: pip install 'bitrix-sync[fleet]'"
         ) from None
+
+
+def need_queue() -> None:
+    """Raise UserError where the program was installed without what many portals are served with."""
+    if find_spec("procrastinate") is None:
+        raise UserError("many portals need more than was installed: pip install 'bitrix-sync[fleet]'")
 
 
 def _wrong(path: Path, what: str) -> SettingError:

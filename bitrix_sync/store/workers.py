@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, insert, select, text, update
+from sqlalchemy import delete, insert, inspect, select, text, update
 
 from bitrix_sync.store.database import Database
 from bitrix_sync.store.dialects import BUSY_SECONDS
@@ -19,6 +19,10 @@ from bitrix_sync.store.schema import schema_versions, workers
 FORGOTTEN = timedelta(hours=1)
 """A worker that gave no beat for so long is not spoken of any more."""
 c = workers.c
+_UNDER_WAY = text(
+    "SELECT worker_id, count(*) AS turns FROM procrastinate_jobs"
+    " WHERE status = 'doing' AND task_name = 'tend' AND worker_id IS NOT NULL GROUP BY worker_id"
+)
 _ENGINE_BEAT = text("UPDATE procrastinate_workers SET last_heartbeat = now() WHERE id = :engine RETURNING id")
 
 
@@ -111,3 +115,10 @@ class Workers:
         query = select(c.name).where(c.threads > 0, c.seen > CLOCK - span_of(timedelta(seconds=lost))).order_by(c.name)
         with self._database.reading() as connection:
             return list(connection.execute(query).scalars())
+
+    def turns(self) -> dict[int, int]:
+        """Turns under way, by the worker's number in the queue; none where there is no queue yet."""
+        with self._database.reading() as connection:
+            if not inspect(connection).has_table("procrastinate_jobs"):
+                return {}
+            return {int(one.worker_id): int(one.turns) for one in connection.execute(_UNDER_WAY)}

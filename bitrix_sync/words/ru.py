@@ -3186,6 +3186,8 @@ TROUBLES: dict[str, str] = {
     "there was no pass yet": "портал ещё ни разу не прочитан",
     "portal {0}: is disabled; first `bitrix-sync portal enable {1}`": "портал {0} выключен; сначала `bitrix-sync "
     "portal enable {1}`",
+    "many portals need more than was installed: pip install 'bitrix-sync[fleet]'": "для многих порталов нужно больше, "
+    "чем установлено: pip install 'bitrix-sync[fleet]'",
     "the workers do not answer; look at `bitrix-sync fleet`, start them anew if need be": "работники не отвечают; "
     "посмотрите `bitrix-sync fleet` и, если нужно, перезапустите их",
     "database {0}: its queue is of another version; stop all workers, drop the queue's tables, functions "
