@@ -200,7 +200,7 @@ def had_a_turn(web: FleetWeb, number: int, *, trouble: str = "", ago: float = 0.
     """A worker had a turn at a portal, so many seconds ago."""
     portals = web.fleet.portals
     turn = portals.take(number, "a worker", "here", 1)
-    portals.end_turn(turn, after=3600.0, trouble=trouble, level=0.0, passed=not trouble)
+    portals.end_turn(turn, after=3600.0, trouble=trouble, level=0.0, passed=None if trouble else portals.clock())
     with portals._database.unqueued() as connection:
         connection.execute(
             text("UPDATE portals SET seen_ok = seen_ok - :ago WHERE number = :number"),

@@ -28,8 +28,11 @@ GROWING = {"visits", "deals", "moments", "tasks", "slips", "operations", "sweeps
 """Of these a row is kept for ever for each thing that happened in the portal, so that nothing is done twice."""
 FORGOTTEN = {"traces": KEEP, "requests": KEEP, "changes": PAST, "absences": PAST}
 """These are forgotten when they are so old."""
-STEADY = {"portal", "cursors", "settings", "bindings", "rules_seen", "picks", "unjudged", "page_sessions", "trial"}
-"""These are as large as the rules file, the company and what cannot be read now are."""
+STEADY = {
+    *("portal", "cursors", "settings", "bindings", "rules_seen", "picks", "unjudged", "page_sessions", "trial"),
+    "activities",
+}
+"""These are as large as the rules file, the company, what is planned now and what cannot be read now are."""
 
 
 def grown(after: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:

@@ -53,7 +53,7 @@ def south(**values: object) -> PortalRow:
 def rest(portals: Portals, number: int, *, after: float = 3600.0, trouble: str = "", level: float = 0.0) -> None:
     """A worker has a turn at a portal, after which that is due so many seconds later."""
     turn = portals.take(number, "w", "here", 1)
-    portals.end_turn(turn, after=after, trouble=trouble, level=level, passed=not trouble)
+    portals.end_turn(turn, after=after, trouble=trouble, level=level, passed=None if trouble else portals.clock())
 
 
 def test_a_file_of_sqlite_holds_no_portals(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ class TestPortals:
         assert portals.claim_due(10) == [one.number]
         turn = portals.take(one.number, "w", "here", 1)
         portals.ring([one.number])  # while its turn goes on
-        portals.end_turn(turn, after=3600.0, trouble="", level=0.0, passed=True)
+        portals.end_turn(turn, after=3600.0, trouble="", level=0.0, passed=portals.clock())
         assert portals.claim_due(10) == [one.number]
         rest(portals, one.number)
         assert portals.claim_due(10) == []
@@ -155,7 +155,7 @@ class TestPortals:
         number = portals.add(north(), by="anna").number
         former = portals.take(number, "a", "here", 1)
         portals.take(number, "b", "here", 1)
-        portals.end_turn(former, after=0.0, trouble="", level=3.0, passed=False)
+        portals.end_turn(former, after=0.0, trouble="", level=3.0, passed=None)
         assert portals.take(number, "c", "here", 1).pace is None
 
     def test_a_disabled_portal_has_no_turn(self, portals: Portals) -> None:
