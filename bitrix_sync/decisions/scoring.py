@@ -174,31 +174,33 @@ def _bound(portal: Audited) -> list[PortalTask]:
 
 def _judged(portal: Audited) -> Iterator[Judged]:
     tasks, company = _bound(portal), portal.company
-    deals = sorted(portal.deals, key=lambda deal: deal.id)
-    known = {deal.id for deal in deals}
-    of_deal = {task.id: min(known.intersection(task.deal_ids)) for task in tasks}
+    known = {deal.id for deal in portal.deals}
     if portal.planned is not None:
-        with_task = {number for task in tasks for number in task.deal_ids}
-        for deal in deals:
-            holds = deal.id in with_task or deal.id in portal.planned
-            yield _one("deal", deal.responsible_id, [] if holds else [Lack.NO_NEXT_STEP], deal.id)
+        going_on = {number for task in tasks for number in task.deal_ids} | set(portal.planned)
+        for deal in sorted(portal.deals, key=lambda deal: deal.id):
+            lacks = [] if deal.id in going_on else [Lack.NO_NEXT_STEP]
+            yield _one("deal", deal.responsible_id, lacks, deal.id)
     people_known = not {"users", "departments"} & (company.missing | company.without.keys())
     for task in tasks:
-        if people_known:
-            lacks = [*([] if task.deadline else [Lack.NO_DEADLINE])]
-            lacks += [] if company.active(task.owner_id) else [Lack.OWNER_FIRED]
-            yield _one("task", task.owner_id, lacks, of_deal[task.id], task.id)
-            others = {*task.auditors, task.creator_id} - {task.owner_id}
-            seen = any(map(company.active, others))
-            yield _one("seen", task.owner_id, [] if seen else [Lack.NOBODY_WATCHES], of_deal[task.id], task.id)
-        if task.deadline is not None:
-            late = portal.now > worked_on(task.deadline, portal.calendar)
-            yield _one("due", task.owner_id, [Lack.OVERDUE] if late else [], of_deal[task.id], task.id)
+        parts = _of_task(portal, task, people_known=people_known)
+        deal_id = min(known.intersection(task.deal_ids))
+        yield from (_one(part, task.owner_id, lacks, deal_id, task.id) for part, lacks in parts)
     if people_known:
-        top = _head_of_all(company)
-        for person in sorted({task.owner_id for task in tasks} - {top}):
-            headed = head_over(company, person) is not None
-            yield _one("head", person, [] if headed else [Lack.NO_HEAD])
+        for person in sorted({task.owner_id for task in tasks} - {_head_of_all(company)}):
+            yield _one("head", person, [] if head_over(company, person) is not None else [Lack.NO_HEAD])
+
+
+def _of_task(portal: Audited, task: PortalTask, *, people_known: bool) -> Iterator[tuple[str, list[Lack]]]:
+    """What the standards ask of a task, and what it lacks."""
+    company = portal.company
+    if people_known:
+        lacks = {Lack.NO_DEADLINE: task.deadline is None, Lack.OWNER_FIRED: not company.active(task.owner_id)}
+        yield "task", [lack for lack, lacking in lacks.items() if lacking]
+        seen = any(map(company.active, {*task.auditors, task.creator_id} - {task.owner_id}))
+        yield "seen", [] if seen else [Lack.NOBODY_WATCHES]
+    if task.deadline is not None:
+        late = portal.now > worked_on(task.deadline, portal.calendar)
+        yield "due", [Lack.OVERDUE] if late else []
 
 
 def _one(part: str, person: int, lacks: Sequence[Lack], deal: int = 0, task: int = 0) -> Judged:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -30,7 +30,7 @@ def overview(portals: Portals, base: Settings) -> dict[str, Any]:
     rows, now = [row for row in portals.overview() if not row.removed], portals.clock()
     served = [row for row in rows if row.enabled]
     troubled = [row for row in served if row.trouble]
-    waits = [(now - row.due).total_seconds() for row in served if row.due is not None and row.due < now]
+    waits = waits_of(served, now)
     return {
         "workers": workers_of(base),
         "portals": {
@@ -43,6 +43,11 @@ def overview(portals: Portals, base: Settings) -> dict[str, Any]:
         "oldest_due_seconds": round(max(waits, default=0.0), 3),
         "troubles": [{"portal": row.name, "trouble": redact(row.trouble)} for row in troubled[:SHOWN_TROUBLES]],
     }
+
+
+def waits_of(served: Iterable[PortalRow], now: datetime) -> list[float]:
+    """For how many seconds each portal that is due has been."""
+    return [(now - row.due).total_seconds() for row in served if row.due is not None and row.due < now]
 
 
 def workers_of(base: Settings) -> list[dict[str, Any]]:

@@ -183,13 +183,15 @@ class Worker:
             warm.row = row
             return warm
         self._forget(turn.number)
-        warm = Warm(row, PortalService(settings, self.clock))
+        return self._keep(Warm(row, PortalService(settings, self.clock)))
+
+    def _keep(self, warm: Warm) -> Warm:
+        """Keep a portal in memory; what was used longest ago makes room for it."""
         with self._lock:
-            self._warm[turn.number] = warm
-            most = self.base.worker_portals
-            at_work = set(self._at_work.values())
-            resting = [number for number in self._warm if number not in at_work and number != turn.number]
-            spare = [self._warm.pop(number) for number in resting[: max(0, len(self._warm) - most)]]
+            self._warm[warm.row.number] = warm
+            busy = {warm.row.number, *self._at_work.values()}
+            resting = [number for number in self._warm if number not in busy]
+            spare = [self._warm.pop(one) for one in resting[: max(0, len(self._warm) - self.base.worker_portals)]]
             self.beats.portals = len(self._warm)
         for one in spare:
             one.service.leave()

@@ -70,25 +70,27 @@ def audit(settings: Settings, language: Language, progress: Callable[[int, int],
         expected[0] += _expected(portal)
         deals = reading.open_deals(portal, fields=frozenset())
         tasks, planned = reading.open_tasks(portal), activities.planned(portal)
-        unread = {"activities": planned.why} if isinstance(planned, Unread) else {}
         company = directory.company
-        unread |= {
-            part: company.unread[part].why for part in JUDGED_BY if part in company.missing & company.unread.keys()
-        }
-        unread |= {part: company.without[part].why for part in JUDGED_BY if part in company.without}
         world = scoring.Audited(
             deals,
             tasks,
             None if isinstance(planned, Unread) else {deal for one in planned for deal in one.deals},
-            directory.company,
+            company,
             portal_calendar(directory),
             portal.now(),
         )
         scores, missing = scoring.audit(world)
         progress(expected[0], expected[0])
-        return Audit(directory.company, scores, missing, unread, portal.stats.requests)
+        return Audit(company, scores, missing, _unread(company, planned), portal.stats.requests)
     finally:
         portal.close()
+
+
+def _unread(company: Company, planned: object) -> dict[str, str]:
+    """What could not be read, and why."""
+    found = {"activities": planned.why} if isinstance(planned, Unread) else {}
+    found |= {part: end.why for part, end in company.unread.items() if part in company.missing and part in JUDGED_BY}
+    return found | {part: end.why for part, end in company.without.items() if part in JUDGED_BY}
 
 
 def _expected(portal: Portal) -> int:
