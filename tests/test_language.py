@@ -749,7 +749,7 @@ OVERDUE: Proofs = {
         "broken_rules/overdue: a sweep that counts from a field",
     ),
     "After limit moves a task's deadline stays and it is escalated to its supervisor's own head, in the morning": (
-        "sweep::test_after_the_limit_it_is_escalated_to_the_supervisors_own_head_once_a_day",
+        "sweep::test_after_the_limit_it_is_escalated_to_the_supervisors_own_head_once",
         "overdue::test_after_the_limit_it_stays_and_is_escalated_in_the_morning_to_the_supervisors_own_head",
     ),
     "(at the top: to the supervisor, marked)": (

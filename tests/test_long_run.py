@@ -24,7 +24,7 @@ MOST_BLOCKS = 3000
 """Of half a million that Python holds, half of it for what is made once; some things kept of each deal or operation, or
 of each poll, would be more."""
 
-GROWING = {"visits", "deals", "moments", "tasks", "slips", "operations", "sweeps", "told"}
+GROWING = {"visits", "deals", "moments", "tasks", "slips", "operations", "sweeps", "told", "escalations"}
 """Of these a row is kept for ever for each thing that happened in the portal, so that nothing is done twice."""
 FORGOTTEN = {"traces": KEEP, "requests": KEEP, "changes": PAST, "absences": PAST}
 """These are forgotten when they are so old."""

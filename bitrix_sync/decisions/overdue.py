@@ -14,11 +14,13 @@ from decimal import Decimal
 from typing import Literal
 
 from bitrix_sync.decisions import placing
+from bitrix_sync.decisions.escalation import heads, next_step, reader_of
 from bitrix_sync.decisions.placing import Place
+from bitrix_sync.decisions.sleeping import asleep
 from bitrix_sync.model.actions import SetDeadline
 from bitrix_sync.model.facts import AWAITING, MOVABLE_STATUSES, Absence, Company, Deal
-from bitrix_sync.model.keys import Key, Purpose, SlotId
-from bitrix_sync.model.operations import Operation, State, TaskRecord
+from bitrix_sync.model.keys import Key, Purpose, SlotId, minute
+from bitrix_sync.model.operations import Escalation, Operation, State, TaskRecord
 from bitrix_sync.model.presence import Presence
 from bitrix_sync.model.worktime import Calendar
 from bitrix_sync.rules.model import Head, Nobody, Overdue, OverdueOverride, Rules, Slot
@@ -163,6 +165,11 @@ class OverdueTask:
     for_absence: bool = False
     escalated_to: int | None = None
     at_top: bool = False
+    step: int = 1
+    """How high it is told; 1 is the first time."""
+    spell: str = ""
+    before: Escalation | None = None
+    """The step that was told before."""
 
     @property
     def deadline(self) -> datetime | None:
@@ -181,18 +188,20 @@ def weigh(
     days: Days,
     gone: Collection[int] = (),
     told: Collection[str] = (),
+    steps: Mapping[str, Escalation] | None = None,
 ) -> list[OverdueTask]:
     """The fate of each task whose deadline is past at the sweep's ``moment``, ordered by supervisor, owner and task.
     ``records``: all open tasks; ``days``: what is known of their owners' days; ``gone``: deals that are no longer in
-    the portal; ``told``: keys of what was told once for ever."""
+    the portal; ``told``: keys of what was told once for ever;
+    ``steps``: how high what stays overdue was told last, by the keys of ``step_key``."""
     overdue = rules.overdue
     assert overdue is not None
     records = list(records)
-    daily = slot.name == "morning" or all(one.name != "morning" for one in overdue.slots)
+    daily = is_daily(overdue, slot.name)
     late = [
         _of_gone_deal(record, rules, company, told)
         if record.deal_id in gone
-        else _fate(record, overdue, rules, company, deals, daily, days, moment)
+        else _fate(record, overdue, rules, company, deals, daily, days, moment, steps or {})
         for record in records
         if record.portal_id is not None and is_late(record, moment) and in_scope(record, overdue, rules)
     ]
@@ -207,6 +216,11 @@ def weigh(
     )
     placed = (_placed(one, places.get(one.record.ref)) for one in late)
     return sorted(placed, key=lambda one: (one.supervisor or 0, one.record.owner_id, one.record.portal_id or 0))
+
+
+def is_daily(overdue: Overdue, name: str) -> bool:
+    """Whether a sweep tells what is told once a day: the morning's, without any the evening's."""
+    return name == "morning" or all(one.name != "morning" for one in overdue.slots)
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +328,7 @@ def _fate(
     daily: bool,
     days: Days,
     moment: datetime,
+    steps: Mapping[str, Escalation],
 ) -> OverdueTask:
     """``daily``: this sweep tells what is told once a day. What fell due while its owner was away is nobody's fault."""
     supervisor = supervisor_of(record, company, rules=rules)
@@ -330,11 +345,45 @@ def _fate(
         return OverdueTask(record, "stay", supervisor)
     missed = fell_due_away(record, days.presence)
     if limit is not None and record.moves >= limit and not missed:
-        if not daily:
+        if not daily or (deal is not None and asleep(deal, rules, moment)):
             return OverdueTask(record, "stay", supervisor)
-        above = _above(company, supervisor, record.owner_id) if supervisor else None
-        return OverdueTask(record, "escalate", supervisor, escalated_to=above or supervisor, at_top=above is None)
+        return _escalated(record, supervisor, rules, company, moment, steps.get(step_key(record.ref)))
     return OverdueTask(record, "move", supervisor, for_absence=missed)
+
+
+def step_key(ref: str) -> str:
+    """Says how high a task that stays overdue was told last."""
+    return str(Key(Purpose.STEP, ref))
+
+
+def _escalated(
+    record: TaskRecord,
+    supervisor: int | None,
+    rules: Rules,
+    company: Company,
+    moment: datetime,
+    before: Escalation | None,
+) -> OverdueTask:
+    """Who hears of it this morning, if anybody does. Another deadline and another owner begin the steps anew; a
+    substitute does not."""
+    owner = record.owner_id if record.lent_from is None else record.lent_from
+    spell = f"{owner}@{minute(record.deadline)}" if record.deadline else str(owner)
+    above = heads(company, supervisor, apart=record.owner_id)
+    step = next_step(
+        before, spell, top=max(len(above), 1), every=rules.escalate, calendar=rules.calendar, moment=moment
+    )
+    if step is None:
+        return OverdueTask(record, "stay", supervisor)
+    return OverdueTask(
+        record,
+        "escalate",
+        supervisor,
+        escalated_to=reader_of(step, above) or supervisor,
+        at_top=not above,
+        step=step,
+        spell=spell,
+        before=before if step > 1 or (before is not None and before.spell == spell) else None,
+    )
 
 
 def rests_until(undone: datetime, overdue: Overdue, calendar: Calendar) -> datetime:

@@ -9,7 +9,7 @@ following; then advancing.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -259,10 +259,13 @@ def give_back(
     return deciding.of_sweep(slot)
 
 
-def observe(record: TaskRecord | None, seen: PortalTask, *, at: datetime) -> tuple[TaskRecord, DeadlineChange | None]:
+def observe(
+    record: TaskRecord | None, seen: PortalTask, *, at: datetime, owners: Collection[int] = ()
+) -> tuple[TaskRecord, DeadlineChange | None]:
     """What reading a task again teaches: its status and people, and whether a person moved its deadline.
 
-    A deadline that we never sent was set by a person: following ends for ever, the count of moves starts anew.
+    A deadline that we never sent was set by a person: following ends for ever, the count of moves starts anew. So it
+    does when a person hands the task over; ``owners``: whom changes of ours that are on their way hand it to.
     """
     if record is None:
         return meet(seen), None
@@ -271,6 +274,7 @@ def observe(record: TaskRecord | None, seen: PortalTask, *, at: datetime) -> tup
         deal_id=record.deal_id or deal_of(seen),
         title=seen.title,
         status=seen.status,
+        moves=record.moves if seen.owner_id in (record.owner_id, *owners) or not record.owner_id else 0,
         gone=False,
         owner_id=seen.owner_id,
         creator_id=seen.creator_id,

@@ -12,10 +12,11 @@ from datetime import datetime, timedelta
 
 from bitrix_sync.decisions import plan
 from bitrix_sync.decisions.guards import is_stranger, is_unmarked
+from bitrix_sync.model.actions import Kind, SetPeople
 from bitrix_sync.model.facts import PortalTask, Visit
 from bitrix_sync.model.items import ItemKind
 from bitrix_sync.model.keys import Key, Occurrence, Purpose, occurrence_in
-from bitrix_sync.model.operations import DeadlineChange, TaskRecord
+from bitrix_sync.model.operations import DeadlineChange, State, TaskRecord
 from bitrix_sync.portal import reading
 from bitrix_sync.portal.client import Portal
 from bitrix_sync.store import Store
@@ -152,12 +153,24 @@ def observe(store: Store, read: Iterable[PortalTask], *, at: datetime) -> Observ
     named = {task.id: name for task in seen.values() if task.id not in known and (name := occurrence_in(task.mark))}
     marked = {one.occurrence: one for one in store.task_records(refs=list(named.values()))} if named else {}
     unsent = unsent_creations(store, marked)
+    owners = owners_to_be(store, [one for one in known.values() if one.owner_id != seen[one.portal_id or 0].owner_id])
     for task in seen.values():
         if task.id in named:
             _take_marked(store, observed, marked.get(named[task.id]), task, at, unsent)
         else:
-            _take(observed, known.get(task.id), task, at)
+            before = known.get(task.id)
+            _take(observed, before, task, at, owners.get(before.ref, ()) if before is not None else ())
     return observed
+
+
+def owners_to_be(store: Store, handed: Sequence[TaskRecord]) -> dict[str, list[int]]:
+    """Whom these tasks go to by changes of ours that have no end yet, by ref."""
+    found: dict[str, list[int]] = {one.ref: [] for one in handed}
+    for row in store.operations(state=(State.SENDING, State.UNKNOWN), kind=Kind.PEOPLE) if handed else ():
+        change = row.operation.action
+        if isinstance(change, SetPeople) and change.owner and row.operation.task in found:
+            found[row.operation.task].append(change.owner)
+    return found
 
 
 def _known(store: Store, seen: dict[int, PortalTask], observed: Observed) -> dict[int, TaskRecord]:
@@ -200,8 +213,10 @@ def _take_marked(
         observed.doubted.append(unsent[ours.ref])
 
 
-def _take(observed: Observed, before: TaskRecord | None, task: PortalTask, at: datetime) -> None:
-    after, slip = plan.observe(before, task, at=at)
+def _take(
+    observed: Observed, before: TaskRecord | None, task: PortalTask, at: datetime, owners: Collection[int] = ()
+) -> None:
+    after, slip = plan.observe(before, task, at=at, owners=owners)
     if after != before:
         observed.tasks[after.ref] = after
         if after.rule_id and after.deal_id and matters(before, after):

@@ -138,6 +138,7 @@ class Purpose(StrEnum):
     RULES_OFF = "rules-off"  # minute, digest
     RULES_REFUSED = "rules-refused"  # minute, digest
     STRANGER = "stranger"  # ref
+    STEP = "step"  # ref
     STUCK = "stuck"  # hour; visit
     SWEEP_HELD = "sweep-held"  # slot
     UNJUDGED = "unjudged"  # code, day

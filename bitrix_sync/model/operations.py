@@ -285,6 +285,17 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
+class Escalation:
+    """The last step at which something undone was told: ``key`` says of what, ``step`` how high, ``at`` when.
+    ``spell`` names what must not change for the steps to go on; None: whatever it is now, "" after they ended."""
+
+    key: str
+    spell: str | None
+    step: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Changeset:
     """What one pass or sweep writes, in one transaction. ``at`` is the portal's time. ``cursor`` None: unchanged.
 
@@ -304,6 +315,7 @@ class Changeset:
     operations: tuple[Operation, ...] = ()
     picks: tuple[tuple[str, int], ...] = ()
     told: tuple[str, ...] = ()
+    escalated: tuple[Escalation, ...] = ()
     retired: tuple[Visit, ...] = ()
     """Visits that the portal's history has no more, forgotten before all else: their ids may be other visits' now."""
     unmade: tuple[str, ...] = ()

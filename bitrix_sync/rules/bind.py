@@ -126,6 +126,7 @@ class _Binding:
                 away=file.away,
                 substitutes=self.substitutes(),
                 safety=model.Safety(file.safety.max_new_tasks, file.safety.max_moves, file.safety.watch),
+                escalate=self.file.escalate,
                 next_steps=next_steps,
                 fields=frozenset(self.parts.fields) | MONEY,
                 uses_company="company" in self.parts.records,
@@ -427,7 +428,7 @@ class _Binding:
     def tells(self, next_steps: Mapping[str, model.Duration]) -> bool:
         """Whether the morning's message has something to tell beside what is overdue."""
         lends = any(rule.away == "substitute" for draft in self.drafts.values() for rule in draft.rules)
-        return bool(next_steps or lends or any(draft.limit for draft in self.drafts.values()))
+        return bool(next_steps or lends or self.file.escalate or any(draft.limit for draft in self.drafts.values()))
 
     def overdue(self, next_steps: Mapping[str, model.Duration]) -> model.Overdue | None:
         """The file's sweeps; without any the morning's message goes, if the file has something to be told of in it."""

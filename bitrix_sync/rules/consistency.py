@@ -61,6 +61,13 @@ def judge(file: File, data: Mapping[str, Any], remarks: Remarks, *, offline: boo
         _judge_calendar(file.calendar, remarks)
     if file.overdue is not None:
         _judge_overdue(file.overdue, remarks)
+    if file.escalate is not None and not _has_limit(file):
+        remarks.warn(
+            ("escalate",),
+            "No `limit` stands in the file: nothing ever goes higher.",
+            "Write one under `overdue`, or in a stage.",
+            key=True,
+        )
 
 
 def _tasks(placed: Placed) -> Iterator[tuple[Path, TaskEntry]]:
@@ -441,6 +448,16 @@ def _judge_calendar(calendar: CalendarSection, remarks: Remarks) -> None:
             remarks.fault(
                 ("calendar", "working_days", index), f"{show(day)} is in `days_off` too.", "Leave it in one of the two."
             )
+
+
+def _has_limit(file: File) -> bool:
+    limits = [file.overdue is not None and file.overdue.limit is not None]
+    for placed in stages(file):
+        limits.append(placed.stage.limit is not None)
+        limits += [
+            isinstance(task.overdue, TaskOverdue) and task.overdue.limit is not None for task in placed.stage.tasks
+        ]
+    return any(limits)
 
 
 def _judge_overdue(overdue: OverdueSection, remarks: Remarks) -> None:

@@ -131,6 +131,18 @@ NextStep = Annotated[
 """How long a deal may stand without a next step."""
 
 
+def _read_escalate(value: Any) -> Duration | None:
+    if value == "none":
+        return None
+    found = read_duration(value)
+    if found.unit not in ("days", "workdays", "weeks") or not found.amount:
+        raise refusal(
+            f"{show(value).capitalize()} is no time between two steps.",
+            "Write days, workdays or weeks, from 1 on, as `2 workdays`, or `none`.",
+        )
+    return found
+
+
 class StageMapping(forms.Shape):
     """A stage with more than tasks."""
 
@@ -368,6 +380,25 @@ class File(forms.Shape):
             "told to its responsible and their head, see [Next step](#next-step); default: `none`"
         ),
         examples=["1 workday"],
+    )
+    escalate: Annotated[
+        Duration | None,
+        PlainValidator(_read_escalate),
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {"const": "none"},
+                    {"type": "string", "pattern": r"^\s*0*[1-9][0-9]{0,3}\s*(day|workday|week)s?\s*$"},
+                ]
+            }
+        ),
+    ] = Field(
+        default=None,
+        description=(
+            "`2 workdays`: what stays undone beyond a `limit` goes one head higher each time so much has passed, see "
+            "[Step by step](#step-by-step); default: it is told once"
+        ),
+        examples=["2 workdays"],
     )
     funnels: dict[StageKey, dict[StageKey, Stage]] = Field(
         min_length=1,

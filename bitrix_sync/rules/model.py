@@ -329,6 +329,8 @@ class Rules:
     room: Room = Room()
     away: Away = "keep"
     substitutes: Mapping[int, int] = field(default_factory=dict)
+    escalate: Duration | None = None
+    """After so long what stays undone goes one head higher; None: the first step is the last."""
     next_steps: Mapping[str, Duration] = field(default_factory=dict)
     """How long a deal may stand without a next step, by stage; other stages ask for none."""
     safety: Safety = Safety()

@@ -75,6 +75,8 @@ def frame(rules: model.Rules, directory: Directory) -> tuple[str, ...]:
         lines.append(words.say(f"rule.scope.{rules.overdue.tasks}"))
         if rules.overdue.limit is not None:
             lines.append(words.say("rule.limit", count=rules.overdue.limit))
+    if rules.escalate is not None:
+        lines.append(words.say("rule.escalate", span=duration_text(rules.language, rules.escalate, after=True)))
     lines += words.next_steps()
     lines += words.room()
     if rules.away != "keep":

@@ -10,7 +10,19 @@ from sqlalchemy import Connection, select, update
 from bitrix_sync.model.facts import Cursor, Reached
 from bitrix_sync.model.items import DEAL
 from bitrix_sync.model.operations import Changeset
-from bitrix_sync.store import changes, deals, names, operations, steps, sweeps, tasks, traces, trial, visits
+from bitrix_sync.store import (
+    changes,
+    deals,
+    escalations,
+    names,
+    operations,
+    steps,
+    sweeps,
+    tasks,
+    traces,
+    trial,
+    visits,
+)
 from bitrix_sync.store.database import upsert
 from bitrix_sync.store.mapping import from_row, to_row
 from bitrix_sync.store.schema import cursors, portal
@@ -56,6 +68,7 @@ def write(connection: Connection, made: Changeset) -> list[int]:
     traces.write(connection, [*chain.from_iterable(decision.traces for decision in decisions), *made.traces])
     trial.write(connection, made.trial, made.at)
     names.note_told(connection, made.told, made.at)
+    escalations.write(connection, made.escalated)
     names.note_picks(connection, made.picks)
     if made.sweep is not None:
         sweeps.close(connection, *made.sweep)

@@ -33,7 +33,7 @@ from sqlalchemy.types import TypeDecorator
 
 from bitrix_sync.model.operations import Check
 
-HEAD = "0007"
+HEAD = "0008"
 DEFAULT_PORTAL = 1
 """The portal of a service that serves one: its settings are the environment's."""
 OLDEST_HEAD = "0005"
@@ -375,6 +375,16 @@ sweeps = Table(
     Column("state", Text, nullable=False),
     Column("summary", Json, nullable=False),
 )
+
+escalations = Table(
+    "escalations",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("spell", Text, nullable=False),
+    Column("step", BigInteger, nullable=False),
+    Column("at", Moment, nullable=False),
+)
+"""How high what stays undone was told last. ``spell``: while what it names is so, the steps go on."""
 
 told = Table("told", metadata, Column("key", Text, primary_key=True), Column("at", Moment, nullable=False))
 

@@ -25,6 +25,7 @@ from bitrix_sync.store import (
     changeset,
     clocks,
     deals,
+    escalations,
     lease,
     names,
     operations,
@@ -181,6 +182,7 @@ class Store:
     note_rules = writes("note_rules", names.note_rules)
     picks = reads(names.picked)
     told = reads(names.told_of)
+    escalations = reads(escalations.known)
     told_between = reads(names.told_between)
 
     # --- what is known -----------------------------------------------------------------------------------------------

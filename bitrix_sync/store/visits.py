@@ -22,7 +22,7 @@ from bitrix_sync.model.reasons import Reason
 from bitrix_sync.store.database import insert_new, upsert
 from bitrix_sync.store.mapping import change_with, chunks, from_row, rows_with, to_row
 from bitrix_sync.store.operations import UNFINISHED, drop_orphans
-from bitrix_sync.store.schema import deals, moments, operations, tasks, told, traces, visits
+from bitrix_sync.store.schema import deals, escalations, moments, operations, tasks, told, traces, visits
 from bitrix_sync.store.tasks import lose_numbers
 
 
@@ -121,6 +121,7 @@ def forget(connection: Connection, gone: Sequence[Visit], now: datetime) -> None
         change_with(connection, delete(table), table.c.visit_id, ids)
     keys = [key for key in connection.execute(select(told.c.key)).scalars() if names_visit(key, ids, entered=False)]
     change_with(connection, delete(told), told.c.key, keys)
+    change_with(connection, delete(escalations), escalations.c.key, keys)
     _go_on(connection, of_deals)
 
 

@@ -17,7 +17,7 @@ from bitrix_sync.model.actions import SetDeadline
 from bitrix_sync.model.facts import Company, Deal
 from bitrix_sync.model.items import Item
 from bitrix_sync.model.keys import SlotId
-from bitrix_sync.model.operations import StoredOperation, TaskRecord
+from bitrix_sync.model.operations import Escalation, StoredOperation, TaskRecord
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.words.days import in_short
 from bitrix_sync.words.texts import Markup, folded, harmless, moment_text, say, shortened
@@ -70,6 +70,11 @@ class Stay:
     moves: int = 0
     to: int | None = None
     at_top: bool = False
+    step: int = 1
+    spell: str = ""
+    last: datetime | None = None
+    """When it was told last, of which ``known`` was the step; None: never."""
+    known: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +99,8 @@ class SweepSummary:
     passed: Sequence[StoredOperation] = ()
     stays: Sequence[Stay] = ()
     stuck: Mapping[str, tuple[Deal, datetime]] = field(default_factory=dict)
+    steps: Mapping[str, tuple[int, Escalation | None]] = field(default_factory=dict)
+    """Of stuck deals that were told of, by the same key: the step that is told now, and the one before."""
     idle: Mapping[str, tuple[Deal, datetime]] = field(default_factory=dict)
     """Deals without a next step, each since when, likewise."""
     deals: Mapping[int, str] = field(default_factory=dict)

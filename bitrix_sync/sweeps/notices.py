@@ -6,7 +6,8 @@ from collections import defaultdict
 from datetime import datetime
 from typing import Any
 
-from bitrix_sync.decisions.overdue import gone_key, in_scope, is_overdue, reader_for, supervisor_of
+from bitrix_sync.decisions.escalation import heads, reader_of
+from bitrix_sync.decisions.overdue import gone_key, in_scope, is_overdue, reader_for, step_key, supervisor_of
 from bitrix_sync.decisions.plan import MESSAGE
 from bitrix_sync.model.actions import SendMessage, SetDeadline, SetPeople
 from bitrix_sync.model.facts import AWAITING, MOVABLE_STATUSES
@@ -128,7 +129,8 @@ class _Post:
             if record is None or not record.open or (one.fate == "awaiting" and record.status != AWAITING):
                 continue
             if one.fate == "escalate":
-                self.escalate(one, record)
+                if self.escalate(one, record):
+                    told.append(step_key(one.ref))
                 continue
             line = self.writer.task(one.fate, record, one.owner, since=one.since)
             heard = self.tell_supervisor(one.supervisor, one.owner, one.fate, one.since, line)
@@ -136,21 +138,27 @@ class _Post:
                 told.append(gone_key(one.ref))
         return tuple(told)
 
-    def escalate(self, one: Stay, record: TaskRecord) -> None:
-        """To the supervisor's own head, and the supervisor hears of it; what nobody controls, to administrators."""
+    def escalate(self, one: Stay, record: TaskRecord) -> bool:
+        """To the supervisor's own head, and the supervisor hears of it; later to the heads above; what nobody controls,
+        to administrators. False: nobody hears it."""
         said: dict[str, Any] = {"since": one.since, "count": one.moves}
         write = self.writer.task
         if one.at_top:
             line = write("escalate_top" if one.supervisor else "escalate_alone", record, one.owner, **said)
-            self.tell_supervisor(one.supervisor, one.owner, "escalate", one.since, line)
-            return
+            return self.tell_supervisor(one.supervisor, one.owner, "escalate", one.since, line)
         name = self.writer.name(one.supervisor or 0)
+        if one.last is not None:
+            former = reader_of(one.known, heads(self.company, one.supervisor, apart=one.owner))
+            key, said["last"] = ("escalate_again" if former == one.to else "escalate_higher"), one.last
+            line = write(key, record, one.owner, **said, supervisor=name, reader=self.writer.name(former or 0))
+            return self.tell_supervisor(one.to, one.owner, "escalate", one.since, line)
         line = write("escalate", record, one.owner, **said, supervisor=name)
-        self.tell_supervisor(one.to, one.owner, "escalate", one.since, line)
+        heard = self.tell_supervisor(one.to, one.owner, "escalate", one.since, line)
         above = self.reader(one.to, one.owner)
         if above is not None and above != self.reader(one.supervisor, one.owner):
             line = write("escalated", record, one.owner, **said, reader=self.writer.name(above))
             self.tell_supervisor(one.supervisor, one.owner, "escalated", one.since, line)
+        return heard
 
     # --- what is open ------------------------------------------------------------------------------------------------
 
@@ -193,13 +201,18 @@ class _Post:
         )
 
     def stuck(self) -> tuple[str, ...]:
-        """Deals that stay in a stage longer than its limit, to the head over the responsible; the keys of those that
-        somebody hears of."""
+        """Deals that stay in a stage longer than its limit, to the head over the responsible, later to those
+        above; the keys of those that somebody hears of."""
         told: list[str] = []
         for key, (deal, entered) in self.summary.stuck.items():
-            head = head_over(self.company, deal.responsible_id)
+            above = heads(self.company, deal.responsible_id)
+            step, before = self.summary.steps.get(key, (1, None))
+            reader, former = reader_of(step, above), reader_of(before.step, above) if before is not None else None
             line = self.writer.deal("stuck", deal, since=entered)
-            if self.tell_supervisor(head, deal.responsible_id, "stuck", entered, line):
+            if before is not None and former is not None:
+                form = "stuck_again" if former == reader else "stuck_higher"
+                line = self.writer.deal(form, deal, since=entered, last=before.at, reader=self.writer.name(former))
+            if self.tell_supervisor(reader, deal.responsible_id, "stuck", entered, line):
                 told.append(key)
         return tuple(told)
 

@@ -223,6 +223,7 @@ def decide(context: ServiceContext, slot: str, rule: Slot, moment: datetime) -> 
         moment=moment,
         gone={record.deal_id for record in orphans},
         told=store.told([overdue.gone_key(record.ref) for record in orphans]),
+        steps=store.escalations([overdue.step_key(one.ref) for one in tasks if overdue.is_overdue(one, moment)]),
     )
     moves = overdue.operations(late, rules=rules, slot=slot, beside=len(lent))
     held = any(move.state is State.HELD for move in moves)
@@ -325,6 +326,10 @@ def summary_of(plan: Plan, *, watch: bool) -> dict[str, Any]:
             "moves": one.record.moves,
             "to": one.escalated_to,
             "at_top": one.at_top,
+            "step": one.step,
+            "spell": one.spell,
+            "last": one.before.at.isoformat() if one.before else None,
+            "known": one.before.step if one.before else 0,
         }
         for one in plan.late
         if one.fate not in ("move", "stay")

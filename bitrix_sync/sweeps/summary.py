@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
 
 from bitrix_sync.decisions import overdue
+from bitrix_sync.decisions.escalation import heads, next_step
 from bitrix_sync.decisions.plan import passed_limit
+from bitrix_sync.decisions.sleeping import asleep
 from bitrix_sync.engine.passes import ServiceContext, look_first
 from bitrix_sync.model.actions import Kind, SendMessage, SetDeadline, SetPeople
 from bitrix_sync.model.facts import Deal, Visit
 from bitrix_sync.model.keys import Key, Purpose, SlotId
-from bitrix_sync.model.operations import Changeset, Operation, State, StoredOperation
+from bitrix_sync.model.operations import Changeset, Escalation, Operation, State, StoredOperation
 from bitrix_sync.portal import reading
 from bitrix_sync.rules.model import Rules
 from bitrix_sync.store import Store, Sweep
@@ -58,11 +60,13 @@ def tell(context: ServiceContext, sweep: Sweep, rows: list[StoredOperation]) -> 
             log.info("watch: would tell", key=one.key, sweep=sweep.slot)
         told, operations = (), ()
     summary = {name: value for name, value in sweep.summary.items() if name not in ("stays", "idle")}
+    escalated = () if watch else steps_of(context, sweep, told)
     summary |= {"messages": len(operations), "left": [row.id for row in rows if row.state in UNFINISHED]}
     recording = Changeset(
         at=context.portal.now(),
         operations=operations,
-        told=told,
+        told=tuple(key for key in told if not key.startswith(Purpose.STEP.beginning)),
+        escalated=escalated,
         sweep=(sweep.slot, DONE, summary),
         trial=drafts,
     )
@@ -109,12 +113,13 @@ def summarize(
 ) -> SweepSummary:
     """All that the messages of a sweep are made of. ``passed``: what was lent to substitutes, and what came back."""
     rules, store, rulebook = context.rulebook.rules, context.store, context.rulebook
-    stays = [Stay(**{**one, "since": datetime.fromisoformat(one["since"])}) for one in sweep.summary.get("stays", ())]
+    stays = stays_of(sweep)
     left = left_before(store, sweep)
     open_tasks = store.open_tasks()
     records = {record.ref: record for record in open_tasks}
     spoken_of = {row.operation.task for row in (*rows, *left, *passed)} | {one.ref for one in stays}
     records |= {record.ref: record for record in store.task_records(refs=spoken_of - records.keys())}
+    stuck = stuck_deals(context, sweep)
     until = rest_of(context, sum(row.state in UNFINISHED for row in rows))
     return SweepSummary(
         slot=sweep.slot,
@@ -129,7 +134,8 @@ def summarize(
         left=left,
         passed=passed,
         stays=stays,
-        stuck=stuck_deals(context, sweep.moment),
+        stuck={key: one.of for key, one in stuck.items() if one.step},
+        steps={key: (one.step, one.before) for key, one in stuck.items()},
         idle=idle_to_tell(context, sweep),
         deals=store.deal_titles({record.deal_id for record in records.values() if record.deal_id}),
         away=away_now(context, sweep),
@@ -144,13 +150,70 @@ def left_before(store: Store, sweep: Sweep) -> list[StoredOperation]:
     return [row for row in moves_of(store, before.slot) if row.id in left] if before is not None and left else []
 
 
-def stuck_deals(context: ServiceContext, moment: datetime) -> dict[str, tuple[Deal, datetime]]:
-    """Deals that are longer in their stage than its limit and of which nobody heard yet; told once for each visit."""
-    late = late_visits(context.store, context.rulebook.rules, moment)
-    told = context.store.told(late)
-    deals = context.store.deals([visit.deal_id for key, visit in late.items() if key not in told])
-    found = {key: (deals.get(visit.deal_id), visit.entered) for key, visit in late.items()}
-    return {key: (deal, entered) for key, (deal, entered) in found.items() if deal is not None and not deal.closed}
+def stays_of(sweep: Sweep) -> list[Stay]:
+    """What of the overdue stays as it is, as the sweep found it."""
+    moments = [{name: one.get(name) for name in ("since", "last")} for one in sweep.summary.get("stays", ())]
+    return [
+        Stay(**{**one, **{name: datetime.fromisoformat(at) if at else None for name, at in told.items()}})
+        for one, told in zip(sweep.summary.get("stays", ()), moments, strict=True)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class StuckDeal:
+    """A deal over its stage's limit, with its entry; the ``step`` that is told now (0: it sleeps, so that what was told
+    of it is over), and the one before."""
+
+    of: tuple[Deal, datetime]
+    step: int
+    before: Escalation | None = None
+
+
+def stuck_deals(context: ServiceContext, sweep: Sweep) -> dict[str, StuckDeal]:
+    """Deals that are longer in their stage than its limit and of which somebody is to hear: at first in any sweep, then
+    step by step in the morning; without ``escalate`` once for each visit."""
+    rules, moment = context.rulebook.rules, sweep.moment
+    late = late_visits(context.store, rules, moment)
+    known = context.store.escalations(late)
+    wanted = [key for key in late if key not in known or rules.escalate is not None]
+    deals = context.store.deals([late[key].deal_id for key in wanted])
+    daily = rules.overdue is not None and overdue.is_daily(rules.overdue, SlotId.parse(sweep.slot).name)
+    found: dict[str, StuckDeal] = {}
+    for key in wanted:
+        deal, before = deals.get(late[key].deal_id), known.get(key)
+        if deal is None or deal.closed:
+            continue
+        step = 0 if asleep(deal, rules, moment) else step_of(context, deal, before, moment)
+        if (step == 0 and before is not None and before.spell) or (step and (daily or step == 1)):
+            same = before is not None and before.spell in (None, spell_of(deal))
+            found[key] = StuckDeal((deal, late[key].entered), step, before if same else None)
+    return found
+
+
+def step_of(context: ServiceContext, deal: Deal, before: Escalation | None, moment: datetime) -> int | None:
+    """How high a deal over its stage's limit is to be told of now; None: not at all."""
+    rules, top = context.rulebook.rules, len(heads(context.rulebook.company, deal.responsible_id))
+    return next_step(
+        before, spell_of(deal), top=max(top, 1), every=rules.escalate, calendar=rules.calendar, moment=moment
+    )
+
+
+def spell_of(deal: Deal) -> str:
+    """While the deal is somebody's, the steps of its visit go on."""
+    return str(deal.responsible_id)
+
+
+def steps_of(context: ServiceContext, sweep: Sweep, told: Collection[str]) -> tuple[Escalation, ...]:
+    """What is told now of the undone, as it is remembered; and that the steps of what sleeps are over."""
+    stays = {overdue.step_key(one.ref): one for one in stays_of(sweep) if one.fate == "escalate"}
+    stuck = stuck_deals(context, sweep)
+    tasks = [Escalation(key, stays[key].spell, stays[key].step, sweep.moment) for key in told if key in stays]
+    deals = [
+        Escalation(key, spell_of(one.of[0]) if one.step else "", one.step, sweep.moment)
+        for key, one in stuck.items()
+        if key in told or not one.step
+    ]
+    return (*tasks, *deals)
 
 
 def idle_to_tell(context: ServiceContext, sweep: Sweep) -> Idle:

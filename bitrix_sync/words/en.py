@@ -540,6 +540,8 @@ MESSAGES: dict[str, str] = {
     "rule.scope.rules": "Tasks made by the rules are moved.",
     "rule.scope.deals": "Every task bound to a deal is moved.",
     "rule.scope.all": "Every task that the webhook sees is moved.",
+    "rule.escalate": "What stays undone beyond a limit goes one head higher every {span}, to the top; then it is told "
+    "there once a week.",
     "rule.next_step": "A deal in progress without an open task or a planned activity for longer than {span}: its "
     "responsible and their head hear of it.",
     "rule.next_step_in": "The same for longer than {span} in: {stages}.",
@@ -1241,6 +1243,10 @@ MESSAGES: dict[str, str] = {
     "sweep.line.escalate": "{owner}: {task}. Was due {since:moment}, {count:moves}. Supervisor: {supervisor}",
     "sweep.line.escalate_top": "{owner}: {task}. Was due {since:moment}, {count:moves}. Nobody is above you",
     "sweep.line.escalate_alone": "{owner}: {task}. Was due {since:moment}, {count:moves}. Nobody controls it",
+    "sweep.line.escalate_higher": "{owner}: {task}. Was due {since:moment}, {count:moves}. Supervisor: {supervisor}. "
+    "{last:moment} {reader} was told; nothing has changed",
+    "sweep.line.escalate_again": "{owner}: {task}. Was due {since:moment}, {count:moves}. Supervisor: {supervisor}. "
+    "You were told {last:moment}; nothing has changed",
     "sweep.line.escalated": "{owner}: {task}. Was due {since:moment}, {count:moves}. Told: {reader}",
     "sweep.line.awaiting": "{owner}: {task}. Was due {since:moment}. Accept the work or return it",
     "sweep.line.closed_deal": "{owner}: {task}. Was due {since:moment}. Complete or delete the task",
@@ -1251,6 +1257,10 @@ MESSAGES: dict[str, str] = {
     "sweep.line.of_moved": "and {count:tasks} of those moved",
     "sweep.line.all_moved": "only those moved, see above",
     "sweep.line.stuck": "{deal}: in “{stage}” since {since:moment}, responsible {owner}",
+    "sweep.line.stuck_higher": "{deal}: in “{stage}” since {since:moment}, responsible {owner}. {last:moment} {reader} "
+    "was told; nothing has changed",
+    "sweep.line.stuck_again": "{deal}: in “{stage}” since {since:moment}, responsible {owner}. You were told "
+    "{last:moment}; nothing has changed",
     "sweep.line.idle": "{deal}: “{stage}”, nothing planned since {since:moment}, responsible {owner}",
     "sweep.line.own_idle": "{deal}: “{stage}”, nothing planned since {since:moment}. Make a task or plan an activity",
     "sweep.line.load": "{name}: open {open}, overdue {late}, due that day {due}",

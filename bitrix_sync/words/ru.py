@@ -552,6 +552,8 @@ MESSAGES: dict[str, str] = {
     "rule.scope.rules": "Переносятся задачи, поставленные по правилам.",
     "rule.scope.deals": "Переносятся все задачи, привязанные к сделкам.",
     "rule.scope.all": "Переносятся все задачи, какие видит вебхук.",
+    "rule.escalate": "О том, что и после предела не сделано, каждый раз через {span} узнаёт руководитель на ступень "
+    "выше, до самого верха; там напоминание приходит раз в неделю.",
     "rule.next_step": "Если у сделки в работе дольше чем {span} нет ни открытой задачи, ни запланированного дела, об "
     "этом узнают её ответственный и его руководитель.",
     "rule.next_step_in": "То же дольше чем {span} на стадиях: {stages}.",
@@ -1265,6 +1267,10 @@ MESSAGES: dict[str, str] = {
     "sweep.line.escalate": "{owner}: {task}. Срок был {since:moment}, {count:moves}. Контролирует {supervisor}",
     "sweep.line.escalate_top": "{owner}: {task}. Срок был {since:moment}, {count:moves}. Руководителя над вами нет",
     "sweep.line.escalate_alone": "{owner}: {task}. Срок был {since:moment}, {count:moves}. Никто не контролирует",
+    "sweep.line.escalate_higher": "{owner}: {task}. Срок был {since:moment}, {count:moves}. Контролирует {supervisor}. "
+    "{last:moment} об этом сообщено: {reader}, ничего не изменилось",
+    "sweep.line.escalate_again": "{owner}: {task}. Срок был {since:moment}, {count:moves}. Контролирует {supervisor}. "
+    "{last:moment} вам уже сообщено, ничего не изменилось",
     "sweep.line.escalated": "{owner}: {task}. Срок был {since:moment}, {count:moves}. Знает {reader}",
     "sweep.line.awaiting": "{owner}: {task}. Срок был {since:moment}. Примите работу или верните",
     "sweep.line.closed_deal": "{owner}: {task}. Срок был {since:moment}. Завершите задачу или удалите",
@@ -1276,6 +1282,10 @@ MESSAGES: dict[str, str] = {
     "sweep.line.of_moved": "и {count:tasks} из перенесённых",
     "sweep.line.all_moved": "только перенесённые, см. выше",
     "sweep.line.stuck": "{deal}: «{stage}» с {since:moment}, ответственный: {owner}",
+    "sweep.line.stuck_higher": "{deal}: «{stage}» с {since:moment}, ответственный: {owner}. {last:moment} об этом "
+    "сообщено: {reader}, ничего не изменилось",
+    "sweep.line.stuck_again": "{deal}: «{stage}» с {since:moment}, ответственный: {owner}. {last:moment} вам уже "
+    "сообщено, ничего не изменилось",
     "sweep.line.idle": "{deal}: «{stage}», ничего не запланировано с {since:moment}, ответственный: {owner}",
     "sweep.line.own_idle": "{deal}: «{stage}», ничего не запланировано с {since:moment}. Поставьте задачу или "
     "запланируйте дело",
@@ -1546,6 +1556,10 @@ KEYS: dict[str, str] = {
     "file.next_step": (
         "`1 workday`: о сделке в работе, у которой дольше нет ни открытой задачи, ни запланированного дела, узнают её "
         "ответственный и его руководитель, см. [Следующий шаг](#следующий-шаг-next_step) | `none`"
+    ),
+    "file.escalate": (
+        "`2 workdays`: что остаётся несделанным сверх `limit`, узнаёт руководитель ещё выше, каждый раз через столько "
+        "времени, см. [Шаг за шагом](#шаг-за-шагом-escalate) | сообщается один раз"
     ),
     "file.funnels": "сами правила",
     "file.overdue": "обходы | обходов нет",
@@ -2194,6 +2208,11 @@ FAULTS: dict[str, str] = {
     "No condition stands here, so it holds from the beginning.": "Здесь нет ни одного условия, значит, выполнено оно с "
     "самого начала.",
     "Write one, as `{UF_CRM_STATE: Paid}`.": "Напишите условие: `{UF_CRM_STATE: Оплачено}`.",
+    "No `limit` stands in the file: nothing ever goes higher.": "В файле нет ни одного `limit`: выше ничего не уйдёт.",
+    "Write one under `overdue`, or in a stage.": "Напишите его в `overdue` или у стадии.",
+    "{0} is no time between two steps.": "{0} не годится как время между двумя шагами.",
+    "Write days, workdays or weeks, from 1 on, as `2 workdays`, or `none`.": "Напишите дни, рабочие дни или "
+    "недели, от 1: `2 workdays`, или `none`.",
     "Nothing is at least {0} and at most {1}.": "Ничто не бывает не меньше {0} и не больше {1}.",
     "Swap the two.": "Поменяйте их местами.",
     "`hours` says already which days are working days.": "Рабочие дни уже названы в `hours`.",
