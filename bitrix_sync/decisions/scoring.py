@@ -20,8 +20,6 @@ from bitrix_sync.model.facts import Company, Deal, PortalTask
 from bitrix_sync.model.worktime import Calendar
 from bitrix_sync.rules.persons import head_over
 
-STANDARDS = ("s4", "s5", "s6", "s7")
-
 
 class Lack(StrEnum):
     """Why a point is missing: the value is what programs read."""
@@ -126,7 +124,8 @@ class Counts:
 def audit(portal: Audited) -> tuple[list[Score], list[Missing]]:
     """The scores of the whole, of each department and each person who has a deal or a task, by name; and the rows
     behind."""
-    judged, tasks = list(_judged(portal)), _bound(portal)
+    tasks = _bound(portal)
+    judged = list(_judged(portal, tasks))
     scopes: dict[tuple[str, int], Counts] = {ALL: Counts()}
     for person in sorted({deal.responsible_id for deal in portal.deals} | {task.owner_id for task in tasks}):
         for scope in _scopes(portal.company, person):
@@ -172,8 +171,8 @@ def _bound(portal: Audited) -> list[PortalTask]:
     return [found[number] for number in sorted(found)]
 
 
-def _judged(portal: Audited) -> Iterator[Judged]:
-    tasks, company = _bound(portal), portal.company
+def _judged(portal: Audited, tasks: Sequence[PortalTask]) -> Iterator[Judged]:
+    company = portal.company
     known = {deal.id for deal in portal.deals}
     if portal.planned is not None:
         going_on = {number for task in tasks for number in task.deal_ids} | set(portal.planned)

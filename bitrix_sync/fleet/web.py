@@ -26,7 +26,7 @@ from bitrix_sync.app import FRESH, Health, utc_now
 from bitrix_sync.engine.watchers import Trouble
 from bitrix_sync.errors import BitrixSyncError, StoreAway, StoreError
 from bitrix_sync.fleet.door import FleetDoor, KnownPortals, Rings
-from bitrix_sync.fleet.overview import is_late, limit_of, workers_of
+from bitrix_sync.fleet.overview import is_late, limit_of, waits_of, workers_of
 from bitrix_sync.fleet.portal_settings import portal_settings
 from bitrix_sync.fleet.seal import Seals, password_fits, read_seals
 from bitrix_sync.log import redact
@@ -169,7 +169,6 @@ class Fleet:
         """Sums and percentiles."""
         rows, now = self.rows(), self.portals.clock()
         served = [row for row in rows if row.enabled]
-        due = [(now - row.due).total_seconds() for row in served if row.due is not None and row.due < now]
         ages = sorted((now - row.seen_ok).total_seconds() for row in served if row.seen_ok is not None)
         return {
             "ready": 1.0 if self.health().ready else 0.0,
@@ -177,7 +176,7 @@ class Fleet:
             "portals_disabled": float(len(rows) - len(served)),
             "portals_troubled": float(sum(bool(row.trouble) for row in served)),
             "portals_late": float(sum(is_late(row, self.settings, now) for row in served)),
-            "oldest_due_seconds": max(due, default=0.0),
+            "oldest_due_seconds": max(waits_of(served, now), default=0.0),
             **{f"pass_age_p{part}_seconds": ages[len(ages) * part // 100] if ages else -1.0 for part in (50, 95)},
         }
 
@@ -213,7 +212,7 @@ class FleetViews(page.Frame):
             }
             for row, late in rows
         ]
-        waits = [now - row.due for row in served if row.due is not None and row.due < now]
+        waits = waits_of(served, now)
         return self.render(
             "fleet.html",
             lines=lines[: page.SHOWN_ALL if request.args.get("all") else page.SHOWN],
@@ -221,7 +220,7 @@ class FleetViews(page.Frame):
             served=len(served),
             late=sum(late for _, late in rows),
             troubled=sum(bool(row.trouble) for row in served),
-            oldest=max(waits, default=None),
+            oldest=timedelta(seconds=max(waits)) if waits else None,
             workers=[one | {"age": timedelta(seconds=one["seen_seconds"])} for one in workers_of(fleet.settings)],
         )
 

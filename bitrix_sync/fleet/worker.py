@@ -17,7 +17,7 @@ import socket
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -208,33 +208,27 @@ class Worker:
 
     def run(self) -> int:
         """Until SIGTERM or Ctrl-C; the exit code."""
-        done = threading.Event()
-        threads = [
-            threading.Thread(target=self._mind, args=(self.beats.go_on, done), name="beats", daemon=True),
-            threading.Thread(target=self._watch, args=(done,), name="watchdog", daemon=True),
-        ]
-        for thread in threads:
-            thread.start()
         log.info("started", version=__version__, worker=self.name, database=self.portals.name)
-        try:
+        with self._beating() as done:
+            threading.Thread(target=self._watch, args=(done,), name="watchdog", daemon=True).start()
             asyncio.run(self._work())
-        finally:
-            done.set()
-            self.beats.wake()
-            self._close()
         log.info("ended", reason=self.failed or "asked for")
         return 3 if self.failed else 0
 
     def serve_alone(self, number: int, enough: Callable[[], bool]) -> None:
         """Without the engine, turns at one portal until that is so, or another worker has one."""
+        with self._beating(), queue.alone(self.base.database_url, number, self.beats.register) as ours:
+            while ours and not (enough() or self.stopping.is_set()):
+                self.tend(number)
+                self.stopping.wait(TICK)
+
+    @contextlib.contextmanager
+    def _beating(self) -> Iterator[threading.Event]:
+        """Give beats meanwhile, and close all at the end, of which the event tells."""
         done = threading.Event()
-        beats = threading.Thread(target=self._mind, args=(self.beats.go_on, done), name="beats", daemon=True)
+        threading.Thread(target=self._mind, args=(self.beats.go_on, done), name="beats", daemon=True).start()
         try:
-            with queue.alone(self.base.database_url, number, self.beats.register) as ours:
-                beats.start()
-                while ours and not (enough() or self.stopping.is_set()):
-                    self.tend(number)
-                    self.stopping.wait(TICK)
+            yield done
         finally:
             done.set()
             self.beats.wake()

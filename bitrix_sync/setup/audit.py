@@ -8,7 +8,7 @@ from math import ceil
 from typing import Any
 
 from bitrix_sync.decisions import scoring
-from bitrix_sync.model.facts import Company, Unread
+from bitrix_sync.model.facts import OPEN_STATUSES, Company, Unread
 from bitrix_sync.model.items import DEAL
 from bitrix_sync.portal import activities, reading
 from bitrix_sync.portal.client import Portal
@@ -31,7 +31,6 @@ class Audit:
     scores: list[scoring.Score]
     missing: list[scoring.Missing]
     unread: dict[str, str]
-    requests: int
 
     def rows(self) -> list[dict[str, Any]]:
         """The scores for programs."""
@@ -81,7 +80,7 @@ def audit(settings: Settings, language: Language, progress: Callable[[int, int],
         )
         scores, missing = scoring.audit(world)
         progress(expected[0], expected[0])
-        return Audit(company, scores, missing, _unread(company, planned), portal.stats.requests)
+        return Audit(company, scores, missing, _unread(company, planned))
     finally:
         portal.close()
 
@@ -99,7 +98,7 @@ def _expected(portal: Portal) -> int:
         Command(
             "crm.item.list", {"entityTypeId": DEAL.entity_type, "select": ["id"], "filter": dict(DEAL.in_progress)}
         ),
-        Command("tasks.task.list", {"select": ["ID"], "filter": {"REAL_STATUS": [2, 3, 4, 6]}}),
+        Command("tasks.task.list", {"select": ["ID"], "filter": {"REAL_STATUS": sorted(OPEN_STATUSES)}}),
         Command(activities.METHOD, {"select": ["ID"], "filter": {"BINDINGS": activities.OF_DEALS, "COMPLETED": "N"}}),
     )
     totals = [one.total or 0 for one in portal.read(commands, optional=True)]

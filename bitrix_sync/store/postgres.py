@@ -67,10 +67,10 @@ class Postgres:
         self._pool = _take_pool(parsed, busy_seconds)
         options = partial(self._pool.engine.execution_options, portal=portal)
         self.reader = options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-        self.writer = options(isolation_level="READ COMMITTED", queue=portal)
         self.migrator = options(isolation_level="READ COMMITTED", queue=_EVERY)
         self.unqueued = options(isolation_level="READ COMMITTED")
         self._options = options
+        self.writer = self.writer_of(portal)
         self._open = True
         self._portal = str(portal)
 

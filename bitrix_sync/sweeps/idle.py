@@ -38,20 +38,27 @@ def idle_deals(store: Store, rules: Rules, now: datetime) -> Idle:
 
 def untold(store: Store, rules: Rules, now: datetime) -> Idle:
     """Those of whom nobody has heard yet."""
-    found = idle_deals(store, rules, now)
+    return _not_told(store, idle_deals(store, rules, now))
+
+
+def _not_told(store: Store, found: Idle) -> Idle:
     told = store.told(found)
     return {key: one for key, one in found.items() if key not in told}
+
+
+def _ids(found: Idle) -> list[int]:
+    return sorted(deal.id for deal, _ in found.values())
 
 
 def made_sure(context: ServiceContext, moment: datetime) -> tuple[str, ...]:
     """The keys of those to be told of, after the portal was asked once more what they are and what is planned with
     each; none if it could not be. A deal that is gone leaves no other trace."""
     store, rules, portal = context.store, context.rulebook.rules, context.portal
-    late = sorted(deal.id for deal, _ in idle_deals(store, rules, moment).values())
+    late = idle_deals(store, rules, moment)
     if not late:
         return ()
-    new = sorted(deal.id for deal, _ in untold(store, rules, moment).values())
-    ends, seen = reading.deals(portal, late, fields=rules.fields), steps.looked_at(store, portal, new)
+    new = _ids(_not_told(store, late))
+    ends, seen = reading.deals(portal, _ids(late), fields=rules.fields), steps.looked_at(store, portal, new)
     if isinstance(seen, Unread):
         log.warning("idle deals could not be looked at once more; nobody is told of them", problem=seen.why)
         return ()
