@@ -171,43 +171,33 @@ def engine(url: str, registered: Callable[[int], object], fetching: Callable[[bo
 def alone(url: str, portal: int, register: Callable[[int], object]) -> Iterator[bool]:
     """A turn at a portal without the engine: whether it is ours. Meanwhile nobody else has one, as long as the beats
     of the number that ``register`` takes go on."""
-    database, job = Database(url), None
-    try:
+    with contextlib.closing(Database(url)) as database:
         with database.unqueued() as connection:
             number = int(connection.execute(text("SELECT procrastinate_register_worker_v1()")).scalar_one())
-        register(number)
-        with database.unqueued() as connection:
-            said = {"queue": ANYBODYS, "task": TEND, "lock": lock_of(portal), "portal": portal, "worker": number}
-            job = connection.execute(_ALONE, said).scalar()
-        yield job is not None
-    finally:
-        with contextlib.suppress(StoreError), database.unqueued() as connection:
-            connection.execute(
-                text("DELETE FROM procrastinate_jobs WHERE id = :job AND worker_id = :worker"),
-                {"job": job, "worker": number},
-            )
-            connection.execute(text("SELECT procrastinate_unregister_worker_v1(:worker)"), {"worker": number})
-        database.close()
+        said = {"queue": ANYBODYS, "task": TEND, "lock": lock_of(portal), "portal": portal, "worker": number}
+        try:
+            register(number)
+            with database.unqueued() as connection:
+                job = connection.execute(_ALONE, said).scalar()
+            yield job is not None
+        finally:
+            with contextlib.suppress(StoreError), database.unqueued() as connection:
+                connection.execute(text("DELETE FROM procrastinate_jobs WHERE worker_id = :worker"), said)
+                connection.execute(text("SELECT procrastinate_unregister_worker_v1(:worker)"), said)
 
 
 def set_up(url: str) -> None:
     """Makes the queue's tables if they are not there. Raises StoreError."""
-    database = Database(url)
-    try:
-        with database.changing_all() as connection:
-            if inspect(connection).has_table("procrastinate_jobs"):
-                known = connection.execute(text("SELECT to_regproc('procrastinate_fetch_job_v2') IS NOT NULL")).scalar()
-                if not known:
-                    raise UserError(
-                        f"database {database.name}: its queue is of another version; stop all workers, drop the queue's"
-                        " tables, functions and types, then `bitrix-sync migrate` makes them anew"
-                    )
-                return
+    with contextlib.closing(Database(url)) as database, database.changing_all() as connection:
+        if not inspect(connection).has_table("procrastinate_jobs"):
             driver = connection.connection.driver_connection
             assert driver is not None
             driver.execute(SchemaManager.get_schema())
-    finally:
-        database.close()
+        elif not connection.execute(text("SELECT to_regproc('procrastinate_fetch_job_v2') IS NOT NULL")).scalar():
+            raise UserError(
+                f"database {database.name}: its queue is of another version; stop all workers, drop the queue's"
+                " tables, functions and types, then `bitrix-sync migrate` makes them anew"
+            )
 
 
 _ALONE = text("""
