@@ -16,6 +16,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
+    ScalarSelect,
     Select,
     and_,
     case,
@@ -34,6 +35,7 @@ from bitrix_sync.model.keys import Purpose, foreign_ref, visit_in
 from bitrix_sync.model.operations import Operation, State
 from bitrix_sync.store.mapping import action_of, chunks, rows_with
 from bitrix_sync.store.schema import deals, operations, slips, tasks, told, traces, trial, visits
+from bitrix_sync.store.visits import latest_of_deal
 
 Rows = Sequence[Any]
 """Rows of a result: their columns are attributes."""
@@ -420,20 +422,27 @@ def trial_moves(connection: Connection, slot: str) -> list[Operation]:
 # --- deals -----------------------------------------------------------------------------------------------------------
 
 
+def _following() -> ScalarSelect[Any]:
+    """The id of a deal's next visit after the one in the row."""
+    later = visits.alias("later")
+    found = select(func.min(later.c.id)).where(later.c.deal_id == visits.c.deal_id, later.c.id > visits.c.id)
+    return found.correlate(visits).scalar_subquery()
+
+
+def _present() -> ScalarSelect[Any]:
+    """The id of the visit in which the deal in the row is."""
+    found = select(func.max(visits.c.id)).where(visits.c.deal_id == deals.c.id, visits.c.stage_id == deals.c.stage_id)
+    return found.correlate(deals).scalar_subquery()
+
+
 def stays_since(connection: Connection, since: datetime) -> Rows:
     """Ended stays in stages in progress that began since then: rows (stage_id, hours)."""
-    after, later = visits.alias("after"), visits.alias("later")
-    following = (
-        select(func.min(later.c.id))
-        .where(later.c.deal_id == visits.c.deal_id, later.c.id > visits.c.id)
-        .correlate(visits)
-        .scalar_subquery()
-    )
+    after = visits.alias("after")
     hours = (_number(after.c.entered) - _number(visits.c.entered)) / float(HOUR)
     query = select(visits.c.stage_id, hours.label("hours")).where(
         visits.c.entered >= since,
         visits.c.semantic == PROGRESS,
-        after.c.id == following,
+        after.c.id == _following(),
         after.c.deal_id == visits.c.deal_id,
     )
     return connection.execute(query).all()
@@ -442,15 +451,9 @@ def stays_since(connection: Connection, since: datetime) -> Rows:
 def deals_now(connection: Connection) -> Rows:
     """Deals in progress with their latest visit: rows (id, title, funnel_id, stage_id, responsible_id, entered);
     ``entered`` is NULL when the visit is not known."""
-    latest = (
-        select(func.max(visits.c.id))
-        .where(visits.c.deal_id == deals.c.id, visits.c.stage_id == deals.c.stage_id)
-        .correlate(deals)
-        .scalar_subquery()
-    )
     query = (
         select(deals.c.id, deals.c.title, deals.c.funnel_id, deals.c.stage_id, deals.c.responsible_id, visits.c.entered)
-        .outerjoin(visits, visits.c.id == latest)
+        .outerjoin(visits, visits.c.id == _present())
         .where(IN_PROGRESS)
         .order_by(deals.c.id)
     )
@@ -467,15 +470,9 @@ def deals_closed(connection: Connection, since: datetime) -> Rows:
     """Deals that were won or lost since then, and still are: rows (funnel_id, responsible_id, semantic, created,
     closed). Those whose closing nobody saw are not among them."""
     d = deals.c
-    latest = (
-        select(func.max(visits.c.id))
-        .where(visits.c.deal_id == d.id, visits.c.stage_id == d.stage_id)
-        .correlate(deals)
-        .scalar_subquery()
-    )
     query = (
         select(d.funnel_id, d.responsible_id, d.semantic, d.created, visits.c.entered.label("closed"))
-        .join(visits, visits.c.id == latest)
+        .join(visits, visits.c.id == _present())
         .where(d.gone.is_(False), d.semantic.in_((WON, LOST)), visits.c.entered >= since)
     )
     return connection.execute(query).all()
@@ -484,18 +481,12 @@ def deals_closed(connection: Connection, since: datetime) -> Rows:
 def stays_in(connection: Connection, stages: Collection[str], since: datetime) -> Rows:
     """Stays in these stages that ended after then or go on, of deals that there are: rows (deal_id, stage_id,
     responsible_id, fields, entered, left); ``left`` is NULL while the deal is there."""
-    later, after = visits.alias("later"), visits.alias("after")
-    following = (
-        select(func.min(later.c.id))
-        .where(later.c.deal_id == visits.c.deal_id, later.c.id > visits.c.id)
-        .correlate(visits)
-        .scalar_subquery()
-    )
+    after = visits.alias("after")
     v, d = visits.c, deals.c
     query = (
         select(v.deal_id, v.stage_id, d.responsible_id, d.fields, v.entered, after.c.entered.label("left"))
         .join(deals, d.id == v.deal_id)
-        .outerjoin(after, after.c.id == following)
+        .outerjoin(after, after.c.id == _following())
         .where(
             d.gone.is_(False),
             or_(d.semantic == PROGRESS, d.changed >= since),
@@ -545,7 +536,7 @@ def deal_titles(connection: Connection) -> Rows:
 def failing_rules(connection: Connection, faults: Collection[str]) -> dict[str, int]:
     """Rules whose last word on the present visit of a deal in progress is a fault, with the number of such deals."""
     later = traces.alias("later")
-    latest = select(func.max(visits.c.id)).where(visits.c.deal_id == deals.c.id).correlate(deals).scalar_subquery()
+    latest = latest_of_deal()
     query = (
         select(traces.c.rule_id, func.count(traces.c.deal_id.distinct()).label("number"))
         .join(deals, deals.c.id == traces.c.deal_id)

@@ -15,6 +15,7 @@ from bitrix_sync.model.operations import Steps
 from bitrix_sync.store.database import insert_new
 from bitrix_sync.store.mapping import change_with, from_row, rows_with
 from bitrix_sync.store.schema import activities, deals, tasks, visits
+from bitrix_sync.store.visits import latest_of_deal
 
 AHEAD = and_(
     tasks.c.gone.is_(False), tasks.c.status.in_(sorted(OPEN_STATUSES - {DEFERRED})), tasks.c.portal_id.is_not(None)
@@ -96,7 +97,7 @@ def _steps(
 
 
 def _deals(connection: Connection, stages: Collection[str], ids: Iterable[int] | None) -> Sequence[Any]:
-    latest = select(func.max(visits.c.id)).where(visits.c.deal_id == deals.c.id).correlate(deals).scalar_subquery()
+    latest = latest_of_deal()
     query = (
         select(visits, deals.c.steps_ended)
         .join(deals, visits.c.id == latest)

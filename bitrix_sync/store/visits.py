@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, ScalarSelect, and_, bindparam, delete, func, select, update
 
 from bitrix_sync.model.facts import Deal, Visit
 from bitrix_sync.model.items import DEAL, SPAN, Item, ItemKind
@@ -26,9 +26,14 @@ from bitrix_sync.store.schema import deals, escalations, moments, operations, ta
 from bitrix_sync.store.tasks import lose_numbers
 
 
+def latest_of_deal() -> ScalarSelect[Any]:
+    """The id of the latest visit of the deal in the row."""
+    return select(func.max(visits.c.id)).where(visits.c.deal_id == deals.c.id).correlate(deals).scalar_subquery()
+
+
 def present_visits(connection: Connection, stages: Iterable[str]) -> dict[int, Visit]:
     """The visit in which each deal that stands in one of these stages is now, by deal."""
-    latest = select(func.max(visits.c.id)).where(visits.c.deal_id == deals.c.id).correlate(deals).scalar_subquery()
+    latest = latest_of_deal()
     query = (
         select(visits)
         .join(deals, visits.c.id == latest)
